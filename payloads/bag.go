@@ -1,0 +1,113 @@
+package payloads
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Property is one name and value of a property bag.
+type Property struct {
+	Name, Value string
+	Null        bool // the name stood alone, without "="
+}
+
+// A Bag is the ordered list of properties that a topic carries at its end: k1=v1&k2=v2.
+type Bag []Property
+
+// Encode writes the bag as a topic carries it. Every byte that is not a letter, a digit or one of -._~
+// becomes %XX, so a value can hold anything and a wildcard never reaches the topic.
+func (b Bag) Encode() string {
+	return string(b.appendTo(nil))
+}
+
+func (b Bag) appendTo(dst []byte) []byte {
+	for i, p := range b {
+		if i > 0 {
+			dst = append(dst, '&')
+		}
+		dst = appendEscaped(dst, p.Name)
+		if !p.Null {
+			dst = append(dst, '=')
+			dst = appendEscaped(dst, p.Value)
+		}
+	}
+	return dst
+}
+
+// Get returns the value of the first property with that name; the value of a null property is "".
+func (b Bag) Get(name string) (string, bool) {
+	for _, p := range b {
+		if p.Name == name {
+			return p.Value, true
+		}
+	}
+	return "", false
+}
+
+// ParseBag reads a property bag. It splits before it decodes, since a decoded value may hold & and =,
+// and it takes + for a plus: only %20 is a space here.
+func ParseBag(s string) (Bag, error) {
+	b, err := parseBag(s)
+	if err != nil {
+		return nil, fmt.Errorf("payloads: %w", err)
+	}
+	return b, nil
+}
+
+func parseBag(s string) (Bag, error) {
+	var b Bag
+	for part := range strings.SplitSeq(s, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, found := strings.Cut(part, "=")
+		p := Property{Null: !found}
+		var err error
+		if p.Name, err = unescape(name); err != nil {
+			return nil, fmt.Errorf("property bag: name: %w", err)
+		}
+		if p.Name == "" {
+			return nil, errors.New("property bag: a value without a name")
+		}
+		if p.Value, err = unescape(value); err != nil {
+			return nil, fmt.Errorf("property bag: value of %.80q: %w", p.Name, err)
+		}
+		b = append(b, p)
+	}
+	return b, nil
+}
+
+func escape(s string) string {
+	return string(appendEscaped(nil, s))
+}
+
+func appendEscaped(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if isAlphanumeric(c) || strings.IndexByte("-._~", c) >= 0 {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return dst
+}
+
+func unescape(s string) (string, error) {
+	decoded, err := url.PathUnescape(s)
+	if err != nil {
+		return "", err
+	}
+	if !utf8.ValidString(decoded) {
+		return "", errors.New("not UTF-8")
+	}
+	return decoded, nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

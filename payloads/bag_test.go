@@ -1,0 +1,75 @@
+package payloads
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestABagIsPercentEncoded(t *testing.T) {
+	for name, c := range map[string]struct {
+		bag  Bag
+		want string
+	}{
+		"nothing":                             {nil, ""},
+		"a dollar becomes %24":                {Bag{{Name: "$.mid", Value: "a"}}, "%24.mid=a"},
+		"a space becomes %20, never +":        {Bag{{Name: "a b", Value: "c d"}}, "a%20b=c%20d"},
+		"a plus becomes %2B":                  {Bag{{Name: "k", Value: "1+1"}}, "k=1%2B1"},
+		"separators in a value are encoded":   {Bag{{Name: "k", Value: "a=b&c/d%e?f#g"}}, "k=a%3Db%26c%2Fd%25e%3Ff%23g"},
+		"text beyond ASCII is encoded UTF-8":  {Bag{{Name: "k", Value: "zürich"}}, "k=z%C3%BCrich"},
+		"letters, digits and -._~ stay":       {Bag{{Name: "aZ09", Value: "-._~"}}, "aZ09=-._~"},
+		"null stands alone, empty has its =":  {Bag{{Name: "n", Null: true}, {Name: "e"}}, "n&e="},
+		"the order is kept, doubles are kept": {Bag{{Name: "b", Value: "1"}, {Name: "a", Value: "2"}, {Name: "b", Value: "3"}}, "b=1&a=2&b=3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.bag.Encode(); got != c.want {
+				t.Fatalf("got %q, want %q", got, c.want)
+			}
+			back, err := ParseBag(c.want)
+			if err != nil || !reflect.DeepEqual(back, c.bag) {
+				t.Fatalf("read back as %v, %v", back, err)
+			}
+		})
+	}
+}
+
+func TestABagIsReadAsTheHubWritesIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want Bag
+	}{
+		"a plus is a plus":                   {"k=a+b", Bag{{Name: "k", Value: "a+b"}}},
+		"an encoded & does not split":        {"k=a%26b%3Dc&d=e", Bag{{Name: "k", Value: "a&b=c"}, {Name: "d", Value: "e"}}},
+		"only the first = separates":         {"k=a=b", Bag{{Name: "k", Value: "a=b"}}},
+		"a plain dollar is as good as %24":   {"$.mid=1", Bag{{Name: "$.mid", Value: "1"}}},
+		"null, empty and value are distinct": {"n&e=&v=1", Bag{{Name: "n", Null: true}, {Name: "e"}, {Name: "v", Value: "1"}}},
+		"an empty part counts for nothing":   {"&a=1&&b=2&", Bag{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseBag(c.text)
+			if err != nil || !reflect.DeepEqual(got, c.want) {
+				t.Fatalf("got %v, %v, want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestABrokenBagIsAnError(t *testing.T) {
+	for _, text := range []string{"k=%zz", "k=%2", "%=1", "k=%ff", "%ff=1", "=value"} {
+		if got, err := ParseBag(text); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+func TestGetFindsTheFirstOfAName(t *testing.T) {
+	b := Bag{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}, {Name: "n", Null: true}}
+	if v, ok := b.Get("a"); v != "1" || !ok {
+		t.Errorf("a is %q, %v", v, ok)
+	}
+	if v, ok := b.Get("n"); v != "" || !ok {
+		t.Errorf("n is %q, %v", v, ok)
+	}
+	if _, ok := b.Get("A"); ok {
+		t.Error("names must be compared with case")
+	}
+}

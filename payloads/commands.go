@@ -1,0 +1,73 @@
+package payloads
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// CommandFilter is the subscription for a device's cloud-to-device messages.
+func CommandFilter(deviceID string) string {
+	return commandPrefix(deviceID) + "/#"
+}
+
+func commandPrefix(deviceID string) string {
+	return "devices/" + deviceID + "/messages/devicebound"
+}
+
+// A Message is a cloud-to-device message. With a Name it is a durable command of IoT Central, which was
+// queued while the device was offline and cannot be answered.
+type Message struct {
+	ID            string // may come more than once: the same ID is the same message
+	CorrelationID string
+	Name          string            // of the command, "" for a plain message
+	Component     string            // of "component*command"
+	Properties    map[string]string // all but the system properties; null is ""
+	Body          []byte
+}
+
+// ParseMessage reads a cloud-to-device message for this device.
+func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
+	rest, ok := strings.CutPrefix(topic, commandPrefix(deviceID))
+	if !ok || rest != "" && rest[0] != '/' {
+		return Message{}, fmt.Errorf("payloads: message: topic %.80q is not of device %.80q", topic, deviceID)
+	}
+	bag, err := parseBag(strings.TrimPrefix(rest, "/"))
+	if err != nil {
+		return Message{}, fmt.Errorf("payloads: message: %w", err)
+	}
+	m := Message{Properties: map[string]string{}, Body: bytes.Clone(body)}
+	m.ID, _ = bag.Get("$.mid")
+	m.CorrelationID, _ = bag.Get("$.cid")
+	for _, p := range bag {
+		if _, known := m.Properties[p.Name]; !known && !strings.HasPrefix(p.Name, "$.") {
+			m.Properties[p.Name] = p.Value
+		}
+	}
+	m.Name = m.Properties["method-name"]
+	if component, name, found := strings.Cut(m.Name, "*"); found {
+		if component == "" || name == "" {
+			return Message{}, errors.New("payloads: message: the command's name is not component*command")
+		}
+		m.Component, m.Name = component, name
+	}
+	return m, nil
+}
+
+// Parameter is a durable command's parameter as JSON, nil when it has none. IoT Central sends "@" for
+// no parameter and strings without their quotes. So a string that happens to be JSON, such as 12, cannot
+// be told from the JSON.
+func (m Message) Parameter() json.RawMessage {
+	switch {
+	case len(m.Body) == 0 || string(m.Body) == "@":
+		return nil
+	case utf8.Valid(m.Body) && json.Valid(m.Body):
+		return bytes.Clone(bytes.TrimSpace(m.Body))
+	}
+	// A string always marshals; bytes that are not UTF-8 become U+FFFD.
+	quoted, _ := json.Marshal(string(m.Body))
+	return quoted
+}

@@ -1,0 +1,127 @@
+package payloads
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// RegistrationFilter is the only subscription that DPS allows.
+const RegistrationFilter = "$dps/registrations/res/#"
+
+const (
+	registrationPrefix   = "$dps/registrations/res/"
+	maxRegistrationBytes = 96 * 1024
+)
+
+// RegisterTopic is the topic that asks DPS for an assigned hub.
+func RegisterTopic(requestID string) string {
+	return "$dps/registrations/PUT/iotdps-register/?$rid=" + escape(requestID)
+}
+
+// PollTopic is the topic that asks how a registration goes, with an empty body.
+func PollTopic(requestID, operationID string) string {
+	return "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=" + escape(requestID) +
+		"&operationId=" + escape(operationID)
+}
+
+// RegisterBody is the body that goes with RegisterTopic. The payload is for the enrollment's allocation
+// or, in IoT Central, {"modelId": …}; nil leaves it out.
+func RegisterBody(registrationID string, payload any) ([]byte, error) {
+	if raw, ok := payload.(json.RawMessage); ok && len(raw) == 0 {
+		payload = nil
+	}
+	body, err := json.Marshal(struct {
+		RegistrationID string `json:"registrationId"`
+		Payload        any    `json:"payload,omitempty"`
+	}{registrationID, payload})
+	if err != nil {
+		return nil, fmt.Errorf("payloads: register: %w", err)
+	}
+	if len(body) > maxRegistrationBytes {
+		return nil, fmt.Errorf("payloads: register: %d bytes, at most %d fit", len(body), maxRegistrationBytes)
+	}
+	return body, nil
+}
+
+// A RegistrationAnswer is what DPS says to a register or a poll request.
+type RegistrationAnswer struct {
+	Status      int
+	RequestID   string
+	RetryAfter  time.Duration // 0: absent
+	OperationID string        // may be absent from an answer to a poll: go on with the one known
+	State       string        // lower case: assigning, assigned, failed, disabled, unassigned, or ""
+	Substatus   string
+	AssignedHub string // a host name, perhaps with a port
+	DeviceID    string // the identity at the hub, which may differ from the registration ID
+	Code        int    // the errorCode of the body or of its registrationState
+
+	Message, TrackingID string
+	Payload             json.RawMessage // what a custom allocation returned, nil if nothing
+}
+
+type registrationBody struct {
+	OperationID, Status string
+	ErrorCode           json.Number
+	Message, TrackingID string
+	RegistrationState   struct {
+		AssignedHub, DeviceID, Status, Substatus, ErrorMessage string
+		ErrorCode                                              json.Number
+		Payload                                                json.RawMessage
+	}
+}
+
+// ParseRegistrationAnswer reads an answer of DPS. An error answer with an empty or unreadable body is no
+// error here: its Status says it all. With an error about the body, the Status, the RequestID and the
+// delay come along.
+func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, error) {
+	t, err := parseAnswer(registrationPrefix, topic)
+	if err != nil {
+		return RegistrationAnswer{}, fmt.Errorf("payloads: registration: %w", err)
+	}
+	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter}
+	var b registrationBody // encoding/json compares the names without case
+	if !isNull(body) {
+		err = decode(body, &b)
+	}
+	if err != nil && a.Status < 300 {
+		return a, fmt.Errorf("payloads: registration: %w", err)
+	}
+	full := b.answer(a)
+	if full.State == "assigned" {
+		if err := full.checkAssignment(); err != nil {
+			return a, fmt.Errorf("payloads: registration: %w", err)
+		}
+	}
+	return full, nil
+}
+
+func (b registrationBody) answer(a RegistrationAnswer) RegistrationAnswer {
+	s := b.RegistrationState
+	a.OperationID = b.OperationID
+	a.State = strings.ToLower(cmp.Or(b.Status, s.Status))
+	a.Substatus = s.Substatus
+	a.AssignedHub, a.DeviceID = s.AssignedHub, s.DeviceID
+	a.Code = cmp.Or(code(b.ErrorCode), code(s.ErrorCode))
+	a.Message = cmp.Or(b.Message, s.ErrorMessage)
+	a.TrackingID = b.TrackingID
+	if !isNull(s.Payload) {
+		a.Payload = s.Payload
+	}
+	return a
+}
+
+// checkAssignment refuses names that would end up in a dialer, a username or a topic and break it there.
+func (a RegistrationAnswer) checkAssignment() error {
+	if a.AssignedHub != "" {
+		if _, _, err := hostPort(a.AssignedHub, "8883"); err != nil {
+			return fmt.Errorf("assigned hub: %w", err)
+		}
+	}
+	if a.DeviceID != "" {
+		return CheckDeviceID(a.DeviceID)
+	}
+	return nil
+}

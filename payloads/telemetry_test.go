@@ -1,0 +1,104 @@
+package payloads
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 123_456_789, time.FixedZone("CET", 3600))
+
+func TestATelemetryTopicHasItsPropertiesInOneOrder(t *testing.T) {
+	r := Reading{
+		Body:       []byte(`{"temp":21.5}`),
+		Properties: map[string]string{"zone": "a b", "alarm": "1+1=2", "ort": "Zürich"},
+		Taken:      noon,
+		Component:  "thermostat1",
+	}
+	want := "devices/dev1/messages/events/%24.mid=e-1&%24.ct=application%2Fjson&%24.ce=utf-8" +
+		"&%24.sub=thermostat1&iothub-creation-time-utc=2026-01-02T11%3A00%3A00.123Z" +
+		"&alarm=1%2B1%3D2&ort=Z%C3%BCrich&zone=a%20b"
+	for range 20 { // a map's order changes from one range to the next
+		if got := r.Topic("dev1", "e-1"); got != want {
+			t.Fatalf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestAReadingOfTheRootNamesNoComponent(t *testing.T) {
+	got := Reading{Taken: noon}.Topic("dev1", "7")
+	want := "devices/dev1/messages/events/%24.mid=7&%24.ct=application%2Fjson&%24.ce=utf-8" +
+		"&iothub-creation-time-utc=2026-01-02T11%3A00%3A00.123Z"
+	if got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestAnOrdinaryReadingPasses(t *testing.T) {
+	for name, r := range map[string]Reading{
+		"an object":            {Body: []byte(`{"temp":1}`), Taken: noon},
+		"any JSON":             {Body: []byte(` null `), Taken: noon},
+		"odd property values":  {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
+		"fault injection":      {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
+		"names near to theirs": {Body: []byte(`{}`), Properties: map[string]string{"iothub": "1", "$": "1"}},
+	} {
+		if err := r.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAReadingThatTheHubWouldNotTakeIsRefused(t *testing.T) {
+	property := func(name, value string) Reading {
+		return Reading{Body: []byte(`{}`), Properties: map[string]string{name: value}}
+	}
+	for name, c := range map[string]struct {
+		reading Reading
+		says    string
+	}{
+		"no body":                       {Reading{}, "not UTF-8 JSON"},
+		"not JSON":                      {Reading{Body: []byte(`{temp:1}`)}, "not UTF-8 JSON"},
+		"JSON that is not UTF-8":        {Reading{Body: []byte("\"\xff\"")}, "not UTF-8 JSON"},
+		"an empty name":                 {property("", "x"), "name is empty"},
+		"the creation time":             {property("iothub-creation-time-utc", "x"), "set Taken"},
+		"the creation time in disguise": {property("IoTHub-Creation-Time-UTC", "x"), "set Taken"},
+		"a system property":             {property("$.mid", "x"), "are IoT Hub's"},
+		"a name of the hub's":           {property("iothub-ack", "x"), "are IoT Hub's"},
+		"NUL in a name":                 {property("a\x00", "x"), "NUL"},
+		"NUL in a value":                {property("a", "\x00"), "NUL"},
+		"a value that is not UTF-8":     {property("a", "\xff"), "not UTF-8"},
+		"NUL in the component":          {Reading{Body: []byte(`{}`), Component: "\x00"}, "component"},
+		"a topic that is too long":      {property("a", strings.Repeat("é", 11000)), "at most 65535"},
+		"a year beyond RFC 3339":        {Reading{Body: []byte(`{}`), Taken: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "year 10000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := c.reading.Check(); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("got %v, want it to say %q", err, c.says)
+			}
+		})
+	}
+}
+
+func TestTheLargestReadingFitsToTheByte(t *testing.T) {
+	// What IoT Hub counts beside the body: message ID, content type and encoding, creation time with
+	// its name, and the one property.
+	const rest = 128 + len("application/json") + len("utf-8") + len("iothub-creation-time-utc") +
+		len("2026-01-02T11:00:00.123Z") + len("a") + len("bc")
+	reading := func(size int) Reading {
+		return Reading{
+			Body:       []byte(`"` + strings.Repeat("x", size-rest-2) + `"`),
+			Properties: map[string]string{"a": "bc"},
+			Taken:      noon,
+		}
+	}
+	if err := reading(262144).Check(); err != nil {
+		t.Errorf("262144 bytes: %v", err)
+	}
+	var tooLarge *TooLargeError
+	if err := reading(262145).Check(); !errors.As(err, &tooLarge) || tooLarge.Size != 262145 || tooLarge.Max != 262144 {
+		t.Errorf("262145 bytes: %v", err)
+	} else if !strings.Contains(err.Error(), "262145 bytes as IoT Hub counts them, at most 262144 fit") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,249 @@
+package payloads
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TwinAnswerFilter is the subscription for answers to twin requests, DesiredFilter the one for changes
+// of desired properties. Changes made while a device is offline are never sent later: read the twin.
+const (
+	TwinAnswerFilter = "$iothub/twin/res/#"
+	DesiredFilter    = "$iothub/twin/PATCH/properties/desired/#"
+)
+
+// What the topics of twin answers and of changes of desired properties begin with.
+const (
+	TwinAnswerPrefix = "$iothub/twin/res/"
+	DesiredPrefix    = "$iothub/twin/PATCH/properties/desired/"
+)
+
+// TwinGetTopic is the topic that asks for the whole twin, with an empty body.
+func TwinGetTopic(requestID string) string {
+	return "$iothub/twin/GET/?$rid=" + escape(requestID)
+}
+
+// ReportTopic is the topic that sends a patch of reported properties.
+func ReportTopic(requestID string) string {
+	return "$iothub/twin/PATCH/properties/reported/?$rid=" + escape(requestID)
+}
+
+// A DesiredProperty is one value that the cloud wishes. Value is `null` where it wishes none.
+type DesiredProperty struct {
+	Component, Name string // the component is "" for the root
+	Value           json.RawMessage
+}
+
+// Key names the property as methods name a command: "name", or "component*name".
+func (p DesiredProperty) Key() string {
+	if p.Component == "" {
+		return p.Name
+	}
+	return p.Component + "*" + p.Name
+}
+
+// Desired is the desired section of a twin, or a patch of it. Versions compare within one hub only: a
+// device that was moved may see a lower one.
+type Desired struct {
+	Version    int64
+	Properties []DesiredProperty // sorted by component, then name
+}
+
+// A Twin is the device twin as the device may see it.
+type Twin struct {
+	Desired  Desired
+	Reported json.RawMessage // an object, or nil
+}
+
+// ParseTwin reads the body that answers a request for the twin.
+func ParseTwin(body []byte) (Twin, error) {
+	var t struct{ Desired, Reported json.RawMessage }
+	if err := decode(body, &t); err != nil {
+		return Twin{}, fmt.Errorf("payloads: twin: %w", err)
+	}
+	desired, version, err := readDesired(t.Desired)
+	if err != nil {
+		return Twin{}, fmt.Errorf("payloads: twin: desired: %w", err)
+	}
+	if version == nil {
+		return Twin{}, errors.New("payloads: twin: desired: no $version")
+	}
+	desired.Version = *version
+	if isNull(t.Reported) {
+		t.Reported = nil
+	} else if t.Reported[0] != '{' {
+		return Twin{}, errors.New("payloads: twin: reported: not an object")
+	}
+	return Twin{Desired: desired, Reported: t.Reported}, nil
+}
+
+// ParseDesired reads a change of desired properties: a patch, whose $version stands in the topic, in
+// the body, or in both.
+func ParseDesired(topic string, body []byte) (Desired, error) {
+	rest, ok := strings.CutPrefix(topic, DesiredPrefix)
+	if !ok || rest != "" && rest[0] != '?' {
+		return Desired{}, fmt.Errorf("payloads: desired: topic %.80q is not %s?$version={n}", topic, DesiredPrefix)
+	}
+	query, err := parseBag(strings.TrimPrefix(rest, "?"))
+	if err != nil {
+		return Desired{}, fmt.Errorf("payloads: desired: %w", err)
+	}
+	fromTopic, err := versionOf(query)
+	if err != nil {
+		return Desired{}, fmt.Errorf("payloads: desired: %w", err)
+	}
+	d, fromBody, err := readDesired(body)
+	switch {
+	case err != nil:
+		return Desired{}, fmt.Errorf("payloads: desired: %w", err)
+	case fromTopic == nil && fromBody == nil:
+		return Desired{}, errors.New("payloads: desired: no $version")
+	case fromTopic != nil && fromBody != nil && *fromTopic != *fromBody:
+		return Desired{}, fmt.Errorf("payloads: desired: $version is %d in the topic and %d in the body",
+			*fromTopic, *fromBody)
+	}
+	d.Version = *cmp.Or(fromTopic, fromBody)
+	return d, nil
+}
+
+// A TwinAnswer answers a request for the twin (200, the twin in Body), or a report (204).
+type TwinAnswer struct {
+	Status     int
+	RequestID  string
+	Version    int64 // of the reported properties, 0 when absent
+	RetryAfter time.Duration
+	Body       []byte
+
+	// What an error answer's body says, as far as it can be read.
+	Code                int
+	Message, TrackingID string
+}
+
+// ParseTwinAnswer reads an answer to a twin request. An error answer with an empty or unreadable body is
+// no error here: its Status says it all.
+func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
+	a, err := parseAnswer(TwinAnswerPrefix, topic)
+	if err != nil {
+		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
+	}
+	version, err := versionOf(a.query)
+	if err != nil {
+		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
+	}
+	t := TwinAnswer{Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body)}
+	if version != nil {
+		t.Version = *version
+	}
+	if t.Status >= 300 {
+		var e struct {
+			ErrorCode           json.Number
+			Message, TrackingID string
+		}
+		_ = decode(body, &e)
+		t.Code, t.Message, t.TrackingID = code(e.ErrorCode), e.Message, e.TrackingID
+	}
+	return t, nil
+}
+
+// versionOf reads a topic's $version, nil when there is none.
+func versionOf(query Bag) (*int64, error) {
+	text, ok := query.Get("$version")
+	if !ok {
+		return nil, nil
+	}
+	version, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || version < 0 {
+		return nil, fmt.Errorf("$version %.80q in the topic is not a version", text)
+	}
+	return &version, nil
+}
+
+// readDesired reads the properties and, apart from them, the version, which stands at the top or, as
+// some documents show it, inside a component.
+func readDesired(body []byte) (Desired, *int64, error) {
+	top, err := readObject(body)
+	if err != nil {
+		return Desired{}, nil, err
+	}
+	version, err := readVersion(top)
+	if err != nil {
+		return Desired{}, nil, err
+	}
+	var d Desired
+	var inside *int64
+	for name, value := range top {
+		component, ok := readComponent(value)
+		switch {
+		case isMarker(name):
+		case !ok:
+			d.Properties = append(d.Properties, DesiredProperty{Name: name, Value: value})
+		default:
+			v, err := readVersion(component)
+			if err != nil {
+				return Desired{}, nil, fmt.Errorf("component %.80q: %w", name, err)
+			}
+			if v != nil && inside != nil && *v != *inside {
+				return Desired{}, nil, errors.New("components disagree about $version")
+			}
+			inside = cmp.Or(v, inside)
+			d.addComponent(name, component)
+		}
+	}
+	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int {
+		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Name, b.Name))
+	})
+	return d, cmp.Or(version, inside), nil
+}
+
+func (d *Desired) addComponent(name string, component map[string]json.RawMessage) {
+	for inner, value := range component {
+		if !isMarker(inner) {
+			d.Properties = append(d.Properties, DesiredProperty{name, inner, value})
+		}
+	}
+}
+
+func readObject(body []byte) (map[string]json.RawMessage, error) {
+	var object map[string]json.RawMessage
+	if isNull(body) {
+		return nil, errors.New("missing or null")
+	}
+	if err := decode(body, &object); err != nil {
+		return nil, err
+	}
+	return object, nil
+}
+
+// readComponent reads an object marked as a component; any other value is a property's, whole.
+func readComponent(value json.RawMessage) (map[string]json.RawMessage, bool) {
+	component, err := readObject(value)
+	var marker string
+	if err != nil || json.Unmarshal(component["__t"], &marker) != nil || marker != "c" {
+		return nil, false
+	}
+	return component, true
+}
+
+func readVersion(object map[string]json.RawMessage) (*int64, error) {
+	raw, ok := object["$version"]
+	if !ok {
+		return nil, nil
+	}
+	var version *int64
+	if err := json.Unmarshal(raw, &version); err != nil || version == nil || *version < 0 {
+		return nil, fmt.Errorf("$version %.80q in the body is not a version", raw)
+	}
+	return version, nil
+}
+
+// isMarker says that a key is the service's or the convention's own and names no property.
+func isMarker(key string) bool {
+	return strings.HasPrefix(key, "$") || key == "__t"
+}
