@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"giantlizard.example/failover/payloads"
+)
+
+// DialFunc opens a connection; (*net.Dialer).DialContext is one. It is the seam for proxies, in-memory networks and faults.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// KeySource reads the device's key. It is asked again at each dial, so a rotated key needs no restart.
+type KeySource func() (Key, error)
+
+// A Config says to whom a session speaks, as whom, and what counts as dead. The zero durations mean the defaults.
+type Config struct {
+	Host         string // as DPS or the operator names it, a port included when there is one; 8883 otherwise
+	ClientID     string
+	Username     string
+	Password     func(now time.Time) (string, error) // asked at each dial
+	CleanSession bool
+
+	Dial    DialFunc       // nil: TCP
+	RootCAs *x509.CertPool // nil: the system's
+
+	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
+	KeepAlive      time.Duration // a ping after this long without traffic, whole seconds; 6 s
+	Silence        time.Duration // nothing read for this long is a dead link; 12 s
+	WriteTimeout   time.Duration // the peer takes no bytes for this long; 10 s
+}
+
+const (
+	defaultPort           = "8883"
+	defaultConnectTimeout = 5 * time.Second
+	defaultKeepAlive      = 6 * time.Second
+	defaultSilence        = 12 * time.Second
+	defaultWriteTimeout   = 10 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	orElse := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	orElse(&c.ConnectTimeout, defaultConnectTimeout)
+	orElse(&c.KeepAlive, defaultKeepAlive)
+	orElse(&c.Silence, defaultSilence)
+	orElse(&c.WriteTimeout, defaultWriteTimeout)
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	return c
+}
+
+// dial opens the connection: TCP to the host's address, then TLS to its name. The port is for dialing only.
+// TLS 1.2 is what IoT Hub and DPS promise; the upper end is left open.
+func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
+	host, port, err := payloads.HostPort(c.Host, defaultPort)
+	if err != nil {
+		return nil, nil, &Error{Reason: NameNotFound, Host: c.Host, Err: err}
+	}
+	raw, err = c.Dial(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, nil, &Error{Reason: reasonFor(err), Host: c.Host, Err: err}
+	}
+	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		reason := reasonFor(err)
+		if reason == Unknown {
+			reason = TLSFailed
+		}
+		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}
+	}
+	return secure, raw, nil
+}
+
+// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an emulator's or a company's
+// own authority comes in.
+func RootsFromFile(name string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pem, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New(name + " holds no PEM certificate")
+	}
+	return pool, nil
+}

@@ -1,0 +1,289 @@
+// Package transport holds one MQTT session to one host: it dials, authenticates, publishes, receives, and ends with a
+// cause. One session is one CONNECT; it never reconnects. DPS and hubs are met through the same Session.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// goodbye is how long an orderly end may take before the connection is cut.
+const goodbye = time.Second
+
+// pahoPatience is how long one call into paho may block once its connection has gone. A publish that it gives up for
+// that reason while the session lives is handed to it again.
+const pahoPatience = time.Second
+
+// A Session is one MQTT connection, from CONNACK to its end. Every wait in it ends with the session or the caller's ctx:
+// paho's tokens alone may never complete on a session that is not clean.
+type Session struct {
+	host    string
+	link    *link
+	client  mqtt.Client
+	present bool
+	inbox   *inbox
+	calls   chan call
+	work    sync.WaitGroup
+	over    chan struct{} // closed when the last goroutine of the session has ended
+}
+
+// A call is something paho is asked to do, and who wants to know how it ended.
+type call struct {
+	start func() mqtt.Token
+	done  func(mqtt.Token, error)
+}
+
+// Connect opens a session: dial, TLS, CONNECT, CONNACK, together within c.ConnectTimeout. Its errors are *Error.
+func Connect(ctx context.Context, c Config) (*Session, error) {
+	c = c.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
+	defer cancel()
+	conn, raw, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	password, err := c.Password(time.Now())
+	if err != nil {
+		raw.Close()
+		return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: err}
+	}
+	s := &Session{
+		host: c.Host, link: newLink(conn, raw, c), inbox: newInbox(),
+		calls: make(chan call), over: make(chan struct{}),
+	}
+	s.client = mqtt.NewClient(s.options(c, password))
+	stop := context.AfterFunc(ctx, func() { s.link.fail(reasonFor(ctx.Err()), ctx.Err()) })
+	token := s.client.Connect().(*mqtt.ConnectToken)
+	<-token.Done() // soon: the link ends with ctx
+	if !stop() || token.Error() != nil {
+		err := s.connectError(token)
+		s.link.end(err)
+		s.client.Disconnect(uint(goodbye.Milliseconds()))
+		return nil, err
+	}
+	s.present = token.SessionPresent()
+	s.work.Go(s.speak)
+	s.work.Go(s.listen)
+	go s.own()
+	return s, nil
+}
+
+func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
+	o := mqtt.NewClientOptions()
+	o.Servers = []*url.URL{{Scheme: "tls", Host: c.Host}} // not dialed: the connection is open already
+	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.link, nil })
+	o.SetProtocolVersion(4)
+	o.SetClientID(c.ClientID).SetUsername(c.Username).SetPassword(password)
+	o.SetCleanSession(c.CleanSession)
+	o.SetAutoReconnect(false).SetConnectRetry(false)
+	o.SetStore(mqtt.NewOrderedMemoryStore()) // a shared one would replay hub A's messages to hub B
+	o.SetOrderMatters(true).SetAutoAckDisabled(true)
+	o.SetKeepAlive(c.KeepAlive).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
+	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.link.fail(ProtocolBroken, err) })
+	return o
+}
+
+// connectError is why CONNECT failed: the CONNACK code when there was one, otherwise how the link ended.
+func (s *Session) connectError(token *mqtt.ConnectToken) error {
+	cause := s.link.why()
+	if code := token.ReturnCode(); code > 0 && code <= 5 {
+		return &Error{Reason: connackReason(code), Host: s.host, Err: token.Error()}
+	}
+	if cause != nil {
+		return cause
+	}
+	return &Error{Reason: ProtocolBroken, Host: s.host, Err: token.Error()}
+}
+
+// own waits for the end of the link and then of everything that lived on it.
+func (s *Session) own() {
+	<-s.link.ended
+	s.inbox.close()
+	s.client.Disconnect(uint((10 * pahoPatience).Milliseconds())) // returns when paho's goroutines have ended
+	s.work.Wait()
+	close(s.over)
+}
+
+// speak is the only goroutine that asks paho for anything, which keeps publishes in order: paho may block for
+// pahoPatience on a link that has just died, and no caller should.
+func (s *Session) speak() {
+	for {
+		select {
+		case c := <-s.calls:
+			token := c.start()
+			for gaveUp(token) && s.Cause() == nil {
+				token = c.start()
+			}
+			s.work.Go(func() { c.done(token, s.result(token)) })
+		case <-s.link.ended:
+			return
+		}
+	}
+}
+
+// gaveUp tells whether paho returned the call untried because its connection took no packet for pahoPatience. Such a
+// packet has not been written, so asking again makes no duplicate.
+func gaveUp(token mqtt.Token) bool {
+	select {
+	case <-token.Done():
+		return token.Error() != nil && strings.HasSuffix(token.Error().Error(), "was broken by timeout")
+	default:
+		return false
+	}
+}
+
+// result waits for the token or the end of the session. With one client per connection, nil means acknowledged.
+func (s *Session) result(token mqtt.Token) error {
+	select {
+	case <-token.Done():
+	case <-s.link.ended:
+		select {
+		case <-token.Done():
+		default:
+			return s.Cause()
+		}
+	}
+	if err := token.Error(); err != nil {
+		if cause := s.Cause(); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("transport: %s: %w", s.host, err)
+	}
+	return nil
+}
+
+func (s *Session) ask(ctx context.Context, c call) error {
+	select {
+	case <-s.link.ended: // first: a dead session must not win the race below
+		return s.Cause()
+	default:
+	}
+	select {
+	case s.calls <- c:
+		return nil
+	case <-s.link.ended:
+		return s.Cause()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Start hands a message to the session, in order. When it returns nil, done is called once, on a goroutine of its own:
+// with nil when the hub has acknowledged the message (QoS 0: when it was written), else with why that is not known.
+func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
+	return s.ask(ctx, call{
+		start: func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) },
+		done:  func(_ mqtt.Token, err error) { done(err) },
+	})
+}
+
+// Publish is Start, waiting for the acknowledgement.
+func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte) error {
+	done := make(chan error, 1)
+	if err := s.Start(ctx, topic, qos, payload, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	return await(ctx, done)
+}
+
+// Subscribe asks for the filters at QoS qos and checks every one of the answers.
+func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) error {
+	if len(filters) == 0 {
+		return nil
+	}
+	wanted := map[string]byte{}
+	for _, f := range filters {
+		wanted[f] = qos
+	}
+	done := make(chan error, 1)
+	err := s.ask(ctx, call{
+		start: func() mqtt.Token { return s.client.SubscribeMultiple(wanted, nil) },
+		done:  func(t mqtt.Token, err error) { done <- errors.Join(err, s.refusedFilters(t, filters)) },
+	})
+	if err != nil {
+		return err
+	}
+	return await(ctx, done)
+}
+
+// refusedFilters finds the filters that SUBACK answered with 0x80, which paho does not take for an error.
+func (s *Session) refusedFilters(token mqtt.Token, filters []string) error {
+	t, ok := token.(*mqtt.SubscribeToken)
+	if !ok || t.Error() != nil {
+		return nil
+	}
+	granted := t.Result()
+	for _, f := range filters {
+		if granted[f] > 2 {
+			return &Error{Reason: SubscriptionRefused, Host: s.host, Err: fmt.Errorf("the hub refused to subscribe to %s", f)}
+		}
+	}
+	return nil
+}
+
+// Unsubscribe ends subscriptions that an earlier session of this device may have left behind.
+func (s *Session) Unsubscribe(ctx context.Context, filters ...string) error {
+	if len(filters) == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	err := s.ask(ctx, call{
+		start: func() mqtt.Token { return s.client.Unsubscribe(filters...) },
+		done:  func(_ mqtt.Token, err error) { done <- err },
+	})
+	if err != nil {
+		return err
+	}
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Host is the host as the session's Config named it.
+func (s *Session) Host() string { return s.host }
+
+// Present tells whether the hub had kept a session of this device.
+func (s *Session) Present() bool { return s.present }
+
+// Ended is closed when the session has ended; Cause then says why.
+func (s *Session) Ended() <-chan struct{} { return s.link.ended }
+
+// Cause is why the session ended, or nil while it lives.
+func (s *Session) Cause() error { return s.link.why() }
+
+// Over is closed when nothing of the session is left running, some time after Ended.
+func (s *Session) Over() <-chan struct{} { return s.over }
+
+// Close sends DISCONNECT, ends the session and waits until nothing of it is left running, or ctx ends.
+// It may be called more than once.
+func (s *Session) Close(ctx context.Context) error {
+	if s.Cause() == nil {
+		cut := time.AfterFunc(goodbye, func() { s.link.fail(Ended, nil) })
+		s.client.Disconnect(uint(goodbye.Milliseconds()))
+		cut.Stop()
+		s.link.fail(Ended, nil)
+	}
+	select {
+	case <-s.over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
