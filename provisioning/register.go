@@ -1,0 +1,219 @@
+// Package provisioning asks the Device Provisioning Service (DPS) which hub is ours and remembers the answer.
+package provisioning
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
+)
+
+const (
+	// defaultPoll is the delay before the next poll when DPS names none, as Microsoft's SDKs have it.
+	defaultPoll = 2 * time.Second
+	// answerTimeout bounds one request: they travel without a promise, and one that was lost is never answered.
+	answerTimeout = 10 * time.Second
+	// patience bounds the whole registration, all delays that DPS asks for included.
+	patience = 2 * time.Minute
+	// closePatience bounds the wait for a session that is ended.
+	closePatience = 3 * time.Second
+	// tokenLife is far more than a registration takes.
+	tokenLife = time.Hour
+)
+
+// A Request is who asks DPS, and for what.
+type Request struct {
+	Host           string // DPS's host name, a port included when it is not 8883
+	IDScope        string
+	RegistrationID string
+	Key            transport.KeySource
+	Payload        any              // for the enrollment's allocation, or IoT Central's {"modelId": …}; may be nil
+	Link           transport.Config // how to reach DPS: Dial, RootCAs and the time-outs; the rest is filled in here
+}
+
+// An Assignment is DPS's answer.
+type Assignment struct {
+	Hub       string // as DPS gave it, a port included
+	DeviceID  string // may differ from the registration ID
+	Substatus string // initialAssignment, deviceDataMigrated, …; may be ""
+}
+
+// Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case
+// DPS counts as unavailable. Its errors are *Error, or ctx's.
+func Register(ctx context.Context, r Request) (Assignment, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	a, err := r.register(bounded)
+	switch {
+	case err == nil:
+		return a, nil
+	case ctx.Err() != nil:
+		return Assignment{}, ctx.Err()
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = fromTransport(r.Host, err)
+	}
+	return Assignment{}, e
+}
+
+func (r Request) register(ctx context.Context) (Assignment, error) {
+	body, err := payloads.RegisterBody(r.RegistrationID, r.Payload)
+	if err != nil {
+		return Assignment{}, &Error{Verdict: Refused, Host: r.Host, Advice: adviceRequest, Err: err}
+	}
+	session, err := transport.Connect(ctx, r.link())
+	if err != nil {
+		return Assignment{}, err
+	}
+	defer r.close(ctx, session)
+	d := dialogue{session: session, answers: make(chan payloads.RegistrationAnswer, 1), lies: make(chan error, 1)}
+	if err := d.open(ctx); err != nil {
+		return Assignment{}, err
+	}
+	defer session.Detach()
+
+	answer, err := d.ask(ctx, payloads.RegisterTopic, body)
+	operation := answer.OperationID
+	for err == nil && answer.Status < 300 && !settled(answer.State) {
+		if answer.OperationID != "" {
+			operation = answer.OperationID
+		}
+		if operation == "" {
+			return Assignment{}, errors.New("DPS accepted the registration but named no operation to ask about")
+		}
+		if err = sleep(ctx, delay(answer)); err == nil {
+			answer, err = d.ask(ctx, func(rid string) string { return payloads.PollTopic(rid, operation) }, []byte(" "))
+		}
+	}
+	if err != nil {
+		return Assignment{}, err
+	}
+	return r.assignment(answer)
+}
+
+// close ends the session in good manners even when ctx has ended, and waits for its goroutines a little.
+func (Request) close(ctx context.Context, s *transport.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+	defer cancel()
+	_ = s.Close(ctx)
+}
+
+// settled tells whether an accepted registration has come to its end.
+func settled(state string) bool {
+	switch state {
+	case "assigned", "failed", "disabled", "unassigned":
+		return true
+	}
+	return false
+}
+
+func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
+	if a.Status >= 300 || a.State != "assigned" {
+		return Assignment{}, fromAnswer(r.Host, a)
+	}
+	if a.AssignedHub == "" {
+		return Assignment{}, errors.New("DPS assigned the device but named no hub")
+	}
+	id := a.DeviceID
+	if id == "" {
+		id = r.RegistrationID
+	}
+	return Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus}, nil
+}
+
+func (r Request) link() transport.Config {
+	c := r.Link
+	c.Host = r.Host
+	c.ClientID = r.RegistrationID
+	c.Username = payloads.RegistrationUsername(r.IDScope, r.RegistrationID)
+	c.CleanSession = true // DPS keeps nothing of a session
+	c.Password = func(now time.Time) (string, error) {
+		key, err := r.Key()
+		if err != nil {
+			return "", err
+		}
+		return transport.SAS(r.IDScope+"/registrations/"+r.RegistrationID, "registration", key, now.Add(tokenLife)), nil
+	}
+	return c
+}
+
+// A dialogue is one session with DPS, one request at a time.
+type dialogue struct {
+	session *transport.Session
+	answers chan payloads.RegistrationAnswer
+	lies    chan error // answers that cannot be read
+}
+
+func (d *dialogue) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	d.session.Attach(d.hear)
+	return d.session.Subscribe(ctx, 1, payloads.RegistrationFilter)
+}
+
+func (d *dialogue) hear(m transport.Message) bool {
+	m.Ack()
+	a, err := payloads.ParseRegistrationAnswer(m.Topic, m.Payload)
+	switch {
+	case err == nil:
+		select {
+		case d.answers <- a:
+		default: // nobody has asked
+		}
+	case a.RequestID != "": // otherwise it answers nobody, and the request's own time-out speaks
+		select {
+		case d.lies <- err:
+		default:
+		}
+	}
+	return true
+}
+
+// ask sends one request under a new request ID and waits for the answer to it; answers to other requests are dropped.
+func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string, body []byte) (payloads.RegistrationAnswer, error) {
+	var none payloads.RegistrationAnswer
+	id := rand.Text()
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if err := d.session.Start(ctx, topic(id), 1, body, func(error) {}); err != nil {
+		return none, err
+	}
+	for {
+		select {
+		case a := <-d.answers:
+			if a.RequestID == id {
+				return a, nil
+			}
+		case err := <-d.lies:
+			return none, err
+		case <-d.session.Ended():
+			return none, d.session.Cause()
+		case <-ctx.Done():
+			return none, fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
+		}
+	}
+}
+
+// delay is how long to wait before the next poll. It starts when the answer has come.
+func delay(a payloads.RegistrationAnswer) time.Duration {
+	if a.RetryAfter > 0 {
+		return a.RetryAfter
+	}
+	return defaultPoll
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the registration did not end within %s: %w", patience, transport.TimedOut)
+	}
+}
