@@ -1,0 +1,113 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
+)
+
+func reading(body string) payloads.Reading { return payloads.Reading{Body: []byte(body)} }
+
+func put(t *testing.T, box outbox.Outbox, count int) {
+	t.Helper()
+	for range count {
+		if _, err := box.Put(t.Context(), reading("12345678")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// peeked are the numbers that Peek hands out, one after another.
+func peeked(box outbox.Outbox, after uint64) (numbers []uint64) {
+	for {
+		r, ok := box.Peek(after)
+		if !ok {
+			return numbers
+		}
+		numbers = append(numbers, r.ID.N)
+	}
+}
+
+func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
+	box := outbox.NewMemory(outbox.Limits{}, nil)
+	first, _ := box.Put(t.Context(), reading("1"))
+	second, _ := box.Put(t.Context(), reading("2"))
+	if first.N != 1 || second.N != 2 || first.Epoch != second.Epoch || first.Epoch == "" {
+		t.Errorf("%s, %s", first, second)
+	}
+	if other := outbox.NewMemory(outbox.Limits{}, nil); other != nil {
+		if id, _ := other.Put(t.Context(), reading("1")); id.Epoch == first.Epoch {
+			t.Error("two outboxes share an epoch, so their numbers collide")
+		}
+	}
+}
+
+func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
+	box := outbox.NewMemory(outbox.Limits{}, nil)
+	put(t, box, 5)
+	if got := peeked(box, 2); !slices.Equal(got, []uint64{3, 4, 5}) {
+		t.Fatalf("above 2: %v", got)
+	}
+	box.Leave(5)
+	box.Leave(3)
+	box.Remove(4)
+	box.Remove(4) // once is enough
+	if got := peeked(box, 0); !slices.Equal(got, []uint64{1, 2, 3, 5}) {
+		t.Errorf("in the end %v", got)
+	}
+	if n, bytes := box.Waiting(); n != 4 || bytes != 4*8 {
+		t.Errorf("%d records, %d bytes wait", n, bytes)
+	}
+}
+
+func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
+	for name, limits := range map[string]outbox.Limits{"records": {Records: 3}, "bytes": {Bytes: 3 * 8}} {
+		t.Run(name, func(t *testing.T) {
+			var dropped []uint64
+			box := outbox.NewMemory(limits, func(d outbox.Drop) {
+				dropped = append(dropped, d.ID.N)
+				if !errors.Is(d.Why, outbox.ErrNoRoom) {
+					t.Error(d)
+				}
+			})
+			put(t, box, 3)
+			box.Peek(0) // 1 is on its way
+			put(t, box, 2)
+			if !slices.Equal(dropped, []uint64{2, 3}) {
+				t.Errorf("dropped %v", dropped)
+			}
+			peeked(box, 0)
+			if _, err := box.Put(t.Context(), reading("12345678")); !errors.Is(err, outbox.ErrFull) {
+				t.Errorf("everything is on its way: %v", err)
+			}
+			box.Leave(1)
+			if got := peeked(box, 0); !slices.Equal(got, []uint64{1}) {
+				t.Errorf("1 has gone: %v", got)
+			}
+		})
+	}
+}
+
+func TestAReadingTooLargeForTheWholeOutboxIsRefused(t *testing.T) {
+	box := outbox.NewMemory(outbox.Limits{Bytes: 10}, nil)
+	if _, err := box.Put(t.Context(), reading("12345678901")); !errors.Is(err, outbox.ErrFull) {
+		t.Error(err)
+	}
+}
+
+func TestPutAfterTheEndIsRefused(t *testing.T) {
+	box := outbox.NewMemory(outbox.Limits{}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := box.Put(ctx, reading("1")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	box.Close()
+	if _, err := box.Put(t.Context(), reading("1")); !errors.Is(err, outbox.ErrClosed) {
+		t.Error(err)
+	}
+}
