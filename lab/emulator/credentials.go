@@ -1,0 +1,117 @@
+package emulator
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A token is a parsed SAS token. Neither it nor its signature is ever printed.
+type token struct {
+	resource  string // still encoded, as it was signed
+	signature []byte
+	expiry    string // as it was signed
+	policy    string
+}
+
+// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order.
+func parseToken(password string) (token, error) {
+	if password == "" {
+		return token{}, errors.New("there is no password, and certificates are not supported")
+	}
+	fields, ok := strings.CutPrefix(password, "SharedAccessSignature ")
+	if !ok {
+		return token{}, errors.New("the password does not begin with \"SharedAccessSignature \"")
+	}
+	var t token
+	seen := map[string]bool{}
+	for field := range strings.SplitSeq(fields, "&") {
+		name, value, _ := strings.Cut(field, "=")
+		if seen[name] {
+			return token{}, errors.New("a field of the token is given twice")
+		}
+		seen[name] = true
+		switch name {
+		case "sr":
+			t.resource = value
+		case "sig":
+			decoded, err := url.QueryUnescape(value)
+			if err == nil {
+				t.signature, err = base64.StdEncoding.DecodeString(decoded)
+			}
+			if err != nil {
+				return token{}, errors.New("the token's sig is not percent-encoded base64")
+			}
+		case "se":
+			t.expiry = value
+		case "skn":
+			t.policy = value
+		default:
+			return token{}, errors.New("the token has an unknown field")
+		}
+	}
+	if t.resource == "" || t.signature == nil || t.expiry == "" {
+		return token{}, errors.New("the token lacks sr, sig or se")
+	}
+	return t, nil
+}
+
+// check returns when the token expires. The resource is compared decoded, its host (up to the first slash) without case.
+func (t token) check(key []byte, resource string) (time.Time, error) {
+	decoded, err := url.QueryUnescape(t.resource)
+	if err != nil || !sameResource(decoded, resource) {
+		return time.Time{}, fmt.Errorf("the token's sr is not %q, percent-encoded", resource)
+	}
+	seconds, err := strconv.ParseInt(t.expiry, 10, 64)
+	if err != nil {
+		return time.Time{}, errors.New("the token's se is not a number of seconds")
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(t.resource + "\n" + t.expiry))
+	if !hmac.Equal(mac.Sum(nil), t.signature) {
+		return time.Time{}, errors.New("the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
+	}
+	expires := time.Unix(seconds, 0)
+	if now := time.Now(); !now.Before(expires) {
+		return time.Time{}, fmt.Errorf("the token expired %v ago", now.Sub(expires).Round(time.Second))
+	}
+	return expires, nil
+}
+
+func sameResource(a, b string) bool {
+	hostA, restA, _ := strings.Cut(a, "/")
+	hostB, restB, _ := strings.Cut(b, "/")
+	return strings.EqualFold(hostA, hostB) && restA == restB
+}
+
+// deriveKey is a group enrollment's key for one registration ID, before it is written as base64.
+func deriveKey(groupKey []byte, registrationID string) []byte {
+	mac := hmac.New(sha256.New, groupKey)
+	mac.Write([]byte(registrationID))
+	return mac.Sum(nil)
+}
+
+// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus.
+func parameters(text string) (map[string]string, error) {
+	values := map[string]string{}
+	if text == "" {
+		return values, nil
+	}
+	for pair := range strings.SplitSeq(text, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(name)
+		if err != nil || name == "" {
+			return nil, fmt.Errorf("%.60q has no name, or one that is badly percent-encoded", pair)
+		}
+		if values[name], err = url.PathUnescape(value); err != nil {
+			return nil, fmt.Errorf("%.60q is badly percent-encoded", pair)
+		}
+	}
+	return values, nil
+}

@@ -1,0 +1,113 @@
+package emulator
+
+import (
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"time"
+)
+
+// A door is an address on which the cloud listens, and every connection that came in through it. Its fields are guarded by
+// the cloud's lock, address apart, which never changes once it is known.
+type door struct {
+	cloud    *Cloud
+	to       endpoint
+	address  string       // host:port
+	listener net.Listener // nil while connections are refused
+	links    map[*link]struct{}
+	admitted int // numbers the links
+}
+
+func newDoor(c *Cloud, to endpoint) *door {
+	return &door{cloud: c, to: to, links: map[*link]struct{}{}}
+}
+
+// open listens; after a shut it does so on the same port again.
+func (d *door) open(address string) error {
+	if d.cloud.isClosed() {
+		return ErrClosed
+	}
+	if d.listener != nil {
+		return nil
+	}
+	listener, err := d.cloud.config.Listen(address)
+	if err != nil {
+		return err
+	}
+	if d.address == "" {
+		host, _, _ := net.SplitHostPort(address)
+		_, port, err := net.SplitHostPort(listener.Addr().String())
+		if err != nil {
+			_ = listener.Close()
+			return err
+		}
+		d.address = net.JoinHostPort(host, port)
+	}
+	d.listener = listener
+	d.cloud.running.Go(func() { d.accept(listener) })
+	return nil
+}
+
+// shut refuses new connections and ends those there are. After it nothing leaves any more.
+func (d *door) shut(how farewell) {
+	if d.listener != nil {
+		_ = d.listener.Close()
+		d.listener = nil
+	}
+	d.endAll(how)
+}
+
+func (d *door) endAll(how farewell) {
+	for _, l := range slices.SortedFunc(maps.Keys(d.links), func(a, b *link) int { return a.number - b.number }) {
+		l.depart(how)
+	}
+}
+
+func (d *door) accept(listener net.Listener) {
+	for {
+		raw, err := listener.Accept()
+		if err == nil {
+			d.admit(listener, raw)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || !d.listens(listener) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // no file descriptors left, most likely
+	}
+}
+
+func (d *door) listens(listener net.Listener) bool {
+	d.cloud.mu.Lock()
+	defer d.cloud.mu.Unlock()
+	return d.listener == listener
+}
+
+func (d *door) admit(listener net.Listener, raw net.Conn) {
+	d.cloud.mu.Lock()
+	defer d.cloud.mu.Unlock()
+	if d.listener != listener { // shut since
+		resetConn(raw)
+		return
+	}
+	d.admitted++
+	l := newLink(raw, d.cloud.identity.server, d.to, d.admitted)
+	d.links[l] = struct{}{}
+	d.cloud.running.Go(func() { d.serve(l) })
+}
+
+// serve owns one connection from its handshake to its end.
+func (d *door) serve(l *link) {
+	if err := l.shake(); err != nil {
+		close(l.flushed) // nothing was started
+		d.to.ended(l, "TLS handshake: "+err.Error())
+	} else {
+		go l.flush()
+		d.to.ended(l, d.cloud.broker.serve(l))
+	}
+	l.bury()
+	d.cloud.mu.Lock()
+	delete(d.links, l)
+	d.cloud.mu.Unlock()
+}

@@ -1,0 +1,150 @@
+// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults (the giant
+// lizard) that a device has to live through. It speaks the services' MQTT strictly, so that a client which passes here has
+// broken no documented rule, and it keeps a ledger that says what really arrived.
+//
+// It shares no code with the device: it is a second opinion about the wire. It runs the same over real sockets and,
+// with Config.Listen, over lab/memnet inside a testing/synctest bubble.
+package emulator
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// ErrClosed is what a closed Cloud answers.
+var ErrClosed = errors.New("emulator: closed")
+
+// A Cloud is a running emulator. Its methods may be called from any goroutine.
+type Cloud struct {
+	config   Config
+	groupKey []byte
+	identity *identity
+	broker   *broker
+	running  sync.WaitGroup // every goroutine
+
+	mu        sync.Mutex // guards all below, and whatever the hubs and devices hold
+	closed    chan struct{}
+	dps       *dps
+	hubs      []*hub
+	devices   map[string]*device
+	newcomers *hub // where DPS assigns a device it has not seen
+	ledger    ledger
+	breaches  []string
+	news      news
+	serial    int // numbers operations, tracking IDs and methods
+}
+
+// Start starts a cloud. Close ends it.
+func Start(config Config) (*Cloud, error) {
+	config, groupKey, err := config.complete()
+	if err != nil {
+		return nil, fmt.Errorf("emulator: configuration: %w", err)
+	}
+	c := &Cloud{
+		config: config, groupKey: groupKey, broker: newBroker(),
+		closed: make(chan struct{}), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
+	}
+	hosts := []string{config.Host}
+	for i := range config.Hubs {
+		hosts = append(hosts, config.hostOf(i+1))
+	}
+	if c.identity, err = newIdentity(append(hosts, config.Hubs...)); err != nil {
+		return nil, fmt.Errorf("emulator: certificates: %w", err)
+	}
+	if err := c.open(); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Cloud) open() error {
+	c.mu.Lock()
+	defer c.unlock()
+	c.dps = newDPS(c)
+	if err := c.dps.door.open(c.config.addressOf(0)); err != nil {
+		return err
+	}
+	for i, name := range c.config.Hubs {
+		h := newHub(c, name)
+		c.hubs = append(c.hubs, h)
+		if err := h.door.open(c.config.addressOf(i + 1)); err != nil {
+			return err
+		}
+		h.address = h.door.address
+		h.host = h.address
+		if c.config.OwnAddresses {
+			h.host = c.config.hostOf(i + 1)
+		}
+	}
+	c.newcomers = c.hubs[0]
+	return nil
+}
+
+// Close ends every connection and waits for every goroutine. A second Close does nothing.
+func (c *Cloud) Close() error {
+	c.mu.Lock()
+	select {
+	case <-c.closed:
+	default:
+		close(c.closed)
+		c.closeAll()
+	}
+	c.unlock()
+	c.running.Wait()
+	return nil
+}
+
+func (c *Cloud) closeAll() {
+	if c.dps != nil {
+		c.dps.dropAll("the emulator closes")
+		c.dps.door.shut(cut)
+	}
+	for _, h := range c.hubs {
+		h.dropAll("the emulator closes")
+		h.door.shut(cut)
+	}
+	for _, d := range c.devices {
+		d.queue.stop()
+	}
+}
+
+func (c *Cloud) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// DPSHost is the address of the Device Provisioning Service, as host:port.
+func (c *Cloud) DPSHost() string { return c.dps.door.address }
+
+// IDScope and GroupKey are what a device needs to register; the key is base64.
+func (c *Cloud) IDScope() string  { return c.config.IDScope }
+func (c *Cloud) GroupKey() string { return c.config.GroupKey }
+
+// CAPEM and CAPool are the certificate authority that signed the servers' certificate.
+func (c *Cloud) CAPEM() []byte          { return append([]byte(nil), c.identity.pem...) }
+func (c *Cloud) CAPool() *x509.CertPool { return c.identity.pool.Clone() }
+
+// Hub is a hub's address as host:port, or "" for a name that is none.
+func (c *Cloud) Hub(name string) string {
+	if h, err := c.hub(name); err == nil {
+		return h.address
+	}
+	return ""
+}
+
+func (c *Cloud) hub(name string) (*hub, error) {
+	for _, h := range c.hubs {
+		if h.name == name {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("emulator: no hub is named %q; there are %s", name, strings.Join(c.config.Hubs, ", "))
+}

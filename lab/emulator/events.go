@@ -1,0 +1,138 @@
+package emulator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Kind sorts events.
+type Kind string
+
+// The kinds of events.
+const (
+	KindConnected    Kind = "connected"
+	KindRefused      Kind = "refused" // a connection that got no further: why is in the text
+	KindDisconnected Kind = "disconnected"
+	KindRegister     Kind = "register" // a device asked DPS for its hub
+	KindAssigned     Kind = "assigned"
+	KindSubscribed   Kind = "subscribed"
+	KindTelemetry    Kind = "telemetry" // stored in the ledger
+	KindTwin         Kind = "twin"
+	KindMethod       Kind = "method"
+	KindMessage      Kind = "message"   // cloud to device
+	KindViolation    Kind = "violation" // the client broke a rule of the wire
+	KindLizard       Kind = "lizard"    // a fault was started or ended
+)
+
+// An Event is one thing that happened in the cloud. Hub is a hub's name or "DPS". No key or token is ever in it.
+type Event struct {
+	Time   time.Time
+	Kind   Kind
+	Hub    string
+	Device string
+	Text   string
+}
+
+// news is what has happened and was not told yet, and who waits for it.
+type news struct {
+	pending []Event
+	telling bool // some goroutine is in Observe; it will tell the rest too
+	stirred bool
+	waiting int
+	changed chan struct{}
+}
+
+func newNews() news { return news{changed: make(chan struct{})} }
+
+// tell records an event; unlock passes it on. It is called with c.mu held.
+func (c *Cloud) tell(kind Kind, hub, device, format string, values ...any) {
+	c.news.stirred = true
+	if c.config.Observe != nil {
+		c.news.pending = append(c.news.pending, Event{time.Now(), kind, hub, device, fmt.Sprintf(format, values...)})
+	}
+}
+
+// unlock releases c.mu, wakes whoever waits for news, and tells the events in order and outside the lock.
+func (c *Cloud) unlock() {
+	n := &c.news
+	if n.stirred && n.waiting > 0 {
+		close(n.changed)
+		n.changed = make(chan struct{})
+	}
+	n.stirred = false
+	if n.telling {
+		c.mu.Unlock()
+		return
+	}
+	n.telling = true
+	for len(n.pending) > 0 {
+		batch := n.pending
+		n.pending = nil
+		c.mu.Unlock()
+		for _, event := range batch {
+			c.config.Observe(event)
+		}
+		c.mu.Lock()
+	}
+	n.telling = false
+	c.mu.Unlock()
+}
+
+// Wait returns once the condition holds. It looks again after every happening, so that no test needs to sleep; it does not
+// notice what only time changes, such as a message's expiry.
+func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
+	c.mu.Lock()
+	c.news.waiting++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.news.waiting--
+		c.mu.Unlock()
+	}()
+	for {
+		c.mu.Lock()
+		changed := c.news.changed
+		c.mu.Unlock()
+		if condition() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("emulator: wait: %w", ctx.Err())
+		case <-c.closed:
+			return ErrClosed
+		}
+	}
+}
+
+// breach counts a broken rule and returns it as the error that ends the connection. The sentence's subject is the
+// device. It is called with c.mu held.
+func (c *Cloud) breach(where, device, format string, values ...any) error {
+	who := device
+	if who == "" {
+		who = "a client"
+	}
+	at := where
+	if where != "DPS" {
+		at = "hub " + where
+	}
+	sentence := fmt.Sprintf("%s at %s ", who, at) + fmt.Sprintf(format, values...)
+	c.breaches = append(c.breaches, sentence)
+	c.tell(KindViolation, where, device, "%s", sentence)
+	return breach(sentence)
+}
+
+// A breach is an error that has been counted as a violation.
+type breach string
+
+func (b breach) Error() string { return string(b) }
+
+// Violations are the rules that clients broke, one sentence each, oldest first.
+func (c *Cloud) Violations() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.breaches)
+}

@@ -1,0 +1,255 @@
+package emulator_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+const events = "devices/dev1/messages/events/"
+
+var fourFilters = []string{
+	"devices/dev1/messages/devicebound/#", "$iothub/methods/POST/#",
+	"$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#",
+}
+
+func TestAHubRefusesBadLogins(t *testing.T) {
+	token := func(w world, resource, more string) login {
+		return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), more)}
+	}
+	for name, c := range map[string]struct {
+		login func(w world) login
+		code  byte
+	}{
+		"another key": {func(w world) login {
+			return login{sas: sas(w.Hub("A")+"/devices/dev1", []byte("x"), time.Now().Add(time.Hour), "")}
+		}, 5},
+		"an expired token":       {func(world) login { return login{tokenLife: -time.Second} }, 5},
+		"the other hub's token":  {func(w world) login { return token(w, w.Hub("B")+"/devices/dev1", "") }, 5},
+		"a token without a port": {func(w world) login { return token(w, "127.0.0.1/devices/dev1", "") }, 5},
+		"another device's token": {func(w world) login { return token(w, w.Hub("A")+"/devices/dev2", "") }, 5},
+		"a policy in the token":  {func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&skn=registration") }, 5},
+		"a field too many":       {func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&x=y") }, 5},
+		"no token":               {func(world) login { return login{sas: "secret"} }, 5},
+		"an unknown device":      {func(world) login { return login{device: "dev2"} }, 5},
+		"another hub's name":     {func(w world) login { return login{username: w.Hub("B") + "/dev1/?api-version=2021-04-12"} }, 5},
+		"another client ID":      {func(world) login { return login{clientID: "dev2"} }, 4},
+		"no question mark":       {func(w world) login { return login{username: w.Hub("A") + "/dev1/api-version=2021-04-12"} }, 4},
+		"no api-version":         {func(w world) login { return login{username: w.Hub("A") + "/dev1/?x=y"} }, 4},
+		"an old api-version for a model": {func(w world) login {
+			return login{username: w.Hub("A") + "/dev1/?api-version=2019-10-01&model-id=dtmi%3Aa%3B1"}
+		}, 4},
+		"a model that is not encoded": {func(w world) login {
+			return login{username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:a;1"}
+		}, 4},
+		"a will for elsewhere":   {func(world) login { return login{will: "devices/dev2/messages/events/"} }, 4},
+		"MQTT 3.1 and not 3.1.1": {func(world) login { return login{version: 3} }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				w.Assign(device, "A")
+				l := c.login(w)
+				l.hub = "A"
+				if code := w.refusal(l); code != c.code {
+					t.Errorf("CONNACK %d, want %d", code, c.code)
+				}
+				if broken := len(w.Violations()) > 0; broken != (c.code != 5) {
+					t.Errorf("violations: %q", w.Violations())
+				}
+				if w.Connects(device, "A") != 0 {
+					t.Error("it counts as connected")
+				}
+			})
+		})
+	}
+}
+
+func TestTheHostInATokenHasNoCase(t *testing.T) {
+	inBubble(t, emulator.Config{Host: "localhost"}, func(t *testing.T, w world) {
+		w.Assign(device, "A")
+		host := strings.ToUpper(w.Hub("A"))
+		w.mustConnect(login{
+			hub: "A", username: host + "/dev1/?api-version=2020-09-30",
+			sas: sas(host+"/devices/dev1", deviceKey(w.Cloud, device), time.Now().Add(time.Hour), ""),
+		})
+		w.wantNoViolation()
+	})
+}
+
+func TestARefusalSaysWhyAndHoldsNoKey(t *testing.T) {
+	var told []emulator.Event
+	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
+		w.Assign(device, "A")
+		w.refusal(login{hub: "A", tokenLife: -time.Minute})
+		w.Close()
+		i := slices.IndexFunc(told, func(e emulator.Event) bool { return e.Kind == emulator.KindRefused })
+		if i < 0 || told[i].Text != "CONNACK 5: the token expired 1m0s ago" || told[i].Hub != "A" || told[i].Device != device {
+			t.Errorf("told %+v", told)
+		}
+		for _, e := range told {
+			if strings.Contains(e.Text, "sig=") || strings.Contains(e.Text, "SharedAccess") {
+				t.Errorf("a token in %q", e.Text)
+			}
+		}
+	})
+}
+
+func TestAHubEndsWhoeverBreaksARule(t *testing.T) {
+	publish := func(topic string, qos byte, body any) func(p *peer) {
+		return func(p *peer) { p.Publish(topic, qos, false, body) }
+	}
+	for name, c := range map[string]struct {
+		do   func(p *peer)
+		part string
+	}{
+		"QoS 2":                         {publish(events, 2, "x"), "QoS 2"},
+		"an unknown topic":              {publish("telemetry", 1, "x"), "no documented topic"},
+		"another device's topic":        {publish("devices/dev2/messages/events/", 1, "x"), "has the topic"},
+		"a topic without its slash":     {publish("devices/dev1/messages/events", 1, "x"), "has the topic"},
+		"a bad property bag":            {publish(events+"a=%zz", 1, "x"), "bad property bag"},
+		"a wildcard in a topic":         {publish(events+"a=1+1", 1, "x"), "no topic name"},
+		"more than 256 KB":              {publish(events, 1, make([]byte, 256<<10+1)), "262145 bytes"},
+		"a packet beyond all limits":    {publish(events, 1, make([]byte, 1<<20)), "MQTT 3.1.1 does not allow"},
+		"an unknown filter":             {func(p *peer) { p.Subscribe("#", 1, nil) }, "no documented topic filter"},
+		"another device's messages":     {func(p *peer) { p.Subscribe("devices/dev2/messages/devicebound/#", 1, nil) }, "no documented topic filter"},
+		"a method answer off its topic": {publish("$iothub/methods/res/ok/?$rid=1", 0, "{}"), "answered a method on"},
+		"a method answer without rid":   {publish("$iothub/methods/res/200/", 0, "{}"), "answered a method on"},
+		"a method answer, no JSON":      {publish("$iothub/methods/res/200/?$rid=1", 0, "{"), "not JSON"},
+		"a twin request without rid":    {publish("$iothub/twin/GET/?", 0, ""), "without a $rid"},
+		"a twin report without rid":     {publish("$iothub/twin/PATCH/properties/reported/?", 0, "{}"), "without a $rid"},
+		"a message ID too long":         {publish(events+"%24.mid="+strings.Repeat("x", 129), 1, "x"), "128"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				p := w.mustConnect(login{hub: "A"})
+				c.do(p)
+				p.mustLose(time.Second)
+				w.wantViolation(c.part)
+				if n := len(w.Ledger()); n != 0 {
+					t.Errorf("%d messages stored", n)
+				}
+			})
+		})
+	}
+}
+
+func TestASixthSubscriptionEndsTheConnection(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A"})
+		p.mustSubscribe(fourFilters...)
+		p.mustSubscribe("$iothub/credentials/res/#")
+		p.mustSubscribe(fourFilters...) // again is no sixth
+		p.Subscribe("$iothub/more/#", 1, nil)
+		p.mustLose(time.Second)
+		w.wantViolation("a sixth subscription")
+	})
+}
+
+func TestASubscriptionAtQoS2IsGrantedQoS1(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A"})
+		token := p.Subscribe("$iothub/twin/res/#", 2, nil)
+		token.Wait()
+		if granted := token.(interface{ Result() map[string]byte }).Result()["$iothub/twin/res/#"]; granted != 1 {
+			t.Errorf("granted %d", granted)
+		}
+	})
+}
+
+func TestTheSameIDTakesOver(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		first := w.mustConnect(login{hub: "A"})
+		second := w.mustConnect(login{hub: "A"})
+		first.mustLose(time.Second)
+		second.mustPublish(events, "still here")
+		if w.Connects(device, "A") != 2 {
+			t.Errorf("%d connects", w.Connects(device, "A"))
+		}
+		w.wantNoViolation()
+	})
+}
+
+func TestASessionKeepsItsSubscriptionsOnlyWithoutCleanSession(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A"})
+		p.mustSubscribe(fourFilters[:2]...)
+		p.bye()
+		want := []string{fourFilters[1], fourFilters[0]}
+		if got := w.Subscriptions(device, "A"); !slices.Equal(got, want) {
+			t.Errorf("after the end: %q", got)
+		}
+		p = w.mustConnect(login{hub: "A"})
+		if got := w.Subscriptions(device, "A"); !slices.Equal(got, want) || !p.present {
+			t.Errorf("resumed: %q, session present: %t", got, p.present)
+		}
+		p.Unsubscribe(fourFilters[0]).Wait()
+		if got := w.Subscriptions(device, "A"); !slices.Equal(got, want[:1]) {
+			t.Errorf("unsubscribed: %q", got)
+		}
+		p.bye()
+		p = w.mustConnect(login{hub: "A", clean: true})
+		if got := w.Subscriptions(device, "A"); len(got) != 0 || p.present {
+			t.Errorf("cleaned: %q, session present: %t", got, p.present)
+		}
+	})
+}
+
+func TestASilentClientIsDroppedAfterOneAndAHalfKeepAlives(t *testing.T) {
+	for name, c := range map[string]struct{ keepAlive, want time.Duration }{
+		"odd seconds":      {5 * time.Second, 7500 * time.Millisecond},
+		"none":             {0, 1767 * time.Second},
+		"beyond the limit": {18 * time.Hour, 1767 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				raw := w.rawConnect(c.keepAlive)
+				start := time.Now()
+				if _, err := raw.Read(make([]byte, 1)); err == nil {
+					t.Error("the hub said something")
+				}
+				if took := time.Since(start); took != c.want {
+					t.Errorf("dropped after %v, want %v", took, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAClientThatPingsStays(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A", keepAlive: 6 * time.Second, tokenLife: 100 * time.Hour})
+		time.Sleep(24 * time.Hour)
+		p.mustPublish(events, "good morning")
+		w.wantNoViolation()
+	})
+}
+
+func TestAConnectionOutlivesItsTokenByTheGraceOnly(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		start := time.Now()
+		p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: time.Hour})
+		p.mustLose(2 * time.Hour)
+		if took := time.Since(start); took < 70*time.Minute || took > 70*time.Minute+time.Second {
+			t.Errorf("cut after %v", took)
+		}
+	})
+}
+
+func TestAWillIsTelemetryUnlessTheClientSaysGoodbye(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		will := login{hub: "A", will: events + "kind=farewell"}
+		w.mustConnect(will).bye()
+		w.mustConnect(will)
+		w.mustConnect(login{hub: "A"}) // takes over
+		ledger := w.Ledger()
+		if len(ledger) != 1 {
+			t.Fatalf("%d messages", len(ledger))
+		}
+		if p := ledger[0].Properties; p["iothub-MessageType"] != "Will" || p["kind"] != "farewell" || string(ledger[0].Body) != "gone" {
+			t.Errorf("stored %+v", ledger[0])
+		}
+	})
+}

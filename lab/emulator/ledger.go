@@ -1,0 +1,92 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const maximumTelemetry = 256 << 10 // bytes
+
+// A Delivery is one message that a hub has stored. It must not be changed.
+type Delivery struct {
+	Device, Hub string
+	MessageID   string // $.mid
+	Body        []byte
+	Properties  map[string]string // decoded; system properties by their short names, as "$.ct"
+	Topic       string
+	Received    time.Time
+	Duplicate   bool // the device has delivered this message ID before, to whatever hub
+}
+
+// A ledger is the judge: what is in it was stored by a hub that lived and had the device.
+type ledger struct {
+	deliveries []Delivery
+	seen       map[[2]string]bool // device and message ID
+}
+
+func newLedger() ledger { return ledger{seen: map[[2]string]bool{}} }
+
+func (l *ledger) add(d Delivery) {
+	if d.MessageID != "" {
+		key := [2]string{d.Device, d.MessageID}
+		d.Duplicate = l.seen[key]
+		l.seen[key] = true
+	}
+	l.deliveries = append(l.deliveries, d)
+}
+
+// Ledger is every message that was stored, in the order of arrival. It is cheap to call, and grows for ever.
+func (c *Cloud) Ledger() []Delivery {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.ledger.deliveries)
+	return c.ledger.deliveries[:n:n]
+}
+
+// telemetry stores a message. PUBACK follows its return.
+func (s *session) telemetry(p publication) error {
+	d, err := readTelemetry(s.device.id, p)
+	if err != nil {
+		return s.breach("sent telemetry that %v", err)
+	}
+	s.store(d)
+	return nil
+}
+
+func (s *session) leaveWill() {
+	if d, err := readTelemetry(s.device.id, *s.will); err == nil {
+		d.Properties["iothub-MessageType"] = "Will"
+		s.store(d)
+	}
+}
+
+func (s *session) store(d Delivery) {
+	d.Device, d.Hub, d.Received = s.device.id, s.hub.name, time.Now()
+	c := s.hub.cloud
+	c.ledger.add(d)
+	c.tell(KindTelemetry, d.Hub, d.Device, "%s", d.MessageID)
+}
+
+// readTelemetry checks a message against the rules; its errors continue the sentence "telemetry that …".
+func readTelemetry(deviceID string, p publication) (Delivery, error) {
+	text, ok := strings.CutPrefix(p.topic, telemetryTopic(deviceID))
+	if !ok {
+		return Delivery{}, fmt.Errorf("has the topic %.100q, not %s…", p.topic, telemetryTopic(deviceID))
+	}
+	raw, err := parameters(text)
+	if err != nil {
+		return Delivery{}, fmt.Errorf("has a bad property bag: %w", err)
+	}
+	if p.retain {
+		raw["mqtt-retain"] = "true"
+	}
+	if size := sizeOf(p.payload, raw); size > maximumTelemetry {
+		return Delivery{}, fmt.Errorf("counts %d bytes; a hub takes %d", size, maximumTelemetry)
+	}
+	if len(raw["$.mid"]) > 128 {
+		return Delivery{}, errors.New("has a message ID of more than 128 characters")
+	}
+	return Delivery{MessageID: raw["$.mid"], Body: p.payload, Properties: raw, Topic: p.topic}, nil
+}

@@ -1,0 +1,211 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	maximumQueue   = 50
+	maximumMessage = 64 << 10 // bytes
+	defaultTTL     = time.Hour
+	shortestTTL    = time.Minute
+	longestTTL     = 48 * time.Hour
+)
+
+// Why a cloud-to-device message is not queued.
+var (
+	ErrQueueFull = errors.New("emulator: the device's queue is full")
+	ErrNeverSeen = errors.New("emulator: the device has had no session yet, so nothing is queued for it")
+)
+
+// A Message goes from the cloud to a device.
+type Message struct {
+	ID         string // $.mid
+	Properties map[string]string
+	Body       []byte
+	TTL        time.Duration // an hour if zero; a minute to two days
+}
+
+// A queue holds what a device has not completed, in order.
+type queue struct {
+	waiting []*queued
+	packet  uint16 // the last packet identifier used
+}
+
+// A queued message was sent if its packet is not 0; then its lock runs.
+type queued struct {
+	Message
+	expires time.Time
+	packet  uint16
+	in      *session // where it was sent
+	lock    *time.Timer
+}
+
+// SendMessage queues a message for a device, connected or not.
+func (c *Cloud) SendMessage(deviceID string, m Message) error {
+	if m.TTL == 0 {
+		m.TTL = defaultTTL
+	}
+	m.Properties = maps.Clone(m.Properties)
+	m.Body = slices.Clone(m.Body)
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return err
+	}
+	d.expire()
+	switch size := sizeOf(m.Body, m.Properties) + len(m.ID); {
+	case size > maximumMessage:
+		return fmt.Errorf("emulator: message: it counts %d bytes, and the limit is %d", size, maximumMessage)
+	case m.TTL < shortestTTL || m.TTL > longestTTL:
+		return fmt.Errorf("emulator: message: a TTL of %v is not between %v and %v", m.TTL, shortestTTL, longestTTL)
+	case !d.met:
+		return ErrNeverSeen
+	case len(d.queue.waiting) >= maximumQueue:
+		return fmt.Errorf("%w: %d messages wait", ErrQueueFull, maximumQueue)
+	}
+	d.queue.waiting = append(d.queue.waiting, &queued{Message: m, expires: time.Now().Add(m.TTL)})
+	c.tell(KindMessage, "", d.id, "message %q queued", m.ID)
+	d.deliver()
+	return nil
+}
+
+// SendCommand queues a durable command, as IoT Central does: its parameter is raw, and "@" if there is none.
+func (c *Cloud) SendCommand(deviceID, name string, parameter []byte) error {
+	if len(parameter) == 0 {
+		parameter = []byte("@")
+	}
+	c.mu.Lock()
+	c.serial++
+	id := fmt.Sprintf("command-%d", c.serial)
+	c.mu.Unlock()
+	return c.SendMessage(deviceID, Message{ID: id, Properties: map[string]string{"method-name": name}, Body: parameter})
+}
+
+// QueueLength counts the messages that a device has not completed and that have not expired.
+func (c *Cloud) QueueLength(deviceID string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.devices[deviceID]
+	if d == nil {
+		return 0
+	}
+	d.expire()
+	return len(d.queue.waiting)
+}
+
+// deliver sends whatever is not under way in the device's present session. A message that an earlier session left without
+// PUBACK is sent again; within one MQTT session it keeps its packet identifier and is marked as a duplicate.
+func (d *device) deliver() {
+	s := d.session()
+	if s == nil {
+		return
+	}
+	qos, subscribed := s.filters[messageTopic(d.id)+"#"]
+	if !subscribed {
+		return
+	}
+	d.expire()
+	for _, m := range slices.Clone(d.queue.waiting) {
+		if m.packet != 0 && m.in == s {
+			continue
+		}
+		resent := m.packet != 0 && m.in.hub == s.hub && s.link.present
+		if !resent {
+			m.packet = d.queue.nextPacket()
+		}
+		d.send(s, m, qos, resent)
+	}
+}
+
+func (d *device) send(s *session, m *queued, qos byte, resent bool) {
+	properties := map[string]string{"$.to": "/devices/" + d.id + "/messages/deviceBound"}
+	maps.Copy(properties, m.Properties)
+	if m.ID != "" {
+		properties["$.mid"] = m.ID
+	}
+	m.in = s
+	s.link.send(publication{
+		topic: messageTopic(d.id) + bag(properties), payload: m.Body, qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
+	})
+	d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
+	if qos == 0 { // nobody will acknowledge it
+		d.remove(m)
+		return
+	}
+	if m.lock != nil {
+		m.lock.Stop()
+	}
+	m.lock = time.AfterFunc(d.cloud.config.CommandLock, func() { d.requeue(m, s) })
+}
+
+// requeue is the end of a lock: the message is as good as never sent.
+func (d *device) requeue(m *queued, in *session) {
+	d.cloud.mu.Lock()
+	defer d.cloud.unlock()
+	if m.in != in || !slices.Contains(d.queue.waiting, m) {
+		return
+	}
+	m.packet, m.in = 0, nil
+	d.cloud.tell(KindMessage, "", d.id, "message %q was not acknowledged and is queued again", m.ID)
+	d.deliver()
+}
+
+// complete is PUBACK. One for a message that was requeued since means nothing.
+func (d *device) complete(s *session, packet uint16) {
+	for _, m := range d.queue.waiting {
+		if m.packet == packet && m.in == s {
+			d.remove(m)
+			d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q completed", m.ID)
+			return
+		}
+	}
+}
+
+func (d *device) remove(m *queued) {
+	if m.lock != nil {
+		m.lock.Stop()
+	}
+	d.queue.waiting = slices.DeleteFunc(d.queue.waiting, func(other *queued) bool { return other == m })
+}
+
+func (d *device) purge() {
+	for _, m := range slices.Clone(d.queue.waiting) {
+		d.remove(m)
+	}
+}
+
+// expire drops what has outlived its TTL. Nothing does so at the moment itself; it is called before anyone looks.
+func (d *device) expire() {
+	for _, m := range slices.Clone(d.queue.waiting) {
+		if !time.Now().Before(m.expires) {
+			d.remove(m)
+			d.cloud.tell(KindMessage, "", d.id, "message %q expired", m.ID)
+		}
+	}
+}
+
+// stop ends the locks' timers.
+func (q *queue) stop() {
+	for _, m := range q.waiting {
+		if m.lock != nil {
+			m.lock.Stop()
+		}
+	}
+}
+
+// nextPacket finds an identifier that no message under way has.
+func (q *queue) nextPacket() uint16 {
+	for {
+		q.packet++
+		taken := slices.ContainsFunc(q.waiting, func(m *queued) bool { return m.packet == q.packet })
+		if q.packet != 0 && !taken {
+			return q.packet
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const maximumMethod = 128 << 10 // bytes, each way
+
+// Why a direct method has no answer. They stand for IoT Hub's 404103 and 504101.
+var (
+	ErrNotOnline     = errors.New("emulator: 404103: the device is not online")
+	ErrMethodTimeout = errors.New("emulator: 504101: the device did not answer in time")
+)
+
+type methodAnswer struct {
+	status int
+	body   []byte
+}
+
+// InvokeMethod calls a direct method and waits for its answer, but no longer than Config.MethodTimeout. The payload is JSON
+// or empty. A device that is not connected, or has not subscribed to methods, gets nothing: ErrNotOnline.
+func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload []byte) (status int, body []byte, err error) {
+	switch {
+	case name == "" || strings.ContainsAny(name, "+#\x00"):
+		return 0, nil, fmt.Errorf("emulator: method: %q is no name that a topic can hold", name)
+	case len(payload) > maximumMethod:
+		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload), maximumMethod)
+	case len(payload) > 0 && !json.Valid(payload):
+		return 0, nil, errors.New("emulator: method: the payload is not JSON")
+	}
+	rid, answer, err := c.callMethod(deviceID, name, payload)
+	if err != nil {
+		return 0, nil, err
+	}
+	timer := time.NewTimer(c.config.MethodTimeout)
+	defer timer.Stop()
+	select {
+	case a := <-answer:
+		return a.status, a.body, nil
+	case <-timer.C:
+		err = fmt.Errorf("%w: %s after %v", ErrMethodTimeout, name, c.config.MethodTimeout)
+	case <-ctx.Done():
+		err = fmt.Errorf("emulator: method %s: %w", name, ctx.Err())
+	case <-c.closed:
+		err = ErrClosed
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	delete(c.devices[deviceID].methods, rid)
+	return 0, nil, err
+}
+
+// callMethod sends the request. The channel holds one answer, so whoever brings it never waits.
+func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, answer chan methodAnswer, err error) {
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return "", nil, err
+	}
+	s := d.session()
+	if s == nil {
+		return "", nil, ErrNotOnline
+	}
+	if _, subscribed := s.filters[methodFilter]; !subscribed {
+		return "", nil, fmt.Errorf("%w: it has not subscribed to direct methods", ErrNotOnline)
+	}
+	c.serial++
+	rid = strconv.FormatInt(int64(c.serial), 16)
+	answer = make(chan methodAnswer, 1)
+	d.methods[rid] = answer
+	s.link.send(publication{topic: methodRequest + name + "/?$rid=" + rid, payload: payload})
+	c.tell(KindMethod, s.hub.name, d.id, "%s called", name)
+	return rid, answer, nil
+}
+
+// methodAnswered takes "{status}/?$rid={rid}".
+func (s *session) methodAnswered(topic string, body []byte) error {
+	text, query, found := strings.Cut(topic, "/?")
+	status, err := strconv.Atoi(text)
+	rid := rawRID(query)
+	switch {
+	case !found || err != nil || rid == "":
+		return s.breach("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic, methodReply)
+	case len(body) > maximumMethod:
+		return s.breach("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
+	case len(body) > 0 && !json.Valid(body):
+		return s.breach("answered a method with a body that is not JSON")
+	}
+	answer := s.device.methods[rid]
+	if answer == nil {
+		s.hub.cloud.tell(KindMethod, s.hub.name, s.device.id, "an answer came too late and is dropped")
+		return nil
+	}
+	delete(s.device.methods, rid)
+	answer <- methodAnswer{status, body}
+	s.hub.cloud.tell(KindMethod, s.hub.name, s.device.id, "answered with %d", status)
+	return nil
+}

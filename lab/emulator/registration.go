@@ -1,0 +1,186 @@
+package emulator
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+const (
+	pollLimit  = 5 // in pollWindow, for one device
+	pollWindow = 10 * time.Second
+)
+
+// timestampUTC is how the services write a time.
+const timestampUTC = "2006-01-02T15:04:05.0000000Z"
+
+// An operation is one registration under way.
+type operation struct {
+	id    string
+	ready time.Time
+}
+
+// Registrations counts the requests to register that a registration ID has sent, whatever the answer. Polls do not count.
+func (c *Cloud) Registrations(registrationID string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dps.registers[registrationID]
+}
+
+// RegistrationPayload is the payload of a registration ID's last request to register, as it was sent, or nil.
+func (c *Cloud) RegistrationPayload(registrationID string) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]byte(nil), c.dps.payloads[registrationID]...)
+}
+
+// A dpsRequest is one PUT or GET, and what its answer needs.
+type dpsRequest struct {
+	*dps
+	link       *link
+	registrant *registrant
+	rid        string
+}
+
+func (q dpsRequest) register(body []byte) {
+	id := q.registrant.id
+	q.registers[id]++
+	q.cloud.tell(KindRegister, "DPS", id, "request %d to register", q.registers[id])
+	if q.answerFault() {
+		return
+	}
+	if q.registrant.scope != q.cloud.config.IDScope {
+		q.fail(404, 404201, fmt.Sprintf("There is no ID scope %.40s.", q.registrant.scope))
+		return
+	}
+	payload, err := parseRegistration(id, body)
+	if err != nil {
+		_ = q.cloud.breach("DPS", id, "sent a request to register in which %v", err)
+		q.fail(400, 400012, "Deserialization error: "+err.Error())
+		return
+	}
+	q.payloads[id] = payload
+	d := q.cloud.enroll(id)
+	q.cloud.serial++
+	d.operation = operation{
+		id:    fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial),
+		ready: time.Now().Add(q.cloud.config.RetryAfter),
+	}
+	q.assigning(d)
+}
+
+// parseRegistration reads {"registrationId":…,"payload":…} and tolerates nothing else beside them.
+func parseRegistration(id string, body []byte) (payload []byte, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, errors.New("the body is no JSON object")
+	}
+	for name := range fields {
+		if name != "registrationId" && name != "payload" {
+			return nil, fmt.Errorf("%.60q stands where only registrationId and payload may", name)
+		}
+	}
+	var named string
+	if json.Unmarshal(fields["registrationId"], &named) != nil || named != id {
+		return nil, fmt.Errorf("registrationId is not %q", id)
+	}
+	return fields["payload"], nil
+}
+
+func (q dpsRequest) poll(operationID string) {
+	id := q.registrant.id
+	if q.answerFault() {
+		return
+	}
+	now, recent := time.Now(), q.polls[id]
+	for len(recent) > 0 && now.Sub(recent[0]) >= pollWindow {
+		recent = recent[1:]
+	}
+	if len(recent) >= pollLimit {
+		_ = q.cloud.breach("DPS", id, "polled more than %d times in %v", pollLimit, pollWindow)
+		q.throttle()
+		return
+	}
+	q.polls[id] = append(recent, now)
+	d := q.cloud.devices[id]
+	switch {
+	case d == nil || operationID == "" || operationID != d.operation.id:
+		q.fail(404, 404202, "There is no such operation.")
+	case now.Before(d.operation.ready):
+		q.assigning(d)
+	case q.fault == DPSFails:
+		q.finish(d, "failed")
+	case q.fault == DPSDisabled:
+		q.finish(d, "disabled")
+	default:
+		q.cloud.assign(d)
+		q.finish(d, "assigned")
+	}
+}
+
+func (q dpsRequest) assigning(d *device) {
+	q.answer(202, q.retryAfter(), map[string]any{
+		"operationId": d.operation.id, "status": "assigning",
+		"registrationState": map[string]any{"registrationId": d.id, "status": "assigning"},
+	})
+}
+
+func (q dpsRequest) finish(d *device, status string) {
+	state := map[string]any{
+		"registrationId": d.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},
+		"createdDateTimeUtc": d.created.UTC().Format(timestampUTC), "lastUpdatedDateTimeUtc": time.Now().UTC().Format(timestampUTC),
+	}
+	switch status {
+	case "assigned":
+		state["assignedHub"], state["deviceId"], state["substatus"] = d.hub.host, d.id, d.substatus
+		state["lastUpdatedDateTimeUtc"] = d.updated.UTC().Format(timestampUTC)
+	case "failed":
+		state["errorCode"], state["errorMessage"] = 400209, "The device is blocked or waits for approval."
+	}
+	q.answer(200, "", map[string]any{"operationId": d.operation.id, "status": status, "registrationState": state})
+}
+
+func (q dpsRequest) throttle() {
+	q.answer(429, q.retryAfter(), q.cloud.errorBody(429001, "Too many requests."))
+}
+
+func (q dpsRequest) fail(status, code int, message string) {
+	q.answer(status, "", q.cloud.errorBody(code, message))
+}
+
+func (q dpsRequest) retryAfter() string {
+	return "&retry-after=" + strconv.Itoa(int(q.cloud.config.RetryAfter/time.Second))
+}
+
+// etag is an entity tag as the service's look.
+func etag(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", n)) }
+
+// answer goes to nobody if the client has not subscribed to the answers.
+func (q dpsRequest) answer(status int, more string, body map[string]any) {
+	if !q.registrant.subscribed {
+		return
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return // a map of plain values always marshals
+	}
+	if q.registrant.packet++; q.registrant.packet == 0 {
+		q.registrant.packet = 1
+	}
+	q.link.send(publication{
+		topic:   fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more),
+		payload: text, qos: q.registrant.qos, id: q.registrant.packet * uint16(q.registrant.qos),
+	})
+}
+
+// errorBody is the body of an error answer of DPS and of a twin.
+func (c *Cloud) errorBody(code int, message string) map[string]any {
+	c.serial++
+	return map[string]any{
+		"errorCode": code, "message": message, "trackingId": fmt.Sprintf("%08x", c.serial),
+		"timestampUtc": time.Now().UTC().Format(timestampUTC),
+	}
+}

@@ -1,0 +1,186 @@
+package emulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// A section is one half of a twin. Numbers are kept as they were written.
+type section struct {
+	properties map[string]any
+	version    int
+}
+
+type twin struct{ desired, reported section }
+
+func newTwin() twin {
+	return twin{section{map[string]any{}, 1}, section{map[string]any{}, 1}}
+}
+
+// patch merges a checked patch; null deletes. What would be too large changes nothing.
+func (s *section) patch(patch map[string]any) error {
+	merged := merge(s.properties, patch)
+	if size := sizeOfJSON(merged); size > maximumSection {
+		return &twinError{413, 413001, fmt.Sprintf("The properties would count %d bytes; the limit is %d.", size, maximumSection)}
+	}
+	s.properties = merged
+	s.version++
+	return nil
+}
+
+// merge returns a new map and changes neither of its own.
+func merge(old, patch map[string]any) map[string]any {
+	merged := make(map[string]any, len(old)+len(patch))
+	for name, value := range old {
+		merged[name] = value
+	}
+	for name, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(merged, name)
+		case map[string]any:
+			before, _ := merged[name].(map[string]any)
+			merged[name] = merge(before, value)
+		default:
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
+// withVersion is a section, or a patch of it, as a device gets it.
+func withVersion(properties map[string]any, version int) map[string]any {
+	all := make(map[string]any, len(properties)+1)
+	for name, value := range properties {
+		all[name] = value
+	}
+	all["$version"] = version
+	return all
+}
+
+// decodeObject reads exactly one JSON object.
+func decodeObject(text []byte) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var object map[string]any
+	if err := decoder.Decode(&object); err != nil || object == nil {
+		return nil, errors.New("it is no JSON object")
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, errors.New("something follows the JSON object")
+	}
+	return object, nil
+}
+
+// Twin returns copies of a device's desired and reported properties, as encoding/json decodes them, and their versions.
+func (c *Cloud) Twin(deviceID string) (desired, reported map[string]any, desiredVersion, reportedVersion int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.devices[deviceID]
+	if d == nil {
+		return nil, nil, 0, 0
+	}
+	t := d.twin
+	return plain(t.desired.properties), plain(t.reported.properties), t.desired.version, t.reported.version
+}
+
+func plain(properties map[string]any) map[string]any {
+	var copied map[string]any
+	text, err := json.Marshal(properties)
+	if err != nil || json.Unmarshal(text, &copied) != nil {
+		return nil // a number beyond float64, at worst
+	}
+	return copied
+}
+
+// SetDesired merges a patch into a device's desired properties; nil deletes. The device is told if it is connected and has
+// subscribed; otherwise it learns of it only by reading its twin.
+func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return fmt.Errorf("emulator: desired properties: %w", err)
+	}
+	checked, err := decodeObject(text)
+	if err == nil {
+		err = checkPatch(checked)
+	}
+	if err != nil {
+		return fmt.Errorf("emulator: desired properties: %w", err)
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return err
+	}
+	desired := &d.twin.desired
+	if err := desired.patch(checked); err != nil {
+		return fmt.Errorf("emulator: desired properties: %w", err)
+	}
+	c.tell(KindTwin, "", d.id, "desired properties have version %d", desired.version)
+	if s := d.session(); s != nil {
+		if _, subscribed := s.filters[desiredFilter]; subscribed {
+			s.sendJSON(desiredPatch+strconv.Itoa(desired.version), withVersion(checked, desired.version))
+		}
+	}
+	return nil
+}
+
+func (s *session) twinAsked(query string) error {
+	rid := rawRID(query)
+	if rid == "" {
+		return s.breach("asked for its twin without a $rid")
+	}
+	t := s.device.twin
+	s.twinAnswer("200/?$rid="+rid, map[string]any{
+		"desired":  withVersion(t.desired.properties, t.desired.version),
+		"reported": withVersion(t.reported.properties, t.reported.version),
+	})
+	s.hub.cloud.tell(KindTwin, s.hub.name, s.device.id, "read")
+	return nil
+}
+
+func (s *session) twinReported(query string, body []byte) error {
+	rid, c := rawRID(query), s.hub.cloud
+	if rid == "" {
+		return s.breach("reported properties without a $rid")
+	}
+	patch, err := decodeObject(body)
+	if err == nil {
+		err = checkPatch(patch)
+	}
+	if err == nil {
+		err = s.device.twin.reported.patch(patch)
+	}
+	if err != nil {
+		refusal := &twinError{400, 400004, err.Error()}
+		errors.As(err, &refusal)
+		_ = s.breach("reported properties that break a rule: %v", err)
+		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), c.errorBody(refusal.code, refusal.message))
+		return nil
+	}
+	version := s.device.twin.reported.version
+	c.tell(KindTwin, s.hub.name, s.device.id, "reported properties have version %d", version)
+	s.twinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
+	return nil
+}
+
+// twinAnswer is seen only by a device that has subscribed to the answers.
+func (s *session) twinAnswer(topic string, body map[string]any) {
+	if _, subscribed := s.filters[twinFilter]; subscribed {
+		s.sendJSON(twinReply+topic, body)
+	}
+}
+
+// sendJSON sends at QoS 0; a nil body is an empty one.
+func (s *session) sendJSON(topic string, body map[string]any) {
+	var text []byte
+	if body != nil {
+		text, _ = json.Marshal(body) // decoded from JSON, so it marshals
+	}
+	s.link.send(publication{topic: topic, payload: text})
+}

@@ -1,0 +1,155 @@
+package memnet
+
+import (
+	"bytes"
+	"sync"
+	"time"
+)
+
+// A stream is one direction of a connection. All of it is guarded by the connection's mutex.
+type stream struct {
+	network *Network
+	mu      *sync.Mutex
+	reply   *stream // the other direction
+
+	transit  []segment // written and not yet there, in order
+	timer    *time.Timer
+	arrived  bytes.Buffer
+	changed  *sync.Cond
+	ended    bool // FIN has arrived
+	reset    bool // RST has arrived
+	finished bool // FIN has been sent
+	unread   bool // the writer has learnt that nobody reads any more
+	dropped  bool // nobody reads any more
+	readBy   deadline
+	writeBy  deadline
+}
+
+// A segment is what one write put on the way.
+type segment struct {
+	due  time.Time
+	data []byte
+	fin  bool // nothing follows
+	gone bool // and the sender reads no more
+	rst  bool
+}
+
+func newStream(n *Network, mu *sync.Mutex) *stream {
+	s := &stream{network: n, mu: mu, changed: sync.NewCond(mu)}
+	s.readBy.mu, s.readBy.tell = mu, s.changed.Broadcast
+	return s
+}
+
+// send puts a segment on the way; one timer serves the whole direction, so nothing overtakes.
+func (s *stream) send(g segment) {
+	latency := time.Duration(s.network.latency.Load())
+	if latency == 0 && len(s.transit) == 0 {
+		s.arrive(g)
+		return
+	}
+	g.due = time.Now().Add(latency)
+	if n := len(s.transit); n > 0 && s.transit[n-1].due.After(g.due) {
+		g.due = s.transit[n-1].due
+	}
+	s.transit = append(s.transit, g)
+	if len(s.transit) > 1 {
+		return // the timer runs already
+	}
+	s.arm()
+}
+
+func (s *stream) arm() {
+	wait := time.Until(s.transit[0].due)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(wait, s.deliver)
+		return
+	}
+	s.timer.Reset(wait)
+}
+
+func (s *stream) deliver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.transit) > 0 && !s.transit[0].due.After(time.Now()) {
+		s.arrive(s.transit[0])
+		s.transit = s.transit[1:]
+	}
+	if len(s.transit) > 0 {
+		s.arm()
+	}
+}
+
+func (s *stream) arrive(g segment) {
+	if !s.dropped {
+		s.arrived.Write(g.data)
+	}
+	s.ended = s.ended || g.fin
+	s.reply.unread = s.reply.unread || g.gone
+	s.changed.Broadcast()
+}
+
+func (s *stream) finish(g segment) {
+	if s.finished && !g.gone {
+		return
+	}
+	s.finished = true
+	s.send(g)
+}
+
+// breakOff resets the direction: nothing under way arrives and nothing arrived can be read.
+func (s *stream) breakOff() {
+	s.finished, s.reset, s.transit = true, true, nil
+	s.arrived = bytes.Buffer{}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.changed.Broadcast()
+}
+
+// abandon is the reader's farewell.
+func (s *stream) abandon() {
+	s.dropped = true
+	s.arrived = bytes.Buffer{}
+	s.readBy.stop()
+	s.changed.Broadcast()
+}
+
+// A deadline wakes its waiters when it passes.
+type deadline struct {
+	mu    *sync.Mutex
+	tell  func()
+	at    time.Time
+	timer *time.Timer
+}
+
+func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+
+func (d *deadline) set(t time.Time) {
+	d.at = t
+	d.stop()
+	if t.IsZero() || d.passed() {
+		return
+	}
+	if d.timer == nil {
+		d.timer = time.AfterFunc(time.Until(t), d.expire)
+		return
+	}
+	d.timer.Reset(time.Until(t))
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+// expire may be early (a later deadline has been set meanwhile, or the wall clock lags): then it waits on.
+func (d *deadline) expire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.at.IsZero() && !d.passed() {
+		d.timer.Reset(time.Until(d.at))
+		return
+	}
+	d.tell()
+}

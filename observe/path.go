@@ -1,0 +1,80 @@
+package observe
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxName is how many characters of a name are shown.
+const maxName = 80
+
+// A path is the table that Trace prints. Rows are held back so that its columns can be aligned.
+type path struct {
+	out    io.Writer
+	rows   []row
+	widths [6]int
+	day    string // printed last
+}
+
+// A row is a line: the cells of a transition, or one that is a sentence.
+type row struct {
+	time   time.Time
+	device string
+	cells  []string
+}
+
+func (p *path) transition(r Record) {
+	cells := []string{r.From, "-> " + r.To, words(r.Event, bracketed(r.Cause)), r.Hub, "", ""}
+	if r.SpentMS > 0 {
+		cells[4] = "after " + span(r.spent())
+	}
+	if r.Repeated > 0 {
+		cells[5] = fmt.Sprintf("… %d more like this", r.Repeated)
+	}
+	for i, c := range cells {
+		p.widths[i] = max(p.widths[i], utf8.RuneCountInString(c))
+	}
+	p.rows = append(p.rows, row{r.Time, r.Device, cells})
+}
+
+func (p *path) outcome(r Record) {
+	p.rows = append(p.rows, row{r.Time, r.Device, []string{r.text()}})
+}
+
+// print prints the rows that were held back, under the day they belong to. device is the width of the device's name,
+// 0 to leave it out.
+func (p *path) print(device int) {
+	for _, r := range p.rows {
+		at := r.time.UTC()
+		if day := at.Format(time.DateOnly); day != p.day {
+			p.day = day
+			fmt.Fprintln(p.out, day, "UTC")
+		}
+		line := at.Format("15:04:05.000")
+		if device > 0 {
+			line = fmt.Sprintf("%-*s  %s", device, r.device, line)
+		}
+		for i, c := range r.cells {
+			switch {
+			case i == 1:
+				line += " " // before the arrow
+			case i == 0 || p.widths[i] > 0:
+				line += "  "
+			}
+			line += fmt.Sprintf("%-*s", p.widths[i], c)
+		}
+		fmt.Fprintln(p.out, strings.TrimRight(line, " "))
+	}
+	p.rows = p.rows[:0]
+}
+
+// shown is a name as it may be printed.
+func shown(s string) string {
+	if utf8.RuneCountInString(s) > maxName {
+		s = string([]rune(s)[:maxName-1]) + "…"
+	}
+	return printable(s)
+}

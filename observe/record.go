@@ -1,0 +1,156 @@
+// Package observe is what the device says about itself: one event record, the ways it is handed on, and how it is printed.
+package observe
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Kind says what a record tells; docs/events.md has a sentence for each.
+type Kind string
+
+// The kinds.
+const (
+	Transition Kind = "transition" // the machine moved
+	Waiting    Kind = "waiting"    // the machine waits before its next attempt
+	Outcome    Kind = "outcome"    // an outage has ended
+	Taken      Kind = "taken"      // a reading was accepted
+	Delivered  Kind = "delivered"  // a hub has acknowledged a reading
+	Dropped    Kind = "dropped"    // a reading was given up
+	Refused    Kind = "refused"    // the machine refused an event
+	Handled    Kind = "handled"    // a handler has answered a method, a command or a desired property
+	Warning    Kind = "warning"    // something an operator should know that stops nothing
+	Note       Kind = "note"       // something worth a line
+)
+
+// A Level is how much a record matters.
+type Level string
+
+// The levels.
+const (
+	Debug Level = "debug"
+	Info  Level = "info"
+	Warn  Level = "warn"
+)
+
+// The outcomes of an outage. State Failover is not "failed over": a reconnection passes through it too.
+const (
+	Reconnected = "reconnected" // at the same hub
+	FailedOver  = "failed over" // at another hub
+	FailedBack  = "failed back" // at the hub it had failed over from
+)
+
+// A Record is one event. It is the log line, and whatever else shows what the device did is made from it.
+// Durations are in milliseconds. A field that says nothing is left out; docs/events.md says when each is there.
+type Record struct {
+	Time    time.Time `json:"time"`
+	Level   Level     `json:"level"`
+	Kind    Kind      `json:"kind"`
+	Device  string    `json:"device,omitempty"` // the registration ID
+	Message string    `json:"message"`          // the record in one line, for people
+
+	From    string    `json:"from,omitempty"`     // the state left
+	To      string    `json:"to,omitempty"`       // the state entered
+	State   string    `json:"state,omitempty"`    // the state it happened in
+	Event   string    `json:"event,omitempty"`    // of the table; while waiting, the one to come
+	Cause   string    `json:"cause,omitempty"`    // one stable word
+	Error   string    `json:"error,omitempty"`    // the cause in full
+	Hub     string    `json:"hub,omitempty"`      // the hub it concerns
+	FromHub string    `json:"from_hub,omitempty"` // in an outcome, the hub that was lost
+	Attempt int       `json:"attempt,omitempty"`  // tries since the last connection that held, 1 for the first
+	SpentMS int64     `json:"spent_ms,omitempty"` // in the state left; in an outcome, from the loss to Connected
+	Next    time.Time `json:"next,omitzero"`      // of the next attempt
+	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
+
+	ID       string `json:"id,omitempty"`       // of the reading
+	Name     string `json:"name,omitempty"`     // of the method, command or property
+	Status   int    `json:"status,omitempty"`   // that a handler answered with
+	Repeated int    `json:"repeated,omitempty"` // records like this one, before it, that Thin left out
+}
+
+// Describe fills Message in from the other fields, if it is empty.
+func (r Record) Describe() Record {
+	if r.Message == "" {
+		r.Message = r.text()
+	}
+	return r
+}
+
+func (r Record) text() string {
+	switch r.Kind {
+	case Transition:
+		return words(r.From, "-> "+r.To, after("on", r.Event), after("at", r.Hub), after("attempt", number(r.Attempt)),
+			bracketed(r.Cause))
+	case Waiting:
+		return words("next:", r.Event, "in "+span(r.Next.Sub(r.Time)), bracketed(r.Cause))
+	case Outcome:
+		took := "in " + span(r.spent())
+		if r.FromHub == r.Hub {
+			return words(r.Outcome, after("at", r.Hub), took)
+		}
+		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
+	case Taken, Delivered, Dropped:
+		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
+	case Refused:
+		return fmt.Sprintf("refused %q in %s", r.Event, r.State)
+	case Handled:
+		return words(r.Name, after("answered", number(r.Status)))
+	}
+	return r.Error
+}
+
+func (r Record) spent() time.Duration { return time.Duration(r.SpentMS) * time.Millisecond }
+
+func words(parts ...string) string { return joined(" ", parts...) }
+
+func joined(by string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), by)
+}
+
+// after is s after a word, or nothing when there is no s.
+func after(word, s string) string {
+	if s == "" {
+		return ""
+	}
+	return word + " " + s
+}
+
+func bracketed(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
+// span is a duration for people: two units at most.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d.%d s", d/time.Second, d%time.Second/(100*time.Millisecond))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
+}

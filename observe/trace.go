@@ -1,0 +1,133 @@
+package observe
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+var outcomes = []string{Reconnected, FailedOver, FailedBack}
+
+const (
+	maxLine = 1 << 20 // bytes; a longer line is no record
+	maxRows = 4096    // that are held back to align them
+)
+
+// Trace reads the JSON lines that NewPrinter has printed and prints the path that each device took through its states:
+// a line for each transition and for each outage that ended, and a summary. Times are UTC. Lines that hold no record,
+// such as a last one that was cut short, are skipped and counted.
+func Trace(r io.Reader, w io.Writer) error {
+	out := bufio.NewWriter(w)
+	t := tracer{path: path{out: out}, devices: map[string]*traced{}, ended: map[string]*tally{}}
+	for _, outcome := range outcomes {
+		t.ended[outcome] = &tally{}
+	}
+	err := t.read(r)
+	t.path.print(t.prefix())
+	fmt.Fprintf(out, "\n%s\n", t.summary())
+	if err = errors.Join(err, out.Flush()); err != nil {
+		return fmt.Errorf("observe: trace: %w", err)
+	}
+	return nil
+}
+
+type tracer struct {
+	path    path
+	devices map[string]*traced
+	ended   map[string]*tally // outages, by outcome
+	other   int               // lines
+
+	transitions, warnings, taken, delivered, dropped int
+}
+
+// traced is what is remembered of one device.
+type traced struct {
+	lost time.Time // when the outage began that it is in; zero: it is in none
+	last time.Time // its latest transition
+}
+
+func (t *tracer) read(r io.Reader) error {
+	in := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, err := in.ReadSlice('\n')
+		for errors.Is(err, bufio.ErrBufferFull) {
+			line = []byte("too long")
+			_, err = in.ReadSlice('\n')
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			t.line(line)
+		}
+		if len(t.path.rows) >= maxRows {
+			t.path.print(t.prefix())
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (t *tracer) line(line []byte) {
+	var r Record
+	if err := json.Unmarshal(line, &r); err != nil || r.Kind == "" || r.Time.IsZero() {
+		t.other++
+		return
+	}
+	for _, name := range []*string{&r.Device, &r.From, &r.To, &r.Event, &r.Cause, &r.Hub, &r.FromHub, &r.Outcome} {
+		*name = shown(*name)
+	}
+	d := t.devices[r.Device]
+	if d == nil {
+		d = &traced{}
+		t.devices[r.Device] = d
+	}
+	switch r.Kind {
+	case Transition:
+		t.transitions += 1 + r.Repeated
+		t.path.transition(r)
+		d.moved(r)
+	case Outcome:
+		t.path.outcome(r)
+		if o := t.ended[r.Outcome]; o != nil {
+			o.add(r.spent())
+		}
+	case Warning:
+		t.warnings += 1 + r.Repeated
+	case Taken:
+		t.taken++
+	case Delivered:
+		t.delivered++
+	case Dropped:
+		t.dropped++
+	}
+}
+
+// prefix is how wide the devices' names are, or 0 when there is only one.
+func (t *tracer) prefix() int {
+	width := 0
+	for device := range t.devices {
+		width = max(width, utf8.RuneCountInString(device))
+	}
+	if len(t.devices) < 2 {
+		return 0
+	}
+	return width
+}
+
+// moved follows the outage that the device may be in.
+func (d *traced) moved(r Record) {
+	d.last = r.Time
+	switch {
+	case r.To == "Connected":
+		d.lost = time.Time{}
+	case r.To == "Failover" && (r.From == "Connected" || r.From == "Connecting") && d.lost.IsZero():
+		d.lost = r.Time
+	}
+}
