@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -18,7 +20,8 @@ import (
 const cacheLimit = 64 << 10
 
 // A Cache is the file that remembers which hub DPS has assigned. It holds no secret, and still only its owner may read
-// it. The answer belongs to one DPS host, ID scope and registration ID; under any other it is foreign.
+// it. The answer belongs to one DPS host, ID scope and registration ID; under any other it is foreign. A checksum finds what
+// has changed in it since, so that no damage and no hand turns into another hub. A Cache without a Path remembers nothing.
 type Cache struct {
 	Path                          string
 	Host, IDScope, RegistrationID string
@@ -32,13 +35,21 @@ type cached struct {
 	DeviceID       string    `json:"deviceId"`
 	Substatus      string    `json:"substatus,omitempty"`
 	Saved          time.Time `json:"saved"`
+	Checksum       string    `json:"checksum"`
+}
+
+// sum is over the values, not over the way they are written.
+func (v cached) sum() string {
+	v.Checksum = ""
+	text, _ := json.Marshal(v) // strings and a time always marshal
+	return fmt.Sprintf("%08x", crc32.ChecksumIEEE(text))
 }
 
 // Load reads the assignment. ok tells whether there is one that fits. An error is a warning: the file is damaged or
 // foreign and has been set aside under another name, or it cannot be read; the device asks DPS instead.
 func (c Cache) Load() (a Assignment, ok bool, err error) {
 	text, err := c.read()
-	if errors.Is(err, fs.ErrNotExist) {
+	if c.Path == "" || errors.Is(err, fs.ErrNotExist) {
 		return Assignment{}, false, nil
 	}
 	if err != nil {
@@ -73,6 +84,9 @@ func decode(text []byte, v *cached) error {
 	if d.More() {
 		return errors.New("there is something behind its end")
 	}
+	if v.Checksum != v.sum() {
+		return errors.New("its checksum does not match")
+	}
 	if _, _, err := payloads.HostPort(v.Hub, "8883"); err != nil {
 		return err
 	}
@@ -91,10 +105,15 @@ func (c Cache) setAside(what string, why error) error {
 // Save writes the assignment so that a crash leaves either the old file or the new one. An error is a warning: the
 // device will ask DPS again after its next start.
 func (c Cache) Save(a Assignment) error {
-	text, err := json.MarshalIndent(cached{
+	if c.Path == "" {
+		return nil
+	}
+	v := cached{
 		Host: c.Host, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
 		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Saved: time.Now().UTC(),
-	}, "", "  ")
+	}
+	v.Checksum = v.sum()
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err == nil {
 		err = replaceFile(c.Path, append(text, '\n'))
 	}
@@ -126,7 +145,11 @@ func replaceFile(path string, text []byte) error {
 	return syncDir(dir)
 }
 
+// syncDir makes the rename last. Windows cannot, and does so by itself.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -45,10 +45,10 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ", error code %d", e.Code)
 	}
 	if e.Message != "" {
-		fmt.Fprintf(&b, ": %q", e.Message)
+		fmt.Fprintf(&b, ": %.300q", e.Message)
 	}
 	if e.TrackingID != "" {
-		fmt.Fprintf(&b, " (tracking ID %s)", e.TrackingID)
+		fmt.Fprintf(&b, " (tracking ID %.100q)", e.TrackingID)
 	}
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err)
@@ -111,7 +111,7 @@ func fromAnswer(host string, a payloads.RegistrationAnswer) *Error {
 	case a.State == "unassigned":
 		e.Advice, e.Err = adviceMissing, errors.New("no hub is assigned")
 	default:
-		e.Verdict, e.Err = Unavailable, fmt.Errorf("an answer that assigns nothing, in state %q", a.State)
+		e.Verdict, e.Err = Unavailable, fmt.Errorf("an answer that assigns nothing, in state %.60q", a.State)
 	}
 	return e
 }

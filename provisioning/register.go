@@ -2,10 +2,12 @@
 package provisioning
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -71,29 +73,27 @@ func (r Request) register(ctx context.Context) (Assignment, error) {
 		return Assignment{}, err
 	}
 	defer r.close(ctx, session)
-	d := dialogue{session: session, answers: make(chan payloads.RegistrationAnswer, 1), lies: make(chan error, 1)}
+	d := dialogue{session: session}
 	if err := d.open(ctx); err != nil {
 		return Assignment{}, err
 	}
 	defer session.Detach()
 
-	answer, err := d.ask(ctx, payloads.RegisterTopic, body)
-	operation := answer.OperationID
-	for err == nil && answer.Status < 300 && !settled(answer.State) {
-		if answer.OperationID != "" {
-			operation = answer.OperationID
-		}
+	a, err := d.ask(ctx, payloads.RegisterTopic, body)
+	operation := ""
+	for err == nil && underWay(a) {
+		operation = cmp.Or(a.OperationID, operation)
 		if operation == "" {
 			return Assignment{}, errors.New("DPS accepted the registration but named no operation to ask about")
 		}
-		if err = sleep(ctx, delay(answer)); err == nil {
-			answer, err = d.ask(ctx, func(rid string) string { return payloads.PollTopic(rid, operation) }, []byte(" "))
+		if err = d.pause(ctx, a); err == nil {
+			a, err = d.ask(ctx, func(rid string) string { return payloads.PollTopic(rid, operation) }, []byte(" "))
 		}
 	}
 	if err != nil {
 		return Assignment{}, err
 	}
-	return r.assignment(answer)
+	return r.assignment(a)
 }
 
 // close ends the session in good manners even when ctx has ended, and waits for its goroutines a little.
@@ -103,13 +103,15 @@ func (Request) close(ctx context.Context, s *transport.Session) {
 	_ = s.Close(ctx)
 }
 
-// settled tells whether an accepted registration has come to its end.
-func settled(state string) bool {
-	switch state {
+// underWay tells whether a registration has been accepted and has not come to its end.
+func underWay(a payloads.RegistrationAnswer) bool {
+	switch a.State {
+	case "assigning":
+		return a.Status < 300
 	case "assigned", "failed", "disabled", "unassigned":
-		return true
+		return false
 	}
-	return false
+	return a.Status == 202
 }
 
 func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
@@ -119,10 +121,7 @@ func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
 	if a.AssignedHub == "" {
 		return Assignment{}, errors.New("DPS assigned the device but named no hub")
 	}
-	id := a.DeviceID
-	if id == "" {
-		id = r.RegistrationID
-	}
+	id := cmp.Or(a.DeviceID, r.RegistrationID)
 	return Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus}, nil
 }
 
@@ -145,75 +144,84 @@ func (r Request) link() transport.Config {
 // A dialogue is one session with DPS, one request at a time.
 type dialogue struct {
 	session *transport.Session
-	answers chan payloads.RegistrationAnswer
-	lies    chan error // answers that cannot be read
+	pending atomic.Pointer[question]
+}
+
+// A question waits for the one answer that carries its ID.
+type question struct {
+	id     string
+	answer chan answer // has room for it
+}
+
+type answer struct {
+	payloads.RegistrationAnswer
+	err error // it cannot be read
 }
 
 func (d *dialogue) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	d.session.Attach(d.hear)
-	return d.session.Subscribe(ctx, 1, payloads.RegistrationFilter)
+	err := d.session.Subscribe(inTime, 1, payloads.RegistrationFilter)
+	if inTime.Err() != nil {
+		return silent(ctx)
+	}
+	return err
 }
 
+// hear drops what answers no question, or an old one.
 func (d *dialogue) hear(m transport.Message) bool {
 	m.Ack()
 	a, err := payloads.ParseRegistrationAnswer(m.Topic, m.Payload)
-	switch {
-	case err == nil:
-		select {
-		case d.answers <- a:
-		default: // nobody has asked
-		}
-	case a.RequestID != "": // otherwise it answers nobody, and the request's own time-out speaks
-		select {
-		case d.lies <- err:
-		default:
-		}
+	if q := d.pending.Load(); q != nil && a.RequestID == q.id && d.pending.CompareAndSwap(q, nil) {
+		q.answer <- answer{a, err}
 	}
 	return true
 }
 
-// ask sends one request under a new request ID and waits for the answer to it; answers to other requests are dropped.
+// ask sends one request under a new request ID and waits for its answer.
 func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string, body []byte) (payloads.RegistrationAnswer, error) {
 	var none payloads.RegistrationAnswer
-	id := rand.Text()
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	q := &question{id: rand.Text(), answer: make(chan answer, 1)}
+	d.pending.Store(q)
+	defer d.pending.Store(nil)
+	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := d.session.Start(ctx, topic(id), 1, body, func(error) {}); err != nil {
+	if err := d.session.Start(inTime, topic(q.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
 		return none, err
 	}
-	for {
-		select {
-		case a := <-d.answers:
-			if a.RequestID == id {
-				return a, nil
-			}
-		case err := <-d.lies:
-			return none, err
-		case <-d.session.Ended():
-			return none, d.session.Cause()
-		case <-ctx.Done():
-			return none, fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
-		}
+	select {
+	case a := <-q.answer:
+		return a.RegistrationAnswer, a.err
+	case <-d.session.Ended():
+		return none, d.session.Cause()
+	case <-inTime.Done():
+		return none, silent(ctx)
 	}
 }
 
-// delay is how long to wait before the next poll. It starts when the answer has come.
-func delay(a payloads.RegistrationAnswer) time.Duration {
-	if a.RetryAfter > 0 {
-		return a.RetryAfter
+// pause waits until DPS may be asked again. The delay starts when the answer has come.
+func (d *dialogue) pause(ctx context.Context, a payloads.RegistrationAnswer) error {
+	delay := a.RetryAfter
+	if delay <= 0 {
+		delay = defaultPoll
 	}
-	return defaultPoll
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
+	t := time.NewTimer(delay)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
+	case <-d.session.Ended():
+		return d.session.Cause()
 	case <-ctx.Done():
+		return silent(ctx)
+	}
+}
+
+// silent is why no answer came in time: its own or the whole registration's.
+func silent(ctx context.Context) error {
+	if ctx.Err() != nil {
 		return fmt.Errorf("the registration did not end within %s: %w", patience, transport.TimedOut)
 	}
+	return fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
 }

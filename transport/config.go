@@ -23,23 +23,22 @@ type Config struct {
 	Host         string // as DPS or the operator names it, a port included when there is one; 8883 otherwise
 	ClientID     string
 	Username     string
-	Password     func(now time.Time) (string, error) // asked at each dial
+	Password     func(now time.Time) (string, error) // asked at each dial; nil: none
 	CleanSession bool
 
 	Dial    DialFunc       // nil: TCP
 	RootCAs *x509.CertPool // nil: the system's
 
 	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
-	KeepAlive      time.Duration // a ping after this long without traffic, whole seconds; 6 s
-	Silence        time.Duration // nothing read for this long is a dead link; 12 s
-	WriteTimeout   time.Duration // the peer takes no bytes for this long; 10 s
+	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
+	Silence        time.Duration // nothing read for this long is a dead link; twice KeepAlive
+	WriteTimeout   time.Duration // a packet that the peer does not take within this time is a dead link; 10 s
 }
 
 const (
 	defaultPort           = "8883"
 	defaultConnectTimeout = 5 * time.Second
 	defaultKeepAlive      = 6 * time.Second
-	defaultSilence        = 12 * time.Second
 	defaultWriteTimeout   = 10 * time.Second
 )
 
@@ -50,13 +49,23 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	orElse(&c.ConnectTimeout, defaultConnectTimeout)
-	orElse(&c.KeepAlive, defaultKeepAlive)
-	orElse(&c.Silence, defaultSilence)
 	orElse(&c.WriteTimeout, defaultWriteTimeout)
+	orElse(&c.KeepAlive, defaultKeepAlive)
+	orElse(&c.Silence, 2*c.KeepAlive)
+	c.KeepAlive = min(c.KeepAlive, c.Silence/2)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
 	}
+	if c.Password == nil {
+		c.Password = func(time.Time) (string, error) { return "", nil }
+	}
 	return c
+}
+
+// hubKeepAlive is what CONNECT names. A hub ends a connection that is silent for half as long again: with our own KeepAlive it
+// would do so in a stall that we are to live through. 1177 s is the most that IoT Hub takes.
+func (c Config) hubKeepAlive() time.Duration {
+	return min((4*c.KeepAlive + time.Second - 1).Truncate(time.Second), 1177*time.Second)
 }
 
 // dial opens the connection: TCP to the host's address, then TLS to its name. The port is for dialing only.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -68,25 +67,32 @@ func ReasonOf(err error) Reason {
 	return Unknown
 }
 
+// numbers are what an operating system's error means. The large ones are Windows', which Go does not translate.
+var numbers = map[syscall.Errno]Reason{
+	syscall.ECONNREFUSED: Refused, 10061: Refused,
+	syscall.ECONNRESET: Reset, 10054: Reset, syscall.EPIPE: Reset, syscall.ECONNABORTED: Reset, 10053: Reset,
+	syscall.ENETUNREACH: Unreachable, 10051: Unreachable, syscall.EHOSTUNREACH: Unreachable, 10065: Unreachable,
+	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
+}
+
 // reasonFor names what a failing dial, handshake or read means.
 func reasonFor(err error) Reason {
-	var dns *net.DNSError
-	var reason Reason
+	var (
+		reason Reason
+		number syscall.Errno
+		dns    *net.DNSError
+	)
 	switch {
 	case errors.As(err, &reason):
 		return reason
-	case errors.As(err, &dns):
-		return NameNotFound
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Refused
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
-		return Reset
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		return Unreachable
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return TimedOut
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
 		return Ended
+	case isTimeout(err):
+		return TimedOut
+	case errors.As(err, &dns):
+		return NameNotFound
+	case errors.As(err, &number) && numbers[number] != "":
+		return numbers[number]
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Closed
 	case isTLS(err):
@@ -95,16 +101,25 @@ func reasonFor(err error) Reason {
 	return Unknown
 }
 
+// isTimeout holds for deadlines, contexts', DNS's and the operating system's alike.
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
 func isTLS(err error) bool {
+	var alert *net.OpError // how crypto/tls tells one, on either side
+	if errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error") {
+		return true
+	}
 	var (
-		alert   tls.AlertError
 		record  tls.RecordHeaderError
 		certify *tls.CertificateVerificationError
 		name    x509.HostnameError
 		unknown x509.UnknownAuthorityError
 		invalid x509.CertificateInvalidError
 	)
-	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &certify) ||
+	return errors.As(err, &record) || errors.As(err, &certify) ||
 		errors.As(err, &name) || errors.As(err, &unknown) || errors.As(err, &invalid)
 }
 

@@ -21,7 +21,11 @@ type Message struct {
 
 // Ack tells the hub that the message is done with (QoS 1). It may be called late and more than once; on a session that
 // has ended it does nothing, and the hub delivers the message again.
-func (m Message) Ack() { m.ack() }
+func (m Message) Ack() {
+	if m.ack != nil {
+		m.ack()
+	}
+}
 
 // An inbox holds messages until a handler is attached: a hub that kept the device's subscriptions may deliver right
 // after CONNACK.
@@ -32,11 +36,15 @@ type inbox struct {
 	handler func(Message) bool
 	passed  int  // of those waiting, how many this handler would not have
 	busy    bool // a handler is running
+	turns   int  // how many have run
 	closed  bool
+
+	acks  []mqtt.Message // for speak, in order
+	toAck chan struct{}  // has a value when there are some
 }
 
 func newInbox() *inbox {
-	b := &inbox{}
+	b := &inbox{toAck: make(chan struct{}, 1)}
 	b.ready = sync.NewCond(&b.mu)
 	return b
 }
@@ -59,19 +67,34 @@ func (s *Session) receive(m mqtt.Message) {
 	}
 	b.waiting = append(b.waiting, Message{
 		Topic: m.Topic(), Payload: m.Payload(), Again: m.Duplicate(),
-		ack: func() { s.acknowledge(m) },
+		ack: func() { b.later(m) },
 	})
 	b.ready.Broadcast()
 }
 
-// acknowledge runs on the speaking goroutine too, because paho may block in it while a link is dying.
-func (s *Session) acknowledge(m mqtt.Message) {
-	s.inbox.mu.Lock()
-	defer s.inbox.mu.Unlock()
-	if s.inbox.closed {
+// later queues an acknowledgement, which paho may hold up and a handler must not wait for.
+func (b *inbox) later(m mqtt.Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return
 	}
-	s.work.Go(m.Ack) // counted: the inbox closes before the session waits for its work
+	b.acks = append(b.acks, m)
+	select {
+	case b.toAck <- struct{}{}:
+	default:
+	}
+}
+
+// acknowledge sends what is queued, in order, as MQTT demands. It runs on speak's goroutine.
+func (b *inbox) acknowledge() {
+	b.mu.Lock()
+	acks := b.acks
+	b.acks = nil
+	b.mu.Unlock()
+	for _, m := range acks {
+		m.Ack()
+	}
 }
 
 func (s *Session) listen() { s.inbox.deliver() }
@@ -81,7 +104,7 @@ func (b *inbox) attach(handler func(Message) bool) {
 	defer b.mu.Unlock()
 	b.handler, b.passed = handler, 0
 	b.ready.Broadcast()
-	for b.busy { // the old one
+	for turn := b.turns; b.busy && b.turns == turn; { // the old one
 		b.ready.Wait()
 	}
 }
@@ -104,6 +127,7 @@ func (b *inbox) deliver() {
 		taken := handle(m)
 		b.mu.Lock()
 		b.busy = false
+		b.turns++
 		if taken {
 			b.waiting = slices.Delete(b.waiting, i, i+1)
 			b.passed = max(0, b.passed-1)

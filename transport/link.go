@@ -3,29 +3,45 @@ package transport
 import (
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
+
+var pingreq = []byte{0xc0, 0}
+
+// errGivenUp stands for what only paho's log would say.
+var errGivenUp = errors.New("paho gave it up: a packet made no sense, or a ping has had no answer")
 
 // A link is the connection as paho sees it. It ends once, with a cause, and every Read after that returns this cause:
 // paho takes no notice of a connection that was closed under it, only of an error that says something else.
 // It judges silence and stalled writes by itself and ignores the deadlines that paho sets.
 type link struct {
-	net.Conn          // TLS
-	raw      net.Conn // what is closed: closing TLS would first wait to say good-bye to a peer that does not listen
-	host     string
-	silence  time.Duration
-	write    time.Duration
+	net.Conn            // TLS
+	raw        net.Conn // what is closed: closing TLS would first wait to say good-bye to a peer that does not listen
+	host       string
+	frames     *frames
+	keepAlive  time.Duration
+	silence    time.Duration
+	writeLimit time.Duration
 
-	mu    sync.Mutex
-	up    bool // CONNACK has come; from now on silence is judged
-	cause error
-	ended chan struct{}
+	writing chan struct{} // full while a packet is written: the next one would move the deadline of one that stalls
+
+	mu      sync.Mutex
+	up      bool // CONNACK has come; from now on silence is judged
+	leaving bool // this side ends it, whatever else is noticed first
+	heard   time.Time
+	cause   error
+	ended   chan struct{}
 }
 
 func newLink(conn, raw net.Conn, c Config) *link {
-	return &link{Conn: conn, raw: raw, host: c.Host, silence: c.Silence, write: c.WriteTimeout, ended: make(chan struct{})}
+	l := &link{
+		Conn: conn, raw: raw, host: c.Host,
+		keepAlive: c.KeepAlive, silence: c.Silence, writeLimit: c.WriteTimeout,
+		writing: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	l.frames = newFrames(c.Host, ear{l})
+	return l
 }
 
 // end closes the connection. The first cause counts.
@@ -34,6 +50,9 @@ func (l *link) end(cause error) {
 	defer l.mu.Unlock()
 	if l.cause != nil {
 		return
+	}
+	if l.leaving {
+		cause = &Error{Reason: Ended, Host: l.host}
 	}
 	l.cause = cause
 	close(l.ended)
@@ -48,30 +67,76 @@ func (l *link) why() error {
 	return l.cause
 }
 
+func (l *link) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaving = true
+}
+
 func (l *link) Read(p []byte) (int, error) {
-	if l.isUp() {
-		l.Conn.SetReadDeadline(time.Now().Add(l.silence))
+	n, err := l.frames.Read(p)
+	if err == nil {
+		return n, nil
 	}
-	n, err := l.Conn.Read(p)
-	if err != nil {
-		reason := reasonFor(err)
-		if l.isUp() && errors.Is(err, os.ErrDeadlineExceeded) {
-			reason = Silence
-		}
-		l.fail(reason, err)
-		err = l.why()
+	var bad *Error
+	switch {
+	case errors.As(err, &bad):
+		l.end(bad)
+	case l.isUp() && isTimeout(err):
+		l.fail(Silence, err)
+	default:
+		l.fail(reasonFor(err), err)
 	}
+	return n, l.why()
+}
+
+// An ear is where a link's frames are read from.
+type ear struct{ *link }
+
+func (e ear) Read(p []byte) (int, error) {
+	if e.isUp() {
+		e.Conn.SetReadDeadline(time.Now().Add(e.silence))
+	}
+	n, err := e.Conn.Read(p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heard = time.Now()
 	return n, err
 }
 
+// ping asks for a sign of life as soon as nothing has been heard for keepAlive, which leaves the peer the rest of
+// silence for its answer. paho's own pings come up to a quarter later, and would take most of that away.
+func (l *link) ping() {
+	wait := time.NewTimer(l.keepAlive)
+	defer wait.Stop()
+	for {
+		select {
+		case <-wait.C:
+		case <-l.ended:
+			return
+		}
+		l.mu.Lock()
+		left := l.keepAlive - time.Since(l.heard)
+		l.mu.Unlock()
+		if left <= 0 {
+			_, _ = l.Write(pingreq) // a failure has ended the link
+			left = l.keepAlive
+		}
+		wait.Reset(left)
+	}
+}
+
 func (l *link) Write(p []byte) (int, error) {
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
+	l.frames.sending(p)
 	if l.isUp() {
-		l.Conn.SetWriteDeadline(time.Now().Add(l.write))
+		l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
 	}
 	n, err := l.Conn.Write(p)
 	if err != nil {
 		reason := reasonFor(err)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if l.isUp() && isTimeout(err) {
 			reason = WriteStalled
 		}
 		l.fail(reason, err)
@@ -80,9 +145,9 @@ func (l *link) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by paho after DISCONNECT was written or when it gives the connection up.
+// Close is called by paho after DISCONNECT was written, when CONNACK was a refusal, and when it gives the connection up.
 func (l *link) Close() error {
-	l.fail(Ended, nil)
+	l.fail(ProtocolBroken, errGivenUp)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // goodbye is how long an orderly end may take before the connection is cut.
@@ -30,15 +32,9 @@ type Session struct {
 	client  mqtt.Client
 	present bool
 	inbox   *inbox
-	calls   chan call
+	calls   chan func()
 	work    sync.WaitGroup
 	over    chan struct{} // closed when the last goroutine of the session has ended
-}
-
-// A call is something paho is asked to do, and who wants to know how it ended.
-type call struct {
-	start func() mqtt.Token
-	done  func(mqtt.Token, error)
 }
 
 // Connect opens a session: dial, TLS, CONNECT, CONNACK, together within c.ConnectTimeout. Its errors are *Error.
@@ -57,21 +53,24 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	}
 	s := &Session{
 		host: c.Host, link: newLink(conn, raw, c), inbox: newInbox(),
-		calls: make(chan call), over: make(chan struct{}),
+		calls: make(chan func()), over: make(chan struct{}),
 	}
 	s.client = mqtt.NewClient(s.options(c, password))
 	stop := context.AfterFunc(ctx, func() { s.link.fail(reasonFor(ctx.Err()), ctx.Err()) })
 	token := s.client.Connect().(*mqtt.ConnectToken)
 	<-token.Done() // soon: the link ends with ctx
-	if !stop() || token.Error() != nil {
-		err := s.connectError(token)
-		s.link.end(err)
+	switch inTime := stop(); {
+	case token.Error() != nil: // no Disconnect: paho has nothing to end, and might wait a second for it
+		return nil, s.connectError(token)
+	case !inTime:
+		s.link.fail(reasonFor(ctx.Err()), ctx.Err())
 		s.client.Disconnect(uint(goodbye.Milliseconds()))
-		return nil, err
+		return nil, s.Cause()
 	}
 	s.present = token.SessionPresent()
 	s.work.Go(s.speak)
 	s.work.Go(s.listen)
+	s.work.Go(s.link.ping)
 	go s.own()
 	return s, nil
 }
@@ -86,23 +85,19 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(mqtt.NewOrderedMemoryStore()) // a shared one would replay hub A's messages to hub B
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetKeepAlive(c.KeepAlive).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
+	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) })
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.link.fail(ProtocolBroken, err) })
 	return o
 }
 
 // connectError is why CONNECT failed: the CONNACK code when there was one, otherwise how the link ended.
 func (s *Session) connectError(token *mqtt.ConnectToken) error {
-	cause := s.link.why()
-	if code := token.ReturnCode(); code > 0 && code <= 5 {
+	s.link.fail(ProtocolBroken, token.Error()) // has ended already: paho closes it
+	if code := token.ReturnCode(); code > packets.Accepted && code <= packets.ErrRefusedNotAuthorised {
 		return &Error{Reason: connackReason(code), Host: s.host, Err: token.Error()}
 	}
-	if cause != nil {
-		return cause
-	}
-	return &Error{Reason: ProtocolBroken, Host: s.host, Err: token.Error()}
+	return s.Cause()
 }
 
 // own waits for the end of the link and then of everything that lived on it.
@@ -114,17 +109,15 @@ func (s *Session) own() {
 	close(s.over)
 }
 
-// speak is the only goroutine that asks paho for anything, which keeps publishes in order: paho may block for
-// pahoPatience on a link that has just died, and no caller should.
+// speak is the only goroutine that asks paho for anything, which keeps publishes and acknowledgements in order: paho may
+// block on a link that stalls or has just died, and no caller should.
 func (s *Session) speak() {
 	for {
 		select {
-		case c := <-s.calls:
-			token := c.start()
-			for gaveUp(token) && s.Cause() == nil {
-				token = c.start()
-			}
-			s.work.Go(func() { c.done(token, s.result(token)) })
+		case do := <-s.calls:
+			do()
+		case <-s.inbox.toAck:
+			s.inbox.acknowledge()
 		case <-s.link.ended:
 			return
 		}
@@ -143,6 +136,7 @@ func gaveUp(token mqtt.Token) bool {
 }
 
 // result waits for the token or the end of the session. With one client per connection, nil means acknowledged.
+// ErrNotConnected says that paho is ending the link, which takes a moment.
 func (s *Session) result(token mqtt.Token) error {
 	select {
 	case <-token.Done():
@@ -154,6 +148,9 @@ func (s *Session) result(token mqtt.Token) error {
 		}
 	}
 	if err := token.Error(); err != nil {
+		if errors.Is(err, mqtt.ErrNotConnected) {
+			<-s.link.ended
+		}
 		if cause := s.Cause(); cause != nil {
 			return cause
 		}
@@ -162,14 +159,26 @@ func (s *Session) result(token mqtt.Token) error {
 	return nil
 }
 
-func (s *Session) ask(ctx context.Context, c call) error {
+// ask has paho start something. If it returns nil, done is told how that ended, on a goroutine of its own.
+func (s *Session) ask(ctx context.Context, start func() mqtt.Token, done func(mqtt.Token, error)) error {
+	return s.say(ctx, func() {
+		token := start()
+		for gaveUp(token) && s.Cause() == nil {
+			token = start()
+		}
+		s.work.Go(func() { done(token, s.result(token)) })
+	})
+}
+
+// say has do run by speak.
+func (s *Session) say(ctx context.Context, do func()) error {
 	select {
 	case <-s.link.ended: // first: a dead session must not win the race below
 		return s.Cause()
 	default:
 	}
 	select {
-	case s.calls <- c:
+	case s.calls <- do:
 		return nil
 	case <-s.link.ended:
 		return s.Cause()
@@ -180,11 +189,14 @@ func (s *Session) ask(ctx context.Context, c call) error {
 
 // Start hands a message to the session, in order. When it returns nil, done is called once, on a goroutine of its own:
 // with nil when the hub has acknowledged the message (QoS 0: when it was written), else with why that is not known.
+// Until then the payload must not change.
 func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
-	return s.ask(ctx, call{
-		start: func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) },
-		done:  func(_ mqtt.Token, err error) { done(err) },
-	})
+	if len(topic) > math.MaxUint16 { // paho would cut it off
+		return fmt.Errorf("transport: %s: a topic of %d bytes, at most %d fit", s.host, len(topic), math.MaxUint16)
+	}
+	return s.ask(ctx,
+		func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) },
+		func(_ mqtt.Token, err error) { done(err) })
 }
 
 // Publish is Start, waiting for the acknowledgement.
@@ -206,25 +218,25 @@ func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) er
 		wanted[f] = qos
 	}
 	done := make(chan error, 1)
-	err := s.ask(ctx, call{
-		start: func() mqtt.Token { return s.client.SubscribeMultiple(wanted, nil) },
-		done:  func(t mqtt.Token, err error) { done <- errors.Join(err, s.refusedFilters(t, filters)) },
-	})
+	err := s.ask(ctx,
+		func() mqtt.Token { return s.client.SubscribeMultiple(wanted, nil) },
+		func(t mqtt.Token, err error) {
+			if err == nil { // else paho may still be writing into the token
+				err = s.refusedFilters(t.(*mqtt.SubscribeToken), filters)
+			}
+			done <- err
+		})
 	if err != nil {
 		return err
 	}
 	return await(ctx, done)
 }
 
-// refusedFilters finds the filters that SUBACK answered with 0x80, which paho does not take for an error.
-func (s *Session) refusedFilters(token mqtt.Token, filters []string) error {
-	t, ok := token.(*mqtt.SubscribeToken)
-	if !ok || t.Error() != nil {
-		return nil
-	}
-	granted := t.Result()
+// refusedFilters finds the filters that SUBACK answered with 0x80, which paho does not take for an error, or not at all.
+func (s *Session) refusedFilters(token *mqtt.SubscribeToken, filters []string) error {
+	granted := token.Result()
 	for _, f := range filters {
-		if granted[f] > 2 {
+		if code, ok := granted[f]; !ok || code > 2 {
 			return &Error{Reason: SubscriptionRefused, Host: s.host, Err: fmt.Errorf("the hub refused to subscribe to %s", f)}
 		}
 	}
@@ -237,10 +249,9 @@ func (s *Session) Unsubscribe(ctx context.Context, filters ...string) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	err := s.ask(ctx, call{
-		start: func() mqtt.Token { return s.client.Unsubscribe(filters...) },
-		done:  func(_ mqtt.Token, err error) { done <- err },
-	})
+	err := s.ask(ctx,
+		func() mqtt.Token { return s.client.Unsubscribe(filters...) },
+		func(_ mqtt.Token, err error) { done <- err })
 	if err != nil {
 		return err
 	}
@@ -271,19 +282,28 @@ func (s *Session) Cause() error { return s.link.why() }
 // Over is closed when nothing of the session is left running, some time after Ended.
 func (s *Session) Over() <-chan struct{} { return s.over }
 
-// Close sends DISCONNECT, ends the session and waits until nothing of it is left running, or ctx ends.
-// It may be called more than once.
+// Close sends what was started and acknowledged before it, then DISCONNECT, ends the session and waits until nothing of it
+// is left running, or ctx ends. A peer that does not take DISCONNECT is cut off after a second. It may be called more than
+// once, but not by a handler or a done, for which it would wait.
 func (s *Session) Close(ctx context.Context) error {
-	if s.Cause() == nil {
-		cut := time.AfterFunc(goodbye, func() { s.link.fail(Ended, nil) })
+	leave, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	cut := context.AfterFunc(leave, func() { s.link.fail(Ended, nil) })
+	defer cut()
+	err := s.say(leave, func() {
+		s.inbox.acknowledge()
+		s.link.leave()
 		s.client.Disconnect(uint(goodbye.Milliseconds()))
-		cut.Stop()
+		s.link.fail(Ended, nil)
+	})
+	if err != nil {
 		s.link.fail(Ended, nil)
 	}
 	select {
 	case <-s.over:
 		return nil
 	case <-ctx.Done():
+		s.link.fail(Ended, nil)
 		return ctx.Err()
 	}
 }

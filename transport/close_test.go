@@ -1,0 +1,196 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/transport"
+)
+
+// A valve is a connection whose peer can stop taking bytes.
+type valve struct {
+	net.Conn
+	mu       sync.Mutex
+	open     chan struct{} // closed while bytes pass
+	gone     chan struct{}
+	once     sync.Once
+	deadline time.Time
+}
+
+// through puts a valve into a device's connection and hands it out once that is made.
+func through(v **valve) func(*transport.Config) {
+	return func(c *transport.Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			*v = &valve{Conn: conn, open: make(chan struct{}), gone: make(chan struct{})}
+			(*v).release()
+			return *v, err
+		}
+	}
+}
+
+func (v *valve) stop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open = make(chan struct{})
+}
+
+func (v *valve) release() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	close(v.open)
+}
+
+func (v *valve) SetWriteDeadline(t time.Time) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.deadline = t
+	return nil
+}
+
+func (v *valve) SetDeadline(t time.Time) error {
+	v.SetWriteDeadline(t)
+	return v.SetReadDeadline(t)
+}
+
+func (v *valve) Write(p []byte) (int, error) {
+	v.mu.Lock()
+	open, late := v.open, (<-chan time.Time)(nil)
+	if !v.deadline.IsZero() {
+		late = time.After(time.Until(v.deadline))
+	}
+	v.mu.Unlock()
+	select {
+	case <-open:
+		return v.Conn.Write(p)
+	case <-late:
+		return 0, os.ErrDeadlineExceeded
+	case <-v.gone:
+		return 0, net.ErrClosed
+	}
+}
+
+func (v *valve) Close() error {
+	v.once.Do(func() { close(v.gone) })
+	return v.Conn.Close()
+}
+
+func TestCloseMayBeCalledAgainAndByMany(t *testing.T) {
+	everywhere(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		s := w.connect()
+		var closing sync.WaitGroup
+		for range 4 {
+			closing.Go(func() { w.close(s) })
+		}
+		closing.Wait()
+		start := time.Now()
+		w.close(s)
+		w.wantTook(start, 0)
+		w.wantReason(s.Cause(), transport.Ended)
+		<-s.Over()
+	})
+}
+
+func TestClosingTakesNoTimeWhereThePeerLivesOrHasGone(t *testing.T) {
+	for name, end := range map[string]func(*peer){
+		"lives": (*peer).behave, "has gone": func(p *peer) { p.next(); p.reset() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); end(p) })
+				s := w.connect()
+				if name == "has gone" {
+					go s.Publish(context.Background(), "t", 1, nil)
+					w.wantEnd(s, transport.Reset)
+				}
+				start := time.Now()
+				w.close(s)
+				w.wantTook(start, 0)
+			})
+		})
+	}
+}
+
+func TestCloseOnALinkThatTakesNothingCutsItAfterASecond(t *testing.T) {
+	for name, ask := range map[string]func(*transport.Session){
+		"idle": func(*transport.Session) {},
+		"busy": func(s *transport.Session) {
+			for range 5 {
+				go s.Publish(context.Background(), "t", 1, nil)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); p.mute() })
+				var v *valve
+				s := w.connect(through(&v))
+				v.stop()
+				ask(s)
+				synctest.Wait()
+				start := time.Now()
+				w.close(s)
+				if took := time.Since(start); took < time.Second || took > 2*time.Second {
+					w.Errorf("it took %v", took)
+				}
+				w.wantReason(s.Cause(), transport.Ended)
+			})
+		})
+	}
+}
+
+func TestCloseEndsWithItsContextAndSoDoesTheSession(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		for _, patience := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond} {
+			var v *valve
+			s := w.connect(through(&v))
+			v.stop()
+			for range 3 {
+				go s.Publish(context.Background(), "t", 1, nil)
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(w.Context(), patience)
+			start := time.Now()
+			if err := s.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				w.Errorf("after %v: %v", patience, err)
+			}
+			w.wantTook(start, patience)
+			w.wantEnd(s, transport.Ended)
+			w.wantTook(start, patience)
+			cancel()
+			<-s.Over()
+			if took := time.Since(start); took > 2*time.Second {
+				w.Errorf("it was over only after %v", took)
+			}
+		}
+	})
+}
+
+func TestAStartThatMustWaitEndsWithItsContext(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		var v *valve
+		s := w.connect(through(&v))
+		v.stop()
+		for range 5 {
+			go s.Publish(context.Background(), "t", 1, nil)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(w.Context(), 2500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if err := s.Start(ctx, "t", 1, nil, func(error) { w.Error("done was told") }); !errors.Is(err, context.DeadlineExceeded) {
+			w.Errorf("got %v", err)
+		}
+		w.wantTook(start, 2500*time.Millisecond)
+	})
+}

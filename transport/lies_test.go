@@ -1,0 +1,168 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"giantlizard.example/failover/transport"
+)
+
+// Several of these make paho panic or forget the connection.
+func TestWhatIsNoMQTTEndsTheSession(t *testing.T) {
+	for name, bytes := range map[string]string{
+		"packet type 0":                   "\x00\x00",
+		"packet type 15":                  "\xf0\x00",
+		"a packet beyond measure":         "\x30\xff\xff\xff\x7f",
+		"a length that has no end":        "\x30\xff\xff\xff\xff\xff\xff\xff",
+		"a PUBLISH without a topic":       "\x30\x00",
+		"a PUBLISH that is cut short":     "\x32\x05\x00\x09abc",
+		"a PUBACK without a number":       "\x40\x00",
+		"a SUBACK without a number":       "\x90\x00",
+		"a SUBACK with too many codes":    "\x90\x05\x00\x01\x00\x00\x00",
+		"a SUBACK with too few codes":     "\x90\x02\x00\x01",
+		"a SUBACK that nobody waits for":  "\x90\x03\x00\x09\x00",
+		"a CONNACK with an unknown code":  "\x20\x02\x00\x09",
+		"text":                            "HTTP/1.1 400 Bad Request\r\n\r\n" + string(make([]byte, 100)),
+		"an alert of another TLS library": "\x15\x03\x03\x00\x02\x02\x28",
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(w *world) {
+				w.serve(func(p *peer) {
+					p.welcome()
+					p.next() // SUBSCRIBE, packet number 1
+					io.WriteString(p, bytes)
+					p.mute()
+				})
+				s := w.connect()
+				start, want := time.Now(), transport.ProtocolBroken
+				if name == "a CONNACK with an unknown code" {
+					want = transport.ConnectRejected
+				}
+				w.wantReason(s.Subscribe(w.Context(), 1, "filter"), want)
+				w.wantEnd(s, want)
+				w.wantTook(start, 0)
+			})
+		})
+	}
+}
+
+func TestWhatIsOddAndHarmlessDoesNotEndTheSession(t *testing.T) {
+	for name, bytes := range map[string]string{
+		"a PUBACK that nobody waits for":    "\x40\x02\x00\x63",
+		"an UNSUBACK that nobody waits for": "\xb0\x02\x00\x63",
+		"a PINGRESP without a ping":         "\xd0\x00",
+		"an empty message":                  "\x30\x03\x00\x01t",
+		"a message at QoS 2, and PUBREL":    "\x34\x05\x00\x01t\x00\x01\x62\x02\x00\x01",
+		"two packets in one":                "\xd0\x00\xd0\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); io.WriteString(p, bytes); p.behave() })
+				s := w.connect()
+				s.Attach(func(m transport.Message) bool { m.Ack(); return true })
+				if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+					w.Error(err)
+				}
+				if err := s.Subscribe(w.Context(), 1, "a", "b"); err != nil {
+					w.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestAPacketMayArriveInPiecesAndTogether(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) {
+			p.welcome()
+			for _, b := range []byte("\x30\x04\x00\x01tx\x30\x84\x80\x00\x00\x01ty") {
+				p.Write([]byte{b})
+				time.Sleep(time.Second)
+			}
+			p.behave()
+		})
+		var got log[string]
+		s := w.connect()
+		s.Attach(func(m transport.Message) bool { got.add(string(m.Payload)); return true })
+		time.Sleep(time.Minute)
+		w.wantSeen("handled", &got, "x", "y")
+	})
+}
+
+func TestAlterationOnTheWayIsToldAsTLS(t *testing.T) {
+	for name, bytes := range map[string]string{
+		"a record that was altered": "\x17\x03\x03\x00\x20" + string(make([]byte, 32)),
+		"bytes that are no record":  "HTTP/1.1 400 Bad Request\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); p.next(); io.WriteString(p.raw, bytes); p.mute() })
+				s := w.connect()
+				w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.TLSFailed)
+			})
+		})
+	}
+}
+
+func TestAPeerThatTalksButAnswersNoPingIsGivenUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) {
+			p.welcome()
+			go p.mute()
+			for range 600 {
+				p.send(publish(0, "x"))
+				time.Sleep(time.Second)
+			}
+		})
+		w.wantEnd(w.connect(), transport.ProtocolBroken)
+	})
+}
+
+// Each peer mixes packets, some of them damaged, at random but the same in each run. The process has to live, and the
+// session has to go on or to end with a reason.
+func TestWhateverBytesComeTheProcessLives(t *testing.T) {
+	var valid [][]byte
+	for _, packet := range []packets.ControlPacket{
+		publish(0, "x"), publish(1, "y"), puback(1), puback(2), suback(1, 0, 1), suback(3, 1), connack(0),
+		packets.NewControlPacket(packets.Pingresp), packets.NewControlPacket(packets.Unsuback),
+		packets.NewControlPacket(packets.Pubrec), packets.NewControlPacket(packets.Pubrel), packets.NewControlPacket(packets.Pubcomp),
+	} {
+		var b bytes.Buffer
+		packet.Write(&b)
+		valid = append(valid, b.Bytes())
+	}
+	inBubble(t, func(w *world) {
+		var run atomic.Int64
+		w.serve(func(p *peer) {
+			random := rand.New(rand.NewSource(run.Add(1)))
+			p.welcome()
+			p.next()
+			for range 20 {
+				packet := bytes.Clone(valid[random.Intn(len(valid))])
+				if random.Intn(2) == 0 {
+					packet[random.Intn(len(packet))] = byte(random.Intn(256))
+				}
+				p.Write(packet)
+			}
+		})
+		for range 200 {
+			s := w.connect()
+			s.Attach(func(m transport.Message) bool { m.Ack(); return true })
+			ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+			go s.Publish(ctx, "t", 1, nil)
+			_ = s.Subscribe(ctx, 1, "a", "b")
+			cancel()
+			w.close(s)
+			if transport.ReasonOf(s.Cause()) == transport.Unknown {
+				w.Errorf("the cause is %v", s.Cause())
+			}
+		}
+	})
+}

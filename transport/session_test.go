@@ -1,0 +1,276 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"giantlizard.example/failover/transport"
+)
+
+func TestCONNECTSaysWhoWeAre(t *testing.T) {
+	everywhere(t, func(w *world) {
+		var got log[packets.ConnectPacket]
+		w.serve(func(p *peer) { got.add(*p.next().(*packets.ConnectPacket)); p.send(connack(0)); p.behave() })
+		w.connect(func(c *transport.Config) { c.CleanSession = true })
+		c := got.all()[0]
+		if c.ClientIdentifier != "dev1" || c.Username != "dev1" || string(c.Password) != "secret" || !c.CleanSession ||
+			c.ProtocolVersion != 4 || c.WillFlag || c.Keepalive != 24 {
+			w.Errorf("CONNECT was %v", &c)
+		}
+	})
+}
+
+func TestTheHubSaysWhetherItKeptTheSession(t *testing.T) {
+	inBubble(t, func(w *world) {
+		present := false
+		w.serve(func(p *peer) {
+			p.next()
+			a := connack(0).(*packets.ConnackPacket)
+			a.SessionPresent = present
+			p.send(a)
+			p.behave()
+		})
+		for _, present = range []bool{false, true} {
+			if s := w.connect(); s.Present() != present || s.Host() != w.host {
+				w.Errorf("present %t at %s", s.Present(), s.Host())
+			}
+		}
+	})
+}
+
+func TestPublishReturnsNilWhenThePeerHasTheMessage(t *testing.T) {
+	everywhere(t, func(w *world) {
+		var got log[string]
+		w.serve(func(p *peer) {
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				if m, ok := packet.(*packets.PublishPacket); ok {
+					time.Sleep(3 * time.Millisecond)
+					got.add(m.TopicName + " " + string(m.Payload))
+				}
+				p.answer(packet)
+			}
+		})
+		s := w.connect()
+		for i := range 10 {
+			if err := s.Publish(w.Context(), "t", 1, fmt.Append(nil, i)); err != nil {
+				w.Fatal(err)
+			}
+			if all := got.all(); len(all) != i+1 || all[i] != fmt.Sprint("t ", i) {
+				w.Fatalf("after %d messages the peer has %q", i+1, all)
+			}
+		}
+	})
+}
+
+func TestTheOrderOfStartIsTheOrderOnTheWireAndCloseOvertakesNothing(t *testing.T) {
+	const n = 200
+	everywhere(t, func(w *world) {
+		var got log[string]
+		ended := make(chan struct{})
+		w.serve(func(p *peer) {
+			defer close(ended)
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				switch m := packet.(type) {
+				case *packets.PublishPacket:
+					got.add(string(m.Payload))
+				case *packets.DisconnectPacket:
+					got.add("DISCONNECT")
+				}
+			}
+		})
+		s := w.connect()
+		var want []string
+		var done sync.WaitGroup
+		for i := range n {
+			want = append(want, fmt.Sprint(i))
+			done.Add(1)
+			if err := s.Start(w.Context(), "t", byte(i%2), []byte(want[i]), func(error) { done.Done() }); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.close(s)
+		done.Wait()
+		<-ended
+		if all := got.all(); !slices.Equal(all, append(want, "DISCONNECT")) {
+			w.Errorf("of %d messages and DISCONNECT the peer has %d, the last being %q", n, len(all), all[max(0, len(all)-3):])
+		}
+		w.wantReason(s.Cause(), transport.Ended)
+	})
+}
+
+func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
+	for end, want := range map[string]transport.Reason{
+		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken, "Close": transport.Ended,
+	} {
+		for _, clean := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, clean session %t", end, clean), func(t *testing.T) {
+				everywhere(t, func(w *world) {
+					ready := make(chan struct{})
+					w.serve(func(p *peer) {
+						p.welcome()
+						for range 12 {
+							p.next()
+						}
+						switch end {
+						case "RST":
+							p.reset()
+						case "garbage":
+							p.Write([]byte{0, 0})
+							p.mute()
+						case "Close":
+							close(ready)
+							p.mute()
+						}
+					})
+					s := w.connect(func(c *transport.Config) { c.CleanSession = clean })
+					var fates log[error]
+					var waiting sync.WaitGroup
+					waiting.Add(12)
+					land := func(err error) { fates.add(err); waiting.Done() }
+					for range 10 {
+						if err := s.Start(w.Context(), "t", 1, nil, land); err != nil {
+							w.Fatal(err)
+						}
+					}
+					go func() { land(s.Subscribe(w.Context(), 1, "f")) }()
+					go func() { land(s.Unsubscribe(w.Context(), "f")) }()
+					if end == "Close" {
+						<-ready
+						w.close(s)
+					}
+					waiting.Wait()
+					w.wantEnd(s, want)
+					for _, err := range fates.all() {
+						w.wantReason(err, want)
+					}
+					w.wantReason(s.Publish(w.Context(), "t", 1, nil), want)
+					w.wantReason(s.Publish(w.Context(), "t", 0, nil), want)
+					w.wantReason(s.Subscribe(w.Context(), 1, "f"), want)
+				})
+			})
+		}
+	}
+}
+
+func TestWhatIsAskedWhileTheSessionClosesLearnsThat(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		for range 20 {
+			s := w.connect()
+			var asking sync.WaitGroup
+			for range 4 {
+				asking.Go(func() {
+					for s.Cause() == nil {
+						w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.Ended)
+					}
+				})
+			}
+			synctest.Wait()
+			w.close(s)
+			asking.Wait()
+		}
+	})
+}
+
+func TestEveryFilterThatTheHubRefusesIsAnError(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(m *packets.SubscribePacket) packets.ControlPacket
+		want   transport.Reason
+	}{
+		"the second of two": {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 1, 0x80) }, transport.SubscriptionRefused},
+		"all":               {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 0x80, 0x80) }, transport.SubscriptionRefused},
+		"by a PUBACK":       {func(m *packets.SubscribePacket) packets.ControlPacket { return puback(m.MessageID) }, transport.SubscriptionRefused},
+		"none, at QoS 0":    {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 0, 0) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) {
+					p.welcome()
+					p.send(c.answer(p.next().(*packets.SubscribePacket)))
+					p.behave()
+				})
+				s := w.connect()
+				err := s.Subscribe(w.Context(), 1, "a", "b")
+				if c.want != "" {
+					w.wantReason(err, c.want)
+				} else if err != nil {
+					w.Error(err)
+				}
+				if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+					w.Errorf("the session has ended too: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestAWaitEndsWithItsContextAndTheSessionGoesOn(t *testing.T) {
+	for name, call := range map[string]func(*transport.Session, context.Context) error{
+		"Publish":     func(s *transport.Session, ctx context.Context) error { return s.Publish(ctx, "t", 1, nil) },
+		"Subscribe":   func(s *transport.Session, ctx context.Context) error { return s.Subscribe(ctx, 1, "f") },
+		"Unsubscribe": func(s *transport.Session, ctx context.Context) error { return s.Unsubscribe(ctx, "f") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); p.next(); p.behave() })
+				s := w.connect()
+				ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				if err := call(s, ctx); !errors.Is(err, context.DeadlineExceeded) {
+					w.Errorf("got %v", err)
+				}
+				w.wantTook(start, time.Second)
+				if err := call(s, w.Context()); err != nil {
+					w.Errorf("the next call: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestATopicThatDoesNotFitIsRefusedAndNotCutOff(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		s := w.connect()
+		if err := s.Publish(w.Context(), strings.Repeat("t", 65536), 1, nil); err == nil {
+			w.Error("the topic was taken")
+		}
+		if err := s.Publish(w.Context(), strings.Repeat("t", 65535), 1, nil); err != nil {
+			w.Errorf("the longest topic: %v", err)
+		}
+	})
+}
+
+func TestMoreMessagesThanMQTTHasNumbers(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		s := w.connect()
+		window := make(chan struct{}, 100)
+		for range 70000 {
+			window <- struct{}{}
+			if err := s.Start(w.Context(), "t", 1, nil, func(err error) {
+				if err != nil {
+					w.Error(err)
+				}
+				<-window
+			}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		for range cap(window) {
+			window <- struct{}{}
+		}
+	})
+}

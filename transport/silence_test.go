@@ -1,0 +1,247 @@
+package transport_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"giantlizard.example/failover/transport"
+)
+
+func TestAPeerThatFallsSilentIsNoticedInTwelveSeconds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		start := time.Now()
+		s := w.connect()
+		w.wantEnd(s, transport.Silence)
+		w.wantTook(start, 12*time.Second)
+	})
+}
+
+func TestSilenceIsNoticedHoweverBusyThisSideIs(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		start := time.Now()
+		s := w.connect()
+		var talking sync.WaitGroup
+		talking.Go(func() {
+			for s.Start(w.Context(), "t", 1, nil, func(error) {}) == nil {
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		defer talking.Wait()
+		w.wantEnd(s, transport.Silence)
+		w.wantTook(start, 12*time.Second)
+	})
+}
+
+func TestSilenceIsNoticedOverSockets(t *testing.T) {
+	w := &world{T: t}
+	w.serve(func(p *peer) { p.welcome(); p.mute() })
+	start := time.Now()
+	s := w.connect(func(c *transport.Config) { c.Silence = 200 * time.Millisecond })
+	w.wantEnd(s, transport.Silence)
+	w.wantTook(start, 200*time.Millisecond)
+}
+
+// The network holds everything back for five seconds, which may begin at any moment. The peer is as impatient as a hub.
+func TestAStallOfFiveSecondsIsLivedThrough(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		for phase := 10 * time.Second; phase < 23*time.Second; phase += 250 * time.Millisecond {
+			inBubble(t, func(w *world) {
+				const usual, stall = 50 * time.Millisecond, 5 * time.Second
+				w.network.SetLatency(usual)
+				w.serve(func(p *peer) { p.welcome(); p.behave() })
+				s := w.connect()
+				if busy {
+					go s.Publish(w.Context(), "t", 1, nil)
+				}
+				time.Sleep(phase)
+				w.network.SetLatency(stall)
+				time.Sleep(stall)
+				w.network.SetLatency(usual)
+				time.Sleep(time.Minute)
+				if err := s.Cause(); err != nil {
+					w.Errorf("a stall after %v, busy %t: %v", phase, busy, err)
+				}
+			})
+		}
+	}
+}
+
+func TestALinkThatIsUsedInOneDirectionOnlyLives(t *testing.T) {
+	for name, script := range map[string]func(*peer){
+		"in none": (*peer).behave,
+		"towards the device": func(p *peer) {
+			go func() {
+				for range 3600 {
+					p.send(publish(0, "x"))
+					time.Sleep(time.Second)
+				}
+			}()
+			p.behave()
+		},
+		"towards a hub that acknowledges late": func(p *peer) {
+			for packet := p.next(); packet != nil; packet = p.next() {
+				if m, ok := packet.(*packets.PublishPacket); ok {
+					time.AfterFunc(50*time.Second, func() { p.answer(m) })
+				} else {
+					p.answer(packet)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); script(p) })
+				s := w.connect()
+				start := time.Now()
+				if strings.Contains(name, "late") {
+					if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+						w.Error(err)
+					}
+					w.wantTook(start, 50*time.Second)
+				}
+				time.Sleep(time.Hour)
+				if err := s.Cause(); err != nil {
+					w.Errorf("it ended after %v: %v", time.Since(start), err)
+				}
+			})
+		})
+	}
+}
+
+func TestPingsComeOnceInKeepAliveAndHardlyMore(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var pings log[time.Time]
+		w.serve(func(p *peer) {
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				if _, ok := packet.(*packets.PingreqPacket); ok {
+					pings.add(time.Now())
+				}
+				p.answer(packet)
+			}
+		})
+		w.connect()
+		time.Sleep(time.Hour)
+		if n := len(pings.all()); n < 600 || n > 750 {
+			w.Errorf("%d pings in an hour", n)
+		}
+	})
+}
+
+func TestKeepAliveAndSilenceFitEachOther(t *testing.T) {
+	for _, c := range []struct{ keepAlive, silence, noticed time.Duration }{
+		{0, 0, 12 * time.Second},
+		{30 * time.Second, 0, time.Minute},
+		{0, 8 * time.Second, 8 * time.Second},
+		{20 * time.Second, 10 * time.Second, 10 * time.Second},
+		{500 * time.Millisecond, 0, time.Second},
+	} {
+		t.Run(fmt.Sprint(c.keepAlive, c.silence), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				var mute atomic.Bool
+				w.serve(func(p *peer) {
+					p.welcome()
+					for packet := p.next(); packet != nil; packet = p.next() {
+						if !mute.Load() {
+							p.answer(packet)
+						}
+					}
+				})
+				alive := w.connect(func(t *transport.Config) { t.KeepAlive, t.Silence = c.keepAlive, c.silence })
+				time.Sleep(10 * time.Minute)
+				if err := alive.Cause(); err != nil {
+					w.Fatalf("an idle link has ended: %v", err)
+				}
+				mute.Store(true)
+				start := time.Now()
+				s := w.connect(func(t *transport.Config) { t.KeepAlive, t.Silence = c.keepAlive, c.silence })
+				w.wantEnd(s, transport.Silence)
+				w.wantTook(start, c.noticed)
+			})
+		})
+	}
+}
+
+// The peer goes on talking, so that it is no silence, and does not take what is written.
+func TestAPeerThatTakesNothingIsNoticedInTenSeconds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) {
+			p.welcome()
+			for p.Conn != nil {
+				if _, err := p.Write([]byte{0xd0, 0}); err != nil {
+					return
+				}
+				time.Sleep(7 * time.Second)
+			}
+		})
+		var v *valve
+		s := w.connect(through(&v))
+		v.stop()
+		start := time.Now()
+		w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.WriteStalled)
+		w.wantEnd(s, transport.WriteStalled)
+		w.wantTook(start, 10*time.Second)
+	})
+}
+
+func TestAPeerThatTakesNothingIsNoticedOverSockets(t *testing.T) {
+	w := &world{T: t}
+	stop := make(chan struct{})
+	w.serve(func(p *peer) { p.welcome(); <-stop })
+	s := w.connect(func(c *transport.Config) { c.WriteTimeout = 300 * time.Millisecond })
+	for s.Cause() == nil {
+		_ = s.Start(t.Context(), "t", 0, make([]byte, 1<<20), func(error) {})
+	}
+	close(stop)
+	w.wantEnd(s, transport.WriteStalled)
+}
+
+// paho gives calls up after a second; nobody is to notice.
+func TestAStallOfTheWriterLosesAndDoublesNothing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var got log[string]
+		w.serve(func(p *peer) {
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				switch m := packet.(type) {
+				case *packets.PublishPacket:
+					got.add(string(m.Payload))
+				case *packets.SubscribePacket:
+					got.add(m.Topics[0])
+				}
+				p.answer(packet)
+			}
+		})
+		var v *valve
+		s := w.connect(through(&v))
+		v.stop()
+		time.AfterFunc(4500*time.Millisecond, v.release)
+		want, done := []string{}, make(chan error, 10)
+		for i := range 10 {
+			want = append(want, fmt.Sprint(i))
+			if err := s.Start(w.Context(), "t", 1, []byte(want[i]), func(err error) { done <- err }); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if err := s.Subscribe(w.Context(), 1, "filter"); err != nil {
+			w.Error(err)
+		}
+		for range 10 {
+			if err := <-done; err != nil {
+				w.Error(err)
+			}
+		}
+		if all := got.all(); !slices.Equal(all, append(want, "filter")) {
+			w.Errorf("the peer has %q", all)
+		}
+	})
+}
