@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"giantlizard.example/failover/payloads"
+)
+
+// desired gives desired properties to their handler and reports its acknowledgements. The values of one property are
+// handled one after another, those of different properties at the same time. Of a property that changes faster than its
+// handler works, the newest value is handled.
+type desired struct {
+	hub     *Hub
+	reports *reports
+
+	mu    sync.Mutex
+	known map[string]*property
+}
+
+type property struct {
+	value json.RawMessage // last given to the handler
+	next  *wish           // to be handled after the one that runs
+	busy  bool
+}
+
+type wish struct {
+	payloads.DesiredProperty
+	version int64
+}
+
+func newDesired(h *Hub, r *reports) *desired {
+	return &desired{hub: h, reports: r, known: map[string]*property{}}
+}
+
+// change handles a patch: each of its properties, even when the value is the old one.
+func (d *desired) change(patch payloads.Desired) {
+	for _, p := range patch.Properties {
+		d.handle(wish{p, patch.Version})
+	}
+}
+
+// reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
+// values are compared.
+func (d *desired) reconcile(whole payloads.Desired) {
+	for _, p := range whole.Properties {
+		d.mu.Lock()
+		known := d.known[p.Key()]
+		same := known != nil && bytes.Equal(known.value, p.Value) && known.next == nil
+		d.mu.Unlock()
+		if !same {
+			d.handle(wish{p, whole.Version})
+		}
+	}
+}
+
+func (d *desired) handle(w wish) {
+	d.mu.Lock()
+	p := d.known[w.Key()]
+	if p == nil {
+		p = &property{}
+		d.known[w.Key()] = p
+	}
+	if p.busy {
+		p.next = &w
+		d.mu.Unlock()
+		return
+	}
+	p.busy, p.value = true, bytes.Clone(w.Value)
+	d.mu.Unlock()
+
+	err := invoke(d.hub.pool, noLimit, "desired "+w.Key(), func(ctx context.Context) (Ack, error) {
+		if d.hub.Handlers.Desired == nil {
+			return Ack{Code: 404}, errors.New("this device has no such property")
+		}
+		return d.hub.Handlers.Desired(ctx, w.Key(), w.Value)
+	}, func(a Ack, err error) { d.done(w, a, err) })
+	if err != nil {
+		d.done(w, Ack{Code: 503}, err)
+	}
+}
+
+// done reports the acknowledgement and goes on with the value that has come meanwhile.
+func (d *desired) done(w wish, a Ack, err error) {
+	sent := acknowledgement(w, a, err)
+	patch := payloads.AckPatch([]payloads.Acked{{DesiredProperty: w.DesiredProperty, Ack: sent}})
+	d.hub.acknowledged(w.Key(), sent, errors.Join(err, d.reports.add(patch)))
+	d.mu.Lock()
+	p := d.known[w.Key()]
+	next := p.next
+	p.busy, p.next = false, nil
+	d.mu.Unlock()
+	if next != nil {
+		d.handle(*next)
+	}
+}
+
+func acknowledgement(w wish, a Ack, err error) payloads.Ack {
+	sent := payloads.Ack{Value: w.Value, Code: a.Code, Version: w.version, Description: a.Description}
+	if a.Value != nil {
+		value, bad := json.Marshal(a.Value)
+		if bad == nil {
+			sent.Value = value
+		}
+		err = errors.Join(err, bad)
+	}
+	if sent.Code == 0 {
+		sent.Code = 200
+	}
+	if err != nil {
+		if sent.Code < 400 {
+			sent.Code = 500
+		}
+		sent.Description = err.Error()
+	}
+	return sent
+}

@@ -1,0 +1,202 @@
+// Package hub is what a device and its hub say to each other over one session: telemetry, the device twin, direct
+// methods and commands.
+package hub
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
+)
+
+// Kinds is a set of the kinds of things that a device and its hub exchange.
+type Kinds uint8
+
+// The kinds.
+const (
+	Telemetry Kinds = 1 << iota
+	Reported        // reported properties; acknowledgements belong to Desired
+	Desired         // desired properties
+	Methods         // direct methods
+	Commands        // cloud-to-device messages
+)
+
+// Has tells whether any of other is in the set.
+func (k Kinds) Has(other Kinds) bool { return k&other != 0 }
+
+// Settings are what a Hub needs for the life of its device.
+type Settings struct {
+	Handlers       Handlers
+	Off            Kinds // switched off
+	Outbox         outbox.Outbox
+	Window         int           // readings on their way at once
+	DrainRate      float64       // readings a second from the backlog; 0: as fast as the hub takes them
+	HandlerTimeout time.Duration // a handler's deadline
+	Emit           func(observe.Record)
+}
+
+// answerTimeout bounds a request to the hub and a SUBACK: what travels at QoS 0 may never be answered.
+const answerTimeout = 10 * time.Second
+
+// A Hub is the device's side of the conversation. What must outlive a session lives in it: reported properties that
+// wait, handlers that run. Attach, Work, Flush, Detach and Release are for one goroutine at a time, the machine's.
+type Hub struct {
+	Settings
+	pool    *pool
+	twin    *twin
+	session *transport.Session
+	device  string
+	courier *courier
+}
+
+// New makes a Hub without a session.
+func New(s Settings) *Hub {
+	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout)}
+	h.twin = newTwin(h)
+	return h
+}
+
+// Attach attaches the handlers to a session. The readings taken until a session is first attached are its backlog.
+func (h *Hub) Attach(s *transport.Session, deviceID string) {
+	if h.session != s {
+		h.session, h.device = s, deviceID
+		h.courier = newCourier(h)
+	}
+	h.twin.restart()
+	s.Attach(h.receive)
+}
+
+// Detach takes the handlers away; what the hub sends from now on waits in the session. Handlers that run go on.
+func (h *Hub) Detach() { h.session.Detach() }
+
+// Work subscribes, brings the twin up to date and sends what waits, until ctx or the session ends or the hub refuses
+// something without which a device cannot live. It returns nil only when ctx has ended.
+func (h *Hub) Work(ctx context.Context) error {
+	err := h.subscribe(ctx)
+	if err == nil {
+		group, inner := errgroup.WithContext(ctx)
+		group.Go(func() error { return h.courier.run(inner) })
+		group.Go(func() error { return h.twin.run(inner, h.session) })
+		group.Go(func() error {
+			select {
+			case <-h.session.Ended():
+				return h.session.Cause()
+			case <-inner.Done():
+				return nil
+			}
+		})
+		err = group.Wait()
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Flush sends what waits, unpaced, and returns nil when a hub has acknowledged all of it, else why not.
+// The handlers stay detached: what else arrives is held.
+func (h *Hub) Flush(ctx context.Context) error {
+	if h.session == nil {
+		return errors.New("hub: flush: there is no session")
+	}
+	h.session.Attach(func(m transport.Message) bool {
+		return strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix) && h.receive(m)
+	})
+	defer h.session.Detach()
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error { return h.courier.flush(inner) })
+	group.Go(func() error { return h.twin.flush(inner, h.session) })
+	return group.Wait()
+}
+
+// Settle sends nothing more and waits for the acknowledgements of what is on its way.
+func (h *Hub) Settle(ctx context.Context) error {
+	for h.courier != nil && len(h.courier.onWay) > 0 {
+		if err := h.courier.settleOne(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Release forgets the session, which has ended. What was on its way goes back into the outbox.
+func (h *Hub) Release() {
+	if h.courier != nil {
+		h.courier.abandon()
+	}
+	h.session, h.courier = nil, nil
+}
+
+// Report merges reported properties into those that wait to be sent. The newest value of a property wins.
+func (h *Hub) Report(patch map[string]any) error { return h.twin.reports.add(patch) }
+
+// Reports is how many reported properties wait.
+func (h *Hub) Reports() int { return h.twin.reports.waiting() }
+
+// Close waits for the handlers that run, whose contexts it ends, and names those that do not return before ctx ends.
+func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
+
+// subscribe asks for what is switched on. A hub that kept the device's session may still hold what is switched off.
+func (h *Hub) subscribe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var on, off []string
+	sort := func(wanted bool, filter string) {
+		if wanted {
+			on = append(on, filter)
+		} else {
+			off = append(off, filter)
+		}
+	}
+	sort(!h.Off.Has(Commands) && h.Handlers.Command != nil, payloads.CommandFilter(h.device))
+	sort(!h.Off.Has(Methods), payloads.MethodFilter)
+	sort(h.usesTwin(), payloads.TwinAnswerFilter)
+	sort(!h.Off.Has(Desired), payloads.DesiredFilter)
+	if h.session.Present() {
+		if err := h.session.Unsubscribe(ctx, off...); err != nil {
+			return timedOut(ctx, err)
+		}
+	}
+	return timedOut(ctx, h.session.Subscribe(ctx, 1, on...))
+}
+
+func (h *Hub) usesTwin() bool { return !h.Off.Has(Desired) || !h.Off.Has(Reported) }
+
+// timedOut gives an error that stems from our own deadline its reason.
+func timedOut(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer within " + answerTimeout.String())}
+	}
+	return err
+}
+
+// receive sorts what the hub sends. It must not block.
+func (h *Hub) receive(m transport.Message) bool {
+	var err error
+	switch {
+	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
+		err = h.twin.heardAnswer(m)
+	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
+		err = h.twin.heardPatch(m)
+	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
+		err = h.method(m)
+	default:
+		return h.command(m)
+	}
+	m.Ack()
+	if err != nil {
+		h.warn("the hub sent something that cannot be read", err)
+	}
+	return true
+}
+
+func (h *Hub) warn(message string, err error) {
+	h.Emit(observe.Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
+}

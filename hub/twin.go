@@ -1,0 +1,263 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
+)
+
+const (
+	firstTwinRetry = time.Second
+	lastTwinRetry  = 30 * time.Second
+)
+
+// A twin keeps the device's twin in step: on each session it reads the desired properties once and then follows their
+// patches, and it sends the reported ones that wait.
+type twin struct {
+	hub     *Hub
+	reports *reports
+	desired *desired
+	wake    chan struct{}
+
+	mu      sync.Mutex
+	asked   map[string]chan payloads.TwinAnswer // by request ID
+	patches []payloads.Desired                  // heard and not yet applied
+	version int64                               // of the desired properties on this session; -1: not read yet
+}
+
+func newTwin(h *Hub) *twin {
+	t := &twin{hub: h, reports: newReports(), wake: make(chan struct{}, 1), asked: map[string]chan payloads.TwinAnswer{}}
+	t.desired = newDesired(h, t.reports)
+	return t
+}
+
+// restart forgets what belonged to another session: versions compare within one only.
+func (t *twin) restart() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.patches, t.version = nil, -1
+	clear(t.asked)
+}
+
+// run works until ctx or the session ends. A request that fails is tried again, ever more slowly; a twin that a hub does
+// not give must not cost the telemetry.
+func (t *twin) run(ctx context.Context, s *transport.Session) error {
+	if !t.hub.usesTwin() {
+		return nil
+	}
+	retry := firstTwinRetry
+	for ctx.Err() == nil {
+		err := t.step(ctx, s)
+		var again <-chan time.Time
+		if err != nil {
+			if s.Cause() != nil || ctx.Err() != nil {
+				return nil // the session's end speaks for itself
+			}
+			t.hub.warn("a twin request failed; it will be tried again", err)
+			again = time.After(max(retry, retryAfter(err)))
+			retry = min(2*retry, lastTwinRetry)
+		} else {
+			retry = firstTwinRetry
+		}
+		select {
+		case <-again:
+		case <-onlyIf(err == nil, t.wake):
+		case <-onlyIf(err == nil, t.reports.changed):
+		case <-s.Ended():
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// onlyIf is c, or a channel that never speaks.
+func onlyIf(ok bool, c chan struct{}) chan struct{} {
+	if ok {
+		return c
+	}
+	return nil
+}
+
+// step does what is to be done now: read the twin if need be, apply patches, send reports.
+func (t *twin) step(ctx context.Context, s *transport.Session) error {
+	if !t.hub.Off.Has(Desired) {
+		if err := t.follow(ctx, s); err != nil {
+			return err
+		}
+	}
+	return t.send(ctx, s)
+}
+
+func (t *twin) follow(ctx context.Context, s *transport.Session) error {
+	for {
+		t.mu.Lock()
+		version := t.version
+		var patch *payloads.Desired
+		if version >= 0 && len(t.patches) > 0 {
+			patch, t.patches = &t.patches[0], t.patches[1:]
+		}
+		t.mu.Unlock()
+		switch {
+		case version < 0:
+			if err := t.read(ctx, s); err != nil {
+				return err
+			}
+		case patch == nil:
+			return nil
+		case patch.Version <= version: // the twin that was read had it already
+		case patch.Version > version+1: // one was missed
+			t.setVersion(-1)
+		default:
+			t.setVersion(patch.Version)
+			t.desired.change(*patch)
+		}
+	}
+}
+
+func (t *twin) setVersion(v int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.version = v
+}
+
+func (t *twin) read(ctx context.Context, s *transport.Session) error {
+	a, err := t.ask(ctx, s, payloads.TwinGetTopic, nil)
+	if err != nil {
+		return fmt.Errorf("hub: read the twin: %w", err)
+	}
+	read, err := payloads.ParseTwin(a.Body)
+	if err != nil {
+		return fmt.Errorf("hub: read the twin: %w", err)
+	}
+	t.setVersion(read.Desired.Version)
+	t.desired.reconcile(read.Desired)
+	return nil
+}
+
+// send sends the reported properties that wait. What the hub finds wrong is given up, or it would block the rest for ever.
+func (t *twin) send(ctx context.Context, s *transport.Session) error {
+	for {
+		patch := t.reports.take()
+		if len(patch) == 0 {
+			return nil
+		}
+		body, err := json.Marshal(patch)
+		if err == nil {
+			_, err = t.ask(ctx, s, payloads.ReportTopic, body)
+		}
+		var refused *twinError
+		if errors.As(err, &refused) && refused.final() {
+			t.hub.warn("the hub refused reported properties; they were given up", err)
+			continue
+		}
+		if err != nil {
+			t.reports.giveBack(patch)
+			return fmt.Errorf("hub: report: %w", err)
+		}
+	}
+}
+
+// flush sends what waits and returns when the hub has confirmed it.
+func (t *twin) flush(ctx context.Context, s *transport.Session) error {
+	if !t.hub.usesTwin() {
+		return nil
+	}
+	return t.send(ctx, s)
+}
+
+// A twinError is an answer that says no.
+type twinError struct{ payloads.TwinAnswer }
+
+func (e *twinError) Error() string {
+	return fmt.Sprintf("status %d, error code %d: %q (tracking ID %s)", e.Status, e.Code, e.Message, e.TrackingID)
+}
+
+// final tells whether asking again would be in vain.
+func (e *twinError) final() bool { return e.Status >= 400 && e.Status < 500 && e.Status != 429 }
+
+func retryAfter(err error) time.Duration {
+	var e *twinError
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// ask sends one request and waits for its answer. Twin requests travel at QoS 0, so each has its own time-out.
+func (t *twin) ask(ctx context.Context, s *transport.Session, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
+	id := rand.Text()
+	answer := make(chan payloads.TwinAnswer, 1)
+	t.mu.Lock()
+	t.asked[id] = answer
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		delete(t.asked, id)
+		t.mu.Unlock()
+	}()
+	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if err := s.Start(bounded, topic(id), 0, body, func(error) {}); err != nil {
+		return payloads.TwinAnswer{}, err
+	}
+	select {
+	case a := <-answer:
+		if a.Status >= 300 {
+			return a, &twinError{a}
+		}
+		return a, nil
+	case <-s.Ended():
+		return payloads.TwinAnswer{}, s.Cause()
+	case <-bounded.Done():
+		return payloads.TwinAnswer{}, timedOut(bounded, bounded.Err())
+	}
+}
+
+func (t *twin) heardAnswer(m transport.Message) error {
+	a, err := payloads.ParseTwinAnswer(m.Topic, m.Payload)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	waiting := t.asked[a.RequestID]
+	delete(t.asked, a.RequestID) // a second answer finds nobody
+	t.mu.Unlock()
+	if waiting != nil {
+		waiting <- a
+	}
+	return nil
+}
+
+func (t *twin) heardPatch(m transport.Message) error {
+	d, err := payloads.ParseDesired(m.Topic, m.Payload)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil || len(t.patches) >= poolLimit {
+		t.patches, t.version = nil, -1 // whatever it said, the whole twin says it too
+	} else {
+		t.patches = append(t.patches, d)
+	}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// acknowledged tells of an acknowledgement that was sent to the twin.
+func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
+	if err != nil {
+		r.Level, r.Error = observe.Warn, err.Error()
+	}
+	h.Emit(r)
+}
