@@ -1,0 +1,36 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// closing sends what it still can and ends. It does not connect for that.
+func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.CloseTimeout)
+	defer cancel()
+	d.Outbox.Close()
+	if d.session != nil && d.session.Cause() == nil {
+		if err := d.hub.Flush(ctx); err != nil {
+			d.warn("not everything could be sent before the end", err)
+		}
+	}
+	d.drop()
+	err := d.hub.Close(ctx)
+	left, _ := d.Outbox.Waiting()
+	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
+		err = errors.Join(err, &lost)
+	}
+	return Stay, err
+}
+
+// A LostError says that the device ended with readings that no hub has acknowledged.
+type LostError struct {
+	Left    int // in the outbox; one in memory loses them
+	Dropped int // while it ran, by a full outbox in memory
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("machine: readings were lost: %d were not delivered before the end, %d were dropped by a full outbox", e.Left, e.Dropped)
+}

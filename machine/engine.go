@@ -1,0 +1,199 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/looplab/fsm"
+)
+
+// ErrIllegalEvent is what an event gets that the table does not name for the state it met.
+var ErrIllegalEvent = errors.New("illegal event")
+
+// ErrEnded is what an event gets that comes after the machine's last state has done its work.
+var ErrEnded = errors.New("the machine has ended")
+
+// patience is how long an Action may take to return after its context ended before Hooks.Late names it.
+const patience = 5 * time.Second
+
+// Hooks are told what happens. They run on the goroutine that moves the machine, so they must not block.
+type Hooks struct {
+	Changed func(Change)                       // the state has changed; the next Action has not started yet
+	Refused func(State, Event)                 // an event was illegal in that state
+	Late    func(s State, after time.Duration) // the Action of s does not return although its context ended
+}
+
+// A Machine moves through a Table. looplab/fsm keeps the table, judges legality and records the state; what is added
+// here is the goroutine that moves it and the rule that one state's Action has returned before the next one starts.
+type Machine struct {
+	table Table // rows from Any written out
+	fsm   *fsm.FSM
+	hooks Hooks
+
+	fired   chan firing
+	started atomic.Bool
+	done    chan struct{} // closed when Run returns
+
+	// The rest belongs to Run's goroutine.
+	base    context.Context    // what Actions' contexts are made from
+	cancel  context.CancelFunc // ends the current Action
+	ended   chan verdict       // the current Action's result; nil once it has been read
+	failure error              // the first thing that should not have happened
+}
+
+type firing struct {
+	event Event
+	reply chan error
+}
+
+type verdict struct {
+	event Event
+	err   error
+}
+
+// NewMachine checks the table and returns a machine in its initial state. An unset hook is not called.
+func NewMachine(t Table, h Hooks) (*Machine, error) {
+	rows, err := t.expand()
+	if err != nil {
+		return nil, fmt.Errorf("machine: the table is wrong: %w", err)
+	}
+	t.Rows = rows
+	m := &Machine{table: t, hooks: h, fired: make(chan firing), done: make(chan struct{})}
+	events := make([]fsm.EventDesc, len(rows))
+	for i, r := range rows {
+		events[i] = fsm.EventDesc{Name: string(r.On), Src: []string{string(r.From)}, Dst: string(r.To)}
+	}
+	m.fsm = fsm.NewFSM(string(t.Initial), events, fsm.Callbacks{
+		"leave_state": func(_ context.Context, e *fsm.Event) { m.leave(State(e.Src)) },
+		"enter_state": func(_ context.Context, e *fsm.Event) {
+			cause, _ := e.Args[0].(error)
+			m.enter(Change{From: State(e.Src), To: State(e.Dst), On: Event(e.Event), Cause: cause})
+		},
+	})
+	return m, nil
+}
+
+// State is the current state; it may be stale when you read it.
+func (m *Machine) State() State { return State(m.fsm.Current()) }
+
+// Fire asks for an event and returns when the machine has moved, or why it has not: an error that wraps
+// ErrIllegalEvent or ErrEnded, or ctx's own. Before Run it waits for Run.
+func (m *Machine) Fire(ctx context.Context, e Event) error {
+	f := firing{event: e, reply: make(chan error, 1)}
+	select {
+	case m.fired <- f:
+	case <-m.done:
+		return fmt.Errorf("machine: %s: %w", e, ErrEnded)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-f.reply:
+		return err
+	case <-ctx.Done(): // the machine may still move: an Action that fires must not wait for its own end
+		return ctx.Err()
+	}
+}
+
+// Run starts the initial state's Action and moves the machine until the Action of a state without a way out has
+// returned; its error is Run's. When ctx ends, onCancel is fired, once, so every state that has a way out needs
+// a row for it. An Action that names an illegal event, or fails without naming one, is met in the same way.
+func (m *Machine) Run(ctx context.Context, onCancel Event) error {
+	if err := m.table.everyStateHas(onCancel); err != nil {
+		return fmt.Errorf("machine: run: %w", err)
+	}
+	if !m.started.CompareAndSwap(false, true) {
+		return errors.New("machine: run: it has been run before; make a new one")
+	}
+	defer close(m.done)
+	m.base = context.WithoutCancel(ctx)
+	m.enter(Change{To: m.table.Initial})
+	cancelled := ctx.Done()
+	for {
+		select {
+		case v := <-m.ended:
+			m.ended = nil
+			if m.table.isFinal(m.State()) {
+				m.cancel()
+				return errors.Join(m.failure, v.err)
+			}
+			m.obey(v, onCancel)
+		case f := <-m.fired:
+			f.reply <- m.step(f.event, nil)
+		case <-cancelled:
+			cancelled = nil
+			_ = m.step(onCancel, nil) // refused only when it is closing already
+		}
+	}
+}
+
+// obey does what an Action that has returned asks for.
+func (m *Machine) obey(v verdict, onCancel Event) {
+	if v.event == Stay && v.err == nil {
+		return
+	}
+	err := v.err
+	if v.event != Stay {
+		if err = m.step(v.event, v.err); err == nil {
+			return
+		}
+	}
+	m.failure = fmt.Errorf("machine: the action of %s: %w", m.State(), err)
+	_ = m.step(onCancel, m.failure) // Run has checked that this row exists
+}
+
+// step moves the machine by one event. looplab must not see a context that can end: it would stay in the middle of
+// the transition for ever.
+func (m *Machine) step(e Event, cause error) error {
+	from := m.State()
+	err := m.fsm.Event(m.base, string(e), cause)
+	var illegal fsm.InvalidEventError
+	var unknown fsm.UnknownEventError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &illegal), errors.As(err, &unknown):
+		if m.hooks.Refused != nil {
+			m.hooks.Refused(from, e)
+		}
+		err = ErrIllegalEvent
+	}
+	return fmt.Errorf("machine: %q in state %s: %w", e, from, err)
+}
+
+// leave ends the current Action and waits until it has returned, however long that takes: a state that was left
+// cannot speak, and two states never hold the session at once.
+func (m *Machine) leave(s State) {
+	m.cancel()
+	if m.ended == nil {
+		return
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-m.ended:
+	case <-late.C:
+		if m.hooks.Late != nil {
+			m.hooks.Late(s, patience)
+		}
+		<-m.ended
+	}
+	m.ended = nil
+}
+
+func (m *Machine) enter(c Change) {
+	if m.hooks.Changed != nil && c.From != "" {
+		m.hooks.Changed(c)
+	}
+	ctx, cancel := context.WithCancel(m.base)
+	ended := make(chan verdict, 1)
+	m.cancel, m.ended = cancel, ended
+	do := m.table.action(c.To)
+	go func() {
+		event, err := do(ctx, c)
+		ended <- verdict{event, err}
+	}()
+}

@@ -1,0 +1,75 @@
+package machine_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/transport"
+)
+
+// A program that embeds a device. Here the cloud is the emulator; against Azure the first three settings come from the
+// portal and RootCAs is left out.
+func Example() {
+	cloud, err := emulator.Start(emulator.Config{RetryAfter: time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cloud.Close()
+
+	delivered := make(chan string, 1)
+	device, err := machine.New(machine.Settings{
+		ProvisioningHost: cloud.DPSHost(),
+		IDScope:          cloud.IDScope(),
+		RegistrationID:   "thermostat-1",
+		Key: func() (transport.Key, error) {
+			key, err := transport.ParseKey(cloud.GroupKey())
+			return key.Derive("thermostat-1"), err
+		},
+		Link: transport.Config{RootCAs: cloud.CAPool()},
+		Handlers: machine.Handlers{
+			Desired: func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
+				fmt.Printf("the cloud wishes %s = %s\n", key, value)
+				return machine.Ack{Description: "done"}, nil
+			},
+		},
+		Observers: []func(machine.Record){func(r machine.Record) {
+			switch r.Kind {
+			case observe.Transition:
+				fmt.Println(r.From, "->", r.To)
+			case observe.Delivered:
+				delivered <- r.ID
+			}
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- device.Run(context.Background()) }()
+
+	// Send does not wait for a hub: the reading is kept until one has acknowledged it.
+	ctx := context.Background()
+	id, err := device.Send(ctx, machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"room": "attic"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("delivered what was sent:", <-delivered == id.String())
+
+	if err := device.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("ended:", <-ended)
+	// Output:
+	// Unprovisioned -> Provisioning
+	// Provisioning -> Connecting
+	// Connecting -> Connected
+	// delivered what was sent: true
+	// Connected -> Closing
+	// ended: <nil>
+}

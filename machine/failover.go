@@ -1,0 +1,24 @@
+package machine
+
+import (
+	"context"
+	"time"
+)
+
+// failover chooses where to go next and waits out the back-off; policy.go has the choice.
+func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
+	d.drop()
+	if d.history.assigned {
+		d.outage.begin(d.assignment.Hub, time.Now())
+	}
+	d.failed(c.On, c.Cause)
+	next := d.Policy.choose(c.On, c.Cause, d.history, time.Now(), d.Rand())
+	d.history.chose(next)
+	d.within = next.within
+	d.rest(ctx, next.wait, next.event, c.Cause)
+	return next.event, nil
+}
+
+func (d *Device) failed(on Event, cause error) {
+	d.history.failed(d.Policy, on, cause, time.Now(), d.Rand())
+}

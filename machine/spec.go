@@ -1,0 +1,177 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A State is a name from the table.
+type State string
+
+// An Event is a name from the table.
+type Event string
+
+const (
+	// Stay is what an Action returns to wait in its state for an event from outside.
+	Stay Event = ""
+	// Any as a row's From stands for every state that has a way out of its own.
+	Any State = "*"
+)
+
+// An Action is the work of one state. It returns the event that ends the state, and its cause. Before the next state's
+// Action starts, ctx has been cancelled and this one has returned.
+type Action func(ctx context.Context, c Change) (Event, error)
+
+// A StateSpec is one state. Doc is its sentence in docs/states.md. A nil Do waits for an event from outside.
+type StateSpec struct {
+	Name State
+	Doc  string
+	Do   Action
+}
+
+// A Transition is one row of the table, and of docs/states.md.
+type Transition struct {
+	From State
+	On   Event
+	To   State
+	Doc  string
+}
+
+// A Change is one move of the machine. Cause is the error that came with the event, or nil.
+type Change struct {
+	From, To State
+	On       Event
+	Cause    error
+}
+
+// A Table is the states and the rows that join them.
+type Table struct {
+	Initial State
+	States  []StateSpec
+	Rows    []Transition
+
+	wrong error // what Wrap could not do; NewMachine reports it
+}
+
+// With returns a copy that has these states and rows too.
+func (t Table) With(states []StateSpec, rows []Transition) Table {
+	t.States = slices.Concat(t.States, states)
+	t.Rows = slices.Concat(t.Rows, rows)
+	return t
+}
+
+// Wrap returns a copy in which the Action of s goes through around.
+func (t Table) Wrap(s State, around func(Action) Action) Table {
+	t.States = slices.Clone(t.States)
+	i := slices.IndexFunc(t.States, func(spec StateSpec) bool { return spec.Name == s })
+	if i < 0 {
+		t.wrong = errors.Join(t.wrong, fmt.Errorf("wrap: there is no state %q", s))
+		return t
+	}
+	t.States[i].Do = around(t.action(s))
+	return t
+}
+
+func (t Table) action(s State) Action {
+	for _, spec := range t.States {
+		if spec.Name == s && spec.Do != nil {
+			return spec.Do
+		}
+	}
+	return func(context.Context, Change) (Event, error) { return Stay, nil }
+}
+
+func (t Table) next(s State, e Event) (State, bool) {
+	for _, r := range t.Rows {
+		if r.From == s && r.On == e {
+			return r.To, true
+		}
+	}
+	return "", false
+}
+
+func (t Table) isFinal(s State) bool {
+	return !slices.ContainsFunc(t.Rows, func(r Transition) bool { return r.From == s })
+}
+
+func (t Table) everyStateHas(e Event) error {
+	for _, spec := range t.States {
+		if _, ok := t.next(spec.Name, e); !ok && !t.isFinal(spec.Name) {
+			return fmt.Errorf("state %s has no row for %q, which ends the machine", spec.Name, e)
+		}
+	}
+	return nil
+}
+
+// expand writes the rows from Any out and checks what looplab would accept in silence: unknown and doubled names,
+// rows that contradict each other, rows to the same state, states that nothing leads to.
+func (t Table) expand() ([]Transition, error) {
+	errs := []error{t.wrong}
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	known := map[State]bool{}
+	for _, s := range t.States {
+		if s.Name == "" || s.Name == Any || strings.ContainsAny(string(s.Name), " \t\n:") {
+			wrong("%q cannot be the name of a state", s.Name)
+		}
+		if known[s.Name] {
+			wrong("state %s stands there twice", s.Name)
+		}
+		known[s.Name] = true
+	}
+	if !known[t.Initial] {
+		wrong("the initial state %q is not one of the states", t.Initial)
+	}
+
+	rows := t.writtenOut()
+	seen := map[Transition]bool{}
+	reached := map[State]bool{t.Initial: true}
+	for _, r := range rows {
+		if !known[r.From] || !known[r.To] {
+			wrong("row %s --%s--> %s names a state that does not exist", r.From, r.On, r.To)
+		}
+		if r.On == Stay || strings.ContainsAny(string(r.On), " \t\n:") {
+			wrong("%q cannot be the name of an event (row %s --> %s)", r.On, r.From, r.To)
+		}
+		if r.From == r.To {
+			wrong("row %s --%s--> %s leads nowhere: let the Action go on instead", r.From, r.On, r.To)
+		}
+		key := Transition{From: r.From, On: r.On}
+		if seen[key] {
+			wrong("there are two rows for %s --%s-->", r.From, r.On)
+		}
+		seen[key] = true
+		reached[r.To] = true
+	}
+	for _, s := range t.States {
+		if !reached[s.Name] {
+			wrong("no row leads to state %s", s.Name)
+		}
+	}
+	return rows, errors.Join(errs...)
+}
+
+func (t Table) writtenOut() []Transition {
+	var rows []Transition
+	leaves := map[State]bool{} // states with a way out of their own
+	for _, r := range t.Rows {
+		if r.From != Any {
+			rows = append(rows, r)
+			leaves[r.From] = true
+		}
+	}
+	for _, r := range t.Rows {
+		if r.From != Any {
+			continue
+		}
+		for _, s := range t.States {
+			if leaves[s.Name] && s.Name != r.To {
+				rows = append(rows, Transition{From: s.Name, On: r.On, To: r.To, Doc: r.Doc})
+			}
+		}
+	}
+	return rows
+}
