@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
+)
+
+// Where Azure shows what a device needs.
+const (
+	whereHost  = "it is " + defaultProvisioningHost + ", unless your Device Provisioning Service has an endpoint of its own"
+	whereScope = "Azure portal, your Device Provisioning Service, Overview, ID Scope; in IoT Central: Permissions, Device connection groups"
+	whereID    = "the registration ID; with an enrollment group you choose it, otherwise the individual enrollment shows it"
+	whereKey   = "Azure portal, your Device Provisioning Service, Manage enrollments, the enrollment group or the individual enrollment, Primary key"
+)
+
+// device reads the settings and turns them into machine's, or says which of them are missing or wrong and where their
+// values are found.
+func (s *settings) device(flags *pflag.FlagSet) (machine.Settings, error) {
+	d, err := machine.Settings{}, s.read(flags)
+	if err == nil {
+		err = errors.Join(s.checkIdentity(), s.checkWords(), s.checkNumbers(), s.checkTimes())
+		d, err = s.wire(err)
+	}
+	if err != nil {
+		return d, fmt.Errorf("%w%s", err, toTry)
+	}
+	return d, nil
+}
+
+// wire adds to err what is found to be wrong with the key and the files.
+func (s *settings) wire(err error) (machine.Settings, error) {
+	d := machine.Settings{
+		ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
+		ModelID: s.modelID, ModelKey: s.modelKey, DrainRate: s.drainRate, Window: s.window,
+		HandlerTimeout: s.handlerTimeout, CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife,
+		Policy: s.policy, Link: s.link,
+	}
+	if s.drainRate == 0 {
+		d.DrainRate = -1
+	}
+	for i, k := range kinds {
+		if s.off[i] {
+			d.Off |= k.kind
+		}
+	}
+	var bad error
+	if d.Key, bad = s.keySource(); bad != nil {
+		err = errors.Join(err, bad)
+	}
+	if s.caFile != "" {
+		if d.Link.RootCAs, bad = transport.RootsFromFile(s.caFile); bad != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", named("ca-file"), bad))
+		}
+	}
+	if d.CacheFile, bad = s.cacheFile(); bad != nil {
+		err = errors.Join(err, bad)
+	}
+	return d, err
+}
+
+func (s *settings) checkIdentity() error {
+	var errs []error
+	wrong := func(flag, where, format string, values ...any) {
+		errs = append(errs, fmt.Errorf("%s %s: %s", named(flag), fmt.Sprintf(format, values...), where))
+	}
+	if _, _, err := payloads.HostPort(s.provisioningHost, "8883"); err != nil {
+		wrong("provisioning-host", whereHost, "is wrong: %v", err)
+	}
+	switch {
+	case s.idScope == "":
+		wrong("id-scope", whereScope, "is missing")
+	case strings.ContainsAny(s.idScope, "/ \t\r\n"):
+		wrong("id-scope", whereScope, "is %.100q, which is none", s.idScope)
+	}
+	if s.deviceID == "" {
+		wrong("device-id", whereID, "is missing")
+	} else if err := payloads.CheckRegistrationID(s.deviceID); err != nil {
+		wrong("device-id", whereID, "is wrong: %v", err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) checkWords() error {
+	var errs []error
+	for _, w := range []struct{ flag, value, words string }{
+		{"model-key", s.modelKey, "modelId or iotcModelId"},
+		{"log-format", s.logFormat, "console or json"},
+		{"log-level", s.logLevel, "debug or info or warn"},
+	} {
+		known := false
+		for word := range strings.SplitSeq(w.words, " or ") {
+			known = known || word == w.value
+		}
+		if !known {
+			errs = append(errs, fmt.Errorf("%s is %q: it is %s", named(w.flag), w.value, w.words))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	maxWindow    = 10_000 // MQTT numbers what is on its way with 16 bits
+	minDrainRate = 0.001  // slower would not be draining
+)
+
+func (s *settings) checkNumbers() error {
+	var errs []error
+	if s.window < 1 || s.window > maxWindow {
+		errs = append(errs, fmt.Errorf("%s is %d: it is 1 to %d", named("window"), s.window, maxWindow))
+	}
+	if s.drainRate != 0 && !(s.drainRate >= minDrainRate) { // which NaN is not, either
+		errs = append(errs, fmt.Errorf("%s is %g: it is readings a second, at least %g, or 0 for as fast as the hub takes them", named("drain-rate"), s.drainRate, minDrainRate))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	minTokenLife = 10 * time.Second   // keeps a renewal, which needs a connection, clear of the next one
+	maxKeepAlive = 1177 * time.Second // an IoT hub waits for 1.5 times this
+)
+
+func (s *settings) checkTimes() error {
+	var errs []error
+	wrong := func(flag string, value time.Duration, is string) {
+		errs = append(errs, fmt.Errorf("%s is %s: it is %s", named(flag), value, is))
+	}
+	for _, t := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"telemetry-interval", s.telemetryInterval}, {"property-interval", s.propertyInterval},
+		{"connect-timeout", s.link.ConnectTimeout}, {"silence", s.link.Silence},
+		{"hold", s.policy.Hold}, {"first-wait", s.policy.FirstWait}, {"last-wait", s.policy.LastWait},
+		{"after-silence", s.policy.AfterSilence}, {"first-rest", s.policy.FirstRest}, {"last-rest", s.policy.LastRest},
+		{"handler-timeout", s.handlerTimeout}, {"close-timeout", s.closeTimeout},
+	} {
+		if t.value <= 0 {
+			wrong(t.flag, t.value, "a time above 0, such as 5s")
+		}
+	}
+	if s.policy.Spread < 0 {
+		wrong("spread", s.policy.Spread, "a time such as 5m, or 0")
+	}
+	if s.tokenLife < minTokenLife {
+		wrong("token-life", s.tokenLife, fmt.Sprintf("at least %s, or the device would do nothing but reconnect", minTokenLife))
+	}
+	if k := s.link.KeepAlive; k < time.Second || k > maxKeepAlive || k%time.Second != 0 {
+		wrong("keep-alive", k, fmt.Sprintf("in whole seconds, from 1s to %s, which is all that an IoT hub allows", maxKeepAlive))
+	} else if s.link.Silence > 0 && s.link.Silence <= k {
+		wrong("silence", s.link.Silence, fmt.Sprintf("longer than %s, which is %s: only an unanswered ping tells that a link is dead; twice as long is good", variableOf("keep-alive"), k))
+	}
+	return errors.Join(errs...)
+}
+
+// cacheFile is where the assignment is remembered.
+func (s *settings) cacheFile() (string, error) {
+	dir := s.stateDir
+	if dir == "" {
+		base := os.Getenv("XDG_STATE_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", fmt.Errorf("%s is missing, and there is no home directory to put it in: %w", named("state-dir"), err)
+			}
+			base = filepath.Join(home, ".local", "state")
+		}
+		dir = filepath.Join(base, "failover", strings.ReplaceAll(s.deviceID, ":", "%3A")) // Windows takes no colon
+	}
+	return filepath.Join(dir, "assignment.json"), nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/joho/godotenv"
+	"github.com/spf13/pflag"
+)
+
+// A source answers with a variable's value, or with "" when it has none.
+type source func(variable string) string
+
+func sourceOf(values map[string]string) source {
+	return func(variable string) string { return values[variable] }
+}
+
+// microsofts are the names that Microsoft's samples use. Where both stand, ours counts.
+var microsofts = map[string]string{
+	"FAILOVER_PROVISIONING_HOST": "IOTHUB_DEVICE_DPS_ENDPOINT",
+	"FAILOVER_ID_SCOPE":          "IOTHUB_DEVICE_DPS_ID_SCOPE",
+	"FAILOVER_DEVICE_ID":         "IOTHUB_DEVICE_DPS_DEVICE_ID",
+	"FAILOVER_DEVICE_KEY":        "IOTHUB_DEVICE_DPS_DEVICE_KEY",
+}
+
+// find looks a setting up under both of its names, and tells which of them had it.
+func (from source) find(variable string) (name, value string) {
+	for _, name := range []string{variable, microsofts[variable]} {
+		if value := from(name); name != "" && value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+// variableOf is the variable of a flag.
+func variableOf(flag string) string {
+	return "FAILOVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// named is how messages speak of a flag's setting.
+func named(flag string) string { return fmt.Sprintf("%s (--%s)", variableOf(flag), flag) }
+
+// read sets every flag that was not given from the environment or, after it, the env file.
+func (s *settings) read(flags *pflag.FlagSet) error {
+	given := map[string]string{}
+	flags.Visit(func(f *pflag.Flag) { given[variableOf(f.Name)] = f.Value.String() })
+	file, err := s.readEnvFile(given)
+	if err != nil {
+		return err
+	}
+	s.sources = []source{sourceOf(given), os.Getenv, sourceOf(file)}
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if _, is := given[variableOf(f.Name)]; is || f.Name == "env-file" || f.Name == "help" {
+			return
+		}
+		for _, from := range s.sources {
+			if name, value := from.find(variableOf(f.Name)); value != "" {
+				if flags.Set(f.Name, value) != nil {
+					errs = append(errs, fmt.Errorf("%s is %q, which does not fit: it is %s", name, value, kindOf(f)))
+				}
+				return
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// kindOf says what a flag's value looks like.
+func kindOf(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "duration":
+		return "a time, such as 30s or 5m"
+	case "bool":
+		return "true or false"
+	}
+	return "a number, such as " + f.DefValue
+}
+
+// readEnvFile reads the env file. Only the one that nobody named may be missing. No error quotes a line of it, because
+// there may be a key in it.
+func (s *settings) readEnvFile(given map[string]string) (map[string]string, error) {
+	name, chosen := given["FAILOVER_ENV_FILE"]
+	if !chosen {
+		name = os.Getenv("FAILOVER_ENV_FILE")
+		chosen = name != ""
+	}
+	if !chosen {
+		name = s.envFile
+	}
+	text, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !chosen:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", named("env-file"), err)
+	}
+	values, err := godotenv.UnmarshalBytes(bytes.TrimPrefix(text, []byte("\ufeff"))) // Windows' editors begin with a BOM
+	if _, nameless := values[""]; err != nil || nameless {
+		return nil, fmt.Errorf("%s: %s cannot be read: each line is NAME=value, or a comment that begins with #", named("env-file"), name)
+	}
+	return values, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"giantlizard.example/failover/transport"
+)
+
+// keyLimit is far more than a key takes.
+const keyLimit = 4096
+
+// keySettings are where a key may stand. Keys come from the environment or a file, never from the command line, where
+// every user of the machine could read them.
+var keySettings = []struct {
+	variable, flag string // with a flag it names a file
+	group          bool   // it is an enrollment group's, from which the device's key is derived
+}{
+	{"FAILOVER_GROUP_KEY", "", true},
+	{"FAILOVER_GROUP_KEY_FILE", "group-key-file", true},
+	{"FAILOVER_DEVICE_KEY", "", false},
+	{"FAILOVER_DEVICE_KEY_FILE", "device-key-file", false},
+}
+
+// keySource finds the key in the first source that has one, and reads it once to see whether that works.
+func (s *settings) keySource() (transport.KeySource, error) {
+	for _, from := range s.sources {
+		var found []transport.KeySource
+		for _, k := range keySettings {
+			name, value := from.find(k.variable)
+			if value == "" {
+				continue
+			}
+			read := func() (transport.Key, error) { return parseKey(name, value) }
+			if k.flag != "" {
+				read = func() (transport.Key, error) { return readKey(named(k.flag), value) }
+			}
+			found = append(found, s.derived(k.group, read))
+		}
+		if len(found) > 1 {
+			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, FAILOVER_GROUP_KEY_FILE, FAILOVER_DEVICE_KEY (IOTHUB_DEVICE_DPS_DEVICE_KEY) and FAILOVER_DEVICE_KEY_FILE")
+		}
+		if len(found) == 1 {
+			if _, err := found[0](); err != nil {
+				return nil, fmt.Errorf("%w: %s", err, whereKey)
+			}
+			return found[0], nil
+		}
+	}
+	return nil, fmt.Errorf("FAILOVER_GROUP_KEY (or FAILOVER_GROUP_KEY_FILE) is missing: %s; the key of an individual enrollment goes into FAILOVER_DEVICE_KEY (or FAILOVER_DEVICE_KEY_FILE)", whereKey)
+}
+
+func (s *settings) derived(group bool, source transport.KeySource) transport.KeySource {
+	if !group {
+		return source
+	}
+	return func() (transport.Key, error) {
+		key, err := source()
+		if err != nil {
+			return transport.Key{}, err
+		}
+		return key.Derive(s.deviceID), nil
+	}
+}
+
+func parseKey(name, text string) (transport.Key, error) {
+	key, err := transport.ParseKey(text)
+	if err != nil {
+		return key, fmt.Errorf("%s: %w", name, err)
+	}
+	return key, nil
+}
+
+// readKey reads a key from a file, at each dial. Reading a pipe again could wait for ever, and a file name that is
+// really a key must not be printed.
+func readKey(name, file string) (transport.Key, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, isKey := transport.ParseKey(file); isKey == nil {
+			return transport.Key{}, fmt.Errorf("%s holds a key: it is the name of a file that holds one", name)
+		}
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file, which it must be, to be read again at each dial", file)
+	}
+	if err != nil {
+		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, keyLimit))
+	if err != nil {
+		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return parseKey(name+": "+file, string(text))
+}

@@ -1,0 +1,146 @@
+//go:build unix
+
+package main_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+const (
+	oldKey = "dGhlIGtleSBhdCB0aGUgYmVnaW5uaW5n"
+	newKey = "dGhlIGtleSBhZnRlciBhIHJvdGF0aW9u"
+)
+
+func TestAKeyFileThatCannotBeReadAtTheStartIsNamed(t *testing.T) {
+	who := complete[:2:2]
+	wantRefused(t, append(who, "FAILOVER_GROUP_KEY_FILE=/nowhere/group.key"), nil, "FAILOVER_GROUP_KEY_FILE (--group-key-file)", "/nowhere/group.key", "Manage enrollments")
+	wantRefused(t, who, []string{"--device-key-file", "/nowhere/device.key"}, "FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
+	wantRefused(t, who, []string{"--device-key-file", t.TempDir()}, "FAILOVER_DEVICE_KEY_FILE", "no regular file")
+	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE", "device.key", "too short")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "read again at each dial")
+}
+
+func TestABadKeyIsNotQuoted(t *testing.T) {
+	const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
+	for name, env := range map[string][]string{
+		"FAILOVER_GROUP_KEY":           {"FAILOVER_GROUP_KEY=!" + secret},
+		"FAILOVER_DEVICE_KEY":          {"FAILOVER_DEVICE_KEY=" + secret + "!"},
+		"IOTHUB_DEVICE_DPS_DEVICE_KEY": {"IOTHUB_DEVICE_DPS_DEVICE_KEY=!" + secret},
+		"FAILOVER_GROUP_KEY_FILE":      {"FAILOVER_GROUP_KEY_FILE=" + file(t, "group.key", "!"+secret)},
+		// The key itself where the name of its file belongs.
+		"FAILOVER_DEVICE_KEY_FILE (--device-key-file) holds a key": {"FAILOVER_DEVICE_KEY_FILE=" + secret},
+	} {
+		code, stdout, stderr := run(t, append(env, complete[:2]...), "run")
+		if code != 2 || !strings.Contains(stderr, name) || strings.Contains(stdout+stderr, secret) {
+			t.Errorf("%s: exit code %d, %s", name, code, stderr)
+		}
+	}
+}
+
+// Each bad key is told by the name of the setting that counts.
+func TestTheKeyComesFromTheFlagsBeforeTheEnvironmentBeforeTheEnvFile(t *testing.T) {
+	fromFile := file(t, "env", "FAILOVER_DEVICE_KEY=!\n")
+	env := append(complete[:2:2], "FAILOVER_ENV_FILE="+fromFile)
+	wantRefused(t, env, nil, "FAILOVER_DEVICE_KEY: the key")
+	wantRefused(t, append(env, "FAILOVER_GROUP_KEY=!"), nil, "FAILOVER_GROUP_KEY: the key")
+	wantRefused(t, append(env, "FAILOVER_GROUP_KEY=!"), []string{"--device-key-file", "/nowhere/key"}, "/nowhere/key")
+	wantRefused(t, append(env, "FAILOVER_GROUP_KEY="+oldKey, "FAILOVER_DEVICE_KEY="+oldKey), nil, "more than one key")
+	wantRefused(t, env, []string{"--device-key-file", "/nowhere/a", "--group-key-file", "/nowhere/b"}, "more than one key")
+}
+
+func TestAKeyThatIsRotatedBetweenTwoDialsIsUsed(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	must(t, cloud.Enroll("dev1", oldKey))
+	key := file(t, "device.key", oldKey+"\n")
+	p := start(t, command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_DEVICE_KEY_FILE="+key), "run"))
+	waitReadings(t, cloud, "A", 1)
+	must(t, cloud.Enroll("dev1", newKey), os.WriteFile(key, []byte(newKey), 0o600), cloud.KillHub("A", emulator.RST, emulator.WithMove))
+	waitReadings(t, cloud, "B", 1)
+	p.terminate(0)
+}
+
+func TestADeviceLivesOnWithoutItsKeyFileAndSaysSo(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	must(t, cloud.Enroll("dev1", oldKey))
+	key := file(t, "device.key", oldKey)
+	p := start(t, command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_DEVICE_KEY_FILE="+key),
+		"run", "--first-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms"))
+	waitReadings(t, cloud, "A", 1)
+	must(t, os.Remove(key), cloud.KillHub("A", emulator.FIN, emulator.WithMove))
+	at := p.awaitAfter(0, "FAILOVER_DEVICE_KEY_FILE (--device-key-file): stat "+key+": no such file")
+	at = p.awaitAfter(at, "next: ") // it rests, and says until when
+	must(t, os.WriteFile(key, []byte(oldKey), 0o600))
+	p.awaitAfter(at, "failed over from "+cloud.Hub("A")+" to "+cloud.Hub("B"))
+	p.terminate(0)
+}
+
+func withoutKey(env []string) (rest []string) {
+	for _, v := range env {
+		if !strings.HasPrefix(v, "FAILOVER_GROUP_KEY=") {
+			rest = append(rest, v)
+		}
+	}
+	return rest
+}
+
+func TestNoKeyAndNoTokenIsEverToBeSeen(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	state := t.TempDir()
+	p := device(t, cloud, "--state-dir", state, "--log-level", "debug", "--first-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms")
+	waitReadings(t, cloud, "A", 1)
+	// A refusal at the hub and at DPS, and a failover.
+	must(t, cloud.BreakDPS(emulator.DPSRefuses), cloud.KillHub("A", emulator.Refuse, emulator.WithMove))
+	p.await("connack-5")
+	must(t, cloud.BreakDPS(emulator.DPSUnauthorized))
+	p.await("status 401")
+	must(t, cloud.BreakDPS(emulator.DPSHealthy))
+	waitReadings(t, cloud, "B", 1)
+	arguments, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/cmdline")
+	if err != nil {
+		t.Logf("the command line is not looked at: %v", err)
+	}
+	p.terminate(0)
+
+	places := map[string]string{"stdout": p.stdout.String(), "stderr": p.stderr.String(), "the command line": string(arguments)}
+	must(t, filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			var text []byte
+			text, err = os.ReadFile(path)
+			places[path] = string(text)
+		}
+		return err
+	}))
+	if len(places) < 4 {
+		t.Error("there is no file in the state directory")
+	}
+	group, err := base64.StdEncoding.DecodeString(cloud.GroupKey())
+	must(t, err)
+	mac := hmac.New(sha256.New, group)
+	mac.Write([]byte("dev1"))
+	derived := mac.Sum(nil)
+	for place, text := range places {
+		for _, secret := range []string{
+			cloud.GroupKey(), string(group), base64.StdEncoding.EncodeToString(derived), string(derived), "SharedAccessSignature", "sig=",
+		} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: a secret is in\n%s", place, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !nolab
+
+package main
+
+import "github.com/spf13/cobra"
+
+const (
+	toTry = "\nTo try failover without Azure: failover demo"
+	toSee = "\nTo see it: failover demo"
+)
+
+// addLab adds what a field device has no use for; `-tags nolab` leaves it out.
+func addLab(root *cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: "lab", Title: "The lab:"})
+	root.AddCommand(demoCommand(), emulatorCommand())
+}

@@ -1,0 +1,125 @@
+//go:build unix
+
+package main_test
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// The exports as they stand, in a shell, from another directory, with a directory that a shell could stumble over.
+func TestWhatTheEmulatorPrintsMakesADeviceRun(t *testing.T) {
+	t.Parallel()
+	c := command(t, nil, "emulator", "--retry-after=1s")
+	c.Dir = filepath.Join(t.TempDir(), "it's a $HOME")
+	must(t, os.Mkdir(c.Dir, 0o700))
+	cloud := start(t, c)
+	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")
+	said = cloud.stdout.await(cloud, said, "\n")
+	exports := cloud.stdout.String()[:said]
+
+	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms"), exports+`exec "$0" "$@"`))
+	p.await("Connecting -> Connected")
+	cloud.stdout.await(cloud, 0, "telemetry")
+	p.terminate(0)
+	cloud.terminate(0)
+
+	// There is one key in all that, and everybody knows it.
+	for _, word := range regexp.MustCompile(`[A-Za-z0-9+/]{40,}=*`).FindAllString(cloud.stdout.String()+cloud.stderr.String(), -1) {
+		if key, err := base64.StdEncoding.DecodeString(word); err == nil && len(key) >= 16 && word != emulator.DevelopmentGroupKey {
+			t.Errorf("%s may be a key", word)
+		}
+	}
+	if !strings.Contains(exports, emulator.DevelopmentGroupKey) {
+		t.Errorf("no key in\n%s", exports)
+	}
+}
+
+func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
+	for args, want := range map[string]string{
+		"--host 192.0.2.1":             "--any-address",
+		"--host example.com":           "--any-address",
+		"--host 0.0.0.0":               "by which devices reach this machine",
+		"--host :: --any-address":      "by which devices reach this machine",
+		"--host= --any-address":        "by which devices reach this machine",
+		"--retry-after 0s":             "--retry-after is 0s",
+		"--retry-after -1s":            "--retry-after is -1s",
+		"--retry-after 3":              "--retry-after",
+		"--own-addresses --host x y z": "--help",
+	} {
+		code, stdout, stderr := run(t, nil, append([]string{"emulator"}, strings.Fields(args)...)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("emulator %s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
+	}
+	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
+		p := start(t, command(t, nil, "emulator", "--host", host))
+		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
+		p.terminate(0)
+	}
+}
+
+func TestTheEmulatorWaitsForNoReader(t *testing.T) {
+	t.Parallel()
+	c := command(t, nil, "emulator", "--retry-after=1s")
+	r, w, err := os.Pipe()
+	must(t, err)
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	c.Stdout = w
+	cloud := start(t, c)
+	var exports strings.Builder
+	for !strings.Contains(exports.String(), "FAILOVER_CA_FILE='") { // and no more than that
+		b := make([]byte, 1024)
+		n, err := r.Read(b)
+		must(t, err)
+		exports.Write(b[:n])
+	}
+	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=500us", "--log-level=debug"), exports.String()+`exec "$0" "$@"`))
+	at := 0
+	for range fill {
+		at = p.awaitAfter(at, "delivered")
+	}
+	p.terminate(0)
+	cloud.terminate(0)
+}
+
+func TestADemoThatIsEndedEarlyGivesItsBalance(t *testing.T) {
+	t.Parallel()
+	balance := regexp.MustCompile(`(?m)^Readings: ([1-9]\d*) taken, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
+	t.Run("connected", func(t *testing.T) {
+		t.Parallel()
+		p := start(t, command(t, nil, "demo"))
+		p.stdout.await(p, 0, "Connecting -> Connected")
+		p.signal(syscall.SIGINT)
+		p.wantExit(0)
+		if m := balance.FindStringSubmatch(p.stderr.String()); m == nil || m[1] != m[2] || m[3] != "0" {
+			t.Errorf("its balance: %s", &p.stderr)
+		}
+	})
+	t.Run("before it is connected", func(t *testing.T) {
+		t.Parallel()
+		p := start(t, command(t, nil, "demo", "--watch", "--json"))
+		p.stdout.await(p, 0, `"to":"Provisioning"`)
+		p.signal(syscall.SIGTERM)
+		// A reading may have been taken by then, for which there is no hub yet.
+		switch code := p.exit(); code {
+		case 0:
+			if !strings.Contains(p.stderr.String(), "Readings: 0 taken, 0 delivered, 0 missing") {
+				t.Errorf("its balance: %s", &p.stderr)
+			}
+		case 5:
+			if m := balance.FindStringSubmatch(p.stderr.String()); m == nil || m[1] != m[3] {
+				t.Errorf("its balance: %s", &p.stderr)
+			}
+		default:
+			t.Errorf("exit code %d: %s", code, &p.stderr)
+		}
+	})
+}

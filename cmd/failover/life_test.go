@@ -1,0 +1,319 @@
+//go:build unix
+
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+func TestADeviceLivesThroughTheDeathOfItsHubAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p := device(t, cloud, "--log-format", "json")
+	waitReadings(t, cloud, "A", 3)
+	must(t, cloud.KillHub("A", emulator.RST, emulator.WithMove))
+	waitReadings(t, cloud, "B", 3)
+	p.terminate(0)
+
+	log := p.stderr.String()
+	taken := wantAllDelivered(t, cloud, log)
+	if taken < 6 {
+		t.Errorf("%d readings were taken", taken)
+	}
+	for _, v := range cloud.Violations() {
+		t.Error(v)
+	}
+	if p.stdout.String() != "" {
+		t.Errorf("stdout: %s", &p.stdout)
+	}
+	// The same log as a path.
+	written := file(t, "log", log+"not a record\n")
+	code, path, _ := run(t, nil, "trace", written)
+	if code != 0 {
+		t.Errorf("trace: exit code %d", code)
+	}
+	for _, want := range []string{
+		`Unprovisioned +-> Provisioning +register`, `Provisioning +-> Connecting +assigned +` + cloud.Hub("A"),
+		`Connected +-> Failover +lost \(reset\)`, `Failover +-> Provisioning +reprovision`,
+		`failed over from ` + cloud.Hub("A") + ` to ` + cloud.Hub("B"), `Connected +-> Closing +close`,
+		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken), `1 other line`,
+	} {
+		if !regexp.MustCompile(want).MatchString(path) {
+			t.Errorf("trace: nothing matches %q in\n%s", want, path)
+		}
+	}
+	c := command(t, nil, "trace")
+	c.Stdin = strings.NewReader(log + "not a record\n")
+	if q := start(t, c); q.exit() != 0 || q.stdout.String() != path {
+		t.Errorf("trace reads something else from standard input:\n%s", &q.stdout)
+	}
+}
+
+// wantAllDelivered compares what a JSON log says was taken with what the cloud has, and returns how many that is.
+func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken int) {
+	t.Helper()
+	got := map[string]bool{}
+	for _, d := range cloud.Ledger() {
+		got[d.MessageID] = true
+	}
+	for line := range strings.Lines(log) {
+		var r struct{ Time, Level, Kind, Message, ID string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Time == "" || r.Level == "" || r.Message == "" {
+			t.Errorf("%q is no record: %v", line, err)
+		}
+		if r.Kind == "taken" {
+			taken++
+			if !got[r.ID] {
+				t.Errorf("%s is missing", r.ID)
+			}
+		}
+	}
+	if len(got) != taken {
+		t.Errorf("%d readings were taken and %d delivered", taken, len(got))
+	}
+	return taken
+}
+
+func TestARestartedDeviceKnowsItsHubWithoutDPS(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	env := deviceEnv(t, cloud)
+	p := start(t, command(t, env, "run"))
+	waitReadings(t, cloud, "A", 1)
+	p.terminate(0)
+	must(t, cloud.StopDPS())
+	q := start(t, command(t, env, "run"))
+	q.await("Connecting -> Connected")
+	q.terminate(0)
+	if n := cloud.Registrations("dev1"); n != 1 {
+		t.Errorf("%d registrations", n)
+	}
+}
+
+// SIGTERM while nobody is there to take what waits.
+func TestReadingsThatAreLostAreCountedInTheEnd(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p := device(t, cloud)
+	waitReadings(t, cloud, "A", 1)
+	must(t, cloud.StopDPS(), cloud.KillHub("A", emulator.FIN))
+	at := p.awaitAfter(0, "Connected -> Failover")
+	for range 3 {
+		at = p.awaitAfter(at, "taken ")
+	}
+	p.terminate(5)
+	log := p.stderr.String()
+	lost := strings.Count(log, "DBG taken ") - strings.Count(log, "DBG delivered ")
+	if want := fmt.Sprintf("failover: machine: readings were lost: %d were not delivered", lost); lost < 3 || !strings.Contains(log, want) {
+		t.Errorf("%q is not in\n%s", want, log)
+	}
+}
+
+func TestBothSignalsCloseCleanly(t *testing.T) {
+	t.Parallel()
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			p := device(t, cloud)
+			waitReadings(t, cloud, "A", 1)
+			p.signal(s)
+			p.wantExit(0)
+			if log := p.stderr.String(); !strings.Contains(log, "Connected -> Closing on close") || strings.Contains(log, "failover:") {
+				t.Errorf("it says:\n%s", log)
+			}
+		})
+	}
+}
+
+// forEver is a device that waits for a silent hub, and sends it nothing but readings.
+var forEver = []string{"run", "--silence=1h", "--keep-alive=600s", "--no-reported-properties"}
+
+func TestASecondSignalEndsAtOnceWhateverHangs(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"in the foreground": `exec "$0" "$@"`,
+		"in the background": `trap "" INT; exec "$0" "$@"`, // as a shell without job control starts it
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud, network := freezingCloud(t)
+			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(forEver, "--close-timeout=1h")...), script))
+			p.await("delivered")
+			network.freeze(t)
+			defer network.thaw()
+			p.signal(syscall.SIGINT)
+			p.await("Connected -> Closing")
+			begin := time.Now()
+			p.signal(syscall.SIGINT)
+			p.wantExit(1)
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("it ended %s after the second signal", took)
+			}
+		})
+	}
+}
+
+// The hub hears nothing any more, and nobody reads the log.
+func TestTheDeadlineHoldsWhateverHangs(t *testing.T) {
+	t.Parallel()
+	cloud, network := freezingCloud(t)
+	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s")...)
+	c.Stderr = unread(t)
+	p := start(t, c)
+	waitReadings(t, cloud, "A", fill)
+	network.freeze(t)
+	defer network.thaw()
+	begin := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.wantExit(5)
+	if took := time.Since(begin); took < 2*time.Second || took > 4*time.Second { // the log is given up after twice half a second
+		t.Errorf("it took %s to end", took)
+	}
+}
+
+func TestARefusedDeviceRestsAndSaysWhyAndWhatComesNext(t *testing.T) {
+	t.Parallel()
+	for fault, why := range map[emulator.DPSFault]string{
+		emulator.DPSForbids:      "enable the enrollment, or approve the device",
+		emulator.DPSForgets:      "check the ID scope, and that an enrollment or an enrollment group covers this registration ID",
+		emulator.DPSUnauthorized: "check the ID scope, the registration ID and the key",
+		emulator.DPSRefuses:      "connack-5",
+		emulator.DPSFails:        "the registration has failed",
+		emulator.DPSDisabled:     "the registration is disabled",
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			must(t, cloud.BreakDPS(fault))
+			p := device(t, cloud, "--no-telemetry", "--first-rest=1h", "--last-rest=1h")
+			p.await(why)
+			p.await("Provisioning -> Unprovisioned on refused (dps-refused)")
+			p.await("next: register in ")
+			p.terminate(0)
+			if n := cloud.Registrations("dev1"); n > 1 {
+				t.Errorf("it asked DPS %d times", n)
+			}
+			if log := p.stderr.String(); !regexp.MustCompile(`next: register in (3\d|4\d|5\d) min \d+ s \(dps-refused\)`).MatchString(log) {
+				t.Errorf("it does not say when it asks again:\n%s", log)
+			}
+		})
+	}
+}
+
+func TestARefusedDeviceIsTakenBack(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	must(t, cloud.BreakDPS(emulator.DPSForbids))
+	p := device(t, cloud, "--first-rest=100ms", "--last-rest=100ms")
+	p.await("next: register in ")
+	must(t, cloud.BreakDPS(emulator.DPSHealthy))
+	waitReadings(t, cloud, "A", 1)
+	p.terminate(0)
+}
+
+func TestWhatIsSwitchedOffIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	const (
+		commands = "devices/dev1/messages/devicebound/#"
+		methods  = "$iothub/methods/POST/#"
+		answers  = "$iothub/twin/res/#"
+		desired  = "$iothub/twin/PATCH/properties/desired/#"
+	)
+	for args, want := range map[string][]string{
+		"":                         {commands, methods, answers, desired},
+		"--no-methods":             {commands, answers, desired},
+		"--no-commands":            {methods, answers, desired},
+		"--no-desired-properties":  {commands, methods, answers},
+		"--no-reported-properties": {commands, methods, answers, desired},
+		"--no-desired-properties --no-reported-properties":                  {commands, methods},
+		"--no-methods --no-commands --no-desired-properties --no-telemetry": {answers},
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			p := device(t, cloud, strings.Fields(args)...)
+			wait(t, cloud, "subscriptions", func() bool { return len(cloud.Subscriptions("dev1", "A")) >= len(want) })
+			off := func(what string) bool { return strings.Contains(args, "--no-"+what) }
+			if !off("telemetry") {
+				waitReadings(t, cloud, "A", 2)
+			}
+			battery := func() any { _, reported, _, _ := cloud.Twin("dev1"); return reported["battery"] }
+			if !off("reported-properties") {
+				wait(t, cloud, "a battery report", func() bool { return battery() != nil })
+			}
+			p.terminate(0)
+			got := cloud.Subscriptions("dev1", "A")
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("it subscribes to %q, want %q", got, want)
+			}
+			if n := readings(cloud, "A"); off("telemetry") && n > 0 {
+				t.Errorf("%d readings came", n)
+			}
+			if b := battery(); off("reported-properties") && b != nil {
+				t.Errorf("battery %v was reported", b)
+			}
+		})
+	}
+}
+
+func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	for format, line := range map[string]string{
+		"console": `(?m)^\d\d:\d\d:\d\d\.\d{3} INF Connecting -> Connected on connected at 127\.0\.0\.1:\d+$`,
+		"json":    `(?m)^\{.*"kind":"transition".*"from":"Connecting".*"to":"Connected".*\}$`,
+	} {
+		p := device(t, cloud, "--log-format", format, "--log-level", "info", "--device-id", format)
+		p.await("Connecting -> Connected")
+		p.terminate(0)
+		if log := p.stderr.String(); !regexp.MustCompile(line).MatchString(log) || strings.Contains(log, "taken") {
+			t.Errorf("%s:\n%s", format, log)
+		}
+	}
+	quiet := device(t, cloud, "--log-level", "warn", "--device-id", "quiet")
+	wait(t, cloud, "a reading", func() bool {
+		return slices.ContainsFunc(cloud.Ledger(), func(d emulator.Delivery) bool { return d.Device == "quiet" })
+	})
+	quiet.terminate(0)
+	if quiet.stderr.String() != "" {
+		t.Errorf("a quiet device says %s", &quiet.stderr)
+	}
+}
+
+func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	var env []string
+	for _, v := range deviceEnv(t, cloud) {
+		if !strings.HasPrefix(v, "FAILOVER_STATE_DIR=") {
+			env = append(env, v)
+		}
+	}
+	home, xdg := t.TempDir(), t.TempDir()
+	env = slices.Clip(env)
+	for dir, env := range map[string][]string{
+		filepath.Join(home, ".local/state/failover/a%3A1"): append(env, "FAILOVER_DEVICE_ID=a:1", "HOME="+home),
+		filepath.Join(xdg, "failover/a_1"):                 append(env, "FAILOVER_DEVICE_ID=a_1", "XDG_STATE_HOME="+xdg),
+	} {
+		p := start(t, command(t, env, "run", "--no-telemetry"))
+		p.await("-> Connected")
+		p.terminate(0)
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "assignment.json" {
+			t.Errorf("%s: %v, %v", dir, entries, err)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+//go:build unix
+
+package main_test
+
+import (
+	"os"
+	"syscall"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// unread is a pipe whose reader holds it but never reads.
+func unread(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err)
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	return w
+}
+
+// broken is a pipe whose reader has gone.
+func broken(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err, r.Close())
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+// fill is enough readings for their lines to fill a pipe, and whatever else holds lines back.
+const fill = 3000
+
+func TestADeviceWhoseLogNobodyReadsLivesOn(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	c := command(t, deviceEnv(t, cloud), "run", "--telemetry-interval=500us")
+	pipe := unread(t)
+	c.Stdout, c.Stderr = pipe, pipe
+	p := start(t, c)
+	waitReadings(t, cloud, "A", fill)
+	must(t, cloud.KillHub("A", emulator.FIN, emulator.WithMove))
+	waitReadings(t, cloud, "B", 1)
+	p.terminate(0)
+}
+
+func TestADeviceWhoseLogReaderHasGoneLivesOn(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	c := command(t, deviceEnv(t, cloud), "run")
+	pipe := broken(t)
+	c.Stdout, c.Stderr = pipe, pipe
+	p := start(t, c)
+	waitReadings(t, cloud, "A", 1)
+	must(t, cloud.KillHub("A", emulator.FIN, emulator.WithMove))
+	waitReadings(t, cloud, "B", 1)
+	p.terminate(0)
+}
+
+func TestADeviceWithoutStandardStreamsLives(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p := start(t, inShell(command(t, deviceEnv(t, cloud), "run"), `exec "$0" "$@" <&- >&- 2>&-`))
+	waitReadings(t, cloud, "A", 3)
+	p.terminate(0)
+}
+
+func TestAnErrorThatNobodyReadsHoldsNothingUp(t *testing.T) {
+	c := command(t, nil, "run")
+	pipe := unread(t)
+	must(t, fillUp(pipe))
+	c.Stderr = pipe
+	start(t, c).wantExit(2)
+}
+
+// fillUp writes until the pipe takes no more.
+func fillUp(pipe *os.File) error {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Write(func(fd uintptr) bool {
+		for err := error(nil); err == nil; {
+			_, err = syscall.Write(int(fd), make([]byte, 4096)) // until it would block
+		}
+		return true
+	})
+}

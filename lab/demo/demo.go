@@ -1,0 +1,223 @@
+// Package demo shows a failover and a failback to a person, with a cloud and a device in one process, and counts
+// afterwards what arrived.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/sensor"
+	"giantlizard.example/failover/transport"
+)
+
+// Options say what to show. Their zero value, with an Out, is a good one.
+type Options struct {
+	Out   io.Writer
+	JSON  bool               // print records as JSON lines
+	Watch bool               // go on, failing over and back, until ctx ends
+	Scene time.Duration      // between the lizard's attacks; 6 s when 0
+	Cloud emulator.Config    // the cloud to show it on, with the hubs A and B
+	Dial  transport.DialFunc // the device's way to the cloud; TCP when nil
+}
+
+// deviceID is the registration ID of the device in the demo.
+const deviceID = "demo-1"
+
+const (
+	patience = time.Minute // bounds the wait for a recovery, far above what one takes
+	lastLook = time.Second // bounds the wait for whoever reads Out
+)
+
+// A show is a demo that runs.
+type show struct {
+	Options
+	cloud   *emulator.Cloud
+	device  *machine.Device
+	sensor  *sensor.Sensor
+	log     *observe.Fan        // to Out; the plot and the device do not wait for its reader
+	news    chan machine.Record // outcomes, and Connected
+	mu      sync.Mutex
+	balance Balance
+}
+
+// Run shows a failover and a failback and returns the balance. When ctx ends early, the balance is of what happened
+// until then.
+func Run(ctx context.Context, o Options) (Balance, error) {
+	if o.Scene <= 0 {
+		o.Scene = 6 * time.Second
+	}
+	s := &show{Options: o, news: make(chan machine.Record, 1024)}
+	if err := s.build(); err != nil {
+		return Balance{}, fmt.Errorf("demo: %w", err)
+	}
+	defer s.cloud.Close()
+	err := s.play(ctx)
+	s.balance.count(s.cloud.Ledger())
+	if err == nil && ctx.Err() == nil && s.balance.Taken == 0 {
+		err = errors.New("no reading was taken")
+	}
+	if err != nil {
+		err = fmt.Errorf("demo: %w", err)
+	}
+	return s.balance, err
+}
+
+func (s *show) build() (err error) {
+	if s.cloud, err = emulator.Start(s.Cloud); err != nil {
+		return err
+	}
+	s.log = observe.NewFan(observe.Thin(observe.NewPrinter(s.Out, s.JSON, observe.Info)))
+	s.sensor = &sensor.Sensor{TelemetryInterval: 500 * time.Millisecond, PropertyInterval: 2 * time.Second}
+	s.device, err = machine.New(machine.Settings{
+		ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
+		Key: func() (transport.Key, error) {
+			key, err := transport.ParseKey(s.cloud.GroupKey())
+			return key.Derive(deviceID), err
+		},
+		Link:      transport.Config{Dial: s.Dial, RootCAs: s.cloud.CAPool()},
+		Policy:    machine.Policy{Hold: s.Scene / 2}, // a demo is too short for connections of 20 s
+		Handlers:  s.sensor.Handlers(),
+		Observers: []func(machine.Record){s.log.Emit, s.observe},
+	})
+	if err != nil {
+		s.cloud.Close()
+		return err
+	}
+	s.sensor.Warn = s.device.Warn
+	return nil
+}
+
+// observe keeps what the balance and the plot need.
+func (s *show) observe(r machine.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.Kind == observe.Taken:
+		s.balance.takenIDs = append(s.balance.takenIDs, r.ID)
+		return
+	case r.Kind == observe.Outcome:
+		s.balance.Recoveries = append(s.balance.Recoveries, r)
+	case !isConnected(r):
+		return
+	}
+	select {
+	case s.news <- r:
+	default:
+	}
+}
+
+func isConnected(r machine.Record) bool {
+	return r.Kind == observe.Transition && r.To == string(machine.Connected)
+}
+
+// play runs the log, the device and the sensor, lets the lizard loose, and ends them in the order sensor, device, log.
+func (s *show) play(ctx context.Context) error {
+	own := context.WithoutCancel(ctx)
+	s.log.Start()
+	var running, sensing sync.WaitGroup
+	var ended error
+	running.Go(func() { ended = s.device.Run(own) })
+	taking, stop := context.WithCancel(own)
+	sensing.Go(func() { s.sensor.Run(taking, s.device) })
+	err := s.plot(ctx)
+	stop()
+	sensing.Wait()
+	closing, cancel := context.WithTimeout(own, patience)
+	defer cancel()
+	if bad := s.device.Close(closing); err == nil {
+		err = bad
+	}
+	running.Wait()
+	looking, cancel := context.WithTimeout(own, lastLook)
+	defer cancel()
+	_ = s.log.Close(looking) // nobody looks, which is no fault of the show
+	return errors.Join(err, ended)
+}
+
+// plot is what happens. The end of ctx ends it early, which is no error.
+func (s *show) plot(ctx context.Context) error {
+	err := s.until(ctx, isConnected)
+	for again := true; again && err == nil; again = s.Watch {
+		if err = s.failover(ctx); err == nil {
+			err = s.failback(ctx)
+		}
+		if err == nil {
+			err = pause(ctx, s.Scene)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (s *show) failover(ctx context.Context) error {
+	if err := pause(ctx, s.Scene); err != nil {
+		return err
+	}
+	s.say("*** A giant lizard attacks the data center of hub A. The cloud moves the device to hub B.")
+	if err := s.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
+		return err
+	}
+	if err := s.cloud.SendCommand(deviceID, "setAlarm", []byte(`"08:30:00Z"`)); err != nil {
+		return err
+	}
+	return s.until(ctx, ends(observe.FailedOver))
+}
+
+func (s *show) failback(ctx context.Context) error {
+	if err := pause(ctx, s.Scene); err != nil {
+		return err
+	}
+	s.say("*** The lizard has gone. Hub A is back, and the cloud moves the device home.")
+	if err := s.cloud.ReviveHub("A"); err != nil {
+		return err
+	}
+	if err := s.cloud.MoveDevices("B", "A"); err != nil {
+		return err
+	}
+	return s.until(ctx, ends(observe.FailedBack))
+}
+
+func ends(outcome string) func(machine.Record) bool {
+	return func(r machine.Record) bool { return r.Kind == observe.Outcome && r.Outcome == outcome }
+}
+
+func (s *show) say(text string) {
+	s.log.Emit(machine.Record{Time: time.Now(), Level: observe.Info, Kind: observe.Note, Message: text})
+}
+
+func (s *show) until(ctx context.Context, ok func(machine.Record) bool) error {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	for {
+		select {
+		case r := <-s.news:
+			if ok(r) {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			return fmt.Errorf("the device has not recovered within %s", patience)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

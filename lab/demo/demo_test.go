@@ -1,0 +1,155 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/demo"
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/memnet"
+	"giantlizard.example/failover/machine"
+)
+
+// inMemory makes a show that needs no sockets, for a bubble.
+func inMemory(o demo.Options) demo.Options {
+	network := memnet.New()
+	o.Cloud.Listen, o.Dial = network.Listen, network.DialContext
+	return o
+}
+
+// wantRecoveries wants these outcomes, again and again.
+func wantRecoveries(t *testing.T, b demo.Balance, outcomes ...string) {
+	t.Helper()
+	for i, r := range b.Recoveries {
+		if want := outcomes[i%len(outcomes)]; r.Outcome != want {
+			t.Errorf("recovery %d: %s, want %s", i+1, r.Outcome, want)
+		}
+	}
+}
+
+func TestAShowFailsOverAndBackAndNothingIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		begin := time.Now()
+		b, err := demo.Run(t.Context(), inMemory(demo.Options{Out: &out}))
+		if err != nil || !b.Good() || b.Missing+b.Duplicates != 0 {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		wantRecoveries(t, b, "failed over", "failed back")
+		// Three scenes of 6 s and three registrations of 3 s, with two readings in each second.
+		if took := time.Since(begin).Round(time.Second); took != 27*time.Second || b.Taken < 53 || b.Taken > 54 || len(b.Recoveries) != 2 {
+			t.Errorf("%s, %d readings, %d recoveries", took, b.Taken, len(b.Recoveries))
+		}
+		story := regexp.MustCompile(`(?s)-> Connected on.*\*\*\* A giant lizard.*lost at.*failed over from.*setAlarm answered 200.*\*\*\* The lizard has gone.*failed back from.*-> Closing`)
+		if !story.Match(out.Bytes()) {
+			t.Errorf("this is another story:\n%s", &out)
+		}
+	})
+}
+
+func TestAShowOverSocketsIsTheSame(t *testing.T) {
+	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond, Cloud: emulator.Config{RetryAfter: time.Second}})
+	if err != nil || !b.Good() || b.Taken == 0 || len(b.Recoveries) != 2 {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	wantRecoveries(t, b, "failed over", "failed back")
+}
+
+func TestAShowThatIsWatchedGoesOnUntilItIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		b, err := demo.Run(ctx, inMemory(demo.Options{Out: io.Discard, Watch: true}))
+		if err != nil || !b.Good() {
+			t.Fatalf("%d taken, %d delivered: %v", b.Taken, b.Delivered, err)
+		}
+		wantRecoveries(t, b, "failed over", "failed back")
+		if len(b.Recoveries) < 120 || b.Taken < 3_500 {
+			t.Errorf("in half an hour: %d recoveries and %d readings", len(b.Recoveries), b.Taken)
+		}
+	})
+}
+
+func TestAShowMayBeEndedAtAnyTime(t *testing.T) {
+	for at := range 28 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(at)*time.Second+100*time.Millisecond)
+			defer cancel()
+			b, err := demo.Run(ctx, inMemory(demo.Options{Out: io.Discard}))
+			var lost *machine.LostError
+			switch {
+			case errors.As(err, &lost): // there was no hub just then
+				if b.Good() || b.Missing != lost.Left || b.Taken != b.Delivered+b.Missing {
+					t.Errorf("after %d s: %+v, %v", at, b, err)
+				}
+			case err != nil || !b.Good():
+				t.Errorf("after %d s: %+v, %v", at, b, err)
+			}
+		})
+	}
+}
+
+func TestAShowAsJSONIsRecordsAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		if _, err := demo.Run(t.Context(), inMemory(demo.Options{Out: &out, JSON: true})); err != nil {
+			t.Fatal(err)
+		}
+		kinds := map[string]int{}
+		for line := range strings.Lines(out.String()) {
+			var r machine.Record
+			if err := json.Unmarshal([]byte(line), &r); err != nil || r.Time.IsZero() || r.Message == "" {
+				t.Errorf("%q: %v", line, err)
+			}
+			kinds[string(r.Kind)]++
+		}
+		if kinds["outcome"] != 2 || kinds["note"] != 2 || kinds["transition"] < 10 {
+			t.Errorf("%v", kinds)
+		}
+	})
+}
+
+// stalled takes nothing before it is released.
+type stalled chan struct{}
+
+func (s stalled) Write(p []byte) (int, error) {
+	<-s
+	return len(p), nil
+}
+
+func TestAShowDoesNotWaitForItsAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := make(stalled)
+		defer close(out)
+		b, err := demo.Run(t.Context(), inMemory(demo.Options{Out: out}))
+		if err != nil || !b.Good() || len(b.Recoveries) != 2 {
+			t.Errorf("%+v, %v", b, err)
+		}
+	})
+}
+
+func TestADeviceThatNeverConnectsIsNoShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := inMemory(demo.Options{Out: io.Discard})
+		o.Dial = memnet.New().DialContext // where nobody listens
+		b, err := demo.Run(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), "has not recovered within 1m0s") || b.Good() {
+			t.Errorf("%+v, %v", b, err)
+		}
+	})
+}
+
+func TestACloudThatCannotStartIsNamed(t *testing.T) {
+	_, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Cloud: emulator.Config{Host: "192.0.2.1"}})
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Error(err)
+	}
+}
