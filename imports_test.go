@@ -1,0 +1,100 @@
+// Package failover_test holds the rules between the rooms.
+package failover_test
+
+import (
+	"go/build"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "giantlizard.example/failover/"
+
+// allowed says which rooms of ours a room may import: cmd -> lab -> machine -> hub -> outbox, provisioning -> transport ->
+// payloads, with observe at the bottom, so that every room can be read without those above it.
+var allowed = map[string][]string{
+	"payloads":     {},
+	"observe":      {},
+	"transport":    {"payloads"},
+	"provisioning": {"transport", "payloads"},
+	"outbox":       {"payloads"},
+	"hub":          {"outbox", "transport", "payloads", "observe"},
+	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe"},
+	"sensor":       {"machine", "outbox"},
+	"lab/memnet":   {},
+	// The emulator is a second opinion about the wire: it shares no line with the device.
+	"lab/emulator": {},
+	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
+	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "observe", "payloads", "sensor", "transport"},
+}
+
+// owners are the rooms that may import a library; what is not here may be imported by nobody.
+var owners = map[string][]string{
+	"github.com/looplab/fsm":              {"machine"},      // the table is the machine's; nobody else moves it
+	"github.com/eclipse/paho.mqtt.golang": {"transport"},    // its traps are met in one place
+	"github.com/rs/zerolog":               {"observe"},      // libraries return, observers print
+	"github.com/mochi-mqtt/server/v2":     {"lab/emulator"}, // no broker on a field device
+	"github.com/spf13/cobra":              {"cmd/failover"},
+	"github.com/spf13/pflag":              {"cmd/failover"},
+	"github.com/joho/godotenv":            {"cmd/failover"},
+	"golang.org/x/sync":                   {"hub"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for room, rooms := range allowed {
+		pkg, err := build.Default.ImportDir(room, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range pkg.Imports {
+			if ours, ok := strings.CutPrefix(path, module); ok {
+				if !slices.Contains(rooms, ours) {
+					t.Errorf("%s imports %s", room, ours)
+				}
+			} else if strings.Contains(path, ".") && !ownedBy(path, room) {
+				t.Errorf("%s imports %s", room, path)
+			}
+		}
+	}
+}
+
+func ownedBy(path, room string) bool {
+	for library, rooms := range owners {
+		if path == library || strings.HasPrefix(path, library+"/") {
+			return slices.Contains(rooms, room)
+		}
+	}
+	return false
+}
+
+func TestEveryRoomHasItsRule(t *testing.T) {
+	for _, pkg := range list(t, "-f", "{{.ImportPath}}", "./...") {
+		room, ok := strings.CutPrefix(pkg, module)
+		if _, known := allowed[room]; ok && !known && !strings.HasPrefix(room, "examples/") {
+			t.Errorf("%s has no rule in imports_test.go and, perhaps, no sentence in the README", room)
+		}
+	}
+}
+
+// A field device carries no broker and no way to inject faults.
+func TestWithoutTheLabNothingOfItIsBuilt(t *testing.T) {
+	deps := list(t, "-tags", "nolab", "-deps", "./cmd/failover")
+	if !slices.Contains(deps, module+"machine") {
+		t.Fatalf("this is not the device: %q", deps)
+	}
+	for _, dep := range deps {
+		if strings.HasPrefix(dep, module+"lab") || strings.HasPrefix(dep, "github.com/mochi-mqtt") || dep == "testing" {
+			t.Errorf("the device's build holds %s", dep)
+		}
+	}
+}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
