@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
 )
 
@@ -117,4 +118,13 @@ func acknowledgement(w wish, a Ack, err error) payloads.Ack {
 		sent.Description = err.Error()
 	}
 	return sent
+}
+
+// acknowledged records an acknowledgement; it is sent with the reported properties.
+func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
+	if err != nil {
+		r.Level, r.Error = observe.Warn, err.Error()
+	}
+	h.Emit(r)
 }

@@ -3,14 +3,10 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"sort"
 	"strings"
-	"sync"
-	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
 )
 
 // Handlers are the user's code. Each call has a goroutine of its own, and a ctx that ends at the handler's deadline or
@@ -36,116 +32,35 @@ type Ack struct {
 	Description string
 }
 
-// What the hub can ask for without end is bounded: so many methods and commands run at once. Desired properties are
-// bounded by the twin's size.
-const (
-	poolLimit = 64
-	noLimit   = 1 << 30
-)
-
-var (
-	errBusy    = errors.New("too many handlers are running")
-	errClosing = errors.New("the device is closing")
-)
-
-// A pool owns the goroutines in which handlers run.
-type pool struct {
-	timeout time.Duration
-	base    context.Context
-	cancel  context.CancelFunc
-
-	mu      sync.Mutex
-	closed  bool
-	next    int
-	running map[int]string
-	idle    chan struct{} // closed when closed and none runs
+// Attach attaches the message handlers to a session. The readings taken until a session is first attached are its backlog.
+func (h *Hub) Attach(s *transport.Session, deviceID string) {
+	if h.session != s {
+		h.session, h.device = s, deviceID
+		h.courier = newCourier(h)
+	}
+	h.twin.restart()
+	s.Attach(h.receive)
 }
 
-func newPool(timeout time.Duration) *pool {
-	base, cancel := context.WithCancel(context.Background())
-	return &pool{timeout: timeout, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
-}
+// Detach takes the handlers away; what the hub sends from now on waits in the session. Handlers that run go on.
+func (h *Hub) Detach() { h.session.Detach() }
 
-func (p *pool) enter(name string, limit int) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// receive sorts what the hub sends. It must not block.
+func (h *Hub) receive(m transport.Message) bool {
+	var err error
 	switch {
-	case p.closed:
-		return 0, errClosing
-	case len(p.running) >= limit:
-		return 0, errBusy
+	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
+		err = h.twin.heardAnswer(m)
+	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
+		err = h.twin.heardPatch(m)
+	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
+		err = h.method(m)
+	default:
+		return h.command(m)
 	}
-	p.next++
-	p.running[p.next] = name
-	return p.next, nil
-}
-
-func (p *pool) leave(id int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.running, id)
-	if p.closed && len(p.running) == 0 {
-		close(p.idle)
-	}
-}
-
-// close ends the handlers' contexts and waits for them.
-func (p *pool) close(ctx context.Context) error {
-	p.cancel()
-	p.mu.Lock()
-	if !p.closed {
-		p.closed = true
-		if len(p.running) == 0 {
-			close(p.idle)
-		}
-	}
-	p.mu.Unlock()
-	select {
-	case <-p.idle:
-		return nil
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var names []string
-	for _, name := range p.running {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))
-}
-
-// invoke runs f in the pool and returns at once. then is called once: with f's result, or at the deadline without it.
-// f's goroutine is the pool's for as long as it runs.
-func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then func(T, error)) error {
-	id, err := p.enter(name, limit)
+	m.Ack()
 	if err != nil {
-		return err
+		h.warn("the hub sent something that cannot be read", err)
 	}
-	ctx, cancel := context.WithTimeout(p.base, p.timeout)
-	var once sync.Once
-	late := context.AfterFunc(ctx, func() {
-		once.Do(func() {
-			var none T
-			then(none, fmt.Errorf("the handler of %s did not return in time: %w", name, context.Cause(ctx)))
-		})
-	})
-	go func() {
-		defer p.leave(id)
-		defer cancel()
-		v, err := guard(ctx, f)
-		late()
-		once.Do(func() { then(v, err) })
-	}()
-	return nil
-}
-
-// guard turns a panic into an error: user code must not end the process.
-func guard[T any](ctx context.Context, f func(context.Context) (T, error)) (v T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the handler panicked: %v", r)
-		}
-	}()
-	return f(ctx)
+	return true
 }

@@ -63,19 +63,6 @@ func New(s Settings) *Hub {
 	return h
 }
 
-// Attach attaches the handlers to a session. The readings taken until a session is first attached are its backlog.
-func (h *Hub) Attach(s *transport.Session, deviceID string) {
-	if h.session != s {
-		h.session, h.device = s, deviceID
-		h.courier = newCourier(h)
-	}
-	h.twin.restart()
-	s.Attach(h.receive)
-}
-
-// Detach takes the handlers away; what the hub sends from now on waits in the session. Handlers that run go on.
-func (h *Hub) Detach() { h.session.Detach() }
-
 // Work subscribes, brings the twin up to date and sends what waits, until ctx or the session ends or the hub refuses
 // something without which a device cannot live. It returns nil only when ctx has ended.
 func (h *Hub) Work(ctx context.Context) error {
@@ -175,26 +162,6 @@ func timedOut(ctx context.Context, err error) error {
 		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer within " + answerTimeout.String())}
 	}
 	return err
-}
-
-// receive sorts what the hub sends. It must not block.
-func (h *Hub) receive(m transport.Message) bool {
-	var err error
-	switch {
-	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
-		err = h.twin.heardAnswer(m)
-	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
-		err = h.twin.heardPatch(m)
-	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
-		err = h.method(m)
-	default:
-		return h.command(m)
-	}
-	m.Ack()
-	if err != nil {
-		h.warn("the hub sent something that cannot be read", err)
-	}
-	return true
 }
 
 func (h *Hub) warn(message string, err error) {

@@ -20,7 +20,7 @@ type courier struct {
 	hub     *Hub
 	session *transport.Session
 	mark    uint64 // the newest number of the backlog
-	onWay   map[uint64]outbox.Record
+	onWay   map[uint64]outbox.Entry
 	landed  chan landing // as deep as the window, so that no session waits for us
 	next    time.Time    // when the backlog may send again
 }
@@ -33,7 +33,7 @@ type landing struct {
 func newCourier(h *Hub) *courier {
 	return &courier{
 		hub: h, session: h.session, mark: h.Outbox.Last(),
-		onWay: map[uint64]outbox.Record{}, landed: make(chan landing, h.Window),
+		onWay: map[uint64]outbox.Entry{}, landed: make(chan landing, h.Window),
 	}
 }
 
@@ -123,7 +123,7 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 }
 
 // topic marks the backlog. payloads has left room for that in a reading's size.
-func (c *courier) topic(r outbox.Record) string {
+func (c *courier) topic(r outbox.Entry) string {
 	reading := r.Reading
 	if r.ID.N <= c.mark {
 		reading.Properties = maps.Clone(reading.Properties)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/transport"
 )
@@ -251,13 +250,4 @@ func (t *twin) heardPatch(m transport.Message) error {
 	default:
 	}
 	return err
-}
-
-// acknowledged tells of an acknowledgement that was sent to the twin.
-func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
-	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
-	if err != nil {
-		r.Level, r.Error = observe.Warn, err.Error()
-	}
-	h.Emit(r)
 }

@@ -21,15 +21,15 @@ type Memory struct {
 	closed  bool
 	last    uint64
 	bytes   int
-	waiting []Record          // by number
-	away    map[uint64]Record // handed out
+	waiting []Entry          // by number
+	away    map[uint64]Entry // handed out
 }
 
 // NewMemory makes an empty one. dropped, which may be nil, hears of each reading that is given up; it must not block,
 // nor call the outbox.
 func NewMemory(l Limits, dropped func(Drop)) *Memory {
-	if l.Records <= 0 {
-		l.Records = 100_000
+	if l.Readings <= 0 {
+		l.Readings = 100_000
 	}
 	if l.Bytes <= 0 {
 		l.Bytes = 64 << 20
@@ -41,7 +41,7 @@ func NewMemory(l Limits, dropped func(Drop)) *Memory {
 	rand.Read(epoch) // never fails
 	return &Memory{
 		limits: l, dropped: dropped, epoch: hex.EncodeToString(epoch),
-		changed: make(chan struct{}, 1), away: map[uint64]Record{},
+		changed: make(chan struct{}, 1), away: map[uint64]Entry{},
 	}
 }
 
@@ -68,22 +68,22 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	m.last++
 	id := ID{m.epoch, m.last}
 	m.bytes += size
-	m.waiting = append(m.waiting, Record{id, r})
+	m.waiting = append(m.waiting, Entry{id, r})
 	m.wake()
 	return id, nil
 }
 
 func (m *Memory) fits(size int) bool {
-	return len(m.waiting)+len(m.away) < m.limits.Records && m.bytes+size <= m.limits.Bytes
+	return len(m.waiting)+len(m.away) < m.limits.Readings && m.bytes+size <= m.limits.Bytes
 }
 
-// Peek hands out the oldest waiting record whose number is above after.
-func (m *Memory) Peek(after uint64) (Record, bool) {
+// Peek hands out the oldest waiting entry whose number is above after.
+func (m *Memory) Peek(after uint64) (Entry, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := m.position(after + 1)
 	if i == len(m.waiting) {
-		return Record{}, false
+		return Entry{}, false
 	}
 	r := m.waiting[i]
 	if i == 0 {
@@ -97,7 +97,7 @@ func (m *Memory) Peek(after uint64) (Record, bool) {
 
 // position is where number n is or would be.
 func (m *Memory) position(n uint64) int {
-	i, _ := slices.BinarySearchFunc(m.waiting, n, func(r Record, n uint64) int {
+	i, _ := slices.BinarySearchFunc(m.waiting, n, func(r Entry, n uint64) int {
 		switch {
 		case r.ID.N < n:
 			return -1
@@ -109,25 +109,25 @@ func (m *Memory) position(n uint64) int {
 	return i
 }
 
-// Remove forgets a record that was handed out.
+// Remove forgets an entry that was handed out.
 func (m *Memory) Remove(n uint64) { m.settle(n, false) }
 
-// Leave takes a record back that was handed out.
+// Leave takes an entry back that was handed out.
 func (m *Memory) Leave(n uint64) { m.settle(n, true) }
 
-// Quarantine takes a record out of the queue. In memory there is no place to keep it.
+// Quarantine takes an entry out of the queue. In memory there is no place to keep it.
 func (m *Memory) Quarantine(n uint64, why error) {
 	if r, ok := m.settle(n, false); ok {
 		m.dropped(Drop{r.ID, why})
 	}
 }
 
-func (m *Memory) settle(n uint64, back bool) (Record, bool) {
+func (m *Memory) settle(n uint64, back bool) (Entry, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.away[n]
 	if !ok {
-		return Record{}, false
+		return Entry{}, false
 	}
 	delete(m.away, n)
 	if back {
@@ -153,8 +153,8 @@ func (m *Memory) Last() uint64 {
 	return m.last
 }
 
-// Waiting is how many records are kept, and their bytes.
-func (m *Memory) Waiting() (records, bytes int) {
+// Waiting is how many readings are kept, and their bytes.
+func (m *Memory) Waiting() (readings, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.waiting) + len(m.away), m.bytes

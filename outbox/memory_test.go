@@ -60,12 +60,12 @@ func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
 		t.Errorf("in the end %v", got)
 	}
 	if n, bytes := box.Waiting(); n != 4 || bytes != 4*8 {
-		t.Errorf("%d records, %d bytes wait", n, bytes)
+		t.Errorf("%d readings, %d bytes wait", n, bytes)
 	}
 }
 
 func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
-	for name, limits := range map[string]outbox.Limits{"records": {Records: 3}, "bytes": {Bytes: 3 * 8}} {
+	for name, limits := range map[string]outbox.Limits{"readings": {Readings: 3}, "bytes": {Bytes: 3 * 8}} {
 		t.Run(name, func(t *testing.T) {
 			var dropped []uint64
 			box := outbox.NewMemory(limits, func(d outbox.Drop) {

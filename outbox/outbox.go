@@ -26,35 +26,35 @@ type ID struct {
 
 func (id ID) String() string { return id.Epoch + "-" + strconv.FormatUint(id.N, 10) }
 
-// A Record is a reading with its number.
-type Record struct {
+// An Entry is a reading with its number.
+type Entry struct {
 	ID      ID
 	Reading payloads.Reading
 }
 
 // Limits bound an outbox. When a Put would pass one, the oldest readings that are not on their way are dropped.
 type Limits struct {
-	Records int // 100,000 when 0
+	Readings int // 100,000 when 0
 	Bytes   int // of bodies and properties; 64 MiB when 0
 }
 
-// An Outbox is a queue with a memory of what is on its way. A record that Peek has handed out is on its way until
+// An Outbox is a queue with a memory of what is on its way. An entry that Peek has handed out is on its way until
 // Remove, Leave or Quarantine says how that ended. All methods may be called from any goroutine.
 type Outbox interface {
 	// Put numbers a reading and keeps it. When it returns nil the reading is accepted: as safe as this outbox makes it.
 	Put(ctx context.Context, r payloads.Reading) (ID, error)
-	// Peek hands out the oldest waiting record whose number is above after.
-	Peek(after uint64) (Record, bool)
-	// Remove forgets a record that was handed out: a hub has acknowledged it.
+	// Peek hands out the oldest waiting entry whose number is above after.
+	Peek(after uint64) (Entry, bool)
+	// Remove forgets an entry that was handed out: a hub has acknowledged it.
 	Remove(n uint64)
-	// Leave takes a record back that was handed out: it is not known to have arrived.
+	// Leave takes an entry back that was handed out: it is not known to have arrived.
 	Leave(n uint64)
-	// Quarantine takes a record out of the queue that no hub will take.
+	// Quarantine takes an entry out of the queue that no hub will take.
 	Quarantine(n uint64, why error)
 	// Last is the newest number, 0 before the first.
 	Last() uint64
-	// Waiting is how many records are neither removed nor quarantined, and their bytes.
-	Waiting() (records, bytes int)
+	// Waiting is how many readings are neither removed nor quarantined, and their bytes.
+	Waiting() (readings, bytes int)
 	// Changed has a value when something may have been put or left since it was last read.
 	Changed() <-chan struct{}
 	// Close refuses what comes later.

@@ -1,0 +1,125 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+)
+
+// What the hub can ask for without end is bounded: so many methods and commands run at once. Desired properties are
+// bounded by the twin's size.
+const (
+	poolLimit = 64
+	noLimit   = 1 << 30
+)
+
+var (
+	errBusy    = errors.New("too many handlers are running")
+	errClosing = errors.New("the device is closing")
+)
+
+// A pool owns the goroutines in which handlers run.
+type pool struct {
+	timeout time.Duration
+	base    context.Context
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	next    int
+	running map[int]string
+	idle    chan struct{} // closed when closed and none runs
+}
+
+func newPool(timeout time.Duration) *pool {
+	base, cancel := context.WithCancel(context.Background())
+	return &pool{timeout: timeout, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
+}
+
+func (p *pool) enter(name string, limit int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return 0, errClosing
+	case len(p.running) >= limit:
+		return 0, errBusy
+	}
+	p.next++
+	p.running[p.next] = name
+	return p.next, nil
+}
+
+func (p *pool) leave(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, id)
+	if p.closed && len(p.running) == 0 {
+		close(p.idle)
+	}
+}
+
+// close ends the handlers' contexts and waits for them.
+func (p *pool) close(ctx context.Context) error {
+	p.cancel()
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		if len(p.running) == 0 {
+			close(p.idle)
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, name := range p.running {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))
+}
+
+// invoke runs f in the pool and returns at once. then is called once: with f's result, or at the deadline without it.
+// f's goroutine is the pool's for as long as it runs.
+func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then func(T, error)) error {
+	id, err := p.enter(name, limit)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.base, p.timeout)
+	var once sync.Once
+	late := context.AfterFunc(ctx, func() {
+		once.Do(func() {
+			var none T
+			then(none, fmt.Errorf("the handler of %s did not return in time: %w", name, context.Cause(ctx)))
+		})
+	})
+	go func() {
+		defer p.leave(id)
+		defer cancel()
+		v, err := guard(ctx, f)
+		late()
+		once.Do(func() { then(v, err) })
+	}()
+	return nil
+}
+
+// guard turns a panic into an error: user code must not end the process.
+func guard[T any](ctx context.Context, f func(context.Context) (T, error)) (v T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the handler panicked: %v", r)
+		}
+	}()
+	return f(ctx)
+}
