@@ -35,7 +35,7 @@ type Entry struct {
 // Limits bound an outbox. When a Put would pass one, the oldest readings that are not on their way are dropped.
 type Limits struct {
 	Readings int // 100,000 when 0
-	Bytes   int // of bodies and properties; 64 MiB when 0
+	Bytes    int // of bodies and properties; 64 MiB when 0
 }
 
 // An Outbox is a queue with a memory of what is on its way. An entry that Peek has handed out is on its way until

@@ -149,8 +149,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"disabled":               {200, "", `{"status":"disabled"}`, provisioning.Refused, 0, "enable"},
 		"disabled, at 202":       {202, "", `{"registrationState":{"status":"Disabled"}}`, provisioning.Refused, 0, "enable"},
 		"unassigned":             {200, "", `{"status":"unassigned"}`, provisioning.Refused, 0, "ID scope"},
-		"a state nobody knows":   {200, "", `{"status":"thinking"}`, provisioning.Unavailable, 0, "none"},
-		"no state":               {200, "", `{}`, provisioning.Unavailable, 0, "none"},
+		"a state nobody knows":   {200, "", `{"operationId":"op1","status":"thinking"}`, provisioning.Unavailable, 0, "none"},
+		"no state":               {200, "", `{"operationId":"op1"}`, provisioning.Unavailable, 0, "none"},
 		"no body":                {200, "", ``, provisioning.Unavailable, 0, "none"},
 		"no hub":                 {200, "", `{"status":"assigned","registrationState":{}}`, provisioning.Unavailable, 0, "none"},
 		"a hub that is no host":  {200, "", `{"status":"assigned","registrationState":{"assignedHub":"a b"}}`, provisioning.Unavailable, 0, "none"},
@@ -158,7 +158,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		"a garbage 202":          {202, "", "garbage", provisioning.Unavailable, 0, "none"},
 		"202 with no operation":  {202, "", `{"status":"assigning"}`, provisioning.Unavailable, 0, "none"},
 		"a redirection":          {302, "", "", provisioning.Refused, 0, "payload"},
-		"a status below success": {100, "", "", provisioning.Unavailable, 0, "none"},
+		"a status below success": {100, "", `{"operationId":"op1"}`, provisioning.Unavailable, 0, "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(conn *conn, q question) { conn.answer(c.status, q.rid, c.more, c.body) }, func(d *dps) {
