@@ -25,11 +25,10 @@ const (
 
 // device reads the settings and turns them into machine's, or says which of them are missing or wrong and where their
 // values are found.
-func (s *settings) device(flags *pflag.FlagSet) (machine.Settings, error) {
-	d, err := machine.Settings{}, s.read(flags)
-	if err == nil {
-		err = errors.Join(s.checkIdentity(), s.checkWords(), s.checkNumbers(), s.checkTimes())
-		d, err = s.wire(err)
+func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) {
+	if err = s.read(flags); err == nil {
+		d, err = s.wire()
+		err = errors.Join(s.checkIdentity(), s.checkWords(), s.checkNumbers(), s.checkTimes(), err)
 	}
 	if err != nil {
 		return d, fmt.Errorf("%w%s", err, toTry)
@@ -37,8 +36,7 @@ func (s *settings) device(flags *pflag.FlagSet) (machine.Settings, error) {
 	return d, nil
 }
 
-// wire adds to err what is found to be wrong with the key and the files.
-func (s *settings) wire(err error) (machine.Settings, error) {
+func (s *settings) wire() (machine.Settings, error) {
 	d := machine.Settings{
 		ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
 		ModelID: s.modelID, ModelKey: s.modelKey, DrainRate: s.drainRate, Window: s.window,
@@ -46,26 +44,22 @@ func (s *settings) wire(err error) (machine.Settings, error) {
 		Policy: s.policy, Link: s.link,
 	}
 	if s.drainRate == 0 {
-		d.DrainRate = -1
+		d.DrainRate = -1 // machine's 0 is the default
 	}
 	for i, k := range kinds {
 		if s.off[i] {
 			d.Off |= k.kind
 		}
 	}
-	var bad error
-	if d.Key, bad = s.keySource(); bad != nil {
-		err = errors.Join(err, bad)
-	}
+	var badKey, badCA, badState error
+	d.Key, badKey = s.keySource()
 	if s.caFile != "" {
-		if d.Link.RootCAs, bad = transport.RootsFromFile(s.caFile); bad != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", named("ca-file"), bad))
+		if d.Link.RootCAs, badCA = transport.RootsFromFile(s.caFile); badCA != nil {
+			badCA = fmt.Errorf("%s: %w", named("ca-file"), badCA)
 		}
 	}
-	if d.CacheFile, bad = s.cacheFile(); bad != nil {
-		err = errors.Join(err, bad)
-	}
-	return d, err
+	d.CacheFile, badState = s.cacheFile()
+	return d, errors.Join(badKey, badCA, badState)
 }
 
 func (s *settings) checkIdentity() error {

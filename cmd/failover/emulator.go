@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -37,6 +39,7 @@ func emulatorCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
 	f.StringVar(&config.Host, "host", "127.0.0.1", "address to listen on")
+	f.IntVar(&config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
 	f.BoolVar(&config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
 	f.BoolVar(&config.OwnAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
 	f.DurationVar(&config.RetryAfter, "retry-after", 3*time.Second, "how long an assignment takes, in whole seconds")
@@ -73,6 +76,9 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile string, out
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	cloud, err := emulator.Start(config)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -81,9 +87,12 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile string, out
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	say("# Hub A is %s, hub B is %s. A device needs this:", cloud.Hub("A"), cloud.Hub("B"))
-	say("export FAILOVER_PROVISIONING_HOST=%s FAILOVER_ID_SCOPE=%s", quoted(cloud.DPSHost()), quoted(cloud.IDScope()))
-	say("export FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY=%s", quoted(cloud.GroupKey()))
-	say("export FAILOVER_CA_FILE=%s", quoted(caFile))
+	for _, setting := range [][2]string{
+		{"PROVISIONING_HOST", cloud.DPSHost()}, {"ID_SCOPE", cloud.IDScope()}, {"DEVICE_ID", "dev1"},
+		{"GROUP_KEY", cloud.GroupKey()}, {"CA_FILE", caFile},
+	} {
+		say("export FAILOVER_%s=%s", setting[0], quoted(setting[1]))
+	}
 	<-ctx.Done()
 	return nil
 }

@@ -10,9 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"giantlizard.example/failover/lab/emulator"
 )
@@ -101,88 +99,6 @@ func TestARestartedDeviceKnowsItsHubWithoutDPS(t *testing.T) {
 	}
 }
 
-// SIGTERM while nobody is there to take what waits.
-func TestReadingsThatAreLostAreCountedInTheEnd(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	p := device(t, cloud)
-	waitReadings(t, cloud, "A", 1)
-	must(t, cloud.StopDPS(), cloud.KillHub("A", emulator.FIN))
-	at := p.awaitAfter(0, "Connected -> Failover")
-	for range 3 {
-		at = p.awaitAfter(at, "taken ")
-	}
-	p.terminate(5)
-	log := p.stderr.String()
-	lost := strings.Count(log, "DBG taken ") - strings.Count(log, "DBG delivered ")
-	if want := fmt.Sprintf("failover: machine: readings were lost: %d were not delivered", lost); lost < 3 || !strings.Contains(log, want) {
-		t.Errorf("%q is not in\n%s", want, log)
-	}
-}
-
-func TestBothSignalsCloseCleanly(t *testing.T) {
-	t.Parallel()
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(s.String(), func(t *testing.T) {
-			t.Parallel()
-			cloud := newCloud(t)
-			p := device(t, cloud)
-			waitReadings(t, cloud, "A", 1)
-			p.signal(s)
-			p.wantExit(0)
-			if log := p.stderr.String(); !strings.Contains(log, "Connected -> Closing on close") || strings.Contains(log, "failover:") {
-				t.Errorf("it says:\n%s", log)
-			}
-		})
-	}
-}
-
-// forEver is a device that waits for a silent hub, and sends it nothing but readings.
-var forEver = []string{"run", "--silence=1h", "--keep-alive=600s", "--no-reported-properties"}
-
-func TestASecondSignalEndsAtOnceWhateverHangs(t *testing.T) {
-	t.Parallel()
-	for name, script := range map[string]string{
-		"in the foreground": `exec "$0" "$@"`,
-		"in the background": `trap "" INT; exec "$0" "$@"`, // as a shell without job control starts it
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cloud, network := freezingCloud(t)
-			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(forEver, "--close-timeout=1h")...), script))
-			p.await("delivered")
-			network.freeze(t)
-			defer network.thaw()
-			p.signal(syscall.SIGINT)
-			p.await("Connected -> Closing")
-			begin := time.Now()
-			p.signal(syscall.SIGINT)
-			p.wantExit(1)
-			if took := time.Since(begin); took > time.Second {
-				t.Errorf("it ended %s after the second signal", took)
-			}
-		})
-	}
-}
-
-// The hub hears nothing any more, and nobody reads the log.
-func TestTheDeadlineHoldsWhateverHangs(t *testing.T) {
-	t.Parallel()
-	cloud, network := freezingCloud(t)
-	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s")...)
-	c.Stderr = unread(t)
-	p := start(t, c)
-	waitReadings(t, cloud, "A", fill)
-	network.freeze(t)
-	defer network.thaw()
-	begin := time.Now()
-	p.signal(syscall.SIGTERM)
-	p.wantExit(5)
-	if took := time.Since(begin); took < 2*time.Second || took > 4*time.Second { // the log is given up after twice half a second
-		t.Errorf("it took %s to end", took)
-	}
-}
-
 func TestARefusedDeviceRestsAndSaysWhyAndWhatComesNext(t *testing.T) {
 	t.Parallel()
 	for fault, why := range map[emulator.DPSFault]string{
@@ -221,53 +137,6 @@ func TestARefusedDeviceIsTakenBack(t *testing.T) {
 	must(t, cloud.BreakDPS(emulator.DPSHealthy))
 	waitReadings(t, cloud, "A", 1)
 	p.terminate(0)
-}
-
-func TestWhatIsSwitchedOffIsNotAskedFor(t *testing.T) {
-	t.Parallel()
-	const (
-		commands = "devices/dev1/messages/devicebound/#"
-		methods  = "$iothub/methods/POST/#"
-		answers  = "$iothub/twin/res/#"
-		desired  = "$iothub/twin/PATCH/properties/desired/#"
-	)
-	for args, want := range map[string][]string{
-		"":                         {commands, methods, answers, desired},
-		"--no-methods":             {commands, answers, desired},
-		"--no-commands":            {methods, answers, desired},
-		"--no-desired-properties":  {commands, methods, answers},
-		"--no-reported-properties": {commands, methods, answers, desired},
-		"--no-desired-properties --no-reported-properties":                  {commands, methods},
-		"--no-methods --no-commands --no-desired-properties --no-telemetry": {answers},
-	} {
-		t.Run(args, func(t *testing.T) {
-			t.Parallel()
-			cloud := newCloud(t)
-			p := device(t, cloud, strings.Fields(args)...)
-			wait(t, cloud, "subscriptions", func() bool { return len(cloud.Subscriptions("dev1", "A")) >= len(want) })
-			off := func(what string) bool { return strings.Contains(args, "--no-"+what) }
-			if !off("telemetry") {
-				waitReadings(t, cloud, "A", 2)
-			}
-			battery := func() any { _, reported, _, _ := cloud.Twin("dev1"); return reported["battery"] }
-			if !off("reported-properties") {
-				wait(t, cloud, "a battery report", func() bool { return battery() != nil })
-			}
-			p.terminate(0)
-			got := cloud.Subscriptions("dev1", "A")
-			slices.Sort(got)
-			slices.Sort(want)
-			if !slices.Equal(got, want) {
-				t.Errorf("it subscribes to %q, want %q", got, want)
-			}
-			if n := readings(cloud, "A"); off("telemetry") && n > 0 {
-				t.Errorf("%d readings came", n)
-			}
-			if b := battery(); off("reported-properties") && b != nil {
-				t.Errorf("battery %v was reported", b)
-			}
-		})
-	}
 }
 
 func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
@@ -316,4 +185,13 @@ func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
 			t.Errorf("%s: %v, %v", dir, entries, err)
 		}
 	}
+}
+
+func TestAStateDirectoryThatCannotBeWrittenIsNamedAndTheDeviceLives(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p := device(t, cloud, "--state-dir", filepath.Join(file(t, "a-file", ""), "state"))
+	p.await("make the state directory writable")
+	waitReadings(t, cloud, "A", 1)
+	p.terminate(0)
 }

@@ -73,7 +73,11 @@ func (s *show) build() (err error) {
 	if s.cloud, err = emulator.Start(s.Cloud); err != nil {
 		return err
 	}
-	s.log = observe.NewFan(observe.Thin(observe.NewPrinter(s.Out, s.JSON, observe.Info)))
+	print := observe.NewPrinter(s.Out, s.JSON, observe.Info)
+	if !s.JSON {
+		print = brief(print)
+	}
+	s.log = observe.NewFan(observe.Thin(print))
 	s.sensor = &sensor.Sensor{TelemetryInterval: 500 * time.Millisecond, PropertyInterval: 2 * time.Second}
 	s.device, err = machine.New(machine.Settings{
 		ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
@@ -92,6 +96,16 @@ func (s *show) build() (err error) {
 	}
 	s.sensor.Warn = s.device.Warn
 	return nil
+}
+
+// brief leaves a transition its cause and drops the error in full, which the audience has just been told about.
+func brief(print func(machine.Record)) func(machine.Record) {
+	return func(r machine.Record) {
+		if r.Kind == observe.Transition {
+			r.Error = ""
+		}
+		print(r)
+	}
 }
 
 // observe keeps what the balance and the plot need.
