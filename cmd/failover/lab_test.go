@@ -17,7 +17,7 @@ import (
 // emulate starts the emulator in a directory and returns what it says that a device needs.
 func emulate(t *testing.T, dir string) (cloud *process, exports string) {
 	t.Helper()
-	c := command(t, nil, "emulator", "--retry-after=1s")
+	c := command(t, nil, "emulator", "--port=0", "--retry-after=1s")
 	c.Dir = dir
 	cloud = start(t, c)
 	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")
