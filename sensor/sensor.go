@@ -58,8 +58,8 @@ func (s *Sensor) Run(ctx context.Context, d Sender) {
 		case <-ctx.Done():
 			return
 		}
-		if err != nil && ctx.Err() == nil && s.Warn != nil {
-			s.Warn(fmt.Errorf("sensor: %w", err))
+		if err != nil && ctx.Err() == nil {
+			s.warn(fmt.Errorf("sensor: %w", err))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sensor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -14,20 +15,21 @@ import (
 	"giantlizard.example/failover/sensor"
 )
 
-// collector is a device that accepts everything.
+// collector is a device that accepts everything, or nothing.
 type collector struct {
 	readings []machine.Reading
 	reports  []map[string]any
+	refusal  error
 }
 
 func (c *collector) Send(_ context.Context, r machine.Reading) (outbox.ID, error) {
 	c.readings = append(c.readings, r)
-	return outbox.ID{}, nil
+	return outbox.ID{}, c.refusal
 }
 
 func (c *collector) Report(_ context.Context, patch map[string]any) error {
 	c.reports = append(c.reports, patch)
-	return nil
+	return c.refusal
 }
 
 func TestAReadingIsTakenAtEachIntervalAndFollowsTheModel(t *testing.T) {
@@ -42,6 +44,32 @@ func TestAReadingIsTakenAtEachIntervalAndFollowsTheModel(t *testing.T) {
 		follows(t, "Telemetry", c.readings[0].Body)
 		report, _ := json.Marshal(c.reports[0])
 		follows(t, "Property", report)
+	})
+}
+
+func TestWhatIsNotAcceptedIsWarnedOfAndTheNextOneTriedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := collector{refusal: outbox.ErrFull}
+		var warnings []error
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second)
+		defer cancel()
+		s := &sensor.Sensor{TelemetryInterval: 10 * time.Second, PropertyInterval: 30 * time.Second, Warn: func(err error) { warnings = append(warnings, err) }}
+		s.Run(ctx, &c)
+		if len(c.readings) != 6 || len(c.reports) != 2 || len(warnings) != 8 || !errors.Is(warnings[0], outbox.ErrFull) {
+			t.Errorf("%d readings, %d reports, %v", len(c.readings), len(c.reports), warnings)
+		}
+	})
+}
+
+func TestAnIntervalOfZeroSwitchesOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c collector
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		(&sensor.Sensor{}).Run(ctx, &c)
+		if len(c.readings)+len(c.reports) != 0 {
+			t.Errorf("%d readings and %d reports", len(c.readings), len(c.reports))
+		}
 	})
 }
 

@@ -46,11 +46,16 @@ func emulatorCommand() *cobra.Command {
 	return c
 }
 
+// lastPort leaves room for the two hubs.
+const lastPort = 65533
+
 func checkEmulator(config emulator.Config) error {
 	ip := net.ParseIP(config.Host)
 	switch {
 	case config.RetryAfter <= 0:
 		return fmt.Errorf("--retry-after is %s: it is a time above 0, such as 3s", config.RetryAfter)
+	case config.Port < 0 || config.Port > lastPort:
+		return fmt.Errorf("--port is %d: it is 1 to %d, or 0 for any that are free", config.Port, lastPort)
 	case config.OwnAddresses, config.Host == "localhost", ip != nil && ip.IsLoopback():
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
@@ -76,7 +81,7 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile string, out
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	cloud, err := emulator.Start(config)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if errors.Is(err, syscall.EADDRINUSE) && !config.OwnAddresses {
 		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/base64"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,6 +69,8 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		"--retry-after 0s":             "--retry-after is 0s",
 		"--retry-after -1s":            "--retry-after is -1s",
 		"--retry-after 3":              "--retry-after",
+		"--port -1":                    "--port is -1",
+		"--port 65534":                 "--port is 65534",
 		"--own-addresses --host x y z": "--help",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"emulator", "--port=0"}, strings.Fields(args)...)...)
@@ -79,6 +82,18 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		p := start(t, command(t, nil, "emulator", "--port=0", "--host", host))
 		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
 		p.terminate(0)
+	}
+}
+
+func TestAPortThatIsTakenIsNamedWithTheWayOut(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	must(t, err)
+	code, stdout, stderr := run(t, nil, "emulator", "--port", port)
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "127.0.0.1:"+port) || !strings.Contains(stderr, "another --port") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
