@@ -159,7 +159,7 @@ func (h *Hub) usesTwin() bool { return !h.Off.Has(Desired) || !h.Off.Has(Reporte
 // timedOut gives an error that stems from our own deadline its reason.
 func timedOut(ctx context.Context, err error) error {
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer within " + answerTimeout.String())}
+		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
 	}
 	return err
 }

@@ -81,6 +81,9 @@ func (p *pool) close(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.running) == 0 {
+		return nil // it ended at the same moment
+	}
 	var names []string
 	for _, name := range p.running {
 		names = append(names, name)

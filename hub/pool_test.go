@@ -84,3 +84,14 @@ func TestOnlySoManyHandlersRunAtOnceAndTheHangingOnesAreNamed(t *testing.T) {
 		}
 	})
 }
+
+func TestClosingAPoolInWhichNothingRunsNamesNobodyEvenTooLate(t *testing.T) {
+	for range 100 {
+		p := newPool(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

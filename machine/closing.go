@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // closing sends what it still can and ends. It does not connect for that.
 func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.CloseTimeout)
+	d.closeBy = time.Now().Add(d.CloseTimeout)
+	ctx, cancel := context.WithDeadline(ctx, d.closeBy)
 	defer cancel()
 	d.Outbox.Close()
 	if d.session != nil && d.session.Cause() == nil {

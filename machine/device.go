@@ -27,6 +27,9 @@ type (
 	Record   = observe.Record   // one event of the device's life
 )
 
+// lastWords is what observers get to see the last records even when closing has used its time up.
+const lastWords = 500 * time.Millisecond
+
 // ErrSwitchedOff is what Send and Report return when Settings.Off has their kind.
 var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 
@@ -127,6 +130,7 @@ type Device struct {
 	history    history
 	outage     outage
 	entered    time.Time // when the current state was entered
+	closeBy    time.Time // when Closing must be over
 }
 
 // New checks the settings and makes a device.
@@ -170,7 +174,7 @@ func (d *Device) Run(ctx context.Context) error {
 	err := d.machine.Run(ctx, Close)
 	d.halt()
 	d.winding.Wait()
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), d.CloseTimeout)
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(d.closeBy), lastWords))
 	defer done()
 	return errors.Join(err, d.fan.Close(closing))
 }

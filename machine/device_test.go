@@ -514,6 +514,31 @@ func TestCloseSendsWhatWaitsAndSaysWhatItCouldNot(t *testing.T) {
 	})
 }
 
+func TestCloseIsOverInItsTimeWhateverHangs(t *testing.T) {
+	release := make(chan struct{})
+	bubble(t, func(s *machine.Settings) {
+		release = make(chan struct{})
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { <-release; return 0, nil, nil }
+		s.Observers = append(s.Observers, func(r machine.Record) {
+			if r.To == string(machine.Closing) {
+				<-release
+			}
+		})
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		go w.cloud.InvokeMethod(context.Background(), deviceID, "hang", nil)
+		synctest.Wait()
+		begin := time.Now()
+		if err := w.close(); err == nil || !strings.Contains(err.Error(), "observer") || !strings.Contains(err.Error(), "hang") {
+			t.Errorf("what hangs is not named: %v", err)
+		}
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("close took %v", took)
+		}
+		close(release)
+	})
+}
+
 func TestAReadingThatNoHubWouldTakeIsRefusedAtSend(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		var large *payloads.TooLargeError
