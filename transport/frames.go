@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -42,10 +43,11 @@ func (f *frames) Read(p []byte) (int, error) {
 }
 
 func (f *frames) next() error {
-	packet, length := make([]byte, 1, 4), 0
-	if _, err := io.ReadFull(f.in, packet); err != nil {
+	first, err := f.in.ReadByte()
+	if err != nil {
 		return err
 	}
+	packet, length := append(make([]byte, 0, 64), first), 0
 	for shift, more := 0, true; more; shift += 7 {
 		b, err := f.in.ReadByte()
 		if err != nil {
@@ -57,18 +59,19 @@ func (f *frames) next() error {
 			return f.bad(ProtocolBroken, "a packet of more than %d bytes", largestPacket)
 		}
 	}
-	if !f.greeted && (packet[0] != packets.Connack<<4 || length != 2) {
-		return f.bad(ProtocolBroken, "no CONNACK: %#02x and %d bytes", packet[0], length)
+	if !f.greeted && (first != packets.Connack<<4 || length != 2) {
+		return f.bad(ProtocolBroken, "no CONNACK: %#02x and %d bytes", first, length)
 	}
 	f.greeted = true
-	body := make([]byte, length)
-	if _, err := io.ReadFull(f.in, body); err != nil {
+	head := len(packet)
+	packet = slices.Grow(packet, length)[:head+length]
+	if _, err := io.ReadFull(f.in, packet[head:]); err != nil {
 		return err
 	}
-	if err := f.check(packet[0], body); err != nil {
+	if err := f.check(first, packet[head:]); err != nil {
 		return err
 	}
-	f.rest = append(packet, body...)
+	f.rest = packet
 	return nil
 }
 

@@ -1,0 +1,284 @@
+package provisioning_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/provisioning"
+)
+
+var hubB = provisioning.Assignment{Hub: "b.example:8884", DeviceID: "other", Substatus: "deviceDataMigrated"}
+
+// newCache is a cache in a directory that does not exist yet.
+func newCache(t *testing.T) provisioning.Cache {
+	return provisioning.Cache{
+		Path: filepath.Join(t.TempDir(), "state", "assignment.json"), Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1",
+	}
+}
+
+// saved is a cache that holds an assignment, and what its file says.
+func saved(t *testing.T, a provisioning.Assignment) (provisioning.Cache, []byte) {
+	t.Helper()
+	c := newCache(t)
+	if err := c.Save(a); err != nil {
+		t.Fatal(err)
+	}
+	return c, read(t, c.Path)
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func write(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantStored(t *testing.T, c provisioning.Cache, want provisioning.Assignment) {
+	t.Helper()
+	if a, ok, err := c.Load(); !ok || err != nil || a != want {
+		t.Errorf("got %+v, %t, %v", a, ok, err)
+	}
+}
+
+// wantSetAside checks that Load finds nothing, says so, and keeps the file under another name.
+func wantSetAside(t *testing.T, c provisioning.Cache, what string, text []byte) {
+	t.Helper()
+	a, ok, err := c.Load()
+	aside := c.Path + "." + what
+	if ok || a != (provisioning.Assignment{}) || err == nil || !strings.Contains(err.Error(), aside) {
+		t.Fatalf("got %+v, %t, %v", a, ok, err)
+	}
+	if kept := read(t, aside); !bytes.Equal(kept, text) {
+		t.Errorf("%s holds %q", aside, kept)
+	}
+	if _, ok, err := c.Load(); ok || err != nil {
+		t.Errorf("and then: %t, %v", ok, err)
+	}
+}
+
+func TestAnAssignmentIsRememberedByItsOwnerOnly(t *testing.T) {
+	for _, a := range []provisioning.Assignment{theHub, hubB, {Hub: "[::1]:8883", DeviceID: "dev1"}} {
+		c, _ := saved(t, a)
+		wantStored(t, c, a)
+		if err := c.Save(hubB); err != nil {
+			t.Fatal(err)
+		}
+		wantStored(t, c, hubB)
+		for path, want := range map[string]os.FileMode{c.Path: 0o600, filepath.Dir(c.Path): 0o700 | os.ModeDir} {
+			if info, err := os.Stat(path); err != nil || info.Mode() != want {
+				t.Errorf("%s has mode %v, want %v", path, info.Mode(), want)
+			}
+		}
+	}
+}
+
+func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
+	nowhere := provisioning.Cache{Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
+	if err := nowhere.Save(theHub); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []provisioning.Cache{newCache(t), nowhere} {
+		if a, ok, err := c.Load(); ok || err != nil || a != (provisioning.Assignment{}) {
+			t.Errorf("got %+v, %t, %v", a, ok, err)
+		}
+	}
+}
+
+func TestWhatIsNoAssignmentIsSetAside(t *testing.T) {
+	_, good := saved(t, theHub)
+	for name, text := range map[string]string{
+		"empty":                      "",
+		"null":                       "null",
+		"no JSON":                    "hub.example",
+		"another object":             "{}",
+		"an unknown name":            strings.Replace(string(good), "{", `{"more":1,`, 1),
+		"two of them":                string(good) + string(good),
+		"another hub by hand":        strings.Replace(string(good), "hub.example", "hub2.example", 1),
+		"no checksum":                string(good[:bytes.Index(good, []byte(",\n  \"checksum"))]) + "}",
+		"a huge value":               `{"assignedHub":"` + strings.Repeat("x", 10<<20) + `"}`,
+		"NULs, as after a power cut": string(make([]byte, len(good))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := saved(t, theHub)
+			write(t, c.Path, []byte(text))
+			wantSetAside(t, c, "damaged", []byte(text))
+			if err := c.Save(hubB); err != nil {
+				t.Error(err)
+			}
+			wantStored(t, c, hubB)
+		})
+	}
+}
+
+func TestAFileCutShortAtAnyByteIsSetAside(t *testing.T) {
+	c, good := saved(t, theHub)
+	end := bytes.LastIndexByte(good, '}')
+	for i := range len(good) {
+		write(t, c.Path, good[:i])
+		if i > end {
+			wantStored(t, c, theHub)
+		} else {
+			wantSetAside(t, c, "damaged", good[:i])
+		}
+	}
+}
+
+func TestNoFlippedBitTurnsIntoAnotherAssignment(t *testing.T) {
+	c, good := saved(t, theHub)
+	same := 0
+	for i := range good {
+		for bit := range 8 {
+			text := bytes.Clone(good)
+			text[i] ^= 1 << bit
+			write(t, c.Path, text)
+			a, ok, err := c.Load()
+			switch {
+			case ok && err == nil && a == theHub: // white space, or a name's case
+				same++
+			case ok || err == nil || a != (provisioning.Assignment{}):
+				t.Errorf("bit %d of byte %d: %+v, %t, %v", bit, i, a, ok, err)
+			}
+		}
+	}
+	if same > len(good) {
+		t.Errorf("%d of %d flipped bits went unnoticed", same, 8*len(good))
+	}
+}
+
+func TestWhatBelongsToAnotherIsSetAside(t *testing.T) {
+	for name, change := range map[string]func(*provisioning.Cache){
+		"another DPS":          func(c *provisioning.Cache) { c.Host = "other.example" },
+		"another ID scope":     func(c *provisioning.Cache) { c.IDScope = "0ne2" },
+		"another registration": func(c *provisioning.Cache) { c.RegistrationID = "dev2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, text := saved(t, theHub)
+			change(&c)
+			wantSetAside(t, c, "foreign", text)
+		})
+	}
+}
+
+// Nothing can be written here, whoever runs the test.
+func TestWhereNothingCanBeWrittenIsAWarningThatSaysWhatToDo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, nil)
+	directory := filepath.Join(t.TempDir(), "directory")
+	if err := os.MkdirAll(filepath.Join(directory, "not empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		path    string
+		warning bool // from Load too
+	}{
+		"below a file":             {filepath.Join(file, "assignment.json"), true},
+		"a directory in its place": {directory, true},
+		"on a read-only system":    {"/proc/self/assignment.json", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache := newCache(t)
+			cache.Path = c.path
+			if err := cache.Save(theHub); err == nil || !strings.Contains(err.Error(), "make the state directory writable") {
+				t.Errorf("save: %v", err)
+			}
+			if _, ok, err := cache.Load(); ok || (err != nil) != c.warning {
+				t.Errorf("load: %t, %v", ok, err)
+			}
+		})
+	}
+	if left, _ := filepath.Glob(directory + ".*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestADirectoryWithoutRightsIsAWarning(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write anywhere")
+	}
+	c, _ := saved(t, theHub)
+	write(t, c.Path, []byte("damaged"))
+	dir := filepath.Dir(c.Path)
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o700)
+	if err := c.Save(hubB); err == nil {
+		t.Error("saved")
+	}
+	if _, ok, err := c.Load(); ok || err == nil || !strings.Contains(err.Error(), "could not be set aside") {
+		t.Errorf("load: %t, %v", ok, err)
+	}
+}
+
+func TestManyMaySaveAtOnce(t *testing.T) {
+	c, _ := saved(t, theHub)
+	var saving sync.WaitGroup
+	for i := range 8 {
+		saving.Go(func() {
+			for j := range 10 {
+				a := provisioning.Assignment{Hub: fmt.Sprintf("hub%d.example", i), DeviceID: fmt.Sprintf("dev%d", j)}
+				if err := c.Save(a); err != nil {
+					t.Error(err)
+				}
+				if _, ok, err := c.Load(); !ok || err != nil {
+					t.Errorf("load: %t, %v", ok, err)
+				}
+			}
+		})
+	}
+	saving.Wait()
+	if files, _ := os.ReadDir(filepath.Dir(c.Path)); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+// saverVariable turns this test's binary into a process that saves for ever.
+const saverVariable = "FAILOVER_TEST_SAVE"
+
+func TestAProcessThatIsKilledLeavesAWholeFile(t *testing.T) {
+	if path := os.Getenv(saverVariable); path != "" {
+		c := newCache(t)
+		c.Path = path
+		for {
+			_ = c.Save(theHub)
+			_ = c.Save(hubB)
+		}
+	}
+	c, _ := saved(t, theHub)
+	var seen []provisioning.Assignment
+	for i := range 6 {
+		saver := exec.Command(os.Args[0], "-test.run=^TestAProcessThatIsKilledLeavesAWholeFile$")
+		saver.Env = append(os.Environ(), saverVariable+"="+c.Path)
+		if err := saver.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(100+17*i) * time.Millisecond)
+		_ = saver.Process.Kill()
+		_ = saver.Wait()
+		a, ok, err := c.Load()
+		if !ok || err != nil || a != theHub && a != hubB {
+			t.Errorf("got %+v, %t, %v", a, ok, err)
+		}
+		if !slices.Contains(seen, a) {
+			seen = append(seen, a)
+		}
+	}
+	t.Logf("seen: %+v", seen)
+}

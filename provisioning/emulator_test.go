@@ -1,0 +1,149 @@
+package provisioning_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/memnet"
+	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/transport"
+)
+
+// inCloud is a registration at an emulator.
+func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, provisioning.Request) {
+	t.Helper()
+	cloud := emulator.ForTest(t, config)
+	return cloud, provisioning.Request{
+		Host: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
+		Key: func() (transport.Key, error) {
+			group, err := transport.ParseKey(cloud.GroupKey())
+			return group.Derive("dev1"), err
+		},
+		Payload: map[string]string{"modelId": "dtmi:Sample:Failover;1"},
+		Link:    transport.Config{RootCAs: cloud.CAPool()},
+	}
+}
+
+func inCloudBubble(t *testing.T, config emulator.Config, test func(*testing.T, *emulator.Cloud, provisioning.Request)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		config.Listen = network.Listen
+		cloud, request := inCloud(t, config)
+		request.Link.Dial = network.DialContext
+		test(t, cloud, request)
+	})
+}
+
+func TestTheEmulatorAssignsItsHubs(t *testing.T) {
+	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+		for _, step := range []struct{ hub, substatus string }{{"A", "initialAssignment"}, {"B", "deviceDataMigrated"}} {
+			start := time.Now()
+			a, err := provisioning.Register(t.Context(), r)
+			want := provisioning.Assignment{Hub: cloud.Hub(step.hub), DeviceID: "dev1", Substatus: step.substatus}
+			if err != nil || a != want || time.Since(start) != 3*time.Second {
+				t.Errorf("got %+v, %v after %v, want %+v", a, err, time.Since(start), want)
+			}
+			if err := cloud.MoveDevice("dev1", "B"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := cloud.Registrations("dev1"); n != 2 {
+			t.Errorf("%d requests to register", n)
+		}
+		if payload := string(cloud.RegistrationPayload("dev1")); payload != `{"modelId":"dtmi:Sample:Failover;1"}` {
+			t.Errorf("the payload was %s", payload)
+		}
+		if v := cloud.Violations(); len(v) > 0 {
+			t.Errorf("the rules were broken: %q", v)
+		}
+	})
+}
+
+func TestTheEmulatorAssignsItsHubOverSockets(t *testing.T) {
+	cloud, r := inCloud(t, emulator.Config{RetryAfter: time.Second})
+	if a, err := provisioning.Register(t.Context(), r); err != nil || a.Hub != cloud.Hub("A") {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+func TestTheEmulatorsFaults(t *testing.T) {
+	for fault, want := range map[emulator.DPSFault]provisioning.Error{
+		emulator.DPSThrottles:    {Verdict: provisioning.Throttled, Status: 429, Code: 429001, RetryAfter: 3 * time.Second},
+		emulator.DPSUnavailable:  {Verdict: provisioning.Unavailable, Status: 503, Code: 503001},
+		emulator.DPSUnauthorized: {Verdict: provisioning.Refused, Status: 401, Code: 401002},
+		emulator.DPSForbids:      {Verdict: provisioning.Refused, Status: 403, Code: 403001},
+		emulator.DPSForgets:      {Verdict: provisioning.Refused, Status: 404, Code: 404201},
+		emulator.DPSRefuses:      {Verdict: provisioning.Refused},
+		emulator.DPSFails:        {Verdict: provisioning.Refused, Status: 200, Code: 400209},
+		emulator.DPSDisabled:     {Verdict: provisioning.Refused, Status: 200},
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+				if err := cloud.BreakDPS(fault); err != nil {
+					t.Fatal(err)
+				}
+				_, err := provisioning.Register(t.Context(), r)
+				var got *provisioning.Error
+				if !errors.As(err, &got) {
+					t.Fatalf("got %v", err)
+				}
+				if got.Verdict != want.Verdict || got.Status != want.Status || got.Code != want.Code || got.RetryAfter != want.RetryAfter {
+					t.Errorf("got %+v, want %+v", got, want)
+				}
+				if got.Status >= 400 && (got.TrackingID == "" || got.Message == "") {
+					t.Errorf("the words of DPS are lost: %+v", got)
+				}
+				if err := cloud.BreakDPS(emulator.DPSHealthy); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := provisioning.Register(t.Context(), r); err != nil {
+					t.Errorf("once DPS is well again: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestAStrangerIsToldWhatToCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*provisioning.Request)
+		advice string
+	}{
+		"with another's key":  {func(r *provisioning.Request) { r.Key = key }, "key"},
+		"with another scope":  {func(r *provisioning.Request) { r.IDScope = "0neOTHER" }, "ID scope"},
+		"with another's name": {func(r *provisioning.Request) { r.RegistrationID = "dev2" }, "registration ID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+				c.change(&r)
+				_, err := provisioning.Register(t.Context(), r)
+				if !errors.Is(err, provisioning.Refused) || !strings.Contains(err.Error(), c.advice) {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
+	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+		if err := cloud.StopDPS(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.Refused) {
+			t.Errorf("got %v", err)
+		}
+		if err := cloud.StartDPS(); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { _ = cloud.StopDPS() })
+		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.Closed) {
+			t.Errorf("stopped in between: %v", err)
+		}
+	})
+}
