@@ -23,7 +23,6 @@ var errGone = errors.New("emulator: the connection has ended")
 type dps struct {
 	cloud     *Cloud
 	door      *door
-	fault     DPSFault
 	clients   map[*link]*registrant
 	registers map[string]int         // PUTs by registration ID
 	payloads  map[string][]byte      // the last payload by registration ID
@@ -49,10 +48,15 @@ func newDPS(c *Cloud) *dps {
 
 func (p *dps) connect(l *link, r connectRequest) byte {
 	c := p.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return unanswered
+	}
 	defer c.unlock()
 	if l.gone() {
 		return unanswered
+	}
+	if code := c.turnedAway(p.door, "DPS", r.clientID); code != accepted {
+		return code
 	}
 	scope, id, err := parseDPSUsername(r.username)
 	if err == nil && r.clientID != id {
@@ -78,9 +82,6 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 }
 
 func (p *dps) authenticate(scope, id, password string) error {
-	if p.fault == DPSRefuses {
-		return errors.New("DPS refuses everyone")
-	}
 	t, err := parseToken(password)
 	if err != nil {
 		return err
@@ -93,7 +94,9 @@ func (p *dps) authenticate(scope, id, password string) error {
 }
 
 func (p *dps) subscribe(l *link, filters []subscription) error {
-	p.cloud.mu.Lock()
+	if p.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer p.cloud.unlock()
 	r := p.clients[l]
 	if r == nil {
@@ -109,7 +112,9 @@ func (p *dps) subscribe(l *link, filters []subscription) error {
 }
 
 func (p *dps) unsubscribe(l *link, filters []string) error {
-	p.cloud.mu.Lock()
+	if p.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer p.cloud.unlock()
 	if r := p.clients[l]; r != nil {
 		for _, filter := range filters {
@@ -121,7 +126,9 @@ func (p *dps) unsubscribe(l *link, filters []string) error {
 
 func (p *dps) publish(l *link, m publication) error {
 	c := p.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return errGone
+	}
 	defer c.unlock()
 	r := p.clients[l]
 	if r == nil {

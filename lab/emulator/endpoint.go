@@ -24,6 +24,7 @@ type endpoint interface {
 	publish(l *link, p publication) error
 	acknowledged(l *link, id uint16)
 	breach(l *link, sentence string) error
+	dropAll(why string)        // ends every session, and leaves the connections to the caller
 	ended(l *link, why string) // called once for every connection, even one that said nothing
 }
 

@@ -11,12 +11,11 @@ const maximumSubscriptions = 5
 
 // A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
 type hub struct {
-	cloud    *Cloud
-	name     string // "A"
-	host     string // the assigned hub that DPS names, as it stands in user names and tokens
-	address  string // host:port
-	door     *door
-	refusing bool // it answers CONNECT with 3
+	cloud   *Cloud
+	name    string // "A"
+	host    string // the assigned hub that DPS names, as it stands in user names and tokens
+	address string // host:port
+	door    *door
 
 	links    map[*link]*session
 	sessions map[string]*session        // the same ones by device ID
@@ -33,14 +32,15 @@ func newHub(c *Cloud, name string) *hub {
 
 func (h *hub) connect(l *link, r connectRequest) byte {
 	c := h.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return unanswered
+	}
 	defer c.unlock()
 	if l.gone() {
 		return unanswered
 	}
-	if h.refusing {
-		c.tell(KindRefused, h.name, r.clientID, "CONNACK 3: the hub is unavailable")
-		return refusedUnavailable
+	if code := c.turnedAway(h.door, h.name, r.clientID); code != accepted {
+		return code
 	}
 	host, id, err := parseHubUsername(r.username)
 	if err == nil && r.clientID != id {
@@ -103,7 +103,9 @@ func checkWill(id string, will *publication) error {
 
 func (h *hub) subscribe(l *link, filters []subscription) error {
 	c := h.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return errGone
+	}
 	defer c.unlock()
 	s := h.links[l]
 	if s == nil {
@@ -125,7 +127,9 @@ func (h *hub) subscribe(l *link, filters []subscription) error {
 
 // subscribed starts delivery, so that SUBACK comes first.
 func (h *hub) subscribed(l *link) {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return
+	}
 	defer h.cloud.unlock()
 	if s := h.links[l]; s != nil {
 		s.device.deliver()
@@ -133,7 +137,9 @@ func (h *hub) subscribed(l *link) {
 }
 
 func (h *hub) unsubscribe(l *link, filters []string) error {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer h.cloud.unlock()
 	s := h.links[l]
 	if s == nil {
@@ -147,7 +153,9 @@ func (h *hub) unsubscribe(l *link, filters []string) error {
 }
 
 func (h *hub) publish(l *link, p publication) error {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer h.cloud.unlock()
 	s := h.links[l]
 	if s == nil {
@@ -172,7 +180,9 @@ func (h *hub) publish(l *link, p publication) error {
 }
 
 func (h *hub) acknowledged(l *link, id uint16) {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return
+	}
 	defer h.cloud.unlock()
 	if s := h.links[l]; s != nil {
 		s.device.complete(s, id)

@@ -49,7 +49,7 @@ func (q dpsRequest) register(body []byte) {
 	id := q.registrant.id
 	q.registers[id]++
 	q.cloud.tell(KindRegister, "DPS", id, "request %d to register", q.registers[id])
-	if q.answerFault() {
+	if q.faulty(DPSThrottlesRegister) {
 		return
 	}
 	if q.registrant.scope != q.cloud.config.IDScope {
@@ -92,7 +92,7 @@ func parseRegistration(id string, body []byte) (payload []byte, err error) {
 
 func (q dpsRequest) poll(operationID string) {
 	id := q.registrant.id
-	if q.answerFault() {
+	if q.faulty(DPSThrottlesPoll) {
 		return
 	}
 	now, recent := time.Now(), q.polls[id]
@@ -101,7 +101,7 @@ func (q dpsRequest) poll(operationID string) {
 	}
 	if len(recent) >= pollLimit {
 		_ = q.cloud.breach("DPS", id, "polled more than %d times in %v", pollLimit, pollWindow)
-		q.throttle()
+		q.throttle(q.cloud.config.RetryAfter)
 		return
 	}
 	q.polls[id] = append(recent, now)
@@ -111,9 +111,9 @@ func (q dpsRequest) poll(operationID string) {
 		q.fail(404, 404202, "There is no such operation.")
 	case now.Before(d.operation.ready):
 		q.assigning(d)
-	case q.fault == DPSFails:
+	case q.hit(DPSFails) != nil:
 		q.finish(d, "failed")
-	case q.fault == DPSDisabled:
+	case q.hit(DPSDisabled) != nil:
 		q.finish(d, "disabled")
 	default:
 		q.cloud.assign(d)
@@ -122,7 +122,7 @@ func (q dpsRequest) poll(operationID string) {
 }
 
 func (q dpsRequest) assigning(d *device) {
-	q.answer(202, q.retryAfter(), map[string]any{
+	q.answer(202, retryAfterText(q.cloud.config.RetryAfter), map[string]any{
 		"operationId": d.operation.id, "status": "assigning",
 		"registrationState": map[string]any{"registrationId": d.id, "status": "assigning"},
 	})
@@ -143,16 +143,20 @@ func (q dpsRequest) finish(d *device, status string) {
 	q.answer(200, "", map[string]any{"operationId": d.operation.id, "status": status, "registrationState": state})
 }
 
-func (q dpsRequest) throttle() {
-	q.answer(429, q.retryAfter(), q.cloud.errorBody(429001, "Too many requests."))
+func (q dpsRequest) throttle(retryAfter time.Duration) {
+	q.answer(429, retryAfterText(retryAfter), q.cloud.errorBody(429001, "Too many requests."))
 }
 
 func (q dpsRequest) fail(status, code int, message string) {
 	q.answer(status, "", q.cloud.errorBody(code, message))
 }
 
-func (q dpsRequest) retryAfter() string {
-	return "&retry-after=" + strconv.Itoa(int(q.cloud.config.RetryAfter/time.Second))
+// retryAfterText is what stands behind the $rid of an answer: whole seconds, rounded up, or nothing.
+func retryAfterText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return "&retry-after=" + strconv.Itoa(int((d+time.Second-1)/time.Second))
 }
 
 // etag is an entity tag as the service's look.

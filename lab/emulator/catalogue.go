@@ -1,0 +1,57 @@
+package emulator
+
+import "slices"
+
+// The faults of an endpoint that are told apart here; the others' names stand with what they do.
+const Reject Fault = "reject"
+
+var (
+	endpoints = []string{OnDPS, OnHub}
+	onlyDPS   = []string{OnDPS}
+)
+
+// catalogue is every fault, in the order of docs/emulator.md, which a test compares with it.
+var catalogue []faultKind
+
+func init() {
+	catalogue = slices.Concat(deaths, logins, answersOfDPS)
+}
+
+var deaths = []faultKind{
+	deadly(FIN, "connections end with FIN; connecting is refused"),
+	deadly(RST, "connections are reset; connecting is refused"),
+	deadly(Refuse, "connections end with FIN; connecting gets as far as TLS, then CONNACK 3", "count", "probability"),
+	deadly(Silence, "half-open: nothing passes on any connection, not even FIN; new ones are accepted, and the TLS hello is never answered"),
+	deadly(BlackHole, "the same, but connecting is never answered at all (on lab/memnet and Linux)"),
+}
+
+func deadly(how Kill, sentence string, parameters ...string) faultKind {
+	return faultKind{
+		FaultInfo: FaultInfo{how, sentence, endpoints, parameters},
+		group:     death,
+		begin:     func(c *Cloud, t target, _ *affliction) error { return die(c, t, how) },
+		end:       func(_ *Cloud, t target) error { return t.door.revive() },
+	}
+}
+
+var logins = []faultKind{
+	{FaultInfo: FaultInfo{Reject, "every login gets CONNACK 5, however good its token; who is connected stays", endpoints, chance}},
+}
+
+var chance = []string{"count", "probability"}
+
+var answersOfDPS = []faultKind{
+	answerOfDPS(DPSThrottles, "every request is answered 429", "retry-after"),
+	answerOfDPS(DPSThrottlesRegister, "registering is answered 429, polling is not", "retry-after"),
+	answerOfDPS(DPSThrottlesPoll, "polling is answered 429, registering is not", "retry-after"),
+	answerOfDPS(DPSUnavailable, "every request is answered 503, or with another status from 500 on", "status", "retry-after"),
+	answerOfDPS(DPSUnauthorized, "every request is answered 401"),
+	answerOfDPS(DPSForbids, "every request is answered 403: the enrollment is disabled"),
+	answerOfDPS(DPSForgets, "every request is answered 404: there is no enrollment"),
+	answerOfDPS(DPSFails, "the registration ends as failed"),
+	answerOfDPS(DPSDisabled, "the registration ends as disabled"),
+}
+
+func answerOfDPS(name DPSFault, sentence string, parameters ...string) faultKind {
+	return faultKind{FaultInfo: FaultInfo{name, sentence, onlyDPS, append(slices.Clone(chance), parameters...)}}
+}
