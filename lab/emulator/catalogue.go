@@ -14,7 +14,7 @@ var (
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, logins, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -32,6 +32,14 @@ func deadly(how Kill, sentence string, parameters ...string) faultKind {
 		begin:     func(c *Cloud, t target, _ *affliction) error { return die(c, t, how) },
 		end:       func(_ *Cloud, t target) error { return t.door.revive() },
 	}
+}
+
+var networks = []faultKind{
+	{
+		FaultInfo: FaultInfo{Slow, "everything takes longer, each way, but for the TCP handshake: the delay, at most the jitter, and the bytes at the rate", endpoints, []string{"delay", "jitter", "rate"}},
+		begin:     func(_ *Cloud, t target, a *affliction) error { t.door.slow(&a.Params); return nil },
+		end:       func(_ *Cloud, t target) error { t.door.slow(nil); return nil },
+	},
 }
 
 var logins = []faultKind{

@@ -18,6 +18,7 @@ type door struct {
 	listener net.Listener // nil while connections are refused
 	hole     io.Closer    // swallows what would connect
 	frozen   bool
+	slowness *Params // nil: not slow
 	faults   afflictions
 	links    map[*link]struct{}
 	admitted int // numbers the links
@@ -128,6 +129,7 @@ func (d *door) admit(listener net.Listener, raw net.Conn) {
 	if d.frozen {
 		l.line.freeze()
 	}
+	d.enlist(l)
 	d.links[l] = struct{}{}
 	d.cloud.running.Go(func() { d.serve(l) })
 }

@@ -18,6 +18,10 @@ type line struct {
 	readBy, writeBy time.Time
 	frozen          bool
 	dead            bool // nothing passes any more
+	draining        bool // only drain reads any more
+
+	slow     *slowness // nil: as fast as can be
+	up, down lane      // to the cloud, to the client; used once the line has been slow
 }
 
 func newLine(raw net.Conn) *line {
@@ -59,21 +63,27 @@ func (l *line) thawed() {
 func (l *line) pass() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.await(&l.readBy, func() bool { return !l.frozen })
+	return l.await(&l.readBy, l.open)
 }
 
+func (l *line) open() (bool, time.Time) { return !l.frozen, time.Time{} }
+
 // await is called with the lock held, and looks at the deadline again whenever it was moved.
-func (l *line) await(by *time.Time, ready func() bool) error {
+func (l *line) await(by *time.Time, ready func() (bool, time.Time)) error {
 	for {
+		ok, at := ready()
 		switch {
 		case l.dead:
 			return net.ErrClosed
-		case ready():
+		case ok:
 			return nil
 		case !by.IsZero() && !time.Now().Before(*by):
 			return os.ErrDeadlineExceeded
 		}
-		l.wait(*by)
+		if at.IsZero() || !by.IsZero() && by.Before(at) {
+			at = *by
+		}
+		l.wait(at)
 	}
 }
 
@@ -90,21 +100,41 @@ func (l *line) Read(p []byte) (int, error) {
 	if err := l.pass(); err != nil {
 		return 0, err
 	}
-	n, err := l.Conn.Read(p)
-	if blocked := l.pass(); blocked != nil {
-		return 0, blocked // what came meanwhile never arrived
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.slow == nil && !l.up.running {
+		l.mu.Unlock()
+		n, err := l.Conn.Read(p)
+		l.mu.Lock()
+		if l.slow == nil || n == 0 {
+			if blocked := l.await(&l.readBy, l.open); blocked != nil {
+				return 0, blocked // what came meanwhile never arrived
+			}
+			return n, err
+		}
+		l.postAll(&l.up, p[:n]) // it has become slow meanwhile
 	}
-	return n, err
+	l.readAhead()
+	return l.take(p)
 }
 
 func (l *line) Write(p []byte) (int, error) {
 	l.mu.Lock()
-	err := l.await(&l.writeBy, func() bool { return !l.frozen })
-	l.mu.Unlock()
-	if err != nil {
+	defer l.mu.Unlock()
+	err := l.await(&l.writeBy, func() (bool, time.Time) {
+		return !l.frozen && l.down.size < laneSize, time.Time{}
+	})
+	switch {
+	case err != nil:
 		return 0, err
+	case l.slow == nil && !l.down.running:
+		l.mu.Unlock()
+		defer l.mu.Lock()
+		return l.Conn.Write(p)
 	}
-	return l.Conn.Write(p)
+	l.postAll(&l.down, p)
+	l.writeBehind()
+	return len(p), nil
 }
 
 func (l *line) SetDeadline(t time.Time) error {
@@ -113,7 +143,13 @@ func (l *line) SetDeadline(t time.Time) error {
 }
 
 func (l *line) SetReadDeadline(t time.Time) error {
-	l.set(func() { l.readBy = t })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readBy = t
+	l.changed.Broadcast()
+	if l.up.running {
+		return nil
+	}
 	return l.Conn.SetReadDeadline(t)
 }
 
@@ -124,6 +160,15 @@ func (l *line) SetWriteDeadline(t time.Time) error {
 
 // drain reads what still comes, for a while: closing with unread data would turn the FIN into a reset.
 func (l *line) drain(d time.Duration) {
+	l.settle()
 	_ = l.Conn.SetReadDeadline(time.Now().Add(d))
 	_, _ = io.Copy(io.Discard, l.Conn)
+}
+
+// settle ends the pumps.
+func (l *line) settle() {
+	l.set(func() { l.draining = true })
+	_ = l.Conn.SetDeadline(time.Now())
+	l.up.pump.Wait()
+	l.down.pump.Wait()
 }

@@ -213,9 +213,11 @@ func (w *wire) bury() {
 	case departed:
 	case frozen:
 		resetConn(w.raw)
+		w.line.settle()
 		return
 	default:
 		_ = w.tls.CloseWrite()
+		w.line.flush()
 		halfClose(w.raw)
 	}
 	w.line.drain(lingerTimeout)
