@@ -36,6 +36,7 @@ type link struct {
 	present bool        // what CONNACK says about the session; set by the endpoint's connect
 	greeted bool        // CONNECT was accepted
 	parted  atomic.Bool // DISCONNECT came
+	mute    bool        // the broker must not acknowledge the packet that is being read
 
 	sending sync.Mutex
 	open    bool          // CONNACK is written
@@ -180,7 +181,15 @@ func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	if l.take(&pk) != nil {
 		return pk, packets.ErrRejectPacket
 	}
+	if l.mute {
+		pk.FixedHeader.Qos, pk.PacketID, l.mute = 0, 0, false
+	}
 	return pk, nil
+}
+
+// puback acknowledges what the broker did not.
+func (l *link) puback(id uint16) {
+	_ = l.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 }
 
 func (l *link) take(pk *packets.Packet) error {

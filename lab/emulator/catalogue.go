@@ -6,15 +6,16 @@ import "slices"
 const Reject Fault = "reject"
 
 var (
-	endpoints = []string{OnDPS, OnHub}
-	onlyDPS   = []string{OnDPS}
+	endpoints      = []string{OnDPS, OnHub}
+	onlyDPS        = []string{OnDPS}
+	hubsAndDevices = []string{OnHub, OnDevice}
 )
 
 // catalogue is every fault, in the order of docs/emulator.md, which a test compares with it.
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, networks, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, messages, logins, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -40,6 +41,23 @@ var networks = []faultKind{
 		begin:     func(_ *Cloud, t target, a *affliction) error { t.door.slow(&a.Params); return nil },
 		end:       func(_ *Cloud, t target) error { t.door.slow(nil); return nil },
 	},
+}
+
+var messages = []faultKind{
+	atHubs(NoPUBACK, "messages are stored and not acknowledged; PINGs are answered", chance...),
+	atHubs(LatePUBACK, "messages are stored and acknowledged later, in order; PINGs are answered in time", append([]string{"delay"}, chance...)...).needs("delay"),
+	atHubs(CutBeforePUBACK, "a message is stored, then the connection ends without PUBACK", chance...),
+	atHubs(Poison, "a message with the mark in a property (`name=value`) or its body is not stored and ends the connection", append([]string{"mark"}, chance...)...).needs("mark"),
+}
+
+// atHubs is a fault that is looked up where it strikes.
+func atHubs(name Fault, sentence string, parameters ...string) faultKind {
+	return faultKind{FaultInfo: FaultInfo{name, sentence, hubsAndDevices, parameters}}
+}
+
+func (k faultKind) needs(parameters ...string) faultKind {
+	k.need = parameters
+	return k
 }
 
 var logins = []faultKind{

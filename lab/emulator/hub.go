@@ -161,6 +161,13 @@ func (h *hub) publish(l *link, p publication) error {
 	if s == nil {
 		return errGone
 	}
+	if err := s.published(p); err != nil {
+		return err
+	}
+	return s.acknowledge(p)
+}
+
+func (s *session) published(p publication) error {
 	if p.qos == 2 {
 		return s.breach("published at QoS 2")
 	}

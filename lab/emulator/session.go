@@ -15,11 +15,12 @@ type session struct {
 	filters map[string]byte
 	will    *publication
 	expiry  *time.Timer // of its token
+	agenda  agenda
 }
 
 // begin makes the session; CONNACK follows once the lock is released, and whatever is sent before waits for it.
 func (h *hub) begin(l *link, d *device, r connectRequest, expires time.Time) {
-	s := &session{hub: h, device: d, link: l, filters: map[string]byte{}, will: r.will}
+	s := &session{hub: h, device: d, link: l, filters: map[string]byte{}, will: r.will, agenda: agenda{cloud: h.cloud}}
 	if r.clean {
 		delete(h.kept, d.id)
 		d.purge()
@@ -63,6 +64,7 @@ func (h *hub) drop(s *session, why string) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
+	s.agenda.drop()
 	h.cloud.tell(KindDisconnected, h.name, s.device.id, "%s", why)
 }
 
