@@ -15,7 +15,7 @@ var (
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, networks, messages, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, messages, twins, logins, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -48,6 +48,15 @@ var messages = []faultKind{
 	atHubs(LatePUBACK, "messages are stored and acknowledged later, in order; PINGs are answered in time", append([]string{"delay"}, chance...)...).needs("delay"),
 	atHubs(CutBeforePUBACK, "a message is stored, then the connection ends without PUBACK", chance...),
 	atHubs(Poison, "a message with the mark in a property (`name=value`) or its body is not stored and ends the connection", append([]string{"mark"}, chance...)...).needs("mark"),
+}
+
+var twins = []faultKind{
+	atHubs(DuplicateMessage, "a cloud-to-device message comes twice, with another packet identifier and the same message ID", chance...),
+	atHubs(DuplicateDesired, "a desired patch comes twice", chance...),
+	atHubs(DesiredGap, "a desired patch does not come, so that the next one's version leaves a gap", chance...),
+	atHubs(TwinMute, "twin requests vanish: nothing is applied and nothing is answered", chance...),
+	atHubs(TwinThrottles, "twin requests are answered 429 and not applied", append([]string{"retry-after"}, chance...)...),
+	atHubs(TwinError, "twin requests are answered 500, or with another status, and not applied", append([]string{"status"}, chance...)...),
 }
 
 // atHubs is a fault that is looked up where it strikes.

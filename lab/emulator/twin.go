@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 )
 
 // A section is one half of a twin. Numbers are kept as they were written.
@@ -123,9 +122,7 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	}
 	c.tell(KindTwin, "", d.id, "desired properties have version %d", desired.version)
 	if s := d.session(); s != nil {
-		if _, subscribed := s.filters[desiredFilter]; subscribed {
-			s.sendJSON(desiredPatch+strconv.Itoa(desired.version), withVersion(checked, desired.version))
-		}
+		s.sendDesired(checked, desired.version)
 	}
 	return nil
 }
@@ -134,6 +131,9 @@ func (s *session) twinAsked(query string) error {
 	rid := rawRID(query)
 	if rid == "" {
 		return s.breach("asked for its twin without a $rid")
+	}
+	if s.twinFaulty(rid) {
+		return nil
 	}
 	t := s.device.twin
 	s.twinAnswer("200/?$rid="+rid, map[string]any{
@@ -148,6 +148,9 @@ func (s *session) twinReported(query string, body []byte) error {
 	rid, c := rawRID(query), s.hub.cloud
 	if rid == "" {
 		return s.breach("reported properties without a $rid")
+	}
+	if s.twinFaulty(rid) {
+		return nil
 	}
 	patch, err := decodeObject(body)
 	if err == nil {
