@@ -15,7 +15,7 @@ var (
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, networks, messages, twins, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, certificates, messages, twins, logins, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -41,6 +41,17 @@ var networks = []faultKind{
 		begin:     func(_ *Cloud, t target, a *affliction) error { t.door.slow(&a.Params); return nil },
 		end:       func(_ *Cloud, t target) error { t.door.slow(nil); return nil },
 	},
+}
+
+var certificates = []faultKind{
+	certificate(CertificateExpired, "new connections are shown a certificate that has expired"),
+	certificate(CertificateEarly, "new connections are shown a certificate that is not valid yet"),
+	certificate(CertificateForeign, "new connections are shown a certificate of an unknown authority"),
+	certificate(CertificateName, "new connections are shown a certificate for another name"),
+}
+
+func certificate(name Fault, sentence string) faultKind {
+	return faultKind{FaultInfo: FaultInfo{name, sentence, endpoints, chance}, group: "certificate"}
 }
 
 var messages = []faultKind{

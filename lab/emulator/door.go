@@ -125,7 +125,7 @@ func (d *door) admit(listener net.Listener, raw net.Conn) {
 		return
 	}
 	d.admitted++
-	l := newLink(raw, d.cloud.identity.server, d.to, d.admitted)
+	l := newLink(raw, d.certificate(), d.to, d.admitted)
 	if d.frozen {
 		l.line.freeze()
 	}
