@@ -36,7 +36,10 @@ type link struct {
 	present bool        // what CONNACK says about the session; set by the endpoint's connect
 	greeted bool        // CONNECT was accepted
 	parted  atomic.Bool // DISCONNECT came
+	suback  subackFault // what is wrong with the SUBACK of the packet that is being read
 	mute    bool        // the broker must not acknowledge the packet that is being read
+
+	welcomed bool // CONNACK is written; guarded by the cloud's lock
 
 	sending sync.Mutex
 	open    bool          // CONNACK is written
@@ -148,14 +151,18 @@ func (*hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error
 }
 
 func (*hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type == packets.Connack {
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
 		pk.SessionPresent = pk.ReasonCode == accepted && cl.Net.Conn.(*link).present
+	case packets.Suback:
+		pk.ReasonCodes = cl.Net.Conn.(*link).suback.of(pk.ReasonCodes)
 	}
 	return pk
 }
 
 func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	l := cl.Net.Conn.(*link)
+	l.to.welcome(l)
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	l.open = true

@@ -15,7 +15,7 @@ var (
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, networks, certificates, messages, twins, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, certificates, bytesOnTheWire, messages, twins, logins, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -52,6 +52,23 @@ var certificates = []faultKind{
 
 func certificate(name Fault, sentence string) faultKind {
 	return faultKind{FaultInfo: FaultInfo{name, sentence, endpoints, chance}, group: "certificate"}
+}
+
+var bytesOnTheWire = []faultKind{
+	{FaultInfo: FaultInfo{GarbageCONNACK, "a login is answered with a packet of a reserved type instead of CONNACK, and the connection ends", endpoints, chance}},
+	scrawled(Garbage, "a packet of a reserved type comes, behind CONNACK or at once"),
+	scrawled(Truncated, "a packet begins, behind CONNACK or at once, and the connection ends in its middle"),
+	scrawled(Oversize, "a packet with a remaining length of 268,435,455 begins, behind CONNACK or at once, and whatever follows is its body"),
+	scrawled(EndlessLength, "a packet comes whose remaining length has five bytes, behind CONNACK or at once"),
+	{FaultInfo: FaultInfo{SUBACKRefused, "SUBACK says 0x80, and nothing is subscribed", endpoints, chance}},
+	{FaultInfo: FaultInfo{SUBACKLong, "SUBACK has three codes too many", endpoints, chance}},
+}
+
+func scrawled(name Fault, sentence string) faultKind {
+	return faultKind{
+		FaultInfo: FaultInfo{name, sentence, endpoints, chance},
+		begin:     func(_ *Cloud, t target, _ *affliction) error { t.door.scrawlAll(name); return nil },
+	}
 }
 
 var messages = []faultKind{

@@ -55,7 +55,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 	if l.gone() {
 		return unanswered
 	}
-	if code := c.turnedAway(p.door, "DPS", r.clientID); code != accepted {
+	if code := c.turnedAway(l, p.door, "DPS", r.clientID); code != accepted {
 		return code
 	}
 	scope, id, err := parseDPSUsername(r.username)
@@ -72,8 +72,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 	}
 	for other, client := range p.clients {
 		if client.id == id {
-			p.drop(other, "a second connection took over")
-			_ = other.Close()
+			p.dismiss(other, "a second connection took over")
 		}
 	}
 	p.clients[l] = &registrant{id: id, scope: scope}
@@ -101,6 +100,10 @@ func (p *dps) subscribe(l *link, filters []subscription) error {
 	r := p.clients[l]
 	if r == nil {
 		return errGone
+	}
+	if p.cloud.suback(l, p.door.faults) == subackRefuses {
+		p.cloud.tell(KindLizard, "DPS", r.id, "a subscription was refused")
+		return nil
 	}
 	for _, f := range filters {
 		if f.filter != dpsFilter {
@@ -157,6 +160,21 @@ func (p *dps) publish(l *link, m publication) error {
 		request.poll(values["operationId"])
 	}
 	return nil
+}
+
+func (p *dps) welcome(l *link) {
+	p.cloud.mu.Lock()
+	defer p.cloud.unlock()
+	if p.clients[l] != nil {
+		p.door.welcome(l)
+	}
+}
+
+func (p *dps) dismiss(l *link, why string) {
+	if p.clients[l] != nil {
+		p.drop(l, why)
+		_ = l.Close()
+	}
 }
 
 func (p *dps) subscribed(*link)           {}

@@ -39,7 +39,7 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 	if l.gone() {
 		return unanswered
 	}
-	if code := c.turnedAway(h.door, h.name, r.clientID); code != accepted {
+	if code := c.turnedAway(l, h.door, h.name, r.clientID); code != accepted {
 		return code
 	}
 	host, id, err := parseHubUsername(r.username)
@@ -111,6 +111,10 @@ func (h *hub) subscribe(l *link, filters []subscription) error {
 	if s == nil {
 		return errGone
 	}
+	if c.suback(l, s.device.faults, h.door.faults) == subackRefuses {
+		c.tell(KindLizard, h.name, s.device.id, "a subscription was refused")
+		return nil
+	}
 	for _, f := range filters {
 		_, again := s.filters[f.filter]
 		switch {
@@ -123,6 +127,20 @@ func (h *hub) subscribe(l *link, filters []subscription) error {
 		c.tell(KindSubscribed, h.name, s.device.id, "to %s", f.filter)
 	}
 	return nil
+}
+
+func (h *hub) welcome(l *link) {
+	h.cloud.mu.Lock()
+	defer h.cloud.unlock()
+	if h.links[l] != nil {
+		h.door.welcome(l)
+	}
+}
+
+func (h *hub) dismiss(l *link, why string) {
+	if s := h.links[l]; s != nil {
+		h.part(s, why)
+	}
 }
 
 // subscribed starts delivery, so that SUBACK comes first.

@@ -106,7 +106,7 @@ func die(c *Cloud, t target, how Kill) error {
 }
 
 // turnedAway judges a CONNECT by the faults alone.
-func (c *Cloud) turnedAway(d *door, where, clientID string) byte {
+func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
 	switch {
 	case c.hit(Refuse, d.faults) != nil:
 		c.tell(KindRefused, where, clientID, "CONNACK 3: the service is unavailable")
@@ -114,6 +114,10 @@ func (c *Cloud) turnedAway(d *door, where, clientID string) byte {
 	case c.hit(Reject, d.faults) != nil:
 		c.tell(KindRefused, where, clientID, "CONNACK 5: every login is rejected")
 		return refusedCredentials
+	case c.hit(GarbageCONNACK, d.faults) != nil:
+		c.tell(KindRefused, where, clientID, "garbage in place of CONNACK")
+		_, _ = l.Write(c.garbage())
+		return unanswered
 	}
 	return accepted
 }

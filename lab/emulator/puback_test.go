@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -102,16 +103,11 @@ func TestPUBACKsComeLateAndInOrder(t *testing.T) {
 }
 
 // readAll reads n bytes.
-func (w world) readAll(conn interface{ Read([]byte) (int, error) }, n int) string {
+func (w world) readAll(conn io.Reader, n int) string {
 	w.Helper()
-	var all []byte
-	for len(all) < n {
-		more := make([]byte, n-len(all))
-		got, err := conn.Read(more)
-		if err != nil {
-			w.Fatalf("read %q, then %v", all, err)
-		}
-		all = append(all, more[:got]...)
+	all := make([]byte, n)
+	if got, err := io.ReadFull(conn, all); err != nil {
+		w.Fatalf("read %q, then %v", all[:got], err)
 	}
 	return string(all)
 }
