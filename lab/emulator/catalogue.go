@@ -98,7 +98,18 @@ func (k faultKind) needs(parameters ...string) faultKind {
 }
 
 var logins = []faultKind{
-	{FaultInfo: FaultInfo{Reject, "every login gets CONNACK 5, however good its token; who is connected stays", endpoints, chance}},
+	{FaultInfo: FaultInfo{Reject, "every login gets CONNACK 5, however good its token; who is connected stays", append(slices.Clone(endpoints), OnDevice), chance}},
+	{
+		FaultInfo: FaultInfo{NoGrace, "a connection ends when its token expires, or the delay later, and not only after `Config.TokenGrace`", hubsAndDevices, []string{"delay"}},
+		begin:     func(_ *Cloud, t target, _ *affliction) error { t.watchTokens(); return nil },
+		healed:    target.watchTokens,
+	},
+	{
+		FaultInfo: FaultInfo{Skew, "the clock is ahead by the delay, or behind if it is negative: tokens expire by it, DPS's timestamps are shifted", endpoints, []string{"delay"}},
+		need:      []string{"delay"},
+		begin:     func(_ *Cloud, t target, _ *affliction) error { t.watchTokens(); return nil },
+		healed:    target.watchTokens,
+	},
 }
 
 var chance = []string{"count", "probability"}
@@ -113,6 +124,15 @@ var answersOfDPS = []faultKind{
 	answerOfDPS(DPSForgets, "every request is answered 404: there is no enrollment"),
 	answerOfDPS(DPSFails, "the registration ends as failed"),
 	answerOfDPS(DPSDisabled, "the registration ends as disabled"),
+	answerOfDPS(DPSUnassigned, "the registration ends as unassigned"),
+	answerOfDPS(DPSHubless, "the registration ends as assigned, and no hub is named"),
+	answerOfDPS(DPSMisdirects, "the registration ends as assigned to the given hub, or whatever host that is, where the device does not belong", "hub").needs("hub"),
+	answerOfDPS(DPSAlternates, "each registration but the first moves the device to the other hub"),
+	answerOfDPS(DPSMute, "requests get their PUBACK and no answer"),
+	answerOfDPS(DPSLingers, "an assignment takes as long as the delay, and polls get 202 until then", "delay").needs("delay"),
+	answerOfDPS(DPSLateAnswers, "every answer comes later by the delay", "delay").needs("delay"),
+	answerOfDPS(DPSWrongRID, "answers have a `$rid` that nobody asked with"),
+	answerOfDPS(DPSNoOperationID, "answers have no `operationId`"),
 }
 
 func answerOfDPS(name DPSFault, sentence string, parameters ...string) faultKind {

@@ -35,6 +35,7 @@ type registrant struct {
 	subscribed bool
 	qos        byte
 	packet     uint16
+	agenda     agenda
 }
 
 func newDPS(c *Cloud) *dps {
@@ -75,7 +76,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 			p.dismiss(other, "a second connection took over")
 		}
 	}
-	p.clients[l] = &registrant{id: id, scope: scope}
+	p.clients[l] = &registrant{id: id, scope: scope, agenda: agenda{cloud: c}}
 	c.tell(KindConnected, "DPS", id, "connected")
 	return accepted
 }
@@ -88,7 +89,7 @@ func (p *dps) authenticate(scope, id, password string) error {
 	if t.policy != "registration" {
 		return errors.New("the token's skn is not registration")
 	}
-	_, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id)
+	_, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.door.now())
 	return err
 }
 
@@ -204,6 +205,7 @@ func (p *dps) ended(l *link, why string) {
 
 func (p *dps) drop(l *link, why string) {
 	p.cloud.tell(KindDisconnected, "DPS", p.clients[l].id, "%s", why)
+	p.clients[l].agenda.drop()
 	delete(p.clients, l)
 }
 

@@ -1,6 +1,9 @@
 package emulator
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // A DPSFault is a fault of DPS. BreakDPS allows one at a time.
 type DPSFault = Fault
@@ -18,10 +21,19 @@ const (
 	DPSDisabled     DPSFault = "disables"
 )
 
-// The two halves of DPSThrottles.
+// More that may go wrong with DPS's answers.
 const (
 	DPSThrottlesRegister DPSFault = "throttles-register"
 	DPSThrottlesPoll     DPSFault = "throttles-poll"
+	DPSUnassigned        DPSFault = "unassigned"
+	DPSHubless           DPSFault = "hubless"
+	DPSMisdirects        DPSFault = "misdirects"
+	DPSAlternates        DPSFault = "alternates"
+	DPSMute              DPSFault = "mute"
+	DPSLingers           DPSFault = "lingers"
+	DPSLateAnswers       DPSFault = "late-answers"
+	DPSWrongRID          DPSFault = "wrong-rid"
+	DPSNoOperationID     DPSFault = "no-operation-id"
 )
 
 var breaks = []DPSFault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
@@ -98,8 +110,57 @@ func (q dpsRequest) faulty(half DPSFault) bool {
 			wrong.status, wrong.code = a.Status, a.Status*1000+1
 		}
 		tell(wrong.status)
-		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.cloud.errorBody(wrong.code, wrong.message))
+		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.door.errorBody(wrong.code, wrong.message))
 		return true
 	}
 	return false
+}
+
+// patience is how long an assignment takes.
+func (q dpsRequest) patience() time.Duration {
+	if a := q.hit(DPSLingers); a != nil {
+		return a.Delay
+	}
+	return q.cloud.config.RetryAfter
+}
+
+// decide ends an operation.
+func (q dpsRequest) decide(d *device) {
+	switch {
+	case q.hit(DPSFails) != nil:
+		q.finish(d, "failed")
+	case q.hit(DPSDisabled) != nil:
+		q.finish(d, "disabled")
+	case q.hit(DPSUnassigned) != nil:
+		q.finish(d, "unassigned")
+	default:
+		q.assign(d)
+		q.finish(d, "assigned")
+	}
+}
+
+// assign decides once for each operation, since one that has ended may be polled again.
+func (q dpsRequest) assign(d *device) {
+	if d.operation.over {
+		return
+	}
+	d.operation.over = true
+	if d.hub != nil && len(q.cloud.hubs) > 1 && q.hit(DPSAlternates) != nil {
+		q.cloud.move(d, q.cloud.other(d.hub))
+		return
+	}
+	q.cloud.assign(d)
+}
+
+// misname changes the hub that an assignment names.
+func (q dpsRequest) misname(state map[string]any) {
+	if a := q.hit(DPSMisdirects); a != nil {
+		state["assignedHub"] = a.Hub
+		if h, err := q.cloud.hub(a.Hub); err == nil {
+			state["assignedHub"] = h.host
+		}
+	}
+	if q.hit(DPSHubless) != nil {
+		delete(state, "assignedHub")
+	}
 }

@@ -42,10 +42,11 @@ func Faults() []FaultInfo {
 // A faultKind is a FaultInfo and how it is done. Of one group only one is in force at a target, the last.
 type faultKind struct {
 	FaultInfo
-	group string
-	need  []string                                // parameters that must be given
-	begin func(*Cloud, target, *affliction) error // called when it is in force already; an error takes it back
-	end   func(*Cloud, target) error
+	group  string
+	need   []string                                // parameters that must be given
+	begin  func(*Cloud, target, *affliction) error // called when it is in force already; an error takes it back
+	end    func(*Cloud, target) error              // called while it still is in force
+	healed func(target)                            // called when it is no more
 }
 
 func findFault(name Fault) (*faultKind, error) {

@@ -83,7 +83,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if t.policy != "" {
 		return nil, none, errors.New("the token has a skn, which a device's has not")
 	}
-	expires, err := t.check(d.key, h.host+"/devices/"+id)
+	expires, err := t.check(d.key, h.host+"/devices/"+id, h.door.now())
 	return d, expires, err
 }
 

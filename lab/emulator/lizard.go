@@ -107,12 +107,16 @@ func die(c *Cloud, t target, how Kill) error {
 
 // turnedAway judges a CONNECT by the faults alone.
 func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
+	at := []afflictions{d.faults}
+	if d := c.devices[clientID]; d != nil {
+		at = append(at, d.faults)
+	}
 	switch {
 	case c.hit(Refuse, d.faults) != nil:
 		c.tell(KindRefused, where, clientID, "CONNACK 3: the service is unavailable")
 		return refusedUnavailable
-	case c.hit(Reject, d.faults) != nil:
-		c.tell(KindRefused, where, clientID, "CONNACK 5: every login is rejected")
+	case c.hit(Reject, at...) != nil:
+		c.tell(KindRefused, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
 		return refusedCredentials
 	case c.hit(GarbageCONNACK, d.faults) != nil:
 		c.tell(KindRefused, where, clientID, "garbage in place of CONNACK")

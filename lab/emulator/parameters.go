@@ -141,7 +141,7 @@ func (k *faultKind) takes(t target, p Params) error {
 		}
 	}
 	switch {
-	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0:
+	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && k.Name != Skew:
 		return errors.New("a parameter is negative")
 	case !(p.Probability >= 0 && p.Probability <= 1):
 		return fmt.Errorf("the probability %v is not between 0 and 1", p.Probability)

@@ -3,7 +3,6 @@ package emulator
 import (
 	"bytes"
 	"strings"
-	"time"
 )
 
 // What may go wrong with a device's messages once they have arrived.
@@ -38,11 +37,7 @@ func (s *session) acknowledge(p publication) error {
 		return nil
 	}
 	s.link.mute = true
-	var d time.Duration // it only may not overtake
-	if late != nil {
-		d = late.Delay
-	}
-	s.agenda.after(d, func() { s.link.puback(p.id) })
+	s.agenda.after(late.delay(), func() { s.link.puback(p.id) })
 	return nil
 }
 

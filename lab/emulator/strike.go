@@ -65,6 +65,14 @@ func (a *affliction) stop() {
 	}
 }
 
+// delay is none without a fault.
+func (a *affliction) delay() time.Duration {
+	if a == nil {
+		return 0
+	}
+	return a.Delay
+}
+
 // hit tells whether a fault strikes this time, and counts it. The first target that has it decides.
 func (c *Cloud) hit(fault Fault, at ...afflictions) *affliction {
 	for _, faults := range at {
@@ -169,6 +177,9 @@ func (c *Cloud) heal(t target, k *faultKind) error {
 	delete(t.faults(), k.Name)
 	a.stop()
 	c.tell(KindLizard, t.where(), t.who(), "%s healed: %s", t, k.Name)
+	if k.healed != nil {
+		k.healed(t)
+	}
 	return nil
 }
 

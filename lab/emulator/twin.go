@@ -163,7 +163,7 @@ func (s *session) twinReported(query string, body []byte) error {
 		refusal := &twinError{400, 400004, err.Error()}
 		errors.As(err, &refusal)
 		_ = s.breach("reported properties that break a rule: %v", err)
-		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), c.errorBody(refusal.code, refusal.message))
+		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), s.hub.door.errorBody(refusal.code, refusal.message))
 		return nil
 	}
 	version := s.device.twin.reported.version

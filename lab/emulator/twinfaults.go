@@ -36,7 +36,7 @@ func (s *session) twinFaulty(rid string) bool {
 
 func (s *session) twinFails(status, code int, rid, message string) {
 	s.hub.cloud.tell(KindTwin, s.hub.name, s.device.id, "answered %d", status)
-	s.twinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.cloud.errorBody(code, message))
+	s.twinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.door.errorBody(code, message))
 }
 
 // sendDesired sends a desired patch once, twice or not at all.
