@@ -36,6 +36,10 @@ type link struct {
 	present bool        // what CONNACK says about the session; set by the endpoint's connect
 	greeted bool        // CONNECT was accepted
 	parted  atomic.Bool // DISCONNECT came
+	suback  subackFault // what is wrong with the SUBACK of the packet that is being read
+	mute    bool        // the broker must not acknowledge the packet that is being read
+
+	welcomed bool // CONNACK is written; guarded by the cloud's lock
 
 	sending sync.Mutex
 	open    bool          // CONNACK is written
@@ -147,14 +151,18 @@ func (*hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error
 }
 
 func (*hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type == packets.Connack {
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
 		pk.SessionPresent = pk.ReasonCode == accepted && cl.Net.Conn.(*link).present
+	case packets.Suback:
+		pk.ReasonCodes = cl.Net.Conn.(*link).suback.of(pk.ReasonCodes)
 	}
 	return pk
 }
 
 func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	l := cl.Net.Conn.(*link)
+	l.to.welcome(l)
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	l.open = true
@@ -180,7 +188,15 @@ func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	if l.take(&pk) != nil {
 		return pk, packets.ErrRejectPacket
 	}
+	if l.mute {
+		pk.FixedHeader.Qos, pk.PacketID, l.mute = 0, 0, false
+	}
 	return pk, nil
+}
+
+// puback acknowledges what the broker did not.
+func (l *link) puback(id uint16) {
+	_ = l.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 }
 
 func (l *link) take(pk *packets.Packet) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -42,6 +43,9 @@ type Config struct {
 	// TokenGrace is how long a connection outlives its SAS token: 10 minutes if zero.
 	TokenGrace time.Duration
 
+	// Rand decides whatever a fault leaves to chance. The cloud alone may use it; a source with a fixed seed if nil.
+	Rand *rand.Rand
+
 	// Observe is told every happening, one at a time and in order. It may call the Cloud, but not Close.
 	Observe func(Event)
 }
@@ -59,6 +63,9 @@ func (config Config) complete() (Config, []byte, error) {
 	if config.Listen == nil {
 		config.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
+	if config.Rand == nil {
+		config.Rand = rand.New(rand.NewPCG(1, 2))
+	}
 	config.Hubs = slices.Clone(config.Hubs)
 	if len(config.Hubs) == 0 {
 		config.Hubs = []string{"A", "B"}
@@ -72,7 +79,7 @@ func (config Config) complete() (Config, []byte, error) {
 
 func (config Config) check() error {
 	for i, name := range config.Hubs {
-		if name == "" || slices.Contains(config.Hubs[:i], name) {
+		if name == "" || name == OnDPS || slices.Contains(config.Hubs[:i], name) {
 			return fmt.Errorf("hub %d: the name %q is empty or taken", i+1, name)
 		}
 	}

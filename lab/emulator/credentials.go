@@ -63,7 +63,7 @@ func parseToken(password string) (token, error) {
 }
 
 // check returns when the token expires. The resource is compared decoded, its host (up to the first slash) without case.
-func (t token) check(key []byte, resource string) (time.Time, error) {
+func (t token) check(key []byte, resource string, now time.Time) (time.Time, error) {
 	decoded, err := url.QueryUnescape(t.resource)
 	if err != nil || !sameResource(decoded, resource) {
 		return time.Time{}, fmt.Errorf("the token's sr is not %q, percent-encoded", resource)
@@ -78,7 +78,7 @@ func (t token) check(key []byte, resource string) (time.Time, error) {
 		return time.Time{}, errors.New("the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
 	}
 	expires := time.Unix(seconds, 0)
-	if now := time.Now(); !now.Before(expires) {
+	if !now.Before(expires) {
 		return time.Time{}, fmt.Errorf("the token expired %v ago", now.Sub(expires).Round(time.Second))
 	}
 	return expires, nil

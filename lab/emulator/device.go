@@ -20,6 +20,7 @@ type device struct {
 	substatus        string
 	created, updated time.Time
 	operation        operation
+	faults           afflictions
 
 	twin    twin
 	queue   queue
@@ -42,7 +43,7 @@ func (c *Cloud) enroll(id string) *device {
 	if d == nil {
 		d = &device{
 			cloud: c, id: id, key: deriveKey(c.groupKey, id), created: time.Now(),
-			twin: newTwin(), methods: map[string]chan methodAnswer{}, connect: map[string]int{},
+			faults: afflictions{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connect: map[string]int{},
 		}
 		c.devices[id] = d
 	}

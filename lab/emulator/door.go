@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"slices"
@@ -15,12 +16,16 @@ type door struct {
 	to       endpoint
 	address  string       // host:port
 	listener net.Listener // nil while connections are refused
+	hole     io.Closer    // swallows what would connect
+	frozen   bool
+	slowness *Params // nil: not slow
+	faults   afflictions
 	links    map[*link]struct{}
 	admitted int // numbers the links
 }
 
 func newDoor(c *Cloud, to endpoint) *door {
-	return &door{cloud: c, to: to, links: map[*link]struct{}{}}
+	return &door{cloud: c, to: to, faults: afflictions{}, links: map[*link]struct{}{}}
 }
 
 // open listens; after a shut it does so on the same port again.
@@ -55,13 +60,41 @@ func (d *door) shut(how farewell) {
 		_ = d.listener.Close()
 		d.listener = nil
 	}
+	d.fill()
 	d.endAll(how)
 }
 
+// endAll ends the connections, those beyond a frozen line too.
 func (d *door) endAll(how farewell) {
-	for _, l := range slices.SortedFunc(maps.Keys(d.links), func(a, b *link) int { return a.number - b.number }) {
-		l.depart(how)
+	d.frozen = false
+	for _, l := range d.inOrder() {
+		l.expel(how)
 	}
+}
+
+func (d *door) inOrder() []*link {
+	return slices.SortedFunc(maps.Keys(d.links), func(a, b *link) int { return a.number - b.number })
+}
+
+// freeze lets nothing pass on the connections there are and on those to come.
+func (d *door) freeze() {
+	d.frozen = true
+	for _, l := range d.inOrder() {
+		l.line.freeze()
+	}
+}
+
+// revive is the end of every way to be dead.
+func (d *door) revive() error {
+	d.fill()
+	if err := d.open(d.address); err != nil {
+		return err
+	}
+	d.frozen = false
+	for _, l := range d.inOrder() {
+		l.line.thaw()
+	}
+	return nil
 }
 
 func (d *door) accept(listener net.Listener) {
@@ -92,9 +125,27 @@ func (d *door) admit(listener net.Listener, raw net.Conn) {
 		return
 	}
 	d.admitted++
-	l := newLink(raw, d.cloud.identity.server, d.to, d.admitted)
+	l := newLink(raw, d.certificate(), d.to, d.admitted)
+	if d.frozen {
+		l.line.freeze()
+	}
+	d.enlist(l)
 	d.links[l] = struct{}{}
 	d.cloud.running.Go(func() { d.serve(l) })
+}
+
+// enter locks the cloud for a packet that has come, once nothing keeps it from being heard.
+func (c *Cloud) enter(l *link) error {
+	for {
+		c.mu.Lock()
+		if !l.line.isFrozen() {
+			return nil
+		}
+		c.mu.Unlock()
+		if l.line.pass() != nil {
+			return errGone
+		}
+	}
 }
 
 // serve owns one connection from its handshake to its end.

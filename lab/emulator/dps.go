@@ -23,7 +23,6 @@ var errGone = errors.New("emulator: the connection has ended")
 type dps struct {
 	cloud     *Cloud
 	door      *door
-	fault     DPSFault
 	clients   map[*link]*registrant
 	registers map[string]int         // PUTs by registration ID
 	payloads  map[string][]byte      // the last payload by registration ID
@@ -36,6 +35,7 @@ type registrant struct {
 	subscribed bool
 	qos        byte
 	packet     uint16
+	agenda     agenda
 }
 
 func newDPS(c *Cloud) *dps {
@@ -49,10 +49,15 @@ func newDPS(c *Cloud) *dps {
 
 func (p *dps) connect(l *link, r connectRequest) byte {
 	c := p.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return unanswered
+	}
 	defer c.unlock()
 	if l.gone() {
 		return unanswered
+	}
+	if code := c.turnedAway(l, p.door, "DPS", r.clientID); code != accepted {
+		return code
 	}
 	scope, id, err := parseDPSUsername(r.username)
 	if err == nil && r.clientID != id {
@@ -68,19 +73,15 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 	}
 	for other, client := range p.clients {
 		if client.id == id {
-			p.drop(other, "a second connection took over")
-			_ = other.Close()
+			p.dismiss(other, "a second connection took over")
 		}
 	}
-	p.clients[l] = &registrant{id: id, scope: scope}
+	p.clients[l] = &registrant{id: id, scope: scope, agenda: agenda{cloud: c}}
 	c.tell(KindConnected, "DPS", id, "connected")
 	return accepted
 }
 
 func (p *dps) authenticate(scope, id, password string) error {
-	if p.fault == DPSRefuses {
-		return errors.New("DPS refuses everyone")
-	}
 	t, err := parseToken(password)
 	if err != nil {
 		return err
@@ -88,16 +89,22 @@ func (p *dps) authenticate(scope, id, password string) error {
 	if t.policy != "registration" {
 		return errors.New("the token's skn is not registration")
 	}
-	_, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id)
+	_, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.door.now())
 	return err
 }
 
 func (p *dps) subscribe(l *link, filters []subscription) error {
-	p.cloud.mu.Lock()
+	if p.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer p.cloud.unlock()
 	r := p.clients[l]
 	if r == nil {
 		return errGone
+	}
+	if p.cloud.suback(l, p.door.faults) == subackRefuses {
+		p.cloud.tell(KindLizard, "DPS", r.id, "a subscription was refused")
+		return nil
 	}
 	for _, f := range filters {
 		if f.filter != dpsFilter {
@@ -109,7 +116,9 @@ func (p *dps) subscribe(l *link, filters []subscription) error {
 }
 
 func (p *dps) unsubscribe(l *link, filters []string) error {
-	p.cloud.mu.Lock()
+	if p.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer p.cloud.unlock()
 	if r := p.clients[l]; r != nil {
 		for _, filter := range filters {
@@ -121,7 +130,9 @@ func (p *dps) unsubscribe(l *link, filters []string) error {
 
 func (p *dps) publish(l *link, m publication) error {
 	c := p.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return errGone
+	}
 	defer c.unlock()
 	r := p.clients[l]
 	if r == nil {
@@ -152,6 +163,21 @@ func (p *dps) publish(l *link, m publication) error {
 	return nil
 }
 
+func (p *dps) welcome(l *link) {
+	p.cloud.mu.Lock()
+	defer p.cloud.unlock()
+	if p.clients[l] != nil {
+		p.door.welcome(l)
+	}
+}
+
+func (p *dps) dismiss(l *link, why string) {
+	if p.clients[l] != nil {
+		p.drop(l, why)
+		_ = l.Close()
+	}
+}
+
 func (p *dps) subscribed(*link)           {}
 func (p *dps) acknowledged(*link, uint16) {}
 
@@ -179,6 +205,7 @@ func (p *dps) ended(l *link, why string) {
 
 func (p *dps) drop(l *link, why string) {
 	p.cloud.tell(KindDisconnected, "DPS", p.clients[l].id, "%s", why)
+	p.clients[l].agenda.drop()
 	delete(p.clients, l)
 }
 

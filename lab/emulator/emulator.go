@@ -110,6 +110,13 @@ func (c *Cloud) closeAll() {
 	for _, d := range c.devices {
 		d.queue.stop()
 	}
+	if c.dps != nil {
+		for _, t := range c.targets() {
+			for _, a := range t.faults() {
+				a.stop()
+			}
+		}
+	}
 }
 
 func (c *Cloud) isClosed() bool {

@@ -11,12 +11,11 @@ const maximumSubscriptions = 5
 
 // A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
 type hub struct {
-	cloud    *Cloud
-	name     string // "A"
-	host     string // the assigned hub that DPS names, as it stands in user names and tokens
-	address  string // host:port
-	door     *door
-	refusing bool // it answers CONNECT with 3
+	cloud   *Cloud
+	name    string // "A"
+	host    string // the assigned hub that DPS names, as it stands in user names and tokens
+	address string // host:port
+	door    *door
 
 	links    map[*link]*session
 	sessions map[string]*session        // the same ones by device ID
@@ -33,14 +32,15 @@ func newHub(c *Cloud, name string) *hub {
 
 func (h *hub) connect(l *link, r connectRequest) byte {
 	c := h.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return unanswered
+	}
 	defer c.unlock()
 	if l.gone() {
 		return unanswered
 	}
-	if h.refusing {
-		c.tell(KindRefused, h.name, r.clientID, "CONNACK 3: the hub is unavailable")
-		return refusedUnavailable
+	if code := c.turnedAway(l, h.door, h.name, r.clientID); code != accepted {
+		return code
 	}
 	host, id, err := parseHubUsername(r.username)
 	if err == nil && r.clientID != id {
@@ -83,7 +83,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if t.policy != "" {
 		return nil, none, errors.New("the token has a skn, which a device's has not")
 	}
-	expires, err := t.check(d.key, h.host+"/devices/"+id)
+	expires, err := t.check(d.key, h.host+"/devices/"+id, h.door.now())
 	return d, expires, err
 }
 
@@ -103,11 +103,17 @@ func checkWill(id string, will *publication) error {
 
 func (h *hub) subscribe(l *link, filters []subscription) error {
 	c := h.cloud
-	c.mu.Lock()
+	if c.enter(l) != nil {
+		return errGone
+	}
 	defer c.unlock()
 	s := h.links[l]
 	if s == nil {
 		return errGone
+	}
+	if c.suback(l, s.device.faults, h.door.faults) == subackRefuses {
+		c.tell(KindLizard, h.name, s.device.id, "a subscription was refused")
+		return nil
 	}
 	for _, f := range filters {
 		_, again := s.filters[f.filter]
@@ -123,9 +129,25 @@ func (h *hub) subscribe(l *link, filters []subscription) error {
 	return nil
 }
 
+func (h *hub) welcome(l *link) {
+	h.cloud.mu.Lock()
+	defer h.cloud.unlock()
+	if h.links[l] != nil {
+		h.door.welcome(l)
+	}
+}
+
+func (h *hub) dismiss(l *link, why string) {
+	if s := h.links[l]; s != nil {
+		h.part(s, why)
+	}
+}
+
 // subscribed starts delivery, so that SUBACK comes first.
 func (h *hub) subscribed(l *link) {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return
+	}
 	defer h.cloud.unlock()
 	if s := h.links[l]; s != nil {
 		s.device.deliver()
@@ -133,7 +155,9 @@ func (h *hub) subscribed(l *link) {
 }
 
 func (h *hub) unsubscribe(l *link, filters []string) error {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer h.cloud.unlock()
 	s := h.links[l]
 	if s == nil {
@@ -147,12 +171,21 @@ func (h *hub) unsubscribe(l *link, filters []string) error {
 }
 
 func (h *hub) publish(l *link, p publication) error {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return errGone
+	}
 	defer h.cloud.unlock()
 	s := h.links[l]
 	if s == nil {
 		return errGone
 	}
+	if err := s.published(p); err != nil {
+		return err
+	}
+	return s.acknowledge(p)
+}
+
+func (s *session) published(p publication) error {
 	if p.qos == 2 {
 		return s.breach("published at QoS 2")
 	}
@@ -172,7 +205,9 @@ func (h *hub) publish(l *link, p publication) error {
 }
 
 func (h *hub) acknowledged(l *link, id uint16) {
-	h.cloud.mu.Lock()
+	if h.cloud.enter(l) != nil {
+		return
+	}
 	defer h.cloud.unlock()
 	if s := h.links[l]; s != nil {
 		s.device.complete(s, id)

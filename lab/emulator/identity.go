@@ -13,12 +13,13 @@ import (
 	"time"
 )
 
-// An identity is the emulator's certificate authority and the certificate it gave to DPS and the hubs. The authority's key
-// is forgotten once that is signed, so trusting it trusts nothing else.
+// An identity is the emulator's certificate authority and the certificates it gave to DPS and the hubs. The authority's
+// key is forgotten once they are signed, so trusting it trusts nothing else.
 type identity struct {
 	pem    []byte
 	pool   *x509.CertPool
 	server *tls.Config
+	bad    map[Fault]*tls.Config
 }
 
 // The certificates are backdated, because the clock of a testing/synctest bubble starts in 2000.
@@ -27,40 +28,61 @@ var (
 	validUntil = time.Date(2049, time.January, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// newIdentity makes a certificate that is good for localhost, ::1, 127.0.0.1 and the given hosts.
-func newIdentity(hosts []string) (*identity, error) {
-	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// An authority signs certificates.
+type authority struct {
+	certificate *x509.Certificate
+	der         []byte
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(name string) (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "failover emulator, for development only"},
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: validFrom, NotAfter: validUntil,
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, &authorityKey.PublicKey, authorityKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		return nil, err
 	}
-	if authority, err = x509.ParseCertificate(authorityDER); err != nil {
-		return nil, err
-	}
-	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := x509.ParseCertificate(der)
+	return &authority{certificate, der, key}, err
+}
+
+// sign makes what a server needs.
+func (a *authority) sign(template *x509.Certificate) (*tls.Config, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	serverDER, err := x509.CreateCertificate(rand.Reader, serverTemplate(hosts), authority, &serverKey.PublicKey, authorityKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER}), pool: x509.NewCertPool()}
-	id.pool.AddCert(authority)
-	id.server = &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{serverDER, authorityDER}, PrivateKey: serverKey}},
+	return &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der, a.der}, PrivateKey: key}},
 		// The services promise TLS 1.2 and no more.
 		MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
+	}, nil
+}
+
+// newIdentity makes a certificate that is good for localhost, ::1, 127.0.0.1 and the given hosts, and the bad ones.
+func newIdentity(hosts []string) (*identity, error) {
+	a, err := newAuthority("failover emulator, for development only")
+	if err != nil {
+		return nil, err
 	}
-	return id, nil
+	id := &identity{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der}), pool: x509.NewCertPool()}
+	id.pool.AddCert(a.certificate)
+	if id.server, err = a.sign(serverTemplate(hosts)); err != nil {
+		return nil, err
+	}
+	id.bad, err = a.badCertificates(hosts)
+	return id, err
 }
 
 func serverTemplate(hosts []string) *x509.Certificate {

@@ -51,6 +51,10 @@ func (s *session) telemetry(p publication) error {
 	if err != nil {
 		return s.breach("sent telemetry that %v", err)
 	}
+	if s.poisoned(d) {
+		s.hub.part(s, "a poisonous message")
+		return errGone
+	}
 	s.store(d)
 	return nil
 }

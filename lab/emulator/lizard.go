@@ -7,18 +7,22 @@ import (
 	"slices"
 )
 
-// The giant lizard: every fault by its name. Each takes effect before its call returns, and none touches what belongs to the
-// cloud: twins, queues, the ledger and the assignments stay.
+// The giant lizard: what kills hubs and moves devices. Each takes effect before its call returns, and none touches what belongs
+// to the cloud: twins, queues, the ledger and the assignments stay.
 
-// A Kill is a way for a hub to die.
-type Kill string
+// A Kill is a fault that is a way for a hub to die; it has at most one at a time.
+type Kill = Fault
 
-// The ways for a hub to die.
+// The ways for a hub, or DPS, to die.
 const (
-	FIN    Kill = "fin"    // its connections end, and new ones are refused: nobody listens
-	RST    Kill = "rst"    // the same, but its connections are reset
-	Refuse Kill = "refuse" // its connections end; new ones get as far as TLS and CONNACK 3
+	FIN       Kill = "fin"
+	RST       Kill = "rst"
+	Refuse    Kill = "refuse"
+	Silence   Kill = "silence"
+	BlackHole Kill = "black-hole"
 )
+
+const death = "death" // the group
 
 var errNoOther = errors.New("emulator: move: there is no other hub")
 
@@ -37,30 +41,15 @@ func (c *Cloud) KillHub(name string, how Kill, options ...KillOption) error {
 	if err != nil {
 		return err
 	}
-	switch how {
-	case FIN, RST, Refuse:
-	default:
-		return fmt.Errorf("emulator: there is no way %q to kill a hub; there are %s, %s and %s", how, FIN, RST, Refuse)
+	if k, err := findFault(how); err != nil || k.group != death {
+		return fmt.Errorf("emulator: there is no way %q to kill a hub; there are %s, %s, %s, %s and %s", how, FIN, RST, Refuse, Silence, BlackHole)
 	}
 	moves := slices.Contains(options, WithMove)
 	if moves && len(c.hubs) == 1 {
 		return errNoOther
 	}
-	if how == Refuse {
-		if err := h.door.open(h.address); err != nil { // it may have been dead in another way
-			return fmt.Errorf("emulator: kill hub %s: %w", name, err)
-		}
-	}
-	c.tell(KindLizard, name, "", "hub %s killed: %s", name, how)
-	h.dropAll("the hub was killed")
-	h.refusing = how == Refuse
-	switch how {
-	case FIN:
-		h.door.shut(finish)
-	case RST:
-		h.door.shut(reset)
-	case Refuse:
-		h.door.endAll(finish)
+	if err := c.strike(target{kind: OnHub, name: name, door: h.door}, how, Params{}); err != nil {
+		return named(err, "kill hub %s", name)
 	}
 	if moves {
 		return c.moveAll(h, c.other(h))
@@ -77,12 +66,64 @@ func (c *Cloud) ReviveHub(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.door.open(h.address); err != nil {
-		return fmt.Errorf("emulator: revive hub %s: %w", name, err)
+	err = c.healAny(target{kind: OnHub, name: name, door: h.door}, func(k *faultKind) bool { return k.group == death })
+	return named(err, "revive hub %s", name)
+}
+
+// die is the beginning of every way to be dead. A silent endpoint lives, so its sessions go on until it misses its clients.
+func die(c *Cloud, t target, how Kill) error {
+	d := t.door
+	switch how {
+	case Refuse:
+		d.fill()
+		if err := d.open(d.address); err != nil { // it may have been dead in another way
+			return err
+		}
+	case Silence:
+		d.fill()
+		if err := d.open(d.address); err != nil {
+			return err
+		}
+		d.freeze()
+		return nil
+	case BlackHole:
+		if err := d.blackHole(); err != nil {
+			return err
+		}
+		d.freeze()
+		return nil
 	}
-	h.refusing = false
-	c.tell(KindLizard, name, "", "hub %s revived", name)
+	d.to.dropAll(t.String() + " was killed")
+	switch how {
+	case FIN:
+		d.shut(finish)
+	case RST:
+		d.shut(reset)
+	case Refuse:
+		d.endAll(finish)
+	}
 	return nil
+}
+
+// turnedAway judges a CONNECT by the faults alone.
+func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
+	at := []afflictions{d.faults}
+	if d := c.devices[clientID]; d != nil {
+		at = append(at, d.faults)
+	}
+	switch {
+	case c.hit(Refuse, d.faults) != nil:
+		c.tell(KindRefused, where, clientID, "CONNACK 3: the service is unavailable")
+		return refusedUnavailable
+	case c.hit(Reject, at...) != nil:
+		c.tell(KindRefused, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
+		return refusedCredentials
+	case c.hit(GarbageCONNACK, d.faults) != nil:
+		c.tell(KindRefused, where, clientID, "garbage in place of CONNACK")
+		_, _ = l.Write(c.garbage())
+		return unanswered
+	}
+	return accepted
 }
 
 func (c *Cloud) other(h *hub) *hub {
@@ -153,82 +194,4 @@ func (c *Cloud) move(d *device, to *hub) {
 		d.place(to, "deviceDataMigrated")
 	}
 	c.tell(KindAssigned, to.name, d.id, "assigned to hub %s: %s", to.name, d.substatus)
-}
-
-// StopDPS refuses connections to DPS and ends those there are. StartDPS ends that.
-func (c *Cloud) StopDPS() error {
-	c.mu.Lock()
-	defer c.unlock()
-	c.tell(KindLizard, "DPS", "", "DPS stopped")
-	c.dps.dropAll("DPS was stopped")
-	c.dps.door.shut(finish)
-	return nil
-}
-
-// StartDPS brings DPS back on the same port.
-func (c *Cloud) StartDPS() error {
-	c.mu.Lock()
-	defer c.unlock()
-	if err := c.dps.door.open(c.dps.door.address); err != nil {
-		return fmt.Errorf("emulator: start DPS: %w", err)
-	}
-	c.tell(KindLizard, "DPS", "", "DPS started")
-	return nil
-}
-
-// A DPSFault is a way for DPS to answer wrongly.
-type DPSFault string
-
-// The faults of DPS. All but the last three answer every request.
-const (
-	DPSHealthy      DPSFault = ""
-	DPSThrottles    DPSFault = "throttles"    // 429 with a retry-after
-	DPSUnavailable  DPSFault = "unavailable"  // 503 without one
-	DPSUnauthorized DPSFault = "unauthorized" // 401
-	DPSForbids      DPSFault = "forbids"      // 403: the enrollment is disabled
-	DPSForgets      DPSFault = "forgets"      // 404: there is no enrollment
-	DPSRefuses      DPSFault = "refuses"      // CONNACK 5
-	DPSFails        DPSFault = "fails"        // the operation ends as failed
-	DPSDisabled     DPSFault = "disabled"     // the operation ends as disabled
-)
-
-var dpsAnswers = map[DPSFault]struct {
-	status, code int
-	message      string
-}{
-	DPSThrottles:    {429, 429001, "Too many requests."},
-	DPSUnavailable:  {503, 503001, "The service is unavailable."},
-	DPSUnauthorized: {401, 401002, "Unauthorized."},
-	DPSForbids:      {403, 403001, "The enrollment is disabled."},
-	DPSForgets:      {404, 404201, "There is no such enrollment."},
-}
-
-// BreakDPS makes DPS answer wrongly until DPSHealthy.
-func (c *Cloud) BreakDPS(fault DPSFault) error {
-	c.mu.Lock()
-	defer c.unlock()
-	switch fault {
-	case DPSHealthy, DPSRefuses, DPSFails, DPSDisabled:
-	default:
-		if _, known := dpsAnswers[fault]; !known {
-			return fmt.Errorf("emulator: DPS has no fault %q", fault)
-		}
-	}
-	c.dps.fault = fault
-	c.tell(KindLizard, "DPS", "", "DPS fault: %q", fault)
-	return nil
-}
-
-func (q dpsRequest) answerFault() bool {
-	a, broken := dpsAnswers[q.fault]
-	if !broken {
-		return false
-	}
-	q.cloud.tell(KindRegister, "DPS", q.registrant.id, "answered %d", a.status)
-	if q.fault == DPSThrottles {
-		q.throttle()
-		return true
-	}
-	q.fail(a.status, a.code, a.message)
-	return true
 }

@@ -130,9 +130,15 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 		properties["$.mid"] = m.ID
 	}
 	m.in = s
-	s.link.send(publication{
+	p := publication{
 		topic: messageTopic(d.id) + bag(properties), payload: m.Body, qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
-	})
+	}
+	s.link.send(p)
+	if s.hit(DuplicateMessage) != nil { // by its packet identifier another one; its PUBACK means nothing
+		d.cloud.tell(KindLizard, s.hub.name, d.id, "message %q is sent twice", m.ID)
+		p.id, p.resent = d.queue.nextPacket()*uint16(qos), false
+		s.link.send(p)
+	}
 	d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
 	if qos == 0 { // nobody will acknowledge it
 		d.remove(m)

@@ -31,7 +31,7 @@ func (w world) rawConnect(keepAlive time.Duration) net.Conn {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { conn.Close() })
-	conn.Write(connectPacket(4, 0xc0, keepAlive, l.clientID, l.username, l.sas))
+	conn.Write(connectPacket(4, 0xc2, keepAlive, l.clientID, l.username, l.sas))
 	var connack [4]byte
 	if _, err := io.ReadFull(conn, connack[:]); err != nil || connack != [4]byte{0x20, 2, 0, 0} {
 		w.Fatalf("CONNACK %v, %v", connack, err)

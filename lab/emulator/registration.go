@@ -14,13 +14,14 @@ const (
 	pollWindow = 10 * time.Second
 )
 
-// timestampUTC is how the services write a time.
-const timestampUTC = "2006-01-02T15:04:05.0000000Z"
+// timestamp is how the services write a time.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
 
 // An operation is one registration under way.
 type operation struct {
 	id    string
 	ready time.Time
+	over  bool // its end was decided
 }
 
 // Registrations counts the requests to register that a registration ID has sent, whatever the answer. Polls do not count.
@@ -49,7 +50,7 @@ func (q dpsRequest) register(body []byte) {
 	id := q.registrant.id
 	q.registers[id]++
 	q.cloud.tell(KindRegister, "DPS", id, "request %d to register", q.registers[id])
-	if q.answerFault() {
+	if q.faulty(DPSThrottlesRegister) {
 		return
 	}
 	if q.registrant.scope != q.cloud.config.IDScope {
@@ -67,7 +68,7 @@ func (q dpsRequest) register(body []byte) {
 	q.cloud.serial++
 	d.operation = operation{
 		id:    fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial),
-		ready: time.Now().Add(q.cloud.config.RetryAfter),
+		ready: time.Now().Add(q.patience()),
 	}
 	q.assigning(d)
 }
@@ -92,7 +93,7 @@ func parseRegistration(id string, body []byte) (payload []byte, err error) {
 
 func (q dpsRequest) poll(operationID string) {
 	id := q.registrant.id
-	if q.answerFault() {
+	if q.faulty(DPSThrottlesPoll) {
 		return
 	}
 	now, recent := time.Now(), q.polls[id]
@@ -101,7 +102,7 @@ func (q dpsRequest) poll(operationID string) {
 	}
 	if len(recent) >= pollLimit {
 		_ = q.cloud.breach("DPS", id, "polled more than %d times in %v", pollLimit, pollWindow)
-		q.throttle()
+		q.throttle(q.cloud.config.RetryAfter)
 		return
 	}
 	q.polls[id] = append(recent, now)
@@ -111,48 +112,50 @@ func (q dpsRequest) poll(operationID string) {
 		q.fail(404, 404202, "There is no such operation.")
 	case now.Before(d.operation.ready):
 		q.assigning(d)
-	case q.fault == DPSFails:
-		q.finish(d, "failed")
-	case q.fault == DPSDisabled:
-		q.finish(d, "disabled")
 	default:
-		q.cloud.assign(d)
-		q.finish(d, "assigned")
+		q.decide(d)
 	}
 }
 
 func (q dpsRequest) assigning(d *device) {
-	q.answer(202, q.retryAfter(), map[string]any{
+	q.answer(202, retryAfterText(q.cloud.config.RetryAfter), map[string]any{
 		"operationId": d.operation.id, "status": "assigning",
 		"registrationState": map[string]any{"registrationId": d.id, "status": "assigning"},
 	})
 }
 
 func (q dpsRequest) finish(d *device, status string) {
+	now := q.door.now()
+	skew := time.Until(now)
 	state := map[string]any{
 		"registrationId": d.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},
-		"createdDateTimeUtc": d.created.UTC().Format(timestampUTC), "lastUpdatedDateTimeUtc": time.Now().UTC().Format(timestampUTC),
+		"createdDateTimeUtc": timestamp(d.created.Add(skew)), "lastUpdatedDateTimeUtc": timestamp(now),
 	}
 	switch status {
 	case "assigned":
 		state["assignedHub"], state["deviceId"], state["substatus"] = d.hub.host, d.id, d.substatus
-		state["lastUpdatedDateTimeUtc"] = d.updated.UTC().Format(timestampUTC)
+		state["lastUpdatedDateTimeUtc"] = timestamp(d.updated.Add(skew))
+		q.misname(state)
 	case "failed":
 		state["errorCode"], state["errorMessage"] = 400209, "The device is blocked or waits for approval."
 	}
 	q.answer(200, "", map[string]any{"operationId": d.operation.id, "status": status, "registrationState": state})
 }
 
-func (q dpsRequest) throttle() {
-	q.answer(429, q.retryAfter(), q.cloud.errorBody(429001, "Too many requests."))
+func (q dpsRequest) throttle(retryAfter time.Duration) {
+	q.answer(429, retryAfterText(retryAfter), q.door.errorBody(429001, "Too many requests."))
 }
 
 func (q dpsRequest) fail(status, code int, message string) {
-	q.answer(status, "", q.cloud.errorBody(code, message))
+	q.answer(status, "", q.door.errorBody(code, message))
 }
 
-func (q dpsRequest) retryAfter() string {
-	return "&retry-after=" + strconv.Itoa(int(q.cloud.config.RetryAfter/time.Second))
+// retryAfterText is what stands behind the $rid of an answer: whole seconds, rounded up, or nothing.
+func retryAfterText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return "&retry-after=" + strconv.Itoa(int((d+time.Second-1)/time.Second))
 }
 
 // etag is an entity tag as the service's look.
@@ -160,27 +163,42 @@ func etag(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(n
 
 // answer goes to nobody if the client has not subscribed to the answers.
 func (q dpsRequest) answer(status int, more string, body map[string]any) {
-	if !q.registrant.subscribed {
+	if !q.registrant.subscribed || q.hit(DPSMute) != nil {
 		return
+	}
+	if q.hit(DPSNoOperationID) != nil {
+		delete(body, "operationId")
+	}
+	if q.hit(DPSWrongRID) != nil {
+		q.cloud.serial++
+		q.rid = fmt.Sprintf("nobody-%d", q.cloud.serial)
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
 		return // a map of plain values always marshals
 	}
+	send := func() { q.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more), text) }
+	if late := q.hit(DPSLateAnswers); late != nil || len(q.registrant.agenda.tasks) > 0 {
+		q.registrant.agenda.after(late.delay(), send)
+		return
+	}
+	send()
+}
+
+func (q dpsRequest) send(topic string, body []byte) {
 	if q.registrant.packet++; q.registrant.packet == 0 {
 		q.registrant.packet = 1
 	}
 	q.link.send(publication{
-		topic:   fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more),
-		payload: text, qos: q.registrant.qos, id: q.registrant.packet * uint16(q.registrant.qos),
+		topic: topic, payload: body, qos: q.registrant.qos, id: q.registrant.packet * uint16(q.registrant.qos),
 	})
 }
 
 // errorBody is the body of an error answer of DPS and of a twin.
-func (c *Cloud) errorBody(code int, message string) map[string]any {
-	c.serial++
+func (d *door) errorBody(code int, message string) map[string]any {
+	d.cloud.serial++
 	return map[string]any{
-		"errorCode": code, "message": message, "trackingId": fmt.Sprintf("%08x", c.serial),
-		"timestampUtc": time.Now().UTC().Format(timestampUTC),
+		"errorCode": code, "message": message, "trackingId": fmt.Sprintf("%08x", d.cloud.serial),
+		"timestampUtc": timestamp(d.now()),
 	}
 }

@@ -14,12 +14,14 @@ type session struct {
 	link    *link
 	filters map[string]byte
 	will    *publication
-	expiry  *time.Timer // of its token
+	expires time.Time   // its token
+	expiry  *time.Timer // of the session with it
+	agenda  agenda
 }
 
 // begin makes the session; CONNACK follows once the lock is released, and whatever is sent before waits for it.
 func (h *hub) begin(l *link, d *device, r connectRequest, expires time.Time) {
-	s := &session{hub: h, device: d, link: l, filters: map[string]byte{}, will: r.will}
+	s := &session{hub: h, device: d, link: l, filters: map[string]byte{}, will: r.will, expires: expires, agenda: agenda{cloud: h.cloud}}
 	if r.clean {
 		delete(h.kept, d.id)
 		d.purge()
@@ -31,20 +33,9 @@ func (h *hub) begin(l *link, d *device, r connectRequest, expires time.Time) {
 	h.links[l], h.sessions[d.id] = s, s
 	d.met = true
 	d.connect[h.name]++
-	if left := time.Until(expires); left < 10*365*24*time.Hour {
-		s.expiry = time.AfterFunc(left+h.cloud.config.TokenGrace, s.expire)
-	}
 	h.cloud.tell(KindConnected, h.name, d.id, "connected, session present: %t", l.present)
+	s.watchToken()
 	d.deliver()
-}
-
-func (s *session) expire() {
-	c := s.hub.cloud
-	c.mu.Lock()
-	defer c.unlock()
-	if s.hub.links[s.link] == s {
-		s.hub.part(s, "its token has expired")
-	}
 }
 
 // part ends a session and its connection; a hub that lives stores the will of whoever did not say DISCONNECT.
@@ -63,6 +54,7 @@ func (h *hub) drop(s *session, why string) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
+	s.agenda.drop()
 	h.cloud.tell(KindDisconnected, h.name, s.device.id, "%s", why)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 )
 
 // A section is one half of a twin. Numbers are kept as they were written.
@@ -123,9 +122,7 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	}
 	c.tell(KindTwin, "", d.id, "desired properties have version %d", desired.version)
 	if s := d.session(); s != nil {
-		if _, subscribed := s.filters[desiredFilter]; subscribed {
-			s.sendJSON(desiredPatch+strconv.Itoa(desired.version), withVersion(checked, desired.version))
-		}
+		s.sendDesired(checked, desired.version)
 	}
 	return nil
 }
@@ -134,6 +131,9 @@ func (s *session) twinAsked(query string) error {
 	rid := rawRID(query)
 	if rid == "" {
 		return s.breach("asked for its twin without a $rid")
+	}
+	if s.twinFaulty(rid) {
+		return nil
 	}
 	t := s.device.twin
 	s.twinAnswer("200/?$rid="+rid, map[string]any{
@@ -149,6 +149,9 @@ func (s *session) twinReported(query string, body []byte) error {
 	if rid == "" {
 		return s.breach("reported properties without a $rid")
 	}
+	if s.twinFaulty(rid) {
+		return nil
+	}
 	patch, err := decodeObject(body)
 	if err == nil {
 		err = checkPatch(patch)
@@ -160,7 +163,7 @@ func (s *session) twinReported(query string, body []byte) error {
 		refusal := &twinError{400, 400004, err.Error()}
 		errors.As(err, &refusal)
 		_ = s.breach("reported properties that break a rule: %v", err)
-		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), c.errorBody(refusal.code, refusal.message))
+		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), s.hub.door.errorBody(refusal.code, refusal.message))
 		return nil
 	}
 	version := s.device.twin.reported.version

@@ -3,7 +3,6 @@ package emulator
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -31,8 +30,9 @@ var errSlowReader = errors.New("the client does not read")
 // A wire is one accepted connection. Writing never blocks: a goroutine sends what has gathered, in one TLS record, so the
 // cloud may write while it holds its lock. After depart, nothing that was not sent before leaves any more.
 type wire struct {
-	raw net.Conn
-	tls *tls.Conn
+	raw  net.Conn
+	line *line     // to raw
+	tls  *tls.Conn // over line
 
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -45,7 +45,8 @@ type wire struct {
 }
 
 func newWire(raw net.Conn, config *tls.Config) *wire {
-	w := &wire{raw: raw, tls: tls.Server(raw, config), flushed: make(chan struct{})}
+	w := &wire{raw: raw, line: newLine(raw), flushed: make(chan struct{})}
+	w.tls = tls.Server(w.line, config)
 	w.changed = sync.NewCond(&w.mu)
 	return w
 }
@@ -64,8 +65,8 @@ func (w *wire) allow(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.ended {
-		_ = w.raw.SetReadDeadline(time.Now().Add(d))
-		_ = w.raw.SetWriteDeadline(time.Time{})
+		_ = w.line.SetReadDeadline(time.Now().Add(d))
+		_ = w.line.SetWriteDeadline(time.Time{})
 	}
 }
 
@@ -83,7 +84,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	if w.idle > 0 {
-		_ = w.raw.SetReadDeadline(time.Now().Add(w.idle))
+		_ = w.line.SetReadDeadline(time.Now().Add(w.idle))
 	}
 	w.mu.Unlock()
 
@@ -145,8 +146,8 @@ func (w *wire) Close() error {
 	defer w.mu.Unlock()
 	if !w.ended {
 		w.ended = true
-		_ = w.raw.SetReadDeadline(time.Now())
-		_ = w.raw.SetWriteDeadline(time.Now().Add(flushTimeout))
+		_ = w.line.SetReadDeadline(time.Now())
+		_ = w.line.SetWriteDeadline(time.Now().Add(flushTimeout))
 		w.changed.Signal()
 	}
 	return nil
@@ -166,13 +167,27 @@ func (w *wire) depart(how farewell) {
 	w.leave(how)
 }
 
+// expel ends the wire even beyond a frozen line.
+func (w *wire) expel(how farewell) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.line.kill()
+	w.leave(how)
+}
+
+// leave is called with the lock held. Through a frozen line no farewell passes: bury gives it when the line has thawed.
 func (w *wire) leave(how farewell) {
 	w.ended, w.unsent = true, nil
 	w.changed.Signal()
 	if w.departed && how != cut {
 		return
 	}
+	if how != cut && w.line.isFrozen() {
+		_ = w.line.SetDeadline(time.Now())
+		return
+	}
 	w.departed = true
+	w.line.kill()
 	switch how {
 	case finish:
 		halfClose(w.raw)
@@ -185,19 +200,27 @@ func (w *wire) leave(how farewell) {
 }
 
 // bury is the end, for the owner: it says good-bye unless the wire has departed, waits a moment for the client to close
-// (closing with unread data would turn the FIN into a reset) and lets the connection go.
+// and lets the connection go. A client that comes back from beyond a frozen line finds that nobody knows it.
 func (w *wire) bury() {
 	_ = w.Close()
 	<-w.flushed
+	frozen := w.line.isFrozen()
+	w.line.thawed()
 	w.mu.Lock()
 	departed := w.departed
 	w.mu.Unlock()
-	if !departed {
+	switch {
+	case departed:
+	case frozen:
+		resetConn(w.raw)
+		w.line.settle()
+		return
+	default:
 		_ = w.tls.CloseWrite()
+		w.line.flush()
 		halfClose(w.raw)
 	}
-	_ = w.raw.SetReadDeadline(time.Now().Add(lingerTimeout))
-	_, _ = io.Copy(io.Discard, w.raw)
+	w.line.drain(lingerTimeout)
 	_ = w.raw.Close()
 }
 

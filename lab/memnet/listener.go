@@ -13,6 +13,7 @@ type listener struct {
 	waiting *sync.Cond
 	backlog []*Conn
 	closed  bool
+	hole    chan struct{} // closed when connection requests are no longer swallowed; nil while they are not
 }
 
 func (l *listener) Addr() net.Addr { return l.at }
@@ -27,6 +28,25 @@ func (l *listener) offer(c *Conn) bool {
 	l.backlog = append(l.backlog, c)
 	l.waiting.Signal()
 	return true
+}
+
+// Swallow makes connection requests vanish: who dials waits until that is over, as TCP would by trying again.
+func (l *listener) Swallow(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case on && l.hole == nil && !l.closed:
+		l.hole = make(chan struct{})
+	case !on && l.hole != nil:
+		close(l.hole)
+		l.hole = nil
+	}
+}
+
+func (l *listener) swallowing() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hole
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -57,6 +77,10 @@ func (l *listener) Close() error {
 		return opError("close", nil, l.at, net.ErrClosed)
 	}
 	l.closed = true
+	if l.hole != nil {
+		close(l.hole)
+		l.hole = nil
+	}
 	backlog := l.backlog
 	l.backlog = nil
 	l.waiting.Broadcast()

@@ -255,6 +255,29 @@ func TestADialGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
+func TestAListenerThatSwallowsLetsDialersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		listener, _ := network.Listen("hub:8883")
+		hole := listener.(interface{ Swallow(bool) })
+		hole.Swallow(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err := network.DialContext(ctx, "tcp", "hub:8883")
+		wantError(t, err, context.DeadlineExceeded)
+
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { hole.Swallow(false) })
+		if _, err := network.DialContext(t.Context(), "tcp", "hub:8883"); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		hole.Swallow(true)
+		time.AfterFunc(time.Minute, func() { listener.Close() })
+		_, err = network.DialContext(t.Context(), "tcp", "hub:8883")
+		wantError(t, err, syscall.ECONNREFUSED)
+	})
+}
+
 func TestBothEndsMayWorkAtOnce(t *testing.T) {
 	near, far := connect(t, memnet.New())
 	var ends sync.WaitGroup

@@ -63,8 +63,11 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	if err := sleep(ctx, 2*time.Duration(n.latency.Load())); err != nil {
 		return nil, opError("dial", nil, to, err)
 	}
+	l, err := n.reach(ctx, to)
+	if err != nil {
+		return nil, opError("dial", nil, to, err)
+	}
 	n.mu.Lock()
-	l := n.listeners[string(to)]
 	from := endpoint("client:" + n.freePort("client"))
 	n.mu.Unlock()
 	if l != nil {
@@ -74,6 +77,27 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 		}
 	}
 	return nil, opError("dial", from, to, os.NewSyscallError("connect", syscall.ECONNREFUSED))
+}
+
+// reach finds the listener, once one is there that answers or none at all.
+func (n *Network) reach(ctx context.Context, to endpoint) (*listener, error) {
+	for {
+		n.mu.Lock()
+		l := n.listeners[string(to)]
+		n.mu.Unlock()
+		if l == nil {
+			return nil, nil
+		}
+		hole := l.swallowing()
+		if hole == nil {
+			return l, nil
+		}
+		select {
+		case <-hole:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // freePort is called with n.mu held.

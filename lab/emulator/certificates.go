@@ -1,0 +1,53 @@
+package emulator
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// What may be wrong with the certificate of an endpoint. An endpoint has one at a time; connections that exist stay.
+const (
+	CertificateExpired Fault = "certificate-expired"
+	CertificateEarly   Fault = "certificate-early"
+	CertificateForeign Fault = "certificate-foreign"
+	CertificateName    Fault = "certificate-name"
+)
+
+// wrongName is whom the wrong certificate names.
+const wrongName = "wrong.invalid"
+
+// badCertificates makes them at the start, because the authority's key is forgotten then.
+func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, error) {
+	foreign, err := newAuthority("somebody else's emulator")
+	if err != nil {
+		return nil, err
+	}
+	expired, early := serverTemplate(hosts), serverTemplate(hosts)
+	expired.NotAfter = time.Date(1999, time.December, 31, 0, 0, 0, 0, time.UTC) // a bubble's clock starts the day after
+	early.NotBefore = validUntil.AddDate(-1, 0, 0)
+	named := serverTemplate(nil)
+	named.IPAddresses, named.DNSNames = nil, []string{wrongName}
+
+	configs := map[Fault]*tls.Config{}
+	for fault, sign := range map[Fault]func() (*tls.Config, error){
+		CertificateExpired: func() (*tls.Config, error) { return a.sign(expired) },
+		CertificateEarly:   func() (*tls.Config, error) { return a.sign(early) },
+		CertificateForeign: func() (*tls.Config, error) { return foreign.sign(serverTemplate(hosts)) },
+		CertificateName:    func() (*tls.Config, error) { return a.sign(named) },
+	} {
+		if configs[fault], err = sign(); err != nil {
+			return nil, err
+		}
+	}
+	return configs, nil
+}
+
+// certificate is what a new connection is shown.
+func (d *door) certificate() *tls.Config {
+	for fault, config := range d.cloud.identity.bad {
+		if d.cloud.hit(fault, d.faults) != nil {
+			return config
+		}
+	}
+	return d.cloud.identity.server
+}

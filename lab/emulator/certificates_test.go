@@ -1,0 +1,65 @@
+package emulator_test
+
+import (
+	"crypto/x509"
+	"errors"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+func TestACertificateMayBeWrongInFourWays(t *testing.T) {
+	for fault, is := range map[emulator.Fault]func(error) bool{
+		emulator.CertificateExpired: isInvalid("expired"),
+		emulator.CertificateEarly:   isInvalid("early"),
+		emulator.CertificateForeign: func(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) },
+		emulator.CertificateName:    func(err error) bool { return errors.As(err, new(x509.HostnameError)) },
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+				there := w.mustConnect(login{hub: "A"})
+				for target, address := range map[string]string{"DPS": w.DPSHost(), "A": w.Hub("A")} {
+					dial := func() error {
+						conn, err := dialTLS(w, login{}.complete(w).dial, address)
+						if err == nil {
+							conn.Close()
+						}
+						return err
+					}
+					w.mustStrike(target, fault, emulator.Params{})
+					if err := dial(); err == nil || !is(err) {
+						t.Errorf("%s: %v", target, err)
+					}
+					w.mustHeal(target, fault)
+					if err := dial(); err != nil {
+						t.Errorf("healed %s: %v", target, err)
+					}
+				}
+				there.mustPublish(events, "undisturbed")
+				w.wantNoViolation()
+			})
+		})
+	}
+}
+
+// isInvalid tells on which side of its time a certificate is, since crypto/x509 has one reason for both.
+func isInvalid(when string) func(error) bool {
+	return func(err error) bool {
+		var invalid x509.CertificateInvalidError
+		if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+			return false
+		}
+		early := invalid.Cert.NotBefore.Year() > 2040
+		return early == (when == "early")
+	}
+}
+
+func TestAnEndpointHasOneBadCertificateAtATime(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("A", emulator.CertificateName, emulator.Params{})
+		w.mustStrike("A", emulator.CertificateExpired, emulator.Params{})
+		if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != emulator.CertificateExpired {
+			t.Errorf("struck are %+v", struck)
+		}
+	})
+}

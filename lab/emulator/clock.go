@@ -1,0 +1,66 @@
+package emulator
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// What may go wrong with time.
+const (
+	NoGrace Fault = "no-grace"
+	Skew    Fault = "skew"
+)
+
+// now is what an endpoint believes it to be.
+func (d *door) now() time.Time {
+	if a := d.faults[Skew]; a != nil {
+		return time.Now().Add(a.Delay)
+	}
+	return time.Now()
+}
+
+// watchToken ends the session some time after its token has expired, at once if that time is over. It is called again when
+// that may have changed.
+func (s *session) watchToken() {
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	grace := s.hub.cloud.config.TokenGrace
+	for _, faults := range []afflictions{s.hub.door.faults, s.device.faults} {
+		if a := faults[NoGrace]; a != nil {
+			grace = a.Delay
+		}
+	}
+	left := s.expires.Sub(s.hub.door.now()) + grace
+	switch {
+	case left <= 0:
+		s.hub.part(s, "its token has expired")
+	case left < 10*365*24*time.Hour:
+		s.expiry = time.AfterFunc(left, s.expire)
+	}
+}
+
+func (s *session) expire() {
+	c := s.hub.cloud
+	c.mu.Lock()
+	defer c.unlock()
+	if s.hub.links[s.link] == s {
+		s.watchToken() // the time may have been moved meanwhile
+	}
+}
+
+// watchTokens looks at the sessions of a target anew.
+func (t target) watchTokens() {
+	if t.device != nil {
+		if s := t.device.session(); s != nil {
+			s.watchToken()
+		}
+		return
+	}
+	if h, ok := t.door.to.(*hub); ok {
+		for _, id := range slices.Sorted(maps.Keys(h.sessions)) {
+			h.sessions[id].watchToken()
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package emulator
+
+import (
+	"fmt"
+	"time"
+)
+
+// A DPSFault is a fault of DPS. BreakDPS allows one at a time.
+type DPSFault = Fault
+
+// What BreakDPS takes.
+const (
+	DPSHealthy      DPSFault = ""
+	DPSThrottles    DPSFault = "throttles"
+	DPSUnavailable  DPSFault = "unavailable"
+	DPSUnauthorized DPSFault = "unauthorized"
+	DPSForbids      DPSFault = "forbids"
+	DPSForgets      DPSFault = "forgets"
+	DPSRefuses      DPSFault = Reject
+	DPSFails        DPSFault = "fails"
+	DPSDisabled     DPSFault = "disables"
+)
+
+// More that may go wrong with DPS's answers.
+const (
+	DPSThrottlesRegister DPSFault = "throttles-register"
+	DPSThrottlesPoll     DPSFault = "throttles-poll"
+	DPSUnassigned        DPSFault = "unassigned"
+	DPSHubless           DPSFault = "hubless"
+	DPSMisdirects        DPSFault = "misdirects"
+	DPSAlternates        DPSFault = "alternates"
+	DPSMute              DPSFault = "mute"
+	DPSLingers           DPSFault = "lingers"
+	DPSLateAnswers       DPSFault = "late-answers"
+	DPSWrongRID          DPSFault = "wrong-rid"
+	DPSNoOperationID     DPSFault = "no-operation-id"
+)
+
+var breaks = []DPSFault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
+
+var dpsAnswers = []struct {
+	fault        DPSFault
+	status, code int
+	message      string
+}{
+	{DPSUnavailable, 503, 503001, "The service is unavailable."},
+	{DPSUnauthorized, 401, 401002, "Unauthorized."},
+	{DPSForbids, 403, 403001, "The enrollment is disabled."},
+	{DPSForgets, 404, 404201, "There is no such enrollment."},
+}
+
+// StopDPS refuses connections to DPS and ends those there are. StartDPS ends that.
+func (c *Cloud) StopDPS() error { return c.Strike(OnDPS, FIN, Params{}) }
+
+// StartDPS brings DPS back on the same port.
+func (c *Cloud) StartDPS() error {
+	c.mu.Lock()
+	defer c.unlock()
+	t, _ := c.target(OnDPS)
+	return named(c.healAny(t, func(k *faultKind) bool { return k.group == death }), "start DPS")
+}
+
+// BreakDPS makes DPS answer wrongly until DPSHealthy. Throttling tells Config.RetryAfter.
+func (c *Cloud) BreakDPS(fault DPSFault) error {
+	c.mu.Lock()
+	defer c.unlock()
+	t, _ := c.target(OnDPS)
+	known := fault == DPSHealthy
+	for _, f := range breaks {
+		known = known || f == fault
+	}
+	if !known {
+		return fmt.Errorf("emulator: DPS has no fault %q", fault)
+	}
+	for _, f := range breaks {
+		if k, err := findFault(f); err == nil && f != fault && t.faults()[f] != nil {
+			if err := c.heal(t, k); err != nil {
+				return named(err, "break DPS")
+			}
+		}
+	}
+	var p Params
+	switch fault {
+	case DPSHealthy:
+		return nil
+	case DPSThrottles:
+		p.RetryAfter = c.config.RetryAfter
+	}
+	return named(c.strike(t, fault, p), "break DPS")
+}
+
+func (q dpsRequest) hit(fault DPSFault) *affliction { return q.cloud.hit(fault, q.door.faults) }
+
+// faulty answers a request wrongly, if there is a fault for it. Either half of throttling has a name.
+func (q dpsRequest) faulty(half DPSFault) bool {
+	tell := func(status int) { q.cloud.tell(KindRegister, "DPS", q.registrant.id, "answered %d", status) }
+	for _, f := range []DPSFault{DPSThrottles, half} {
+		if a := q.hit(f); a != nil {
+			tell(429)
+			q.throttle(a.RetryAfter)
+			return true
+		}
+	}
+	for _, wrong := range dpsAnswers {
+		a := q.hit(wrong.fault)
+		if a == nil {
+			continue
+		}
+		if a.Status != 0 {
+			wrong.status, wrong.code = a.Status, a.Status*1000+1
+		}
+		tell(wrong.status)
+		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.door.errorBody(wrong.code, wrong.message))
+		return true
+	}
+	return false
+}
+
+// patience is how long an assignment takes.
+func (q dpsRequest) patience() time.Duration {
+	if a := q.hit(DPSLingers); a != nil {
+		return a.Delay
+	}
+	return q.cloud.config.RetryAfter
+}
+
+// decide ends an operation.
+func (q dpsRequest) decide(d *device) {
+	switch {
+	case q.hit(DPSFails) != nil:
+		q.finish(d, "failed")
+	case q.hit(DPSDisabled) != nil:
+		q.finish(d, "disabled")
+	case q.hit(DPSUnassigned) != nil:
+		q.finish(d, "unassigned")
+	default:
+		q.assign(d)
+		q.finish(d, "assigned")
+	}
+}
+
+// assign decides once for each operation, since one that has ended may be polled again.
+func (q dpsRequest) assign(d *device) {
+	if d.operation.over {
+		return
+	}
+	d.operation.over = true
+	if d.hub != nil && len(q.cloud.hubs) > 1 && q.hit(DPSAlternates) != nil {
+		q.cloud.move(d, q.cloud.other(d.hub))
+		return
+	}
+	q.cloud.assign(d)
+}
+
+// misname changes the hub that an assignment names.
+func (q dpsRequest) misname(state map[string]any) {
+	if a := q.hit(DPSMisdirects); a != nil {
+		state["assignedHub"] = a.Hub
+		if h, err := q.cloud.hub(a.Hub); err == nil {
+			state["assignedHub"] = h.host
+		}
+	}
+	if q.hit(DPSHubless) != nil {
+		delete(state, "assignedHub")
+	}
+}

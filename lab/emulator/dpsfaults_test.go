@@ -1,0 +1,213 @@
+package emulator_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// poll asks for an operation and returns the answer's topic and body.
+func (p *peer) poll(rid int, operation string) (string, map[string]any) {
+	p.Helper()
+	topic, body := p.ask(fmt.Sprintf(getTopic, rid, operation), "")
+	return topic, object(p.T, body)
+}
+
+func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		_, operation := p.register(1)
+		for _, c := range []struct {
+			fault          emulator.Fault
+			retryAfter     time.Duration
+			register, poll string
+		}{
+			{emulator.DPSThrottlesRegister, 0, "429/?$rid=2", "200/?$rid=2"},
+			{emulator.DPSThrottlesRegister, 4500 * time.Millisecond, "429/?$rid=2&retry-after=5", "200/?$rid=2"},
+			{emulator.DPSThrottlesPoll, 0, "202/?$rid=2&retry-after=3", "429/?$rid=2"},
+			{emulator.DPSThrottlesPoll, 9 * time.Second, "202/?$rid=2&retry-after=3", "429/?$rid=2&retry-after=9"},
+			{emulator.DPSThrottles, 0, "429/?$rid=2", "429/?$rid=2"},
+		} {
+			w.mustStrike("DPS", c.fault, emulator.Params{RetryAfter: c.retryAfter})
+			topic, registered := p.register(2)
+			if got := strings.TrimPrefix(topic, "$dps/registrations/res/"); got != c.register {
+				t.Errorf("%s: registering got %s", c.fault, got)
+			}
+			if registered != "" {
+				operation = registered
+			}
+			time.Sleep(10 * time.Second)
+			topic, _ = p.poll(2, operation)
+			if got := strings.TrimPrefix(topic, "$dps/registrations/res/"); got != c.poll {
+				t.Errorf("%s: polling got %s", c.fault, got)
+			}
+			w.mustHeal("DPS", c.fault)
+		}
+		w.wantNoViolation()
+	})
+}
+
+func TestDPSFailsWithAnyStatus(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		w.mustStrike("DPS", emulator.DPSUnavailable, emulator.Params{Status: 500, RetryAfter: time.Minute, Count: 1})
+		if topic, _ := p.register(1); !strings.HasSuffix(topic, "/500/?$rid=1&retry-after=60") {
+			t.Errorf("got %s", topic)
+		}
+		if topic, _ := p.register(2); !strings.Contains(topic, "/202/") {
+			t.Errorf("the second got %s", topic)
+		}
+	})
+}
+
+func TestDPSTurnsLoginsAway(t *testing.T) {
+	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+		for fault, want := range map[emulator.Fault]byte{emulator.Refuse: 3, emulator.Reject: 5} {
+			w.mustStrike("DPS", fault, emulator.Params{})
+			if code := w.refusal(login{}); code != want {
+				t.Errorf("%s: CONNACK %d", fault, code)
+			}
+			w.mustHeal("DPS", fault)
+			w.mustConnect(login{})
+		}
+	})
+}
+
+func TestAnAssignmentMayBeNone(t *testing.T) {
+	for fault, want := range map[emulator.Fault]string{
+		emulator.DPSUnassigned: "unassigned <nil>",
+		emulator.DPSHubless:    "assigned <nil>",
+		emulator.DPSMisdirects: "assigned hub.invalid",
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				var p emulator.Params
+				if fault == emulator.DPSMisdirects {
+					p.Hub = "hub.invalid"
+				}
+				w.mustStrike("DPS", fault, p)
+				state := w.registered(t)
+				if got := fmt.Sprint(state["status"], " ", state["assignedHub"]); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+				w.mustHeal("DPS", fault)
+				if state := w.registered(t); state["assignedHub"] != w.Hub("A") {
+					t.Errorf("healed, got %v", state)
+				}
+			})
+		})
+	}
+}
+
+func TestDPSNamesAHubWhereTheDeviceIsNot(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("DPS", emulator.DPSMisdirects, emulator.Params{Hub: "B"})
+		if state := w.registered(t); state["assignedHub"] != w.Hub("B") {
+			t.Errorf("got %v", state)
+		}
+		if code := w.refusal(login{hub: "B"}); code != 5 {
+			t.Errorf("CONNACK %d", code)
+		}
+	})
+}
+
+func TestAnAssignmentAlternates(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("DPS", emulator.DPSAlternates, emulator.Params{})
+		for i, want := range []string{"A", "B", "A", "B"} {
+			if state := w.registered(t); state["assignedHub"] != w.Hub(want) || w.HubOf(device) != want {
+				t.Errorf("registration %d got %v", i+1, state)
+			}
+			w.mustConnect(login{hub: want}).mustPublish(events, "x")
+		}
+		w.mustHeal("DPS", emulator.DPSAlternates)
+		if state := w.registered(t); state["assignedHub"] != w.Hub("B") {
+			t.Errorf("healed, got %v", state)
+		}
+		w.wantNoViolation()
+	})
+}
+
+func TestDPSAnswersNothing(t *testing.T) {
+	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("DPS", emulator.DPSMute, emulator.Params{})
+		p := w.mustConnect(login{})
+		p.mustSubscribe("$dps/registrations/res/#")
+		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
+		if w.Registrations(device) != 1 {
+			t.Errorf("%d requests", w.Registrations(device))
+		}
+		if w.network != nil {
+			time.Sleep(time.Minute)
+			p.wantHeard()
+			w.mustHeal("DPS", emulator.DPSMute)
+			p.register(2)
+		}
+	})
+}
+
+func TestAnAssignmentLingers(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("DPS", emulator.DPSLingers, emulator.Params{Delay: time.Minute})
+		p := w.connectDPS(login{})
+		_, operation := p.register(1)
+		for range 5 {
+			time.Sleep(10 * time.Second)
+			if topic, _ := p.poll(2, operation); !strings.Contains(topic, "/202/") {
+				t.Errorf("got %s", topic)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if topic, _ := p.poll(2, operation); !strings.Contains(topic, "/200/") {
+			t.Errorf("after a minute: %s", topic)
+		}
+	})
+}
+
+func TestAnswersOfDPSComeLateAndInOrder(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		w.mustStrike("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: 20 * time.Second})
+		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
+		w.mustHeal("DPS", emulator.DPSLateAnswers)
+		p.mustPublish(fmt.Sprintf(putTopic, 2), `{"registrationId":"dev1"}`) // may not overtake
+		time.Sleep(20*time.Second - time.Nanosecond)
+		p.wantHeard()
+		time.Sleep(time.Nanosecond)
+		if heard := p.topics(); len(heard) != 2 || !strings.Contains(heard[0], "$rid=1") || !strings.Contains(heard[1], "$rid=2") {
+			t.Errorf("heard %q", heard)
+		}
+	})
+}
+
+func TestLateAnswersDieWithTheirConnection(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		w.mustStrike("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: time.Minute})
+		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
+		p.bye()
+		other := w.connectDPS(login{})
+		time.Sleep(time.Hour)
+		other.wantHeard()
+	})
+}
+
+func TestAnswersHaveAStrangeRIDOrNoOperation(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		w.mustStrike("DPS", emulator.DPSWrongRID, emulator.Params{Count: 1})
+		if topic, _ := p.register(1); strings.Contains(topic, "$rid=1&") {
+			t.Errorf("got %s", topic)
+		}
+		w.mustStrike("DPS", emulator.DPSNoOperationID, emulator.Params{Count: 1})
+		if topic, operation := p.register(2); operation != "" || !strings.Contains(topic, "/202/?$rid=2&") {
+			t.Errorf("got %s with operation %q", topic, operation)
+		}
+		if topic, operation := p.register(3); operation == "" || !strings.Contains(topic, "/202/?$rid=3&") {
+			t.Errorf("got %s with operation %q", topic, operation)
+		}
+	})
+}

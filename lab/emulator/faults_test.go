@@ -1,0 +1,226 @@
+package emulator_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+func (w world) mustStrike(target string, fault emulator.Fault, p emulator.Params) {
+	w.Helper()
+	if err := w.Strike(target, fault, p); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w world) mustHeal(target string, fault emulator.Fault) {
+	w.Helper()
+	if err := w.Heal(target, fault); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// everywhere runs a test in memory and on sockets.
+func everywhere(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
+	t.Run("memory", func(t *testing.T) { inBubble(t, config, test) })
+	t.Run("sockets", func(t *testing.T) { onSockets(t, config, test) })
+}
+
+func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/emulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	for _, f := range emulator.Faults() {
+		parameters := "—"
+		if len(f.Parameters) > 0 {
+			parameters = "`" + strings.Join(f.Parameters, "`, `") + "`"
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.On, ", "), parameters, f.Sentence)
+	}
+	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Strikes | Parameters | What a device sees |\n|---|---|---|---|\n")
+	documented, _, _ = strings.Cut(documented, "\n\n")
+	if documented+"\n" != table.String() {
+		t.Errorf("the table of faults in docs/emulator.md should be\n%s", table.String())
+	}
+	for _, name := range emulator.ParameterNames() {
+		if !strings.Contains(string(text), "| `"+name+"` |") {
+			t.Errorf("docs/emulator.md does not explain the parameter %s", name)
+		}
+	}
+}
+
+func TestEveryFaultHasASentenceAndParametersThatExist(t *testing.T) {
+	seen := map[emulator.Fault]bool{}
+	for _, f := range emulator.Faults() {
+		if seen[f.Name] || f.Sentence == "" || len(f.On) == 0 || strings.HasSuffix(f.Sentence, ".") {
+			t.Errorf("%+v", f)
+		}
+		seen[f.Name] = true
+		for _, name := range f.Parameters {
+			if !strings.Contains(" "+strings.Join(emulator.ParameterNames(), " ")+" ", " "+name+" ") {
+				t.Errorf("%s has the parameter %s", f.Name, name)
+			}
+		}
+	}
+}
+
+// full gives each parameter of a fault some value that it takes.
+func full(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
+	t.Helper()
+	values := map[string]string{
+		"count": "3", "probability": "0.5", "delay": "1s", "jitter": "1s", "rate": "1000", "retry-after": "5s", "status": "500",
+		"mark": "poison", "hub": "B", "anew": "true",
+	}
+	for _, name := range f.Parameters {
+		if err := p.Set(name, values[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
+	targets := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: device}
+	for _, f := range emulator.Faults() {
+		t.Run(string(f.Name), func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				w.Assign(device, "A")
+				for kind, target := range targets {
+					err := w.Strike(target, f.Name, full(t, f))
+					if fits := strings.Contains(strings.Join(f.On, " "), kind); (err == nil) != fits {
+						t.Errorf("%s: %v", kind, err)
+					}
+					if err != nil && !strings.HasPrefix(err.Error(), "emulator: strike "+target) {
+						t.Error(err)
+					}
+				}
+				struck := w.Struck()
+				if len(struck) != len(f.On) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, full(t, f)) {
+					t.Errorf("struck are %+v", struck)
+				}
+				for _, target := range targets {
+					w.mustHeal(target, "")
+				}
+				if struck := w.Struck(); len(struck) > 0 {
+					t.Errorf("healed, and yet struck are %+v", struck)
+				}
+				w.registered(t)
+				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
+				w.wantNoViolation()
+			})
+		})
+	}
+}
+
+func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
+	for _, f := range emulator.Faults() {
+		t.Run(string(f.Name), func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				w.Assign(device, "A")
+				target := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: device}[f.On[0]]
+				p := full(t, f)
+				p.For = time.Minute
+				w.mustStrike(target, f.Name, p)
+				time.Sleep(time.Minute - time.Nanosecond)
+				synctest.Wait()
+				if len(w.Struck()) != 1 {
+					t.Errorf("too early: %+v", w.Struck())
+				}
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				if len(w.Struck()) != 0 {
+					t.Errorf("too late: %+v", w.Struck())
+				}
+				w.registered(t)
+				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
+			})
+		})
+	}
+}
+
+func TestAFaultStrikesAsOftenAsItsCountSays(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustStrike("DPS", emulator.Reject, emulator.Params{Count: 2})
+		for range 2 {
+			if code := w.refusal(login{}); code != 5 {
+				t.Errorf("CONNACK %d", code)
+			}
+		}
+		w.mustConnect(login{})
+		if len(w.Struck()) != 0 {
+			t.Errorf("struck are %+v", w.Struck())
+		}
+	})
+}
+
+func TestChanceIsTheSameInEachRun(t *testing.T) {
+	var runs [2]string
+	for run := range runs {
+		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+			w.mustStrike("DPS", emulator.Reject, emulator.Params{Probability: 0.5})
+			for range 20 {
+				p, err := w.connect(login{})
+				runs[run] += string("+-"[min(p.code, 1)])
+				if err == nil {
+					p.bye()
+				}
+			}
+		})
+	}
+	if runs[0] != runs[1] || strings.Count(runs[0], "-") < 5 || strings.Count(runs[0], "+") < 5 {
+		t.Errorf("the runs went %q", runs)
+	}
+}
+
+func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.Enroll("A", "") // a device like a hub
+		var p emulator.Params
+		for name, err := range map[string]error{
+			"an unknown target":        w.Strike("C", emulator.FIN, p),
+			"an unknown fault":         w.Strike("A", "bad luck", p),
+			"no fault":                 w.Strike("A", "", p),
+			"healing an unknown fault": w.Heal("A", "bad luck"),
+			"healing no one":           w.Heal("C", ""),
+			"another's parameter":      w.Strike("A", emulator.FIN, emulator.Params{Mark: "x"}),
+			"a probability of two":     w.Strike("A", emulator.Reject, emulator.Params{Probability: 2}),
+			"a negative time":          w.Strike("A", emulator.FIN, emulator.Params{For: -1}),
+			"a hub's fault":            w.Strike("device/A", emulator.FIN, p),
+			"no such parameter":        p.Set("luck", "1"),
+			"no duration":              p.Set("for", "long"),
+			"no number":                p.Set("count", "many"),
+		} {
+			if err == nil || !strings.HasPrefix(err.Error(), "emulator: ") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if len(w.Struck()) != 0 {
+			t.Errorf("struck are %+v", w.Struck())
+		}
+		w.Close()
+		if err := w.Strike("A", emulator.FIN, p); err != emulator.ErrClosed {
+			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
+func TestParametersReadAsTheyAreWritten(t *testing.T) {
+	var p emulator.Params
+	for _, text := range []string{"for=1m0s", "count=2", "probability=0.25", "delay=1s", "mark=a b", "anew=true"} {
+		name, value, _ := strings.Cut(text, "=")
+		if err := p.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.String(); got != " for=1m0s count=2 probability=0.25 delay=1s mark=a b anew=true" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,150 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Params say how a fault strikes. The zero value of each means what is written behind it.
+type Params struct {
+	For         time.Duration // until it heals by itself: never
+	Count       int           // how often it strikes: without end
+	Probability float64       // each time: 1
+	Delay       time.Duration
+	Jitter      time.Duration // at most so much more delay, at random
+	Rate        int           // bytes a second: any
+	RetryAfter  time.Duration // what the answer tells: nothing
+	Status      int           // of the answer: the fault's own
+	Mark        string
+	Hub         string
+	Anew        bool // DPS registers the device anew, which ends the fault
+}
+
+// ParameterNames are the names of the parameters, as Set takes them.
+func ParameterNames() []string {
+	names := make([]string, len(faultParameters))
+	for i, p := range faultParameters {
+		names[i] = p.name
+	}
+	return names
+}
+
+// faultParameters give each field of Params its name; value is "" for one that was not given.
+var faultParameters = []faultParameter{
+	durationParameter("for", func(p *Params) *time.Duration { return &p.For }),
+	numberParameter("count", func(p *Params) *int { return &p.Count }),
+	{"probability", func(p *Params, text string) (err error) {
+		p.Probability, err = strconv.ParseFloat(text, 64)
+		return err
+	}, func(p Params) string {
+		if p.Probability == 0 {
+			return ""
+		}
+		return strconv.FormatFloat(p.Probability, 'g', -1, 64)
+	}},
+	durationParameter("delay", func(p *Params) *time.Duration { return &p.Delay }),
+	durationParameter("jitter", func(p *Params) *time.Duration { return &p.Jitter }),
+	numberParameter("rate", func(p *Params) *int { return &p.Rate }),
+	durationParameter("retry-after", func(p *Params) *time.Duration { return &p.RetryAfter }),
+	numberParameter("status", func(p *Params) *int { return &p.Status }),
+	textParameter("mark", func(p *Params) *string { return &p.Mark }),
+	textParameter("hub", func(p *Params) *string { return &p.Hub }),
+	{"anew", func(p *Params, text string) (err error) {
+		p.Anew, err = strconv.ParseBool(text)
+		return err
+	}, func(p Params) string {
+		if !p.Anew {
+			return ""
+		}
+		return "true"
+	}},
+}
+
+type faultParameter struct {
+	name  string
+	set   func(*Params, string) error
+	value func(Params) string
+}
+
+func durationParameter(name string, field func(*Params) *time.Duration) faultParameter {
+	return faultParameter{name, func(p *Params, text string) (err error) {
+		*field(p), err = time.ParseDuration(text)
+		return err
+	}, func(p Params) string {
+		if *field(&p) == 0 {
+			return ""
+		}
+		return field(&p).String()
+	}}
+}
+
+func numberParameter(name string, field func(*Params) *int) faultParameter {
+	return faultParameter{name, func(p *Params, text string) (err error) {
+		*field(p), err = strconv.Atoi(text)
+		return err
+	}, func(p Params) string {
+		if *field(&p) == 0 {
+			return ""
+		}
+		return strconv.Itoa(*field(&p))
+	}}
+}
+
+func textParameter(name string, field func(*Params) *string) faultParameter {
+	return faultParameter{name, func(p *Params, text string) error {
+		*field(p) = text
+		return nil
+	}, func(p Params) string { return *field(&p) }}
+}
+
+// Set gives a parameter by its name: durations as "1m30s", numbers and the rest as Go writes them.
+func (p *Params) Set(name, value string) error {
+	for _, known := range faultParameters {
+		if known.name != name {
+			continue
+		}
+		if err := known.set(p, value); err != nil {
+			return fmt.Errorf("emulator: parameter %s: %.60q is no value for it", name, value)
+		}
+		return nil
+	}
+	return fmt.Errorf("emulator: there is no parameter %.60q; there are %s", name, strings.Join(ParameterNames(), ", "))
+}
+
+// String is what was given: " delay=1s count=3".
+func (p Params) String() string {
+	var text strings.Builder
+	for _, known := range faultParameters {
+		if value := known.value(p); value != "" {
+			text.WriteString(" " + known.name + "=" + value)
+		}
+	}
+	return text.String()
+}
+
+// takes tells whether a fault fits its target and its parameters.
+func (k *faultKind) takes(t target, p Params) error {
+	if !slices.Contains(k.On, t.kind) {
+		return fmt.Errorf("it strikes %s, and %s is none", strings.Join(k.On, " or "), t)
+	}
+	for _, known := range faultParameters {
+		given := known.value(p) != ""
+		switch {
+		case given && known.name != "for" && !slices.Contains(k.Parameters, known.name):
+			return fmt.Errorf("it has no parameter %s", known.name)
+		case !given && slices.Contains(k.need, known.name):
+			return fmt.Errorf("it needs the parameter %s", known.name)
+		}
+	}
+	switch {
+	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && k.Name != Skew:
+		return errors.New("a parameter is negative")
+	case !(p.Probability >= 0 && p.Probability <= 1):
+		return fmt.Errorf("the probability %v is not between 0 and 1", p.Probability)
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package emulator
+
+import "strconv"
+
+// What may go wrong with twins and with what the cloud sends.
+const (
+	TwinMute         Fault = "twin-mute"
+	TwinThrottles    Fault = "twin-throttles"
+	TwinError        Fault = "twin-error"
+	DuplicateDesired Fault = "duplicate-desired"
+	DesiredGap       Fault = "desired-gap"
+	DuplicateMessage Fault = "duplicate-message"
+)
+
+// twinFaulty deals wrongly with a twin request, if there is a fault for it.
+func (s *session) twinFaulty(rid string) bool {
+	c := s.hub.cloud
+	if s.hit(TwinMute) != nil {
+		c.tell(KindTwin, s.hub.name, s.device.id, "a request has vanished")
+		return true
+	}
+	if a := s.hit(TwinThrottles); a != nil {
+		s.twinFails(429, 429001, rid+retryAfterText(a.RetryAfter), "Too many requests.")
+		return true
+	}
+	if a := s.hit(TwinError); a != nil {
+		status := 500
+		if a.Status != 0 {
+			status = a.Status
+		}
+		s.twinFails(status, status*1000+1, rid, "The service failed.")
+		return true
+	}
+	return false
+}
+
+func (s *session) twinFails(status, code int, rid, message string) {
+	s.hub.cloud.tell(KindTwin, s.hub.name, s.device.id, "answered %d", status)
+	s.twinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.door.errorBody(code, message))
+}
+
+// sendDesired sends a desired patch once, twice or not at all.
+func (s *session) sendDesired(patch map[string]any, version int) {
+	if _, subscribed := s.filters[desiredFilter]; !subscribed {
+		return
+	}
+	times := 1
+	switch {
+	case s.hit(DesiredGap) != nil:
+		times = 0
+	case s.hit(DuplicateDesired) != nil:
+		times = 2
+	}
+	if times != 1 {
+		s.hub.cloud.tell(KindLizard, s.hub.name, s.device.id, "desired patch %d is sent %d times", version, times)
+	}
+	for range times {
+		s.sendJSON(desiredPatch+strconv.Itoa(version), withVersion(patch, version))
+	}
+}
