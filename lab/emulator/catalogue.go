@@ -15,7 +15,7 @@ var (
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(deaths, networks, certificates, bytesOnTheWire, messages, twins, logins, answersOfDPS)
+	catalogue = slices.Concat(deaths, networks, unsteady, certificates, bytesOnTheWire, messages, twins, logins, operators, answersOfDPS)
 }
 
 var deaths = []faultKind{
@@ -41,6 +41,44 @@ var networks = []faultKind{
 		begin:     func(_ *Cloud, t target, a *affliction) error { t.door.slow(&a.Params); return nil },
 		end:       func(_ *Cloud, t target) error { t.door.slow(nil); return nil },
 	},
+}
+
+var unsteady = []faultKind{
+	{FaultInfo: FaultInfo{Flaky, "some new connections are reset at once: as many as the probability says", endpoints, chance}, need: []string{"probability"}},
+	{
+		FaultInfo: FaultInfo{Flapping, "each connection ends the delay after its CONNACK; those that exist, the delay after the strike", hubsAndDevices, append([]string{"delay"}, chance...)},
+		begin: func(_ *Cloud, t target, _ *affliction) error {
+			for _, s := range t.sessions() {
+				s.flap()
+			}
+			return nil
+		},
+		healed: target.steady,
+	},
+}
+
+var operators = []faultKind{
+	barring(Disabled, "its socket closes without a reason, CONNACK 5 from then on, DPS answers 403; healed, it is enabled again", "anew"),
+	barring(Deleted, "the same, and DPS answers 404; its twin, queue and subscriptions are gone, healed or not", "anew"),
+	barring(Blocked, "the same, and a registration fails"),
+	{
+		FaultInfo: FaultInfo{Moved, "its socket closes without a reason, CONNACK 5 there, and DPS assigns the given hub, or the next one; healed, it is moved back", hubsAndDevices, []string{"hub"}},
+		begin:     moveAway,
+	},
+}
+
+func barring(name Fault, sentence string, parameters ...string) faultKind {
+	return faultKind{
+		FaultInfo: FaultInfo{name, sentence, []string{OnDevice}, parameters},
+		begin: func(_ *Cloud, t target, _ *affliction) error {
+			if name == Deleted {
+				t.device.erase()
+			} else {
+				t.device.expel("the device was " + string(name))
+			}
+			return nil
+		},
+	}
 }
 
 var certificates = []faultKind{

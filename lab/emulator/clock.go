@@ -1,10 +1,6 @@
 package emulator
 
-import (
-	"maps"
-	"slices"
-	"time"
-)
+import "time"
 
 // What may go wrong with time.
 const (
@@ -52,15 +48,7 @@ func (s *session) expire() {
 
 // watchTokens looks at the sessions of a target anew.
 func (t target) watchTokens() {
-	if t.device != nil {
-		if s := t.device.session(); s != nil {
-			s.watchToken()
-		}
-		return
-	}
-	if h, ok := t.door.to.(*hub); ok {
-		for _, id := range slices.Sorted(maps.Keys(h.sessions)) {
-			h.sessions[id].watchToken()
-		}
+	for _, s := range t.sessions() {
+		s.watchToken()
 	}
 }

@@ -31,7 +31,7 @@ type device struct {
 
 // device finds a device. It is called with c.mu held, as are all in this file without a capital.
 func (c *Cloud) device(id string) (*device, error) {
-	if d := c.devices[id]; d != nil {
+	if d := c.devices[id]; d != nil && d.faults[Deleted] == nil {
 		return d, nil
 	}
 	return nil, fmt.Errorf("%w: %.128q", ErrUnknownDevice, id)

@@ -14,6 +14,7 @@ import (
 type door struct {
 	cloud    *Cloud
 	to       endpoint
+	name     string       // "DPS" or the hub's
 	address  string       // host:port
 	listener net.Listener // nil while connections are refused
 	hole     io.Closer    // swallows what would connect
@@ -24,8 +25,8 @@ type door struct {
 	admitted int // numbers the links
 }
 
-func newDoor(c *Cloud, to endpoint) *door {
-	return &door{cloud: c, to: to, faults: afflictions{}, links: map[*link]struct{}{}}
+func newDoor(c *Cloud, name string, to endpoint) *door {
+	return &door{cloud: c, to: to, name: name, faults: afflictions{}, links: map[*link]struct{}{}}
 }
 
 // open listens; after a shut it does so on the same port again.
@@ -121,6 +122,11 @@ func (d *door) admit(listener net.Listener, raw net.Conn) {
 	d.cloud.mu.Lock()
 	defer d.cloud.mu.Unlock()
 	if d.listener != listener { // shut since
+		resetConn(raw)
+		return
+	}
+	if d.cloud.hit(Flaky, d.faults) != nil {
+		d.cloud.tell(KindRefused, d.name, "", "reset by chance")
 		resetConn(raw)
 		return
 	}

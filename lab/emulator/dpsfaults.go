@@ -93,6 +93,9 @@ func (q dpsRequest) hit(fault DPSFault) *affliction { return q.cloud.hit(fault, 
 
 // faulty answers a request wrongly, if there is a fault for it. Either half of throttling has a name.
 func (q dpsRequest) faulty(half DPSFault) bool {
+	if q.barred() {
+		return true
+	}
 	tell := func(status int) { q.cloud.tell(KindRegister, "DPS", q.registrant.id, "answered %d", status) }
 	for _, f := range []DPSFault{DPSThrottles, half} {
 		if a := q.hit(f); a != nil {
@@ -127,7 +130,7 @@ func (q dpsRequest) patience() time.Duration {
 // decide ends an operation.
 func (q dpsRequest) decide(d *device) {
 	switch {
-	case q.hit(DPSFails) != nil:
+	case q.hit(DPSFails) != nil, d.faults[Blocked] != nil:
 		q.finish(d, "failed")
 	case q.hit(DPSDisabled) != nil:
 		q.finish(d, "disabled")
@@ -145,6 +148,7 @@ func (q dpsRequest) assign(d *device) {
 		return
 	}
 	d.operation.over = true
+	q.renew(d)
 	if d.hub != nil && len(q.cloud.hubs) > 1 && q.hit(DPSAlternates) != nil {
 		q.cloud.move(d, q.cloud.other(d.hub))
 		return

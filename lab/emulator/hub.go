@@ -26,7 +26,7 @@ func newHub(c *Cloud, name string) *hub {
 	h := &hub{
 		cloud: c, name: name, links: map[*link]*session{}, sessions: map[string]*session{}, kept: map[string]map[string]byte{},
 	}
-	h.door = newDoor(c, h)
+	h.door = newDoor(c, name, h)
 	return h
 }
 
@@ -75,6 +75,9 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 		return nil, none, errors.New("the device is not registered")
 	case d.hub != h:
 		return nil, none, fmt.Errorf("the device belongs to hub %s", d.hub.name)
+	}
+	if err := d.barred(); err != nil {
+		return nil, none, err
 	}
 	t, err := parseToken(password)
 	if err != nil {
@@ -132,7 +135,8 @@ func (h *hub) subscribe(l *link, filters []subscription) error {
 func (h *hub) welcome(l *link) {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()
-	if h.links[l] != nil {
+	if s := h.links[l]; s != nil {
+		s.flap()
 		h.door.welcome(l)
 	}
 }

@@ -9,14 +9,15 @@ import (
 // A session is a device's connection to a hub. One that is not in its hub's maps any more has ended, and nothing is
 // taken from or stored for it.
 type session struct {
-	hub     *hub
-	device  *device
-	link    *link
-	filters map[string]byte
-	will    *publication
-	expires time.Time   // its token
-	expiry  *time.Timer // of the session with it
-	agenda  agenda
+	hub      *hub
+	device   *device
+	link     *link
+	filters  map[string]byte
+	will     *publication
+	expires  time.Time   // its token
+	expiry   *time.Timer // of the session with it
+	agenda   agenda
+	flapping *time.Timer
 }
 
 // begin makes the session; CONNACK follows once the lock is released, and whatever is sent before waits for it.
@@ -53,6 +54,9 @@ func (h *hub) drop(s *session, why string) {
 	delete(h.sessions, s.device.id)
 	if s.expiry != nil {
 		s.expiry.Stop()
+	}
+	if s.flapping != nil {
+		s.flapping.Stop()
 	}
 	s.agenda.drop()
 	h.cloud.tell(KindDisconnected, h.name, s.device.id, "%s", why)
