@@ -17,6 +17,10 @@ import (
 const (
 	// defaultPoll is the delay before the next poll when DPS names none, as Microsoft's SDKs have it.
 	defaultPoll = 2 * time.Second
+	// DPS takes so many polls of one device in each window, whatever its retry-after says.
+	// https://learn.microsoft.com/azure/iot-dps/about-iot-dps#quotas-and-limits
+	pollLimit  = 5
+	pollWindow = 10 * time.Second
 	// answerTimeout bounds one request: they travel without a promise, and one that was lost is never answered.
 	answerTimeout = 10 * time.Second
 	// patience bounds the whole registration, all delays that DPS asks for included.
@@ -144,6 +148,7 @@ func (r Request) link() transport.Config {
 // A dialogue is one session with DPS, one request at a time.
 type dialogue struct {
 	session *transport.Session
+	polls   []time.Time // the latest
 	pending atomic.Pointer[question]
 }
 
@@ -200,12 +205,18 @@ func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string,
 	}
 }
 
-// pause waits until DPS may be asked again. The delay starts when the answer has come.
+// pause waits until DPS may be asked again. The delay starts when the answer has come, and a short one grows when DPS would
+// take no more polls.
 func (d *dialogue) pause(ctx context.Context, a payloads.RegistrationAnswer) error {
 	delay := a.RetryAfter
 	if delay <= 0 {
 		delay = defaultPoll
 	}
+	if len(d.polls) == pollLimit {
+		delay = max(delay, time.Until(d.polls[0].Add(pollWindow)))
+		d.polls = d.polls[1:]
+	}
+	d.polls = append(d.polls, time.Now().Add(delay))
 	t := time.NewTimer(delay)
 	defer t.Stop()
 	select {

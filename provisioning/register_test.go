@@ -73,6 +73,21 @@ func TestEachPollWaitsAsLongAsTheAnswerBeforeItSaid(t *testing.T) {
 	})
 }
 
+func TestDPSIsPolledAtMostFiveTimesInTenSecondsWhateverItSays(t *testing.T) {
+	inBubble(t, func(c *conn, q question) { c.answer(202, q.rid, "&retry-after=1", assigning) }, func(d *dps) {
+		d.wantError(provisioning.Unavailable, "within 2m0s")
+		q := d.questions()
+		if len(q) < 50 || len(q) > 61 { // in two minutes; the first one registers
+			t.Errorf("%d requests", len(q))
+		}
+		for i := 6; i < len(q); i++ {
+			if took := q[i].at.Sub(q[i-5].at); took < 10*time.Second {
+				t.Errorf("polls %d to %d came within %s", i-5, i, took)
+			}
+		}
+	})
+}
+
 func TestTheOperationIsTheLastOneNamed(t *testing.T) {
 	bodies := []string{assigning, `{"status":"assigning"}`, ``, `{"operationId":"op/2","status":"assigning"}`, `{"registrationState":{"status":"assigning"}}`}
 	inBubble(t, func(c *conn, q question) {
