@@ -38,6 +38,7 @@ type Settings struct {
 	Outbox         outbox.Outbox
 	Window         int           // readings on their way at once
 	DrainRate      float64       // readings a second from the backlog; 0: as fast as the hub takes them
+	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // a handler's deadline
 	Emit           func(observe.Record)
 }
@@ -49,16 +50,17 @@ const answerTimeout = 10 * time.Second
 // wait, handlers that run. Attach, Work, Flush, Detach and Release are for one goroutine at a time, the machine's.
 type Hub struct {
 	Settings
-	pool    *pool
-	twin    *twin
-	session *transport.Session
-	device  string
-	courier *courier
+	pool      *pool
+	twin      *twin
+	suspicion *suspicion
+	session   *transport.Session
+	device    string
+	courier   *courier
 }
 
 // New makes a Hub without a session.
 func New(s Settings) *Hub {
-	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout)}
+	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion()}
 	h.twin = newTwin(h)
 	return h
 }

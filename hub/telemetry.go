@@ -2,7 +2,9 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"giantlizard.example/failover/observe"
@@ -21,8 +23,15 @@ type courier struct {
 	session *transport.Session
 	mark    uint64 // the newest number of the backlog
 	onWay   map[uint64]outbox.Entry
+	sent    []sending    // in order; what has been settled meanwhile leaves it late
+	held    []uint64     // handed out by the outbox, and held back as suspects
 	landed  chan landing // as deep as the window, so that no session waits for us
 	next    time.Time    // when the backlog may send again
+}
+
+type sending struct {
+	n  uint64
+	at time.Time
 }
 
 type landing struct {
@@ -39,32 +48,64 @@ func newCourier(h *Hub) *courier {
 
 // run sends until ctx or the session ends. What is on its way then stays so until flush or abandon.
 func (c *courier) run(ctx context.Context) error {
-	pace := time.NewTimer(0)
-	defer pace.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
 	for ctx.Err() == nil {
 		sent, err := c.sendNext(ctx, false)
+		if err == nil {
+			err = c.overdue()
+		}
 		if err != nil {
 			return err
 		}
 		if sent {
 			continue
 		}
-		if wait := time.Until(c.next); wait > 0 {
-			pace.Reset(wait)
-		}
+		wake.Reset(c.idle())
 		select {
 		case l := <-c.landed:
 			if err := c.settle(l); err != nil {
 				return err
 			}
 		case <-c.hub.Outbox.Changed():
-		case <-pace.C:
+		case <-wake.C:
 		case <-c.session.Ended():
 			return c.session.Cause()
 		case <-ctx.Done():
 		}
 	}
 	return nil
+}
+
+// idle is how long nothing needs to be done unless something happens: until the backlog may send again, or until the
+// oldest acknowledgement is overdue.
+func (c *courier) idle() time.Duration {
+	wait := c.hub.AckTimeout
+	if len(c.sent) > 0 {
+		wait -= time.Since(c.sent[0].at)
+	}
+	if pace := time.Until(c.next); pace > 0 {
+		wait = min(wait, pace)
+	}
+	return wait
+}
+
+// overdue is the fault of a hub that answers pings and acknowledges nothing. One that throttles answers late, so the
+// patience is long.
+func (c *courier) overdue() error {
+	for len(c.sent) > 0 {
+		if _, ok := c.onWay[c.sent[0].n]; ok {
+			break
+		}
+		c.sent = c.sent[1:]
+	}
+	if len(c.sent) == 0 || time.Since(c.sent[0].at) < c.hub.AckTimeout {
+		return nil
+	}
+	return &transport.Error{
+		Reason: transport.AckOverdue, Host: c.session.Host(),
+		Err: fmt.Errorf("a reading has had no acknowledgement for %s", c.hub.AckTimeout),
+	}
 }
 
 // flush sends everything, live first, and waits for every acknowledgement.
@@ -100,12 +141,12 @@ func (c *courier) settleOne(ctx context.Context) error {
 
 // sendNext sends one reading if the window and the pace allow it and there is one.
 func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
-	if len(c.onWay) >= c.hub.Window || c.hub.Off.Has(Telemetry) {
+	if len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) || c.hub.Off.Has(Telemetry) {
 		return false, nil
 	}
-	r, ok := c.hub.Outbox.Peek(c.mark)
+	r, ok := c.peek(c.mark)
 	if !ok && (unpaced || !time.Now().Before(c.next)) {
-		if r, ok = c.hub.Outbox.Peek(0); ok && c.hub.DrainRate > 0 {
+		if r, ok = c.peek(0); ok && c.hub.DrainRate > 0 {
 			c.next = time.Now().Add(time.Duration(float64(time.Second) / c.hub.DrainRate))
 		}
 	}
@@ -119,7 +160,18 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 		c.hub.Outbox.Leave(r.ID.N)
 		return false, err
 	}
+	c.sent = append(c.sent, sending{r.ID.N, time.Now()})
 	return true, nil
+}
+
+// peek passes over the reading that is held back.
+func (c *courier) peek(after uint64) (outbox.Entry, bool) {
+	r, ok := c.hub.Outbox.Peek(after)
+	if ok && c.hub.suspicion.holds(r.ID.N) {
+		c.held = append(c.held, r.ID.N)
+		return c.hub.Outbox.Peek(after)
+	}
+	return r, ok
 }
 
 // topic marks the backlog. payloads has left room for that in a reading's size.
@@ -135,18 +187,18 @@ func (c *courier) topic(r outbox.Entry) string {
 	return reading.Topic(c.hub.device, r.ID.String())
 }
 
-// settle returns the error of a reading that is not known to have arrived, which ends the session.
+// settle takes an acknowledgement in. A reading that is not known to have arrived stays on its way until abandon; its
+// error ends the session.
 func (c *courier) settle(l landing) error {
 	r, ok := c.onWay[l.n]
-	if !ok {
-		return nil
-	}
-	delete(c.onWay, l.n)
-	if l.err != nil {
-		c.hub.Outbox.Leave(l.n)
+	if !ok || l.err != nil {
 		return l.err
 	}
+	delete(c.onWay, l.n)
 	c.hub.Outbox.Remove(l.n)
+	if c.hub.suspicion.acknowledged(l.n) {
+		c.release()
+	}
 	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: r.ID.String(), Hub: c.session.Host()})
 	return nil
 }
@@ -162,8 +214,22 @@ func (c *courier) abandon() {
 		}
 		break
 	}
+	condemned, guilty := c.hub.suspicion.ended(c.session.Cause(), slices.Collect(maps.Keys(c.onWay)))
 	for n := range c.onWay {
-		delete(c.onWay, n)
+		if guilty && n == condemned {
+			c.hub.Outbox.Quarantine(n, errPoison)
+		} else {
+			c.hub.Outbox.Leave(n)
+		}
+	}
+	clear(c.onWay)
+	c.release()
+}
+
+// release gives back what was held back.
+func (c *courier) release() {
+	for _, n := range c.held {
 		c.hub.Outbox.Leave(n)
 	}
+	c.held = nil
 }

@@ -51,6 +51,7 @@ type Settings struct {
 
 	Window         int           // 64 readings on their way at once
 	DrainRate      float64       // 10 readings a second of the backlog; negative: as fast as the hub takes them
+	AckTimeout     time.Duration // 60 s: a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // 30 s
 	CloseTimeout   time.Duration // 5 s
 	TokenLife      time.Duration // 1 h; renewed after 80 to 85 % of it
@@ -74,6 +75,9 @@ func (s Settings) withDefaults() Settings {
 		s.DrainRate = 10
 	case s.DrainRate < 0:
 		s.DrainRate = 0
+	}
+	if s.AckTimeout <= 0 {
+		s.AckTimeout = time.Minute
 	}
 	if s.HandlerTimeout <= 0 {
 		s.HandlerTimeout = 30 * time.Second
@@ -145,7 +149,7 @@ func New(s Settings) (*Device, error) {
 	}
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
-		HandlerTimeout: d.HandlerTimeout, Emit: d.emit,
+		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, Emit: d.emit,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {

@@ -18,7 +18,7 @@ func dps(v provisioning.Verdict, retryAfter time.Duration) error {
 // every reason of transport, as it can end a session or keep one from beginning.
 var (
 	ends = []transport.Reason{
-		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.ProtocolBroken,
+		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ProtocolBroken,
 		transport.SubscriptionRefused, transport.TimedOut, transport.Ended, transport.TLSFailed, transport.Unknown,
 	}
 	refusals = []transport.Reason{

@@ -33,6 +33,7 @@ const (
 	Reset               Reason = "reset"          // the peer reset the connection (RST)
 	Silence             Reason = "silence"        // nothing was read for Config.Silence: a half-open link
 	WriteStalled        Reason = "write-stalled"  // the peer took no bytes for Config.WriteTimeout
+	AckOverdue          Reason = "ack-overdue"    // a publish has had no acknowledgement for long, on a link that lives
 	ProtocolBroken      Reason = "protocol"       // what came was not MQTT
 	Ended               Reason = "ended"          // this side ended the session
 	KeyUnusable         Reason = "key"            // the key could not be read, so no token could be made
