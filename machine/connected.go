@@ -10,12 +10,13 @@ import (
 func (d *Device) connected(ctx context.Context, _ Change) (Event, error) {
 	since := time.Now()
 	d.restored(since)
-	working, cancel := context.WithDeadline(ctx, d.renewAt)
-	defer cancel()
+	working, stop := d.term.context(ctx, d.Link.Now)
+	defer stop()
 	d.hub.Attach(d.session, d.assignment.DeviceID)
 	defer d.hub.Detach()
 	err := d.hub.Work(working)
-	if time.Since(since) >= d.Policy.Hold {
+	d.history.lived = time.Since(since)
+	if d.history.lived >= d.Policy.Hold {
 		d.history.held()
 	}
 	switch {

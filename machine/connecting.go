@@ -45,7 +45,7 @@ func (d *Device) hubLink() transport.Config {
 		if err != nil {
 			return "", err
 		}
-		d.renewAt = time.Now().Add(time.Duration((0.80 + 0.05*d.Rand()) * float64(d.TokenLife)))
+		d.term = newTerm(time.Now(), now, d.TokenLife, d.Rand())
 		return transport.SAS(hub+"/devices/"+device, "", key, now.Add(d.TokenLife)), nil
 	}
 	return c

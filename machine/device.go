@@ -88,6 +88,9 @@ func (s Settings) withDefaults() Settings {
 	if s.TokenLife <= 0 {
 		s.TokenLife = time.Hour
 	}
+	if s.Link.Now == nil {
+		s.Link.Now = time.Now
+	}
 	if s.Rand == nil {
 		s.Rand = rand.Float64
 	}
@@ -129,7 +132,7 @@ type Device struct {
 	// session is the device's one session. Whoever enters a state next takes it or drops it.
 	session    *transport.Session
 	assignment provisioning.Assignment
-	renewAt    time.Time     // when the session's token nears its end
+	term       term          // of the session's token
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
 	history    history
 	outage     outage

@@ -2,8 +2,12 @@ package machine
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
+
+var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after they began: probably a second process uses this identity; "+
+	"stop it, or give each its own registration ID", fightCloses)
 
 // failover chooses where to go next and waits out the back-off; policy.go has the choice.
 func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
@@ -12,6 +16,9 @@ func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
 		d.outage.begin(d.assignment.Hub, time.Now())
 	}
 	d.failed(c.On, c.Cause)
+	if d.history.fight {
+		d.warn("", errFight)
+	}
 	next := d.Policy.choose(c.On, c.Cause, d.history, time.Now(), d.Rand())
 	d.history.chose(next)
 	d.within = next.within

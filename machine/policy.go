@@ -42,10 +42,22 @@ type history struct {
 	waits    int   // how often the device has waited
 	failures int   // how many tries failed
 
+	lived  time.Duration          // how long the last session lasted
+	closes [fightCloses]time.Time // when the hub last ended sessions that did not hold, the oldest first
+	fight  bool                   // the last of them makes it a fight
+	fights int                    // in a row
+
 	// These outlive the trouble: they are between the device and DPS.
 	throttled, refused int       // in a row
 	dpsFrom            time.Time // DPS is not asked before
 }
+
+// Two processes with one identity end each other's session for ever, because a hub lets the newest in. So many sessions
+// that the hub ended before they held, within so long, are taken for such a fight.
+const (
+	fightCloses = 4
+	fightWindow = 2 * time.Minute
+)
 
 // A choice is what Failover does next.
 type choice struct {
@@ -60,9 +72,13 @@ type choice struct {
 //	the hub cannot be reached                DPS, at once
 //	the hub that DPS named fails too         hub and DPS in turn, with exponential back-off and full jitter
 //	DPS throttles or refuses                 not DPS before its time; the hub's turns go on
+//	a fight over the identity                the same hub, after a long rest
 func (p Policy) choose(on Event, cause error, h history, now time.Time, luck float64) choice {
 	var c choice
 	switch {
+	case h.fight && h.assigned:
+		rest := doubled(p.FirstRest, p.LastRest, h.fights-1)
+		return choice{event: RetryHub, wait: rest/2 + time.Duration(luck*float64(rest/2))}
 	case on == Lost && h.last == "" && h.assigned:
 		c.event = RetryHub
 		if errors.Is(cause, transport.Silence) {
@@ -104,7 +120,10 @@ func doubled(first, last time.Duration, times int) time.Duration {
 
 // failed takes a failure into the history. What DPS asked for, or a growing rest, decides when it may be asked again.
 func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck float64) {
-	if on != Lost { // the end of a session is no failed try
+	h.fight = false
+	if on == Lost { // which is no failed try
+		h.ended(p, cause, now)
+	} else {
 		h.failures++
 	}
 	var e *provisioning.Error
@@ -129,6 +148,21 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	}
 }
 
+// ended looks for a fight in how sessions end.
+func (h *history) ended(p Policy, cause error, now time.Time) {
+	reason := transport.ReasonOf(cause)
+	if h.lived >= p.Hold || reason != transport.Closed && reason != transport.Reset {
+		return
+	}
+	copy(h.closes[:], h.closes[1:])
+	h.closes[fightCloses-1] = now
+	if first := h.closes[0]; !first.IsZero() && now.Sub(first) <= fightWindow {
+		h.fight = true
+		h.fights++
+		h.closes = [fightCloses]time.Time{}
+	}
+}
+
 // chose takes a choice into the history.
 func (h *history) chose(c choice) {
 	h.last = c.event
@@ -146,4 +180,5 @@ func (h *history) answered() {
 // held is a connection that lasted.
 func (h *history) held() {
 	h.last, h.asked, h.waits, h.failures = "", false, 0, 0
+	h.closes, h.fights = [fightCloses]time.Time{}, 0
 }

@@ -42,6 +42,8 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 		want  choice
 	}
 	rows := []row{
+		{"a fight over the identity: the hub, after a long rest", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 1}, choice{event: RetryHub, wait: 45 * time.Second}},
+		{"it goes on: a longer one", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 2}, choice{event: RetryHub, wait: 90 * time.Second}},
 		{"the first session ends again before it held: DPS", Lost, lost(transport.Closed), history{assigned: true, last: RetryHub}, choice{event: Reprovision}},
 		{"so does the next: in turn, waiting", Lost, lost(transport.Closed), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
 		{"the hub that DPS named fails too: in turn, waiting", ConnectFailed, lost(transport.Refused), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
@@ -108,6 +110,36 @@ func TestAConnectionThatHeldEndsTheTroubleButNotDPSsPatience(t *testing.T) {
 	h.answered()
 	if h != (history{assigned: true}) {
 		t.Errorf("DPS has answered, and still %+v", h)
+	}
+}
+
+func TestFourShortSessionsInTwoMinutesAreAFightAndOtherEndsAreNot(t *testing.T) {
+	p := Policy{}.withDefaults()
+	for _, c := range []struct {
+		name         string
+		cause        error
+		lived, every time.Duration
+		want         bool
+	}{
+		{"the hub closes each after 3 s", lost(transport.Closed), 3 * time.Second, 30 * time.Second, true},
+		{"the hub resets each after 3 s", lost(transport.Reset), 3 * time.Second, 30 * time.Second, true},
+		{"they come slowly", lost(transport.Closed), 3 * time.Second, 50 * time.Second, false},
+		{"they held", lost(transport.Closed), 25 * time.Second, 30 * time.Second, false},
+		{"the link fell silent", lost(transport.Silence), 13 * time.Second, 30 * time.Second, false},
+	} {
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		h := history{assigned: true}
+		for range fightCloses {
+			if h.fight {
+				t.Errorf("%s: a fight too soon", c.name)
+			}
+			now = now.Add(c.every)
+			h.lived = c.lived
+			h.failed(p, Lost, c.cause, now, 0.5)
+		}
+		if h.fight != c.want {
+			t.Errorf("%s: a fight: %t", c.name, h.fight)
+		}
 	}
 }
 

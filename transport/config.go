@@ -26,8 +26,9 @@ type Config struct {
 	Password     func(now time.Time) (string, error) // asked at each dial; nil: none
 	CleanSession bool
 
-	Dial    DialFunc       // nil: TCP
-	RootCAs *x509.CertPool // nil: the system's
+	Dial    DialFunc         // nil: TCP
+	Now     func() time.Time // the wall clock, by which tokens are made; nil: time.Now
+	RootCAs *x509.CertPool   // nil: the system's
 
 	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
 	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
@@ -55,6 +56,9 @@ func (c Config) withDefaults() Config {
 	c.KeepAlive = min(c.KeepAlive, c.Silence/2)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Password == nil {
 		c.Password = func(time.Time) (string, error) { return "", nil }

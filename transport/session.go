@@ -38,7 +38,7 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	password, err := c.Password(time.Now())
+	password, err := c.Password(c.Now())
 	if err != nil {
 		raw.Close()
 		return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: err}
