@@ -164,4 +164,11 @@ func TestANetworkWithoutBlackHolesSaysSo(t *testing.T) {
 		t.Errorf("struck are %+v: %v", w.Struck(), err)
 	}
 	w.mustConnect(login{hub: "A"})
+	w.KillHub("A", emulator.FIN)
+	if err := w.Strike("A", emulator.BlackHole, emulator.Params{}); err == nil || w.Struck()[0].Fault != emulator.FIN {
+		t.Errorf("struck are %+v: %v", w.Struck(), err)
+	}
+	if _, err := w.dialRaw(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dialing got %v", err)
+	}
 }
