@@ -125,6 +125,13 @@ func moveAway(c *Cloud, t target, a *affliction) error {
 	return nil
 }
 
+func flapAll(_ *Cloud, t target, _ *affliction) error {
+	for _, s := range t.sessions() {
+		s.flap()
+	}
+	return nil
+}
+
 // flap ends the session some time from now, if it is to flap.
 func (s *session) flap() {
 	a := s.hit(Flapping)

@@ -21,6 +21,7 @@ type FaultInfo struct {
 	Sentence   string   // what a device sees
 	On         []string // OnDPS, OnHub, OnDevice
 	Parameters []string // those it understands besides "for"; the names are ParameterNames
+	Required   []string // those of them that must be given
 }
 
 // A Strike is a fault that is in force.
@@ -34,7 +35,7 @@ type Strike struct {
 func Faults() []FaultInfo {
 	infos := make([]FaultInfo, len(catalogue))
 	for i, f := range catalogue {
-		infos[i] = FaultInfo{f.Name, f.Sentence, slices.Clone(f.On), slices.Clone(f.Parameters)}
+		infos[i] = FaultInfo{f.Name, f.Sentence, slices.Clone(f.On), slices.Clone(f.Parameters), slices.Clone(f.Required)}
 	}
 	return infos
 }
@@ -43,9 +44,8 @@ func Faults() []FaultInfo {
 type faultKind struct {
 	FaultInfo
 	group  string
-	need   []string                                // parameters that must be given
 	begin  func(*Cloud, target, *affliction) error // called when it is in force already; an error takes it back
-	end    func(*Cloud, target) error              // called while it still is in force
+	end    func(target) error                      // called while it still is in force
 	healed func(target)                            // called when it is no more
 }
 

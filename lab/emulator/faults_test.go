@@ -43,6 +43,9 @@ func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
 		if len(f.Parameters) > 0 {
 			parameters = "`" + strings.Join(f.Parameters, "`, `") + "`"
 		}
+		for _, name := range f.Required {
+			parameters = strings.Replace(parameters, "`"+name+"`", "**`"+name+"`**", 1)
+		}
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.On, ", "), parameters, f.Sentence)
 	}
 	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Strikes | Parameters | What a device sees |\n|---|---|---|---|\n")
@@ -192,6 +195,8 @@ func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
 			"healing no one":           w.Heal("C", ""),
 			"another's parameter":      w.Strike("A", emulator.FIN, emulator.Params{Mark: "x"}),
 			"a probability of two":     w.Strike("A", emulator.Reject, emulator.Params{Probability: 2}),
+			"no mark":                  w.Strike("A", emulator.Poison, p),
+			"a status of success":      w.Strike("A", emulator.TwinError, emulator.Params{Status: 204}),
 			"a negative time":          w.Strike("A", emulator.FIN, emulator.Params{For: -1}),
 			"a hub's fault":            w.Strike("device/A", emulator.FIN, p),
 			"no such parameter":        p.Set("luck", "1"),

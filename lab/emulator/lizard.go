@@ -24,6 +24,9 @@ const (
 
 const death = "death" // the group
 
+// Reject is a login that is refused however good it is.
+const Reject Fault = "reject"
+
 var errNoOther = errors.New("emulator: move: there is no other hub")
 
 // A KillOption is something that happens along with a kill.
@@ -87,7 +90,11 @@ func die(c *Cloud, t target, how Kill) error {
 		d.freeze()
 		return nil
 	case BlackHole:
+		wasShut := d.listener == nil && d.hole == nil
 		if err := d.blackHole(); err != nil {
+			if wasShut {
+				d.shut(finish) // as before
+			}
 			return err
 		}
 		d.freeze()
@@ -108,8 +115,8 @@ func die(c *Cloud, t target, how Kill) error {
 // turnedAway judges a CONNECT by the faults alone.
 func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
 	at := []afflictions{d.faults}
-	if d := c.devices[clientID]; d != nil {
-		at = append(at, d.faults)
+	if device := c.devices[clientID]; device != nil {
+		at = []afflictions{device.faults, d.faults}
 	}
 	switch {
 	case c.hit(Refuse, d.faults) != nil:

@@ -136,13 +136,15 @@ func (k *faultKind) takes(t target, p Params) error {
 		switch {
 		case given && known.name != "for" && !slices.Contains(k.Parameters, known.name):
 			return fmt.Errorf("it has no parameter %s", known.name)
-		case !given && slices.Contains(k.need, known.name):
+		case !given && slices.Contains(k.Required, known.name):
 			return fmt.Errorf("it needs the parameter %s", known.name)
 		}
 	}
 	switch {
 	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && k.Name != Skew:
 		return errors.New("a parameter is negative")
+	case p.Status != 0 && (p.Status < 400 || p.Status > 599):
+		return fmt.Errorf("the status %d is no error's", p.Status)
 	case !(p.Probability >= 0 && p.Probability <= 1):
 		return fmt.Errorf("the probability %v is not between 0 and 1", p.Probability)
 	}

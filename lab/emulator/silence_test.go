@@ -15,8 +15,8 @@ import (
 )
 
 // dialRaw connects to hub A without TLS.
-func (w world) dialRaw() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(w.Context(), 300*time.Millisecond)
+func (w world) dialRaw(within time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(w.Context(), within)
 	defer cancel()
 	conn, err := login{}.complete(w).dial(ctx, "tcp", w.Hub("A"))
 	if err == nil {
@@ -40,7 +40,7 @@ func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustStrike("A", emulator.Silence, emulator.Params{})
 		token := p.Publish(events, 1, false, "into the silence")
-		conn, err := w.dialRaw()
+		conn, err := w.dialRaw(5 * time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,14 +108,14 @@ func TestASilentHubMayDieInAnotherWay(t *testing.T) {
 	for how, want := range map[emulator.Kill]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
-				p := w.mustConnect(login{hub: "A"})
+				raw := w.rawConnect(0)
 				w.KillHub("A", emulator.Silence)
-				p.Publish(events, 1, false, "x")
+				raw.Write(rawPublish)
 				w.KillHub("A", how)
-				if err := p.mustLose(5 * time.Second); !errors.Is(err, want) {
+				if _, err := raw.Read(make([]byte, 1)); !errors.Is(err, want) {
 					t.Errorf("the connection ended with %v", err)
 				}
-				if _, err := w.dialRaw(); !errors.Is(err, syscall.ECONNREFUSED) {
+				if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 					t.Errorf("dialing got %v", err)
 				}
 				if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != how {
@@ -142,7 +142,7 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 		raw := w.rawConnect(0)
 		w.mustStrike("A", emulator.BlackHole, emulator.Params{})
 		for range 2 {
-			if _, err := w.dialRaw(); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			if _, err := w.dialRaw(300 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("dialing got %v", err)
 			}
 		}
@@ -164,4 +164,11 @@ func TestANetworkWithoutBlackHolesSaysSo(t *testing.T) {
 		t.Errorf("struck are %+v: %v", w.Struck(), err)
 	}
 	w.mustConnect(login{hub: "A"})
+	w.KillHub("A", emulator.FIN)
+	if err := w.Strike("A", emulator.BlackHole, emulator.Params{}); err == nil || w.Struck()[0].Fault != emulator.FIN {
+		t.Errorf("struck are %+v: %v", w.Struck(), err)
+	}
+	if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dialing got %v", err)
+	}
 }

@@ -122,11 +122,11 @@ func TestASlowHubDiesAtOnce(t *testing.T) {
 	for how, want := range map[emulator.Kill]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
-				p := w.mustConnect(login{hub: "A"})
+				raw := w.rawConnect(0)
 				w.mustStrike("A", emulator.Slow, emulator.Params{Delay: time.Hour})
-				p.Publish(events, 1, false, "under way")
+				raw.Write(rawPublish)
 				w.KillHub("A", how)
-				if err := p.mustLose(5 * time.Second); !errors.Is(err, want) {
+				if _, err := raw.Read(make([]byte, 1)); !errors.Is(err, want) {
 					t.Errorf("the connection ended with %v", err)
 				}
 				w.ReviveHub("A")

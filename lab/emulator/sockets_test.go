@@ -125,6 +125,7 @@ func TestABadConfigurationIsAnError(t *testing.T) {
 	for name, config := range map[string]emulator.Config{
 		"a hub twice":     {Hubs: []string{"A", "A"}},
 		"a nameless hub":  {Hubs: []string{""}},
+		"a hub named DPS": {Hubs: []string{"DPS"}},
 		"no base64":       {GroupKey: "%"},
 		"a negative time": {CommandLock: -1},
 		"a taken address": {Listen: func(string) (net.Listener, error) { return nil, syscall.EADDRINUSE }},

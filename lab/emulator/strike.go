@@ -54,6 +54,7 @@ type afflictions map[Fault]*affliction
 
 type affliction struct {
 	Params
+	at    target
 	left  int // of Count
 	timer *time.Timer
 	undo  func() // what begin left to be undone, also by the next strike with the same fault
@@ -87,7 +88,7 @@ func (c *Cloud) hit(fault Fault, at ...afflictions) *affliction {
 			if a.left--; a.left == 0 {
 				a.stop()
 				delete(faults, fault)
-				c.tell(KindLizard, "", "", "%s has struck for the last time", fault)
+				c.tell(KindLizard, a.at.where(), a.at.who(), "%s healed: %s has struck for the last time", a.at, fault)
 			}
 		}
 		return a
@@ -113,16 +114,11 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 	if err != nil {
 		return err
 	}
-	a, prior := &affliction{Params: p, left: p.Count}, maps.Clone(t.faults())
+	a, prior := &affliction{Params: p, at: t, left: p.Count}, maps.Clone(t.faults())
 	if old := prior[fault]; old != nil && old.undo != nil {
 		old.undo()
 	}
-	for other := range prior {
-		if o, _ := findFault(other); o.group == k.group && k.group != "" {
-			delete(t.faults(), other)
-		}
-	}
-	t.faults()[fault] = a
+	t.replace(k, a)
 	c.tell(KindLizard, t.where(), t.who(), "%s struck: %s%s", t, fault, p)
 	if k.begin != nil {
 		if err := k.begin(c, t, a); err != nil {
@@ -141,6 +137,16 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 		a.timer = time.AfterFunc(p.For, func() { c.expireFault(t, k, a) })
 	}
 	return nil
+}
+
+// replace puts a fault in force in place of those of its group.
+func (t target) replace(k *faultKind, a *affliction) {
+	for other := range t.faults() {
+		if o, _ := findFault(other); o.group == k.group && k.group != "" {
+			delete(t.faults(), other)
+		}
+	}
+	t.faults()[k.Name] = a
 }
 
 func (c *Cloud) expireFault(t target, k *faultKind, a *affliction) {
@@ -167,7 +173,7 @@ func (c *Cloud) healAny(t target, chosen func(*faultKind) bool) error {
 func (c *Cloud) heal(t target, k *faultKind) error {
 	a := t.faults()[k.Name]
 	if k.end != nil {
-		if err := k.end(c, t); err != nil {
+		if err := k.end(t); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ type wire struct {
 	unsent   []byte
 	ended    bool
 	departed bool
+	unheard  bool          // it should have departed, and its line was frozen
 	idle     time.Duration // the longest silence that is allowed; 0 leaves the deadline alone
 	failure  error         // why reading ended
 	flushed  chan struct{}
@@ -183,6 +184,7 @@ func (w *wire) leave(how farewell) {
 		return
 	}
 	if how != cut && w.line.isFrozen() {
+		w.unheard = true
 		_ = w.line.SetDeadline(time.Now())
 		return
 	}
@@ -207,11 +209,11 @@ func (w *wire) bury() {
 	frozen := w.line.isFrozen()
 	w.line.thawed()
 	w.mu.Lock()
-	departed := w.departed
+	departed, unheard := w.departed, w.unheard
 	w.mu.Unlock()
 	switch {
 	case departed:
-	case frozen:
+	case frozen, unheard:
 		resetConn(w.raw)
 		w.line.settle()
 		return
