@@ -35,7 +35,7 @@ func (h *Hub) command(m transport.Message) bool {
 			record.Level, record.Status, record.Error = observe.Warn, 500, err.Error()
 		}
 		h.Emit(record)
-	})
+	}, nil)
 	if err != nil {
 		h.warn("a cloud-to-device message was left to the hub", err)
 	}

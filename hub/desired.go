@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"giantlizard.example/failover/observe"
@@ -23,6 +25,8 @@ type desired struct {
 }
 
 type property struct {
+	component, name string
+
 	value json.RawMessage // last given to the handler
 	next  *wish           // to be handled after the one that runs
 	busy  bool
@@ -47,7 +51,9 @@ func (d *desired) change(patch payloads.Desired) {
 // reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
 // values are compared.
 func (d *desired) reconcile(whole payloads.Desired) {
+	wished := map[string]bool{}
 	for _, p := range whole.Properties {
+		wished[p.Key()] = true
 		d.mu.Lock()
 		known := d.known[p.Key()]
 		same := known != nil && bytes.Equal(known.value, p.Value) && known.next == nil
@@ -56,13 +62,28 @@ func (d *desired) reconcile(whole payloads.Desired) {
 			d.handle(wish{p, whole.Version})
 		}
 	}
+	for _, p := range d.withdrawn(wished) {
+		d.handle(wish{p, whole.Version})
+	}
+}
+
+// withdrawn are the properties that were wished before and are not any more, as null.
+func (d *desired) withdrawn(wished map[string]bool) (gone []payloads.DesiredProperty) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(d.known)) {
+		if p := d.known[key]; !wished[key] && string(p.value) != "null" {
+			gone = append(gone, payloads.DesiredProperty{Component: p.component, Name: p.name, Value: json.RawMessage("null")})
+		}
+	}
+	return gone
 }
 
 func (d *desired) handle(w wish) {
 	d.mu.Lock()
 	p := d.known[w.Key()]
 	if p == nil {
-		p = &property{}
+		p = &property{component: w.Component, name: w.Name}
 		d.known[w.Key()] = p
 	}
 	if p.busy {
@@ -77,18 +98,31 @@ func (d *desired) handle(w wish) {
 		if d.hub.Handlers.Desired == nil {
 			return Ack{Code: 404}, errors.New("this device has no such property")
 		}
-		return d.hub.Handlers.Desired(ctx, w.Key(), w.Value)
-	}, func(a Ack, err error) { d.done(w, a, err) })
+		a, err := d.hub.Handlers.Desired(ctx, w.Key(), w.Value)
+		if a.Value != nil {
+			text, bad := json.Marshal(a.Value) // here, for that may be user code too
+			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
+			if bad != nil {
+				a.Value = nil
+			}
+		}
+		return a, err
+	}, func(a Ack, err error) { d.done(w, a, err) }, func() { d.next(w) })
 	if err != nil {
 		d.done(w, Ack{Code: 503}, err)
+		d.next(w)
 	}
 }
 
-// done reports the acknowledgement and goes on with the value that has come meanwhile.
+// done reports the acknowledgement.
 func (d *desired) done(w wish, a Ack, err error) {
 	sent := acknowledgement(w, a, err)
 	patch := payloads.AckPatch([]payloads.Acked{{DesiredProperty: w.DesiredProperty, Ack: sent}})
 	d.hub.acknowledged(w.Key(), sent, errors.Join(err, d.reports.add(patch)))
+}
+
+// next goes on, once the handler has returned, with the value that has come meanwhile.
+func (d *desired) next(w wish) {
 	d.mu.Lock()
 	p := d.known[w.Key()]
 	next := p.next

@@ -39,11 +39,15 @@ func (h *Hub) Attach(s *transport.Session, deviceID string) {
 		h.courier = newCourier(h)
 	}
 	h.twin.restart()
+	h.attached, h.detach = context.WithCancel(context.Background())
 	s.Attach(h.receive)
 }
 
 // Detach takes the handlers away; what the hub sends from now on waits in the session. Handlers that run go on.
-func (h *Hub) Detach() { h.session.Detach() }
+func (h *Hub) Detach() {
+	h.detach()
+	h.session.Detach()
+}
 
 // receive sorts what the hub sends. It must not block.
 func (h *Hub) receive(m transport.Message) bool {

@@ -56,6 +56,9 @@ type Hub struct {
 	session   *transport.Session
 	device    string
 	courier   *courier
+
+	attached context.Context // ends with Detach
+	detach   context.CancelFunc
 }
 
 // New makes a Hub without a session.
@@ -99,9 +102,9 @@ func (h *Hub) Flush(ctx context.Context) error {
 		return strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix) && h.receive(m)
 	})
 	defer h.session.Detach()
-	group, inner := errgroup.WithContext(ctx)
-	group.Go(func() error { return h.courier.flush(inner) })
-	group.Go(func() error { return h.twin.flush(inner, h.session) })
+	var group errgroup.Group // a twin that a hub does not give must not cost the telemetry
+	group.Go(func() error { return h.courier.flush(ctx) })
+	group.Go(func() error { return h.twin.flush(ctx, h.session) })
 	return group.Wait()
 }
 

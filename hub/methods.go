@@ -22,7 +22,7 @@ func (h *Hub) method(m transport.Message) error {
 	request, err := payloads.ParseMethod(m.Topic, m.Payload)
 	if err != nil {
 		if request.RequestID != "" {
-			h.answer(session, request, methodResult{status: 400}, err)
+			h.answer(h.attached, session, request, methodResult{status: 400}, err)
 		}
 		return err
 	}
@@ -31,15 +31,20 @@ func (h *Hub) method(m transport.Message) error {
 			return methodResult{status: 404}, errors.New("this device has no methods")
 		}
 		status, answer, err := h.Handlers.Method(ctx, request.Name, request.Payload)
-		return methodResult{status, answer}, err
-	}, func(r methodResult, err error) { h.answer(session, request, r, err) })
+		if _, raw := answer.(json.RawMessage); raw || answer == nil || err != nil {
+			return methodResult{status, answer}, err
+		}
+		text, err := json.Marshal(answer) // here, for that may be user code too
+		return methodResult{status, json.RawMessage(text)}, err
+	}, func(r methodResult, err error) { h.answer(context.Background(), session, request, r, err) }, nil)
 	if err != nil {
-		h.answer(session, request, methodResult{status: 429}, err)
+		h.answer(h.attached, session, request, methodResult{status: 429}, err)
 	}
 	return nil
 }
 
-func (h *Hub) answer(session *transport.Session, request payloads.MethodRequest, r methodResult, err error) {
+// answer gives up with ctx: receive, which Detach waits for, must not be held up by a link that stalls.
+func (h *Hub) answer(ctx context.Context, session *transport.Session, request payloads.MethodRequest, r methodResult, err error) {
 	if err != nil {
 		if r.status < 400 {
 			r.status = 500
@@ -55,7 +60,7 @@ func (h *Hub) answer(session *transport.Session, request payloads.MethodRequest,
 		topic, body, bad = payloads.MethodAnswer(500, request.RequestID, json.RawMessage(text))
 	}
 	if bad == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
 		bad = session.Start(ctx, topic, 0, body, func(error) {})
 	}

@@ -32,6 +32,7 @@ type pool struct {
 	closed  bool
 	next    int
 	running map[int]string
+	bounded int           // of them, those with a limit
 	idle    chan struct{} // closed when closed and none runs
 }
 
@@ -46,17 +47,23 @@ func (p *pool) enter(name string, limit int) (int, error) {
 	switch {
 	case p.closed:
 		return 0, errClosing
-	case len(p.running) >= limit:
+	case p.bounded >= limit:
 		return 0, errBusy
+	}
+	if limit < noLimit {
+		p.bounded++
 	}
 	p.next++
 	p.running[p.next] = name
 	return p.next, nil
 }
 
-func (p *pool) leave(id int) {
+func (p *pool) leave(id, limit int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if limit < noLimit {
+		p.bounded--
+	}
 	delete(p.running, id)
 	if p.closed && len(p.running) == 0 {
 		close(p.idle)
@@ -93,8 +100,8 @@ func (p *pool) close(ctx context.Context) error {
 }
 
 // invoke runs f in the pool and returns at once. then is called once: with f's result, or at the deadline without it.
-// f's goroutine is the pool's for as long as it runs.
-func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then func(T, error)) error {
+// after, which may be nil, is called when f has returned at last: its goroutine is the pool's for as long as it runs.
+func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then func(T, error), after func()) error {
 	id, err := p.enter(name, limit)
 	if err != nil {
 		return err
@@ -108,11 +115,14 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 		})
 	})
 	go func() {
-		defer p.leave(id)
+		defer p.leave(id, limit)
 		defer cancel()
 		v, err := guard(ctx, f)
 		late()
 		once.Do(func() { then(v, err) })
+		if after != nil {
+			after()
+		}
 	}()
 	return nil
 }
@@ -124,5 +134,8 @@ func guard[T any](ctx context.Context, f func(context.Context) (T, error)) (v T,
 			err = fmt.Errorf("the handler panicked: %v", r)
 		}
 	}()
-	return f(ctx)
+	if v, err = f(ctx); err != nil {
+		err = errors.New(err.Error()) // here, for that is user code too
+	}
+	return v, err
 }

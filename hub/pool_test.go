@@ -18,7 +18,7 @@ type result struct {
 // invoked invokes f and returns where its result will come.
 func invoked(p *pool, name string, f func(context.Context) (int, error)) (chan result, error) {
 	results := make(chan result, 2)
-	err := invoke(p, poolLimit, name, f, func(v int, err error) { results <- result{v, err} })
+	err := invoke(p, poolLimit, name, f, func(v int, err error) { results <- result{v, err} }, nil)
 	return results, err
 }
 

@@ -14,6 +14,7 @@ import (
 type reports struct {
 	mu      sync.Mutex
 	pending map[string]any
+	away    map[string]any // taken last, and perhaps given back
 	changed chan struct{}
 }
 
@@ -28,7 +29,7 @@ func (r *reports) add(patch map[string]any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	merged := merge(r.pending, fresh)
-	if err := payloads.CheckReported(merged); err != nil {
+	if err := payloads.CheckReported(merge(r.away, merged)); err != nil {
 		return fmt.Errorf("hub: report: %w", err)
 	}
 	r.pending = merged
@@ -40,16 +41,15 @@ func (r *reports) add(patch map[string]any) error {
 func (r *reports) take() map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := r.pending
-	r.pending = nil
-	return taken
+	r.away, r.pending = r.pending, nil
+	return r.away
 }
 
 // giveBack puts a patch back under what has come since.
 func (r *reports) giveBack(older map[string]any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pending = merge(older, r.pending)
+	r.pending, r.away = merge(older, r.pending), nil
 	r.wake()
 }
 

@@ -99,8 +99,8 @@ func (c *courier) overdue() error {
 		}
 		c.sent = c.sent[1:]
 	}
-	if len(c.sent) == 0 || time.Since(c.sent[0].at) < c.hub.AckTimeout {
-		return nil
+	if len(c.sent) == 0 || time.Since(c.sent[0].at) < c.hub.AckTimeout || len(c.landed) > 0 {
+		return nil // in the last case it may have come while nobody worked
 	}
 	return &transport.Error{
 		Reason: transport.AckOverdue, Host: c.session.Host(),

@@ -29,6 +29,7 @@ type twin struct {
 	mu      sync.Mutex
 	asked   map[string]chan payloads.TwinAnswer // by request ID
 	patches []payloads.Desired                  // heard and not yet applied
+	missed  int                                 // how often patches were given up for a whole twin
 	version int64                               // of the desired properties on this session; -1: not read yet
 }
 
@@ -129,6 +130,9 @@ func (t *twin) setVersion(v int64) {
 }
 
 func (t *twin) read(ctx context.Context, s *transport.Session) error {
+	t.mu.Lock()
+	missed := t.missed
+	t.mu.Unlock()
 	a, err := t.ask(ctx, s, payloads.TwinGetTopic, nil)
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
@@ -137,7 +141,11 @@ func (t *twin) read(ctx context.Context, s *transport.Session) error {
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
 	}
-	t.setVersion(read.Desired.Version)
+	t.mu.Lock()
+	if t.missed == missed { // else this twin may be older than what was given up
+		t.version = read.Desired.Version
+	}
+	t.mu.Unlock()
 	t.desired.reconcile(read.Desired)
 	return nil
 }
@@ -241,6 +249,7 @@ func (t *twin) heardPatch(m transport.Message) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil || len(t.patches) >= poolLimit {
+		t.missed++
 		t.patches, t.version = nil, -1 // whatever it said, the whole twin says it too
 	} else {
 		t.patches = append(t.patches, d)

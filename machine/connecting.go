@@ -23,6 +23,7 @@ func (d *Device) connecting(ctx context.Context, c Change) (Event, error) {
 	link := d.hubLink()
 	if d.within > 0 {
 		link.ConnectTimeout = d.within
+		d.within = 0 // for one attempt
 	}
 	s, err := transport.Connect(ctx, link)
 	if err != nil {

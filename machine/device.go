@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -30,6 +32,11 @@ type (
 // lastWords is what observers get to see the last records even when closing has used its time up.
 const lastWords = 500 * time.Millisecond
 
+const (
+	maxWindow    = 10_000 // MQTT numbers 65,535
+	minTokenLife = 10 * time.Second
+)
+
 // ErrSwitchedOff is what Send and Report return when Settings.Off has their kind.
 var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 
@@ -47,7 +54,8 @@ type Settings struct {
 	Handlers  Handlers
 	Off       hub.Kinds
 	Observers []func(Record) // each gets every record, in order, on a goroutine of its own
-	Outbox    outbox.Outbox  // in memory; the device closes it
+	Outbox    outbox.Outbox  // in memory, with these Limits; the device closes it
+	Limits    outbox.Limits  // one that the program gives has its own, and reports its own drops
 
 	Window         int           // 64 readings on their way at once
 	DrainRate      float64       // 10 readings a second of the backlog; negative: as fast as the hub takes them
@@ -108,6 +116,12 @@ func (s Settings) check() error {
 	if err := payloads.CheckRegistrationID(s.RegistrationID); err != nil {
 		errs = append(errs, err)
 	}
+	if s.Window > maxWindow {
+		errs = append(errs, fmt.Errorf("a window of %d readings: at most %d, and a few hundred are as fast", s.Window, maxWindow))
+	}
+	if s.TokenLife > 0 && s.TokenLife < minTokenLife {
+		errs = append(errs, fmt.Errorf("a token life of %s: a renewal needs a connection, so it is at least %s", s.TokenLife, minTokenLife))
+	}
 	if s.Key == nil {
 		errs = append(errs, errors.New("there is no key"))
 	}
@@ -148,7 +162,7 @@ func New(s Settings) (*Device, error) {
 	d := &Device{Settings: s.withDefaults(), ended: make(chan struct{}), entered: time.Now()}
 	d.fan = observe.NewFan(d.Observers...)
 	if d.Outbox == nil {
-		d.Outbox = outbox.NewMemory(outbox.Limits{}, d.dropped)
+		d.Outbox = outbox.NewMemory(d.Limits, d.dropped)
 	}
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
@@ -216,6 +230,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if err := r.Check(); err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
+	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller's, who may use them again
 	id, err := d.Outbox.Put(ctx, r)
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)

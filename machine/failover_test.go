@@ -15,6 +15,14 @@ var runs = flag.Int("runs", 1, "how often the failovers over real sockets are ru
 
 var soak = flag.Bool("soak", false, "run what takes long for as long as docs/testing.md says")
 
+// scaled is how often something is repeated: many times with -soak.
+func scaled(few, many int) int {
+	if *soak {
+		return many
+	}
+	return few
+}
+
 // attacks are the ways in which hub A can be lost, with what the device then goes through.
 var attacks = map[string]func(*emulator.Cloud) error{
 	"killed by FIN": func(c *emulator.Cloud) error { return c.KillHub("A", emulator.FIN, emulator.WithMove) },

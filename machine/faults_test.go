@@ -86,10 +86,10 @@ func surviveFault(t *testing.T, fault emulator.Fault, on string, play func(*worl
 	if n := len(w.path(from)); n > 60 {
 		t.Errorf("%d transitions in two minutes", n)
 	}
-	time.Sleep(3 * time.Minute) // a back-off of a minute, a rest that DPS's refusals have made longer
+	time.Sleep(5 * time.Minute) // the longest rest that two minutes of refusals lead to is four
 	stop()
 	if s := w.device.State(); s != machine.Connected {
-		t.Errorf("three minutes after the fault the device is %s", s)
+		t.Errorf("five minutes after the fault the device is %s", s)
 	}
 	if err := w.close(); err != nil {
 		t.Errorf("close: %v", err)

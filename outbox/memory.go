@@ -57,8 +57,7 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	}
 	size := sizeOf(r)
 	for len(m.waiting) > 0 && !m.fits(size) {
-		oldest := m.waiting[0]
-		m.waiting = m.waiting[1:]
+		oldest := m.popFirst()
 		m.bytes -= sizeOf(oldest.Reading)
 		m.dropped(Drop{oldest.ID, ErrNoRoom})
 	}
@@ -87,12 +86,20 @@ func (m *Memory) Peek(after uint64) (Entry, bool) {
 	}
 	r := m.waiting[i]
 	if i == 0 {
-		m.waiting = m.waiting[1:]
+		m.popFirst()
 	} else {
 		m.waiting = slices.Delete(m.waiting, i, i+1)
 	}
 	m.away[r.ID.N] = r
 	return r, true
+}
+
+// popFirst takes the first and frees its slot, which the array behind the slice would keep.
+func (m *Memory) popFirst() Entry {
+	first := m.waiting[0]
+	m.waiting[0] = Entry{}
+	m.waiting = m.waiting[1:]
+	return first
 }
 
 // position is where number n is or would be.

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -110,4 +111,30 @@ func TestPutAfterTheEndIsRefused(t *testing.T) {
 	if _, err := box.Put(t.Context(), reading("1")); !errors.Is(err, outbox.ErrClosed) {
 		t.Error(err)
 	}
+}
+
+func TestWhatWasDeliveredIsFreed(t *testing.T) {
+	box := outbox.NewMemory(outbox.Limits{}, nil)
+	deliver := func() {
+		e, _ := box.Peek(0)
+		box.Remove(e.ID.N)
+	}
+	const outage = 50_000
+	put(t, box, outage)
+	for range outage {
+		deliver()
+	}
+	for range 2_000 {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 64<<10)}); err != nil {
+			t.Fatal(err)
+		}
+		deliver()
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 32<<20 {
+		t.Errorf("nothing waits, and the heap has %d MiB", m.HeapAlloc>>20)
+	}
+	runtime.KeepAlive(box)
 }

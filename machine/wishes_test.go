@@ -1,0 +1,81 @@
+package machine_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+)
+
+func TestAHangingPropertyDoesNotStopMethods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var running atomic.Int32
+		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
+			s.Handlers.Desired = func(context.Context, string, json.RawMessage) (machine.Ack, error) {
+				running.Add(1)
+				<-release
+				return machine.Ack{}, nil
+			}
+			s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 200, nil, nil }
+		})
+		w.connected()
+		for i := range 70 {
+			w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": i})
+			time.Sleep(31 * time.Second)
+		}
+		if status, body := w.call("quick", ""); status != 200 {
+			t.Errorf("a method: %d %s", status, body)
+		}
+		if running := running.Load(); running > 1 {
+			t.Errorf("%d handlers of one property run at once", running)
+		}
+		close(release)
+		w.close()
+	})
+}
+
+type myError struct{ text string }
+
+func (e *myError) Error() string { return e.text }
+
+func TestAHandlerThatReturnsATypedNilError(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+			var err *myError
+			return 200, nil, err
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		if status, _ := w.call("x", ""); status != 500 {
+			t.Errorf("status %d", status)
+		}
+	})
+}
+
+func TestAWishWithdrawnDuringAnOutageIsTold(t *testing.T) {
+	handled := &journal{}
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Desired = func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
+			handled.add(key + "=" + string(value))
+			return machine.Ack{}, nil
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": 3})
+		synctest.Wait()
+		from := w.count()
+		w.cloud.KillHub("A", emulator.FIN, emulator.WithMove)
+		w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": nil})
+		w.awaitState(machine.Connected, from)
+		synctest.Wait()
+		if got := handled.all(); len(got) != 2 || got[1] != "fanSpeed=null" {
+			t.Errorf("handled %v, want fanSpeed=3 and then fanSpeed=null", got)
+		}
+	})
+}
