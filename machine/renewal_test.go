@@ -56,7 +56,7 @@ func TestAWallClockThatJumpsAboutCannotMakeTheDeviceReconnectAllTheTime(t *testi
 func TestADeviceThatBootedIn1970RecoversWhenItsClockIsSet(t *testing.T) {
 	var wall wallClock
 	bubble(t, func(s *machine.Settings) { s.Link.Now = wall.now }, func(t *testing.T, w *world) {
-		wall.jump(time.Unix(0, 0).Sub(time.Now()))
+		wall.jump(time.Until(time.Unix(0, 0)))
 		w.send()
 		w.live()
 		w.await("the refusal", 0, func(r machine.Record) bool { return r.Kind == observe.Waiting && strings.Contains(r.Error, "clock") })
