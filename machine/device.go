@@ -146,6 +146,7 @@ type Device struct {
 	// session is the device's one session. Whoever enters a state next takes it or drops it.
 	session    *transport.Session
 	assignment provisioning.Assignment
+	polls      provisioning.Polls
 	term       term          // of the session's token
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
 	history    history

@@ -30,7 +30,7 @@ func TestATwinThatFailsAtCloseCostsNoTelemetry(t *testing.T) {
 					case m.Qos == 1:
 						time.Sleep(time.Millisecond)
 						p.puback(m.MessageID)
-					case strings.Contains(m.TopicName, "GET"):
+					case strings.Contains(m.TopicName, "/twin/GET/"):
 						p.pub("$iothub/twin/res/200/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
 					default:
 						p.pub("$iothub/twin/res/429/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{}`, 0, 0)
@@ -124,7 +124,7 @@ func TestReportsThatWereGivenBackStillFit(t *testing.T) {
 				if m, ok := pk.(*packets.PublishPacket); ok {
 					rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
 					switch {
-					case strings.Contains(m.TopicName, "GET"):
+					case strings.Contains(m.TopicName, "/twin/GET/"):
 						p.pub("$iothub/twin/res/200/?$rid="+rid, `{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
 					case silent.Load():
 					default:

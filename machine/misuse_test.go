@@ -261,7 +261,7 @@ func TestPatchesThatOverflowDuringAReadAreNotForgotten(t *testing.T) {
 			p.welcome()
 			v := 1
 			for pk := p.next(); pk != nil; pk = p.next() {
-				if m, ok := pk.(*packets.PublishPacket); ok && strings.Contains(m.TopicName, "GET") {
+				if m, ok := pk.(*packets.PublishPacket); ok && strings.Contains(m.TopicName, "/twin/GET/") {
 					rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
 					read := fmt.Sprintf(`{"desired":{"$version":%d,"a":%d},"reported":{"$version":1}}`, v, v)
 					if v == 1 { // 70 changes while the answer is under way

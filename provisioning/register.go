@@ -38,7 +38,22 @@ type Request struct {
 	RegistrationID string
 	Key            transport.KeySource
 	Payload        any              // for the enrollment's allocation, or IoT Central's {"modelId": …}; may be nil
+	Polls          *Polls           // optional: shared by the registrations of one device
 	Link           transport.Config // how to reach DPS: Dial, RootCAs and the time-outs; the rest is filled in here
+}
+
+// Polls remember when DPS was polled, over registrations: it counts them by device. The zero value is ready; it is for one
+// registration at a time.
+type Polls struct{ latest []time.Time }
+
+// next is how long to wait before the next poll: the delay, or longer when DPS would take no more.
+func (p *Polls) next(delay time.Duration) time.Duration {
+	if len(p.latest) == pollLimit {
+		delay = max(delay, time.Until(p.latest[0].Add(pollWindow)))
+		p.latest = p.latest[1:]
+	}
+	p.latest = append(p.latest, time.Now().Add(delay))
+	return delay
 }
 
 // An Assignment is DPS's answer.
@@ -77,7 +92,10 @@ func (r Request) register(ctx context.Context) (Assignment, error) {
 		return Assignment{}, err
 	}
 	defer r.close(ctx, session)
-	d := dialogue{session: session}
+	d := dialogue{session: session, polls: r.Polls}
+	if d.polls == nil {
+		d.polls = &Polls{}
+	}
 	if err := d.open(ctx); err != nil {
 		return Assignment{}, err
 	}
@@ -148,7 +166,7 @@ func (r Request) link() transport.Config {
 // A dialogue is one session with DPS, one request at a time.
 type dialogue struct {
 	session *transport.Session
-	polls   []time.Time // the latest
+	polls   *Polls
 	pending atomic.Pointer[question]
 }
 
@@ -212,12 +230,7 @@ func (d *dialogue) pause(ctx context.Context, a payloads.RegistrationAnswer) err
 	if delay <= 0 {
 		delay = defaultPoll
 	}
-	if len(d.polls) == pollLimit {
-		delay = max(delay, time.Until(d.polls[0].Add(pollWindow)))
-		d.polls = d.polls[1:]
-	}
-	d.polls = append(d.polls, time.Now().Add(delay))
-	t := time.NewTimer(delay)
+	t := time.NewTimer(d.polls.next(delay))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -88,6 +88,28 @@ func TestDPSIsPolledAtMostFiveTimesInTenSecondsWhateverItSays(t *testing.T) {
 	})
 }
 
+func TestRegistrationsThatSharePollsKeepDPSsLimitTogether(t *testing.T) {
+	inBubble(t, func(c *conn, q question) {
+		if q.operation == "" {
+			c.answer(202, q.rid, "&retry-after=1", assigning)
+		} else {
+			c.answer(503, q.rid, "", "")
+		}
+	}, func(d *dps) {
+		r := d.request()
+		r.Polls = &provisioning.Polls{}
+		begin := time.Now()
+		for range 11 {
+			if _, err := provisioning.Register(d.Context(), r); !errors.Is(err, provisioning.Unavailable) {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begin); took < 20*time.Second {
+			t.Errorf("11 polls within %s", took)
+		}
+	})
+}
+
 func TestTheOperationIsTheLastOneNamed(t *testing.T) {
 	bodies := []string{assigning, `{"status":"assigning"}`, ``, `{"operationId":"op/2","status":"assigning"}`, `{"registrationState":{"status":"assigning"}}`}
 	inBubble(t, func(c *conn, q question) {
