@@ -3,7 +3,6 @@ package machine_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -58,9 +57,13 @@ func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
 		w.live()
 		w.awaitState(machine.Connecting, 0)
 		synctest.Wait()
-		_ = w.device.Fire(t.Context(), machine.HubAccepted)
+		if err := w.device.Fire(t.Context(), machine.HubAccepted); err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Second)
-		w.close()
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -109,6 +112,10 @@ func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 		w.connected()
 		w.cloud.SetDesired(deviceID, map[string]any{"a": 1})
 		synctest.Wait()
+		_, reported, _, _ := w.cloud.Twin(deviceID)
+		if ack, _ := reported["a"].(map[string]any); ack["ac"] != 500.0 {
+			t.Errorf("acknowledged %v", reported)
+		}
 	})
 }
 
@@ -185,7 +192,6 @@ func TestTheShortBoundAfterSilenceIsForOneAttempt(t *testing.T) {
 		from := w.count()
 		i = w.awaitState(machine.Connecting, from)
 		w.await("end", i+1, func(r machine.Record) bool { return r.Kind == observe.Transition })
-		t.Log(w.path(0))
 		w.network.SetLatency(0)
 		w.mu.Lock()
 		for _, r := range w.records[i+1:] {
@@ -201,6 +207,7 @@ func TestTheShortBoundAfterSilenceIsForOneAttempt(t *testing.T) {
 	})
 }
 
+// A stallConn is a connection whose writes can be made to stall.
 type stallConn struct {
 	net.Conn
 	stalled *atomic.Bool
@@ -244,7 +251,6 @@ func TestCloseIsInTimeWhileWritesStallAndMethodsFlood(t *testing.T) {
 		release := make(chan struct{})
 		w = fakeWorld(t, true, func(s *machine.Settings) {
 			dial := s.Link.Dial
-			_ = dial
 			s.Handlers.Method = func(ctx context.Context, _ string, _ json.RawMessage) (int, any, error) {
 				select {
 				case <-release:
@@ -277,13 +283,10 @@ func TestCloseIsInTimeWhileWritesStallAndMethodsFlood(t *testing.T) {
 		close(flood)
 		time.Sleep(100 * time.Millisecond)
 		since := time.Now()
-		err := w.close()
+		_ = w.close() // says what hangs
 		close(release)
-		t.Logf("close took %v: %v", time.Since(since), err)
 		if took := time.Since(since); took > 8*time.Second {
 			t.Errorf("close took %v", took)
 		}
 	})
 }
-
-var _ = errors.Is
