@@ -154,12 +154,12 @@ func (w *world) await(what string, from int, ok func(machine.Record) bool) int {
 	}
 }
 
-// patience is far above what any recovery takes; in fake time it costs nothing.
+// patience is far above what any recovery takes: two back-offs of a minute at most.
 func (w *world) patience() time.Duration {
 	if w.network != nil {
 		return 10 * time.Minute
 	}
-	return 30 * time.Second
+	return 3 * time.Minute
 }
 
 func (w *world) awaitState(s machine.State, from int) int {
