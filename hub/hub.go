@@ -129,9 +129,6 @@ func (h *Hub) Release() {
 // Report merges reported properties into those that wait to be sent. The newest value of a property wins.
 func (h *Hub) Report(patch map[string]any) error { return h.twin.reports.add(patch) }
 
-// Reports is how many reported properties wait.
-func (h *Hub) Reports() int { return h.twin.reports.waiting() }
-
 // Close waits for the handlers that run, whose contexts it ends, and names those that do not return before ctx ends.
 func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 

@@ -60,12 +60,6 @@ func (r *reports) wake() {
 	}
 }
 
-func (r *reports) waiting() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.pending)
-}
-
 // asJSON is the patch as it will be sent, apart from the caller's own values. Numbers keep their digits.
 func asJSON(patch map[string]any) (map[string]any, error) {
 	text, err := json.Marshal(patch)

@@ -63,7 +63,7 @@ func TestManySmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
 	if err == nil {
 		t.Error("400 kB of reported properties were accepted")
 	}
-	if n := r.waiting(); n == 0 {
+	if len(r.take()) == 0 {
 		t.Error("what was accepted before has gone")
 	}
 }

@@ -57,25 +57,3 @@ func TestAHandlerThatReturnsATypedNilError(t *testing.T) {
 		}
 	})
 }
-
-func TestAWishWithdrawnDuringAnOutageIsTold(t *testing.T) {
-	handled := &journal{}
-	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-			handled.add(key + "=" + string(value))
-			return machine.Ack{}, nil
-		}
-	}, func(t *testing.T, w *world) {
-		w.connected()
-		w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": 3})
-		synctest.Wait()
-		from := w.count()
-		w.cloud.KillHub("A", emulator.FIN, emulator.WithMove)
-		w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": nil})
-		w.awaitState(machine.Connected, from)
-		synctest.Wait()
-		if got := handled.all(); len(got) != 2 || got[1] != "fanSpeed=null" {
-			t.Errorf("handled %v, want fanSpeed=3 and then fanSpeed=null", got)
-		}
-	})
-}

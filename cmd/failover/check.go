@@ -40,7 +40,7 @@ func (s *settings) wire() (machine.Settings, error) {
 	d := machine.Settings{
 		ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
 		ModelID: s.modelID, ModelKey: s.modelKey, DrainRate: s.drainRate, Window: s.window,
-		HandlerTimeout: s.handlerTimeout, CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife,
+		AckTimeout: s.ackTimeout, HandlerTimeout: s.handlerTimeout, CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife,
 		Policy: s.policy, Link: s.link,
 	}
 	if s.drainRate == 0 {
@@ -136,7 +136,7 @@ func (s *settings) checkTimes() error {
 		{"connect-timeout", s.link.ConnectTimeout}, {"silence", s.link.Silence},
 		{"hold", s.policy.Hold}, {"first-wait", s.policy.FirstWait}, {"last-wait", s.policy.LastWait},
 		{"after-silence", s.policy.AfterSilence}, {"first-rest", s.policy.FirstRest}, {"last-rest", s.policy.LastRest},
-		{"handler-timeout", s.handlerTimeout}, {"close-timeout", s.closeTimeout},
+		{"handler-timeout", s.handlerTimeout}, {"ack-timeout", s.ackTimeout}, {"close-timeout", s.closeTimeout},
 	} {
 		if t.value <= 0 {
 			wrong(t.flag, t.value, "a time above 0, such as 5s")

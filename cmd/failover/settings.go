@@ -27,6 +27,7 @@ type settings struct {
 	logFormat, logLevel                 string
 	off                                 [5]bool
 	closeTimeout, handlerTimeout        time.Duration
+	ackTimeout                          time.Duration
 	tokenLife                           time.Duration
 	link                                transport.Config
 	policy                              machine.Policy
@@ -67,6 +68,7 @@ func (s *settings) groups() []group {
 	for i, k := range kinds {
 		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
 	}
+	what.DurationVar(&s.ackTimeout, "ack-timeout", time.Minute, "a hub that answers pings but acknowledges no reading for this long is left")
 	what.DurationVar(&s.handlerTimeout, "handler-timeout", 30*time.Second, "deadline of a method, command or property handler")
 	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT or SIGTERM")
 

@@ -41,7 +41,7 @@ func TestTheHelpOfRunNamesEverySetting(t *testing.T) {
 	for _, name := range []string{
 		"provisioning-host", "id-scope", "device-id", "group-key-file", "device-key-file", "model-id", "model-key", "telemetry-interval",
 		"property-interval", "drain-rate", "window", "no-telemetry", "no-reported-properties", "no-desired-properties", "no-methods",
-		"no-commands", "handler-timeout", "close-timeout", "state-dir", "ca-file", "env-file", "log-format", "log-level",
+		"no-commands", "handler-timeout", "ack-timeout", "close-timeout", "state-dir", "ca-file", "env-file", "log-format", "log-level",
 		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "first-wait", "last-wait", "after-silence", "first-rest",
 		"last-rest", "spread",
 	} {
