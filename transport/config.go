@@ -27,7 +27,7 @@ type Config struct {
 	CleanSession bool
 
 	Dial    DialFunc         // nil: TCP
-	Now     func() time.Time // the wall clock, by which tokens are made; nil: time.Now
+	Now     func() time.Time // the wall clock, by which tokens are made and certificates judged; nil: time.Now
 	RootCAs *x509.CertPool   // nil: the system's
 
 	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
@@ -83,7 +83,7 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	if err != nil {
 		return nil, nil, &Error{Reason: reasonFor(err), Host: c.Host, Err: err}
 	}
-	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12})
+	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: c.RootCAs, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		reason := reasonFor(err)
