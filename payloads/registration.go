@@ -58,6 +58,9 @@ type RegistrationAnswer struct {
 	DeviceID    string // the identity at the hub, which may differ from the registration ID
 	Code        int    // the errorCode of the body or of its registrationState
 
+	Stamped time.Time // DPS's clock when it made an error; zero: absent
+	Updated time.Time // when the registration last changed; DPS's clock is not before that; zero: absent
+
 	Message, TrackingID string
 	Payload             json.RawMessage // what a custom allocation returned, nil if nothing
 }
@@ -66,11 +69,24 @@ type registrationBody struct {
 	OperationID, Status string
 	ErrorCode           json.Number
 	Message, TrackingID string
+	TimestampUTC        stamp
 	RegistrationState   struct {
 		AssignedHub, DeviceID, Status, Substatus, ErrorMessage string
 		ErrorCode                                              json.Number
+		CreatedDateTimeUTC, LastUpdatedDateTimeUTC             stamp
 		Payload                                                json.RawMessage
 	}
+}
+
+// A stamp is a time of DPS's clock. One that cannot be read is absent: no answer is lost over it.
+type stamp struct{ time.Time }
+
+func (s *stamp) UnmarshalJSON(text []byte) error {
+	var written string
+	if json.Unmarshal(text, &written) == nil {
+		s.Time, _ = time.Parse(time.RFC3339, written)
+	}
+	return nil
 }
 
 // ParseRegistrationAnswer reads an answer of DPS. An error answer with an empty or unreadable body is no
@@ -107,6 +123,10 @@ func (b registrationBody) answer(a RegistrationAnswer) RegistrationAnswer {
 	a.Code = cmp.Or(code(b.ErrorCode), code(s.ErrorCode))
 	a.Message = cmp.Or(b.Message, s.ErrorMessage)
 	a.TrackingID = b.TrackingID
+	a.Stamped, a.Updated = b.TimestampUTC.Time, s.LastUpdatedDateTimeUTC.Time
+	if created := s.CreatedDateTimeUTC.Time; created.After(a.Updated) {
+		a.Updated = created
+	}
 	if !isNull(s.Payload) {
 		a.Payload = s.Payload
 	}

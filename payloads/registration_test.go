@@ -83,6 +83,22 @@ func TestARegistrationAnswerIsRead(t *testing.T) {
 			"401/?$rid=1", `{"errorCode":401002,"trackingId":"8ad0","message":"Invalid certificate.","timestampUtc":"x"}`,
 			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401002, Message: "Invalid certificate.", TrackingID: "8ad0"},
 		},
+		"an error with DPS's time": {
+			"401/?$rid=1", `{"errorCode":401003,"timestampUtc":"2026-04-10T05:24:22.4718526Z"}`,
+			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401003, Stamped: time.Date(2026, 4, 10, 5, 24, 22, 471852600, time.UTC)},
+		},
+		"an update, and the creation before it": {
+			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00.1234567Z","lastUpdatedDateTimeUtc":"2026-02-01T00:00:00Z"}}`,
+			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled", Updated: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
+		},
+		"a creation, and an update that was never": {
+			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00Z","lastUpdatedDateTimeUtc":"0001-01-01T00:00:00"}}`,
+			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled", Updated: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+		},
+		"times that are none cost no assignment": {
+			"200/?$rid=1", `{"timestampUtc":null,"registrationState":{"status":"assigned","assignedHub":"h","deviceId":"d","createdDateTimeUtc":7,"lastUpdatedDateTimeUtc":{"a":"soon"}}}`,
+			RegistrationAnswer{Status: 200, RequestID: "1", State: "assigned", AssignedHub: "h", DeviceID: "d"},
+		},
 		"an error code in quotes, one field of another type": {
 			"429/?$rid=1", `{"errorCode":"429001","trackingId":7,"message":"slow"}`,
 			RegistrationAnswer{Status: 429, RequestID: "1", Code: 429001, Message: "slow"},

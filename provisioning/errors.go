@@ -31,6 +31,8 @@ type Error struct {
 	TrackingID string        // what Azure's support asks for
 	RetryAfter time.Duration // what DPS asked for; 0 when it asked for nothing
 	Message    string        // DPS's own words
+	Stamped    time.Time     // DPS's clock when it answered; zero when it did not say
+	Updated    time.Time     // a time at which DPS's clock has been; zero when it named none
 	Advice     string        // what an operator does next; "" when waiting is all there is to do
 	Err        error         // the underlying error, may be nil
 }
@@ -89,7 +91,7 @@ func fromTransport(host string, err error) *Error {
 func fromAnswer(host string, a payloads.RegistrationAnswer) *Error {
 	e := &Error{
 		Verdict: Refused, Host: host, Status: a.Status, Code: a.Code, TrackingID: a.TrackingID,
-		RetryAfter: a.RetryAfter, Message: a.Message,
+		RetryAfter: a.RetryAfter, Message: a.Message, Stamped: a.Stamped, Updated: a.Updated,
 	}
 	switch {
 	case a.Status == 429:

@@ -58,9 +58,10 @@ func (p *Polls) next(delay time.Duration) time.Duration {
 
 // An Assignment is DPS's answer.
 type Assignment struct {
-	Hub       string // as DPS gave it, a port included
-	DeviceID  string // may differ from the registration ID
-	Substatus string // initialAssignment, deviceDataMigrated, …; may be ""
+	Hub       string    // as DPS gave it, a port included
+	DeviceID  string    // may differ from the registration ID
+	Substatus string    // initialAssignment, deviceDataMigrated, …; may be ""
+	Updated   time.Time // a time at which DPS's clock has been; zero when it named none. It is not stored
 }
 
 // Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case
@@ -144,7 +145,7 @@ func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
 		return Assignment{}, errors.New("DPS assigned the device but named no hub")
 	}
 	id := cmp.Or(a.DeviceID, r.RegistrationID)
-	return Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus}, nil
+	return Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus, Updated: a.Updated}, nil
 }
 
 func (r Request) link() transport.Config {

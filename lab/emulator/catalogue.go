@@ -122,7 +122,7 @@ var logins = []faultKind{
 	entry(Reject, everyone, "every login gets CONNACK 5, however good its token; who is connected stays", "chance"),
 	entry(NoGrace, hubsAndDevices, "a connection ends when its token expires, or the delay later, and not only after `Config.TokenGrace`", "delay").
 		begins(watchTokens).afterwards(target.watchTokens),
-	entry(Skew, endpoints, "the clock is ahead by the delay, or behind if it is negative: tokens expire by it, DPS's timestamps are shifted", "delay!").
+	entry(Skew, endpoints, "the clock is ahead by the delay, or behind if it is negative: tokens expire by it, the timestamps of DPS's answers and of a twin's errors are shifted", "delay!").
 		begins(watchTokens).afterwards(target.watchTokens),
 }
 

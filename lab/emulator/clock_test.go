@@ -113,6 +113,10 @@ func TestTheTimestampsOfDPSAreThoseOfItsClock(t *testing.T) {
 		if got := state["createdDateTimeUtc"]; !strings.HasPrefix(fmt.Sprint(got), "2000-01-01T00:45") {
 			t.Errorf("created %v", got)
 		}
+		_, refusal := w.connectDPS(login{}).poll(1, "unknown")
+		if got := refusal["timestampUtc"]; !strings.HasPrefix(fmt.Sprint(got), "2000-01-01T00:45") {
+			t.Errorf("an error says it is %v", got)
+		}
 	})
 }
 
