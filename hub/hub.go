@@ -41,6 +41,9 @@ type Settings struct {
 	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // a handler's deadline
 	Emit           func(observe.Record)
+
+	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
+	Date func(outbox.Entry) (taken time.Time, estimated bool)
 }
 
 // answerTimeout bounds a request to the hub and a SUBACK: what travels at QoS 0 may never be answered.

@@ -12,8 +12,13 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// BacklogProperty marks a reading that was taken before the session that delivers it began.
-const BacklogProperty, backlogValue = "failover-lane", "backlog"
+// What a device adds to a reading's properties.
+const (
+	// BacklogProperty marks a reading that was taken before the session that delivers it began.
+	BacklogProperty, backlogValue = "failover-lane", "backlog"
+	// ClockProperty marks a reading that was taken before the wall clock had been set: its creation time is worked out.
+	ClockProperty, clockValue = "clock", "estimated"
+)
 
 // A courier carries readings from the outbox to one session. There are two lanes, each in order: live readings were
 // taken since the session was attached and go first; the backlog follows at its own pace. A place in the window is free
@@ -174,15 +179,23 @@ func (c *courier) peek(after uint64) (outbox.Entry, bool) {
 	return r, ok
 }
 
-// topic marks the backlog. payloads has left room for that in a reading's size.
+// topic dates the reading and marks it. payloads has left room for both marks in a reading's size.
 func (c *courier) topic(r outbox.Entry) string {
 	reading := r.Reading
-	if r.ID.N <= c.mark {
+	var estimated bool
+	reading.Taken, estimated = c.hub.Date(r)
+	backlog := r.ID.N <= c.mark
+	if backlog || estimated {
 		reading.Properties = maps.Clone(reading.Properties)
 		if reading.Properties == nil {
 			reading.Properties = map[string]string{}
 		}
+	}
+	if backlog {
 		reading.Properties[BacklogProperty] = backlogValue
+	}
+	if estimated {
+		reading.Properties[ClockProperty] = clockValue
 	}
 	return reading.Topic(c.hub.device, r.ID.String())
 }

@@ -35,6 +35,7 @@ type Device struct {
 	ended   chan struct{}  // closed when Run returns
 	winding sync.WaitGroup // sessions that have ended but not wound up
 	drops   atomic.Int64   // readings given up
+	clock   clock
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
@@ -60,9 +61,10 @@ func New(s Settings) (*Device, error) {
 	if d.Outbox == nil {
 		d.Outbox = outbox.NewMemory(d.Limits, d.dropped)
 	}
+	d.clock = clock{wall: d.Link.Now, floor: d.ClockFloor, born: d.entered, earlier: d.Outbox.Last()}
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
-		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, Emit: d.emit,
+		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, Emit: d.emit, Date: d.clock.date,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {
@@ -117,11 +119,14 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if d.Off.Has(hub.Telemetry) {
 		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
+	r.Early = 0 // the device's alone
 	if r.Taken.IsZero() {
-		r.Taken = time.Now()
+		r.Taken, r.Early = d.clock.take()
 	}
-	if _, ours := r.Properties[hub.BacklogProperty]; ours {
-		return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", hub.BacklogProperty)
+	for _, ours := range []string{hub.BacklogProperty, hub.ClockProperty} {
+		if _, given := r.Properties[ours]; given {
+			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
+		}
 	}
 	if err := r.Check(); err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)

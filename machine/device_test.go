@@ -554,8 +554,9 @@ func TestAReadingThatNoHubWouldTakeIsRefusedAtSend(t *testing.T) {
 			t.Errorf("too large: %v", err)
 		}
 		for name, r := range map[string]machine.Reading{
-			"no JSON":      {Body: []byte("hello")},
-			"our property": {Body: []byte("1"), Properties: map[string]string{hub.BacklogProperty: "live"}},
+			"no JSON":       {Body: []byte("hello")},
+			"our property":  {Body: []byte("1"), Properties: map[string]string{hub.BacklogProperty: "live"}},
+			"our other one": {Body: []byte("1"), Properties: map[string]string{hub.ClockProperty: "right"}},
 		} {
 			if _, err := w.device.Send(t.Context(), r); err == nil {
 				t.Errorf("%s was accepted", name)

@@ -51,6 +51,7 @@ type Settings struct {
 	HandlerTimeout time.Duration // 30 s
 	CloseTimeout   time.Duration // 5 s
 	TokenLife      time.Duration // 1 h; renewed after 80 to 85 % of it
+	ClockFloor     time.Time     // the start of 2026: a wall clock (Link.Now) before it has not been set
 	Policy         Policy
 	Link           transport.Config // how to reach DPS and hubs: Dial, RootCAs and the time-outs
 
@@ -83,6 +84,9 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.TokenLife <= 0 {
 		s.TokenLife = time.Hour
+	}
+	if s.ClockFloor.IsZero() {
+		s.ClockFloor = release
 	}
 	if s.Link.Now == nil {
 		s.Link.Now = time.Now

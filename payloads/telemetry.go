@@ -31,6 +31,7 @@ type Reading struct {
 	Body       []byte            // UTF-8 JSON
 	Properties map[string]string // the application's own
 	Taken      time.Time         // when it was measured, not when it was sent
+	Early      time.Duration     // since the device began, when its clock had not been set yet; 0: Taken stands
 	Component  string            // of the model, "" for the root
 }
 
@@ -96,7 +97,8 @@ func (r Reading) Check() error {
 }
 
 // size counts as IoT Hub does: the body, the values of system properties, and names and values of
-// application properties. The creation time is one of the latter.
+// application properties. The creation time is one of the latter. A device's own message IDs are far shorter than the
+// longest, which leaves room for the properties by which it marks a reading.
 func (r Reading) size() int {
 	n := len(r.Body) + maxMessageID + len(contentType) + len(contentEncoding) + len(r.Component) +
 		len(creationTime) + len(creationTimeLayout)
