@@ -19,6 +19,7 @@ func (d *Device) connected(ctx context.Context, _ Change) (Event, error) {
 	}
 	since := time.Now()
 	d.restored(since)
+	d.trial = trial{}
 	working, stop := d.term.context(ctx, d.Link.Now)
 	defer stop()
 	d.hub.Attach(d.session, d.assignment.DeviceID)

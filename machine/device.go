@@ -46,6 +46,7 @@ type Device struct {
 	term       term          // of the session's token
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
 	history    history
+	trial      trial // of the wall clock
 	outage     outage
 	entered    time.Time // when the current state was entered
 	closeBy    time.Time // when Closing must be over

@@ -28,4 +28,5 @@ func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
 
 func (d *Device) failed(on Event, cause error) {
 	d.history.failed(d.Policy, on, cause, time.Now(), d.Rand())
+	d.try(evidenceIn(cause))
 }

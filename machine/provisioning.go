@@ -24,6 +24,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	}
 	d.assignment = a
 	d.history.answered()
+	d.try(evidence{updated: a.Updated})
 	if err := d.cache().Save(a); err != nil {
 		d.warn("", err)
 	}

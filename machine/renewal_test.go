@@ -53,22 +53,6 @@ func TestAWallClockThatJumpsAboutCannotMakeTheDeviceReconnectAllTheTime(t *testi
 	})
 }
 
-func TestADeviceThatBootedIn1970RecoversWhenItsClockIsSet(t *testing.T) {
-	var wall wallClock
-	bubble(t, func(s *machine.Settings) { s.Link.Now = wall.now }, func(t *testing.T, w *world) {
-		wall.jump(time.Until(time.Unix(0, 0)))
-		w.send()
-		w.live()
-		w.await("the refusal", 0, func(r machine.Record) bool { return r.Kind == observe.Waiting && strings.Contains(r.Error, "clock") })
-		wall.offset.Store(0)
-		w.delivered("A", 0)
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-		w.wantNothingLost()
-	})
-}
-
 // A token of 20 s and 50 readings a second, for three minutes; with -soak for an hour.
 func TestRenewalsUnderLoadLoseNothingAndAreNoFault(t *testing.T) {
 	duration := 3 * time.Minute

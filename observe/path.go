@@ -29,7 +29,7 @@ type row struct {
 func (p *path) transition(r Record) {
 	cells := []string{r.From, "-> " + r.To, words(r.Event, bracketed(r.Cause)), r.Hub, "", ""}
 	if r.SpentMS > 0 {
-		cells[4] = "after " + span(r.spent())
+		cells[4] = "after " + Span(r.spent())
 	}
 	if r.Repeated > 0 {
 		cells[5] = fmt.Sprintf("… %d more like this", r.Repeated)

@@ -85,9 +85,9 @@ func (r Record) text() string {
 		return words(r.From, "-> "+r.To, after("on", r.Event), after("at", r.Hub), after("attempt", number(r.Attempt)),
 			bracketed(r.Cause))
 	case Waiting:
-		return words("next:", r.Event, "in "+span(r.Next.Sub(r.Time)), bracketed(r.Cause))
+		return words("next:", r.Event, "in "+Span(r.Next.Sub(r.Time)), bracketed(r.Cause))
 	case Outcome:
-		took := "in " + span(r.spent())
+		took := "in " + Span(r.spent())
 		if r.FromHub == r.Hub {
 			return words(r.Outcome, after("at", r.Hub), took)
 		}
@@ -139,8 +139,8 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// span is a duration for people: two units at most.
-func span(d time.Duration) string {
+// Span is a duration for people: two units at most.
+func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Second:

@@ -23,8 +23,8 @@ func (t *tally) text(how string) string {
 	if t.count == 0 {
 		return ""
 	}
-	times := span(t.least)
-	if most := span(t.most); most != times {
+	times := Span(t.least)
+	if most := Span(t.most); most != times {
 		times += " to " + most
 	}
 	return fmt.Sprintf("%d %s %s", t.count, how, times)
