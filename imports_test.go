@@ -12,12 +12,13 @@ import (
 const module = "giantlizard.example/failover/"
 
 // allowed says which rooms of ours a room may import: cmd -> lab -> machine -> hub -> outbox, provisioning -> transport ->
-// payloads, with observe at the bottom, so that every room can be read without those above it.
+// payloads, with observe and statefile at the bottom, so that every room can be read without those above it.
 var allowed = map[string][]string{
 	"payloads":     {},
 	"observe":      {},
+	"statefile":    {},
 	"transport":    {"payloads"},
-	"provisioning": {"transport", "payloads"},
+	"provisioning": {"transport", "payloads", "statefile"},
 	"outbox":       {"payloads"},
 	"hub":          {"outbox", "transport", "payloads", "observe"},
 	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe"},
