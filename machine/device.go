@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,9 +164,17 @@ func (d *Device) State() State { return d.machine.State() }
 // Markdown is the document of a device's states, docs/states.md.
 func Markdown() (string, error) { return new(Device).table().Markdown() }
 
+// stateFile is where something is kept over a restart, or "".
+func (d *Device) stateFile(name string) string {
+	if d.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(d.StateDir, name)
+}
+
 func (d *Device) cache() provisioning.Cache {
 	return provisioning.Cache{
-		Path: d.CacheFile, Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
+		Path: d.stateFile("assignment.json"), Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
 	}
 }
 

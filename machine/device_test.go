@@ -385,12 +385,12 @@ func TestEachKindCanBeSwitchedOff(t *testing.T) {
 }
 
 func TestARestartWithAGoodCacheMakesNoDPSCall(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "assignment.json")
-	bubble(t, func(s *machine.Settings) { s.CacheFile = file }, func(t *testing.T, w *world) {
+	dir := t.TempDir()
+	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
 		w.connected()
 		w.close()
 		w.cloud.StopDPS()
-		again := w.again(func(s *machine.Settings) { s.CacheFile = file })
+		again := w.again(func(s *machine.Settings) { s.StateDir = dir })
 		again.connected()
 		again.wantPath(0, machine.Connecting, machine.Connected)
 		if n := w.cloud.Registrations(deviceID); n != 1 {
@@ -405,7 +405,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"assignedHub":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bubble(t, func(s *machine.Settings) { s.CacheFile = file }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
 		w.connected()
 		w.wantPath(0, machine.Provisioning, machine.Connecting, machine.Connected)
 		w.await("a warning", 0, func(r machine.Record) bool {
@@ -415,7 +415,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 			t.Errorf("set aside: %q", kept)
 		}
 	})
-	bubble(t, func(s *machine.Settings) { s.CacheFile = filepath.Join(file, "under", "a-file") }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.StateDir = filepath.Join(file, "under") }, func(t *testing.T, w *world) {
 		w.connected()
 		w.await("a warning", 0, func(r machine.Record) bool {
 			return r.Kind == observe.Warning && strings.Contains(r.Error, "store the assignment")

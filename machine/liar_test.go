@@ -122,13 +122,13 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 		}
 	})
 	t.Cleanup(func() { cancel(); l.Close(); wg.Wait() })
-	file := filepath.Join(t.TempDir(), "a.json")
+	dir := t.TempDir()
 	dps := "dps.example:8883"
-	if err := (provisioning.Cache{Path: file, Host: dps, IDScope: "0ne1", RegistrationID: deviceID}).Save(
+	if err := (provisioning.Cache{Path: filepath.Join(dir, "assignment.json"), Host: dps, IDScope: "0ne1", RegistrationID: deviceID}).Save(
 		provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
 		t.Fatal(err)
 	}
-	s := machine.Settings{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID, CacheFile: file,
+	s := machine.Settings{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID, StateDir: dir,
 		Link: transport.Config{RootCAs: fakePool}, DrainRate: -1,
 		Key:       func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
 		Observers: []func(machine.Record){w.observe}}

@@ -35,9 +35,9 @@ type Settings struct {
 	RegistrationID   string              // lower case
 	Key              transport.KeySource // the device's key; read at each dial
 
-	ModelID   string // optional: the DTDL model
-	ModelKey  string // "modelId": its name in the registration payload; older IoT Central samples say iotcModelId
-	CacheFile string // optional: remembers the assignment, so that a restart needs no DPS
+	ModelID  string // optional: the DTDL model
+	ModelKey string // "modelId": its name in the registration payload; older IoT Central samples say iotcModelId
+	StateDir string // optional: the device's own directory for what must outlive a restart
 
 	Handlers  Handlers
 	Off       hub.Kinds

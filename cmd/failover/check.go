@@ -58,7 +58,7 @@ func (s *settings) wire() (machine.Settings, error) {
 			badCA = fmt.Errorf("%s: %w", named("ca-file"), badCA)
 		}
 	}
-	d.CacheFile, badState = s.cacheFile()
+	d.StateDir, badState = s.stateDirectory()
 	return d, errors.Join(badKey, badCA, badState)
 }
 
@@ -156,19 +156,18 @@ func (s *settings) checkTimes() error {
 	return errors.Join(errs...)
 }
 
-// cacheFile is where the assignment is remembered.
-func (s *settings) cacheFile() (string, error) {
-	dir := s.stateDir
-	if dir == "" {
-		base := os.Getenv("XDG_STATE_HOME")
-		if base == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", fmt.Errorf("%s is missing, and there is no home directory to put it in: %w", named("state-dir"), err)
-			}
-			base = filepath.Join(home, ".local", "state")
-		}
-		dir = filepath.Join(base, "failover", strings.ReplaceAll(s.deviceID, ":", "%3A")) // Windows takes no colon
+// stateDirectory is where the device keeps what must outlive a restart.
+func (s *settings) stateDirectory() (string, error) {
+	if s.stateDir != "" {
+		return s.stateDir, nil
 	}
-	return filepath.Join(dir, "assignment.json"), nil
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("%s is missing, and there is no home directory to put it in: %w", named("state-dir"), err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "failover", strings.ReplaceAll(s.deviceID, ":", "%3A")), nil // Windows takes no colon
 }
