@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"transport":    {"payloads"},
 	"provisioning": {"transport", "payloads", "statefile"},
 	"outbox":       {"payloads"},
-	"hub":          {"outbox", "transport", "payloads", "observe"},
+	"hub":          {"outbox", "transport", "payloads", "observe", "statefile"},
 	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe"},
 	"sensor":       {"machine", "outbox"},
 	"lab/memnet":   {},

@@ -107,7 +107,7 @@ func (d *desired) handle(w wish) {
 			}
 		}
 		return a, err
-	}, func(a Ack, err error) { d.done(w, a, err) }, func() { d.next(w) })
+	}, func(a Ack, err error) { d.done(w, a, err) }, func(Ack, error) { d.next(w) })
 	if err != nil {
 		d.done(w, Ack{Code: 503}, err)
 		d.next(w)

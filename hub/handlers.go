@@ -16,8 +16,9 @@ type Handlers struct {
 	// Method answers a direct method. payload is nil when the caller sent none. status is like HTTP's, 0 meaning 200, or
 	// 500 with an error; answer is marshalled to JSON. Unset, every method is answered with 404.
 	Method func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error)
-	// Command takes a cloud-to-device message. Only nil completes it; after an error the hub delivers it again. A message
-	// may come more than once. Unset, the device does not subscribe.
+	// Command takes a cloud-to-device message. Only nil completes it, be it late; after an error the hub delivers it again.
+	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
+	// it again; only a process that is killed right behind the handler's end forgets it. Unset, the device does not subscribe.
 	Command func(ctx context.Context, m payloads.Message) error
 	// Desired takes one desired property, "name" or "component*name"; value is null when it was removed. Its answer is
 	// the acknowledgement. Unset, every property is acknowledged with 404.
@@ -33,12 +34,16 @@ type Ack struct {
 }
 
 // Attach attaches the message handlers to a session. The readings taken until a session is first attached are its backlog.
+// The first time, it reads which messages have been completed.
 func (h *Hub) Attach(s *transport.Session, deviceID string) {
 	if h.session != s {
 		h.session, h.device = s, deviceID
 		h.courier = newCourier(h)
 	}
 	h.twin.restart()
+	if err := h.completed.load(); err != nil {
+		h.warn("", err)
+	}
 	h.attached, h.detach = context.WithCancel(context.Background())
 	s.Attach(h.receive)
 }

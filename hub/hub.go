@@ -40,6 +40,7 @@ type Settings struct {
 	DrainRate      float64       // readings a second from the backlog; 0: as fast as the hub takes them
 	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // a handler's deadline
+	CompletedFile  string        // optional: remembers over a restart which cloud-to-device messages have been completed
 	Emit           func(observe.Record)
 
 	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
@@ -56,6 +57,7 @@ type Hub struct {
 	pool      *pool
 	twin      *twin
 	suspicion *suspicion
+	completed *completed
 	session   *transport.Session
 	device    string
 	courier   *courier
@@ -66,7 +68,7 @@ type Hub struct {
 
 // New makes a Hub without a session.
 func New(s Settings) *Hub {
-	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion()}
+	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
 	h.twin = newTwin(h)
 	return h
 }

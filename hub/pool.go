@@ -100,8 +100,9 @@ func (p *pool) close(ctx context.Context) error {
 }
 
 // invoke runs f in the pool and returns at once. then is called once: with f's result, or at the deadline without it.
-// after, which may be nil, is called when f has returned at last: its goroutine is the pool's for as long as it runs.
-func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then func(T, error), after func()) error {
+// after, which may be nil, is called with f's result when f has returned at last: its goroutine is the pool's for as long
+// as it runs.
+func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then, after func(T, error)) error {
 	id, err := p.enter(name, limit)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 		late()
 		once.Do(func() { then(v, err) })
 		if after != nil {
-			after()
+			after(v, err)
 		}
 	}()
 	return nil

@@ -66,7 +66,8 @@ func New(s Settings) (*Device, error) {
 	d.clock = clock{wall: d.Link.Now, floor: d.ClockFloor, born: d.entered, earlier: d.Outbox.Last()}
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
-		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, Emit: d.emit, Date: d.clock.date,
+		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
+		Emit: d.emit, Date: d.clock.date,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {

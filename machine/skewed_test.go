@@ -50,13 +50,6 @@ func (w *world) recovers() {
 	}
 }
 
-func (w *world) strike(on string, fault emulator.Fault, p emulator.Params) {
-	w.t.Helper()
-	if err := w.cloud.Strike(on, fault, p); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 func TestAClockThatNobodyHasSetIsNamedOnceAndAgainInTheNextTrouble(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		w.live()

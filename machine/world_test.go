@@ -247,3 +247,11 @@ func (w *world) wantNothingLost() int {
 	}
 	return duplicates
 }
+
+// strike has a fault begin.
+func (w *world) strike(on string, fault emulator.Fault, p emulator.Params) {
+	w.t.Helper()
+	if err := w.cloud.Strike(on, fault, p); err != nil {
+		w.t.Fatal(err)
+	}
+}

@@ -21,7 +21,7 @@ func commandPrefix(deviceID string) string {
 // A Message is a cloud-to-device message. With a Name it is a durable command of IoT Central, which was
 // queued while the device was offline and cannot be answered.
 type Message struct {
-	ID            string // may come more than once: the same ID is the same message
+	ID            string // chosen by the back end; the hub may deliver a message more than once
 	CorrelationID string
 	Name          string            // of the command, "" for a plain message
 	Component     string            // of "component*command"

@@ -1,0 +1,269 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
+)
+
+// delivery is a cloud-to-device message as a session hands it on.
+func delivery(id, body string) transport.Message {
+	topic := "devices/dev1/messages/devicebound/"
+	if id != "" {
+		topic += "%24.mid=" + id
+	}
+	return transport.Message{Topic: topic, Payload: []byte(body)}
+}
+
+// commanded is a hub without a session, whose command handler is handle, and the records that it makes.
+func commanded(t *testing.T, file string, handle func(context.Context, payloads.Message) error) (*Hub, chan observe.Record) {
+	t.Helper()
+	records := make(chan observe.Record, 1000)
+	h := New(Settings{
+		Handlers: Handlers{Command: handle}, HandlerTimeout: time.Minute, CompletedFile: file,
+		Emit: func(r observe.Record) { records <- r },
+	})
+	h.device = "dev1"
+	if err := h.completed.load(); err != nil {
+		t.Error(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, records
+}
+
+func wantRecords(t *testing.T, records chan observe.Record, want ...string) {
+	t.Helper()
+	for _, want := range want {
+		r := <-records
+		if got := fmt.Sprint(r.Kind, " ", r.ID, " ", r.Status); got != want {
+			t.Errorf("the record is %s (%s), want %s", got, r.Error, want)
+		}
+	}
+	if len(records) > 0 {
+		t.Errorf("one more record: %+v", <-records)
+	}
+}
+
+func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
+	calls := 0
+	h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls++; return nil })
+	h.command(delivery("m1", "x"))
+	wantRecords(t, records, "handled m1 200")
+	for range 3 {
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "handled m1 208")
+	}
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
+	h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
+	other := delivery("one", "x")
+	other.Topic += "&method-name=stop"
+	shifted := delivery("one", "1x") // topic and body put together would be those of m1
+	for _, m := range []transport.Message{delivery("one", "x"), delivery("one", "y"), other, delivery("one1", "x"), shifted} {
+		h.command(m)
+		if r := <-records; r.Status != 200 {
+			t.Errorf("%s %s: %+v", m.Topic, m.Payload, r)
+		}
+	}
+	for range 3 {
+		h.command(delivery("", "x"))
+		wantRecords(t, records, "handled  200")
+	}
+}
+
+func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, fails := range []bool{false, true} {
+			calls, results := make(chan bool), make(chan error)
+			h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls <- true; return <-results })
+			h.command(delivery("m1", "x"))
+			<-calls
+			h.command(delivery("m1", "x"))
+			h.command(delivery("m1", "x"))
+			if !fails {
+				results <- nil
+				wantRecords(t, records, "handled m1 200", "handled m1 208", "handled m1 208")
+				continue
+			}
+			results <- errors.New("not now")
+			if r := <-records; r.Status != 500 || r.Error != "not now" {
+				t.Errorf("%+v", r)
+			}
+			synctest.Wait()
+			h.command(delivery("m1", "x")) // starts anew
+			<-calls
+			results <- nil
+			wantRecords(t, records, "handled m1 200")
+		}
+	})
+}
+
+func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		h, records := commanded(t, "", func(context.Context, payloads.Message) error {
+			if down {
+				panic("down")
+			}
+			return nil
+		})
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "handled m1 500")
+		synctest.Wait()
+		h.pool.bounded = poolLimit
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "warning  0")
+		h.pool.bounded = 0
+		down = false
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "handled m1 200")
+	})
+}
+
+func TestADeliveryIsCompletedEvenWhileAllPlacesAreTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "handled m1 200")
+		synctest.Wait()
+		h.pool.bounded = poolLimit
+		h.command(delivery("m1", "x"))
+		h.pool.bounded = 0
+		wantRecords(t, records, "handled m1 208")
+	})
+}
+
+func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "state", "commands.json")
+		handle := func(context.Context, payloads.Message) error { return nil }
+		h, records := commanded(t, "", handle)
+		id := func(i int) string { return fmt.Sprint("m", i) }
+		for i := range completedLimit + 1 {
+			if i == completedLimit {
+				h.completed.file = file // one write is enough
+			}
+			h.command(delivery(id(i), "x"))
+			wantRecords(t, records, "handled "+id(i)+" 200")
+			synctest.Wait()
+		}
+		again, later := commanded(t, file, handle)
+		for _, one := range []struct {
+			h       *Hub
+			records chan observe.Record
+		}{{h, records}, {again, later}} {
+			for i := 1; i <= completedLimit; i++ {
+				one.h.command(delivery(id(i), "x"))
+				wantRecords(t, one.records, "handled "+id(i)+" 208")
+			}
+			one.h.command(delivery(id(0), "x")) // the oldest was forgotten
+			wantRecords(t, one.records, "handled m0 200")
+			synctest.Wait()
+			if n := len(one.h.completed.newest); n != completedLimit {
+				t.Errorf("%d are kept in memory", n)
+			}
+		}
+	})
+}
+
+// The hub's word for done, PUBACK, must not be given before the file is safe, and nothing else may wait for that.
+func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands.json")
+	calls := make(chan string, 10)
+	h, records := commanded(t, file, func(_ context.Context, m payloads.Message) error { calls <- m.ID; return nil })
+	h.completed.saving.Lock()
+	for _, id := range []string{"m1", "m2", "m1"} {
+		h.command(delivery(id, "x"))
+	}
+	started := []string{<-calls, <-calls}
+	slices.Sort(started)
+	if fmt.Sprint(started) != "[m1 m2]" || len(records) > 0 {
+		t.Errorf("started %v; %d are completed already", started, len(records))
+	}
+	h.completed.saving.Unlock()
+	ends := map[string]int{}
+	for range 3 {
+		r := <-records
+		ends[fmt.Sprint(r.ID, " ", r.Status)]++
+	}
+	if fmt.Sprint(ends) != "map[m1 200:1 m1 208:1 m2 200:1]" {
+		t.Errorf("completed %v", ends)
+	}
+}
+
+func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands.json")
+	handle := func(context.Context, payloads.Message) error { return nil }
+	h, records := commanded(t, file, handle)
+	for i := range 50 {
+		h.command(delivery(fmt.Sprint("m", i), "x"))
+	}
+	for range 50 {
+		if r := <-records; r.Status != 200 {
+			t.Errorf("%+v", r)
+		}
+	}
+	again, records := commanded(t, file, handle)
+	for i := range 50 {
+		again.command(delivery(fmt.Sprint("m", i), "x"))
+		wantRecords(t, records, fmt.Sprint("handled m", i, " 208"))
+	}
+}
+
+func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		below := filepath.Join(t.TempDir(), "a file")
+		if err := os.WriteFile(below, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(below, "state", "commands.json")
+		records := make(chan observe.Record, 10)
+		h := New(Settings{
+			Handlers:       Handlers{Command: func(context.Context, payloads.Message) error { return nil }},
+			HandlerTimeout: time.Minute, CompletedFile: file, Emit: func(r observe.Record) { records <- r },
+		})
+		h.device = "dev1"
+		h.command(delivery("m1", "x"))
+		if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, "make the state directory writable") {
+			t.Errorf("%+v", r)
+		}
+		wantRecords(t, records, "handled m1 200")
+		synctest.Wait()
+		h.command(delivery("m1", "x"))
+		wantRecords(t, records, "handled m1 208")
+	})
+}
+
+// A handler that hangs for ever must not gather deliveries for ever.
+func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T) {
+	c := newCompleted("")
+	m := delivery("m1", "x")
+	d := digestOf("m1", m)
+	for i := range 1000 {
+		if got, want := c.begin(d, m), map[bool]standing{true: fresh, false: underWay}[i == 0]; got != want {
+			t.Fatalf("delivery %d stands at %d", i, got)
+		}
+	}
+	if n := len(c.end(d)); n != waitingLimit {
+		t.Errorf("%d deliveries were kept", n)
+	}
+}
