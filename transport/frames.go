@@ -15,24 +15,28 @@ import (
 const largestPacket = 1 << 20
 
 // frames hands paho one whole packet after the other and stops those with which a peer could harm it: paho panics, on a
-// goroutine of its own, at a SUBACK with too many codes, and takes an unknown CONNACK code for a welcome. What else is
-// malformed it notices itself.
+// goroutine of its own, at a SUBACK with too many codes and at an answer to a packet whose write fails just then, and takes an
+// unknown CONNACK code for a welcome. What else is malformed it notices itself.
 type frames struct {
 	host    string
 	in      *bufio.Reader
 	rest    []byte // of the last packet, what paho has not read yet
 	greeted bool   // CONNACK has come
 
-	mu         sync.Mutex
-	subscribed map[uint16]int // the SUBSCRIBEs without an answer, with their number of filters
+	mu      sync.Mutex
+	left    *sync.Cond     // leaving has changed
+	leaving uint16         // the packet that is being written, if it wants an answer; else 0
+	asked   map[uint16]int // what was written, or is being, and has no answer: its number of filters to subscribe to
 }
 
 func newFrames(host string, in io.Reader) *frames {
-	return &frames{host: host, in: bufio.NewReaderSize(in, 512), subscribed: map[uint16]int{}}
+	f := &frames{host: host, in: bufio.NewReaderSize(in, 512), asked: map[uint16]int{}}
+	f.left = sync.NewCond(&f.mu)
+	return f
 }
 
 func (f *frames) Read(p []byte) (int, error) {
-	if len(f.rest) == 0 {
+	for len(f.rest) == 0 {
 		if err := f.next(); err != nil {
 			return 0, err
 		}
@@ -42,6 +46,7 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// next reads a packet. What answers nothing it leaves out.
 func (f *frames) next() error {
 	first, err := f.in.ReadByte()
 	if err != nil {
@@ -68,42 +73,85 @@ func (f *frames) next() error {
 	if _, err := io.ReadFull(f.in, packet[head:]); err != nil {
 		return err
 	}
-	if err := f.check(first, packet[head:]); err != nil {
-		return err
+	pass, err := f.check(first, packet[head:])
+	if pass {
+		f.rest = packet
 	}
-	f.rest = packet
-	return nil
+	return err
 }
 
-func (f *frames) check(first byte, body []byte) error {
-	switch kind := first >> 4; {
-	case kind == packets.Connack && len(body) == 2 && body[1] > packets.ErrRefusedNotAuthorised:
-		return f.bad(ConnectRejected, "the unknown code %d", body[1])
-	case kind == packets.Suback && len(body) >= 2:
-		id := binary.BigEndian.Uint16(body)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.subscribed[id] != len(body)-2 {
-			return f.bad(ProtocolBroken, "a SUBACK with %d codes for %d filters", len(body)-2, f.subscribed[id])
+func (f *frames) check(first byte, body []byte) (pass bool, err error) {
+	switch kind := first >> 4; kind {
+	case packets.Connack:
+		if len(body) == 2 && body[1] > packets.ErrRefusedNotAuthorised {
+			return false, f.bad(ConnectRejected, "the unknown code %d", body[1])
 		}
-		delete(f.subscribed, id)
+	case packets.Suback, packets.Unsuback, packets.Puback, packets.Pubcomp:
+		if len(body) < 2 {
+			break
+		}
+		filters, asked := f.answered(binary.BigEndian.Uint16(body))
+		if kind == packets.Suback && filters != len(body)-2 {
+			return false, f.bad(ProtocolBroken, "a SUBACK with %d codes for %d filters", len(body)-2, filters)
+		}
+		return asked, nil
 	}
-	return nil
+	return true, nil
 }
 
-// sending sees each packet before paho's write of it goes out.
-func (f *frames) sending(packet []byte) {
-	if packet[0]>>4 != packets.Subscribe {
-		return
-	}
-	_, n := binary.Uvarint(packet[1:]) // MQTT writes lengths as Go does
-	id, rest, filters := binary.BigEndian.Uint16(packet[1+n:]), packet[1+n+2:], 0
-	for ; len(rest) > 2; filters++ {
-		rest = rest[2+int(binary.BigEndian.Uint16(rest))+1:]
-	}
+// answered looks up what an answer is for. One that comes early waits until its packet has been written, or is for nothing
+// when that has failed.
+func (f *frames) answered(id uint16) (filters int, asked bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subscribed[id] = filters
+	for id != 0 && f.leaving == id {
+		f.left.Wait()
+	}
+	filters, asked = f.asked[id]
+	delete(f.asked, id)
+	return filters, asked
+}
+
+// sending sees each packet before it is written.
+func (f *frames) sending(packet []byte) {
+	id, filters := question(packet)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leaving = id
+	if id != 0 {
+		f.asked[id] = filters
+	}
+}
+
+// sent learns how writing the packet went.
+func (f *frames) sent(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		delete(f.asked, f.leaving)
+	}
+	f.leaving = 0
+	f.left.Broadcast()
+}
+
+// question is the number of a packet that wants an answer, or 0, and how many filters it subscribes to.
+func question(packet []byte) (id uint16, filters int) {
+	_, n := binary.Uvarint(packet[1:]) // MQTT writes lengths as Go does
+	rest, number := packet[1+n:], binary.BigEndian.Uint16
+	switch packet[0] >> 4 {
+	case packets.Publish:
+		if atLeastOnce := packet[0]&0x06 != 0; atLeastOnce {
+			id = number(rest[2+int(number(rest)):])
+		}
+	case packets.Unsubscribe:
+		id = number(rest)
+	case packets.Subscribe:
+		id = number(rest)
+		for rest = rest[2:]; len(rest) > 2; filters++ {
+			rest = rest[2+int(number(rest))+1:]
+		}
+	}
+	return id, filters
 }
 
 func (f *frames) bad(reason Reason, format string, args ...any) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -71,6 +72,43 @@ func TestWhatIsOddAndHarmlessDoesNotEndTheSession(t *testing.T) {
 					w.Error(err)
 				}
 				if err := s.Subscribe(w.Context(), 1, "a", "b"); err != nil {
+					w.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// The peer cannot have what it acknowledges. paho would believe it, and panic if the write failed just then.
+func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*valve)
+		want transport.Reason // of what becomes of the message
+	}{
+		"and never will": {func(v *valve) { v.Close() }, transport.Ended},
+		"yet":            {(*valve).release, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				early := make(chan struct{})
+				w.serve(func(p *peer) { p.welcome(); <-early; p.send(puback(1)); p.behave() })
+				var v *valve
+				s := w.connect(through(&v))
+				v.stop()
+				published := make(chan error, 1)
+				go func() { published <- s.Publish(w.Context(), "t", 1, nil) }()
+				synctest.Wait()
+				close(early)
+				synctest.Wait()
+				select {
+				case err := <-published:
+					w.Fatalf("it has not been written, and Publish returned %v", err)
+				default:
+				}
+				c.end(v)
+				if err := <-published; c.want != "" {
+					w.wantReason(err, c.want)
+				} else if err != nil {
 					w.Error(err)
 				}
 			})

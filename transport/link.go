@@ -134,6 +134,7 @@ func (l *link) Write(p []byte) (int, error) {
 		l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
 	}
 	n, err := l.Conn.Write(p)
+	l.frames.sent(err)
 	if err != nil {
 		reason := reasonFor(err)
 		if l.isUp() && isTimeout(err) {
