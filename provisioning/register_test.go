@@ -228,15 +228,21 @@ func TestALostSessionIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestRegisterEndsWithItsContext(t *testing.T) {
-	for name, script := range map[string]func(*conn, question){
-		"while dialing":           nil,
-		"while an answer is due":  func(*conn, question) {},
-		"while a poll is due":     func(c *conn, q question) { c.answer(202, q.rid, "&retry-after=60", assigning) },
-		"while a poll has failed": func(c *conn, q question) { time.Sleep(time.Second); c.answer(500, q.rid, "", "") },
+	for name, script := range map[string]func(c *conn, q question, cancel func()){
+		"while dialing":          nil,
+		"while an answer is due": func(*conn, question, func()) {},
+		"while a poll is due":    func(c *conn, q question, _ func()) { c.answer(202, q.rid, "&retry-after=60", assigning) },
+		"as the answer comes": func(c *conn, q question, cancel func()) {
+			time.Sleep(time.Second)
+			cancel()
+			c.answer(500, q.rid, "", "")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, script, func(d *dps) {
-				ctx, cancel := context.WithCancel(d.Context())
+			var cancel context.CancelFunc
+			inBubble(t, func(c *conn, q question) { script(c, q, cancel) }, func(d *dps) {
+				var ctx context.Context
+				ctx, cancel = context.WithCancel(d.Context())
 				time.AfterFunc(time.Second, cancel)
 				r := d.request()
 				if script == nil {
