@@ -11,7 +11,7 @@ import (
 
 // Handlers are the user's code. Each call has a goroutine of its own, and a ctx that ends at the handler's deadline or
 // when the device closes, so a handler may take its time and even hang: nothing else waits for it. A handler that
-// panics has failed.
+// panics has failed. Whoever called it and the log are told its error, with [key] in the place of the device's key.
 type Handlers struct {
 	// Method answers a direct method. payload is nil when the caller sent none. status is like HTTP's, 0 meaning 200, or
 	// 500 with an error; answer is marshalled to JSON. Unset, every method is answered with 404.

@@ -42,6 +42,7 @@ type Settings struct {
 	HandlerTimeout time.Duration // a handler's deadline
 	CompletedFile  string        // optional: remembers over a restart which cloud-to-device messages have been completed
 	Emit           func(observe.Record)
+	Hide           func(text string) string // optional: takes the device's key out of what a handler says
 
 	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
 	Date func(outbox.Entry) (taken time.Time, estimated bool)
@@ -69,6 +70,9 @@ type Hub struct {
 // New makes a Hub without a session.
 func New(s Settings) *Hub {
 	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
+	if s.Hide != nil {
+		h.pool.hide = s.Hide
+	}
 	h.twin = newTwin(h)
 	return h
 }

@@ -25,6 +25,7 @@ var (
 // A pool owns the goroutines in which handlers run.
 type pool struct {
 	timeout time.Duration
+	hide    func(text string) string // takes the device's key out of a handler's error
 	base    context.Context
 	cancel  context.CancelFunc
 
@@ -38,7 +39,8 @@ type pool struct {
 
 func newPool(timeout time.Duration) *pool {
 	base, cancel := context.WithCancel(context.Background())
-	return &pool{timeout: timeout, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
+	hide := func(text string) string { return text }
+	return &pool{timeout: timeout, hide: hide, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
 }
 
 func (p *pool) enter(name string, limit int) (int, error) {
@@ -118,7 +120,7 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 	go func() {
 		defer p.leave(id, limit)
 		defer cancel()
-		v, err := guard(ctx, f)
+		v, err := guard(ctx, p.hide, f)
 		late()
 		once.Do(func() { then(v, err) })
 		if after != nil {
@@ -128,15 +130,16 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 	return nil
 }
 
-// guard turns a panic into an error: user code must not end the process.
-func guard[T any](ctx context.Context, f func(context.Context) (T, error)) (v T, err error) {
+// guard turns a panic into an error: user code must not end the process. Whoever called the handler is told the error, and
+// need not know the key.
+func guard[T any](ctx context.Context, hide func(string) string, f func(context.Context) (T, error)) (v T, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the handler panicked: %v", r)
+			err = errors.New(hide(fmt.Sprintf("the handler panicked: %v", r)))
 		}
 	}()
 	if v, err = f(ctx); err != nil {
-		err = errors.New(err.Error()) // here, for that is user code too
+		err = errors.New(hide(err.Error())) // here, for that is user code too
 	}
 	return v, err
 }

@@ -42,7 +42,7 @@ func (d *Device) hubLink() transport.Config {
 	c.Username = payloads.HubUsername(hub, device, d.ModelID)
 	c.CleanSession = false // a clean session would delete the device's queued messages
 	c.Password = func(now time.Time) (string, error) {
-		key, err := d.Key()
+		key, err := d.readKey()
 		if err != nil {
 			return "", err
 		}

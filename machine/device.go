@@ -33,9 +33,10 @@ type Device struct {
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
 	started atomic.Bool
-	ended   chan struct{}  // closed when Run returns
-	winding sync.WaitGroup // sessions that have ended but not wound up
-	drops   atomic.Int64   // readings given up
+	ended   chan struct{}                 // closed when Run returns
+	winding sync.WaitGroup                // sessions that have ended but not wound up
+	drops   atomic.Int64                  // readings given up
+	key     atomic.Pointer[transport.Key] // the one that was read last
 	clock   clock
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
@@ -67,7 +68,7 @@ func New(s Settings) (*Device, error) {
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
-		Emit: d.emit, Date: d.clock.date,
+		Emit: d.emit, Hide: d.hide, Date: d.clock.date,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {
@@ -171,6 +172,23 @@ func (d *Device) stateFile(name string) string {
 		return ""
 	}
 	return filepath.Join(d.StateDir, name)
+}
+
+// readKey asks the key source, and remembers the key for hide.
+func (d *Device) readKey() (transport.Key, error) {
+	key, err := d.Key()
+	if err == nil {
+		d.key.Store(&key)
+	}
+	return key, err
+}
+
+// hide takes the device's key out of a text that the program has written, or somebody else.
+func (d *Device) hide(text string) string {
+	if key := d.key.Load(); key != nil {
+		return key.Hide(text)
+	}
+	return text
 }
 
 func (d *Device) cache() provisioning.Cache {

@@ -15,6 +15,7 @@ import (
 func (d *Device) emit(r Record) {
 	r.Time = time.Now()
 	r.Device = d.RegistrationID
+	r.Message, r.Error, r.Name = d.hide(r.Message), d.hide(r.Error), d.hide(r.Name)
 	d.fan.Emit(r.Describe())
 }
 

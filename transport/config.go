@@ -15,7 +15,8 @@ import (
 // DialFunc opens a connection; (*net.Dialer).DialContext is one. It is the seam for proxies, in-memory networks and faults.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// KeySource reads the device's key. It is asked again at each dial, so a rotated key needs no restart.
+// KeySource reads the device's key. It is asked again at each dial, so a rotated key needs no restart. Why it could not is
+// shown when it returns a *KeyError.
 type KeySource func() (Key, error)
 
 // A Config says to whom a session speaks, as whom, and what counts as dead. The zero durations mean the defaults.

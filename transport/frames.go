@@ -22,6 +22,7 @@ type frames struct {
 	in      *bufio.Reader
 	rest    []byte // of the last packet, what paho has not read yet
 	greeted bool   // CONNACK has come
+	secrets mask
 
 	mu      sync.Mutex
 	left    *sync.Cond     // leaving has changed
@@ -29,8 +30,8 @@ type frames struct {
 	asked   map[uint16]int // what was written, or is being, and has no answer: its number of filters to subscribe to
 }
 
-func newFrames(host string, in io.Reader) *frames {
-	f := &frames{host: host, in: bufio.NewReaderSize(in, 512), asked: map[uint16]int{}}
+func newFrames(host string, in io.Reader, secrets mask) *frames {
+	f := &frames{host: host, in: bufio.NewReaderSize(in, 512), secrets: secrets, asked: map[uint16]int{}}
 	f.left = sync.NewCond(&f.mu)
 	return f
 }
@@ -73,6 +74,7 @@ func (f *frames) next() error {
 	if _, err := io.ReadFull(f.in, packet[head:]); err != nil {
 		return err
 	}
+	f.secrets.cover(packet[head:])
 	pass, err := f.check(first, packet[head:])
 	if pass {
 		f.rest = packet

@@ -34,13 +34,13 @@ type link struct {
 	ended   chan struct{}
 }
 
-func newLink(conn, raw net.Conn, c Config) *link {
+func newLink(conn, raw net.Conn, c Config, secrets mask) *link {
 	l := &link{
 		Conn: conn, raw: raw, host: c.Host,
 		keepAlive: c.KeepAlive, silence: c.Silence, writeLimit: c.WriteTimeout,
 		writing: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
-	l.frames = newFrames(c.Host, ear{l})
+	l.frames = newFrames(c.Host, ear{l}, secrets)
 	return l
 }
 

@@ -15,30 +15,51 @@ import (
 
 // A Key is a shared access key. Printing or marshalling one, or a struct that holds it, gives no byte of it away: the key
 // is inside a function, where reflection does not reach.
-type Key struct{ hmac func(text string) []byte }
+type Key struct {
+	hmac func(text string) []byte
+	hide func(text string) string
+}
 
 func newKey(secret []byte) Key {
+	var pairs []string
+	for _, form := range formsOf(secret) {
+		pairs = append(pairs, form, "[key]")
+	}
 	return Key{func(text string) []byte {
 		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte(text))
 		return mac.Sum(nil)
-	}}
+	}, strings.NewReplacer(pairs...).Replace}
 }
 
-// ParseKey reads a shared access key as Azure shows it, in base64. Its errors do not quote the text.
+// ParseKey reads a shared access key as Azure shows it, in base64. Its errors do not quote the text and are *KeyError.
 func ParseKey(text string) (Key, error) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return Key{}, errors.New("the key is not base64: copy the whole primary or secondary key, with its '=' at the end")
+		return Key{}, &KeyError{errors.New("the key is not base64: copy the whole primary or secondary key, with its '=' at the end")}
 	}
 	if len(secret) < 16 {
-		return Key{}, fmt.Errorf("the key has %d bytes, which is too short for a shared access key: copy all of it", len(secret))
+		return Key{}, &KeyError{fmt.Errorf("the key has %d bytes, which is too short for a shared access key: copy all of it", len(secret))}
 	}
 	return newKey(secret), nil
 }
 
 // Derive is the device key that belongs to a registration ID in an enrollment group whose key this is.
-func (k Key) Derive(registrationID string) Key { return newKey(k.sign(registrationID)) }
+func (k Key) Derive(registrationID string) Key {
+	derived := newKey(k.sign(registrationID))
+	own := derived.hide
+	derived.hide = func(text string) string { return own(k.Hide(text)) }
+	return derived
+}
+
+// Hide is a text without this key and the one that it is derived from: it says [key] wherever it had one of them, in base64,
+// URL-encoded, in hex, or as it is.
+func (k Key) Hide(text string) string {
+	if k.hide == nil || text == "" {
+		return text
+	}
+	return k.hide(text)
+}
 
 // sign signs with the zero Key too; what it signs, everyone refuses.
 func (k Key) sign(text string) []byte {

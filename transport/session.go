@@ -41,10 +41,10 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	password, err := c.Password(c.Now())
 	if err != nil {
 		raw.Close()
-		return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: err}
+		return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: keyless(err)}
 	}
 	s := &Session{
-		host: c.Host, link: newLink(conn, raw, c), inbox: newInbox(),
+		host: c.Host, link: newLink(conn, raw, c, maskFor(password)), inbox: newInbox(),
 		calls: make(chan func()), over: make(chan struct{}),
 	}
 	s.client = mqtt.NewClient(s.options(c, password))
