@@ -28,7 +28,7 @@ const (
 func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) {
 	if err = s.read(flags); err == nil {
 		d, err = s.wire()
-		err = errors.Join(s.checkIdentity(), s.checkWords(), s.checkNumbers(), s.checkTimes(), err)
+		err = errors.Join(shownError(errors.Join(s.checkIdentity(), s.checkWords())), s.checkNumbers(), s.checkTimes(), err)
 	}
 	if err != nil {
 		return d, fmt.Errorf("%w%s", err, toTry)
@@ -55,7 +55,7 @@ func (s *settings) wire() (machine.Settings, error) {
 	d.Key, badKey = s.keySource()
 	if s.caFile != "" {
 		if d.Link.RootCAs, badCA = transport.RootsFromFile(s.caFile); badCA != nil {
-			badCA = fmt.Errorf("%s: %w", named("ca-file"), badCA)
+			badCA = fileError("ca-file", s.caFile, badCA)
 		}
 	}
 	d.StateDir, badState = s.stateDirectory()

@@ -68,7 +68,7 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 			}
 		}
 	})
-	return errors.Join(errs...)
+	return shownError(errors.Join(errs...))
 }
 
 // kindOf says what a flag's value looks like.
@@ -98,7 +98,7 @@ func (s *settings) readEnvFile(given map[string]string) (map[string]string, erro
 	case errors.Is(err, fs.ErrNotExist) && !chosen:
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", named("env-file"), err)
+		return nil, fileError("env-file", name, err)
 	}
 	values, err := godotenv.UnmarshalBytes(bytes.TrimPrefix(text, []byte("\ufeff"))) // Windows' editors begin with a BOM
 	if _, nameless := values[""]; err != nil || nameless {

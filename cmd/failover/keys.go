@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"giantlizard.example/failover/transport"
@@ -36,7 +35,7 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			}
 			read := func() (transport.Key, error) { return parseKey(name, value) }
 			if k.flag != "" {
-				read = func() (transport.Key, error) { return readKey(named(k.flag), value) }
+				read = func() (transport.Key, error) { return readKey(k.flag, value) }
 			}
 			found = append(found, s.derived(k.group, read))
 		}
@@ -69,34 +68,33 @@ func (s *settings) derived(group bool, source transport.KeySource) transport.Key
 func parseKey(name, text string) (transport.Key, error) {
 	key, err := transport.ParseKey(text)
 	if err != nil {
-		return key, fmt.Errorf("%s: %w", name, err)
+		return key, &transport.KeyError{Err: fmt.Errorf("%s: %w", name, err)}
 	}
 	return key, nil
 }
 
-// readKey reads a key from a file, at each dial. Reading a pipe again could wait for ever, and a file name that is
-// really a key must not be printed.
-func readKey(name, file string) (transport.Key, error) {
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, isKey := transport.ParseKey(file); isKey == nil {
-			return transport.Key{}, fmt.Errorf("%s holds a key: it is the name of a file that holds one", name)
-		}
+// readKey reads a key from the file that a flag names, at each dial.
+func readKey(flag, file string) (transport.Key, error) {
+	text, err := readKeyFile(file)
+	if err != nil {
+		return transport.Key{}, &transport.KeyError{Err: fileError(flag, file, err)}
 	}
+	return parseKey(named(flag)+": "+file, string(text))
+}
+
+// readKeyFile reads no pipe, for to read it again could wait for ever.
+func readKeyFile(file string) ([]byte, error) {
+	info, err := os.Stat(file)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is no regular file, which it must be, to be read again at each dial", file)
 	}
 	if err != nil {
-		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, keyLimit))
-	if err != nil {
-		return transport.Key{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return parseKey(name+": "+file, string(text))
+	return io.ReadAll(io.LimitReader(f, keyLimit))
 }

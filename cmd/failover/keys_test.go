@@ -3,13 +3,8 @@
 package main_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,51 +91,4 @@ func withoutKey(env []string) (rest []string) {
 		}
 	}
 	return rest
-}
-
-func TestNoKeyAndNoTokenIsEverToBeSeen(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	state := t.TempDir()
-	p := device(t, cloud, "--state-dir", state, "--log-level", "debug", "--first-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms")
-	waitReadings(t, cloud, "A", 1)
-	// A refusal at the hub and at DPS, and a failover.
-	must(t, cloud.BreakDPS(emulator.DPSRefuses), cloud.KillHub("A", emulator.Refuse, emulator.WithMove))
-	p.await("connack-5")
-	must(t, cloud.BreakDPS(emulator.DPSUnauthorized))
-	p.await("status 401")
-	must(t, cloud.BreakDPS(emulator.DPSHealthy))
-	waitReadings(t, cloud, "B", 1)
-	arguments, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/cmdline")
-	if err != nil {
-		t.Logf("the command line is not looked at: %v", err)
-	}
-	p.terminate(0)
-
-	places := map[string]string{"stdout": p.stdout.String(), "stderr": p.stderr.String(), "the command line": string(arguments)}
-	must(t, filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			var text []byte
-			text, err = os.ReadFile(path)
-			places[path] = string(text)
-		}
-		return err
-	}))
-	if len(places) < 4 {
-		t.Error("there is no file in the state directory")
-	}
-	group, err := base64.StdEncoding.DecodeString(cloud.GroupKey())
-	must(t, err)
-	mac := hmac.New(sha256.New, group)
-	mac.Write([]byte("dev1"))
-	derived := mac.Sum(nil)
-	for place, text := range places {
-		for _, secret := range []string{
-			cloud.GroupKey(), string(group), base64.StdEncoding.EncodeToString(derived), string(derived), "SharedAccessSignature", "sig=",
-		} {
-			if strings.Contains(text, secret) {
-				t.Errorf("%s: a secret is in\n%s", place, text)
-			}
-		}
-	}
 }

@@ -94,7 +94,7 @@ func rootCommand() *cobra.Command {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+		return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
 	})
 	usageErrors(root)
 	return root
@@ -114,7 +114,7 @@ func usageErrors(c *cobra.Command) {
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
-			return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+			return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
 		}
 		return nil
 	}
