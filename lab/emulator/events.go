@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -46,11 +47,18 @@ type news struct {
 
 func newNews() news { return news{changed: make(chan struct{})} }
 
+// secret finds a token's signature, and a key of 32 bytes or more by the '=' at its end, URL-encoded too: a client may send its
+// password as its user name.
+var secret = regexp.MustCompile(`sig=[^&\s"]+|[A-Za-z0-9+/_%-]{42,}(%3[Dd]|==?([/:\s"]|$))`)
+
+func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "(a secret)$2") }
+
 // tell records an event; unlock passes it on. It is called with c.mu held.
 func (c *Cloud) tell(kind Kind, hub, device, format string, values ...any) {
 	c.news.stirred = true
 	if c.config.Observe != nil {
-		c.news.pending = append(c.news.pending, Event{time.Now(), kind, hub, device, fmt.Sprintf(format, values...)})
+		text := withoutSecrets(fmt.Sprintf(format, values...))
+		c.news.pending = append(c.news.pending, Event{time.Now(), kind, hub, withoutSecrets(device), text})
 	}
 }
 
@@ -119,7 +127,7 @@ func (c *Cloud) breach(where, device, format string, values ...any) error {
 	if where != "DPS" {
 		at = "hub " + where
 	}
-	sentence := fmt.Sprintf("%s at %s ", who, at) + fmt.Sprintf(format, values...)
+	sentence := withoutSecrets(fmt.Sprintf("%s at %s ", who, at) + fmt.Sprintf(format, values...))
 	c.breaches = append(c.breaches, sentence)
 	c.tell(KindViolation, where, device, "%s", sentence)
 	return breach(sentence)
