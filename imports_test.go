@@ -60,6 +60,24 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
+// leakless are the rooms whose tests need not look for goroutines that were left behind, and why.
+var leakless = map[string]string{
+	"":         "these tests wait for the go command and start nothing else",
+	"payloads": "there is no go statement in the room, and none in its tests",
+}
+
+func TestEveryTestIsALeakTest(t *testing.T) {
+	const format = "{{.ImportPath}} {{join .TestImports \",\"}},{{join .XTestImports \",\"}}"
+	for line := range strings.Lines(output(t, "-f", format, "./...")) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		room := strings.Trim(strings.TrimPrefix(pkg+"/", module), "/")
+		names := strings.Split(imports, ",")
+		if slices.Contains(names, "testing") && !slices.Contains(names, "go.uber.org/goleak") && leakless[room] == "" {
+			t.Errorf("the tests of %q do not look for leaks", room)
+		}
+	}
+}
+
 func ownedBy(path, room string) bool {
 	for library, rooms := range owners {
 		if path == library || strings.HasPrefix(path, library+"/") {
@@ -93,9 +111,15 @@ func TestWithoutTheLabNothingOfItIsBuilt(t *testing.T) {
 
 func list(t *testing.T, args ...string) []string {
 	t.Helper()
+	return strings.Fields(output(t, args...))
+}
+
+// output is what go list says.
+func output(t *testing.T, args ...string) string {
+	t.Helper()
 	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("go list %v: %v", args, err)
 	}
-	return strings.Fields(string(out))
+	return string(out)
 }

@@ -10,8 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/observe"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // depth is how many records wait for an observer, as docs/events.md says.
 const depth = 4096

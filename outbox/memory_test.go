@@ -7,9 +7,13 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func reading(body string) payloads.Reading { return payloads.Reading{Body: []byte(body)} }
 

@@ -10,10 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/sensor"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // collector is a device that accepts everything, or nothing.
 type collector struct {

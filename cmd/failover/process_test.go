@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/lab/emulator"
 )
 
@@ -42,7 +44,28 @@ func testMain(m *testing.M) int {
 			return 1
 		}
 	}
-	return m.Run()
+	code := m.Run()
+	if err := leftBehind(); err != nil {
+		fmt.Fprintln(os.Stderr, "the tests have left something behind:", err)
+		return 1
+	}
+	return code
+}
+
+// leftBehind looks for goroutines, of the emulators in this process, and for children.
+func leftBehind() error {
+	if err := goleak.Find(); err != nil {
+		return err
+	}
+	switch pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); {
+	case errors.Is(err, syscall.ECHILD):
+		return nil
+	case err != nil:
+		return err
+	case pid > 0:
+		return fmt.Errorf("process %d has ended, and nobody has waited for it", pid)
+	}
+	return errors.New("a process still runs")
 }
 
 // patience bounds every wait, far above what any takes.

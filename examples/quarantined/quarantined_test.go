@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/examples/quarantined"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
@@ -14,6 +16,8 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/transport"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestADeviceThatIsRefusedThreeTimesIsQuarantinedForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

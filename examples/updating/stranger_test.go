@@ -11,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/lab/emulator"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A stranger has a module of his own, and only a replace line joins it to ours.
 func TestAStrangersModuleAddsAStateThatKeepsTheSession(t *testing.T) {
@@ -37,6 +41,7 @@ func TestAStrangersModuleAddsAStateThatKeepsTheSession(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }() // when the test gives up
 	lines := bufio.NewScanner(out)
 	await := func(text string) {
 		t.Helper()

@@ -12,11 +12,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/lab/demo"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
 	"giantlizard.example/failover/machine"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // inMemory makes a show that needs no sockets, for a bubble.
 func inMemory(o demo.Options) demo.Options {

@@ -12,8 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/lab/memnet"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // connect returns both ends of a connection made through Listen and DialContext.
 func connect(t *testing.T, network *memnet.Network) (near, far *memnet.Conn) {
