@@ -43,7 +43,7 @@ func TestADeviceLivesThroughTheDeathOfItsHubAndLosesNothing(t *testing.T) {
 	}
 	for _, want := range []string{
 		`Unprovisioned +-> Provisioning +register`, `Provisioning +-> Connecting +assigned +` + cloud.Hub("A"),
-		`Connected +-> Failover +lost \((reset|closed)\)`, /* a write that meets the reset first leaves the read an EOF */ `Failover +-> Provisioning +reprovision`,
+		`Connected +-> Failover +lost \((reset|closed)\)` /* a write that meets the reset first leaves the read an EOF */, `Failover +-> Provisioning +reprovision`,
 		`failed over from ` + cloud.Hub("A") + ` to ` + cloud.Hub("B"), `Connected +-> Closing +close`,
 		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken), `1 other line`,
 	} {
