@@ -128,9 +128,13 @@ func checkKey(key string) error {
 	return nil
 }
 
-// checkNumber looks at integers only. 1e20 from a Go float is written without an exponent and so is one.
+// checkNumber looks at integers, and at what no float64 holds. 1e20 from a Go float is written without an exponent and so
+// is an integer.
 func checkNumber(n json.Number) error {
 	if strings.ContainsAny(n.String(), ".eE") {
+		if _, err := n.Float64(); err != nil {
+			return fmt.Errorf("the number %.80s is out of range", n)
+		}
 		return nil
 	}
 	i, err := n.Int64()
