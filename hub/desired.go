@@ -9,13 +9,12 @@ import (
 	"slices"
 	"sync"
 
-	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
 )
 
-// desired gives desired properties to their handler and reports its acknowledgements. The values of one property are
-// handled one after another, those of different properties at the same time. Of a property that changes faster than its
-// handler works, the newest value is handled.
+// desired gives desired properties to their handler and answers them. The values of one property are handled one after
+// another, those of different properties at the same time. Of a property that changes faster than its handler works, the
+// newest value is handled.
 type desired struct {
 	hub     *Hub
 	reports *reports
@@ -27,9 +26,11 @@ type desired struct {
 type property struct {
 	component, name string
 
-	value json.RawMessage // last given to the handler
-	next  *wish           // to be handled after the one that runs
-	busy  bool
+	wished  json.RawMessage // the newest value, whole
+	version int64           // of the desired section that had it last
+	busy    bool            // a handler runs
+	again   bool            // and must run once more
+	answer  *payloads.Ack   // to the value that is wished; nil: none yet
 }
 
 type wish struct {
@@ -43,23 +44,62 @@ func newDesired(h *Hub, r *reports) *desired {
 
 // change handles a patch: each of its properties, even when the value is the old one.
 func (d *desired) change(patch payloads.Desired) {
-	for _, p := range patch.Properties {
+	for _, p := range d.whole(patch.Properties) {
 		d.handle(wish{p, patch.Version})
 	}
 }
 
+// whole is what a patch makes of its properties: of an object it may name a part, and of a component it may say nothing
+// but that it is gone.
+func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range patch {
+		for _, p := range d.members(p) {
+			if known := d.known[p.Key()]; known != nil {
+				p.Value = payloads.Merge(known.wished, p.Value)
+			} else {
+				p.Value = payloads.Merge(nil, p.Value)
+			}
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// members are the properties meant by one that bears the name of a known component: a patch may leave the mark out.
+func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
+	var object map[string]json.RawMessage
+	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
+		return []payloads.DesiredProperty{p}
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.known)) {
+		if known := d.known[key]; known.component == p.Name {
+			all = append(all, payloads.DesiredProperty{Component: p.Name, Name: known.name, Value: p.Value})
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return []payloads.DesiredProperty{p}
+	case object == nil: // null: each of them goes
+		return all
+	}
+	all = nil
+	delete(object, marker)
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		all = append(all, payloads.DesiredProperty{Component: p.Name, Name: name, Value: object[name]})
+	}
+	return all
+}
+
 // reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
-// values are compared.
-func (d *desired) reconcile(whole payloads.Desired) {
+// values are compared. acked are the versions of the answers that this twin holds.
+func (d *desired) reconcile(whole payloads.Desired, acked map[string]int64) {
 	wished := map[string]bool{}
 	for _, p := range whole.Properties {
 		wished[p.Key()] = true
-		d.mu.Lock()
-		known := d.known[p.Key()]
-		same := known != nil && bytes.Equal(known.value, p.Value) && known.next == nil
-		d.mu.Unlock()
-		if !same {
-			d.handle(wish{p, whole.Version})
+		if w := (wish{p, whole.Version}); !d.stands(w, acked) {
+			d.handle(w)
 		}
 	}
 	for _, p := range d.withdrawn(wished) {
@@ -67,12 +107,32 @@ func (d *desired) reconcile(whole payloads.Desired) {
 	}
 }
 
+// stands tells whether a value is the one that was handled, or is being handled. Its answer is given again when this hub
+// does not have it: it may be on its way still, under a version of another hub's, or have been left behind there.
+func (d *desired) stands(w wish, acked map[string]int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.known[w.Key()]
+	if p == nil || !payloads.SameJSON(p.wished, w.Value) {
+		return false
+	}
+	p.version = w.version
+	if p.answer == nil {
+		return true
+	}
+	if av, ok := acked[w.Key()]; !ok || av > w.version || d.reports.answering(w.Key()) {
+		p.answer.Version = versionFor(p.answer.Code, w.version)
+		d.reports.answer(payloads.Acked{DesiredProperty: w.DesiredProperty, Ack: *p.answer})
+	}
+	return true
+}
+
 // withdrawn are the properties that were wished before and are not any more, as null.
 func (d *desired) withdrawn(wished map[string]bool) (gone []payloads.DesiredProperty) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(d.known)) {
-		if p := d.known[key]; !wished[key] && string(p.value) != "null" {
+		if p := d.known[key]; !wished[key] && string(p.wished) != "null" {
 			gone = append(gone, payloads.DesiredProperty{Component: p.component, Name: p.name, Value: json.RawMessage("null")})
 		}
 	}
@@ -86,19 +146,23 @@ func (d *desired) handle(w wish) {
 		p = &property{component: w.Component, name: w.Name}
 		d.known[w.Key()] = p
 	}
+	p.wished, p.version, p.answer = bytes.Clone(w.Value), w.version, nil
 	if p.busy {
-		p.next = &w
+		p.again = true
 		d.mu.Unlock()
 		return
 	}
-	p.busy, p.value = true, bytes.Clone(w.Value)
+	p.busy = true
 	d.mu.Unlock()
+	d.run(w)
+}
 
+func (d *desired) run(w wish) {
 	err := invoke(d.hub.pool, noLimit, "desired "+w.Key(), func(ctx context.Context) (Ack, error) {
 		if d.hub.Handlers.Desired == nil {
 			return Ack{Code: 404}, errors.New("this device has no such property")
 		}
-		a, err := d.hub.Handlers.Desired(ctx, w.Key(), w.Value)
+		a, err := d.hub.Handlers.Desired(ctx, w.Key(), bytes.Clone(w.Value))
 		if a.Value != nil {
 			text, bad := json.Marshal(a.Value) // here, for that may be user code too
 			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
@@ -114,51 +178,40 @@ func (d *desired) handle(w wish) {
 	}
 }
 
-// done reports the acknowledgement.
+// done answers. What no hub takes is shortened; a name that no hub takes cannot be answered.
 func (d *desired) done(w wish, a Ack, err error) {
-	sent := acknowledgement(w, a, err)
-	patch := payloads.AckPatch([]payloads.Acked{{DesiredProperty: w.DesiredProperty, Ack: sent}})
-	d.hub.acknowledged(w.Key(), sent, errors.Join(err, d.reports.add(patch)))
+	whole, err := acknowledgement(w, a, err)
+	answer, left := payloads.Acked{DesiredProperty: w.DesiredProperty, Ack: whole}.Fit()
+	bad := payloads.CheckReported(payloads.AckPatch([]payloads.Acked{answer}))
+	d.mu.Lock()
+	p := d.known[w.Key()]
+	if !p.again {
+		answer.Version = versionFor(answer.Code, p.version)
+	}
+	if bad == nil {
+		d.reports.answer(answer)
+		if sent := answer.Ack; !p.again {
+			p.answer = &sent
+		}
+	}
+	d.mu.Unlock()
+	d.hub.acknowledged(w.Key(), answer.Ack, errors.Join(err, left))
 }
 
 // next goes on, once the handler has returned, with the value that has come meanwhile.
 func (d *desired) next(w wish) {
 	d.mu.Lock()
 	p := d.known[w.Key()]
-	next := p.next
-	p.busy, p.next = false, nil
+	if !p.again {
+		p.busy = false
+		if string(p.wished) == "null" {
+			delete(d.known, w.Key())
+		}
+		d.mu.Unlock()
+		return
+	}
+	p.again = false
+	w.Value, w.version = p.wished, p.version
 	d.mu.Unlock()
-	if next != nil {
-		d.handle(*next)
-	}
-}
-
-func acknowledgement(w wish, a Ack, err error) payloads.Ack {
-	sent := payloads.Ack{Value: w.Value, Code: a.Code, Version: w.version, Description: a.Description}
-	if a.Value != nil {
-		value, bad := json.Marshal(a.Value)
-		if bad == nil {
-			sent.Value = value
-		}
-		err = errors.Join(err, bad)
-	}
-	if sent.Code == 0 {
-		sent.Code = 200
-	}
-	if err != nil {
-		if sent.Code < 400 {
-			sent.Code = 500
-		}
-		sent.Description = err.Error()
-	}
-	return sent
-}
-
-// acknowledged records an acknowledgement; it is sent with the reported properties.
-func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
-	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
-	if err != nil {
-		r.Level, r.Error = observe.Warn, err.Error()
-	}
-	h.Emit(r)
+	d.run(w)
 }

@@ -53,9 +53,8 @@ func TestAPropertyThatChangesFasterThanItsHandlerEndsAtTheNewestValue(t *testing
 		if got := fmt.Sprint(handled()); got != "[a=0 a=4]" {
 			t.Errorf("handled %s", got)
 		}
-		patch, _ := json.Marshal(h.twin.reports.take())
-		if string(patch) != `{"a":{"ac":200,"av":5,"value":4}}` {
-			t.Errorf("acknowledged %s", patch)
+		if got := text(h.twin.reports.take().patches()); got != `{"a":{"value":4,"ac":200,"av":5,"ad":null}}` {
+			t.Errorf("acknowledged %s", got)
 		}
 		h.Close(t.Context())
 	})
@@ -84,17 +83,94 @@ func TestAWholeTwinIsComparedByValueAndAPatchIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		settle := func() string { time.Sleep(time.Minute); return fmt.Sprint(handled()) }
-		h.twin.desired.reconcile(wishes(9, "a", "1", "b", "1"))
+		h.twin.desired.reconcile(wishes(9, "a", "1", "b", "1"), nil)
 		if got := settle(); len(handled()) != 2 {
 			t.Fatalf("handled %s", got)
 		}
-		h.twin.desired.reconcile(wishes(2, "a", "1", "b", "2")) // another hub, a lower version
+		h.twin.desired.reconcile(wishes(2, "a", "1", "b", "2"), nil) // another hub, a lower version
 		if got := settle(); len(handled()) != 3 || handled()[2] != "b=2" {
 			t.Errorf("handled %s", got)
 		}
 		h.twin.desired.change(wishes(3, "a", "1")) // somebody wishes the same again, and waits for the answer
 		if got := settle(); len(handled()) != 4 || handled()[3] != "a=1" {
 			t.Errorf("handled %s", got)
+		}
+		h.Close(t.Context())
+	})
+}
+
+func TestPartsOfAnObjectThatComeWhileItsHandlerRunsAreAllInTheLastValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		for i, patch := range []string{`{"a":1}`, `{"b":{"c":1}}`, `{"a":null,"b":{"d":2}}`} {
+			h.twin.desired.change(wishes(int64(i+1), "o", patch))
+		}
+		time.Sleep(time.Minute)
+		if got := fmt.Sprint(handled()); got != `[o={"a":1} o={"b":{"c":1,"d":2}}]` {
+			t.Errorf("handled %s", got)
+		}
+		h.Close(t.Context())
+	})
+}
+
+func TestAPropertyWithoutANameIsOneOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		h.twin.desired.change(wishes(1, "a", "1"))
+		time.Sleep(time.Minute)
+		h.twin.desired.change(wishes(2, "", "null"))
+		time.Sleep(time.Minute)
+		if got := fmt.Sprint(handled()); got != `[a=1 =null]` {
+			t.Errorf("handled %s", got)
+		}
+		h.Close(t.Context())
+	})
+}
+
+// A hub may have got its twin from another one, with or without the answers, whose versions mean nothing here.
+func TestAnAnswerIsGivenAgainOnlyToAHubThatDoesNotHaveIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		h.twin.desired.change(wishes(9, "a", "1"))
+		time.Sleep(time.Minute)
+		h.twin.desired.reconcile(wishes(10, "a", "1"), map[string]int64{"a": 7}) // to an older wish; this one's waits
+		if got := text(h.twin.reports.take().patches()); got != `{"a":{"value":1,"ac":200,"av":10,"ad":null}}` {
+			t.Errorf("what waits: %s", got)
+		}
+		for _, c := range []struct {
+			version int64
+			acked   map[string]int64
+			want    string
+		}{
+			{9, map[string]int64{"a": 9}, ``},
+			{12, map[string]int64{"a": 9}, ``}, // something else has changed since
+			{12, map[string]int64{"a": 0}, ``}, // the program has reported a value of its own
+			{3, map[string]int64{"a": 9}, `{"a":{"value":1,"ac":200,"av":3,"ad":null}}`},
+			{4, map[string]int64{"b": 1}, `{"a":{"value":1,"ac":200,"av":4,"ad":null}}`},
+		} {
+			h.twin.desired.reconcile(wishes(c.version, "a", "1.0"), c.acked)
+			if got := text(h.twin.reports.take().patches()); got != c.want {
+				t.Errorf("version %d, acknowledged %v: %s", c.version, c.acked, got)
+			}
+		}
+		if len(handled()) != 1 {
+			t.Errorf("handled %v", handled())
+		}
+		h.Close(t.Context())
+	})
+}
+
+func TestWhatWasRemovedIsForgottenOnceItIsHandled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		for i := range 100 {
+			h.twin.desired.change(wishes(int64(2*i+1), fmt.Sprint("p", i), "1"))
+			h.twin.desired.change(wishes(int64(2*i+2), fmt.Sprint("p", i), "null"))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(h.twin.desired.known); n > 0 || len(handled()) != 200 {
+			t.Errorf("%d are known after %d were handled", n, len(handled()))
 		}
 		h.Close(t.Context())
 	})

@@ -20,16 +20,18 @@ type Handlers struct {
 	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
 	// it again; only a process that is killed right behind the handler's end forgets it. Unset, the device does not subscribe.
 	Command func(ctx context.Context, m payloads.Message) error
-	// Desired takes one desired property, "name" or "component*name"; value is null when it was removed. Its answer is
-	// the acknowledgement. Unset, every property is acknowledged with 404.
+	// Desired takes one desired property, "name" or "component*name"; value is the whole of it, even when a part of an
+	// object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked again when the
+	// value changes or is set anew, not because it has failed. Unset, every property is acknowledged with 404.
 	Desired func(ctx context.Context, key string, value json.RawMessage) (Ack, error)
 }
 
 // An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the
-// handler makes it 500 with the error's text, or keeps a Code of 400 or more.
+// handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
+// hub takes is left out, which the text then says.
 type Ack struct {
 	Value       any // the value in force; nil: the desired one
-	Code        int // 200 done, 202 going on, 4xx refused; 0: 200
+	Code        int // 200 done, 202 going on, 203 a value of the device's own, 4xx refused; 0: 200
 	Description string
 }
 

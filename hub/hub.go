@@ -138,6 +138,9 @@ func (h *Hub) Release() {
 // Report merges reported properties into those that wait to be sent. The newest value of a property wins.
 func (h *Hub) Report(patch map[string]any) error { return h.twin.reports.add(patch) }
 
+// Unreported counts the reported properties, and the answers to desired ones, that no hub has confirmed.
+func (h *Hub) Unreported() int { return h.twin.reports.count() }
+
 // Close waits for the handlers that run, whose contexts it ends, and names those that do not return before ctx ends.
 func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 

@@ -4,18 +4,27 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"giantlizard.example/failover/payloads"
 )
 
-// reports are the reported properties that wait to be sent, merged as the hub itself would merge them: of each property
-// the newest value. So a day of changes made offline is one patch.
+// reports are what waits to be sent to the reported section: what the program reports, merged, so that a day of changes
+// made offline is one patch, and answers to desired properties.
 type reports struct {
 	mu      sync.Mutex
-	pending map[string]any
-	away    map[string]any // taken last, and perhaps given back
+	waiting batch
+	away    batch // taken last, and perhaps given back
 	changed chan struct{}
+}
+
+// A batch keeps the answers apart, where no report concerns the same property: they count for nothing when a report is
+// checked, and the newest of a property is the only one.
+type batch struct {
+	own     changes
+	answers map[string]payloads.Acked // by the property's key
 }
 
 func newReports() *reports { return &reports{changed: make(chan struct{}, 1)} }
@@ -28,29 +37,58 @@ func (r *reports) add(patch map[string]any) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	merged := merge(r.pending, fresh)
-	if err := payloads.CheckReported(merge(r.away, merged)); err != nil {
+	merged := r.away.own.follow(r.waiting.own).lay(fresh)
+	if err := payloads.CheckReported(merged.then); err != nil {
 		return fmt.Errorf("hub: report: %w", err)
 	}
-	r.pending = merged
+	r.waiting.report(fresh)
 	r.wake()
 	return nil
 }
 
-// take hands out what waits, to be given back if the hub does not confirm it.
-func (r *reports) take() map[string]any {
+// answer adds an answer, which Fit has made fit.
+func (r *reports) answer(a payloads.Acked) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away, r.pending = r.pending, nil
+	r.waiting.answer(a)
+	r.wake()
+}
+
+// answering tells whether an answer to the property waits.
+func (r *reports) answering(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, waits := r.waiting.answers[key]
+	return waits
+}
+
+// take hands out what waits, to be given back if the hub does not confirm it.
+func (r *reports) take() batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away, r.waiting = r.waiting, batch{}
 	return r.away
 }
 
-// giveBack puts a patch back under what has come since.
-func (r *reports) giveBack(older map[string]any) {
+// giveBack puts a batch back under what has come since.
+func (r *reports) giveBack(older batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pending, r.away = merge(older, r.pending), nil
+	newer := r.waiting
+	r.waiting, r.away = older, batch{}
+	r.waiting.report(newer.own.first)
+	r.waiting.report(newer.own.then)
+	for _, a := range newer.answers {
+		r.waiting.answer(a)
+	}
 	r.wake()
+}
+
+// count is how many reported properties and answers have not been confirmed.
+func (r *reports) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting.own.then) + len(r.waiting.answers)
 }
 
 func (r *reports) wake() {
@@ -58,6 +96,57 @@ func (r *reports) wake() {
 	case r.changed <- struct{}{}:
 	default:
 	}
+}
+
+func (b *batch) report(patch map[string]any) {
+	for key, a := range b.answers {
+		if concerns(patch, a.DesiredProperty) {
+			delete(b.answers, key)
+			b.among(a)
+		}
+	}
+	b.own = b.own.lay(patch)
+}
+
+func (b *batch) answer(a payloads.Acked) {
+	if concerns(b.own.then, a.DesiredProperty) {
+		b.among(a)
+		return
+	}
+	if b.answers == nil {
+		b.answers = map[string]payloads.Acked{}
+	}
+	b.answers[a.Key()] = a
+}
+
+// among puts an answer among the reports, whose order counts.
+func (b *batch) among(a payloads.Acked) {
+	for _, patch := range []map[string]any{payloads.ClearPatch([]payloads.Acked{a}), payloads.AckPatch([]payloads.Acked{a})} {
+		plain, _ := asJSON(patch) // an answer marshals
+		b.own = b.own.lay(plain)
+	}
+}
+
+// concerns tells whether a patch says something about a property.
+func concerns(patch map[string]any, p payloads.DesiredProperty) bool {
+	if p.Component == "" {
+		_, ok := patch[p.Name]
+		return ok
+	}
+	value, ok := patch[p.Component]
+	component, isObject := value.(map[string]any)
+	if isObject {
+		_, ok = component[p.Name]
+	}
+	return ok
+}
+
+// patches are the batch as it is sent, in order. A removal is more than what an answer clears beneath it.
+func (b batch) patches() []map[string]any {
+	answers := slices.Collect(maps.Values(b.answers))
+	first := changes{then: payloads.ClearPatch(answers)}.lay(b.own.first)
+	then := b.own.lay(payloads.AckPatch(answers))
+	return changes{first.then, then.then}.patches()
 }
 
 // asJSON is the patch as it will be sent, apart from the caller's own values. Numbers keep their digits.
@@ -70,22 +159,4 @@ func asJSON(patch map[string]any) (map[string]any, error) {
 	d.UseNumber()
 	var v map[string]any
 	return v, d.Decode(&v)
-}
-
-// merge lays newer over older, as the twin does: objects are merged, everything else is replaced, null stays null.
-func merge(older, newer map[string]any) map[string]any {
-	merged := make(map[string]any, len(older)+len(newer))
-	for k, v := range older {
-		merged[k] = v
-	}
-	for k, v := range newer {
-		under, ok := merged[k].(map[string]any)
-		over, also := v.(map[string]any)
-		if ok && also {
-			merged[k] = merge(under, over)
-		} else {
-			merged[k] = v
-		}
-	}
-	return merged
 }

@@ -2,44 +2,31 @@ package hub
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/payloads"
 )
 
-func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
-	for _, c := range []struct{ name, older, newer, want string }{
-		{"the newest value wins", `{"a":1,"b":1}`, `{"a":2}`, `{"a":2,"b":1}`},
-		{"null removes and is kept, to be sent", `{"a":1}`, `{"a":null}`, `{"a":null}`},
-		{"objects are merged", `{"c":{"__t":"c","x":1}}`, `{"c":{"__t":"c","y":2}}`, `{"c":{"__t":"c","x":1,"y":2}}`},
-		{"an object replaces a value", `{"a":1}`, `{"a":{"x":1}}`, `{"a":{"x":1}}`},
-		{"a list is a value", `{"a":[1,2]}`, `{"a":[3]}`, `{"a":[3]}`},
-		{"digits are kept", `{}`, `{"n":4503599627370495}`, `{"n":4503599627370495}`},
-	} {
-		r := newReports()
-		for _, text := range []string{c.older, c.newer} {
-			var patch map[string]any
-			d := json.NewDecoder(strings.NewReader(text))
-			d.UseNumber()
-			if err := d.Decode(&patch); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.add(patch); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got, _ := json.Marshal(r.take()); string(got) != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
+func answerTo(component, name, value string, version int64) payloads.Acked {
+	return payloads.Acked{
+		DesiredProperty: payloads.DesiredProperty{Component: component, Name: name},
+		Ack:             payloads.Ack{Value: json.RawMessage(value), Code: 200, Version: version},
 	}
 }
 
 func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
 	r := newReports()
-	r.add(map[string]any{"a": 1, "b": 1})
+	r.add(object(t, `{"a":1,"b":1,"c":null}`))
+	r.answer(answerTo("", "x", "1", 1))
+	r.answer(answerTo("", "y", "1", 1))
 	sent := r.take()
-	r.add(map[string]any{"a": 2})
+	r.add(object(t, `{"a":2,"c":{"n":1}}`))
+	r.answer(answerTo("", "x", "2", 2))
 	r.giveBack(sent)
-	if got, _ := json.Marshal(r.take()); string(got) != `{"a":2,"b":1}` {
+	want := `{"c":null} | {"a":2,"b":1,"c":{"n":1},"x":{"value":2,"ac":200,"av":2,"ad":null},"y":{"value":1,"ac":200,"av":1,"ad":null}}`
+	if got := text(r.take().patches()); got != want {
 		t.Errorf("%s", got)
 	}
 }
@@ -49,7 +36,7 @@ func TestWhatIsReportedDoesNotChangeWithTheCallersMap(t *testing.T) {
 	inner := map[string]any{"x": 1}
 	r.add(map[string]any{"a": inner})
 	inner["x"] = 2
-	if got, _ := json.Marshal(r.take()); string(got) != `{"a":{"x":1}}` {
+	if got := text(r.take().patches()); got != `{"a":{"x":1}}` {
 		t.Errorf("%s", got)
 	}
 }
@@ -63,7 +50,72 @@ func TestManySmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
 	if err == nil {
 		t.Error("400 kB of reported properties were accepted")
 	}
-	if len(r.take()) == 0 {
+	if r.count() == 0 {
 		t.Error("what was accepted before has gone")
+	}
+}
+
+func TestAnswersTakeNoRoomFromReports(t *testing.T) {
+	r := newReports()
+	for i := range 10 {
+		r.answer(answerTo("", fmt.Sprint("p", i), `"`+strings.Repeat("v", 4000)+`"`, 1))
+	}
+	if err := r.add(map[string]any{"battery": 80}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A value that is an object is answered as it is, not merged into the one that was answered before.
+func TestAnAnswerWhoseValueIsAnObjectReplacesTheOneBefore(t *testing.T) {
+	r := newReports()
+	r.answer(answerTo("", "limits", `{"low":1}`, 4))
+	r.answer(answerTo("c", "limits", `{}`, 4))
+	want := `{"c":{"__t":"c","limits":{"value":null}},"limits":{"value":null}} | ` +
+		`{"c":{"__t":"c","limits":{"value":{},"ac":200,"av":4,"ad":null}},"limits":{"value":{"low":1},"ac":200,"av":4,"ad":null}}`
+	if got := text(r.take().patches()); got != want {
+		t.Errorf("%s", got)
+	}
+}
+
+// A device may report what it was asked for, with an answer of its own or by removing it: the later counts.
+func TestReportsAndAnswersOfOnePropertyKeepTheirOrder(t *testing.T) {
+	const ack = `{"ac":200,"ad":null,"av":7,"value":3}`
+	for name, c := range map[string]struct {
+		patch         string
+		before, after string // the answer
+	}{
+		"the property":      {`{"fan":{"value":5,"ac":203,"av":0}}`, `{"fan":{"ac":203,"ad":null,"av":0,"value":5}}`, `{"fan":` + ack + `}`},
+		"its removal":       {`{"fan":null}`, `{"fan":null}`, `{"fan":null} | {"fan":` + ack + `}`},
+		"another":           {`{"x":1}`, `{"fan":{"value":3,"ac":200,"av":7,"ad":null},"x":1}`, `{"fan":{"value":3,"ac":200,"av":7,"ad":null},"x":1}`},
+		"in a component":    {`{"c":{"__t":"c","fan":1}}`, `{"c":{"__t":"c","fan":1}}`, `{"c":{"__t":"c","fan":null}} | {"c":{"__t":"c","fan":` + ack + `}}`},
+		"a whole component": {`{"c":null}`, `{"c":null}`, `{"c":null} | {"c":{"__t":"c","fan":` + ack + `}}`},
+	} {
+		component := ""
+		if strings.HasPrefix(c.patch, `{"c"`) {
+			component = "c"
+		}
+		before, after := newReports(), newReports()
+		before.answer(answerTo(component, "fan", "3", 7))
+		before.add(object(t, c.patch))
+		after.add(object(t, c.patch))
+		after.answer(answerTo(component, "fan", "3", 7))
+		if got := text(before.take().patches()); got != c.before {
+			t.Errorf("%s, after the answer: %s", name, got)
+		}
+		if got := text(after.take().patches()); got != c.after {
+			t.Errorf("%s, before the answer: %s", name, got)
+		}
+	}
+}
+
+// A component that was removed and reported anew, and an answer within it whose value is an object.
+func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
+	r := newReports()
+	r.add(object(t, `{"c":null}`))
+	r.add(object(t, `{"c":{"__t":"c","x":1}}`))
+	r.answer(answerTo("c", "limits", `{"low":1}`, 4))
+	want := `{"c":null} | {"c":{"__t":"c","limits":{"value":{"low":1},"ac":200,"av":4,"ad":null},"x":1}}`
+	if got := text(r.take().patches()); got != want {
+		t.Errorf("%s", got)
 	}
 }

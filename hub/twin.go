@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -87,14 +86,16 @@ func onlyIf(ok bool, c chan struct{}) chan struct{} {
 	return nil
 }
 
-// step does what is to be done now: read the twin if need be, apply patches, send reports.
+// step does what is to be done now: read the twin if need be, apply patches, send reports. A twin that cannot be read
+// holds up no reports.
 func (t *twin) step(ctx context.Context, s *transport.Session) error {
+	var err error
 	if !t.hub.Off.Has(Desired) {
-		if err := t.follow(ctx, s); err != nil {
+		if err = t.follow(ctx, s); s.Cause() != nil {
 			return err
 		}
 	}
-	return t.send(ctx, s)
+	return errors.Join(err, t.send(ctx, s))
 }
 
 func (t *twin) follow(ctx context.Context, s *transport.Session) error {
@@ -146,31 +147,8 @@ func (t *twin) read(ctx context.Context, s *transport.Session) error {
 		t.version = read.Desired.Version
 	}
 	t.mu.Unlock()
-	t.desired.reconcile(read.Desired)
+	t.desired.reconcile(read.Desired, read.Acks())
 	return nil
-}
-
-// send sends the reported properties that wait. What the hub finds wrong is given up, or it would block the rest for ever.
-func (t *twin) send(ctx context.Context, s *transport.Session) error {
-	for {
-		patch := t.reports.take()
-		if len(patch) == 0 {
-			return nil
-		}
-		body, err := json.Marshal(patch)
-		if err == nil {
-			_, err = t.ask(ctx, s, payloads.ReportTopic, body)
-		}
-		var refused *twinError
-		if errors.As(err, &refused) && refused.final() {
-			t.hub.warn("the hub refused reported properties; they were given up", err)
-			continue
-		}
-		if err != nil {
-			t.reports.giveBack(patch)
-			return fmt.Errorf("hub: report: %w", err)
-		}
-	}
 }
 
 // flush sends what waits and returns when the hub has confirmed it.
@@ -179,24 +157,6 @@ func (t *twin) flush(ctx context.Context, s *transport.Session) error {
 		return nil
 	}
 	return t.send(ctx, s)
-}
-
-// A twinError is an answer that says no.
-type twinError struct{ payloads.TwinAnswer }
-
-func (e *twinError) Error() string {
-	return fmt.Sprintf("status %d, error code %d: %q (tracking ID %s)", e.Status, e.Code, e.Message, e.TrackingID)
-}
-
-// final tells whether asking again would be in vain.
-func (e *twinError) final() bool { return e.Status >= 400 && e.Status < 500 && e.Status != 429 }
-
-func retryAfter(err error) time.Duration {
-	var e *twinError
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
 }
 
 // ask sends one request and waits for its answer. Twin requests travel at QoS 0, so each has its own time-out.

@@ -62,6 +62,28 @@ type Twin struct {
 	Reported json.RawMessage // an object, or nil
 }
 
+// Acks are the versions that the reported section's answers to desired properties name, by the properties' keys.
+func (t Twin) Acks() map[string]int64 {
+	versions := map[string]int64{}
+	note := func(p DesiredProperty) {
+		var a struct{ AC, AV *int64 }
+		if json.Unmarshal(p.Value, &a) == nil && a.AC != nil && a.AV != nil {
+			versions[p.Key()] = *a.AV
+		}
+	}
+	reported, _ := readObject(t.Reported)
+	for name, value := range reported {
+		component, ok := readComponent(value)
+		if !ok {
+			note(DesiredProperty{Name: name, Value: value})
+		}
+		for inner, value := range component {
+			note(DesiredProperty{Component: name, Name: inner, Value: value})
+		}
+	}
+	return versions
+}
+
 // ParseTwin reads the body that answers a request for the twin.
 func ParseTwin(body []byte) (Twin, error) {
 	var t struct{ Desired, Reported json.RawMessage }

@@ -63,6 +63,26 @@ func TestAPropertysKeyIsNamedAsMethodsAre(t *testing.T) {
 	}
 }
 
+func TestTheAnswersThatATwinHoldsAreFound(t *testing.T) {
+	twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":{
+		"fanSpeed": {"value": 3, "ac": 200, "av": 7, "ad": "done"},
+		"set": {"value": 3, "ac": 203, "av": 0},
+		"thermostat1": {"__t": "c", "target": {"ac": 200, "av": 9}, "temperature": 21.5},
+		"battery": 80, "list": [1], "half": {"ac": 200}, "text": {"ac": "200", "av": "7"},
+		"$version": 123
+	}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int64{"fanSpeed": 7, "set": 0, "thermostat1*target": 9}
+	if got := twin.Acks(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v", got)
+	}
+	if got := (Twin{}).Acks(); len(got) > 0 {
+		t.Errorf("in none: %v", got)
+	}
+}
+
 func TestATwinThatMakesNoSenseIsAnError(t *testing.T) {
 	for _, body := range []string{
 		``, `null`, `[]`, `{`, `{}`,

@@ -1,0 +1,49 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/payloads"
+)
+
+// acknowledgement is the answer to a wish, as its handler gave it, and what went wrong.
+func acknowledgement(w wish, a Ack, err error) (payloads.Ack, error) {
+	sent := payloads.Ack{Value: w.Value, Code: a.Code, Description: a.Description}
+	if value, ok := a.Value.(json.RawMessage); ok {
+		sent.Value = value
+	}
+	switch {
+	case sent.Code == 0:
+		sent.Code = 200
+	case sent.Code < 100 || sent.Code > 599:
+		err = errors.Join(err, fmt.Errorf("the handler answered with %d, which is no status", sent.Code))
+	}
+	if err != nil {
+		if sent.Code < 400 || sent.Code > 599 {
+			sent.Code = 500
+		}
+		sent.Description = err.Error()
+	}
+	sent.Version = versionFor(sent.Code, w.version)
+	return sent, err
+}
+
+// versionFor is the version that an answer names: 203 is a value that the device set by itself, and answers none.
+func versionFor(code int, version int64) int64 {
+	if code == 203 {
+		return 0
+	}
+	return version
+}
+
+// acknowledged records an acknowledgement; it is sent with the reported properties.
+func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
+	if err != nil {
+		r.Level, r.Error = observe.Warn, err.Error()
+	}
+	h.Emit(r)
+}

@@ -1,0 +1,178 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/payloads"
+)
+
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	var o map[string]any
+	if err := d.Decode(&o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// text is the patches in order, as JSON, with a bar between them.
+func text(patches []map[string]any) string {
+	var all []string
+	for _, p := range patches {
+		one, _ := json.Marshal(p)
+		all = append(all, string(one))
+	}
+	return strings.Join(all, " | ")
+}
+
+func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
+	for _, c := range []struct{ name, reported, want string }{
+		{"the newest value wins", `{"a":1,"b":1} {"a":2}`, `{"a":2,"b":1}`},
+		{"null removes and is kept, to be sent", `{"a":1} {"a":null}`, `{"a":null}`},
+		{"objects are merged", `{"c":{"__t":"c","x":1}} {"c":{"__t":"c","y":2}}`, `{"c":{"__t":"c","x":1,"y":2}}`},
+		{"a value replaces an object", `{"a":{"x":1}} {"a":1}`, `{"a":1}`},
+		{"a list is a value", `{"a":[1,2]} {"a":[3]}`, `{"a":[3]}`},
+		{"digits are kept", `{"n":4503599627370495}`, `{"n":4503599627370495}`},
+		{"an object after a null", `{"a":null} {"a":{"x":1}}`, `{"a":null} | {"a":{"x":1}}`},
+		{"an object in the place of a value", `{"a":1} {"a":{"x":1}}`, `{"a":null} | {"a":{"x":1}}`},
+		{"an object in the place of a list", `{"a":[1]} {"a":{"x":1}}`, `{"a":null} | {"a":{"x":1}}`},
+		{"an empty object after a null", `{"a":null} {"a":{}}`, `{"a":null} | {"a":{}}`},
+		{"within an object", `{"a":{"b":null,"c":1}} {"a":{"b":{"x":1}}}`, `{"a":{"b":null}} | {"a":{"b":{"x":1},"c":1}}`},
+		{"within a component, with its mark", `{"c":{"__t":"c","b":null}} {"c":{"__t":"c","b":{"x":1}}}`,
+			`{"c":{"__t":"c","b":null}} | {"c":{"__t":"c","b":{"x":1}}}`},
+		{"a null within an object is kept", `{"a":null} {"a":{"x":null,"y":1}}`, `{"a":null} | {"a":{"x":null,"y":1}}`},
+		{"an object after a null within what is gone", `{"a":null} {"a":{"x":null}} {"a":{"x":{"y":1}}}`,
+			`{"a":null} | {"a":{"x":{"y":1}}}`},
+		{"removed again", `{"a":null} {"a":{"x":1}} {"a":null}`, `{"a":null}`},
+		{"replaced again", `{"a":{"b":null}} {"a":{"b":{"x":1}}} {"a":{"b":2}}`, `{"a":{"b":2}}`},
+		{"there and back for ever", strings.Repeat(`{"a":null} {"a":{"x":1}} {"b":null} {"b":{"x":1}} `, 50),
+			`{"a":null,"b":null} | {"a":{"x":1},"b":{"x":1}}`},
+	} {
+		r := newReports()
+		for _, patch := range strings.Fields(c.reported) {
+			if err := r.add(object(t, patch)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := text(r.take().patches()); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Whatever a twin holds, and whenever reports are sent, in vain or not: it ends as if each had been sent by itself.
+func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 2))
+	var value func(depth int) any
+	some := func(depth int) map[string]any {
+		o := map[string]any{}
+		for _, k := range []string{"a", "b", "c"} {
+			if dice.IntN(2) == 0 {
+				o[k] = value(depth)
+			}
+		}
+		return o
+	}
+	value = func(depth int) any {
+		switch n := dice.IntN(6); {
+		case n == 0:
+			return nil
+		case n == 1:
+			return []any{json.Number("1")}
+		case n < 5 && depth > 0:
+			return some(depth - 1)
+		}
+		return json.Number([]string{"1", "2", "3"}[dice.IntN(3)])
+	}
+	for range 2_000 {
+		held := afterwards(map[string]any{}, some(2)) // without nulls
+		r, single, merged := newReports(), held, held
+		var story []map[string]any
+		send := func(arrives, known bool) {
+			b := r.take()
+			for _, p := range b.patches() {
+				if arrives {
+					merged = afterwards(merged, p)
+				}
+			}
+			for range dice.IntN(3) { // meanwhile
+				patch := some(2)
+				story, single = append(story, patch), afterwards(single, patch)
+				_ = r.add(patch)
+			}
+			if !known {
+				r.giveBack(b)
+			}
+		}
+		for range 6 {
+			patch := some(2)
+			story, single = append(story, patch), afterwards(single, patch)
+			if err := r.add(patch); err != nil {
+				t.Fatal(err)
+			}
+			if dice.IntN(4) == 0 {
+				arrives := dice.IntN(2) == 0
+				send(arrives, arrives && dice.IntN(2) == 0)
+			}
+		}
+		for r.count() > 0 {
+			send(true, true)
+		}
+		if !reflect.DeepEqual(single, merged) {
+			t.Fatalf("a twin with %s, and then\n%s\nholds %s, and not %s", text([]map[string]any{held}), text(story),
+				text([]map[string]any{merged}), text([]map[string]any{single}))
+		}
+	}
+}
+
+// afterwards is what a twin holds after a patch.
+func afterwards(held, patch map[string]any) map[string]any {
+	result := map[string]any{}
+	for k, v := range held {
+		result[k] = v
+	}
+	for k, v := range patch {
+		inner, isObject := v.(map[string]any)
+		before, _ := result[k].(map[string]any)
+		switch {
+		case v == nil:
+			delete(result, k)
+		case isObject:
+			result[k] = afterwards(before, inner)
+		default:
+			result[k] = v
+		}
+	}
+	return result
+}
+
+func TestOfARefusedPatchTheHalvesAreTriedAndOfAnAnswerThatWithoutItsValue(t *testing.T) {
+	why := errors.New("no room")
+	ack := payloads.Ack{Value: json.RawMessage("1"), Code: 200, Version: 3}
+	for name, c := range map[string]struct {
+		patch map[string]any
+		want  string
+	}{
+		"four":                            {object(t, `{"a":1,"b":2,"c":3,"d":4}`), `{"a":1,"b":2} | {"c":3,"d":4}`},
+		"a component":                     {object(t, `{"c":{"__t":"c","a":1,"b":2}}`), `{"c":{"__t":"c","a":1}} | {"c":{"__t":"c","b":2}}`},
+		"one":                             {object(t, `{"a":1}`), ``},
+		"a removal":                       {object(t, `{"a":null}`), ``},
+		"an empty":                        {object(t, `{"a":{}}`), ``},
+		"an answer that the program gave": {object(t, `{"a":{"value":1,"ac":200,"av":1}}`), ``},
+		"an answer":                       {map[string]any{"a": ack}, `{"a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}`},
+		"in a component": {map[string]any{"c": map[string]any{"__t": "c", "a": ack}},
+			`{"c":{"__t":"c","a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}}`},
+		"an answer without a value": {map[string]any{"a": ack.Without(why)}, ``},
+	} {
+		if got := text(lesser(c.patch, why)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
