@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -124,37 +122,6 @@ func TestAFullOutboxRefusesAtOnceWhenAllOfItIsOnItsWay(t *testing.T) {
 		}
 	})
 }
-
-func TestReconnectsLeaveNothingBehind(t *testing.T) {
-	w := newWorld(t, false, emulator.Config{}, nil)
-	w.live()
-	w.awaitState(machine.Connected, 0)
-	stop := w.sending(time.Millisecond)
-	w.delivered("A", 0)
-	goroutines, files := runtime.NumGoroutine(), fds()
-	for range scaled(50, 1000) {
-		from := w.count()
-		if err := w.device.Fire(t.Context(), machine.Renew); err != nil {
-			t.Error(err)
-		}
-		w.awaitState(machine.Connected, from)
-	}
-	w.delivered("A", w.count())
-	for patience := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines+3 || fds() > files+1; runtime.Gosched() {
-		if time.Now().After(patience) { // the last session may still be winding up until then
-			t.Errorf("goroutines %d, then %d; files %d, then %d", goroutines, runtime.NumGoroutine(), files, fds())
-			break
-		}
-	}
-	stop()
-	if err := w.close(); err != nil {
-		t.Error(err)
-	}
-	w.wantNothingLost()
-}
-
-// fds is how many files and sockets are open; 0 where /proc does not tell.
-func fds() int { e, _ := os.ReadDir("/proc/self/fd"); return len(e) }
 
 func TestAHubThatLiesCannotEndTheDevice(t *testing.T) {
 	for seed := range scaled(10, 200) {

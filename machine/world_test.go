@@ -9,16 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/transport"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A world is a cloud and one device in it, over sockets or, in a bubble, over memory.
 type world struct {

@@ -94,11 +94,13 @@ func (m *Memory) Peek(after uint64) (Entry, bool) {
 	return r, true
 }
 
-// popFirst takes the first and frees its slot, which the array behind the slice would keep.
+// popFirst takes the first and frees its slot, which the array behind the slice would keep, and after the last the array.
 func (m *Memory) popFirst() Entry {
 	first := m.waiting[0]
 	m.waiting[0] = Entry{}
-	m.waiting = m.waiting[1:]
+	if m.waiting = m.waiting[1:]; len(m.waiting) == 0 {
+		m.waiting = nil
+	}
 	return first
 }
 

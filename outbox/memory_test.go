@@ -142,3 +142,23 @@ func TestWhatWasDeliveredIsFreed(t *testing.T) {
 	}
 	runtime.KeepAlive(box)
 }
+
+func TestAnOutboxThatIsEmptyAgainHoldsNoMemory(t *testing.T) {
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	box := outbox.NewMemory(outbox.Limits{}, nil)
+	before := heap()
+	put(t, box, 50_000)
+	for range 50_000 {
+		r, _ := box.Peek(0)
+		box.Remove(r.ID.N)
+	}
+	if held := heap() - before; held > 100<<10 {
+		t.Errorf("nothing waits, and %d kB are held", held>>10)
+	}
+	runtime.KeepAlive(box)
+}
