@@ -33,7 +33,7 @@ type Settings struct {
 	ProvisioningHost string              // DPS: global.azure-devices-provisioning.net, or host:port
 	IDScope          string              // of the DPS instance
 	RegistrationID   string              // lower case
-	Key              transport.KeySource // the device's key; read at each dial
+	Key              transport.KeySource // the device's key; read at each dial. Only a *transport.KeyError has its text shown
 
 	ModelID  string // optional: the DTDL model
 	ModelKey string // "modelId": its name in the registration payload; older IoT Central samples say iotcModelId

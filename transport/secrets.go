@@ -61,6 +61,9 @@ func maskFor(password string) (m mask) {
 
 // cover overwrites what is masked. The length stays, so that whatever it stands in can still be parsed.
 func (m mask) cover(body []byte) {
+	if len(body) < shortestSecret {
+		return
+	}
 	for _, secret := range m {
 		for i := bytes.Index(body, secret); i >= 0; i = bytes.Index(body, secret) {
 			copy(body[i:], bytes.Repeat([]byte{'*'}, len(secret)))

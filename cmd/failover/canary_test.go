@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,6 +162,11 @@ func befall(t *testing.T, args ...string) {
 	p.terminate(0)
 
 	log := p.stderr.String()
+	for _, cause := range []string{"dps-refused", "dps-unavailable", "connack-5", "tls", "protocol", "subscription"} {
+		if !strings.Contains(log, "("+cause+")") {
+			t.Errorf("nothing has failed by %s:\n%s", cause, log)
+		}
+	}
 	path := start(t, command(t, nil, "trace", file(t, "log", log)))
 	path.wantExit(0)
 	places := map[string]string{
@@ -333,6 +339,20 @@ func TestTheSeedsOfTheFuzzTestsHoldNoSecret(t *testing.T) {
 	}))
 	if seeds == 0 {
 		t.Error("there are none")
+	}
+}
+
+func TestTheDemoShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"--json=false", "--json"} {
+		p := start(t, command(t, nil, "demo", format))
+		p.stdout.await(p, 0, "Connected")
+		p.signal(syscall.SIGINT)
+		p.wantExit(0)
+		said := p.stdout.String() + p.stderr.String()
+		wantNothingLikeASecret(t, "the demo", said)
+		newCanary(development(t)).wantNone(t, "the demo", said)
+		newCanary(derived(string(development(t)), "demo-1")).wantNone(t, "the demo", said)
 	}
 }
 
