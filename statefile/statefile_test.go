@@ -7,8 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"giantlizard.example/failover/statefile"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type pet struct {
 	Name  string   `json:"name"`
