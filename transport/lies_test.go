@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"math/rand"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,22 @@ func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A password that comes back is covered with asterisks; this one is what it is covered with.
+func TestAPasswordOfAsterisksHoldsUpNothing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		stars := strings.Repeat("*", 32)
+		w.serve(func(p *peer) { p.welcome(); p.send(publish(7, stars)); p.behave() })
+		s := w.connect(func(c *transport.Config) {
+			c.Password = func(time.Time) (string, error) { return stars, nil }
+		})
+		got := make(chan string, 1)
+		s.Attach(func(m transport.Message) bool { got <- m.Topic + string(m.Payload); return true })
+		if m := <-got; !strings.Contains(m, stars) {
+			w.Errorf("received %q", m)
+		}
+	})
 }
 
 func TestAPacketMayArriveInPiecesAndTogether(t *testing.T) {

@@ -65,8 +65,13 @@ func (m mask) cover(body []byte) {
 		return
 	}
 	for _, secret := range m {
-		for i := bytes.Index(body, secret); i >= 0; i = bytes.Index(body, secret) {
-			copy(body[i:], bytes.Repeat([]byte{'*'}, len(secret)))
+		for rest := body; ; {
+			i := bytes.Index(rest, secret)
+			if i < 0 {
+				break
+			}
+			copy(rest[i:], bytes.Repeat([]byte{'*'}, len(secret)))
+			rest = rest[i+len(secret):] // on from here: the secret may be asterisks itself
 		}
 	}
 }
