@@ -98,8 +98,9 @@ func (t *twin) step(ctx context.Context, s *transport.Session) error {
 	return errors.Join(err, t.send(ctx, s))
 }
 
+// follow reads the twin once at most: a hub that makes what it says useless at once would hold everything else up.
 func (t *twin) follow(ctx context.Context, s *transport.Session) error {
-	for {
+	for read := false; ; {
 		t.mu.Lock()
 		version := t.version
 		var patch *payloads.Desired
@@ -108,10 +109,13 @@ func (t *twin) follow(ctx context.Context, s *transport.Session) error {
 		}
 		t.mu.Unlock()
 		switch {
+		case version < 0 && read:
+			return errors.New("hub: read the twin: it was out of date at once")
 		case version < 0:
 			if err := t.read(ctx, s); err != nil {
 				return err
 			}
+			read = true
 		case patch == nil:
 			return nil
 		case patch.Version <= version: // the twin that was read had it already

@@ -136,6 +136,47 @@ func TestATwinThatCannotBeReadHoldsUpNoReports(t *testing.T) {
 	})
 }
 
+// The twin of this hub is of no use as soon as it has been read: a patch cannot be read, or others are missing before it.
+func TestAHubThatMakesEveryTwinUselessIsAskedEverMoreSeldom(t *testing.T) {
+	for name, patch := range map[string]string{"unreadable": `{`, "a gap": `{"a":1,"$version":100}`} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var reads, reports journal
+				w := fakeWorld(t, true, nil, func(p *liar) {
+					p.welcome()
+					for pk := p.next(); pk != nil; pk = p.next() {
+						m, ok := pk.(*packets.PublishPacket)
+						if !ok {
+							p.basics(pk)
+							continue
+						}
+						rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
+						if strings.Contains(m.TopicName, "/twin/GET/") {
+							reads.add(rid)
+							time.Sleep(10 * time.Millisecond) // as a network takes
+							p.pub("$iothub/twin/PATCH/properties/desired/?$version=100", patch, 0, 0)
+							p.pub("$iothub/twin/res/200/?$rid="+rid, `{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
+							continue
+						}
+						reports.add(string(m.Payload))
+						p.pub("$iothub/twin/res/204/?$rid="+rid+"&$version=2", ``, 0, 0)
+					}
+				})
+				w.connected()
+				w.device.Report(t.Context(), map[string]any{"battery": 80})
+				time.Sleep(time.Minute)
+				if n := len(reads.all()); n > 7 {
+					t.Errorf("%d requests in a minute", n)
+				}
+				if got := reports.all(); !slices.Equal(got, []string{`{"battery":80}`}) {
+					t.Errorf("the hub got the reports %q", got)
+				}
+				w.close()
+			})
+		})
+	}
+}
+
 // The desired patch comes before the answer to the request that the device made when it had subscribed.
 func TestAPatchThatTheTwinHadAlreadyIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
