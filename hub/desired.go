@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,13 @@ type desired struct {
 
 	mu    sync.Mutex
 	known map[string]*property
+	size  int // bytes of their keys and values
 }
+
+// desiredLimit is far more than the 32 KB, as a hub counts them, of a twin's desired properties.
+const desiredLimit = 1 << 20
+
+var errTooMuch = errors.New("hub: the desired properties are more than a twin holds")
 
 type property struct {
 	component, name string
@@ -43,10 +50,11 @@ func newDesired(h *Hub, r *reports) *desired {
 }
 
 // change handles a patch: each of its properties, even when the value is the old one.
-func (d *desired) change(patch payloads.Desired) {
+func (d *desired) change(patch payloads.Desired) (err error) {
 	for _, p := range d.whole(patch.Properties) {
-		d.handle(wish{p, patch.Version})
+		err = cmp.Or(d.handle(wish{p, patch.Version}), err)
 	}
+	return err
 }
 
 // whole is what a patch makes of its properties: of an object it may name a part, and of a component it may say nothing
@@ -94,17 +102,18 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 
 // reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
 // values are compared. acked are the versions of the answers that this twin holds.
-func (d *desired) reconcile(whole payloads.Desired, acked map[string]int64) {
+func (d *desired) reconcile(whole payloads.Desired, acked map[string]int64) (err error) {
 	wished := map[string]bool{}
 	for _, p := range whole.Properties {
 		wished[p.Key()] = true
 		if w := (wish{p, whole.Version}); !d.stands(w, acked) {
-			d.handle(w)
+			err = cmp.Or(d.handle(w), err)
 		}
 	}
 	for _, p := range d.withdrawn(wished) {
-		d.handle(wish{p, whole.Version})
+		err = cmp.Or(d.handle(wish{p, whole.Version}), err)
 	}
+	return err
 }
 
 // stands tells whether a value is the one that was handled, or is being handled. Its answer is given again when this hub
@@ -139,9 +148,20 @@ func (d *desired) withdrawn(wished map[string]bool) (gone []payloads.DesiredProp
 	return gone
 }
 
-func (d *desired) handle(w wish) {
+// handle refuses what would be too much to know. A removal of what is known never is.
+func (d *desired) handle(w wish) error {
 	d.mu.Lock()
-	p := d.known[w.Key()]
+	p, grows := d.known[w.Key()], len(w.Value)
+	if p == nil {
+		grows += len(w.Key())
+	} else {
+		grows -= len(p.wished)
+	}
+	if removes := p != nil && string(w.Value) == "null"; !removes && grows > 0 && d.size+grows > desiredLimit {
+		d.mu.Unlock()
+		return errTooMuch
+	}
+	d.size += grows
 	if p == nil {
 		p = &property{component: w.Component, name: w.Name}
 		d.known[w.Key()] = p
@@ -150,11 +170,12 @@ func (d *desired) handle(w wish) {
 	if p.busy {
 		p.again = true
 		d.mu.Unlock()
-		return
+		return nil
 	}
 	p.busy = true
 	d.mu.Unlock()
 	d.run(w)
+	return nil
 }
 
 func (d *desired) run(w wish) {
@@ -206,6 +227,7 @@ func (d *desired) next(w wish) {
 		p.busy = false
 		if string(p.wished) == "null" {
 			delete(d.known, w.Key())
+			d.size -= len(w.Key()) + len(p.wished)
 		}
 		d.mu.Unlock()
 		return

@@ -175,3 +175,53 @@ func TestWhatWasRemovedIsForgottenOnceItIsHandled(t *testing.T) {
 		h.Close(t.Context())
 	})
 }
+
+// A hub that invents names, or parts of an object, fills no memory; the whole twin says what is wished.
+func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
+	for name, invented := range map[string]func(i int) (name, value string){
+		"names": func(i int) (string, string) { return fmt.Sprintf("%09000d", i), "1" },
+		"parts": func(i int) (string, string) { return "object", fmt.Sprintf(`{"%09000d":1}`, i) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, _ := desiredHub()
+			known := func() (bytes int) {
+				for key, p := range h.twin.desired.known {
+					bytes += len(key) + len(p.wished)
+				}
+				return bytes
+			}
+			refused := 0
+			for i := range 150 {
+				name, value := invented(i)
+				if h.twin.desired.change(wishes(int64(i+1), name, value)) != nil {
+					refused++
+				}
+			}
+			time.Sleep(time.Minute)
+			if n := known(); n > desiredLimit || n != h.twin.desired.size || refused == 0 {
+				t.Errorf("%s: %d bytes are known, %d counted, %d patches refused", name, n, h.twin.desired.size, refused)
+			}
+			for range 2 { // what goes makes room when it has been handled
+				_ = h.twin.desired.reconcile(wishes(160, "a", "1"), nil)
+				time.Sleep(time.Minute)
+			}
+			if n := known(); n != len("a")+len("1") || n != h.twin.desired.size {
+				t.Errorf("%s: %d bytes are still known, %d counted", name, n, h.twin.desired.size)
+			}
+			if err := h.twin.desired.change(wishes(161, "b", "1")); err != nil {
+				t.Error(err)
+			}
+			h.Close(t.Context())
+		})
+	}
+}
+
+func TestAnswersThatNoHubConfirmsFillNoMemory(t *testing.T) {
+	r := newReports()
+	for i := range answersLimit + 100 {
+		r.answer(payloads.Acked{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
+	}
+	if n := r.count(); n != answersLimit {
+		t.Errorf("%d answers wait, want %d", n, answersLimit)
+	}
+}

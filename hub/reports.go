@@ -27,6 +27,10 @@ type batch struct {
 	answers map[string]payloads.Acked // by the property's key
 }
 
+// answersLimit is more than a twin has desired properties. What is above it would be a hub's that invents names and confirms
+// nothing; if it should be wished still, it is answered again when the twin is next read.
+const answersLimit = 10_000
+
 func newReports() *reports { return &reports{changed: make(chan struct{}, 1)} }
 
 // add merges a patch in, or says why no hub would take the result.
@@ -116,7 +120,9 @@ func (b *batch) answer(a payloads.Acked) {
 	if b.answers == nil {
 		b.answers = map[string]payloads.Acked{}
 	}
-	b.answers[a.Key()] = a
+	if _, known := b.answers[a.Key()]; known || len(b.answers) < answersLimit {
+		b.answers[a.Key()] = a
+	}
 }
 
 // among puts an answer among the reports, whose order counts.

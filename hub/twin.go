@@ -123,7 +123,10 @@ func (t *twin) follow(ctx context.Context, s *transport.Session) error {
 			t.setVersion(-1)
 		default:
 			t.setVersion(patch.Version)
-			t.desired.change(*patch)
+			if err := t.desired.change(*patch); err != nil {
+				t.setVersion(-1) // the whole twin says what is wished no more
+				return err
+			}
 		}
 	}
 }
@@ -146,12 +149,14 @@ func (t *twin) read(ctx context.Context, s *transport.Session) error {
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
 	}
+	if err := t.desired.reconcile(read.Desired, read.Acks()); err != nil {
+		return err
+	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.missed == missed { // else this twin may be older than what was given up
 		t.version = read.Desired.Version
 	}
-	t.mu.Unlock()
-	t.desired.reconcile(read.Desired, read.Acks())
 	return nil
 }
 
