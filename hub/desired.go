@@ -136,6 +136,17 @@ func (d *desired) stands(w wish, acked map[string]int64) bool {
 	return true
 }
 
+// overrule forgets the answers in whose place the program reports something else: given again, they would undo that.
+func (d *desired) overrule(patch map[string]any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.known {
+		if replaces(patch, payloads.DesiredProperty{Component: p.component, Name: p.name}) {
+			p.answer = nil
+		}
+	}
+}
+
 // withdrawn are the properties that were wished before and are not any more, as null.
 func (d *desired) withdrawn(wished map[string]bool) (gone []payloads.DesiredProperty) {
 	d.mu.Lock()

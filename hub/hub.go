@@ -136,7 +136,13 @@ func (h *Hub) Release() {
 }
 
 // Report merges reported properties into those that wait to be sent. The newest value of a property wins.
-func (h *Hub) Report(patch map[string]any) error { return h.twin.reports.add(patch) }
+func (h *Hub) Report(patch map[string]any) error {
+	if err := h.twin.reports.add(patch); err != nil {
+		return err
+	}
+	h.twin.desired.overrule(patch)
+	return nil
+}
 
 // Unreported counts the reported properties, and the answers to desired ones, that no hub has confirmed.
 func (h *Hub) Unreported() int { return h.twin.reports.count() }

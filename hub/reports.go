@@ -147,6 +147,20 @@ func concerns(patch map[string]any, p payloads.DesiredProperty) bool {
 	return ok
 }
 
+// replaces tells whether a patch leaves nothing of a property's answer, into which an object would be merged.
+func replaces(patch map[string]any, p payloads.DesiredProperty) bool {
+	if !concerns(patch, p) {
+		return false
+	}
+	value := patch[p.Name]
+	if p.Component != "" {
+		component, _ := patch[p.Component].(map[string]any)
+		value = component[p.Name]
+	}
+	_, isObject := value.(map[string]any)
+	return !isObject
+}
+
 // patches are the batch as it is sent, in order. A removal is more than what an answer clears beneath it.
 func (b batch) patches() []map[string]any {
 	answers := slices.Collect(maps.Values(b.answers))

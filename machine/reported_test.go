@@ -63,6 +63,20 @@ func TestAReportThatADisconnectCaughtIsSentAtTheOtherHub(t *testing.T) {
 	})
 }
 
+// Some programs report a bare value, or remove it, in the place of the answer to the wish for it.
+func TestWhatIsReportedInPlaceOfAnAnswerOutlivesAReconnect(t *testing.T) {
+	twinBubble(t, func(t *testing.T, w *twinWorld) {
+		w.connected()
+		w.set(`{"fan":3,"pump":1,"c":{"__t":"c","target":20,"mode":1}}`)
+		synctest.Wait()
+		w.report(`{"fan":5,"pump":null,"c":{"__t":"c","target":21}}`)
+		want := `{"c":{"__t":"c","mode":{"ac":200,"av":2,"value":1},"target":21},"fan":5}`
+		w.wantReported(want)
+		w.moved(func() {})
+		w.wantReported(want)
+	})
+}
+
 // The hub judges the whole section, which only it knows. What has no room costs the others nothing.
 func TestWhatAHubRefusesCostsNothingElse(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
