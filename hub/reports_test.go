@@ -119,3 +119,18 @@ func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// A hub counts a null for nothing. A program that ends a day without a hub with a message that none takes would lose that hub, too.
+func TestRemovalsThatNoMessageHoldsAreRefused(t *testing.T) {
+	r := newReports()
+	var err error
+	for i := 0; err == nil && i < 300; i++ {
+		err = r.add(map[string]any{fmt.Sprintf("%01000d", i): nil})
+	}
+	if err == nil {
+		t.Error("300 KB wait to be sent in one message")
+	}
+	if got, _ := json.Marshal(r.take().patches()[0]); len(got) > payloads.MaxMessageBytes {
+		t.Errorf("a message of %d bytes", len(got))
+	}
+}

@@ -41,6 +41,9 @@ func CheckReported(patch map[string]any) error {
 		return fmt.Errorf("payloads: reported properties: %d bytes as IoT Hub counts them, at most %d fit",
 			size, maxReportedBytes)
 	}
+	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // what counts for nothing takes room, too
+		return fmt.Errorf("payloads: reported properties: a message of %d bytes, at most %d fit", len(body), MaxMessageBytes)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,7 @@ func TestAPatchAgainstTheHubsRulesIsRefusedByItsKey(t *testing.T) {
 		"an integer of any size":                {map[string]any{"a": json.Number("1" + strings.Repeat("0", 50))}, `"a": the integer`},
 		"a float that is written as an integer": {map[string]any{"a": 1e20}, `"a": the integer 100000000000000000000`},
 		"a number beyond all numbers":           {map[string]any{"a": json.Number("1e999")}, `"a": the number 1e999`},
+		"more than a message":                   {map[string]any{"a": slices.Repeat([]string{strings.Repeat("\n", 4096)}, 33)}, "a message of 2704"},
 		"no JSON":                               {map[string]any{"a": json.RawMessage(`{`)}, `"a": `},
 		"not a number":                          {map[string]any{"a": math.NaN()}, `"a": `},
 		"a Go value without JSON":               {map[string]any{"a": make(chan int)}, `"a": `},
