@@ -78,7 +78,7 @@ func judge(e evidence, now, floor time.Time, barred bool) finding {
 	case !e.stamped.Before(floor) && off.Abs() <= tolerance:
 		return finding{proof: stamped}
 	case !e.stamped.Before(floor) && off < 0:
-		return found(stamped, "%s behind: it says %s, and DPS says %s", observe.Span(-off), utc(now), utc(e.stamped))
+		return found(stamped, "%s behind: it says %s, and DPS says %s", observe.Span(off.Abs()), utc(now), utc(e.stamped))
 	case !e.stamped.Before(floor):
 		return found(stamped, "%s ahead: it says %s, and DPS says %s", observe.Span(off), utc(now), utc(e.stamped))
 	case !e.updated.Before(floor) && e.updated.Sub(now) > tolerance:

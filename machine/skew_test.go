@@ -42,6 +42,7 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 		"a dead clock, and nobody minds":     {&transport.Error{Reason: transport.Closed}, dead, false, none, nil},
 		"DPS is an hour ahead":               {answer(429, in(time.Hour), time.Time{}), now, false, stamped, []string{"1 h 0 min behind", "it says 2026-06-01T12:00:00Z", "DPS says 2026-06-01T13:00:00Z"}},
 		"DPS is an hour behind":              {answer(401, in(-time.Hour), time.Time{}), now, false, stamped, []string{"1 h 0 min ahead", "DPS says 2026-06-01T11:00:00Z"}},
+		"DPS is ages ahead":                  {answer(401, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Time{}), now, false, stamped, []string{"clock is 106751 d 23 h behind"}},
 		"DPS is a little ahead":              {answer(401, in(5*time.Minute), time.Time{}), now, false, stamped, nil},
 		"DPS is a little behind":             {answer(401, in(-5*time.Minute), time.Time{}), now, false, stamped, nil},
 		"just too much":                      {answer(401, in(5*time.Minute+time.Second), time.Time{}), now, false, stamped, []string{"5 min 1 s behind"}},
