@@ -132,6 +132,21 @@ func TestNoErrorAndNoSessionShowsTheToken(t *testing.T) {
 	})
 }
 
+func TestAPasswordThatIsSentBackIsNotReceived(t *testing.T) {
+	for _, password := range []string{"a password that is no token", strings.Repeat("*", 20)} {
+		inBubble(t, func(w *world) {
+			w.serve(func(p *peer) { p.welcome(); p.send(publish(0, "<"+password+" "+password+">")); p.behave() })
+			s := w.connect(func(c *transport.Config) { c.Password = func(time.Time) (string, error) { return password, nil } })
+			got := make(chan string, 1)
+			s.Attach(func(m transport.Message) bool { got <- string(m.Payload); return true })
+			stars := strings.Repeat("*", len(password))
+			if text := <-got; text != "<"+stars+" "+stars+">" {
+				w.Errorf("received %q", text)
+			}
+		})
+	}
+}
+
 func TestAReasonIsAnAnswerToErrorsIs(t *testing.T) {
 	inner := errors.New("inner")
 	err := fmt.Errorf("machine: %w", &transport.Error{Reason: transport.Silence, Host: "hub", Err: inner})

@@ -5,25 +5,18 @@ package main_test
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/transport"
@@ -207,201 +200,4 @@ func addFiles(t *testing.T, places map[string]string, dir string) {
 		places[path] = string(text)
 		return err
 	}))
-}
-
-// mistaken are secrets that a person may put into the wrong place.
-func mistaken(t *testing.T) map[string]canary {
-	t.Helper()
-	token := tokenCanaries("hub.azure-devices.net/devices/dev1", "", key(t, []byte(canaryDevice)), time.Unix(1893456000, 0))
-	return map[string]canary{
-		"the group key": newCanary([]byte(canaryGroup)), "the device key": newCanary([]byte(canaryDevice)),
-		"the derived key": newCanary(derived(canaryGroup, "dev1")), "a token": token[0], "a signature": token[1],
-		"a connection string": {"raw": "HostName=hub.azure-devices.net;DeviceId=dev1;SharedAccessKey=" + base64.StdEncoding.EncodeToString([]byte(canaryDevice))},
-	}
-}
-
-func TestASecretInTheWrongPlaceIsNotQuoted(t *testing.T) {
-	for what, c := range mistaken(t) {
-		for how, form := range c {
-			t.Run(what+" "+how, func(t *testing.T) {
-				t.Parallel()
-				wantUnquoted(t, c, file(t, "a.key", form), form)
-			})
-		}
-	}
-}
-
-// wantUnquoted puts a secret, of which a file holds form, into the wrong places.
-func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
-	refused := func(env []string, args ...string) {
-		t.Helper()
-		code, stdout, stderr := run(t, env, append([]string{"run"}, args...)...)
-		if code != 2 {
-			t.Errorf("%q: exit code %d", args, code)
-		}
-		c.wantNone(t, strings.Join(args, " "), stdout+stderr)
-	}
-	who := complete[:2:2]
-	// A file that is not what it should be. A key in base64 is one, where it is taken for one.
-	refused(who, "--group-key-file", file(t, "bad.key", "!"+form))
-	refused(append(complete[:3:3], "FAILOVER_CA_FILE="+keyFile))
-	refused(append(complete[:3:3], "FAILOVER_DEVICE_KEY_FILE="+keyFile))
-	for _, line := range []string{form, "FAILOVER_WINDOW=" + form, "FAILOVER_WINDOW='" + form, form + "=1\n=2", "FAILOVER_GROUP_KEY=!" + form} {
-		refused(nil, "--env-file", file(t, "my.env", line))
-	}
-	if strings.ContainsFunc(form, func(r rune) bool { return r < ' ' || r > '~' }) { // bytes that nobody can type or copy
-		return
-	}
-	refused(nil, "--env-file", file(t, "my.env", "FAILOVER_ID_SCOPE=\"/"+form+"\""))
-	refused(append(who, "FAILOVER_GROUP_KEY_FILE="+form, "FAILOVER_CA_FILE="+form))
-	refused(append(who, "FAILOVER_ENV_FILE="+form))
-	refused(append(who, "FAILOVER_WINDOW="+form, "FAILOVER_NO_TELEMETRY="+form, "FAILOVER_HOLD="+form, "FAILOVER_DRAIN_RATE="+form))
-	var everywhere []string
-	for _, name := range []string{"PROVISIONING_HOST", "ID_SCOPE", "DEVICE_ID", "LOG_FORMAT", "LOG_LEVEL", "MODEL_KEY"} {
-		everywhere = append(everywhere, "FAILOVER_"+name+"=/"+form)
-	}
-	refused(append(everywhere, "FAILOVER_GROUP_KEY=!"+form, "FAILOVER_DEVICE_KEY="+form))
-	refused(append(everywhere, "IOTHUB_DEVICE_DPS_DEVICE_KEY=!"+form))
-	// The command line is everybody's to read; what is printed is not to keep it.
-	for _, args := range [][]string{{form}, {"--window", form}, {"--group-key=" + form}, {"-k" + form}} {
-		refused(complete[:3:3], args...)
-	}
-	for _, args := range [][]string{{form}, {"help", form}} {
-		code, stdout, stderr := run(t, nil, args...)
-		if code != 2 {
-			t.Errorf("%q: exit code %d", args, code)
-		}
-		c.wantNone(t, strings.Join(args, " "), stdout+stderr)
-	}
-}
-
-func TestWhatTheCommandPrintsAboutItselfHoldsNoSecret(t *testing.T) {
-	dir := t.TempDir()
-	env := []string{"FAILOVER_GROUP_KEY=" + newCanary([]byte(canaryGroup))["base64"], "FAILOVER_DEVICE_KEY=" + newCanary([]byte(canaryDevice))["base64"]}
-	places := map[string]string{}
-	for _, args := range []string{
-		"--help", "run --help", "demo --help", "emulator --help", "states --help", "trace --help", "version --help", "completion --help",
-		"completion bash", "completion zsh", "completion fish", "completion powershell", "states", "version", "man " + dir,
-	} {
-		c := command(t, env, strings.Fields(args)...)
-		must(t, os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(strings.Join(env, "\n")), 0o600))
-		p := start(t, c)
-		p.wantExit(0)
-		places[args] = p.stdout.String() + p.stderr.String()
-	}
-	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
-	must(t, err)
-	for _, page := range pages {
-		text, err := os.ReadFile(page)
-		must(t, err)
-		places[page] = string(text)
-	}
-	if len(pages) < 6 {
-		t.Errorf("manual pages: %q", pages)
-	}
-	for where, text := range places {
-		for _, secret := range [][]byte{[]byte(canaryGroup), []byte(canaryDevice), development(t), derived(string(development(t)), "dev1")} {
-			newCanary(secret).wantNone(t, where, text)
-		}
-		wantNothingLikeASecret(t, where, text)
-	}
-}
-
-// development is the emulator's group key, which is public.
-func development(t *testing.T) []byte {
-	t.Helper()
-	group, err := base64.StdEncoding.DecodeString(emulator.DevelopmentGroupKey)
-	must(t, err)
-	return group
-}
-
-// secretLike is a token's signature, or a key of 32 bytes or more.
-var secretLike = regexp.MustCompile(`sig=[A-Za-z0-9%]|SharedAccess(Key|Signature)[= ]|[A-Za-z0-9+/]{42,}(=|%3[Dd]){1,2}|[0-9A-Fa-f]{64,}`)
-
-func wantNothingLikeASecret(t *testing.T, where, text string) {
-	t.Helper()
-	for _, word := range secretLike.FindAllString(text, -1) {
-		t.Errorf("%s: %q may be a secret", where, word)
-	}
-}
-
-// What a fuzzer finds is kept in files that go into the repository.
-func TestTheSeedsOfTheFuzzTestsHoldNoSecret(t *testing.T) {
-	seeds := 0
-	must(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.Contains(path, "/testdata/fuzz/") && !strings.HasSuffix(path, "fuzz_test.go") {
-			return err
-		}
-		seeds++
-		text, err := os.ReadFile(path)
-		wantNothingLikeASecret(t, path, string(text))
-		return err
-	}))
-	if seeds == 0 {
-		t.Error("there are none")
-	}
-}
-
-func TestTheDemoShowsNoSecret(t *testing.T) {
-	t.Parallel()
-	for _, format := range []string{"--json=false", "--json"} {
-		p := start(t, command(t, nil, "demo", format))
-		p.stdout.await(p, 0, "Connected")
-		p.signal(syscall.SIGINT)
-		p.wantExit(0)
-		said := p.stdout.String() + p.stderr.String()
-		wantNothingLikeASecret(t, "the demo", said)
-		newCanary(development(t)).wantNone(t, "the demo", said)
-		newCanary(derived(string(development(t)), "demo-1")).wantNone(t, "the demo", said)
-	}
-}
-
-// Its group key is public, and is printed once, for the devices that need it. What is derived from it is not printed, nor what a
-// client says in the wrong place.
-func TestTheEmulatorPrintsItsPublicKeyOnceAndNothingElse(t *testing.T) {
-	t.Parallel()
-	begin := time.Now()
-	dir := t.TempDir()
-	cloud, exports := emulate(t, dir)
-	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms"), exports+`exec "$0" "$@"`))
-	cloud.stdout.await(cloud, 0, "telemetry")
-
-	roots, err := transport.RootsFromFile(filepath.Join(dir, "failover-ca.pem"))
-	must(t, err)
-	group := development(t)
-	hub := regexp.MustCompile(`Hub A is (\S+), hub B is (\S+)\.`).FindStringSubmatch(exports)[1:]
-	token := transport.SAS(hub[0]+"/devices/dev1", "", key(t, derived(string(group), "dev1")), begin)
-	secrets := []string{token, base64.StdEncoding.EncodeToString(derived(string(group), "dev1")), emulator.DevelopmentGroupKey}
-	for _, secret := range secrets {
-		rudely(t, roots, hub[0], secret, "dev1", "dev1")
-		rudely(t, roots, hub[0], "dev1", hub[0]+"/dev1/?api-version=2021-04-12&x="+secret, secret)
-		rudely(t, roots, hub[0], secret, hub[0]+"/"+secret+"/?api-version=2021-04-12", token)
-	}
-	p.terminate(0)
-	cloud.terminate(0)
-	said := cloud.stdout.String() + cloud.stderr.String()
-	if n := strings.Count(said, emulator.DevelopmentGroupKey); n != 1 || !strings.Contains(said, "export FAILOVER_GROUP_KEY='"+emulator.DevelopmentGroupKey+"'") {
-		t.Errorf("the group key stands %d times in\n%s", n, said)
-	}
-	if n := strings.Count(said, "violation"); n < 2*len(secrets) {
-		t.Errorf("%d violations were told:\n%s", n, said)
-	}
-	said = strings.Replace(said, emulator.DevelopmentGroupKey, "", 1)
-	shown := append(shownSince(t, begin, string(group), emulator.DevelopmentIDScope, hub...), canary{"raw": token, "escaped": url.QueryEscape(token)})
-	for _, c := range shown {
-		c.wantNone(t, "the emulator", said)
-	}
-}
-
-// rudely connects with whatever it is told, and waits for the end.
-func rudely(t *testing.T, roots *x509.CertPool, hub, clientID, username, password string) {
-	t.Helper()
-	conn, err := tls.Dial("tcp", hub, &tls.Config{RootCAs: roots})
-	must(t, err)
-	defer conn.Close()
-	c := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
-	c.ProtocolName, c.ProtocolVersion, c.ClientIdentifier = "MQTT", 4, clientID
-	c.UsernameFlag, c.Username, c.PasswordFlag, c.Password = true, username, true, []byte(password)
-	must(t, c.Write(conn))
-	_, _ = io.Copy(io.Discard, conn)
 }

@@ -1,0 +1,76 @@
+//go:build unix
+
+package main_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mistaken are secrets that a person may put into the wrong place.
+func mistaken(t *testing.T) map[string]canary {
+	t.Helper()
+	token := tokenCanaries("hub.azure-devices.net/devices/dev1", "", key(t, []byte(canaryDevice)), time.Unix(1893456000, 0))
+	return map[string]canary{
+		"the group key": newCanary([]byte(canaryGroup)), "the device key": newCanary([]byte(canaryDevice)),
+		"the derived key": newCanary(derived(canaryGroup, "dev1")), "a token": token[0], "a signature": token[1],
+		"a connection string": {"raw": "HostName=hub.azure-devices.net;DeviceId=dev1;SharedAccessKey=" + base64.StdEncoding.EncodeToString([]byte(canaryDevice))},
+	}
+}
+
+func TestASecretInTheWrongPlaceIsNotQuoted(t *testing.T) {
+	for what, c := range mistaken(t) {
+		for how, form := range c {
+			t.Run(what+" "+how, func(t *testing.T) {
+				t.Parallel()
+				wantUnquoted(t, c, file(t, "a.key", form), form)
+			})
+		}
+	}
+}
+
+// wantUnquoted puts a secret, of which a file holds form, into the wrong places.
+func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
+	refused := func(env []string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := run(t, env, append([]string{"run"}, args...)...)
+		if code != 2 {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		c.wantNone(t, strings.Join(args, " "), stdout+stderr)
+	}
+	who := complete[:2:2]
+	// A file that is not what it should be. A key in base64 is one, where it is taken for one.
+	refused(who, "--group-key-file", file(t, "bad.key", "!"+form))
+	refused(append(complete[:3:3], "FAILOVER_CA_FILE="+keyFile))
+	refused(append(complete[:3:3], "FAILOVER_DEVICE_KEY_FILE="+keyFile))
+	for _, line := range []string{form, "FAILOVER_WINDOW=" + form, "FAILOVER_WINDOW='" + form, form + "=1\n=2", "FAILOVER_GROUP_KEY=!" + form} {
+		refused(nil, "--env-file", file(t, "my.env", line))
+	}
+	if strings.ContainsFunc(form, func(r rune) bool { return r < ' ' || r > '~' }) { // bytes that nobody can type or copy
+		return
+	}
+	refused(nil, "--env-file", file(t, "my.env", "FAILOVER_ID_SCOPE=\"/"+form+"\""))
+	refused(append(who, "FAILOVER_GROUP_KEY_FILE="+form, "FAILOVER_CA_FILE="+form))
+	refused(append(who, "FAILOVER_ENV_FILE="+form))
+	refused(append(who, "FAILOVER_WINDOW="+form, "FAILOVER_NO_TELEMETRY="+form, "FAILOVER_HOLD="+form, "FAILOVER_DRAIN_RATE="+form))
+	var everywhere []string
+	for _, name := range []string{"PROVISIONING_HOST", "ID_SCOPE", "DEVICE_ID", "LOG_FORMAT", "LOG_LEVEL", "MODEL_KEY"} {
+		everywhere = append(everywhere, "FAILOVER_"+name+"=/"+form)
+	}
+	refused(append(everywhere, "FAILOVER_GROUP_KEY=!"+form, "FAILOVER_DEVICE_KEY="+form))
+	refused(append(everywhere, "IOTHUB_DEVICE_DPS_DEVICE_KEY=!"+form))
+	// The command line is everybody's to read; what is printed is not to keep it.
+	for _, args := range [][]string{{form}, {"--window", form}, {"--group-key=" + form}, {"-k" + form}} {
+		refused(complete[:3:3], args...)
+	}
+	for _, args := range [][]string{{form}, {"help", form}} {
+		code, stdout, stderr := run(t, nil, args...)
+		if code != 2 {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		c.wantNone(t, strings.Join(args, " "), stdout+stderr)
+	}
+}
