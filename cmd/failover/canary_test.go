@@ -146,12 +146,19 @@ func befall(t *testing.T, args ...string) {
 	must(t, cloud.BreakDPS(emulator.DPSUnauthorized))
 	at = told.await(p, at, "register DPS dev1 answered 401")
 	once := emulator.Params{Count: 1}
-	must(t, cloud.BreakDPS(emulator.DPSHealthy), cloud.Strike(emulator.OnDPS, emulator.CertificateForeign, once), cloud.Strike("B", emulator.CertificateExpired, once))
-	for _, fault := range []emulator.Fault{emulator.GarbageCONNACK, emulator.Reject, emulator.Garbage, emulator.Oversize, emulator.SUBACKRefused, emulator.TwinError} {
-		must(t, cloud.Strike("B", fault, once))
+	must(t, cloud.Strike(emulator.OnDPS, emulator.CertificateForeign, once), cloud.BreakDPS(emulator.DPSHealthy))
+	at = told.await(p, at, "connected B dev1")
+	for _, fault := range []emulator.Fault{
+		emulator.CertificateExpired, emulator.GarbageCONNACK, emulator.Reject, emulator.SUBACKRefused, emulator.TwinError,
+	} {
+		must(t, cloud.Strike("B", fault, once), cloud.Strike("B", emulator.Garbage, once)) // which ends the session
+		told.await(p, at, string(fault)+" has struck for the last time")
+		at = told.await(p, at, "connected B dev1")
+		if fault == emulator.SUBACKRefused {
+			at = told.await(p, at, "connected B dev1")
+		}
 	}
 	waitReadings(t, cloud, "B", 1)
-	told.await(p, at, "answered 500") // the twin's, which is the last of the faults
 	p.terminate(0)
 
 	log := p.stderr.String()
