@@ -17,10 +17,11 @@ import (
 const (
 	// defaultPoll is the delay before the next poll when DPS names none, as Microsoft's SDKs have it.
 	defaultPoll = 2 * time.Second
-	// DPS takes so many polls of one device in each window, whatever its retry-after says.
+	// DPS takes so many polls of one device in each window of 10 s, whatever its retry-after says. It counts when they come, and
+	// the next may travel faster, or be sent more promptly: hence the second more.
 	// https://learn.microsoft.com/azure/iot-dps/about-iot-dps#quotas-and-limits
 	pollLimit  = 5
-	pollWindow = 10 * time.Second
+	pollWindow = 11 * time.Second
 	// answerTimeout bounds one request: they travel without a promise, and one that was lost is never answered.
 	answerTimeout = 10 * time.Second
 	// patience bounds the whole registration, all delays that DPS asks for included.
