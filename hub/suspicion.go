@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"time"
 
 	"giantlizard.example/failover/transport"
 )
@@ -15,13 +16,23 @@ var errPoison = errors.New("the hub ends the session each time this reading come
 //	a reading was on its way when two sessions ended: one reading at a time from now on
 //	two of those ended while it was alone on its way: it is held back, and the next one is sent
 //	that one ends the session too: the hub is to blame, and nothing is held back any more
-//	that one is acknowledged: the first is sent again, and condemned if the session ends once more
+//	one is acknowledged on a calm session: the first is sent again on that one, and held back again if it ends
+//	which has happened three times: it is condemned
+//
+// A calm session is a second old, which is long beside the moment for which a reading is on its way: a hub that ends sessions by
+// itself, and be it every other one with the first reading, condemns nothing.
 type suspicion struct {
 	met     map[uint64]int // sessions that ended with this reading on its way
 	alone   map[uint64]int // and no other
 	suspect uint64
 	stage   stage
+	rounds  int // sessions that took another reading and ended with the suspect
 }
+
+const (
+	convictions = 3           // the rounds that condemn
+	calm        = time.Second // the age of a session that is calm
+)
 
 // A stage is how far the case against the suspect has come.
 type stage int
@@ -29,7 +40,7 @@ type stage int
 const (
 	nobody  stage = iota
 	holding       // it is held back, to see how another fares
-	proven        // another was taken; the suspect has one more try
+	proven        // this session has taken another; the suspect has a try
 )
 
 func newSuspicion() *suspicion {
@@ -48,22 +59,28 @@ func (s *suspicion) window(full int) int {
 
 func (s *suspicion) holds(n uint64) bool { return s.stage == holding && n == s.suspect }
 
-// acknowledged clears a reading. It tells whether the one that is held back may be sent again.
-func (s *suspicion) acknowledged(n uint64) (release bool) {
+// acknowledged clears a reading, on a session of an age. It tells whether the one that is held back may be sent again.
+func (s *suspicion) acknowledged(n uint64, age time.Duration) (release bool) {
 	delete(s.met, n)
 	delete(s.alone, n)
 	switch {
-	case s.stage == holding:
+	case s.stage == holding && age >= calm:
 		s.stage = proven
 		return true
 	case s.stage == proven && n == s.suspect:
-		s.stage = nobody
+		s.acquit()
 	}
 	return false
 }
 
+func (s *suspicion) acquit() { s.stage, s.rounds = nobody, 0 }
+
 // ended takes the end of a session in, why it ended and what was on its way. It tells whether that condemns the suspect.
 func (s *suspicion) ended(cause error, onWay []uint64) (condemned uint64, guilty bool) {
+	tried := s.stage == proven
+	if tried {
+		s.stage = holding
+	}
 	switch transport.ReasonOf(cause) {
 	case transport.Closed, transport.Reset:
 	default:
@@ -78,13 +95,15 @@ func (s *suspicion) ended(cause error, onWay []uint64) (condemned uint64, guilty
 	}
 	n := onWay[0]
 	switch {
-	case s.stage == proven && n == s.suspect:
-		delete(s.met, n)
-		delete(s.alone, n)
-		s.stage = nobody
-		return n, true
-	case s.stage != nobody: // another has fared no better
-		s.stage = nobody
+	case tried && n == s.suspect:
+		if s.rounds++; s.rounds == convictions {
+			delete(s.met, n)
+			delete(s.alone, n)
+			s.acquit()
+			return n, true
+		}
+	case s.stage == holding: // another has fared no better
+		s.acquit()
 		clear(s.alone)
 	default:
 		if s.alone[n]++; s.alone[n] >= 2 {

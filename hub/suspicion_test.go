@@ -24,7 +24,7 @@ func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
 	if s.window(64) != 1 {
 		t.Error("after two sessions the readings must go one at a time")
 	}
-	s.acknowledged(1) // innocent
+	s.acknowledged(1, calm) // innocent
 	ended(false, 2)
 	if s.holds(2) {
 		t.Error("held back too soon")
@@ -33,10 +33,15 @@ func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
 	if !s.holds(2) || s.holds(3) {
 		t.Error("2 has ended two sessions alone and is not held back")
 	}
-	if !s.acknowledged(3) || s.holds(2) {
-		t.Error("3 went through, so 2 has one more try")
+	for round := range 3 {
+		if !s.acknowledged(3, calm) || s.holds(2) {
+			t.Error("3 went through, so 2 has a try")
+		}
+		ended(round == 2, 2)
+		if s.holds(2) != (round < 2) {
+			t.Error("2 has ended the session again, and is not held back")
+		}
 	}
-	ended(true, 2)
 	if s.window(64) != 64 || s.holds(2) {
 		t.Error("the suspicion has not ended")
 	}
@@ -60,12 +65,45 @@ func TestAHubThatEndsEverySessionAndThenRecoversCondemnsNothing(t *testing.T) {
 			if s.holds(waiting[0]) {
 				i = 1
 			}
-			s.acknowledged(waiting[i])
+			s.acknowledged(waiting[i], calm)
 			waiting = append(waiting[:i:i], waiting[i+1:]...)
 		}
 		if s.window(64) != 64 {
 			t.Errorf("recovered after %d sessions, the window stays at 1", recovers)
 		}
+	}
+}
+
+// Sessions that last for a moment only, each with a reading or two that arrive before the next one is on its way: all of that is
+// coincidence.
+func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
+	s := newSuspicion()
+	for range 100 {
+		if s.holds(1) {
+			s.acknowledged(2, calm-1)
+		}
+		n := uint64(1)
+		if s.holds(1) {
+			n = 3
+		}
+		if n, guilty := s.ended(byHub(), []uint64{n}); guilty {
+			t.Fatalf("%d is condemned", n)
+		}
+	}
+}
+
+// A session that ends before the suspect's try proves nothing: it is held back on the next one too.
+func TestTheSuspectIsTriedOnlyWhereAnotherWasTaken(t *testing.T) {
+	s := newSuspicion()
+	for range 4 {
+		s.ended(byHub(), []uint64{1})
+	}
+	if !s.acknowledged(2, calm) || s.holds(1) {
+		t.Fatal("it has no try")
+	}
+	s.ended(byHub(), nil)
+	if !s.holds(1) {
+		t.Error("it would be the first on the next session")
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 type courier struct {
 	hub     *Hub
 	session *transport.Session
+	began   time.Time
 	mark    uint64 // the newest number of the backlog
 	onWay   map[uint64]outbox.Entry
 	sent    []sending    // in order; what has been settled meanwhile leaves it late
@@ -46,7 +47,7 @@ type landing struct {
 
 func newCourier(h *Hub) *courier {
 	return &courier{
-		hub: h, session: h.session, mark: h.Outbox.Last(),
+		hub: h, session: h.session, began: time.Now(), mark: h.Outbox.Last(),
 		onWay: map[uint64]outbox.Entry{}, landed: make(chan landing, h.Window),
 	}
 }
@@ -209,7 +210,7 @@ func (c *courier) settle(l landing) error {
 	}
 	delete(c.onWay, l.n)
 	c.hub.Outbox.Remove(l.n)
-	if c.hub.suspicion.acknowledged(l.n) {
+	if c.hub.suspicion.acknowledged(l.n, time.Since(c.began)) {
 		c.release()
 	}
 	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: r.ID.String(), Hub: c.session.Host()})
