@@ -86,40 +86,41 @@ func (d *Device) warn(message string, err error) {
 	d.emit(Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
 }
 
-// An outage lasts from the loss of a hub until the device is Connected again.
+// An outage lasts from the loss of a hub until the device is Connected again. Before the first hub there is none to lose.
 type outage struct {
 	since  time.Time // zero: there is none
-	hub    string    // the hub that was lost
+	hub    string    // where the device was Connected last, or before it was restarted
 	origin string    // the hub that the device has failed over from, and may fail back to
 }
 
-// begin notes the loss of a hub; a second loss in the same outage changes nothing.
-func (o *outage) begin(hub string, now time.Time) {
-	if o.since.IsZero() {
-		o.since, o.hub = now, hub
+// begin notes the loss of the hub; a second loss in the same outage changes nothing.
+func (o *outage) begin(now time.Time) {
+	if o.since.IsZero() && o.hub != "" {
+		o.since = now
 	}
 }
 
 // restored ends the outage, if there was one, and says how it ended.
 func (d *Device) restored(now time.Time) {
-	o := &d.outage
+	o, hub := &d.outage, d.assignment.Hub
+	lost := o.hub
+	o.hub = hub
 	if o.since.IsZero() {
 		return
 	}
-	hub := d.assignment.Hub
 	r := Record{
-		Level: observe.Info, Kind: observe.Outcome, FromHub: o.hub, Hub: hub,
+		Level: observe.Info, Kind: observe.Outcome, FromHub: lost, Hub: hub,
 		SpentMS: now.Sub(o.since).Milliseconds(),
 	}
 	switch hub {
-	case o.hub:
+	case lost:
 		r.Outcome = observe.Reconnected
 	case o.origin:
 		r.Outcome, o.origin = observe.FailedBack, ""
 	default:
 		r.Outcome = observe.FailedOver
 		if o.origin == "" {
-			o.origin = o.hub
+			o.origin = lost
 		}
 	}
 	o.since = time.Time{}

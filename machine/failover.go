@@ -12,9 +12,7 @@ var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after the
 // failover chooses where to go next and waits out the back-off; policy.go has the choice.
 func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
 	d.drop()
-	if d.history.assigned {
-		d.outage.begin(d.assignment.Hub, time.Now())
-	}
+	d.outage.begin(time.Now())
 	d.failed(c.On, c.Cause)
 	if d.history.fight {
 		d.warn("", errFight)

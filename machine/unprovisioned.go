@@ -20,7 +20,7 @@ func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	if !ok {
 		return Register, nil
 	}
-	d.assignment = stored
+	d.assignment, d.outage.hub = stored, stored.Hub
 	d.history.assigned = true
 	return Cached, nil
 }
