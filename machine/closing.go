@@ -13,9 +13,17 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 	ctx, cancel := context.WithDeadline(ctx, d.closeBy)
 	defer cancel()
 	d.Outbox.Close()
-	if d.session != nil && d.session.Cause() == nil {
-		if err := d.hub.Flush(ctx); err != nil {
-			d.warn("not everything could be sent before the end", err)
+	if s := d.session; s != nil {
+		if s.Cause() == nil {
+			if err := d.hub.Flush(ctx); err != nil {
+				d.warn("not everything could be sent before the end", err)
+			}
+		}
+		if s.Cause() != nil { // what was acknowledged just before it ended is not lost
+			select {
+			case <-s.Over():
+			case <-ctx.Done():
+			}
 		}
 	}
 	d.drop()

@@ -41,12 +41,13 @@ func gaveUp(token mqtt.Token) bool {
 	}
 }
 
-// result waits for the token or the end of the session. With one client per connection, nil means acknowledged.
-// ErrNotConnected says that paho is ending the link, which takes a moment.
+// result waits for the token or the end of the session, and then until an acknowledgement that came just before it has been
+// taken in. With one client per connection, nil means acknowledged. ErrNotConnected says that paho is ending the link, which
+// takes a moment.
 func (s *Session) result(token mqtt.Token) error {
 	select {
 	case <-token.Done():
-	case <-s.link.ended:
+	case <-s.heard:
 		select {
 		case <-token.Done():
 		default:
@@ -111,7 +112,7 @@ func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload [
 	if err := s.Start(ctx, topic, qos, payload, func(err error) { done <- err }); err != nil {
 		return err
 	}
-	return await(ctx, done)
+	return s.await(ctx, done)
 }
 
 // Subscribe asks for the filters at QoS qos and checks every one of the answers.
@@ -135,7 +136,7 @@ func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) er
 	if err != nil {
 		return err
 	}
-	return await(ctx, done)
+	return s.await(ctx, done)
 }
 
 // refusedFilters finds the filters that SUBACK answered with 0x80, which paho does not take for an error, or not at all.
@@ -161,13 +162,16 @@ func (s *Session) Unsubscribe(ctx context.Context, filters ...string) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, done)
+	return s.await(ctx, done)
 }
 
-func await(ctx context.Context, done <-chan error) error {
+// await does not wait for paho once the session has ended.
+func (s *Session) await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
+	case <-s.link.ended:
+		return s.Cause()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -26,6 +26,7 @@ type Session struct {
 	inbox   *inbox
 	calls   chan func()
 	work    sync.WaitGroup
+	heard   chan struct{} // closed when the session has ended and paho has taken in all that had come
 	over    chan struct{} // closed when the last goroutine of the session has ended
 }
 
@@ -45,7 +46,7 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	}
 	s := &Session{
 		host: c.Host, link: newLink(conn, raw, c, maskFor(password)), inbox: newInbox(),
-		calls: make(chan func()), over: make(chan struct{}),
+		calls: make(chan func()), heard: make(chan struct{}), over: make(chan struct{}),
 	}
 	s.client = mqtt.NewClient(s.options(c, password))
 	stop := context.AfterFunc(ctx, func() { s.link.fail(reasonFor(ctx.Err()), ctx.Err()) })
@@ -97,6 +98,7 @@ func (s *Session) own() {
 	<-s.link.ended
 	s.inbox.close()
 	s.client.Disconnect(uint((10 * pahoPatience).Milliseconds())) // returns when paho's goroutines have ended
+	close(s.heard)
 	s.work.Wait()
 	close(s.over)
 }

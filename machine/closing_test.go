@@ -1,0 +1,30 @@
+package machine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+)
+
+// What a hub has acknowledged is not lost, however soon after that the session ended.
+func TestClosingCountsTheAcknowledgementsThatCameJustBeforeTheEnd(t *testing.T) {
+	for range 50 {
+		bubble(t, nil, func(t *testing.T, w *world) {
+			w.connected()
+			if err := w.cloud.Strike("A", emulator.Poison, emulator.Params{Mark: "poison=yes"}); err != nil {
+				t.Fatal(err)
+			}
+			w.network.SetLatency(10 * time.Millisecond) // all is sent before anything comes
+			w.send()
+			w.send()
+			w.sendWith(map[string]string{"poison": "yes"})
+			var lost *machine.LostError
+			if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 1}) {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+}
