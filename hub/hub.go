@@ -84,7 +84,7 @@ func (h *Hub) Work(ctx context.Context) error {
 	if err == nil {
 		group, inner := errgroup.WithContext(ctx)
 		group.Go(func() error { return h.courier.run(inner) })
-		group.Go(func() error { return h.twin.run(inner, h.session) })
+		group.Go(func() error { h.twin.run(inner, h.session); return nil })
 		group.Go(func() error {
 			select {
 			case <-h.session.Ended():

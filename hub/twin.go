@@ -46,19 +46,40 @@ func (t *twin) restart() {
 	clear(t.asked)
 }
 
-// run works until ctx or the session ends. A request that fails is tried again, ever more slowly; a twin that a hub does
-// not give must not cost the telemetry.
-func (t *twin) run(ctx context.Context, s *transport.Session) error {
-	if !t.hub.usesTwin() {
-		return nil
+// run works until ctx or the session ends. What the device is to be and what it has become are two things: neither waits for the
+// other, and a twin that a hub does not give must not cost the telemetry.
+func (t *twin) run(ctx context.Context, s *transport.Session) {
+	var both sync.WaitGroup
+	var once sync.Once
+	read := make(chan struct{}) // or tried: answers that wait get this hub's version first
+	if t.hub.Off.Has(Desired) {
+		close(read)
+	} else {
+		both.Go(func() {
+			t.keep(ctx, s, t.wake, func(ctx context.Context, s *transport.Session) error {
+				defer once.Do(func() { close(read) })
+				return t.follow(ctx, s)
+			})
+		})
 	}
+	if t.hub.usesTwin() {
+		both.Go(func() {
+			<-read
+			t.keep(ctx, s, t.reports.changed, t.send)
+		})
+	}
+	both.Wait()
+}
+
+// keep does something at once and whenever there is news. What fails is tried again, ever more slowly.
+func (t *twin) keep(ctx context.Context, s *transport.Session, news chan struct{}, do func(context.Context, *transport.Session) error) {
 	retry := firstTwinRetry
 	for ctx.Err() == nil {
-		err := t.step(ctx, s)
+		err := do(ctx, s)
 		var again <-chan time.Time
 		if err != nil {
 			if s.Cause() != nil || ctx.Err() != nil {
-				return nil // the session's end speaks for itself
+				return // the session's end speaks for itself
 			}
 			t.hub.warn("a twin request failed; it will be tried again", err)
 			again = time.After(max(retry, retryAfter(err)))
@@ -68,14 +89,12 @@ func (t *twin) run(ctx context.Context, s *transport.Session) error {
 		}
 		select {
 		case <-again:
-		case <-onlyIf(err == nil, t.wake):
-		case <-onlyIf(err == nil, t.reports.changed):
+		case <-onlyIf(err == nil, news):
 		case <-s.Ended():
-			return nil
+			return
 		case <-ctx.Done():
 		}
 	}
-	return nil
 }
 
 // onlyIf is c, or a channel that never speaks.
@@ -86,19 +105,8 @@ func onlyIf(ok bool, c chan struct{}) chan struct{} {
 	return nil
 }
 
-// step does what is to be done now: read the twin if need be, apply patches, send reports. A twin that cannot be read
-// holds up no reports.
-func (t *twin) step(ctx context.Context, s *transport.Session) error {
-	var err error
-	if !t.hub.Off.Has(Desired) {
-		if err = t.follow(ctx, s); s.Cause() != nil {
-			return err
-		}
-	}
-	return errors.Join(err, t.send(ctx, s))
-}
-
-// follow reads the twin once at most: a hub that makes what it says useless at once would hold everything else up.
+// follow reads the twin if need be and applies the patches that came. It reads once at most: a hub that makes what it says
+// useless at once would have no end of it.
 func (t *twin) follow(ctx context.Context, s *transport.Session) error {
 	for read := false; ; {
 		t.mu.Lock()

@@ -57,3 +57,35 @@ func TestAHandlerThatReturnsATypedNilError(t *testing.T) {
 		}
 	})
 }
+
+// A hub may answer some twin requests and not others: what it wishes is done all the same.
+func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
+	for _, fault := range []emulator.Fault{emulator.TwinMute, emulator.TwinThrottles, emulator.TwinError} {
+		heard := make(chan string, 100)
+		bubble(t, func(s *machine.Settings) {
+			s.Handlers.Desired = func(_ context.Context, _ string, value json.RawMessage) (machine.Ack, error) {
+				heard <- string(value)
+				return machine.Ack{}, nil
+			}
+		}, func(t *testing.T, w *world) {
+			w.connected()
+			if err := w.cloud.Strike("A", fault, emulator.Params{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.device.Report(t.Context(), map[string]any{"fanSpeed": 0}); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				time.Sleep(7 * time.Second)
+				if err := w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": 1}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if n := len(heard); n != 1 {
+					t.Fatalf("%s: %d wishes were heard", fault, n)
+				}
+				<-heard
+			}
+		})
+	}
+}
