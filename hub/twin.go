@@ -50,14 +50,15 @@ func (t *twin) restart() {
 // other, and a twin that a hub does not give must not cost the telemetry.
 func (t *twin) run(ctx context.Context, s *transport.Session) {
 	var both sync.WaitGroup
-	var once sync.Once
 	read := make(chan struct{}) // or tried: answers that wait get this hub's version first
+	tried := sync.OnceFunc(func() { close(read) })
 	if t.hub.Off.Has(Desired) {
-		close(read)
+		tried()
 	} else {
 		both.Go(func() {
+			defer tried()
 			t.keep(ctx, s, t.wake, func(ctx context.Context, s *transport.Session) error {
-				defer once.Do(func() { close(read) })
+				defer tried()
 				return t.follow(ctx, s)
 			})
 		})

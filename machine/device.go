@@ -197,8 +197,7 @@ func (d *Device) cache() provisioning.Cache {
 	}
 }
 
-// drop ends the session if there is one. One that has ended already may take a moment to wind up, for which no failover
-// waits; Run does in the end.
+// drop ends the session if there is one.
 func (d *Device) drop() {
 	s := d.session
 	if s == nil {
@@ -210,6 +209,9 @@ func (d *Device) drop() {
 		defer cancel()
 		_ = s.Close(ctx)
 	}
-	d.winding.Go(func() { <-s.Over() })
+	d.wind(s)
 	d.hub.Release()
 }
+
+// wind is for a session that has ended. It may take a moment to be over, for which no failover waits; Run does in the end.
+func (d *Device) wind(s *transport.Session) { d.winding.Go(func() { <-s.Over() }) }

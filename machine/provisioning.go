@@ -13,7 +13,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.history.chose(choice{event: Reprovision})
 	a, err := provisioning.Register(ctx, provisioning.Request{
 		Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
-		Key: d.readKey, Payload: d.payload(), Polls: &d.polls, Link: d.Link,
+		Key: d.readKey, Payload: d.payload(), Polls: &d.polls, Link: d.Link, Ended: d.wind,
 	})
 	switch {
 	case errors.Is(err, provisioning.Refused) && !d.history.assigned:

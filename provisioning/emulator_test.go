@@ -151,3 +151,24 @@ func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
 		}
 	})
 }
+
+// It may take paho a second to let go of a connection that has broken, for which a device need not wait.
+func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
+	for _, fault := range []emulator.Fault{emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong} {
+		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+			if err := cloud.Strike(emulator.OnDPS, fault, emulator.Params{}); err != nil {
+				t.Fatal(err)
+			}
+			var ended []*transport.Session
+			r.Ended = func(s *transport.Session) { ended = append(ended, s) }
+			start := time.Now()
+			if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || time.Since(start) > 0 {
+				t.Errorf("%s: %v after %v", fault, err, time.Since(start))
+			}
+			if len(ended) != 1 {
+				t.Fatalf("%s: %d sessions were handed over", fault, len(ended))
+			}
+			<-ended[0].Over()
+		})
+	}
+}

@@ -41,6 +41,9 @@ type Request struct {
 	Payload        any              // for the enrollment's allocation, or IoT Central's {"modelId": …}; may be nil
 	Polls          *Polls           // optional: shared by the registrations of one device
 	Link           transport.Config // how to reach DPS: Dial, RootCAs and the time-outs; the rest is filled in here
+
+	// Ended is optional: it is given a session that has ended by itself, so that somebody else waits until it is over.
+	Ended func(*transport.Session)
 }
 
 // Polls remember when DPS was polled, over registrations: it counts them by device. The zero value is ready; it is for one
@@ -121,7 +124,11 @@ func (r Request) register(ctx context.Context) (Assignment, error) {
 }
 
 // close ends the session in good manners even when ctx has ended, and waits for its goroutines a little.
-func (Request) close(ctx context.Context, s *transport.Session) {
+func (r Request) close(ctx context.Context, s *transport.Session) {
+	if r.Ended != nil && s.Cause() != nil {
+		r.Ended(s)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
 	_ = s.Close(ctx)
