@@ -73,7 +73,9 @@ func (t *twin) run(ctx context.Context, s *transport.Session) {
 }
 
 // keep does something at once and whenever there is news. What fails is tried again, ever more slowly.
-func (t *twin) keep(ctx context.Context, s *transport.Session, news chan struct{}, do func(context.Context, *transport.Session) error) {
+func (t *twin) keep(
+	ctx context.Context, s *transport.Session, news chan struct{}, do func(context.Context, *transport.Session) error,
+) {
 	retry := firstTwinRetry
 	for ctx.Err() == nil {
 		err := do(ctx, s)

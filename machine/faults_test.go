@@ -2,100 +2,13 @@ package machine_test
 
 import (
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
-
-// parameters are those without which a fault means nothing.
-var parameters = map[emulator.Fault]emulator.Params{
-	emulator.LatePUBACK: {Delay: 5 * time.Second},
-	emulator.Slow:       {Delay: 75 * time.Millisecond, Jitter: 50 * time.Millisecond},
-	emulator.Poison:     {Mark: "poison=yes"},
-	emulator.Skew:       {Delay: time.Hour},
-	emulator.Flaky:      {Probability: 0.5},
-
-	emulator.DPSMisdirects:  {Hub: "192.0.2.1:8883"},
-	emulator.DPSLingers:     {Delay: 20 * time.Second},
-	emulator.DPSLateAnswers: {Delay: 5 * time.Second},
-}
-
-// strikes are the moments at which a fault strikes, for two minutes.
-var strikes = map[string]func(w *world, strike func()){
-	"before the first connection": func(w *world, strike func()) {
-		strike()
-		w.live()
-	},
-	"while connected": func(w *world, strike func()) {
-		w.connected()
-		time.Sleep(30 * time.Second)
-		strike()
-	},
-	"in a failover": func(w *world, strike func()) {
-		w.connected()
-		time.Sleep(30 * time.Second)
-		w.cloud.KillHub("A", emulator.FIN, emulator.WithMove)
-		strike()
-	},
-}
-
-// Every fault of the emulator, at DPS or at both hubs, at each moment: the device lives, does not storm, and in the end every
-// reading it took has been delivered.
-func TestNoFaultAtNoMomentLosesAReading(t *testing.T) {
-	for _, fault := range emulator.Faults() {
-		for _, on := range fault.On {
-			if on == emulator.OnDevice {
-				continue // a hub's fault strikes its devices; those of a device alone are tested by name
-			}
-			for moment, play := range strikes {
-				t.Run(fmt.Sprint(fault.Name, " on ", on, " ", moment), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { surviveFault(t, fault.Name, on, play) })
-				})
-			}
-		}
-	}
-}
-
-const struck = 2 * time.Minute
-
-func surviveFault(t *testing.T, fault emulator.Fault, on string, play func(*world, func())) {
-	w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) { s.Policy = machine.Policy{} })
-	params := parameters[fault]
-	params.For = struck
-	targets := []string{on}
-	if on == emulator.OnHub {
-		targets = []string{"A", "B"}
-	}
-	stop := w.sending(time.Second)
-	play(w, func() {
-		for _, target := range targets {
-			if err := w.cloud.Strike(target, fault, params); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	from := w.count()
-	time.Sleep(struck)
-	if n := len(w.path(from)); n > 60 {
-		t.Errorf("%d transitions in two minutes", n)
-	}
-	time.Sleep(5 * time.Minute) // the longest rest that two minutes of refusals lead to is four
-	stop()
-	if s := w.device.State(); s != machine.Connected {
-		t.Errorf("five minutes after the fault the device is %s", s)
-	}
-	if err := w.close(); err != nil {
-		t.Errorf("close: %v", err)
-	}
-	w.wantNothingLost()
-}
 
 // A reading that ends each session it is sent on is quarantined, and no other; the rest arrive.
 func TestAPoisonousReadingIsQuarantinedAndTheRestArrive(t *testing.T) {
@@ -198,15 +111,5 @@ func TestAHalfOpenLinkIsNoticedAndTheDeviceGoesOnAtTheOtherHub(t *testing.T) {
 			}
 			w.wantNothingLost()
 		})
-	}
-}
-
-// The matrix has a row for each fault there is.
-func TestTheFaultsThatNeedParametersHaveThem(t *testing.T) {
-	known := emulator.Faults()
-	for name := range parameters {
-		if !slices.ContainsFunc(known, func(f emulator.FaultInfo) bool { return f.Name == name }) || strings.TrimSpace(string(name)) == "" {
-			t.Errorf("there is no fault %q any more", name)
-		}
 	}
 }

@@ -1,7 +1,6 @@
 package machine_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,8 +30,8 @@ func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
 
 // A device that is restarted belongs to the hub that it remembers.
 func TestADeviceWhoseHubDiedWhileItWasOffFailsOver(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "assignment.json")
-	remembers := func(s *machine.Settings) { s.CacheFile = file }
+	dir := t.TempDir()
+	remembers := func(s *machine.Settings) { s.StateDir = dir }
 	bubble(t, remembers, func(t *testing.T, w *world) {
 		w.connected()
 		if err := w.close(); err != nil {

@@ -1,0 +1,168 @@
+package machine_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+)
+
+// preface is the beginning of docs/faults.md.
+const preface = `# What the device does on each bad day
+
+Written by ` + "`go test ./machine -run EachBadDay -update`" + ` from what the device did; do not edit. The same test goes
+through all of it each time it runs, and compares.
+
+Each of the emulator's faults ([emulator.md](emulator.md) says what they are) strikes DPS, the hub to which the
+device belongs, or the device alone, in each of the six states, for two minutes. Then it is gone, and a device that
+was not closing has five minutes more. Meanwhile it sends a reading each second and a reported property every ten,
+and gets a desired property and a message as often. Whatever the fault: **in the end it was Connected, and every
+reading, property and message had arrived**, but for a reading that no hub would take. Never did it try more than
+eight connections to DPS, or to hubs, within a minute.
+
+| Struck in | How |
+|---|---|
+| Unprovisioned | the program starts, and remembers no hub |
+| Provisioning, Connecting | it enters that state for the first time |
+| Connected | it has been so for 30 s |
+| Failover | hub A has died for good, and the cloud has moved the device to hub B: what strikes the hub strikes B |
+| Closing | it was told to end, five readings and a reported property are on their way, and a message and a desired property come |
+
+**A path** has a letter for each state, the one that was struck first: U Unprovisioned, P Provisioning, c
+Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and Failover. An outcome is
+what [events.md](events.md) calls so; a first connection has none. "DPS" and "Hubs" count the connections that
+were tried. All numbers are from fake time, in which only waiting takes time, with the settings' defaults, but
+that DPS takes a second and that a backlog is sent at once; a random wait is always half of the most that it may
+be.
+`
+
+// reason is why the day is like a good one, or "" if it is not.
+func (d badDay) reason() string {
+	for _, r := range reasons {
+		if (r.faults == nil || slices.Contains(r.faults, d.fault.Name)) && (r.on == "" || r.on == d.on) && slices.Contains(r.in, d.in) {
+			return r.words
+		}
+	}
+	return ""
+}
+
+// document is docs/faults.md: an overview with a row for each fault and target, and what it refers to.
+func document(t *testing.T, good *diary, bad []*diary) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n## A good day\n\n%s", preface, good.table(good.days[0].on))
+	b.WriteString(`
+## All days
+
+Seconds from the strike until the device was Connected for good, for Closing until it had ended, and how many of its
+five readings it then reported as lost. "–" is a device that was Connected all the time. The causes are those of
+[events.md](events.md).
+
+| Fault | Strikes | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing | What happens |
+|---|---|---|---|---|---|---|---|---|---|
+`)
+	for _, d := range bad {
+		for _, on := range d.On {
+			fmt.Fprintf(&b, "| %s | %s | %s |", d.Name, on, d.causes(on, good))
+			for _, s := range d.on(on) {
+				fmt.Fprintf(&b, " %s |", s.brief())
+			}
+			title := chapterOf(d.Name, on).title
+			fmt.Fprintf(&b, " [%s](#%s) |\n", title, strings.ReplaceAll(strings.ToLower(title), " ", "-"))
+		}
+	}
+	for _, c := range chapters {
+		c.write(t, &b, bad)
+	}
+	return b.String()
+}
+
+// write writes a chapter, all of whose days have to be the same ones.
+func (c chapter) write(t *testing.T, b *strings.Builder, bad []*diary) {
+	t.Helper()
+	var names, targets, tables []string
+	for _, fault := range c.faults {
+		names = append(names, "`"+string(fault)+parameters[fault].String()+"`")
+		for _, d := range bad {
+			for _, on := range c.on {
+				if d.Name == fault {
+					tables = append(tables, d.table(on))
+				}
+			}
+		}
+	}
+	for _, on := range c.on {
+		targets = append(targets, named[on])
+	}
+	if different := slices.Compact(tables); len(different) > 1 {
+		t.Errorf("in %q not all days are the same:\n%s", c.title, strings.Join(different, "\n"))
+	}
+	fmt.Fprintf(b, "\n## %s\n\n%s on %s.\n\n%s\n\n%s",
+		c.title, strings.Join(names, ", "), strings.Join(targets, " or "), c.text, tables[0])
+}
+
+var named = map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "the hub", emulator.OnDevice: "the device alone"}
+
+// on are the days on which one target was struck.
+func (d *diary) on(target string) (stories []story) {
+	for i, day := range d.days {
+		if day.on == target {
+			stories = append(stories, d.stories[i])
+		}
+	}
+	return stories
+}
+
+// table is the days on which one target was struck, in full.
+func (d *diary) table(target string) string {
+	var b strings.Builder
+	b.WriteString("| Struck in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |\n|---|---|---|---|---|---|---|\n")
+	for i, day := range d.days {
+		if day.on != target {
+			continue
+		}
+		s := d.stories[i]
+		outcomes, end := s.outcomes, fmt.Sprintf("%.1f s, at %s", s.took.Seconds(), s.at)
+		switch {
+		case day.in == machine.Closing && s.lost > 0:
+			outcomes, end = fmt.Sprintf("%d readings lost", s.lost), fmt.Sprintf("closed in %.1f s", s.took.Seconds())
+		case day.in == machine.Closing:
+			outcomes, end = "nothing lost", fmt.Sprintf("closed in %.1f s", s.took.Seconds())
+		case s.took < 0:
+			end = "all the time, at " + s.at
+		}
+		besides := s.besides
+		if besides == "" {
+			besides = day.reason()
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %d | %d | %s |\n", day.in, s.path, outcomes, end, s.dps, s.hub, besides)
+	}
+	return b.String()
+}
+
+// brief is the end of the story.
+func (s story) brief() string {
+	switch {
+	case s.took < 0:
+		return "–"
+	case s.lost > 0:
+		return fmt.Sprintf("%.1f, %d lost", s.took.Seconds(), s.lost)
+	}
+	return fmt.Sprintf("%.1f", s.took.Seconds())
+}
+
+// causes are those of all the days on which one target was struck, but those that a good day has too.
+func (d *diary) causes(target string, good *diary) string {
+	var all []string
+	for i, s := range d.on(target) {
+		for _, cause := range strings.Fields(s.causes) {
+			if !slices.Contains(strings.Fields(good.stories[i].causes), cause) {
+				all = append(all, cause)
+			}
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
+}
