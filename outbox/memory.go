@@ -2,10 +2,10 @@ package outbox
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"giantlizard.example/failover/payloads"
 )
@@ -18,68 +18,107 @@ type Memory struct {
 	changed chan struct{}
 
 	mu      sync.Mutex
-	closed  bool
+	room    *sync.Cond // there may be room again
+	sealed  bool
+	before  ID // to be named by the first reading
 	last    uint64
 	bytes   int
-	waiting []Entry          // by number
-	away    map[uint64]Entry // handed out
+	unnamed ranges
+	waiting []kept          // by number
+	away    map[uint64]kept // handed out
 }
 
-// NewMemory makes an empty one. dropped, which may be nil, hears of each reading that is given up; it must not block,
-// nor call the outbox.
-func NewMemory(l Limits, dropped func(Drop)) *Memory {
-	if l.Readings <= 0 {
-		l.Readings = 100_000
-	}
-	if l.Bytes <= 0 {
-		l.Bytes = 64 << 20
-	}
+// A kept reading is an entry with its size and the time at which it was put.
+type kept struct {
+	Entry
+	size int
+	put  time.Time
+}
+
+// NewMemory makes an empty one. before is the last ID of the epoch before, zero if that is not known. dropped, which may be nil,
+// hears of each reading that is given up; it must not block, nor call the outbox.
+func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 	if dropped == nil {
 		dropped = func(Drop) {}
 	}
-	epoch := make([]byte, 4)
-	rand.Read(epoch) // never fails
-	return &Memory{
-		limits: l, dropped: dropped, epoch: hex.EncodeToString(epoch),
-		changed: make(chan struct{}, 1), away: map[uint64]Entry{},
+	m := &Memory{
+		limits: l.withDefaults(), before: before, dropped: dropped, epoch: newEpoch(),
+		changed: make(chan struct{}, 1), away: map[uint64]kept{},
 	}
+	m.room = sync.NewCond(&m.mu)
+	return m
 }
 
-// Put numbers a reading and keeps it, dropping the oldest if it must.
+// Put numbers a reading and keeps it, making room by the policy if it must.
 func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
-	if err := ctx.Err(); err != nil {
-		return ID{}, err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		return ID{}, ErrClosed
-	}
 	size := sizeOf(r)
-	for len(m.waiting) > 0 && !m.fits(size) {
-		oldest := m.popFirst()
-		m.bytes -= sizeOf(oldest.Reading)
-		m.dropped(Drop{oldest.ID, ErrNoRoom})
-	}
-	if !m.fits(size) {
-		return ID{}, ErrFull
+	if err := m.makeRoom(ctx, size); err != nil {
+		return ID{}, err
 	}
 	m.last++
 	id := ID{m.epoch, m.last}
 	m.bytes += size
-	m.waiting = append(m.waiting, Entry{id, r})
+	r.Properties, _ = notice(r.Properties, &m.unnamed, &m.before)
+	m.waiting = append(m.waiting, kept{Entry{id, r}, size, time.Now()})
 	m.wake()
 	return id, nil
 }
 
-func (m *Memory) fits(size int) bool {
-	return len(m.waiting)+len(m.away) < m.limits.Readings && m.bytes+size <= m.limits.Bytes
+func (m *Memory) makeRoom(ctx context.Context, size int) error {
+	m.expire()
+	for waits := false; ; {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case m.sealed:
+			return ErrClosed
+		case size > m.limits.Bytes: // nothing would make room for it
+		case len(m.waiting)+len(m.away) < m.limits.Readings && m.bytes+size <= m.limits.Bytes:
+			return nil
+		case m.limits.Full == Block:
+			if !waits {
+				waits = true
+				defer context.AfterFunc(ctx, func() { m.mu.Lock(); m.room.Broadcast(); m.mu.Unlock() })()
+			}
+			m.room.Wait()
+			continue
+		case m.limits.Full == DropOldest && len(m.waiting) > 0:
+			m.giveUp(NoRoom)
+			continue
+		}
+		m.last++
+		m.drop(m.last, NoRoom)
+		return ErrFull
+	}
+}
+
+// expire gives up what has waited for too long, by the monotonic clock.
+func (m *Memory) expire() {
+	for m.limits.Age > 0 && len(m.waiting) > 0 && time.Since(m.waiting[0].put) > m.limits.Age {
+		m.giveUp(TooOld)
+	}
+}
+
+// giveUp gives up the oldest that waits.
+func (m *Memory) giveUp(why Reason) {
+	oldest := m.popFirst()
+	m.bytes -= oldest.size
+	m.drop(oldest.ID.N, why)
+}
+
+func (m *Memory) drop(n uint64, why error) {
+	r := Range{n, n}
+	m.unnamed.add(r)
+	m.dropped(Drop{m.epoch, r, why})
 }
 
 // Peek hands out the oldest waiting entry whose number is above after.
 func (m *Memory) Peek(after uint64) (Entry, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.expire()
 	i := m.position(after + 1)
 	if i == len(m.waiting) {
 		return Entry{}, false
@@ -91,13 +130,13 @@ func (m *Memory) Peek(after uint64) (Entry, bool) {
 		m.waiting = slices.Delete(m.waiting, i, i+1)
 	}
 	m.away[r.ID.N] = r
-	return r, true
+	return r.Entry, true
 }
 
-// popFirst takes the first and frees its slot, which the array behind the slice would keep, and after the last the array.
-func (m *Memory) popFirst() Entry {
+// popFirst takes the first and frees its slot, and the array behind the slice with the last.
+func (m *Memory) popFirst() kept {
 	first := m.waiting[0]
-	m.waiting[0] = Entry{}
+	m.waiting[0] = kept{}
 	if m.waiting = m.waiting[1:]; len(m.waiting) == 0 {
 		m.waiting = nil
 	}
@@ -106,7 +145,7 @@ func (m *Memory) popFirst() Entry {
 
 // position is where number n is or would be.
 func (m *Memory) position(n uint64) int {
-	i, _ := slices.BinarySearchFunc(m.waiting, n, func(r Entry, n uint64) int {
+	i, _ := slices.BinarySearchFunc(m.waiting, n, func(r kept, n uint64) int {
 		switch {
 		case r.ID.N < n:
 			return -1
@@ -119,33 +158,34 @@ func (m *Memory) position(n uint64) int {
 }
 
 // Remove forgets an entry that was handed out.
-func (m *Memory) Remove(n uint64) { m.settle(n, false) }
+func (m *Memory) Remove(n uint64) { m.settle(n, false, nil) }
 
 // Leave takes an entry back that was handed out.
-func (m *Memory) Leave(n uint64) { m.settle(n, true) }
+func (m *Memory) Leave(n uint64) { m.settle(n, true, nil) }
 
 // Quarantine takes an entry out of the queue. In memory there is no place to keep it.
 func (m *Memory) Quarantine(n uint64, why error) {
-	if r, ok := m.settle(n, false); ok {
-		m.dropped(Drop{r.ID, why})
-	}
+	m.settle(n, false, fmt.Errorf("%w: %w", Quarantined, why))
 }
 
-func (m *Memory) settle(n uint64, back bool) (Entry, bool) {
+func (m *Memory) settle(n uint64, back bool, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.away[n]
 	if !ok {
-		return Entry{}, false
+		return
 	}
 	delete(m.away, n)
 	if back {
 		m.waiting = slices.Insert(m.waiting, m.position(n), r)
 	} else {
-		m.bytes -= sizeOf(r.Reading)
+		m.bytes -= r.size
 	}
+	if why != nil {
+		m.drop(n, why)
+	}
+	m.room.Broadcast()
 	m.wake()
-	return r, true
 }
 
 func (m *Memory) wake() {
@@ -172,11 +212,17 @@ func (m *Memory) Waiting() (readings, bytes int) {
 // Changed has a value when something may have been put or left since it was last read.
 func (m *Memory) Changed() <-chan struct{} { return m.changed }
 
-// Close refuses what comes later.
-func (m *Memory) Close() error {
+// Seal refuses what comes later.
+func (m *Memory) Seal() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true
+	m.sealed = true
+	m.room.Broadcast()
+}
+
+// Close is Seal: nothing of it outlives the process.
+func (m *Memory) Close() error {
+	m.Seal()
 	return nil
 }
 

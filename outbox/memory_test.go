@@ -38,13 +38,13 @@ func peeked(box outbox.Outbox, after uint64) (numbers []uint64) {
 }
 
 func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, nil)
+	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	first, _ := box.Put(t.Context(), reading("1"))
 	second, _ := box.Put(t.Context(), reading("2"))
 	if first.N != 1 || second.N != 2 || first.Epoch != second.Epoch || first.Epoch == "" {
 		t.Errorf("%s, %s", first, second)
 	}
-	if other := outbox.NewMemory(outbox.Limits{}, nil); other != nil {
+	if other := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil); other != nil {
 		if id, _ := other.Put(t.Context(), reading("1")); id.Epoch == first.Epoch {
 			t.Error("two outboxes share an epoch, so their numbers collide")
 		}
@@ -52,7 +52,7 @@ func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
 }
 
 func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, nil)
+	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	put(t, box, 5)
 	if got := peeked(box, 2); !slices.Equal(got, []uint64{3, 4, 5}) {
 		t.Fatalf("above 2: %v", got)
@@ -73,9 +73,9 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 	for name, limits := range map[string]outbox.Limits{"readings": {Readings: 3}, "bytes": {Bytes: 3 * 8}} {
 		t.Run(name, func(t *testing.T) {
 			var dropped []uint64
-			box := outbox.NewMemory(limits, func(d outbox.Drop) {
-				dropped = append(dropped, d.ID.N)
-				if !errors.Is(d.Why, outbox.ErrNoRoom) {
+			box := outbox.NewMemory(limits, outbox.ID{}, func(d outbox.Drop) {
+				dropped = append(dropped, d.Numbers.First)
+				if !errors.Is(d.Why, outbox.NoRoom) {
 					t.Error(d)
 				}
 			})
@@ -86,6 +86,7 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 				t.Errorf("dropped %v", dropped)
 			}
 			peeked(box, 0)
+			dropped = nil
 			if _, err := box.Put(t.Context(), reading("12345678")); !errors.Is(err, outbox.ErrFull) {
 				t.Errorf("everything is on its way: %v", err)
 			}
@@ -98,14 +99,14 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 }
 
 func TestAReadingTooLargeForTheWholeOutboxIsRefused(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{Bytes: 10}, nil)
+	box := outbox.NewMemory(outbox.Limits{Bytes: 10}, outbox.ID{}, nil)
 	if _, err := box.Put(t.Context(), reading("12345678901")); !errors.Is(err, outbox.ErrFull) {
 		t.Error(err)
 	}
 }
 
 func TestPutAfterTheEndIsRefused(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, nil)
+	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := box.Put(ctx, reading("1")); !errors.Is(err, context.Canceled) {
@@ -118,7 +119,7 @@ func TestPutAfterTheEndIsRefused(t *testing.T) {
 }
 
 func TestWhatWasDeliveredIsFreed(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, nil)
+	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	deliver := func() {
 		e, _ := box.Peek(0)
 		box.Remove(e.ID.N)
@@ -150,7 +151,7 @@ func TestAnOutboxThatIsEmptyAgainHoldsNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	box := outbox.NewMemory(outbox.Limits{}, nil)
+	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	before := heap()
 	put(t, box, 50_000)
 	for range 50_000 {

@@ -1,0 +1,406 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+const (
+	ackDelay   = time.Second // what is settled is written with the next reading, or after so long
+	retryDelay = time.Second // between two tries on a disk that cannot be written
+)
+
+// work is what the committer is to write.
+type work struct {
+	items      []*item
+	settled    ranges
+	drops      map[Reason]ranges
+	quarantine []condemned
+	ackBy      time.Time // settled and drops are written by then; zero: there are none
+	syncBy     time.Time // what was written is synced by then; zero: it is
+	wakeBy     time.Time // whoever reads is to try again
+	retry      time.Time // not before
+	closing    bool
+}
+
+// A batch is what one commit writes.
+type batch struct {
+	items      []*item
+	settled    ranges
+	drops      map[Reason]ranges
+	quarantine []condemned
+	doomed     []*segment // nothing is left in them; they can go once this is safe
+	last       uint64     // the newest number before it
+	sync       bool
+}
+
+// later has what was settled or dropped written soon.
+func (l *Log) later() {
+	if l.work.ackBy.IsZero() {
+		l.work.ackBy = time.Now().Add(ackDelay)
+		l.signal()
+	}
+}
+
+func (l *Log) signal() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run is the committer: it writes whatever has come together while it wrote.
+func (l *Log) run() {
+	defer close(l.ended)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-l.kick:
+		case <-timer.C:
+		case <-l.stop:
+			for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
+				if l.failure = l.commit(b); l.failure != nil {
+					break
+				}
+			}
+			l.closeAll()
+			return
+		}
+		b, wait := l.gather(false)
+		for ; b != nil; b, wait = l.gather(false) {
+			_ = l.commit(b) // it was told
+		}
+		timer.Reset(wait)
+	}
+}
+
+// gather takes what is to be written now, or says how long to wait.
+func (l *Log) gather(all bool) (*batch, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w, now := &l.work, time.Now()
+	if wait := w.retry.Sub(now); wait > 0 && !all {
+		return nil, wait
+	}
+	if w.wakeBy != (time.Time{}) && !now.Before(w.wakeBy) {
+		w.wakeBy = time.Time{}
+		l.wake()
+	}
+	due := func(t time.Time) bool { return !t.IsZero() && (all || !now.Before(t)) }
+	if len(w.items) == 0 && len(w.quarantine) == 0 && !due(w.ackBy) && !due(w.syncBy) {
+		wait := time.Hour
+		for _, t := range []time.Time{w.ackBy, w.syncBy, w.wakeBy} {
+			if !t.IsZero() {
+				wait = min(wait, t.Sub(now))
+			}
+		}
+		return nil, wait
+	}
+	b := &batch{settled: w.settled, drops: w.drops, quarantine: w.quarantine, sync: l.Sync == 0 || due(w.syncBy)}
+	b.items, w.items = l.portion(w.items)
+	w.settled, w.drops, w.quarantine, w.ackBy = nil, map[Reason]ranges{}, nil, time.Time{}
+	b.last = l.last
+	if len(b.items) > 0 {
+		b.last = b.items[0].entry.ID.N - 1
+	}
+	l.doom(b)
+	return b, 0
+}
+
+// portion is as many items as one write takes.
+func (l *Log) portion(items []*item) (now, later []*item) {
+	size := 0
+	for i, it := range items {
+		gap := i > 0 && it.entry.ID.N-items[i-1].entry.ID.N > longestGap // begins a segment
+		if size += it.size; i > 0 && (size > segmentSize || gap) {
+			return items[:i:i], items[i:]
+		}
+	}
+	return items, nil
+}
+
+// doom finds the segments in which nothing is left. What they say of older ones that live is said again in this commit.
+func (l *Log) doom(b *batch) {
+	var living []*segment
+	for i, s := range l.segments {
+		if s.live > 0 || i == len(l.segments)-1 || s == l.tail {
+			living = append(living, s)
+			continue
+		}
+		for _, older := range living {
+			b.settled.addAll(older.gone())
+		}
+		b.doomed = append(b.doomed, s)
+	}
+}
+
+// commit makes a batch safe, or puts it back.
+func (l *Log) commit(b *batch) error {
+	isolated, err := l.isolate(b.quarantine)
+	for _, q := range b.quarantine[:isolated] {
+		quarantined := b.drops[Quarantined]
+		quarantined.add(Range{q.n, q.n})
+		b.drops[Quarantined] = quarantined
+	}
+	if err == nil {
+		err = l.append(b)
+	}
+	if err == nil && b.sync {
+		err = l.flush()
+	}
+	l.mu.Lock()
+	for _, q := range b.quarantine[:isolated] {
+		l.leaveQueue(q)
+	}
+	b.quarantine = b.quarantine[isolated:]
+	if err != nil {
+		l.failed(b, err)
+	} else {
+		l.committed(b)
+	}
+	l.mu.Unlock()
+	l.tellDisk(err)
+	if err == nil {
+		for _, s := range b.doomed {
+			l.scrap(s)
+		}
+	}
+	return err
+}
+
+// append writes a batch behind the tail, or into a new segment.
+func (l *Log) append(b *batch) error {
+	if len(b.items) == 0 && len(b.settled) == 0 && len(b.drops) == 0 {
+		return nil
+	}
+	if l.tail == nil || l.tail.size >= l.segmentSize || len(b.items) > 0 && b.items[0].entry.ID.N-l.tail.end() > longestGap {
+		if err := l.roll(b); err != nil {
+			return err
+		}
+	}
+	s := l.tail
+	var buf []byte
+	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, payload) }
+	if s.size == 0 {
+		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
+	}
+	for why, r := range b.drops {
+		frame(func(p []byte) []byte { return appendDropped(p, why, r) })
+	}
+	if len(b.settled) > 0 {
+		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), b.settled) })
+	}
+	for _, it := range b.items {
+		from := len(buf)
+		frame(func(p []byte) []byte { return appendReading(p, it.entry, it.put) })
+		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), seconds(it.put)}
+	}
+	if _, err := s.file.Write(buf); err != nil {
+		return err
+	}
+	s.size += int64(len(buf))
+	return nil
+}
+
+// roll begins a segment. What is in the one before is made safe first, so that only the newest can be torn.
+func (l *Log) roll(b *batch) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	l.number++
+	s := &segment{name: segmentName(l.number), number: l.number, first: b.last + 1}
+	var err error
+	if s.file, err = l.Files.Create(s.name); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	s.header = header{epoch: l.epoch, before: l.Before, last: b.last, dropped: map[Reason]ranges{}}
+	for why, r := range l.dropped {
+		s.header.dropped[why] = slices.Clone(r)
+	}
+	if len(l.segments) > 0 {
+		s.header.end = uint64(l.segments[len(l.segments)-1].size)
+	}
+	l.segments = append(l.segments, s)
+	l.mu.Unlock()
+	l.reads.Lock()
+	l.open = append(l.open, s)
+	l.reads.Unlock()
+	if l.tail != nil {
+		l.tail.writing.Store(false)
+	}
+	s.writing.Store(true)
+	l.tail, l.created = s, true
+	return nil
+}
+
+// flush makes safe what has been written.
+func (l *Log) flush() error {
+	if l.tail == nil || l.tail.size == 0 {
+		return nil
+	}
+	if err := l.tail.file.Sync(); err != nil {
+		return err
+	}
+	if l.created {
+		if err := l.Files.Sync(); err != nil {
+			return err
+		}
+		l.created = false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.publish(l.unsynced)
+	l.unsynced, l.work.syncBy = nil, time.Time{}
+	return nil
+}
+
+// publish lets readings be handed out that are safe.
+func (l *Log) publish(items []*item) {
+	for _, it := range items {
+		n := it.entry.ID.N
+		it.in.add(n, it.place)
+		l.bytes += int(it.place.size) - it.size
+		l.safe = n
+		it.answer(nil)
+	}
+	if len(items) > 0 {
+		l.wake()
+	}
+}
+
+func (it *item) answer(err error) {
+	if !it.told {
+		it.told = true
+		it.done <- err
+	}
+}
+
+// committed is called with the lock held.
+func (l *Log) committed(b *batch) {
+	l.work.retry = time.Time{}
+	if b.sync {
+		l.publish(b.items)
+	} else {
+		for _, it := range b.items {
+			it.answer(nil) // the process may be killed now, but there must be no power cut
+		}
+		l.unsynced = append(l.unsynced, b.items...)
+		if l.work.syncBy.IsZero() && len(l.unsynced) > 0 {
+			l.work.syncBy = time.Now().Add(l.Sync)
+		}
+	}
+	for _, s := range b.doomed {
+		l.remove(s)
+	}
+}
+
+func (l *Log) remove(doomed *segment) {
+	for i, s := range l.segments {
+		if s == doomed {
+			l.segments = append(l.segments[:i:i], l.segments[i+1:]...)
+			return
+		}
+	}
+}
+
+// failed is called with the lock held. What was written is in doubt, so nothing is ever added to that segment. Readings that
+// were accepted before they were safe are written again; the policy decides on those that were not.
+func (l *Log) failed(b *batch, err error) {
+	w := &l.work
+	if s := l.tail; s != nil {
+		s.writing.Store(false)
+		l.tail, l.created = nil, false
+		if s.size == 0 { // not even its header is good
+			l.remove(s)
+			b.doomed = nil
+			defer l.scrap(s)
+		}
+	}
+	w.settled.addAll(b.settled)
+	for why, r := range b.drops {
+		all := w.drops[why]
+		all.addAll(r)
+		w.drops[why] = all
+	}
+	w.quarantine = append(b.quarantine, w.quarantine...)
+	accepted := l.unsynced
+	l.unsynced, w.syncBy = nil, time.Time{}
+	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
+	switch {
+	case l.Limits.Full == Block && !w.closing:
+		accepted = append(accepted, b.items...)
+	case l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
+		accepted, w.retry = append(accepted, b.items...), time.Time{}
+	default:
+		l.refuse(b.items, err)
+		if len(accepted) == 0 {
+			w.retry = time.Time{} // the next reading may try at once
+		}
+	}
+	w.items = append(accepted, w.items...)
+}
+
+// refuse gives readings up that were never accepted.
+func (l *Log) refuse(items []*item, err error) {
+	for _, it := range items {
+		l.readings--
+		l.bytes -= it.size
+		l.unnamed.addAll(it.named)
+		if it.entry.Reading.Properties[BeforeProperty] != "" {
+			l.before = l.Before
+		}
+		n := it.entry.ID.N
+		l.drop(DiskFull, Range{n, n}, fmt.Errorf("%w: %w", DiskFull, err))
+		it.answer(fmt.Errorf("outbox: %w: %w", DiskFull, err))
+	}
+	l.room.Broadcast()
+}
+
+// outOfSpace tells whether there is no room for more, a quota's included.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// freeOldest makes room on a full disk with the oldest segment of which nothing is on its way. The newest is never given up: it
+// knows the numbers.
+func (l *Log) freeOldest() bool {
+	for i, s := range l.segments[:max(0, len(l.segments)-1)] {
+		if s.damaged || l.isAway(s) {
+			continue
+		}
+		for n := s.first; n < s.end(); n++ {
+			if s.at(n) != nil {
+				l.giveUp(s, n, DiskFull)
+			}
+		}
+		l.segments = append(l.segments[:i:i], l.segments[i+1:]...)
+		l.scrap(s)
+		return true
+	}
+	return false
+}
+
+func (l *Log) isAway(s *segment) bool {
+	for n := range l.away {
+		if n >= s.first && n < s.end() {
+			return true
+		}
+	}
+	return false
+}
+
+// tellDisk says once that the disk cannot be written, and once that it can again.
+func (l *Log) tellDisk(err error) {
+	switch {
+	case err != nil && !l.troubled:
+		l.Warn(fmt.Errorf("outbox: readings cannot be written: %w; make room, or make the directory writable", err))
+	case err == nil && l.troubled:
+		l.Warn(errors.New("outbox: readings can be written again"))
+	}
+	l.troubled = err != nil
+}

@@ -1,0 +1,114 @@
+package outbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A condemned reading is on its way from the queue into the quarantine.
+type condemned struct {
+	s     *segment
+	n     uint64
+	place place
+	why   error
+}
+
+// Each quarantined reading has a file of its own: they are few, and each may be put back or deleted.
+const quarantineSuffix = ".quarantined"
+
+// A QuarantinedReading is one that no hub would take.
+type QuarantinedReading struct {
+	Entry
+	Since time.Time
+	Why   string
+}
+
+// isolate keeps readings in the quarantine, and returns how many are safe there.
+func (l *Log) isolate(all []condemned) (int, error) {
+	for i, q := range all {
+		e, err := l.readFrom(q.s, q.place, ID{l.epoch, q.n})
+		if errors.Is(err, errRotten) {
+			continue // nothing is left to be kept
+		}
+		if err == nil {
+			err = l.keep(QuarantinedReading{e, l.Now(), q.why.Error()})
+		}
+		if err != nil {
+			return i, fmt.Errorf("quarantine reading %s: %w", e.ID, err)
+		}
+	}
+	return len(all), nil
+}
+
+func (l *Log) keep(q QuarantinedReading) error {
+	name := q.ID.String() + quarantineSuffix
+	_ = l.Files.Remove(name) // what a try before this has left
+	f, err := l.Files.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(appendFrame(nil, name, func(b []byte) []byte {
+		return appendReading(appendText(b, q.Why), q.Entry, q.Since)
+	}))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return l.Files.Sync()
+}
+
+// leaveQueue is called with the lock held.
+func (l *Log) leaveQueue(q condemned) {
+	delete(l.away, q.n)
+	l.bytes -= q.s.forget(q.n)
+	l.readings--
+	r := Range{q.n, q.n}
+	all := l.dropped[Quarantined]
+	all.add(r)
+	l.dropped[Quarantined] = all
+	l.unnamed.add(r)
+	l.Dropped(Drop{l.epoch, r, fmt.Errorf("%w: %w", Quarantined, q.why)})
+	l.room.Broadcast()
+}
+
+// readQuarantine reads the quarantine. damaged are the files that cannot be read.
+func readQuarantine(files Files) (all []QuarantinedReading, damaged []string, err error) {
+	names, err := files.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasSuffix(name, quarantineSuffix) {
+			continue
+		}
+		q, err := readQuarantined(files, name)
+		if err != nil {
+			damaged = append(damaged, name)
+			continue
+		}
+		all = append(all, q)
+	}
+	return all, damaged, nil
+}
+
+func readQuarantined(files Files, name string) (q QuarantinedReading, err error) {
+	b, err := readFile(files, name)
+	if err != nil {
+		return q, err
+	}
+	payload, size := frameAt(b, name)
+	if payload == nil || size != len(b) {
+		return q, errRotten
+	}
+	r := &reader{b: bytes.Clone(payload)}
+	q.Why = string(r.text())
+	if r.err != nil || len(r.b) == 0 || r.b[0] != kindReading {
+		return q, errRotten
+	}
+	q.Entry, q.Since, err = readEntry(r.b[1:])
+	return q, err
+}

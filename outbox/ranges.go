@@ -1,0 +1,95 @@
+package outbox
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Range is the numbers from First to Last, both included.
+type Range struct{ First, Last uint64 }
+
+// Count is how many numbers those are.
+func (r Range) Count() uint64 { return r.Last - r.First + 1 }
+
+// String is "17" or "17-20".
+func (r Range) String() string {
+	if r.First == r.Last {
+		return strconv.FormatUint(r.First, 10)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// ranges are a set of numbers, in order and apart from each other.
+type ranges []Range
+
+// add puts numbers in, which may be there already.
+func (s *ranges) add(r Range) {
+	from, _ := slices.BinarySearchFunc(*s, r.First, func(x Range, n uint64) int {
+		if x.Last+1 < n {
+			return -1
+		}
+		return 1
+	})
+	to := from
+	for to < len(*s) && (*s)[to].First <= r.Last+1 {
+		r.First, r.Last = min(r.First, (*s)[to].First), max(r.Last, (*s)[to].Last)
+		to++
+	}
+	*s = slices.Replace(*s, from, to, r)
+}
+
+func (s ranges) has(n uint64) bool {
+	_, found := slices.BinarySearchFunc(s, n, func(x Range, n uint64) int {
+		switch {
+		case x.Last < n:
+			return -1
+		case x.First > n:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// takeText takes ranges from the front as a text like "17-20,25" of at most limit bytes.
+func (s *ranges) takeText(limit int) (text string, taken ranges) {
+	var b strings.Builder
+	for len(*s) > 0 {
+		next := (*s)[0].String()
+		if b.Len() > 0 {
+			next = "," + next
+		}
+		if b.Len()+len(next) > limit {
+			break
+		}
+		b.WriteString(next)
+		taken = append(taken, (*s)[0])
+		*s = (*s)[1:]
+	}
+	return b.String(), taken
+}
+
+func (s *ranges) addAll(others ranges) {
+	for _, r := range others {
+		s.add(r)
+	}
+}
+
+// without are the numbers of r that are not in the set.
+func (s ranges) without(r Range) (rest ranges) {
+	for _, x := range s {
+		if x.Last < r.First || x.First > r.Last {
+			continue
+		}
+		if x.First > r.First {
+			rest = append(rest, Range{r.First, x.First - 1})
+		}
+		if x.Last >= r.Last {
+			return rest
+		}
+		r.First = x.Last + 1
+	}
+	return append(rest, r)
+}

@@ -1,0 +1,228 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"time"
+
+	"giantlizard.example/failover/payloads"
+)
+
+// A record is framed by its length and a checksum, both of four bytes, little end first. The checksum is also over the name of
+// the file, so that no sector of another file is taken for one of this. Lengths and numbers within are varints.
+const (
+	frameHead  = 8
+	frameLimit = 1 << 20 // four times the largest reading; a longer frame is damage
+)
+
+// The kinds of records.
+const (
+	kindHeader  = 'h' // the first of each segment
+	kindReading = 'r'
+	kindSettled = 's' // acknowledged by a hub, or quarantined
+	kindDropped = 'd' // given up
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(name string, payload []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, payload)
+}
+
+// appendFrame appends the record that payload appends.
+func appendFrame(b []byte, name string, payload func([]byte) []byte) []byte {
+	start := len(b)
+	b = payload(append(b, make([]byte, frameHead)...))
+	body := b[start+frameHead:]
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(b[start+4:], checksum(name, body))
+	return b
+}
+
+// frameAt is the record that begins b, and the length of its frame; nil when there is none that is whole.
+func frameAt(b []byte, name string) (payload []byte, size int) {
+	if len(b) < frameHead+1 {
+		return nil, 0
+	}
+	length := binary.LittleEndian.Uint32(b)
+	if length == 0 || length > frameLimit || int(length) > len(b)-frameHead {
+		return nil, 0
+	}
+	payload = b[frameHead : frameHead+int(length)]
+	if checksum(name, payload) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, 0
+	}
+	return payload, frameHead + int(length)
+}
+
+var errShort = errors.New("a record ends too soon")
+
+// A reader takes a record apart. After an error every value is zero.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.b, r.err = nil, errShort
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
+func (r *reader) text() []byte {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.b, r.err = nil, errShort
+		return nil
+	}
+	text := r.b[:n]
+	r.b = r.b[n:]
+	return text
+}
+
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+// The fields of a reading, each with its length, so that later versions can add more.
+const (
+	fieldBody      = 1
+	fieldTaken     = 2
+	fieldEarly     = 3
+	fieldComponent = 4
+	fieldProperty  = 5 // a name and a value, each with its length
+)
+
+// appendReading writes an entry, with the time at which it was put.
+func appendReading(b []byte, e Entry, put time.Time) []byte {
+	b = append(b, kindReading)
+	b = appendText(b, e.ID.Epoch)
+	b = binary.AppendUvarint(b, e.ID.N)
+	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
+	r := e.Reading
+	b = appendText(append(b, fieldBody), string(r.Body))
+	taken, _ := r.Taken.UTC().MarshalBinary() // in UTC it has no zone to fail at
+	b = appendText(append(b, fieldTaken), string(taken))
+	if r.Early != 0 {
+		b = appendText(append(b, fieldEarly), string(binary.AppendVarint(nil, int64(r.Early))))
+	}
+	if r.Component != "" {
+		b = appendText(append(b, fieldComponent), r.Component)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
+		property := appendText(appendText(nil, name), r.Properties[name])
+		b = appendText(append(b, fieldProperty), string(property))
+	}
+	return b
+}
+
+// readEntry reads what appendReading has written, behind the kind.
+func readEntry(payload []byte) (e Entry, put time.Time, err error) {
+	r := &reader{b: payload}
+	e.ID = ID{string(r.text()), r.number()}
+	put = time.Unix(int64(r.number()), 0)
+	for len(r.b) > 0 && r.err == nil {
+		field := r.b[0]
+		r.b = r.b[1:]
+		if err := setField(&e.Reading, field, r.text()); err != nil {
+			return e, put, err
+		}
+	}
+	return e, put, r.err
+}
+
+func setField(r *payloads.Reading, field byte, value []byte) error {
+	switch field {
+	case fieldBody:
+		r.Body = slices.Clone(value)
+	case fieldTaken:
+		return r.Taken.UnmarshalBinary(value)
+	case fieldEarly:
+		early, size := binary.Varint(value)
+		if size <= 0 {
+			return errShort
+		}
+		r.Early = time.Duration(early)
+	case fieldComponent:
+		r.Component = string(value)
+	case fieldProperty:
+		p := &reader{b: value}
+		name := string(p.text())
+		if r.Properties == nil {
+			r.Properties = map[string]string{}
+		}
+		r.Properties[name] = string(p.text())
+		return p.err
+	}
+	return nil
+}
+
+func appendRanges(b []byte, s ranges) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	for _, r := range s {
+		b = binary.AppendUvarint(b, r.First)
+		b = binary.AppendUvarint(b, r.Last-r.First)
+	}
+	return b
+}
+
+func (r *reader) ranges() (s ranges) {
+	for n := r.number(); n > 0 && r.err == nil; n-- {
+		first := r.number()
+		if x := (Range{first, first + r.number()}); x.Last >= x.First && r.err == nil {
+			s.add(x)
+		}
+	}
+	return s
+}
+
+func appendDropped(b []byte, why Reason, s ranges) []byte {
+	return appendRanges(appendText(append(b, kindDropped), string(why)), s)
+}
+
+// A header says what a segment must know of those before it, which may be gone.
+type header struct {
+	epoch   string
+	before  ID     // the last of the epoch before
+	last    uint64 // the newest number when the segment began
+	end     uint64 // how many bytes of the segment before count
+	dropped map[Reason]ranges
+}
+
+const version = 1
+
+func appendHeader(b []byte, h header) []byte {
+	b = append(b, kindHeader, version)
+	b = appendText(b, h.epoch)
+	b = binary.AppendUvarint(appendText(b, h.before.Epoch), h.before.N)
+	b = binary.AppendUvarint(b, h.last)
+	b = binary.AppendUvarint(b, h.end)
+	for _, why := range slices.Sorted(maps.Keys(h.dropped)) {
+		b = appendRanges(appendText(b, string(why)), h.dropped[why])
+	}
+	return b
+}
+
+func readHeader(payload []byte) (h header, err error) {
+	if len(payload) == 0 || payload[0] != version {
+		return h, fmt.Errorf("it is of a version that this program does not know")
+	}
+	r := &reader{b: payload[1:]}
+	h.epoch = string(r.text())
+	h.before = ID{string(r.text()), r.number()}
+	h.last, h.end = r.number(), r.number()
+	h.dropped = map[Reason]ranges{}
+	for len(r.b) > 0 && r.err == nil {
+		why := Reason(r.text())
+		h.dropped[why] = r.ranges()
+	}
+	return h, r.err
+}

@@ -1,0 +1,211 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A segment is one file of the log, and what of it has not been settled.
+type segment struct {
+	name    string
+	number  uint64 // counts up from segment to segment
+	file    File   // nil: not open; under Log.reads
+	writing atomic.Bool
+	header  header
+	size    int64 // bytes that count
+	first   uint64
+	entries []place // of reading first+i
+	live    int     // readings that are neither settled nor given up
+	low     int     // no entry before it waits
+	damaged bool
+}
+
+// A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
+type place struct {
+	offset, size uint32 // of its frame; size 0: gone
+	put          uint32 // Unix seconds, 0: by a clock that was not set
+}
+
+const suffix = ".log"
+
+func segmentName(number uint64) string { return fmt.Sprintf("%010d%s", number, suffix) }
+
+// numberOf is the number in a segment's name; ok is false for any other file.
+func numberOf(name string) (n uint64, ok bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if _, err := fmt.Sscanf(digits, "%d", &n); err != nil || !ok || segmentName(n) != name {
+		return 0, false
+	}
+	return n, true
+}
+
+// add takes a reading in. Numbers that are left out are gone.
+func (s *segment) add(n uint64, p place) {
+	if len(s.entries) == 0 {
+		s.first = n
+	}
+	for uint64(len(s.entries)) < n-s.first {
+		s.entries = append(s.entries, place{})
+	}
+	s.entries = append(s.entries, p)
+	s.live++
+}
+
+// end is the number behind the newest reading's.
+func (s *segment) end() uint64 { return s.first + uint64(len(s.entries)) }
+
+// at is a reading's place, or nil when it is not here, or gone.
+func (s *segment) at(n uint64) *place {
+	if n < s.first || n >= s.end() || s.entries[n-s.first].size == 0 {
+		return nil
+	}
+	return &s.entries[n-s.first]
+}
+
+// forget takes a reading out, and returns how many bytes it took.
+func (s *segment) forget(n uint64) int {
+	p := s.at(n)
+	size := int(p.size)
+	*p = place{}
+	s.live--
+	return size
+}
+
+// gone are the numbers that were here and are not any more.
+func (s *segment) gone() (r ranges) {
+	for i := 0; i < len(s.entries); i++ {
+		from := i
+		for i < len(s.entries) && s.entries[i].size == 0 {
+			i++
+		}
+		if i > from {
+			r = append(r, Range{s.first + uint64(from), s.first + uint64(i) - 1})
+		}
+	}
+	return r
+}
+
+var errRotten = errors.New("the record has changed since it was written")
+
+// read reads a reading, and checks that it is the one.
+func (s *segment) read(p place, id ID) (Entry, error) {
+	b := make([]byte, p.size)
+	if n, err := s.file.ReadAt(b, int64(p.offset)); err != nil && (n < len(b) || !errors.Is(err, io.EOF)) {
+		return Entry{}, err
+	}
+	payload, size := frameAt(b, s.name)
+	if payload == nil || size != len(b) || payload[0] != kindReading {
+		return Entry{}, errRotten
+	}
+	e, _, err := readEntry(payload[1:])
+	if err != nil || e.ID != id {
+		return Entry{}, errRotten
+	}
+	return e, nil
+}
+
+// A scan is what stands in a segment's file.
+type scan struct {
+	header   *header
+	epoch    string
+	readings []found
+	settled  ranges
+	dropped  map[Reason]ranges
+	unnamed  ranges // dropped after the last reading
+	end      int64  // of the last whole record
+	holes    []hole
+}
+
+// A found is a reading that can be read.
+type found struct {
+	n uint64
+	place
+}
+
+// A hole is bytes that make no record, with whole records behind them. The first reading behind it has this index.
+type hole int
+
+// scanSegment reads what can be read.
+func scanSegment(name string, b []byte) (s scan) {
+	s.dropped = map[Reason]ranges{}
+	whole := true
+	for pos := 0; pos < len(b); {
+		payload, size := frameAt(b[pos:], name)
+		if payload == nil || !s.take(payload, uint32(pos), uint32(size)) {
+			whole = false
+			pos++
+			continue
+		}
+		if !whole {
+			behind := len(s.readings)
+			if payload[0] == kindReading {
+				behind--
+			}
+			s.holes, whole = append(s.holes, hole(behind)), true
+		}
+		pos += size
+		s.end = int64(pos)
+	}
+	return s
+}
+
+// take takes one record in, or says that it is none.
+func (s *scan) take(payload []byte, offset, size uint32) bool {
+	r := &reader{b: payload[1:]}
+	switch payload[0] {
+	case kindHeader:
+		h, err := readHeader(payload[1:])
+		if err != nil || s.header != nil {
+			return false
+		}
+		s.header, s.epoch = &h, h.epoch
+	case kindReading:
+		e, put, err := readEntry(payload[1:])
+		if err != nil || s.epoch != "" && e.ID.Epoch != s.epoch || !s.follows(e.ID.N) {
+			return false
+		}
+		s.epoch, s.unnamed = e.ID.Epoch, nil
+		s.readings = append(s.readings, found{e.ID.N, place{offset, size, seconds(put)}})
+	case kindSettled:
+		settled := r.ranges()
+		if r.err != nil {
+			return false
+		}
+		s.settled.addAll(settled)
+	case kindDropped:
+		why := Reason(r.text())
+		dropped := r.ranges()
+		if r.err != nil {
+			return false
+		}
+		all := s.dropped[why]
+		all.addAll(dropped)
+		s.dropped[why] = all
+		s.unnamed.addAll(dropped)
+	default:
+		return false
+	}
+	return true
+}
+
+// How far a number may lie behind the one before it in the same segment, when it is written and, with damage between, when it
+// is read.
+const (
+	longestGap  = 4096
+	longestHole = 1 << 16
+)
+
+// follows tells whether a reading's number may come next.
+func (s *scan) follows(n uint64) bool {
+	if len(s.readings) == 0 {
+		return n > 0
+	}
+	last := s.readings[len(s.readings)-1].n
+	return n > last && n-last <= longestHole
+}
+
+func seconds(t time.Time) uint32 { return uint32(min(max(0, t.Unix()), 1<<32-1)) }

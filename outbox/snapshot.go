@@ -1,0 +1,77 @@
+package outbox
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// A Snapshot is what stands in a log's directory, for whoever looks at it beside a running device. Nothing in it is ever written.
+type Snapshot struct {
+	Epoch             string
+	Before            ID     // the last of the epoch before; zero: not known
+	Last              uint64 // the newest number
+	Readings          int    // that wait
+	Bytes             int    // that they take
+	Dropped           []Drop // newest 4,096 ranges of each reason; those quarantined too
+	Damages           []Damage
+	Quarantined       []QuarantinedReading
+	DamagedQuarantine []string // files of the quarantine that cannot be read
+
+	files    Files
+	segments []*segment
+}
+
+// Read reads the log in a directory.
+func Read(dir string) (*Snapshot, error) { return readFiles(dir, directory(dir)) }
+
+func readFiles(dir string, files Files) (*Snapshot, error) {
+	c, err := load(files)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
+	}
+	s := &Snapshot{Epoch: c.epoch, Before: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
+	for _, why := range slices.Sorted(maps.Keys(c.dropped)) {
+		for _, r := range c.dropped[why] {
+			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
+		}
+	}
+	for _, seg := range c.segments {
+		s.Readings += seg.live
+		for _, p := range seg.entries {
+			s.Bytes += int(p.size)
+		}
+	}
+	s.Quarantined, s.DamagedQuarantine, err = readQuarantine(files)
+	return s, err
+}
+
+// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then they are left out.
+func (s *Snapshot) Waiting() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for _, seg := range s.segments {
+			f, err := s.files.Open(seg.name)
+			if err != nil {
+				continue
+			}
+			seg.file = f
+			for i, p := range seg.entries {
+				if p.size == 0 {
+					continue
+				}
+				e, err := seg.read(p, ID{s.Epoch, seg.first + uint64(i)})
+				if err == nil && !yield(e) {
+					f.Close()
+					return
+				}
+			}
+			f.Close()
+		}
+	}
+}
+
+// Waits tells whether a number waits.
+func (s *Snapshot) Waits(n uint64) bool {
+	return slices.ContainsFunc(s.segments, func(seg *segment) bool { return seg.at(n) != nil })
+}
