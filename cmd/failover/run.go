@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 
@@ -19,7 +20,7 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run the sample device against DPS and IoT Hub, real or emulated", GroupID: "device", Args: cobra.NoArgs,
 		Long: "run is the sample device: it asks DPS for its hub, sends a reading every few seconds, and stays connected.\n" +
-			"Readings are taken and kept while there is no hub. The log goes to standard error.\n\n" + exitCodes,
+			"Readings are taken and kept while there is no hub. The log goes to standard error.\n\n" + aboutStdin + "\n\n" + exitCodes,
 		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY_FILE=./group.key\n  failover run",
 		RunE: func(c *cobra.Command, _ []string) error {
 			device, err := s.device(c.Flags())
@@ -33,7 +34,7 @@ func runCommand() *cobra.Command {
 	return c
 }
 
-// runDevice joins the device, the sensor and the log, and waits for the end of all three.
+// runDevice joins the device, the source of its readings and the log, and waits for the end of all three.
 func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	source := &sensor.Sensor{TelemetryInterval: s.telemetryInterval, PropertyInterval: s.propertyInterval}
 	if d.Off.Has(hub.Telemetry) {
@@ -42,7 +43,9 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	if d.Off.Has(hub.Reported) {
 		source.PropertyInterval = 0
 	}
-	d.Handlers = source.Handlers()
+	if !s.stdin {
+		d.Handlers = source.Handlers()
+	}
 	log := observe.NewFan(observe.Thin(observe.NewPrinter(os.Stderr, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
 	defer finish(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
@@ -55,9 +58,18 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sensing sync.WaitGroup
-	sensing.Go(func() { source.Run(ctx, device) })
+	var badInput error
+	sensing.Go(func() {
+		if s.stdin {
+			defer cancel() // the end of the readings is the end of the device
+			badInput = feed(ctx, os.Stdin, os.Stdout, device)
+			drained(ctx, device.Outbox)
+			return
+		}
+		source.Run(ctx, device)
+	})
 	err = device.Run(ctx)
 	cancel()
 	sensing.Wait()
-	return err
+	return errors.Join(err, badInput)
 }

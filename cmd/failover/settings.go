@@ -25,6 +25,7 @@ type settings struct {
 	drainRate                           float64
 	window                              int
 	logFormat, logLevel                 string
+	stdin                               bool
 	off                                 [5]bool
 	closeTimeout, handlerTimeout        time.Duration
 	ackTimeout                          time.Duration
@@ -61,6 +62,7 @@ func (s *settings) groups() []group {
 	who.StringVar(&s.modelID, "model-id", sensor.ModelID, "DTDL model that the device follows")
 	who.StringVar(&s.modelKey, "model-key", "modelId", "`name` of the model in the registration payload: modelId or iotcModelId")
 
+	what.BoolVar(&s.stdin, "stdin", false, "take readings from standard input, as JSON lines, instead of making them up")
 	what.DurationVar(&s.telemetryInterval, "telemetry-interval", 5*time.Second, "time between readings")
 	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
 	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")

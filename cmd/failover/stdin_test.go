@@ -1,0 +1,126 @@
+//go:build unix
+
+package main_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// piped starts a device whose readings come from the returned pipe.
+func piped(t *testing.T, cloud *emulator.Cloud) (*process, io.WriteCloser) {
+	t.Helper()
+	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
+	in, out, err := os.Pipe()
+	must(t, err)
+	c.Stdin = in
+	p := start(t, c)
+	in.Close()
+	t.Cleanup(func() { out.Close() })
+	return p, out
+}
+
+type said struct {
+	ID, Error string
+	Line      int
+}
+
+// answers are the lines of standard output.
+func answers(t *testing.T, p *process) (all []said) {
+	t.Helper()
+	for line := range strings.Lines(p.stdout.String()) {
+		var a said
+		if err := json.Unmarshal([]byte(line), &a); err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+func TestReadingsFromStandardInputAreAnsweredWithTheirIDsAndDelivered(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	_, err := io.WriteString(in, `{"temp":21.5}`+"\r\n\n"+
+		`{"body":{"temp":22},"time":"2026-01-02T03:04:05.678Z","properties":{"line":"4 & more"},"component":"oven"}`+"\n"+
+		`{"body":1,"more":2}`+"\n"+`{"last":true}`) // which needs no end of line
+	must(t, err, in.Close())
+	p.wantExit(0)
+	got := answers(t, p)
+	if len(got) != 4 {
+		t.Fatalf("four readings were answered with\n%s", &p.stdout)
+	}
+	ledger := cloud.Ledger()
+	want := []string{`{"temp":21.5}`, `{"temp":22}`, `{"body":1,"more":2}`, `{"last":true}`}
+	for i, a := range got {
+		at := slices.IndexFunc(ledger, func(d emulator.Delivery) bool { return d.MessageID == a.ID })
+		if at < 0 || string(ledger[at].Body) != want[i] {
+			t.Errorf("%+v was not delivered as %s", a, want[i])
+			continue
+		}
+		if d := ledger[at]; i == 1 && (d.Properties["line"] != "4 & more" || d.Properties["$.sub"] != "oven" ||
+			d.Properties["iothub-creation-time-utc"] != "2026-01-02T03:04:05.678Z") {
+			t.Errorf("the envelope's properties came as %v", d.Properties)
+		}
+	}
+	if len(ledger) != 4 {
+		t.Errorf("%d readings were delivered", len(ledger))
+	}
+}
+
+func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	bad := []string{
+		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
+		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y", 3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
+	}
+	_, err := io.WriteString(in, strings.Join(bad, "\n")+"\n\"good\"\n")
+	must(t, err, in.Close())
+	p.wantExit(0)
+	got := answers(t, p)
+	if len(got) != len(bad)+1 {
+		t.Fatalf("%d lines were answered with\n%s", len(bad)+1, &p.stdout)
+	}
+	for i, a := range got[:len(bad)] {
+		if a.ID != "" || a.Error == "" || a.Line != i+1 {
+			t.Errorf("%.40q was answered with %+v", bad[i], a)
+		}
+	}
+	if l := cloud.Ledger(); len(l) != 1 || string(l[0].Body) != `"good"` || l[0].MessageID != got[len(bad)].ID {
+		t.Errorf("delivered: %v", l)
+	}
+}
+
+func TestADeviceThatIsFedEndsWhenItIsToldToAlthoughItsInputGoesOn(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	_, err := io.WriteString(in, "1\n")
+	must(t, err)
+	waitReadings(t, cloud, "A", 1)
+	p.terminate(0)
+}
+
+// It has no handlers: a foreign program's device must not pretend to have a fan.
+func TestADeviceThatIsFedAnswersNoMethodOfTheSample(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	_, err := io.WriteString(in, "1\n")
+	must(t, err)
+	waitReadings(t, cloud, "A", 1)
+	status, _, err := cloud.InvokeMethod(t.Context(), "dev1", "echo", nil)
+	if err != nil || status != 404 {
+		t.Errorf("echo was answered with %d, %v", status, err)
+	}
+	p.terminate(0)
+}
