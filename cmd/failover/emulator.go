@@ -23,7 +23,7 @@ import (
 
 func emulatorCommand() *cobra.Command {
 	var config emulator.Config
-	var caFile string
+	var caFile, ledgerFile string
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "emulator is DPS and the hubs A and B in this process, over TLS, with keys for development that everybody knows.\n" +
@@ -32,12 +32,13 @@ func emulatorCommand() *cobra.Command {
 			if err := checkEmulator(config); err != nil {
 				return usage(err)
 			}
-			return runEmulator(lasting(c.Context()), config, caFile, c.OutOrStdout())
+			return runEmulator(lasting(c.Context()), config, caFile, ledgerFile, c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
+	f.StringVar(&ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
 	f.StringVar(&config.Host, "host", "127.0.0.1", "address to listen on")
 	f.IntVar(&config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
 	f.BoolVar(&config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
@@ -66,17 +67,25 @@ func checkEmulator(config emulator.Config) error {
 	return nil
 }
 
-func runEmulator(ctx context.Context, config emulator.Config, caFile string, out io.Writer) error {
+func runEmulator(ctx context.Context, config emulator.Config, caFile, ledgerFile string, out io.Writer) error {
 	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, r.Message) }) // so that the cloud waits for no reader
 	lines.Start()
 	defer finish(lines)
 	say := func(format string, values ...any) {
 		lines.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
 	}
+	ledger, err := openLedger(ledgerFile)
+	if err != nil {
+		return fmt.Errorf("--ledger-file: %w", err)
+	}
+	defer ledger.close()
 	config.Observe = func(e emulator.Event) {
+		if err := ledger.follow(e); err != nil {
+			say("--ledger-file: %v", err)
+		}
 		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, strings.Map(printable, e.Text))
 	}
-	caFile, err := filepath.Abs(caFile) // a device may run elsewhere
+	caFile, err = filepath.Abs(caFile) // a device may run elsewhere
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
@@ -88,6 +97,7 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile string, out
 		return err
 	}
 	defer cloud.Close()
+	ledger.cloud.Store(cloud)
 	if err := os.WriteFile(caFile, cloud.CAPEM(), 0o644); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,9 +17,9 @@ import (
 )
 
 // emulate starts the emulator in a directory and returns what it says that a device needs.
-func emulate(t *testing.T, dir string) (cloud *process, exports string) {
+func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports string) {
 	t.Helper()
-	c := command(t, nil, "emulator", "--port=0", "--retry-after=1s")
+	c := command(t, nil, append([]string{"emulator", "--port=0", "--retry-after=1s"}, args...)...)
 	c.Dir = dir
 	cloud = start(t, c)
 	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")
@@ -46,6 +47,32 @@ func TestWhatTheEmulatorPrintsMakesADeviceRun(t *testing.T) {
 	}
 	if !strings.Contains(exports, emulator.DevelopmentGroupKey) {
 		t.Errorf("no key in\n%s", exports)
+	}
+}
+
+func TestTheEmulatorWritesWhatItsHubsHaveStored(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cloud, exports := emulate(t, dir, "--ledger-file=ledger.jsonl")
+	c := command(t, nil, "run", "--stdin")
+	must(t, os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(exports), 0o600))
+	c.Stdin = strings.NewReader("{\"temp\":21.5}\n")
+	p := start(t, c)
+	p.wantExit(0)
+	cloud.terminate(0)
+	text, err := os.ReadFile(filepath.Join(dir, "ledger.jsonl"))
+	must(t, err)
+	var line struct {
+		Device, Hub, MessageID string
+		Properties             map[string]string
+		Body                   []byte
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	if line.Device != "dev1" || line.Hub != "A" || line.MessageID != answers(t, p)[0].ID ||
+		line.Properties["$.ct"] != "application/json" || string(line.Body) != `{"temp":21.5}` {
+		t.Errorf("the ledger says %+v", line)
 	}
 }
 
