@@ -39,6 +39,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/failover"},
 	"github.com/spf13/pflag":              {"cmd/failover"},
 	"github.com/joho/godotenv":            {"cmd/failover"},
+	"github.com/gofrs/flock":              {"statefile"},
 	"golang.org/x/sync":                   {"hub"},
 }
 

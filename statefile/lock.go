@@ -1,0 +1,29 @@
+package statefile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrLocked says that another process has the directory.
+var ErrLocked = errors.New("another process uses it")
+
+// Lock takes a directory, which it makes if need be, for this process; unlock gives it back, as does the process's end. When
+// another process has it the error is ErrLocked. Any other error means that nothing can be written there.
+func Lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("statefile: lock: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
+	switch ours, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("statefile: lock: %w", err)
+	case !ours:
+		return nil, fmt.Errorf("statefile: lock %s: %w", dir, ErrLocked)
+	}
+	return func() { _ = lock.Close() }, nil
+}
