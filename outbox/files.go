@@ -1,11 +1,14 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // Files is the directory in which a Log keeps its files. It is a seam: behind it a test simulates a power cut.
@@ -50,8 +53,8 @@ func (d directory) path(name string) string { return filepath.Join(string(d), na
 
 func (d directory) List() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
-	if os.IsNotExist(err) {
-		return nil, nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil // nothing could ever be put there
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
