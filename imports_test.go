@@ -21,13 +21,13 @@ var allowed = map[string][]string{
 	"provisioning": {"transport", "payloads", "statefile"},
 	"outbox":       {"payloads"},
 	"hub":          {"outbox", "transport", "payloads", "observe", "statefile"},
-	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe"},
+	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe", "statefile"},
 	"sensor":       {"machine", "outbox"},
 	"lab/memnet":   {},
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
-	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "observe", "payloads", "sensor", "transport"},
+	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.

@@ -37,6 +37,7 @@ type Settings struct {
 	Off            Kinds // switched off
 	Outbox         outbox.Outbox
 	Window         int           // readings on their way at once
+	InOrder        bool          // no lane for the live readings: all go out in the order of their numbers
 	DrainRate      float64       // readings a second from the backlog; 0: as fast as the hub takes them
 	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // a handler's deadline

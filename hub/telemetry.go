@@ -150,9 +150,13 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) || c.hub.Off.Has(Telemetry) {
 		return false, nil
 	}
-	r, ok := c.peek(c.mark)
+	var r outbox.Entry
+	ok := false
+	if !c.hub.InOrder {
+		r, ok = c.peek(c.mark)
+	}
 	if !ok && (unpaced || !time.Now().Before(c.next)) {
-		if r, ok = c.peek(0); ok && c.hub.DrainRate > 0 {
+		if r, ok = c.peek(0); ok && r.ID.N <= c.mark && c.hub.DrainRate > 0 {
 			c.next = time.Now().Add(time.Duration(float64(time.Second) / c.hub.DrainRate))
 		}
 	}

@@ -168,7 +168,7 @@ func TestAReadingOfAnEarlierRunIsDatedToTheBeginningOfThisOne(t *testing.T) {
 	var ids []string
 	var born time.Time
 	unsetClock(t, func(s *machine.Settings) {
-		s.Outbox, born = outbox.NewMemory(outbox.Limits{}, nil), time.Now()
+		s.Outbox, born = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), time.Now()
 		for _, r := range []payloads.Reading{early, dated} {
 			id, err := s.Outbox.Put(t.Context(), r)
 			if err != nil {

@@ -12,7 +12,7 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 	d.closeBy = time.Now().Add(d.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, d.closeBy)
 	defer cancel()
-	d.Outbox.Close()
+	d.Outbox.Seal()
 	if s := d.session; s != nil {
 		if s.Cause() == nil {
 			if err := d.hub.Flush(ctx); err != nil {
@@ -32,6 +32,10 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 		d.Warn(fmt.Errorf("machine: %d reported properties were not sent before the end; what still holds must be reported again", n))
 	}
 	left, _ := d.Outbox.Waiting()
+	if d.durable && left > 0 {
+		d.Warn(fmt.Errorf("machine: %d readings wait in %s for the next start", left, d.StateDir))
+		left = 0
+	}
 	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
 		err = errors.Join(err, &lost)
 	}
@@ -40,10 +44,10 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 
 // A LostError says that the device ended with readings that no hub has acknowledged.
 type LostError struct {
-	Left    int // in the outbox; one in memory loses them
-	Dropped int // while it ran, by a full outbox in memory
+	Left    int // in an outbox that does not outlive the process
+	Dropped int // while it ran: by the limits of the outbox, by a disk that could not be written, or into the quarantine
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("machine: readings were lost: %d were not delivered before the end, %d were dropped by a full outbox", e.Left, e.Dropped)
+	return fmt.Sprintf("machine: readings were lost: %d were not delivered before the end, %d were given up before", e.Left, e.Dropped)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,9 +32,12 @@ type Device struct {
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
 	started atomic.Bool
+	unused  atomic.Bool                   // closed before it ran
 	ended   chan struct{}                 // closed when Run returns
 	winding sync.WaitGroup                // sessions that have ended but not wound up
 	drops   atomic.Int64                  // readings given up
+	unlock  func()                        // gives the state directory back
+	durable bool                          // readings outlive the process
 	key     atomic.Pointer[transport.Key] // the one that was read last
 	clock   clock
 
@@ -61,14 +63,14 @@ func New(s Settings) (*Device, error) {
 	}
 	d := &Device{Settings: s.withDefaults(), ended: make(chan struct{}), entered: time.Now()}
 	d.fan = observe.NewFan(d.Observers...)
-	if d.Outbox == nil {
-		d.Outbox = outbox.NewMemory(d.Limits, d.dropped)
+	if err := d.openState(); err != nil {
+		return nil, err
 	}
 	d.clock = clock{wall: d.Link.Now, floor: d.ClockFloor, born: d.entered, earlier: d.Outbox.Last()}
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
-		Emit: d.emit, Hide: d.hide, Date: d.clock.date,
+		Emit: d.emit, Hide: d.hide, Date: d.clock.date, InOrder: d.InOrder,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {
@@ -77,7 +79,7 @@ func New(s Settings) (*Device, error) {
 	var err error
 	d.machine, err = NewMachine(table, Hooks{Changed: d.changed, Refused: d.refusedEvent, Late: d.late})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.closeState())
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
 	return d, nil
@@ -87,6 +89,9 @@ func New(s Settings) (*Device, error) {
 // returns nil when every reading was delivered; a *LostError says how many were not.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.started.CompareAndSwap(false, true) {
+		if d.unused.CompareAndSwap(true, false) {
+			return nil
+		}
 		return errors.New("machine: run: a device runs once; make a new one")
 	}
 	defer close(d.ended)
@@ -97,17 +102,20 @@ func (d *Device) Run(ctx context.Context) error {
 	err := d.machine.Run(ctx, Close)
 	d.halt()
 	d.winding.Wait()
+	err = errors.Join(err, d.closeState())
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(d.closeBy), lastWords))
 	defer done()
 	return errors.Join(err, d.fan.Close(closing))
 }
 
-// Close ends a running device and waits for that, or for ctx. It may be called more than once. A device that was never
-// run has nothing to end.
+// Close ends a running device and waits for that, or for ctx. It may be called more than once. After it, one that was never
+// run ends at once.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
-	if !d.started.Load() {
-		return nil
+	if d.started.CompareAndSwap(false, true) {
+		defer close(d.ended)
+		d.unused.Store(true)
+		return d.closeState()
 	}
 	select {
 	case <-d.ended:
@@ -116,6 +124,9 @@ func (d *Device) Close(ctx context.Context) error {
 		return fmt.Errorf("machine: close: %w", ctx.Err())
 	}
 }
+
+// reserved are the properties that a device gives to its readings itself.
+var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.BeforeProperty}
 
 // Send accepts a reading, in whatever state the device is, and returns its ID once it is as safe as the outbox makes
 // it. It is delivered at least once. A reading that no hub would take is refused here.
@@ -127,7 +138,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if r.Taken.IsZero() {
 		r.Taken, r.Early = d.clock.take()
 	}
-	for _, ours := range []string{hub.BacklogProperty, hub.ClockProperty} {
+	for _, ours := range reserved {
 		if _, given := r.Properties[ours]; given {
 			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
 		}
@@ -166,14 +177,6 @@ func (d *Device) State() State { return d.machine.State() }
 // Markdown is the document of a device's states, docs/states.md.
 func Markdown() (string, error) { return new(Device).table().Markdown() }
 
-// stateFile is where something is kept over a restart, or "".
-func (d *Device) stateFile(name string) string {
-	if d.StateDir == "" {
-		return ""
-	}
-	return filepath.Join(d.StateDir, name)
-}
-
 // readKey asks the key source, and remembers the key for hide.
 func (d *Device) readKey() (transport.Key, error) {
 	key, err := d.Key()
@@ -189,12 +192,6 @@ func (d *Device) hide(text string) string {
 		return key.Hide(text)
 	}
 	return text
-}
-
-func (d *Device) cache() provisioning.Cache {
-	return provisioning.Cache{
-		Path: d.stateFile("assignment.json"), Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
-	}
 }
 
 // drop ends the session if there is one.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
@@ -68,15 +67,6 @@ func (d *Device) refusedEvent(s State, e Event) {
 
 func (d *Device) late(s State, after time.Duration) {
 	d.warn("", fmt.Errorf("machine: the action of state %s has not returned %s after it was told to; nothing moves until it does", s, after))
-}
-
-func (d *Device) dropped(drop outbox.Drop) {
-	d.drops.Add(1)
-	cause := "full"
-	if !errors.Is(drop.Why, outbox.ErrNoRoom) {
-		cause = "quarantined"
-	}
-	d.emit(Record{Level: observe.Warn, Kind: observe.Dropped, ID: drop.ID.String(), Cause: cause, Error: drop.Why.Error()})
 }
 
 // Warn adds a line of the program's own to the records, at level warn.

@@ -117,7 +117,7 @@ func TestAFullOutboxRefusesAtOnceWhenAllOfItIsOnItsWay(t *testing.T) {
 			t.Errorf("Send waited: %v", took)
 		}
 		var lost *machine.LostError
-		if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10}) {
+		if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10, Dropped: 90}) {
 			t.Errorf("run: %v", err)
 		}
 	})
