@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/transport"
 )
@@ -41,8 +42,9 @@ func (s *settings) wire() (machine.Settings, error) {
 		ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
 		ModelID: s.modelID, ModelKey: s.modelKey, DrainRate: s.drainRate, Window: s.window,
 		AckTimeout: s.ackTimeout, HandlerTimeout: s.handlerTimeout, CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife,
-		Policy: s.policy, Link: s.link,
+		Policy: s.policy, Link: s.link, Limits: s.queue, InMemory: s.durability.memory, SyncEvery: s.durability.every, InOrder: s.inOrder,
 	}
+	d.Limits.Full = outbox.Policy(s.queueFull)
 	if s.drainRate == 0 {
 		d.DrainRate = -1 // machine's 0 is the default
 	}
@@ -90,6 +92,7 @@ func (s *settings) checkWords() error {
 		{"model-key", s.modelKey, "modelId or iotcModelId"},
 		{"log-format", s.logFormat, "console or json"},
 		{"log-level", s.logLevel, "debug or info or warn"},
+		{"queue-full", s.queueFull, "drop-oldest or drop-newest or block"},
 	} {
 		known := false
 		for word := range strings.SplitSeq(w.words, " or ") {
@@ -105,6 +108,8 @@ func (s *settings) checkWords() error {
 const (
 	maxWindow    = 10_000 // MQTT numbers what is on its way with 16 bits
 	minDrainRate = 0.001  // slower would not be draining
+
+	minQueueBytes = 512 << 10
 )
 
 func (s *settings) checkNumbers() error {
@@ -114,6 +119,12 @@ func (s *settings) checkNumbers() error {
 	}
 	if s.drainRate != 0 && !(s.drainRate >= minDrainRate) { // which NaN is not, either
 		errs = append(errs, fmt.Errorf("%s is %g: it is readings a second, at least %g, or 0 for as fast as the hub takes them", named("drain-rate"), s.drainRate, minDrainRate))
+	}
+	if s.queue.Readings < 1 {
+		errs = append(errs, fmt.Errorf("%s is %d: it is at least 1", named("queue-readings"), s.queue.Readings))
+	}
+	if s.queue.Bytes < minQueueBytes {
+		errs = append(errs, fmt.Errorf("%s is %d: it is at least %d, which is one reading of the largest size", named("queue-bytes"), s.queue.Bytes, minQueueBytes))
 	}
 	return errors.Join(errs...)
 }
@@ -141,6 +152,9 @@ func (s *settings) checkTimes() error {
 		if t.value <= 0 {
 			wrong(t.flag, t.value, "a time above 0, such as 5s")
 		}
+	}
+	if s.queue.Age < 0 {
+		wrong("queue-age", s.queue.Age, "a time such as 72h, or 0")
 	}
 	if s.policy.Spread < 0 {
 		wrong("spread", s.policy.Spread, "a time such as 5m, or 0")

@@ -78,6 +78,8 @@ func kindOf(f *pflag.Flag) string {
 		return "a time, such as 30s or 5m"
 	case "bool":
 		return "true or false"
+	case "how":
+		return "always, memory, or a time above 0, such as 10s"
 	}
 	return "a number, such as " + f.DefValue
 }

@@ -192,6 +192,61 @@ func TestAStateDirectoryThatCannotBeWrittenIsNamedAndTheDeviceLives(t *testing.T
 	cloud := newCloud(t)
 	p := device(t, cloud, "--state-dir", filepath.Join(file(t, "a-file", ""), "state"))
 	p.await("make the state directory writable")
+	p.await("Connecting -> Connected")
+	p.await("readings cannot be written")
+	p.await("(disk)")
+	p.terminate(5)
+	if n := readings(cloud, "A"); n > 0 {
+		t.Errorf("%d readings were sent that could not be kept", n)
+	}
+
+	p = device(t, cloud, "--durability=memory", "--state-dir", filepath.Join(file(t, "a-file", ""), "state"))
 	waitReadings(t, cloud, "A", 1)
+	p.terminate(0)
+}
+
+// SIGTERM while no hub is there, and another start when one is.
+func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	env := deviceEnv(t, cloud)
+	p := start(t, command(t, env, "run"))
+	waitReadings(t, cloud, "A", 1)
+	must(t, cloud.KillHub("A", emulator.FIN))
+	at := p.awaitAfter(0, "Connected -> Failover")
+	for range 3 {
+		at = p.awaitAfter(at, "taken ")
+	}
+	p.terminate(0)
+	p.await("for the next start")
+	must(t, cloud.ReviveHub("A"))
+	q := start(t, command(t, env, "run"))
+	q.await("Connecting -> Connected")
+	q.terminate(0)
+	got := map[string]bool{}
+	for _, d := range cloud.Ledger() {
+		got[d.MessageID] = true
+	}
+	taken := regexp.MustCompile(`taken (\S+)`).FindAllStringSubmatch(p.stderr.String()+q.stderr.String(), -1)
+	for _, m := range taken {
+		if !got[m[1]] {
+			t.Errorf("%s is missing", m[1])
+		}
+	}
+	if len(got) != len(taken) {
+		t.Errorf("%d were taken and %d delivered", len(taken), len(got))
+	}
+}
+
+func TestASecondProcessOnTheSameStateDirectoryIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	env := deviceEnv(t, cloud)
+	p := start(t, command(t, env, "run"))
+	p.await("Connecting -> Connected")
+	code, _, stderr := run(t, env, "run")
+	if code != 1 || !strings.Contains(stderr, "another process uses it") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
 	p.terminate(0)
 }

@@ -52,7 +52,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	d.Observers = []func(machine.Record){log.Emit}
 	device, err := machine.New(d)
 	if err != nil {
-		return usage(err)
+		return err // the settings have been checked
 	}
 	source.Warn = device.Warn
 	ctx, cancel := context.WithCancel(ctx)

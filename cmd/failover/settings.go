@@ -9,6 +9,7 @@ import (
 
 	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/sensor"
 	"giantlizard.example/failover/transport"
 )
@@ -25,7 +26,10 @@ type settings struct {
 	drainRate                           float64
 	window                              int
 	logFormat, logLevel                 string
-	stdin                               bool
+	stdin, inOrder                      bool
+	durability                          durability
+	queue                               outbox.Limits
+	queueFull                           string
 	off                                 [5]bool
 	closeTimeout, handlerTimeout        time.Duration
 	ackTimeout                          time.Duration
@@ -53,7 +57,7 @@ var kinds = []struct {
 }
 
 func (s *settings) groups() []group {
-	who, what, where := newFlags(), newFlags(), newFlags()
+	who, what, kept, where := newFlags(), newFlags(), newFlags(), newFlags()
 	who.StringVar(&s.provisioningHost, "provisioning-host", defaultProvisioningHost, "DPS, as `host` or host:port")
 	who.StringVar(&s.idScope, "id-scope", "", "ID scope of the DPS instance")
 	who.StringVar(&s.deviceID, "device-id", "", "registration `ID` of the device, in lower case")
@@ -74,6 +78,13 @@ func (s *settings) groups() []group {
 	what.DurationVar(&s.handlerTimeout, "handler-timeout", 30*time.Second, "deadline of a method, command or property handler")
 	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT or SIGTERM")
 
+	kept.Var(&s.durability, "durability", "always: what is accepted is on the disk; memory: it dies with the process; or a `time`\nsuch as 10s, after which it is on the disk and is sent: kinder to flash, and a power cut\ncosts what came since")
+	kept.IntVar(&s.queue.Readings, "queue-readings", 1_000_000, "readings that wait, at most")
+	kept.IntVar(&s.queue.Bytes, "queue-bytes", 256<<20, "`bytes` that they take, at most")
+	kept.DurationVar(&s.queue.Age, "queue-age", 0, "readings that wait for longer are given up; 0: never")
+	kept.StringVar(&s.queueFull, "queue-full", string(outbox.DropOldest), "what a full queue does: drop-oldest, drop-newest or block")
+	kept.BoolVar(&s.inOrder, "in-order", false, "after an outage send the oldest readings first, instead of the newest")
+
 	where.StringVar(&s.stateDir, "state-dir", "", "`directory` for what must outlive a restart (default ~/.local/state/failover/<device ID>)")
 	where.StringVar(&s.caFile, "ca-file", "", "PEM `file` with certificate authorities to trust beside the system's")
 	where.StringVar(&s.envFile, "env-file", ".env", "`file` with settings as in the environment, which comes first")
@@ -81,7 +92,7 @@ func (s *settings) groups() []group {
 	where.StringVar(&s.logLevel, "log-level", "info", "debug (every reading), info or warn")
 
 	return []group{
-		{"Who the device is:", who}, {"What it does:", what}, {"Where things are:", where},
+		{"Who the device is:", who}, {"What it does:", what}, {"How readings wait for a hub:", kept}, {"Where things are:", where},
 		{"When it gives up and comes back:", s.timing()},
 	}
 }

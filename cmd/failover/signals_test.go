@@ -16,7 +16,7 @@ import (
 func TestReadingsThatAreLostAreCountedInTheEnd(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
-	p := device(t, cloud)
+	p := device(t, cloud, "--durability=memory")
 	waitReadings(t, cloud, "A", 1)
 	must(t, cloud.StopDPS(), cloud.KillHub("A", emulator.FIN))
 	at := p.awaitAfter(0, "Connected -> Failover")
@@ -80,7 +80,7 @@ func TestASecondSignalEndsAtOnceWhateverHangs(t *testing.T) {
 func TestTheDeadlineHoldsWhateverHangs(t *testing.T) {
 	t.Parallel()
 	cloud, network := freezingCloud(t)
-	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s")...)
+	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)
 	c.Stderr = unread(t)
 	p := start(t, c)
 	waitReadings(t, cloud, "A", fill)
