@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"transport":    {"payloads"},
 	"provisioning": {"transport", "payloads", "statefile"},
 	"outbox":       {"payloads"},
+	"ledger":       {"outbox"},
 	"hub":          {"outbox", "transport", "payloads", "observe", "statefile"},
 	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe", "statefile"},
 	"sensor":       {"machine", "outbox"},
@@ -27,7 +28,7 @@ var allowed = map[string][]string{
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
-	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
+	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.

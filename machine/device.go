@@ -126,7 +126,7 @@ func (d *Device) Close(ctx context.Context) error {
 }
 
 // reserved are the properties that a device gives to its readings itself.
-var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.BeforeProperty}
+var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.BeforeProperty, outbox.RequeuedProperty}
 
 // Send accepts a reading, in whatever state the device is, and returns its ID once it is as safe as the outbox makes
 // it. It is delivered at least once. A reading that no hub would take is refused here.

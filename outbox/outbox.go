@@ -39,6 +39,8 @@ const (
 	MissingProperty = "failover-missing"
 	// BeforeProperty stands on the first reading of an epoch: the last ID of the epoch before.
 	BeforeProperty = "failover-before"
+	// RequeuedProperty is the ID under which a reading was quarantined that was put back.
+	RequeuedProperty = "failover-requeued"
 
 	noticeLimit = 250 // bytes of a MissingProperty; what does not fit, the readings after it name
 )

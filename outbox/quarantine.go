@@ -2,8 +2,10 @@ package outbox
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -111,4 +113,30 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	}
 	q.Entry, q.Since, err = readEntry(r.b[1:])
 	return q, err
+}
+
+// Requeue puts a quarantined reading back into the queue, under a new number and with its old ID as a property. When it fails
+// half-way, the reading is in both.
+func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
+	name := id.String() + quarantineSuffix
+	q, err := readQuarantined(l.Files, name)
+	if err != nil {
+		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)
+	}
+	r := q.Reading
+	r.Properties = maps.Clone(r.Properties)
+	if r.Properties == nil {
+		r.Properties = map[string]string{}
+	}
+	delete(r.Properties, MissingProperty) // it named them when it was first put
+	delete(r.Properties, BeforeProperty)
+	r.Properties[RequeuedProperty] = id.String()
+	fresh, err := l.Put(ctx, r)
+	if err == nil {
+		err = l.Files.Remove(name)
+	}
+	if err != nil {
+		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)
+	}
+	return fresh, nil
 }

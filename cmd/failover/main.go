@@ -85,7 +85,7 @@ func rootCommand() *cobra.Command {
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: "device", Title: "The device:"})
-	root.AddCommand(runCommand())
+	root.AddCommand(runCommand(), outboxCommand(), ledgerCommand())
 	addLab(root)
 	root.AddGroup(&cobra.Group{ID: "read", Title: "To read:"})
 	root.AddCommand(statesCommand(), traceCommand(), versionCommand(), manCommand(root))

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"giantlizard.example/failover/ledger"
+)
+
+func ledgerCommand() *cobra.Command {
+	var k looking
+	c := &cobra.Command{
+		Use: "ledger FILE", Short: "Compare what a device took with what its hubs received", GroupID: "device", Args: cobra.ExactArgs(1),
+		Long: "ledger compares the state directory of a device with FILE (- for standard input): the emulator's --ledger-file, or an export\n" +
+			"of the messages from a consumer of the real hubs, as JSON. It exits with 5 when a reading is lost: taken, neither\n" +
+			"delivered nor waiting, and given up neither by the policy nor into the quarantine.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := k.snapshot(c)
+			if err != nil {
+				return err
+			}
+			in := io.Reader(os.Stdin)
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				in = f
+			}
+			received, err := ledger.ReadReceipts(in)
+			if err != nil {
+				return err
+			}
+			r := ledger.Compare(s, received)
+			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
+				return err
+			}
+			if r.Lost > 0 {
+				return &codedError{exitLost, fmt.Errorf("%d readings are lost", r.Lost)}
+			}
+			return nil
+		},
+	}
+	k.register(c)
+	return c
+}
+
+func printReport(out io.Writer, r ledger.Report, format string) error {
+	if format == "json" {
+		return json.NewEncoder(out).Encode(r)
+	}
+	var b strings.Builder
+	row := func(name string, n uint64) { fmt.Fprintf(&b, "%-28s %d\n", name, n) }
+	row("taken", r.Taken)
+	row("delivered", r.Delivered)
+	row("waiting", r.Waiting)
+	row("missing", r.Missing)
+	for _, why := range r.Reasons() {
+		row("  given up ("+why+")", r.Dropped[why])
+	}
+	row("  in quarantine", r.Quarantined)
+	row("  lost", r.Lost)
+	for _, ids := range r.LostIDs {
+		fmt.Fprintf(&b, "    %s\n", ids)
+	}
+	row("duplicates", r.Duplicates)
+	row("out of order within a lane", r.OutOfOrder)
+	row("of other devices or epochs", r.Foreign)
+	_, err := io.WriteString(out, b.String())
+	return err
+}

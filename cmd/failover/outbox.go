@@ -1,0 +1,264 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/statefile"
+)
+
+// looking are the flags of the commands that look at a state directory.
+type looking struct{ stateDir, deviceID, format string }
+
+func (k *looking) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&k.stateDir, "state-dir", "", "`directory` of the device's state (default ~/.local/state/failover/<device ID>)")
+	f.StringVar(&k.deviceID, "device-id", "", "registration `ID` of the device, in place of the directory")
+	f.StringVarP(&k.format, "output", "o", "table", "table or json")
+}
+
+// dir is where the outbox is.
+func (k *looking) dir(c *cobra.Command) (string, error) {
+	if k.format != "table" && k.format != "json" {
+		return "", usage(fmt.Errorf("--output is %q: it is table or json", k.format))
+	}
+	s := settings{envFile: ".env"}
+	if err := s.read(c.Flags()); err != nil {
+		return "", usage(err)
+	}
+	s.stateDir, s.deviceID = k.stateDir, k.deviceID
+	if s.stateDir == "" && s.deviceID == "" {
+		return "", usage(errors.New("give --state-dir, or --device-id"))
+	}
+	return s.stateDirectory()
+}
+
+func (k *looking) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
+	dir, err := k.dir(c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := outbox.Read(filepath.Join(dir, "outbox"))
+	if err == nil && s.Epoch == "" {
+		err = fmt.Errorf("no readings have been kept in %s", dir)
+	}
+	return s, err
+}
+
+func outboxCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "outbox", Short: "Look at the readings that wait in a state directory", GroupID: "device", Args: cobra.NoArgs,
+		Long: "outbox shows what waits in a device's state directory. list, verify and export only read, and may run beside the device.",
+	}
+	c.AddCommand(listCommand(), verifyCommand(), exportCommand(), requeueCommand())
+	return c
+}
+
+// A line is one reading as list and export show it.
+type line struct {
+	ID          string            `json:"id"`
+	State       string            `json:"state"` // waiting or quarantined
+	Time        time.Time         `json:"time"`
+	Component   string            `json:"component,omitempty"`
+	Properties  map[string]string `json:"properties,omitempty"`
+	Body        json.RawMessage   `json:"body,omitempty"`
+	Bytes       int               `json:"bytes"`
+	Quarantined string            `json:"quarantined,omitempty"` // why
+}
+
+// lines calls each for every reading.
+func lines(s *outbox.Snapshot, each func(line) error) error {
+	for _, q := range s.Quarantined {
+		l := lineOf(q.Entry, "quarantined")
+		l.Quarantined = q.Why
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	for e := range s.Waiting() {
+		if err := each(lineOf(e, "waiting")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lineOf(e outbox.Entry, state string) line {
+	r := e.Reading
+	return line{
+		ID: e.ID.String(), State: state, Time: r.Taken.UTC(), Component: r.Component, Properties: r.Properties,
+		Body: r.Body, Bytes: len(r.Body),
+	}
+}
+
+func listCommand() *cobra.Command {
+	var k looking
+	c := &cobra.Command{
+		Use: "list", Short: "List the readings that wait, and those in quarantine", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := k.snapshot(c)
+			if err != nil {
+				return err
+			}
+			if k.format == "json" {
+				out := json.NewEncoder(c.OutOrStdout())
+				return lines(s, func(l line) error { l.Body = nil; return out.Encode(l) })
+			}
+			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+			fmt.Fprintln(table, "ID\tSTATE\tTAKEN\tBYTES\tWHY")
+			err = lines(s, func(l line) error {
+				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined)
+				return err
+			})
+			return errors.Join(err, table.Flush())
+		},
+	}
+	k.register(c)
+	return c
+}
+
+func exportCommand() *cobra.Command {
+	var k looking
+	c := &cobra.Command{
+		Use: "export", Short: "Write the readings that wait, and those in quarantine, as JSON lines", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := k.snapshot(c)
+			if err != nil {
+				return err
+			}
+			out := json.NewEncoder(c.OutOrStdout())
+			out.SetEscapeHTML(false)
+			return lines(s, func(l line) error { return out.Encode(l) })
+		},
+	}
+	k.register(c)
+	_ = c.Flags().MarkHidden("output") // it is JSON
+	return c
+}
+
+// An audit is what verify found.
+type audit struct {
+	Epoch       string   `json:"epoch"`
+	Last        uint64   `json:"last"`
+	Waiting     int      `json:"waiting"`
+	Bytes       int      `json:"bytes"`
+	Quarantined int      `json:"quarantined"`
+	Dropped     []string `json:"dropped"`
+	Damage      []string `json:"damage"`
+}
+
+func verifyCommand() *cobra.Command {
+	var k looking
+	c := &cobra.Command{
+		Use: "verify", Short: "Read every record and say what is damaged", Args: cobra.NoArgs,
+		Long: "verify reads every record and checks it. It exits with 1 when something is damaged.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := k.snapshot(c)
+			if err != nil {
+				return err
+			}
+			a := audited(s)
+			if err := a.print(c.OutOrStdout(), k.format); err != nil {
+				return err
+			}
+			if len(a.Damage) > 0 {
+				return fmt.Errorf("%d files are damaged; what could be read of them will still be sent", len(a.Damage))
+			}
+			return nil
+		},
+	}
+	k.register(c)
+	return c
+}
+
+func audited(s *outbox.Snapshot) audit {
+	a := audit{
+		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Quarantined: len(s.Quarantined),
+		Dropped: []string{}, Damage: []string{},
+	}
+	for _, d := range s.Dropped {
+		a.Dropped = append(a.Dropped, d.IDs()+" ("+string(d.Reason())+")")
+	}
+	for _, d := range s.Damages {
+		a.Damage = append(a.Damage, d.Error())
+	}
+	for _, name := range s.DamagedQuarantine {
+		a.Damage = append(a.Damage, "the quarantined reading in "+name+" cannot be read")
+	}
+	return a
+}
+
+func (a audit) print(out io.Writer, format string) error {
+	if format == "json" {
+		return json.NewEncoder(out).Encode(a)
+	}
+	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", a.Epoch, a.Last, a.Waiting, a.Bytes, a.Quarantined)
+	for _, l := range slices.Concat(prefixed("given up: ", a.Dropped), prefixed("damaged: ", a.Damage)) {
+		fmt.Fprintln(out, l)
+	}
+	return err
+}
+
+func prefixed(prefix string, lines []string) (all []string) {
+	for _, l := range lines {
+		all = append(all, prefix+l)
+	}
+	return all
+}
+
+func requeueCommand() *cobra.Command {
+	var k looking
+	c := &cobra.Command{
+		Use: "requeue ID...", Short: "Put quarantined readings back into the queue", Args: cobra.MinimumNArgs(1),
+		Long: "requeue puts readings from the quarantine back into the queue, under new IDs and with the old ones in the property\n" +
+			outbox.RequeuedProperty + ". The device must not be running.",
+		RunE: func(c *cobra.Command, ids []string) error {
+			dir, err := k.dir(c)
+			if err != nil {
+				return err
+			}
+			unlock, err := statefile.Lock(dir)
+			if err != nil {
+				return fmt.Errorf("%w; end the device first", err)
+			}
+			defer unlock()
+			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Limits: outbox.Limits{Full: outbox.DropNewest}})
+			if err != nil {
+				return err
+			}
+			for _, text := range ids {
+				var id, fresh outbox.ID
+				if id, err = parseID(text); err == nil {
+					fresh, err = box.Requeue(c.Context(), id)
+				}
+				if err != nil {
+					break
+				}
+				fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
+			}
+			return errors.Join(err, box.Close())
+		},
+	}
+	k.register(c)
+	return c
+}
+
+func parseID(text string) (outbox.ID, error) {
+	epoch, number, ok := strings.Cut(text, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || strings.ContainsAny(epoch, `/\.`) {
+		return outbox.ID{}, usage(fmt.Errorf("%.80q is no ID such as 8f3a1c02-17", text))
+	}
+	return outbox.ID{Epoch: epoch, N: n}, nil
+}

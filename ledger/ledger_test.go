@@ -1,0 +1,121 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"giantlizard.example/failover/ledger"
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// taken is an outbox that took 100 readings: 1 to 10 were dropped, 11 is quarantined, 91 to 100 wait; the rest were
+// acknowledged.
+func taken(t *testing.T) *outbox.Snapshot {
+	t.Helper()
+	dir := t.TempDir()
+	box, err := outbox.Open(dir, outbox.Options{Limits: outbox.Limits{Readings: 90}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := uint64(11); n <= 90; n++ {
+		if e, ok := box.Peek(0); !ok || e.ID.N != n {
+			t.Fatalf("handed out %v", e)
+		}
+		if n == 11 {
+			box.Quarantine(n, errors.New("bad"))
+		} else {
+			box.Remove(n)
+		}
+	}
+	if err := box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := outbox.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// received are the receipts of readings 12 to 90.
+func received(s *outbox.Snapshot) (all []ledger.Receipt) {
+	for n := 12; n <= 90; n++ {
+		all = append(all, ledger.Receipt{MessageID: fmt.Sprintf("%s-%d", s.Epoch, n)})
+	}
+	return all
+}
+
+func TestWhereNothingIsLostEveryReadingIsAccountedFor(t *testing.T) {
+	s := taken(t)
+	want := ledger.Report{
+		Taken: 100, Delivered: 79, Waiting: 10, Missing: 11, Dropped: map[string]uint64{"full": 10}, Quarantined: 1, LostIDs: []string{},
+	}
+	if got := ledger.Compare(s, received(s)); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestOneLossOneDuplicateAndOneSwapAreReportedAsExactlyThose(t *testing.T) {
+	s := taken(t)
+	all := received(s)
+	all = slices.Delete(all, 20, 21)      // the loss of 32
+	all = slices.Insert(all, 40, all[39]) // a duplicate
+	all[50], all[51] = all[51], all[50]   // a swap
+	all = append(all, ledger.Receipt{}, ledger.Receipt{MessageID: "another-1"}, ledger.Receipt{MessageID: s.Epoch + "-101"}, ledger.Receipt{MessageID: s.Epoch + "-012"})
+	got := ledger.Compare(s, all)
+	want := ledger.Report{
+		Taken: 100, Delivered: 78, Waiting: 10, Missing: 12, Dropped: map[string]uint64{"full": 10}, Quarantined: 1,
+		Lost: 1, LostIDs: []string{s.Epoch + "-32"}, Duplicates: 1, OutOfOrder: 1, Foreign: 4,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// The backlog arrives after newer readings, in its own order.
+func TestLanesHaveTheirOwnOrder(t *testing.T) {
+	s := taken(t)
+	all := received(s)
+	all = append(all[40:], all[:40]...)
+	for i := 39; i < 79; i++ {
+		all[i].Lane = "backlog"
+	}
+	if got := ledger.Compare(s, all); got.OutOfOrder != 0 || got.Lost != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestReceiptsOfIoTHubsToolsAreRead(t *testing.T) {
+	for _, text := range []string{
+		`{"device":"dev1","hub":"A","messageId":"e-1","properties":{"$.mid":"e-1","failover-lane":"backlog"},"body":"eyJtZXNzYWdlSWQiOiJ4In0="}`,
+		`{"EnqueuedTimeUtc":"2026-01-01T00:00:00Z","Properties":{"failover-lane":"backlog"},"SystemProperties":{"messageId":"e-1","connectionDeviceId":"dev1"},"Body":{"messageId":"x"}}`,
+		"{\n \"event\": {\"origin\":\"dev1\",\"payload\":{\"message_id\":\"x\"},\"properties\":{\"system\":{\"message_id\":\"e-1\"},\"application\":{\"failover-lane\":\"backlog\"}}}\n}",
+		`{"iothub-message-id":"e-1","applicationProperties":{"failover-lane":"backlog"}}`,
+	} {
+		got, err := ledger.ReadReceipts(strings.NewReader(text + "\n[" + text + "]"))
+		want := ledger.Receipt{MessageID: "e-1", Lane: "backlog"}
+		if err != nil || len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("%s\ngave %+v, %v", text, got, err)
+		}
+	}
+	if got, err := ledger.ReadReceipts(strings.NewReader("{}\n17\n")); err != nil || len(got) != 2 || got[0] != (ledger.Receipt{}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := ledger.ReadReceipts(strings.NewReader("{}\nnot JSON")); err == nil || !strings.Contains(err.Error(), "message 2") {
+		t.Error(err)
+	}
+}
