@@ -1,0 +1,436 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/payloads"
+)
+
+// A ledger is what a device knows of its readings: what a power cut must leave is checked against it.
+type ledger struct {
+	mu        sync.Mutex
+	epoch     string              // of what was accepted
+	bodies    map[string]bool     // of every reading that was ever offered
+	pending   map[uint64]string   // Put has returned, and the disk need not have it yet
+	accepted  map[uint64]string   // the disk has it
+	gone      map[uint64]bool     // acknowledged or dropped: may be there or not
+	over      map[uint64]bool     // the disk knows that it is gone
+	condemned map[uint64]bool     // in the queue or the quarantine
+	sent      map[ID]string       // handed out
+	named     map[uint64]struct{} // as missing, by what was handed out
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		bodies: map[string]bool{}, pending: map[uint64]string{}, accepted: map[uint64]string{}, gone: map[uint64]bool{},
+		over: map[uint64]bool{}, condemned: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
+	}
+}
+
+// clone is called with the lock held.
+func (k *ledger) clone() *ledger {
+	return &ledger{
+		epoch: k.epoch, bodies: maps.Clone(k.bodies), pending: maps.Clone(k.pending), accepted: maps.Clone(k.accepted),
+		gone: maps.Clone(k.gone), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), sent: maps.Clone(k.sent),
+		named: maps.Clone(k.named),
+	}
+}
+
+// locked does something with the lock held.
+func (k *ledger) locked(what func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	what()
+}
+
+func (k *ledger) accept(id ID, body string) {
+	k.epoch = id.Epoch
+	k.accepted[id.N] = body
+	delete(k.pending, id.N)
+}
+
+// settle is called when the disk has had the time to take everything in.
+func (k *ledger) settle() {
+	for n, body := range k.pending {
+		k.accept(ID{k.epoch, n}, body)
+	}
+	for n := range k.gone {
+		k.over[n] = true
+	}
+}
+
+// handedOut notes a reading that Peek has returned, and says what is wrong with it.
+func (k *ledger) handedOut(e Entry) error {
+	body := string(e.Reading.Body)
+	switch was, ok := k.sent[e.ID]; {
+	case !k.bodies[body]:
+		return fmt.Errorf("%s is %q, which nobody has put", e.ID, body)
+	case ok && was != body:
+		return fmt.Errorf("%s was handed out with %q, and now with %q", e.ID, was, body)
+	case k.epoch != "" && e.ID.Epoch != k.epoch:
+		return fmt.Errorf("%s is of another epoch than %s", e.ID, k.epoch)
+	case k.accepted[e.ID.N] != "" && k.accepted[e.ID.N] != body:
+		return fmt.Errorf("%s was put as %q, and is now %q", e.ID, k.accepted[e.ID.N], body)
+	case k.over[e.ID.N]:
+		return fmt.Errorf("%s is back, and the disk knew that it was gone", e.ID)
+	}
+	k.sent[e.ID] = body
+	k.accept(e.ID, body)
+	for _, r := range numbersIn(e.Reading.Properties[MissingProperty]) {
+		for n := r.First; n <= r.Last; n++ {
+			k.named[n] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// numbersIn reads a text like "17-20,25".
+func numbersIn(text string) (all ranges) {
+	for _, part := range strings.Split(text, ",") {
+		var r Range
+		if n, _ := fmt.Sscanf(part, "%d-%d", &r.First, &r.Last); n == 1 {
+			r.Last = r.First
+		}
+		if r.First > 0 {
+			all.add(r)
+		}
+	}
+	return all
+}
+
+// all hands out everything that waits, and checks it.
+func (k *ledger) all(l *Log) (entries []Entry, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := uint64(0)
+	for e, ok := l.Peek(0); ok; e, ok = l.Peek(0) {
+		if e.ID.N <= last {
+			return nil, fmt.Errorf("%d came after %d", e.ID.N, last)
+		}
+		if err := k.handedOut(e); err != nil {
+			return nil, err
+		}
+		entries, last = append(entries, e), e.ID.N
+	}
+	return entries, nil
+}
+
+// check tells what an image lacks, or has too much.
+func (k *ledger) check(image *cutDisk) error {
+	var complaint error
+	o := Options{Warn: func(err error) { complaint = errors.Join(complaint, err) }, segmentSize: 700}
+	o.Dropped = func(d Drop) { complaint = errors.Join(complaint, fmt.Errorf("it drops %v", d)) }
+	for _, files := range []Files{readOnly{image}, image} {
+		o.Files = files
+		if err := k.clone().checkOne(o, image); err != nil {
+			return fmt.Errorf("on %T: %w", files, err)
+		}
+		if files == Files(image) && complaint != nil {
+			return complaint
+		}
+		complaint = nil
+	}
+	return nil
+}
+
+func (k *ledger) checkOne(o Options, image *cutDisk) error {
+	s, err := readFiles("", image)
+	if err != nil || len(s.Damages) > 0 {
+		return fmt.Errorf("a power cut is no damage: %v %v", s.Damages, err)
+	}
+	quarantine := map[uint64]string{}
+	for _, q := range s.Quarantined {
+		quarantine[q.ID.N] = string(q.Reading.Body)
+	}
+	l, err := Open("", o)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	entries, err := k.all(l)
+	if err != nil {
+		return err
+	}
+	there := map[uint64]string{}
+	for _, e := range entries {
+		there[e.ID.N] = string(e.Reading.Body)
+	}
+	for n, body := range k.accepted {
+		switch {
+		case there[n] == body || k.gone[n]:
+		case k.condemned[n] && quarantine[n] == body:
+		default:
+			return fmt.Errorf("%d was accepted and is not there (quarantine: %q)", n, quarantine[n])
+		}
+	}
+	if s.Readings != len(entries) {
+		return fmt.Errorf("a look at it counts %d readings, and %d wait", s.Readings, len(entries))
+	}
+	if o.Files != Files(image) {
+		return nil
+	}
+	return k.goesOn(l, o, len(entries))
+}
+
+// goesOn checks that a log takes readings as before, and keeps them.
+func (k *ledger) goesOn(l *Log, o Options, waiting int) error {
+	k.bodies["the next"] = true
+	id, err := l.Put(context.Background(), payloads.Reading{Body: []byte("the next")})
+	if err != nil {
+		return err
+	}
+	for n := range k.accepted {
+		if k.epoch != id.Epoch || n >= id.N {
+			return fmt.Errorf("the next is %s, and there was %s-%d", id, k.epoch, n)
+		}
+	}
+	if err := l.Close(); err != nil {
+		return err
+	}
+	again, err := Open("", o)
+	if err != nil {
+		return err
+	}
+	defer again.Close()
+	entries, err := k.all(again)
+	if err != nil || len(entries) != waiting+1 || entries[waiting].ID != id {
+		return fmt.Errorf("opened again, %d of %d wait: %v", len(entries), waiting+1, err)
+	}
+	return nil
+}
+
+// A life is a device on its disk, up to a power cut, its end or the next.
+type life struct {
+	random *rand.Rand
+	know   *ledger
+	disk   *cutDisk
+	o      Options
+	log    *Log
+	away   []uint64
+	count  int // of readings put
+	images []image
+	every  int // of so many changes of the disk, one is looked at
+}
+
+// An image is a disk at a moment, and what the device knew then.
+type image struct {
+	disk *cutDisk
+	know *ledger
+}
+
+func newLife(seed uint64, deaf string) *life {
+	random := rand.New(rand.NewPCG(seed, 17))
+	v := &life{random: random, know: newLedger(), disk: newCutDisk(), every: 5}
+	v.disk.deaf = deaf
+	v.o = Options{segmentSize: int64(300 + random.IntN(3000))}
+	if seed%3 == 1 {
+		v.o.Sync = 10 * time.Second
+	}
+	if seed%5 == 2 {
+		v.o.Limits = Limits{Readings: 10 + random.IntN(20), Full: []Policy{DropOldest, DropNewest}[random.IntN(2)]}
+	}
+	v.o.Dropped = func(d Drop) {
+		for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
+			n := n
+			v.know.locked(func() {
+				if d.Reason() != Quarantined {
+					v.know.gone[n] = true
+				}
+			})
+		}
+	}
+	return v
+}
+
+func (v *life) open() error {
+	v.disk.after = v.look
+	v.o.Files = v.disk
+	log, err := Open("", v.o)
+	v.log, v.away = log, nil
+	synctest.Wait()
+	return err
+}
+
+// look keeps some of the moments.
+func (v *life) look() {
+	v.know.mu.Lock()
+	defer v.know.mu.Unlock()
+	if v.random.IntN(v.every) == 0 {
+		v.disk.mu.Lock()
+		defer v.disk.mu.Unlock()
+		v.images = append(v.images, image{v.disk.clone(), v.know.clone()})
+	}
+}
+
+// put puts some readings in one commit.
+func (v *life) put() {
+	v.log.mu.Lock()
+	v.log.work.retry = time.Now().Add(time.Millisecond) // so that they come together
+	v.log.mu.Unlock()
+	var items []*item
+	for range 1 + v.random.IntN(4) {
+		v.count++
+		body := fmt.Sprintf("%d %s", v.count, strings.Repeat("x", v.random.IntN([]int{20, 400, 1500}[v.random.IntN(3)])))
+		v.know.locked(func() { v.know.bodies[body] = true })
+		if it, err := v.log.enqueue(context.Background(), payloads.Reading{Body: []byte(body)}); err == nil {
+			items = append(items, it)
+		}
+	}
+	for _, it := range items {
+		err := <-it.done
+		v.know.locked(func() {
+			switch body := string(it.entry.Reading.Body); {
+			case err == nil && v.o.Sync == 0:
+				v.know.accept(it.entry.ID, body)
+			case err == nil:
+				v.know.epoch = it.entry.ID.Epoch
+				v.know.pending[it.entry.ID.N] = body
+			}
+		})
+	}
+}
+
+func (v *life) peek() (err error) {
+	for range 1 + v.random.IntN(6) {
+		e, ok := v.log.Peek(0)
+		if !ok {
+			return nil
+		}
+		v.away = append(v.away, e.ID.N)
+		v.know.locked(func() { err = v.know.handedOut(e) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end takes one that is away, and says what became of it.
+func (v *life) end() {
+	if len(v.away) == 0 {
+		return
+	}
+	i := v.random.IntN(len(v.away))
+	n := v.away[i]
+	v.away = slices.Delete(v.away, i, i+1)
+	switch v.random.IntN(8) {
+	case 0:
+		v.log.Leave(n)
+	case 1:
+		v.know.locked(func() { v.know.condemned[n] = true })
+		v.log.Quarantine(n, errors.New("too bad"))
+	default:
+		v.know.locked(func() { v.know.gone[n] = true })
+		v.log.Remove(n)
+	}
+}
+
+// step does one thing, and waits until it is done.
+func (v *life) step() (err error) {
+	switch what := v.random.IntN(20); {
+	case what < 6:
+		v.put()
+	case what < 10:
+		err = v.peek()
+	case what < 17:
+		for range 1 + v.random.IntN(4) {
+			v.end()
+		}
+	case what < 19:
+		time.Sleep(ackDelay + v.o.Sync + 2*time.Millisecond)
+		synctest.Wait()
+		v.know.locked(v.know.settle)
+	default:
+		err = v.reopen()
+	}
+	synctest.Wait()
+	return err
+}
+
+// reopen ends the process, in good order or not, and starts it again.
+func (v *life) reopen() error {
+	kept := v.disk
+	if v.random.IntN(2) == 0 {
+		if err := v.log.Close(); err != nil {
+			return err
+		}
+		v.know.locked(v.know.settle)
+	} else {
+		kept = v.killed()
+	}
+	v.disk = kept
+	return v.open()
+}
+
+// killed ends the process in the midst of it. What it has written is there, and what was synced is safe from a power cut.
+func (v *life) killed() *cutDisk {
+	kept := v.disk.clone()
+	v.disk.after = func() {}
+	v.log.Dropped = func(Drop) {}
+	v.log.Close()
+	return kept
+}
+
+// run lives through some power cuts, and checks what is left at many moments. It returns how many images it has checked.
+func (v *life) run() (images int, err error) {
+	for range 3 {
+		if err := v.open(); err != nil {
+			return images, err
+		}
+		for range 5 + v.random.IntN(40) {
+			if err := v.step(); err != nil {
+				v.log.Close()
+				return images, err
+			}
+		}
+		v.killed()
+		if len(v.images) == 0 {
+			return images, nil
+		}
+		var left *cutDisk
+		for _, m := range v.images {
+			for range 2 {
+				images++
+				left = m.disk.cut(v.random)
+				if err := m.know.check(left.clone()); err != nil {
+					return images, fmt.Errorf("image %d: %w", images, err)
+				}
+			}
+		}
+		v.know, v.disk, v.images = v.images[len(v.images)-1].know, left, nil
+		clear(v.know.pending)
+	}
+	return images, nil
+}
+
+// live runs a life of its own.
+func live(t *testing.T, seed uint64, deaf string) (images int, sites map[string]int, err error) {
+	synctest.Test(t, func(*testing.T) {
+		v := newLife(seed, deaf)
+		images, err = v.run()
+		sites = v.disk.sites
+	})
+	return images, sites, err
+}
+
+func TestWhatWasAcceptedOutlivesAPowerCut(t *testing.T) {
+	images, lives := 0, uint64(0)
+	for ; images < 10_000 && !(testing.Short() && images > 1_000); lives++ {
+		n, _, err := live(t, lives, "")
+		if err != nil {
+			t.Fatalf("seed %d: %v", lives, err)
+		}
+		images += n
+	}
+	t.Logf("%d images of %d lives", images, lives)
+}
