@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -107,7 +108,9 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 	if len(b.items) > 0 {
 		b.last = b.items[0].entry.ID.N - 1
 	}
-	l.doom(b)
+	if b.sync {
+		l.doom(b)
+	}
 	return b, 0
 }
 
@@ -123,15 +126,14 @@ func (l *Log) portion(items []*item) (now, later []*item) {
 	return items, nil
 }
 
-// doom finds the segments in which nothing is left. What they say of older ones that live is said again in this commit.
+// doom finds the segments in which nothing is left. What is gone from them and from older ones is said again in this commit: the
+// older ones live, and a power cut may bring these back until the directory is synced, at the latest with the next segment.
 func (l *Log) doom(b *batch) {
-	var living []*segment
-	for i, s := range l.segments {
-		if s.live > 0 || i == len(l.segments)-1 || s == l.tail {
-			living = append(living, s)
+	for i, s := range l.segments[:max(0, len(l.segments)-1)] {
+		if s.live > 0 || s == l.tail {
 			continue
 		}
-		for _, older := range living {
+		for _, older := range l.segments[:i+1] {
 			b.settled.addAll(older.gone())
 		}
 		b.doomed = append(b.doomed, s)
@@ -184,12 +186,12 @@ func (l *Log) append(b *batch) error {
 	}
 	s := l.tail
 	var buf []byte
-	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, payload) }
+	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, s.safe, payload) }
 	if s.size == 0 {
 		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
 	}
-	for why, r := range b.drops {
-		frame(func(p []byte) []byte { return appendDropped(p, why, r) })
+	for _, why := range slices.Sorted(maps.Keys(b.drops)) {
+		frame(func(p []byte) []byte { return appendDropped(p, why, b.drops[why]) })
 	}
 	if len(b.settled) > 0 {
 		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), b.settled) })
@@ -223,7 +225,8 @@ func (l *Log) roll(b *batch) error {
 		s.header.dropped[why] = slices.Clone(r)
 	}
 	if len(l.segments) > 0 {
-		s.header.end = uint64(l.segments[len(l.segments)-1].size)
+		older := l.segments[len(l.segments)-1]
+		s.header.older, s.header.end = older.number, uint64(older.size)
 	}
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
@@ -252,6 +255,7 @@ func (l *Log) flush() error {
 		}
 		l.created = false
 	}
+	l.tail.safe = l.tail.size
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.publish(l.unsynced)
@@ -285,12 +289,13 @@ func (l *Log) committed(b *batch) {
 	l.work.retry = time.Time{}
 	if b.sync {
 		l.publish(b.items)
+		l.work.syncBy = time.Time{}
 	} else {
 		for _, it := range b.items {
 			it.answer(nil) // the process may be killed now, but there must be no power cut
 		}
 		l.unsynced = append(l.unsynced, b.items...)
-		if l.work.syncBy.IsZero() && len(l.unsynced) > 0 {
+		if l.work.syncBy.IsZero() {
 			l.work.syncBy = time.Now().Add(l.Sync)
 		}
 	}

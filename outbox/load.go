@@ -53,29 +53,53 @@ func load(files Files) (*contents, error) {
 		}
 	}
 	slices.Sort(numbers)
+	ends := map[uint64]int64{}
 	var scans []scan
-	for _, n := range numbers {
-		s, scan, err := loadSegment(files, n)
+	for _, n := range slices.Backward(numbers) {
+		s, scan, err := loadSegment(files, n, ends)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a running device has deleted it meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		c.segments, scans, c.number = append(c.segments, s), append(scans, scan), n
+		c.segments, scans, c.number = append(c.segments, s), append(scans, scan), max(c.number, n)
+		if h := scan.header; h != nil {
+			ends[h.older] = int64(h.end)
+		}
 	}
+	slices.Reverse(c.segments)
+	slices.Reverse(scans)
 	c.join(scans)
 	return c, nil
 }
 
-func loadSegment(files Files, number uint64) (*segment, scan, error) {
+// secure syncs what a process may not have synced that was killed, for it will be handed out. Where that fails, as on a disk that
+// cannot be written, the readings must go out all the same.
+func (c *contents) secure(files Files) {
+	if len(c.segments) == 0 {
+		return
+	}
+	if f, err := files.Open(c.segments[len(c.segments)-1].name); err == nil {
+		_ = f.Sync()
+		f.Close()
+	}
+	_ = files.Sync()
+}
+
+func loadSegment(files Files, number uint64, ends map[uint64]int64) (*segment, scan, error) {
 	s := &segment{name: segmentName(number), number: number}
 	b, err := readFile(files, s.name)
 	if err != nil {
 		return nil, scan{}, err
 	}
-	scanned := scanSegment(s.name, b)
+	end, ok := ends[number]
+	if !ok {
+		end = -1
+	}
+	scanned := scanSegment(s.name, b, end)
 	s.size = scanned.end
+	s.damaged = scanned.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) // whatever it was
 	return s, scanned, nil
 }
 
@@ -172,12 +196,10 @@ func (c *contents) forget(r Range) {
 	}
 }
 
-// inspect looks for damage: bytes that make no record before others that do, or an end before the one that the next segment
-// knows of. What is torn at the end of the newest segment was never accepted.
+// inspect looks for damage: bytes that were safe and make no record. What is torn behind them was never accepted.
 func (c *contents) inspect(i int, scans []scan, settled ranges) {
 	s, seg := &scans[i], c.segments[i]
-	short := i+1 < len(scans) && scans[i+1].header != nil && s.end < int64(scans[i+1].header.end)
-	if len(s.holes) == 0 && !short && (s.header != nil || s.end == 0) {
+	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
 		return
 	}
 	seg.damaged = true
@@ -193,7 +215,7 @@ func (c *contents) inspect(i int, scans []scan, settled ranges) {
 			missing.addAll(c.lost(from, s.readings[at].n, settled))
 		}
 	}
-	if tail := len(s.readings); i+1 < len(scans) && scans[i+1].header != nil && (short || len(s.holes) > 0) {
+	if tail := len(s.readings); i+1 < len(scans) && scans[i+1].header != nil && len(s.holes) > 0 {
 		from := seg.header.last
 		if tail > 0 {
 			from = s.readings[tail-1].n

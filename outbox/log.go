@@ -89,6 +89,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open %s: %w", dir, err)
 	}
+	c.secure(o.Files)
 	l := &Log{
 		Options: o, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),

@@ -21,9 +21,10 @@ type ledger struct {
 	mu        sync.Mutex
 	epoch     string              // of what was accepted
 	bodies    map[string]bool     // of every reading that was ever offered
-	pending   map[uint64]string   // Put has returned, and the disk need not have it yet
+	pending   map[ID]string       // Put has returned, and the disk need not have it yet
 	accepted  map[uint64]string   // the disk has it
 	gone      map[uint64]bool     // acknowledged or dropped: may be there or not
+	leaving   map[uint64]bool     // gone since the log was opened, and the disk need not know it yet
 	over      map[uint64]bool     // the disk knows that it is gone
 	condemned map[uint64]bool     // in the queue or the quarantine
 	sent      map[ID]string       // handed out
@@ -32,8 +33,8 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		bodies: map[string]bool{}, pending: map[uint64]string{}, accepted: map[uint64]string{}, gone: map[uint64]bool{},
-		over: map[uint64]bool{}, condemned: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
+		bodies: map[string]bool{}, pending: map[ID]string{}, accepted: map[uint64]string{}, gone: map[uint64]bool{},
+		leaving: map[uint64]bool{}, over: map[uint64]bool{}, condemned: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
 	}
 }
 
@@ -41,7 +42,7 @@ func newLedger() *ledger {
 func (k *ledger) clone() *ledger {
 	return &ledger{
 		epoch: k.epoch, bodies: maps.Clone(k.bodies), pending: maps.Clone(k.pending), accepted: maps.Clone(k.accepted),
-		gone: maps.Clone(k.gone), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), sent: maps.Clone(k.sent),
+		gone: maps.Clone(k.gone), leaving: maps.Clone(k.leaving), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), sent: maps.Clone(k.sent),
 		named: maps.Clone(k.named),
 	}
 }
@@ -56,16 +57,29 @@ func (k *ledger) locked(what func()) {
 func (k *ledger) accept(id ID, body string) {
 	k.epoch = id.Epoch
 	k.accepted[id.N] = body
-	delete(k.pending, id.N)
+	delete(k.pending, id)
 }
 
 // settle is called when the disk has had the time to take everything in.
 func (k *ledger) settle() {
-	for n, body := range k.pending {
-		k.accept(ID{k.epoch, n}, body)
+	for id, body := range k.pending {
+		k.accept(id, body)
 	}
+	maps.Copy(k.over, k.leaving)
+	clear(k.leaving)
+}
+
+// leave notes that a reading is acknowledged or dropped.
+func (k *ledger) leave(n uint64) { k.gone[n], k.leaving[n] = true, true }
+
+// forget is called after a power cut: what was in memory is gone.
+func (k *ledger) forget() {
+	clear(k.pending)
+	clear(k.leaving)
 	for n := range k.gone {
-		k.over[n] = true
+		if k.accepted[n] == "" {
+			delete(k.gone, n)
+		}
 	}
 }
 
@@ -212,6 +226,7 @@ func (k *ledger) goesOn(l *Log, o Options, waiting int) error {
 // A life is a device on its disk, up to a power cut, its end or the next.
 type life struct {
 	random *rand.Rand
+	looks  *rand.Rand // has the lock of know
 	know   *ledger
 	disk   *cutDisk
 	o      Options
@@ -230,7 +245,7 @@ type image struct {
 
 func newLife(seed uint64, deaf string) *life {
 	random := rand.New(rand.NewPCG(seed, 17))
-	v := &life{random: random, know: newLedger(), disk: newCutDisk(), every: 5}
+	v := &life{random: random, looks: rand.New(rand.NewPCG(seed, 18)), know: newLedger(), disk: newCutDisk(), every: 5}
 	v.disk.deaf = deaf
 	v.o = Options{segmentSize: int64(300 + random.IntN(3000))}
 	if seed%3 == 1 {
@@ -241,12 +256,9 @@ func newLife(seed uint64, deaf string) *life {
 	}
 	v.o.Dropped = func(d Drop) {
 		for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
-			n := n
-			v.know.locked(func() {
-				if d.Reason() != Quarantined {
-					v.know.gone[n] = true
-				}
-			})
+			if d.Reason() != Quarantined {
+				v.know.locked(func() { v.know.leave(n) })
+			}
 		}
 	}
 	return v
@@ -265,7 +277,7 @@ func (v *life) open() error {
 func (v *life) look() {
 	v.know.mu.Lock()
 	defer v.know.mu.Unlock()
-	if v.random.IntN(v.every) == 0 {
+	if v.looks.IntN(v.every) == 0 {
 		v.disk.mu.Lock()
 		defer v.disk.mu.Unlock()
 		v.images = append(v.images, image{v.disk.clone(), v.know.clone()})
@@ -293,8 +305,7 @@ func (v *life) put() {
 			case err == nil && v.o.Sync == 0:
 				v.know.accept(it.entry.ID, body)
 			case err == nil:
-				v.know.epoch = it.entry.ID.Epoch
-				v.know.pending[it.entry.ID.N] = body
+				v.know.pending[it.entry.ID] = body
 			}
 		})
 	}
@@ -330,7 +341,7 @@ func (v *life) end() {
 		v.know.locked(func() { v.know.condemned[n] = true })
 		v.log.Quarantine(n, errors.New("too bad"))
 	default:
-		v.know.locked(func() { v.know.gone[n] = true })
+		v.know.locked(func() { v.know.leave(n) })
 		v.log.Remove(n)
 	}
 }
@@ -345,6 +356,7 @@ func (v *life) step() (err error) {
 	case what < 17:
 		for range 1 + v.random.IntN(4) {
 			v.end()
+			synctest.Wait()
 		}
 	case what < 19:
 		time.Sleep(ackDelay + v.o.Sync + 2*time.Millisecond)
@@ -367,6 +379,7 @@ func (v *life) reopen() error {
 		v.know.locked(v.know.settle)
 	} else {
 		kept = v.killed()
+		v.know.locked(func() { clear(v.know.leaving) })
 	}
 	v.disk = kept
 	return v.open()
@@ -408,7 +421,7 @@ func (v *life) run() (images int, err error) {
 			}
 		}
 		v.know, v.disk, v.images = v.images[len(v.images)-1].know, left, nil
-		clear(v.know.pending)
+		v.know.forget()
 	}
 	return images, nil
 }
@@ -423,14 +436,42 @@ func live(t *testing.T, seed uint64, deaf string) (images int, sites map[string]
 	return images, sites, err
 }
 
+// The places at which something is synced.
+var sites = []string{
+	"file when a commit ends", "directory when a commit ends",
+	"file before a segment begins", "directory before a segment begins",
+	"file when a reading is quarantined", "directory when a reading is quarantined",
+	"file when the log is opened", "directory when the log is opened",
+}
+
 func TestWhatWasAcceptedOutlivesAPowerCut(t *testing.T) {
-	images, lives := 0, uint64(0)
+	images, lives, synced := 0, uint64(0), map[string]bool{}
 	for ; images < 10_000 && !(testing.Short() && images > 1_000); lives++ {
-		n, _, err := live(t, lives, "")
+		n, at, err := live(t, lives, "")
 		if err != nil {
 			t.Fatalf("seed %d: %v", lives, err)
 		}
 		images += n
+		for site := range at {
+			synced[site] = true
+		}
+	}
+	if got := slices.Sorted(maps.Keys(synced)); !slices.Equal(got, slices.Sorted(slices.Values(sites))) {
+		t.Errorf("something was synced at %q", got)
 	}
 	t.Logf("%d images of %d lives", images, lives)
+}
+
+func TestEachSyncIsNeeded(t *testing.T) {
+	for _, site := range sites {
+		t.Run(site, func(t *testing.T) {
+			for seed := range uint64(1_000) {
+				if _, _, err := live(t, seed, site); err != nil {
+					t.Logf("seed %d: %v", seed, err)
+					return
+				}
+			}
+			t.Error("nobody has noticed that it is not synced")
+		})
+	}
 }

@@ -53,7 +53,7 @@ func (l *Log) keep(q QuarantinedReading) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(appendFrame(nil, name, func(b []byte) []byte {
+	_, err = f.Write(appendFrame(nil, name, 0, func(b []byte) []byte {
 		return appendReading(appendText(b, q.Why), q.Entry, q.Since)
 	}))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
@@ -102,7 +102,7 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	if err != nil {
 		return q, err
 	}
-	payload, size := frameAt(b, name)
+	payload, _, size := frameAt(b, name)
 	if payload == nil || size != len(b) {
 		return q, errRotten
 	}

@@ -12,10 +12,11 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// A record is framed by its length and a checksum, both of four bytes, little end first. The checksum is also over the name of
-// the file, so that no sector of another file is taken for one of this. Lengths and numbers within are varints.
+// A record is framed by its length, a checksum and how many bytes of the file were safe when it was written, each of four bytes,
+// little end first. The checksum is also over the name of the file, so that no sector of another file is taken for one of this.
+// Lengths and numbers within are varints.
 const (
-	frameHead  = 8
+	frameHead  = 12
 	frameLimit = 1 << 20 // four times the largest reading; a longer frame is damage
 )
 
@@ -29,34 +30,35 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func checksum(name string, payload []byte) uint32 {
-	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, payload)
+func checksum(name string, rest []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, rest)
 }
 
 // appendFrame appends the record that payload appends.
-func appendFrame(b []byte, name string, payload func([]byte) []byte) []byte {
+func appendFrame(b []byte, name string, safe int64, payload func([]byte) []byte) []byte {
 	start := len(b)
 	b = payload(append(b, make([]byte, frameHead)...))
-	body := b[start+frameHead:]
-	binary.LittleEndian.PutUint32(b[start:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(b[start+4:], checksum(name, body))
+	frame := b[start:]
+	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-frameHead))
+	binary.LittleEndian.PutUint32(frame[8:], uint32(safe))
+	binary.LittleEndian.PutUint32(frame[4:], checksum(name, frame[8:]))
 	return b
 }
 
 // frameAt is the record that begins b, and the length of its frame; nil when there is none that is whole.
-func frameAt(b []byte, name string) (payload []byte, size int) {
+func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 	if len(b) < frameHead+1 {
-		return nil, 0
+		return nil, 0, 0
 	}
 	length := binary.LittleEndian.Uint32(b)
 	if length == 0 || length > frameLimit || int(length) > len(b)-frameHead {
-		return nil, 0
+		return nil, 0, 0
 	}
-	payload = b[frameHead : frameHead+int(length)]
-	if checksum(name, payload) != binary.LittleEndian.Uint32(b[4:]) {
-		return nil, 0
+	size = frameHead + int(length)
+	if checksum(name, b[8:size]) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, 0, 0
 	}
-	return payload, frameHead + int(length)
+	return b[frameHead:size], int64(binary.LittleEndian.Uint32(b[8:])), size
 }
 
 var errShort = errors.New("a record ends too soon")
@@ -193,7 +195,8 @@ type header struct {
 	epoch   string
 	before  ID     // the last of the epoch before
 	last    uint64 // the newest number when the segment began
-	end     uint64 // how many bytes of the segment before count
+	older   uint64 // the segment before, 0: there was none
+	end     uint64 // how many bytes of it count
 	dropped map[Reason]ranges
 }
 
@@ -204,6 +207,7 @@ func appendHeader(b []byte, h header) []byte {
 	b = appendText(b, h.epoch)
 	b = binary.AppendUvarint(appendText(b, h.before.Epoch), h.before.N)
 	b = binary.AppendUvarint(b, h.last)
+	b = binary.AppendUvarint(b, h.older)
 	b = binary.AppendUvarint(b, h.end)
 	for _, why := range slices.Sorted(maps.Keys(h.dropped)) {
 		b = appendRanges(appendText(b, string(why)), h.dropped[why])
@@ -218,7 +222,7 @@ func readHeader(payload []byte) (h header, err error) {
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())
 	h.before = ID{string(r.text()), r.number()}
-	h.last, h.end = r.number(), r.number()
+	h.last, h.older, h.end = r.number(), r.number(), r.number()
 	h.dropped = map[Reason]ranges{}
 	for len(r.b) > 0 && r.err == nil {
 		why := Reason(r.text())

@@ -17,6 +17,7 @@ type segment struct {
 	writing atomic.Bool
 	header  header
 	size    int64 // bytes that count
+	safe    int64 // bytes that were synced
 	first   uint64
 	entries []place // of reading first+i
 	live    int     // readings that are neither settled nor given up
@@ -97,7 +98,7 @@ func (s *segment) read(p place, id ID) (Entry, error) {
 	if n, err := s.file.ReadAt(b, int64(p.offset)); err != nil && (n < len(b) || !errors.Is(err, io.EOF)) {
 		return Entry{}, err
 	}
-	payload, size := frameAt(b, s.name)
+	payload, _, size := frameAt(b, s.name)
 	if payload == nil || size != len(b) || payload[0] != kindReading {
 		return Entry{}, errRotten
 	}
@@ -126,16 +127,27 @@ type found struct {
 	place
 }
 
-// A hole is bytes that make no record, with whole records behind them. The first reading behind it has this index.
+// A hole is bytes that were safe and make no record. The first reading behind it has this index.
 type hole int
 
-// scanSegment reads what can be read.
-func scanSegment(name string, b []byte) (s scan) {
+// scanSegment reads what can be read. end is how many bytes count, as the next segment knows; negative: not known. Then those
+// are safe that a record behind them says were; of the rest, which was being written when the power went, as much counts as is
+// in one piece.
+func scanSegment(name string, b []byte, end int64) (s scan) {
 	s.dropped = map[Reason]ranges{}
+	safe := end
+	if end >= 0 {
+		b = b[:min(end, int64(len(b)))]
+	} else {
+		safe = safeBytes(name, b)
+	}
 	whole := true
 	for pos := 0; pos < len(b); {
-		payload, size := frameAt(b[pos:], name)
+		payload, _, size := frameAt(b[pos:], name)
 		if payload == nil || !s.take(payload, uint32(pos), uint32(size)) {
+			if int64(pos) >= safe {
+				break
+			}
 			whole = false
 			pos++
 			continue
@@ -150,7 +162,24 @@ func scanSegment(name string, b []byte) (s scan) {
 		pos += size
 		s.end = int64(pos)
 	}
+	if !whole || s.end < end {
+		s.holes = append(s.holes, hole(len(s.readings)))
+	}
 	return s
+}
+
+// safeBytes is how many bytes the records themselves say were safe.
+func safeBytes(name string, b []byte) (safe int64) {
+	for pos := 0; pos < len(b); {
+		payload, before, size := frameAt(b[pos:], name)
+		if payload == nil {
+			size = 1
+		} else if before <= int64(pos) {
+			safe = max(safe, before)
+		}
+		pos += size
+	}
+	return safe
 }
 
 // take takes one record in, or says that it is none.
