@@ -220,13 +220,12 @@ func (l *Log) roll(b *batch) error {
 		return err
 	}
 	l.mu.Lock()
-	s.header = header{epoch: l.epoch, before: l.Before, last: b.last, dropped: map[Reason]ranges{}}
+	s.header = header{epoch: l.epoch, before: l.Before, last: b.last, ends: map[uint64]int64{}, dropped: map[Reason]ranges{}}
 	for why, r := range l.dropped {
 		s.header.dropped[why] = slices.Clone(r)
 	}
-	if len(l.segments) > 0 {
-		older := l.segments[len(l.segments)-1]
-		s.header.older, s.header.end = older.number, uint64(older.size)
+	for _, older := range l.segments {
+		s.header.ends[older.number] = older.size
 	}
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()

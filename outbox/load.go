@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"slices"
 )
@@ -65,7 +66,7 @@ func load(files Files) (*contents, error) {
 		}
 		c.segments, scans, c.number = append(c.segments, s), append(scans, scan), max(c.number, n)
 		if h := scan.header; h != nil {
-			ends[h.older] = int64(h.end)
+			maps.Copy(ends, h.ends) // what an older one says is the same
 		}
 	}
 	slices.Reverse(c.segments)

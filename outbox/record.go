@@ -193,10 +193,9 @@ func appendDropped(b []byte, why Reason, s ranges) []byte {
 // A header says what a segment must know of those before it, which may be gone.
 type header struct {
 	epoch   string
-	before  ID     // the last of the epoch before
-	last    uint64 // the newest number when the segment began
-	older   uint64 // the segment before, 0: there was none
-	end     uint64 // how many bytes of it count
+	before  ID               // the last of the epoch before
+	last    uint64           // the newest number when the segment began
+	ends    map[uint64]int64 // how many bytes count of the segments that there were
 	dropped map[Reason]ranges
 }
 
@@ -207,8 +206,10 @@ func appendHeader(b []byte, h header) []byte {
 	b = appendText(b, h.epoch)
 	b = binary.AppendUvarint(appendText(b, h.before.Epoch), h.before.N)
 	b = binary.AppendUvarint(b, h.last)
-	b = binary.AppendUvarint(b, h.older)
-	b = binary.AppendUvarint(b, h.end)
+	b = binary.AppendUvarint(b, uint64(len(h.ends)))
+	for _, number := range slices.Sorted(maps.Keys(h.ends)) {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(h.ends[number]))
+	}
 	for _, why := range slices.Sorted(maps.Keys(h.dropped)) {
 		b = appendRanges(appendText(b, string(why)), h.dropped[why])
 	}
@@ -222,7 +223,11 @@ func readHeader(payload []byte) (h header, err error) {
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())
 	h.before = ID{string(r.text()), r.number()}
-	h.last, h.older, h.end = r.number(), r.number(), r.number()
+	h.last, h.ends = r.number(), map[uint64]int64{}
+	for n := r.number(); n > 0 && r.err == nil; n-- {
+		number := r.number()
+		h.ends[number] = int64(r.number())
+	}
 	h.dropped = map[Reason]ranges{}
 	for len(r.b) > 0 && r.err == nil {
 		why := Reason(r.text())

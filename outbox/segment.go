@@ -130,7 +130,7 @@ type found struct {
 // A hole is bytes that were safe and make no record. The first reading behind it has this index.
 type hole int
 
-// scanSegment reads what can be read. end is how many bytes count, as the next segment knows; negative: not known. Then those
+// scanSegment reads what can be read. end is how many bytes count, as a later segment knows; negative: not known. Then those
 // are safe that a record behind them says were; of the rest, which was being written when the power went, as much counts as is
 // in one piece.
 func scanSegment(name string, b []byte, end int64) (s scan) {
