@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"syscall"
@@ -213,11 +214,13 @@ func (l *Log) roll(b *batch) error {
 	if err := l.flush(); err != nil {
 		return err
 	}
-	l.number++
-	s := &segment{name: segmentName(l.number), number: l.number, first: b.last + 1}
-	var err error
-	if s.file, err = l.Files.Create(s.name); err != nil {
-		return err
+	s := &segment{first: b.last + 1}
+	for err := fs.ErrExist; errors.Is(err, fs.ErrExist); { // a directory, say
+		l.number++
+		s.number, s.name = l.number, segmentName(l.number)
+		if s.file, err = l.Files.Create(s.name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	l.mu.Lock()
 	s.header = header{epoch: l.epoch, before: l.Before, last: b.last, ends: map[uint64]int64{}, dropped: map[Reason]ranges{}}
@@ -319,7 +322,7 @@ func (l *Log) failed(b *batch, err error) {
 	if s := l.tail; s != nil {
 		s.writing.Store(false)
 		l.tail, l.created = nil, false
-		if s.size == 0 { // not even its header is good
+		if s.size = s.safe; s.size == 0 { // not even its header is good
 			l.remove(s)
 			b.doomed = nil
 			defer l.scrap(s)

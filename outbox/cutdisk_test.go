@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // A cutDisk is Files in memory that a power cut can hit. What has not been synced may then be there or not, sector by sector and
@@ -21,6 +22,7 @@ type cutDisk struct {
 	stale   [][]byte          // what stands in sectors that no file has any more
 	deaf    string            // the Sync that does nothing
 	sites   map[string]int    // the Syncs that there were
+	broken  int               // so many Syncs of a file will fail
 	after   func()            // is called after each change, without the lock
 }
 
@@ -256,6 +258,10 @@ func (f *cutFile) Size() (int64, error) {
 
 func (f *cutFile) Sync() error {
 	return f.d.change(func() error {
+		if f.d.broken > 0 {
+			f.d.broken--
+			return syscall.EIO
+		}
 		if f.d.hears("file") {
 			f.n.safe, f.n.ends = len(f.n.data), nil
 		}

@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -198,3 +202,271 @@ func TestASegmentThatIsCutShortIsNoticedAndKept(t *testing.T) {
 		}
 	})
 }
+
+func TestAQuarantinedReadingThatRotsIsNamedAndKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := old(t)
+		name := d.with(quarantineSuffix)[0]
+		look := func(how func([]byte) []byte) {
+			c := changed(d, name, how)
+			s, err := readFiles("", c)
+			if err != nil || len(s.Quarantined) > 0 || !slices.Equal(s.DamagedQuarantine, []string{name}) {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			l := openedOn(t, c, nil)
+			defer l.Close()
+			if there, _ := left(t, l); !slices.Equal(there, oldLeft) {
+				t.Fatalf("in the queue: %v", there)
+			}
+			if c.names[name] == nil {
+				t.Fatal("it is not kept")
+			}
+		}
+		for at := range d.names[name].data {
+			look(func(b []byte) []byte { return b[:at] })
+			for _, pattern := range []byte{0x01, 0x80, 0xff} {
+				look(func(b []byte) []byte { b[at] ^= pattern; return b })
+			}
+		}
+	})
+}
+
+func TestFilesOfOthersAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := old(t)
+		random := rand.New(rand.NewPCG(1, 2))
+		foreign := map[string][]byte{}
+		for _, name := range []string{
+			"notes.txt", "1.log", "0000000001.log.bak", "00000000001.log", "-000000001.log", "x.log", ".log", "0000000002.log.damaged",
+			"nobody-1.quarantined",
+		} {
+			foreign[name] = garbage(random, 2000)
+			d.put(name, foreign[name])
+		}
+		l := openedOn(t, d, nil)
+		defer l.Close()
+		there, _ := left(t, l)
+		if !slices.Equal(there, oldLeft) {
+			t.Errorf("in the queue: %v", there)
+		}
+		for _, n := range there {
+			l.Remove(n)
+		}
+		fill(t, l, 20)
+		time.Sleep(2 * ackDelay)
+		for name, b := range foreign {
+			if n := d.names[name]; n == nil || !bytes.Equal(n.data, b) {
+				t.Errorf("%s has changed", name)
+			}
+		}
+	})
+}
+
+func garbage(random *rand.Rand, size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return b
+}
+
+// put puts a file there that is safe.
+func (d *cutDisk) put(name string, b []byte) {
+	n := &inode{data: b, safe: len(b)}
+	d.names[name], d.safe[name] = n, n
+}
+
+func TestGarbageInPlaceOfASegmentIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		was := old(t)
+		random := rand.New(rand.NewPCG(1, 3))
+		for round := range 200 {
+			d := was.clone()
+			name := []string{"0000000000.log", "0000000002.log", "0000000777.log"}[round%3]
+			b := garbage(random, 1+random.IntN(3000))
+			d.put(name, b)
+			l := openedOn(t, d, nil)
+			there, missing := left(t, l)
+			for _, n := range there {
+				l.Remove(n)
+			}
+			for range 3 {
+				fill(t, l, 5)
+				more, named := left(t, l)
+				missing.addAll(named)
+				for _, n := range more {
+					l.Remove(n)
+				}
+				time.Sleep(2 * ackDelay)
+			}
+			for _, n := range oldLeft {
+				if !slices.Contains(there, n) && !missing.has(n) {
+					t.Errorf("%d is neither there nor named: there %v, named %v", n, there, missing)
+				}
+			}
+			if n := d.names[name+damagedSuffix]; n == nil || !bytes.Equal(n.data, b) {
+				t.Errorf("%s is not kept: %v", name, slices.Sorted(maps.Keys(d.names)))
+			}
+			if err := l.Close(); err != nil || t.Failed() {
+				t.Fatalf("%s, %d bytes: %v", name, len(b), err)
+			}
+		}
+	})
+}
+
+func TestADirectoryInPlaceOfASegmentIsNoSegment(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"0000000001.log", "0000000002.log", "0000000003.log.damaged", "x-1.quarantined"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		l, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Put(t.Context(), payloads.Reading{Body: []byte(bodyOf(l.Last() + 1))}); err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if s, err := Read(dir); err != nil || s.Readings != 2 || len(s.Damages) > 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newCutDisk()
+		var warned []error
+		var dropped []Drop
+		l, err := Open("", Options{
+			Files: d, segmentSize: 250,
+			Warn: func(err error) { warned = append(warned, err) }, Dropped: func(d Drop) { dropped = append(dropped, d) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		fill(t, l, 5)
+		name := d.with(suffix)[0]
+		b := d.names[name].data
+		b[bytes.Index(b, []byte(bodyOf(2)))] ^= 1
+		fill(t, l, 1)
+		there, _ := left(t, l)
+		if !slices.Equal(there, []uint64{1, 3, 4, 5, 6}) {
+			t.Errorf("handed out %v", there)
+		}
+		if len(warned) != 1 || len(dropped) != 1 || dropped[0].Numbers != (Range{2, 2}) || dropped[0].Reason() != Damaged {
+			t.Errorf("warned %v, dropped %v", warned, dropped)
+		}
+		for _, n := range there {
+			l.Remove(n)
+		}
+		fill(t, l, 3)
+		if _, missing := left(t, l); !missing.has(2) {
+			t.Errorf("named are %v", missing)
+		}
+		fill(t, l, 9)
+		time.Sleep(2 * ackDelay)
+		if d.names[name+damagedSuffix] == nil {
+			t.Errorf("it is not kept: %v", slices.Sorted(maps.Keys(d.names)))
+		}
+	})
+}
+
+func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := old(t)
+		var warned []error
+		l := openedOn(t, d, &warned)
+		defer l.Close()
+		if err := d.Remove(d.with(suffix)[1]); err != nil {
+			t.Fatal(err)
+		}
+		there, _ := left(t, l)
+		fill(t, l, 1)
+		_, missing := left(t, l)
+		for _, n := range oldLeft {
+			if !slices.Contains(there, n) && !missing.has(n) {
+				t.Errorf("%d is neither there nor named: there %v, named %v", n, there, missing)
+			}
+		}
+		if len(warned) == 0 || len(there) == len(oldLeft) {
+			t.Errorf("warned %v, there %v", warned, there)
+		}
+	})
+}
+
+func TestAReadingThatWasWrittenTwiceIsNotTakenForGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newCutDisk()
+		l, err := Open("", Options{Files: d, segmentSize: 250, Limits: Limits{Full: Block}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, 1)
+		d.broken = 1
+		fill(t, l, 12) // 2 is written, and again a second later
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			l = openedOn(t, d, nil)
+			there, _ := left(t, l)
+			if !slices.Contains(there, 2) {
+				t.Fatalf("handed out %v", there)
+			}
+			for _, n := range there[2:] {
+				l.Remove(n)
+			}
+			time.Sleep(2 * ackDelay)
+			fill(t, l, 12)
+			l.Close()
+		}
+	})
+}
+
+func FuzzScanSegment(f *testing.F) {
+	const name = "0000000001.log"
+	d := newCutDisk()
+	l, err := Open("", Options{Files: d})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 3 {
+		if _, err := l.Put(f.Context(), payloads.Reading{Body: []byte("x"), Properties: map[string]string{"a": "b"}}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	l.Close()
+	f.Add(d.names[name].data, int64(-1))
+	f.Add(d.names[name].data, int64(100))
+	f.Fuzz(func(t *testing.T, b []byte, end int64) {
+		scanSegment(name, b, end)
+		// What is a record only by its checksum must do no harm either.
+		whole := appendFrame(nil, name, end, func(p []byte) []byte { return append(p, b...) })
+		s := scanSegment(name, append(whole, whole...), -1)
+		d := newCutDisk()
+		d.put(name, append(whole, whole...))
+		if _, err := readFiles("", d); err != nil {
+			t.Error(err, s)
+		}
+	})
+}
+
+func TestAFileThatCannotBeReadIsNoEmptyOne(t *testing.T) {
+	d := newCutDisk()
+	d.put("0000000001.log", []byte("x"))
+	if _, err := Open("", Options{Files: unreadable{d}}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+// unreadable is Files that may not be read.
+type unreadable struct{ Files }
+
+func (unreadable) Open(string) (File, error) { return nil, fs.ErrPermission }

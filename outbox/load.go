@@ -177,9 +177,7 @@ func (c *contents) index(i int, readings []found) {
 	for _, r := range readings {
 		if r.n <= c.last {
 			for _, older := range c.segments[:i] {
-				if older.at(r.n) != nil {
-					older.forget(r.n)
-				}
+				older.cut(r.n)
 			}
 		}
 		c.segments[i].add(r.n, r.place)

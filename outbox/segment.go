@@ -76,6 +76,19 @@ func (s *segment) forget(n uint64) int {
 	return size
 }
 
+// cut takes out a reading and all behind it: they were in doubt, and were written again elsewhere. So they are not gone.
+func (s *segment) cut(n uint64) {
+	if s.at(n) == nil {
+		return
+	}
+	for _, p := range s.entries[n-s.first:] {
+		if p.size > 0 {
+			s.live--
+		}
+	}
+	s.entries = s.entries[:n-s.first]
+}
+
 // gone are the numbers that were here and are not any more.
 func (s *segment) gone() (r ranges) {
 	for i := 0; i < len(s.entries); i++ {
