@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +20,11 @@ const (
 type work struct {
 	items      []*item
 	settled    ranges
+	told       notice
 	drops      map[Reason]ranges
 	quarantine []condemned
-	ackBy      time.Time // settled and drops are written by then; zero: there are none
+	ackBy      time.Time // settled, told and drops are written by then; zero: there are none
+	isolateBy  time.Time // the quarantine is tried again
 	syncBy     time.Time // what was written is synced by then; zero: it is
 	wakeBy     time.Time // whoever reads is to try again
 	retry      time.Time // not before
@@ -32,6 +35,7 @@ type work struct {
 type batch struct {
 	items      []*item
 	settled    ranges
+	told       notice
 	drops      map[Reason]ranges
 	quarantine []condemned
 	doomed     []*segment // nothing is left in them; they can go once this is safe
@@ -64,11 +68,7 @@ func (l *Log) run() {
 		case <-l.kick:
 		case <-timer.C:
 		case <-l.stop:
-			for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
-				if l.failure = l.commit(b); l.failure != nil {
-					break
-				}
-			}
+			l.finish()
 			l.closeAll()
 			return
 		}
@@ -77,6 +77,25 @@ func (l *Log) run() {
 			_ = l.commit(b) // it was told
 		}
 		timer.Reset(wait)
+	}
+}
+
+// finish writes whatever there is, as far as the disk takes it.
+func (l *Log) finish() {
+	for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
+		if l.failure = l.commit(b); l.failure == nil {
+			continue
+		}
+		l.mu.Lock()
+		again := len(l.work.items) > 0 && l.work.retry.IsZero()
+		if !again {
+			_, fresh := split(l.work.items)
+			l.refuse(fresh, l.failure)
+		}
+		l.mu.Unlock()
+		if !again {
+			return
+		}
 	}
 }
 
@@ -93,18 +112,22 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 		l.wake()
 	}
 	due := func(t time.Time) bool { return !t.IsZero() && (all || !now.Before(t)) }
-	if len(w.items) == 0 && len(w.quarantine) == 0 && !due(w.ackBy) && !due(w.syncBy) {
+	isolate := len(w.quarantine) > 0 && (all || !now.Before(w.isolateBy))
+	if len(w.items) == 0 && !isolate && !due(w.ackBy) && !due(w.syncBy) {
 		wait := time.Hour
-		for _, t := range []time.Time{w.ackBy, w.syncBy, w.wakeBy} {
+		for _, t := range []time.Time{w.ackBy, w.syncBy, w.wakeBy, w.isolateBy} {
 			if !t.IsZero() {
 				wait = min(wait, t.Sub(now))
 			}
 		}
 		return nil, wait
 	}
-	b := &batch{settled: w.settled, drops: w.drops, quarantine: w.quarantine, sync: l.Sync == 0 || due(w.syncBy)}
+	b := &batch{settled: w.settled, told: w.told, drops: w.drops, sync: l.Sync == 0 || due(w.syncBy)}
 	b.items, w.items = l.portion(w.items)
-	w.settled, w.drops, w.quarantine, w.ackBy = nil, map[Reason]ranges{}, nil, time.Time{}
+	w.settled, w.told, w.drops, w.ackBy = nil, notice{}, map[Reason]ranges{}, time.Time{}
+	if isolate {
+		b.quarantine, w.quarantine, w.isolateBy = w.quarantine, nil, time.Time{}
+	}
 	b.last = l.last
 	if len(b.items) > 0 {
 		b.last = b.items[0].entry.ID.N - 1
@@ -137,21 +160,19 @@ func (l *Log) doom(b *batch) {
 		for _, older := range l.segments[:i+1] {
 			b.settled.addAll(older.gone())
 		}
-		b.doomed = append(b.doomed, s)
+		b.doomed, b.sync = append(b.doomed, s), true
 	}
 }
 
 // commit makes a batch safe, or puts it back.
 func (l *Log) commit(b *batch) error {
-	isolated, err := l.isolate(b.quarantine)
+	isolated, notKept := l.isolate(b.quarantine)
 	for _, q := range b.quarantine[:isolated] {
 		quarantined := b.drops[Quarantined]
 		quarantined.add(Range{q.n, q.n})
 		b.drops[Quarantined] = quarantined
 	}
-	if err == nil {
-		err = l.append(b)
-	}
+	err := l.append(b)
 	if err == nil && b.sync {
 		err = l.flush()
 	}
@@ -159,25 +180,35 @@ func (l *Log) commit(b *batch) error {
 	for _, q := range b.quarantine[:isolated] {
 		l.leaveQueue(q)
 	}
-	b.quarantine = b.quarantine[isolated:]
+	if notKept != nil {
+		l.work.quarantine = append(b.quarantine[isolated:], l.work.quarantine...)
+		l.work.isolateBy = time.Now().Add(retryDelay)
+	}
 	if err != nil {
 		l.failed(b, err)
 	} else {
 		l.committed(b)
 	}
+	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0)
 	l.mu.Unlock()
-	l.tellDisk(err)
 	if err == nil {
 		for _, s := range b.doomed {
 			l.scrap(s)
 		}
+		err = notKept
 	}
+	l.tellDisk(err, over)
 	return err
+}
+
+// empty tells whether there is nothing to append.
+func (b *batch) empty() bool {
+	return len(b.items) == 0 && len(b.settled) == 0 && b.told.empty() && len(b.drops) == 0
 }
 
 // append writes a batch behind the tail, or into a new segment.
 func (l *Log) append(b *batch) error {
-	if len(b.items) == 0 && len(b.settled) == 0 && len(b.drops) == 0 {
+	if b.empty() {
 		return nil
 	}
 	if l.tail == nil || l.tail.size >= l.segmentSize || len(b.items) > 0 && b.items[0].entry.ID.N-l.tail.end() > longestGap {
@@ -194,8 +225,11 @@ func (l *Log) append(b *batch) error {
 	for _, why := range slices.Sorted(maps.Keys(b.drops)) {
 		frame(func(p []byte) []byte { return appendDropped(p, why, b.drops[why]) })
 	}
-	if len(b.settled) > 0 {
-		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), b.settled) })
+	for settled := range slices.Chunk(b.settled, frameLimit/(2*binary.MaxVarintLen64)-1) {
+		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), settled) })
+	}
+	if !b.told.empty() {
+		frame(func(p []byte) []byte { return appendNotice(append(p, kindTold), b.told) })
 	}
 	for _, it := range b.items {
 		from := len(buf)
@@ -223,7 +257,9 @@ func (l *Log) roll(b *batch) error {
 		}
 	}
 	l.mu.Lock()
-	s.header = header{epoch: l.epoch, before: l.Before, last: b.last, ends: map[uint64]int64{}, dropped: map[Reason]ranges{}}
+	s.header = header{
+		epoch: l.epoch, before: l.before, untold: l.unheard(), last: b.last, ends: map[uint64]int64{}, dropped: map[Reason]ranges{},
+	}
 	for why, r := range l.dropped {
 		s.header.dropped[why] = slices.Clone(r)
 	}
@@ -241,6 +277,15 @@ func (l *Log) roll(b *batch) error {
 	s.writing.Store(true)
 	l.tail, l.created = s, true
 	return nil
+}
+
+// unheard is what no reading that has arrived has told.
+func (l *Log) unheard() (n notice) {
+	n.add(l.untold)
+	for _, t := range l.away {
+		n.add(t.told)
+	}
+	return n
 }
 
 // flush makes safe what has been written.
@@ -321,30 +366,34 @@ func (l *Log) failed(b *batch, err error) {
 	w := &l.work
 	if s := l.tail; s != nil {
 		s.writing.Store(false)
-		l.tail, l.created = nil, false
-		if s.size = s.safe; s.size == 0 { // not even its header is good
+		s.size = s.safe
+		if s.size == 0 || l.created && len(l.unsynced) == 0 { // no reading in it counts, and each try leaves another
 			l.remove(s)
-			b.doomed = nil
+			for _, older := range l.segments {
+				w.settled.addAll(older.gone()) // what it said of them
+			}
 			defer l.scrap(s)
 		}
+		l.tail, l.created = nil, false
 	}
 	w.settled.addAll(b.settled)
+	w.told.add(b.told)
 	for why, r := range b.drops {
 		all := w.drops[why]
 		all.addAll(r)
 		w.drops[why] = all
 	}
-	w.quarantine = append(b.quarantine, w.quarantine...)
-	accepted := l.unsynced
+	again, fresh := split(b.items)
+	accepted := append(l.unsynced, again...)
 	l.unsynced, w.syncBy = nil, time.Time{}
 	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
 	switch {
 	case l.Limits.Full == Block && !w.closing:
-		accepted = append(accepted, b.items...)
-	case l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
-		accepted, w.retry = append(accepted, b.items...), time.Time{}
+		accepted = append(accepted, fresh...)
+	case len(accepted)+len(fresh) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
+		accepted, w.retry = append(accepted, fresh...), time.Time{}
 	default:
-		l.refuse(b.items, err)
+		l.refuse(fresh, err)
 		if len(accepted) == 0 {
 			w.retry = time.Time{} // the next reading may try at once
 		}
@@ -352,15 +401,20 @@ func (l *Log) failed(b *batch, err error) {
 	w.items = append(accepted, w.items...)
 }
 
+// split tells those that were accepted, which come first, from those that were not.
+func split(items []*item) (accepted, fresh []*item) {
+	i := slices.IndexFunc(items, func(it *item) bool { return !it.told })
+	if i < 0 {
+		return items, nil
+	}
+	return items[:i:i], items[i:]
+}
+
 // refuse gives readings up that were never accepted.
 func (l *Log) refuse(items []*item, err error) {
 	for _, it := range items {
 		l.readings--
 		l.bytes -= it.size
-		l.unnamed.addAll(it.named)
-		if it.entry.Reading.Properties[BeforeProperty] != "" {
-			l.before = l.Before
-		}
 		n := it.entry.ID.N
 		l.drop(DiskFull, Range{n, n}, fmt.Errorf("%w: %w", DiskFull, err))
 		it.answer(fmt.Errorf("outbox: %w: %w", DiskFull, err))
@@ -385,6 +439,9 @@ func (l *Log) freeOldest() bool {
 				l.giveUp(s, n, DiskFull)
 			}
 		}
+		for _, older := range l.segments[:i] {
+			l.work.settled.addAll(older.gone()) // the segment may have said so
+		}
 		l.segments = append(l.segments[:i:i], l.segments[i+1:]...)
 		l.scrap(s)
 		return true
@@ -402,12 +459,13 @@ func (l *Log) isAway(s *segment) bool {
 }
 
 // tellDisk says once that the disk cannot be written, and once that it can again.
-func (l *Log) tellDisk(err error) {
+func (l *Log) tellDisk(err error, over bool) {
 	switch {
 	case err != nil && !l.troubled:
 		l.Warn(fmt.Errorf("outbox: readings cannot be written: %w; make room, or make the directory writable", err))
-	case err == nil && l.troubled:
+		l.troubled = true
+	case err == nil && l.troubled && over:
 		l.Warn(errors.New("outbox: readings can be written again"))
+		l.troubled = false
 	}
-	l.troubled = err != nil
 }

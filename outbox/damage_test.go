@@ -67,8 +67,8 @@ func openedOn(t *testing.T, files Files, warned *[]error) *Log {
 	return l
 }
 
-// left are the numbers that a log still hands out, each with the content that was put, and those named as missing.
-func left(t *testing.T, l *Log) (numbers []uint64, missing ranges) {
+// remaining are the numbers that a log still hands out, each with the content that was put, and those named as missing.
+func remaining(t *testing.T, l *Log) (numbers []uint64, missing ranges) {
 	t.Helper()
 	last := uint64(0)
 	for e, ok := l.Peek(0); ok; e, ok = l.Peek(0) {
@@ -129,7 +129,7 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 	if len(warned) != len(s.Damages) || len(s.Damages) == 0 && !excused {
 		t.Errorf("warned %v, and Read says %v", warned, s.Damages)
 	}
-	there, missing := left(t, l)
+	there, missing := remaining(t, l)
 	mayGo := readingsIn(name, was.names[name].data, was.names[name].data)
 	for _, n := range oldLeft {
 		intact := !slices.Contains(mayGo, n) || slices.Contains(readingsIn(name, was.names[name].data, rot), n)
@@ -145,7 +145,7 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 	}
 	for range 3 {
 		fill(t, l, 5) // the next segments
-		more, named := left(t, l)
+		more, named := remaining(t, l)
 		for _, n := range more {
 			l.Remove(n)
 		}
@@ -215,7 +215,7 @@ func TestAQuarantinedReadingThatRotsIsNamedAndKept(t *testing.T) {
 			}
 			l := openedOn(t, c, nil)
 			defer l.Close()
-			if there, _ := left(t, l); !slices.Equal(there, oldLeft) {
+			if there, _ := remaining(t, l); !slices.Equal(there, oldLeft) {
 				t.Fatalf("in the queue: %v", there)
 			}
 			if c.names[name] == nil {
@@ -245,7 +245,7 @@ func TestFilesOfOthersAreLeftAlone(t *testing.T) {
 		}
 		l := openedOn(t, d, nil)
 		defer l.Close()
-		there, _ := left(t, l)
+		there, _ := remaining(t, l)
 		if !slices.Equal(there, oldLeft) {
 			t.Errorf("in the queue: %v", there)
 		}
@@ -286,13 +286,13 @@ func TestGarbageInPlaceOfASegmentIsKept(t *testing.T) {
 			b := garbage(random, 1+random.IntN(3000))
 			d.put(name, b)
 			l := openedOn(t, d, nil)
-			there, missing := left(t, l)
+			there, missing := remaining(t, l)
 			for _, n := range there {
 				l.Remove(n)
 			}
 			for range 3 {
 				fill(t, l, 5)
-				more, named := left(t, l)
+				more, named := remaining(t, l)
 				missing.addAll(named)
 				for _, n := range more {
 					l.Remove(n)
@@ -356,7 +356,7 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 		b := d.names[name].data
 		b[bytes.Index(b, []byte(bodyOf(2)))] ^= 1
 		fill(t, l, 1)
-		there, _ := left(t, l)
+		there, _ := remaining(t, l)
 		if !slices.Equal(there, []uint64{1, 3, 4, 5, 6}) {
 			t.Errorf("handed out %v", there)
 		}
@@ -367,7 +367,7 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 			l.Remove(n)
 		}
 		fill(t, l, 3)
-		if _, missing := left(t, l); !missing.has(2) {
+		if _, missing := remaining(t, l); !missing.has(2) {
 			t.Errorf("named are %v", missing)
 		}
 		fill(t, l, 9)
@@ -387,9 +387,9 @@ func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
 		if err := d.Remove(d.with(suffix)[1]); err != nil {
 			t.Fatal(err)
 		}
-		there, _ := left(t, l)
+		there, _ := remaining(t, l)
 		fill(t, l, 1)
-		_, missing := left(t, l)
+		_, missing := remaining(t, l)
 		for _, n := range oldLeft {
 			if !slices.Contains(there, n) && !missing.has(n) {
 				t.Errorf("%d is neither there nor named: there %v, named %v", n, there, missing)
@@ -416,7 +416,7 @@ func TestAReadingThatWasWrittenTwiceIsNotTakenForGone(t *testing.T) {
 		}
 		for range 3 {
 			l = openedOn(t, d, nil)
-			there, _ := left(t, l)
+			there, _ := remaining(t, l)
 			if !slices.Contains(there, 2) {
 				t.Fatalf("handed out %v", there)
 			}

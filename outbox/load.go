@@ -36,7 +36,7 @@ type contents struct {
 	segments []*segment // in order
 	number   uint64     // of the newest segment
 	dropped  map[Reason]ranges
-	unnamed  ranges // given up, and no reading names them yet
+	untold   notice
 	damages  []Damage
 }
 
@@ -134,7 +134,7 @@ func (c *contents) join(scans []scan) {
 		s := &scans[i]
 		c.segments[i].first = c.last + 1 // if it has no reading
 		if h := s.header; h != nil {
-			c.before, c.last = h.before, max(c.last, h.last)
+			c.before, c.last, c.untold = h.before, max(c.last, h.last), h.untold
 			c.segments[i].header, c.segments[i].first = *h, c.last+1
 			for why, r := range h.dropped {
 				c.drop(why, r)
@@ -147,11 +147,9 @@ func (c *contents) join(scans []scan) {
 		settled.addAll(s.settled)
 		for why, r := range s.dropped {
 			c.drop(why, r)
+			c.untold.missing.addAll(r)
 		}
-		if len(s.readings) > 0 {
-			c.unnamed = nil
-		}
-		c.unnamed.addAll(s.unnamed)
+		c.untold.remove(s.told) // a notice arrives after the drop that it tells of
 		c.index(i, s.readings)
 	}
 	for _, r := range c.dropped {
@@ -222,8 +220,8 @@ func (c *contents) inspect(i int, scans []scan, settled ranges) {
 		missing.addAll(c.lost(from, scans[i+1].header.last+1, settled))
 	}
 	c.drop(Damaged, missing)
-	c.unnamed.addAll(missing)
-	text, _ := missing.takeText(math.MaxInt)
+	c.untold.missing.addAll(missing)
+	text, _ := missing.takeText(math.MaxUint64, math.MaxInt)
 	c.damages = append(c.damages, Damage{seg.name, len(s.readings), text})
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -42,16 +44,17 @@ type Log struct {
 	room     *sync.Cond // there may be room again
 	sealed   bool
 	epoch    string
-	before   ID // to be named by the first reading
+	before   ID // the last of the epoch before
 	last     uint64
 	safe     uint64 // the newest number that may be handed out
 	segments []*segment
-	away     map[uint64]struct{}
+	away     map[uint64]*trip
 	readings int // kept or about to be
 	bytes    int
 	dropped  map[Reason]ranges
-	unnamed  ranges
-	tries    int // to read the reading that could not be read last
+	untold   notice
+	tries    int       // to read the reading that could not be read last
+	tried    time.Time // the last of them
 	work     work
 
 	reads sync.Mutex // held while a segment's file is opened, read or closed
@@ -93,13 +96,13 @@ func Open(dir string, o Options) (*Log, error) {
 	l := &Log{
 		Options: o, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
-		epoch: c.epoch, last: c.last, safe: c.last, segments: c.segments, number: c.number,
-		away: map[uint64]struct{}{}, dropped: c.dropped, unnamed: c.unnamed,
+		epoch: c.epoch, before: c.before, untold: c.untold, last: c.last, safe: c.last, segments: c.segments, number: c.number,
+		away: map[uint64]*trip{}, dropped: c.dropped,
 	}
 	l.room = sync.NewCond(&l.mu)
 	l.work.drops = map[Reason]ranges{}
 	if l.epoch == "" {
-		l.epoch, l.before = newEpoch(), o.Before
+		l.epoch, l.before, l.untold.before = newEpoch(), o.Before, o.Before
 	}
 	for _, s := range l.segments {
 		l.readings += s.live
@@ -128,12 +131,17 @@ func newEpoch() string {
 type item struct {
 	entry Entry
 	put   time.Time
-	size  int    // of its frame
-	named ranges // that it names as missing
+	size  int // of its frame
 	done  chan error
 	told  bool     // done has been answered
 	in    *segment // where it was written
 	place place
+}
+
+// A trip is the way of a reading that was handed out.
+type trip struct {
+	told      notice // by the properties with which it was handed out
+	condemned bool   // it is over, and the reading is on its way into the quarantine
 }
 
 // Put numbers a reading and returns once it is on the disk.
@@ -156,19 +164,18 @@ func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	size := sizeOf(r)
-	if err := l.makeRoom(ctx, size); err != nil {
-		return nil, err
-	}
-	l.last++
-	it := &item{put: l.Now(), size: size, done: make(chan error, 1)}
+	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, put: l.Now(), done: make(chan error, 1)}
 	if r.Early != 0 {
 		it.put = time.Time{} // by a clock that had not been set, so its age is not known
 	}
-	r.Properties, it.named = notice(r.Properties, &l.unnamed, &l.before)
-	it.entry = Entry{ID{l.epoch, l.last}, r}
+	it.size = frameHead + len(appendReading(nil, it.entry, it.put))
+	if err := l.makeRoom(ctx, it.size); err != nil {
+		return nil, err
+	}
+	l.last++
+	it.entry.ID.N = l.last // others may have come while it waited for room
 	l.readings++
-	l.bytes += size
+	l.bytes += it.size
 	l.work.items = append(l.work.items, it)
 	l.signal()
 	return it, nil
@@ -176,22 +183,24 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 
 // makeRoom follows the policy. When it returns nil, one more reading of the size fits.
 func (l *Log) makeRoom(ctx context.Context, size int) error {
-	l.expire()
 	for waits := false; ; {
+		next := l.expire()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case l.sealed:
 			return ErrClosed
-		case size > l.Limits.Bytes: // nothing would make room for it
+		case size > l.Limits.Bytes || size > frameHead+frameLimit: // nothing would make room for it
 		case l.readings < l.Limits.Readings && l.bytes+size <= l.Limits.Bytes:
 			return nil
 		case l.Limits.Full == Block:
 			if !waits {
 				waits = true
-				defer context.AfterFunc(ctx, func() { l.mu.Lock(); l.room.Broadcast(); l.mu.Unlock() })()
+				defer context.AfterFunc(ctx, l.look)()
 			}
+			timer := time.AfterFunc(next, l.look)
 			l.room.Wait()
+			timer.Stop()
 			continue
 		case l.Limits.Full == DropOldest:
 			if s, n, ok := l.oldest(0); ok {
@@ -205,19 +214,29 @@ func (l *Log) makeRoom(ctx context.Context, size int) error {
 	}
 }
 
-// expire gives up what has waited for too long.
-func (l *Log) expire() {
+// look has those who wait for room look again.
+func (l *Log) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room.Broadcast()
+}
+
+// expire gives up what has waited for too long, and returns when to look again.
+func (l *Log) expire() (next time.Duration) {
 	if l.Limits.Age <= 0 {
-		return
+		return math.MaxInt64
 	}
-	for {
-		s, n, ok := l.oldest(0)
+	for after := uint64(0); ; {
+		s, n, ok := l.oldest(after)
 		if !ok {
-			return
+			return l.Limits.Age
 		}
 		put := s.at(n).put
-		if put == 0 || l.Now().Sub(time.Unix(int64(put), 0)) <= l.Limits.Age {
-			return
+		if after = n; put == 0 {
+			continue // those behind it may be too old
+		}
+		if left := l.Limits.Age - l.Now().Sub(time.Unix(int64(put), 0)); left >= 0 {
+			return left + 1
 		}
 		l.giveUp(s, n, TooOld)
 	}
@@ -254,6 +273,7 @@ func (l *Log) giveUp(s *segment, n uint64, why Reason) {
 	l.bytes -= s.forget(n)
 	l.readings--
 	l.drop(why, Range{n, n}, why)
+	l.room.Broadcast()
 }
 
 // knownDrops is how many ranges are remembered, of each reason, for whoever compares what was taken with what has arrived.
@@ -266,7 +286,7 @@ func (l *Log) drop(why Reason, r Range, cause error) {
 		s.add(r)
 		all[why] = s[max(0, len(s)-knownDrops):]
 	}
-	l.unnamed.add(r)
+	l.untold.missing.add(r)
 	l.later()
 	l.Dropped(Drop{l.epoch, r, cause})
 }
@@ -277,15 +297,19 @@ func (l *Log) Peek(after uint64) (Entry, bool) {
 		l.mu.Lock()
 		l.expire()
 		s, n, ok := l.oldest(after)
-		if !ok {
+		if !ok || l.work.closing {
 			l.mu.Unlock()
 			return Entry{}, false
 		}
 		p, id := *s.at(n), ID{l.epoch, n}
-		l.away[n] = struct{}{} // so that the file stays while it is read
+		t := &trip{}
+		l.away[n] = t // so that the file stays while it is read
 		l.mu.Unlock()
 		e, err := l.readFrom(s, p, id)
 		if err == nil {
+			l.mu.Lock()
+			l.tries, t.told = 0, l.untold.on(&e)
+			l.mu.Unlock()
 			return e, true
 		}
 		if !l.unreadable(s, n, err) {
@@ -297,14 +321,25 @@ func (l *Log) Peek(after uint64) (Entry, bool) {
 // patience is how often a reading that cannot be read is tried again, a second apart: the disk or the system may recover.
 const patience = 10
 
+// notNow tells whether the process or its rights are short of something, which says nothing about the reading.
+func notNow(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
+		errors.Is(err, fs.ErrPermission)
+}
+
+// gone tells whether the reading is not there any more.
+func gone(err error) bool { return errors.Is(err, errRotten) || errors.Is(err, fs.ErrNotExist) }
+
 // unreadable tells whether to go on with the next reading: this one has been given up.
 func (l *Log) unreadable(s *segment, n uint64, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.away, n)
 	s.low = min(s.low, int(n-s.first))
-	l.tries++
-	if rotten := errors.Is(err, errRotten) || errors.Is(err, fs.ErrNotExist); !rotten && l.tries < patience {
+	if now := time.Now(); !notNow(err) && now.Sub(l.tried) >= retryDelay {
+		l.tries, l.tried = l.tries+1, now
+	}
+	if !gone(err) && l.tries < patience {
 		l.work.wakeBy = time.Now().Add(retryDelay)
 		l.signal()
 		return false
@@ -316,19 +351,30 @@ func (l *Log) unreadable(s *segment, n uint64, err error) bool {
 }
 
 // Remove forgets an entry that was handed out.
-func (l *Log) Remove(n uint64) { l.settle(n, func(s *segment) { l.forget(s, n) }) }
+func (l *Log) Remove(n uint64) {
+	l.settle(n, func(s *segment, t *trip) {
+		l.forget(s, n)
+		l.work.told.add(t.told)
+		l.later()
+	})
+}
 
 // Leave takes an entry back that was handed out.
 func (l *Log) Leave(n uint64) {
-	l.settle(n, func(s *segment) { s.low = min(s.low, int(n-s.first)) })
+	l.settle(n, func(s *segment, t *trip) {
+		s.low = min(s.low, int(n-s.first))
+		l.untold.add(t.told)
+	})
 }
 
 // Quarantine takes an entry out of the queue, and keeps it beside.
 func (l *Log) Quarantine(n uint64, why error) {
-	l.settle(n, func(s *segment) {
+	l.settle(n, func(s *segment, t *trip) {
 		p := *s.at(n)
-		l.work.quarantine = append(l.work.quarantine, condemned{s, n, p, why})
-		l.away[n] = struct{}{} // until it is safe
+		l.work.quarantine = append(l.work.quarantine, condemned{s: s, n: n, place: p, why: why})
+		l.untold.add(t.told)
+		l.away[n] = &trip{condemned: true} // until it is safe
+		l.signal()
 	})
 }
 
@@ -339,20 +385,20 @@ func (l *Log) forget(s *segment, n uint64) {
 	l.work.settled.add(Range{n, n})
 }
 
-func (l *Log) settle(n uint64, how func(*segment)) {
+func (l *Log) settle(n uint64, how func(*segment, *trip)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.away[n]; !ok {
+	t := l.away[n]
+	if t == nil || t.condemned {
 		return
 	}
 	delete(l.away, n)
 	for _, s := range l.segments {
 		if s.at(n) != nil {
-			how(s)
+			how(s, t)
 			break
 		}
 	}
-	l.later()
 	l.room.Broadcast()
 	l.wake()
 }

@@ -126,8 +126,8 @@ func TestAQuarantinedReadingIsKeptBesideTheQueueAndNamedByTheNext(t *testing.T) 
 	if got := peeked(l, 0); !slices.Equal(got, []uint64{1, 3}) {
 		t.Errorf("the queue is %v", got)
 	}
-	put(t, l, 1)
-	e, _ := l.Peek(3)
+	l.Leave(3)
+	e, _ := l.Peek(1)
 	if e.Reading.Properties[outbox.MissingProperty] != "2" {
 		t.Errorf("the next reading says %v", e.Reading.Properties)
 	}

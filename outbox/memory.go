@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -20,10 +21,9 @@ type Memory struct {
 	mu      sync.Mutex
 	room    *sync.Cond // there may be room again
 	sealed  bool
-	before  ID // to be named by the first reading
 	last    uint64
 	bytes   int
-	unnamed ranges
+	untold  notice
 	waiting []kept          // by number
 	away    map[uint64]kept // handed out
 }
@@ -33,6 +33,7 @@ type kept struct {
 	Entry
 	size int
 	put  time.Time
+	told notice // by the properties with which it was handed out
 }
 
 // NewMemory makes an empty one. before is the last ID of the epoch before, zero if that is not known. dropped, which may be nil,
@@ -42,7 +43,7 @@ func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 		dropped = func(Drop) {}
 	}
 	m := &Memory{
-		limits: l.withDefaults(), before: before, dropped: dropped, epoch: newEpoch(),
+		limits: l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
 		changed: make(chan struct{}, 1), away: map[uint64]kept{},
 	}
 	m.room = sync.NewCond(&m.mu)
@@ -60,15 +61,14 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	m.last++
 	id := ID{m.epoch, m.last}
 	m.bytes += size
-	r.Properties, _ = notice(r.Properties, &m.unnamed, &m.before)
-	m.waiting = append(m.waiting, kept{Entry{id, r}, size, time.Now()})
+	m.waiting = append(m.waiting, kept{Entry: Entry{id, r}, size: size, put: time.Now()})
 	m.wake()
 	return id, nil
 }
 
 func (m *Memory) makeRoom(ctx context.Context, size int) error {
-	m.expire()
 	for waits := false; ; {
+		next := m.expire()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -80,9 +80,11 @@ func (m *Memory) makeRoom(ctx context.Context, size int) error {
 		case m.limits.Full == Block:
 			if !waits {
 				waits = true
-				defer context.AfterFunc(ctx, func() { m.mu.Lock(); m.room.Broadcast(); m.mu.Unlock() })()
+				defer context.AfterFunc(ctx, m.look)()
 			}
+			timer := time.AfterFunc(next, m.look)
 			m.room.Wait()
+			timer.Stop()
 			continue
 		case m.limits.Full == DropOldest && len(m.waiting) > 0:
 			m.giveUp(NoRoom)
@@ -94,11 +96,25 @@ func (m *Memory) makeRoom(ctx context.Context, size int) error {
 	}
 }
 
-// expire gives up what has waited for too long, by the monotonic clock.
-func (m *Memory) expire() {
-	for m.limits.Age > 0 && len(m.waiting) > 0 && time.Since(m.waiting[0].put) > m.limits.Age {
+// look has those who wait for room look again.
+func (m *Memory) look() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room.Broadcast()
+}
+
+// expire gives up what has waited for too long, by the monotonic clock, and returns when to look again.
+func (m *Memory) expire() (next time.Duration) {
+	if m.limits.Age <= 0 {
+		return math.MaxInt64
+	}
+	for len(m.waiting) > 0 {
+		if left := m.limits.Age - time.Since(m.waiting[0].put); left >= 0 {
+			return left + 1
+		}
 		m.giveUp(TooOld)
 	}
+	return m.limits.Age
 }
 
 // giveUp gives up the oldest that waits.
@@ -106,11 +122,12 @@ func (m *Memory) giveUp(why Reason) {
 	oldest := m.popFirst()
 	m.bytes -= oldest.size
 	m.drop(oldest.ID.N, why)
+	m.room.Broadcast()
 }
 
 func (m *Memory) drop(n uint64, why error) {
 	r := Range{n, n}
-	m.unnamed.add(r)
+	m.untold.missing.add(r)
 	m.dropped(Drop{m.epoch, r, why})
 }
 
@@ -129,8 +146,10 @@ func (m *Memory) Peek(after uint64) (Entry, bool) {
 	} else {
 		m.waiting = slices.Delete(m.waiting, i, i+1)
 	}
+	e := r.Entry
+	r.told = m.untold.on(&e)
 	m.away[r.ID.N] = r
-	return r.Entry, true
+	return e, true
 }
 
 // popFirst takes the first and frees its slot, and the array behind the slice with the last.
@@ -158,17 +177,26 @@ func (m *Memory) position(n uint64) int {
 }
 
 // Remove forgets an entry that was handed out.
-func (m *Memory) Remove(n uint64) { m.settle(n, false, nil) }
+func (m *Memory) Remove(n uint64) { m.settle(n, arrived, nil) }
 
 // Leave takes an entry back that was handed out.
-func (m *Memory) Leave(n uint64) { m.settle(n, true, nil) }
+func (m *Memory) Leave(n uint64) { m.settle(n, left, nil) }
 
 // Quarantine takes an entry out of the queue. In memory there is no place to keep it.
 func (m *Memory) Quarantine(n uint64, why error) {
-	m.settle(n, false, fmt.Errorf("%w: %w", Quarantined, why))
+	m.settle(n, refused, fmt.Errorf("%w: %w", Quarantined, why))
 }
 
-func (m *Memory) settle(n uint64, back bool, why error) {
+// An outcome is how the way of a reading that was handed out has ended.
+type outcome int
+
+const (
+	arrived outcome = iota
+	left
+	refused
+)
+
+func (m *Memory) settle(n uint64, how outcome, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.away[n]
@@ -176,12 +204,16 @@ func (m *Memory) settle(n uint64, back bool, why error) {
 		return
 	}
 	delete(m.away, n)
-	if back {
+	if how != arrived {
+		m.untold.add(r.told)
+		r.told = notice{}
+	}
+	if how == left {
 		m.waiting = slices.Insert(m.waiting, m.position(n), r)
 	} else {
 		m.bytes -= r.size
 	}
-	if why != nil {
+	if how == refused {
 		m.drop(n, why)
 	}
 	m.room.Broadcast()

@@ -2,20 +2,48 @@ package outbox
 
 import "maps"
 
-// notice gives a reading's properties what an outbox has to say: which readings are missing, and, on the first of an epoch, what
-// the one before ended with. named are the readings that it names.
-func notice(properties map[string]string, unnamed *ranges, before *ID) (all map[string]string, named ranges) {
-	if len(*unnamed) == 0 && *before == (ID{}) {
-		return properties, nil
+// A notice is what the cloud is to hear, and has not heard yet: which readings are missing, and what the epoch before ended with.
+type notice struct {
+	before  ID // zero: heard
+	missing ranges
+}
+
+// on gives a reading that is handed out the properties that tell this, and returns what they tell. A reading tells only of
+// numbers below its own, so whoever counts finds a gap explained where it ends. Whoever does not hear that the reading has
+// arrived adds this again, so that no notice is lost with its reading.
+func (n *notice) on(e *Entry) (told notice) {
+	text, missing := n.missing.takeText(e.ID.N, noticeLimit)
+	if told = (notice{n.before, missing}); told.empty() {
+		return told
 	}
-	if all = maps.Clone(properties); all == nil {
-		all = map[string]string{}
+	properties := maps.Clone(e.Reading.Properties)
+	if properties == nil {
+		properties = map[string]string{}
 	}
-	if *before != (ID{}) {
-		all[BeforeProperty], *before = before.String(), ID{}
+	if n.before != (ID{}) {
+		properties[BeforeProperty], n.before = n.before.String(), ID{}
 	}
-	if text, taken := unnamed.takeText(noticeLimit); text != "" {
-		all[MissingProperty], named = text, taken
+	if text != "" {
+		properties[MissingProperty] = text
 	}
-	return all, named
+	e.Reading.Properties = properties
+	return told
+}
+
+func (n notice) empty() bool { return n.before == (ID{}) && len(n.missing) == 0 }
+
+func (n *notice) add(other notice) {
+	if other.before != (ID{}) {
+		n.before = other.before
+	}
+	n.missing.addAll(other.missing)
+}
+
+func (n *notice) remove(told notice) {
+	if told.before == n.before {
+		n.before = ID{}
+	}
+	for _, r := range told.missing {
+		n.missing.remove(r)
+	}
 }

@@ -35,9 +35,9 @@ type Entry struct {
 
 // The properties that an outbox gives to readings. They are its own; nobody else may set them.
 const (
-	// MissingProperty names the readings that were given up since the one before: "17-20,25".
+	// MissingProperty names readings with lower numbers that were given up and will not come: "17-20,25".
 	MissingProperty = "failover-missing"
-	// BeforeProperty stands on the first reading of an epoch: the last ID of the epoch before.
+	// BeforeProperty stands on the first reading of an epoch that is sent: the last ID of the epoch before.
 	BeforeProperty = "failover-before"
 	// RequeuedProperty is the ID under which a reading was quarantined that was put back.
 	RequeuedProperty = "failover-requeued"

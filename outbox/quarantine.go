@@ -17,6 +17,7 @@ type condemned struct {
 	n     uint64
 	place place
 	why   error
+	tries int // to read it
 }
 
 // Each quarantined reading has a file of its own: they are few, and each may be put back or deleted.
@@ -31,16 +32,20 @@ type QuarantinedReading struct {
 
 // isolate keeps readings in the quarantine, and returns how many are safe there.
 func (l *Log) isolate(all []condemned) (int, error) {
-	for i, q := range all {
-		e, err := l.readFrom(q.s, q.place, ID{l.epoch, q.n})
-		if errors.Is(err, errRotten) {
+	for i := range all {
+		q, id := &all[i], ID{l.epoch, all[i].n}
+		e, err := l.readFrom(q.s, q.place, id)
+		if err != nil && !notNow(err) {
+			q.tries++
+		}
+		if gone(err) || q.tries >= patience {
 			continue // nothing is left to be kept
 		}
 		if err == nil {
 			err = l.keep(QuarantinedReading{e, l.Now(), q.why.Error()})
 		}
 		if err != nil {
-			return i, fmt.Errorf("quarantine reading %s: %w", e.ID, err)
+			return i, fmt.Errorf("quarantine reading %s: %w", id, err)
 		}
 	}
 	return len(all), nil
@@ -71,7 +76,7 @@ func (l *Log) leaveQueue(q condemned) {
 	all := l.dropped[Quarantined]
 	all.add(r)
 	l.dropped[Quarantined] = all
-	l.unnamed.add(r)
+	l.untold.missing.add(r)
 	l.Dropped(Drop{l.epoch, r, fmt.Errorf("%w: %w", Quarantined, q.why)})
 	l.room.Broadcast()
 }

@@ -53,10 +53,10 @@ func (s ranges) has(n uint64) bool {
 	return found
 }
 
-// takeText takes ranges from the front as a text like "17-20,25" of at most limit bytes.
-func (s *ranges) takeText(limit int) (text string, taken ranges) {
+// takeText takes ranges from the front as a text like "17-20,25" of at most limit bytes, as long as they are below a number.
+func (s *ranges) takeText(below uint64, limit int) (text string, taken ranges) {
 	var b strings.Builder
-	for len(*s) > 0 {
+	for len(*s) > 0 && (*s)[0].Last < below {
 		next := (*s)[0].String()
 		if b.Len() > 0 {
 			next = "," + next
@@ -75,6 +75,19 @@ func (s *ranges) addAll(others ranges) {
 	for _, r := range others {
 		s.add(r)
 	}
+}
+
+// remove takes numbers out, whether they are there or not.
+func (s *ranges) remove(r Range) {
+	var rest ranges
+	for _, x := range *s {
+		if x.Last < r.First || x.First > r.Last {
+			rest = append(rest, x)
+			continue
+		}
+		rest = append(rest, ranges{r}.without(x)...)
+	}
+	*s = rest
 }
 
 // without are the numbers of r that are not in the set.

@@ -26,6 +26,7 @@ const (
 	kindReading = 'r'
 	kindSettled = 's' // acknowledged by a hub, or quarantined
 	kindDropped = 'd' // given up
+	kindTold    = 't' // a notice that has arrived
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,6 +95,12 @@ func appendText(b []byte, text string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
+func appendID(b []byte, id ID) []byte {
+	return binary.AppendUvarint(appendText(b, id.Epoch), id.N)
+}
+
+func (r *reader) id() ID { return ID{string(r.text()), r.number()} }
+
 // The fields of a reading, each with its length, so that later versions can add more.
 const (
 	fieldBody      = 1
@@ -105,9 +112,7 @@ const (
 
 // appendReading writes an entry, with the time at which it was put.
 func appendReading(b []byte, e Entry, put time.Time) []byte {
-	b = append(b, kindReading)
-	b = appendText(b, e.ID.Epoch)
-	b = binary.AppendUvarint(b, e.ID.N)
+	b = appendID(append(b, kindReading), e.ID)
 	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
 	r := e.Reading
 	b = appendText(append(b, fieldBody), string(r.Body))
@@ -129,7 +134,7 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 // readEntry reads what appendReading has written, behind the kind.
 func readEntry(payload []byte) (e Entry, put time.Time, err error) {
 	r := &reader{b: payload}
-	e.ID = ID{string(r.text()), r.number()}
+	e.ID = r.id()
 	put = time.Unix(int64(r.number()), 0)
 	for len(r.b) > 0 && r.err == nil {
 		field := r.b[0]
@@ -190,10 +195,15 @@ func appendDropped(b []byte, why Reason, s ranges) []byte {
 	return appendRanges(appendText(append(b, kindDropped), string(why)), s)
 }
 
+func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n.before), n.missing) }
+
+func (r *reader) notice() notice { return notice{r.id(), r.ranges()} }
+
 // A header says what a segment must know of those before it, which may be gone.
 type header struct {
 	epoch   string
 	before  ID               // the last of the epoch before
+	untold  notice           // when the segment began
 	last    uint64           // the newest number when the segment began
 	ends    map[uint64]int64 // how many bytes count of the segments that there were
 	dropped map[Reason]ranges
@@ -204,7 +214,7 @@ const version = 1
 func appendHeader(b []byte, h header) []byte {
 	b = append(b, kindHeader, version)
 	b = appendText(b, h.epoch)
-	b = binary.AppendUvarint(appendText(b, h.before.Epoch), h.before.N)
+	b = appendNotice(appendID(b, h.before), h.untold)
 	b = binary.AppendUvarint(b, h.last)
 	b = binary.AppendUvarint(b, uint64(len(h.ends)))
 	for _, number := range slices.Sorted(maps.Keys(h.ends)) {
@@ -222,7 +232,7 @@ func readHeader(payload []byte) (h header, err error) {
 	}
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())
-	h.before = ID{string(r.text()), r.number()}
+	h.before, h.untold = r.id(), r.notice()
 	h.last, h.ends = r.number(), map[uint64]int64{}
 	for n := r.number(); n > 0 && r.err == nil; n-- {
 		number := r.number()

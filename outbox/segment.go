@@ -129,8 +129,8 @@ type scan struct {
 	readings []found
 	settled  ranges
 	dropped  map[Reason]ranges
-	unnamed  ranges // dropped after the last reading
-	end      int64  // of the last whole record
+	told     notice
+	end      int64 // of the last whole record
 	holes    []hole
 }
 
@@ -210,7 +210,7 @@ func (s *scan) take(payload []byte, offset, size uint32) bool {
 		if err != nil || s.epoch != "" && e.ID.Epoch != s.epoch || !s.follows(e.ID.N) {
 			return false
 		}
-		s.epoch, s.unnamed = e.ID.Epoch, nil
+		s.epoch = e.ID.Epoch
 		s.readings = append(s.readings, found{e.ID.N, place{offset, size, seconds(put)}})
 	case kindSettled:
 		settled := r.ranges()
@@ -227,7 +227,12 @@ func (s *scan) take(payload []byte, offset, size uint32) bool {
 		all := s.dropped[why]
 		all.addAll(dropped)
 		s.dropped[why] = all
-		s.unnamed.addAll(dropped)
+	case kindTold:
+		told := r.notice()
+		if r.err != nil {
+			return false
+		}
+		s.told.add(told)
 	default:
 		return false
 	}
