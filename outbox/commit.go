@@ -132,7 +132,7 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 	if len(b.items) > 0 {
 		b.last = b.items[0].entry.ID.N - 1
 	}
-	if b.sync {
+	if accepted, _ := split(w.items); b.sync && len(accepted) == 0 { // else they may stand in what looks doomed
 		l.doom(b)
 	}
 	return b, 0
@@ -348,6 +348,10 @@ func (l *Log) committed(b *batch) {
 	}
 	for _, s := range b.doomed {
 		l.remove(s)
+	}
+	older := l.segments[:max(0, len(l.segments)-1)]
+	if slices.ContainsFunc(older, func(s *segment) bool { return s.live == 0 && s != l.tail }) {
+		l.later() // it can go with the next batch, which may have nothing else to do
 	}
 }
 

@@ -164,16 +164,16 @@ func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, put: l.Now(), done: make(chan error, 1)}
-	if r.Early != 0 {
-		it.put = time.Time{} // by a clock that had not been set, so its age is not known
-	}
-	it.size = frameHead + len(appendReading(nil, it.entry, it.put))
+	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, done: make(chan error, 1)}
+	it.size = frameHead + len(appendReading(nil, it.entry, l.Now()))
 	if err := l.makeRoom(ctx, it.size); err != nil {
 		return nil, err
 	}
 	l.last++
 	it.entry.ID.N = l.last // others may have come while it waited for room
+	if it.put = l.Now(); r.Early != 0 {
+		it.put = time.Time{} // by a clock that had not been set, so its age is not known
+	}
 	l.readings++
 	l.bytes += it.size
 	l.work.items = append(l.work.items, it)
