@@ -42,7 +42,7 @@ func both(t *testing.T, limits Limits, test func(t *testing.T, box Outbox, drops
 
 func of(body string) payloads.Reading { return payloads.Reading{Body: []byte(body)} }
 
-func fill(t *testing.T, box Outbox, count int) {
+func fillUp(t *testing.T, box Outbox, count int) {
 	t.Helper()
 	for range count {
 		if _, err := box.Put(t.Context(), of("reading")); err != nil {
@@ -86,26 +86,26 @@ func want[T any](t *testing.T, what string, got, want T) {
 
 func TestDropOldestGivesUpTheOldestAndSaysSoOnTheOldestThatIsLeft(t *testing.T) {
 	both(t, Limits{Readings: 3}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 3)
+		fillUp(t, box, 3)
 		box.Peek(1) // 2 is on its way
-		fill(t, box, 2)
+		fillUp(t, box, 2)
 		want(t, "dropped", *drops, []string{"1 full", "3 full"})
 		want(t, "handed out", handedOut(box), []string{"4:1,3", "5"})
 		if _, err := box.Put(t.Context(), of("6")); !errors.Is(err, ErrFull) {
 			t.Errorf("everything is on its way, and Put returns %v", err)
 		}
 		box.Leave(5)
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		want(t, "in the end", handedOut(box), []string{"7:5-6"})
 	})
 }
 
 func TestAReadingThatIsDroppedTakesNoNoticeWithIt(t *testing.T) {
 	both(t, Limits{Readings: 2}, func(t *testing.T, box Outbox, _ *[]string) {
-		fill(t, box, 100)
+		fillUp(t, box, 100)
 		want(t, "handed out", handedOut(box), []string{"99:1-98", "100"})
 		box.Leave(99)
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		want(t, "after 99 was dropped too", handedOut(box), []string{"101:1-99"})
 	})
 }
@@ -122,7 +122,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 	}
 	for name, box := range map[string]Outbox{"memory": NewMemory(Limits{Readings: 2}, before, nil), "log": log()} {
 		t.Run(name, func(t *testing.T) {
-			fill(t, box, 3) // 1 is dropped
+			fillUp(t, box, 3) // 1 is dropped
 			for range 2 {
 				e, _ := box.Peek(0)
 				want(t, "on the first", e.Reading.Properties[BeforeProperty], before.String())
@@ -151,7 +151,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 
 func TestDropNewestRefusesWithANumberThatALaterReadingNames(t *testing.T) {
 	both(t, Limits{Readings: 2, Full: DropNewest}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 2)
+		fillUp(t, box, 2)
 		for range 3 {
 			if _, err := box.Put(t.Context(), of("more")); !errors.Is(err, ErrFull) {
 				t.Error(err)
@@ -160,14 +160,14 @@ func TestDropNewestRefusesWithANumberThatALaterReadingNames(t *testing.T) {
 		want(t, "dropped", *drops, []string{"3 full", "4 full", "5 full"})
 		want(t, "handed out", handedOut(box), []string{"1", "2"})
 		box.Remove(1)
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		want(t, "then", handedOut(box), []string{"6:3-5"})
 	})
 }
 
 func TestBlockWaitsForRoom(t *testing.T) {
 	both(t, Limits{Readings: 2, Full: Block}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 2)
+		fillUp(t, box, 2)
 		first, second := waiter(t.Context(), box), waiter(t.Context(), box)
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -191,7 +191,7 @@ func TestBlockWaitsForRoom(t *testing.T) {
 
 func TestBlockEndsWithItsContextWithoutANumber(t *testing.T) {
 	both(t, Limits{Readings: 1, Full: Block}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := box.Put(ctx, of("waits")); !errors.Is(err, context.DeadlineExceeded) {
@@ -204,7 +204,7 @@ func TestBlockEndsWithItsContextWithoutANumber(t *testing.T) {
 
 func TestBlockEndsWithSeal(t *testing.T) {
 	both(t, Limits{Readings: 1, Full: Block}, func(t *testing.T, box Outbox, _ *[]string) {
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		done := waiter(t.Context(), box)
 		box.Seal()
 		if err := <-done; !errors.Is(err, ErrClosed) {
@@ -216,9 +216,9 @@ func TestBlockEndsWithSeal(t *testing.T) {
 
 func TestBlockFindsRoomWhenTheOldestIsTooOld(t *testing.T) {
 	both(t, Limits{Readings: 1, Age: time.Minute, Full: Block}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		began := time.Now()
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		want(t, "waited", time.Since(began).Round(time.Second), time.Minute)
 		want(t, "dropped", *drops, []string{"1 too-old"})
 	})
@@ -226,10 +226,10 @@ func TestBlockFindsRoomWhenTheOldestIsTooOld(t *testing.T) {
 
 func TestReadingsThatWaitedTooLongAreGivenUp(t *testing.T) {
 	both(t, Limits{Age: time.Hour}, func(t *testing.T, box Outbox, drops *[]string) {
-		fill(t, box, 3)
+		fillUp(t, box, 3)
 		box.Peek(1) // 2 is on its way
 		time.Sleep(time.Hour)
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		want(t, "just old enough", len(*drops), 0)
 		time.Sleep(time.Second)
 		want(t, "handed out", handedOut(box), []string{"4:1,3"})
@@ -250,7 +250,7 @@ func TestAReadingOfUnknownAgeKeepsNoOtherFromGettingOld(t *testing.T) {
 		if _, err := box.Put(t.Context(), payloads.Reading{Early: time.Second}); err != nil {
 			t.Fatal(err)
 		}
-		fill(t, box, 1)
+		fillUp(t, box, 1)
 		time.Sleep(2 * time.Hour)
 		want(t, "handed out", handedOut(box), []string{"1"})
 		if n, _ := box.Waiting(); n != 1 {
@@ -263,12 +263,12 @@ func TestAReadingLargerThanTheWholeOutboxIsRefusedByEachPolicyAndMakesNoRoom(t *
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		t.Run(string(full), func(t *testing.T) {
 			both(t, Limits{Bytes: 1000, Full: full}, func(t *testing.T, box Outbox, drops *[]string) {
-				fill(t, box, 2)
+				fillUp(t, box, 2)
 				if _, err := box.Put(t.Context(), of(string(make([]byte, 1001)))); !errors.Is(err, ErrFull) {
 					t.Error(err)
 				}
 				want(t, "dropped", *drops, []string{"3 full"})
-				fill(t, box, 1)
+				fillUp(t, box, 1)
 				want(t, "the queue", handedOut(box), []string{"1", "2", "4:3"})
 			})
 		})
