@@ -181,7 +181,7 @@ func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
 		p := start(t, command(t, env, "run", "--no-telemetry"))
 		p.await("-> Connected")
 		p.terminate(0)
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "assignment.json" {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 || entries[0].Name() != "assignment.json" || entries[1].Name() != "lock" {
 			t.Errorf("%s: %v, %v", dir, entries, err)
 		}
 	}
