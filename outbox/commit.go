@@ -305,8 +305,8 @@ func (l *Log) flush() error {
 	l.tail.safe = l.tail.size
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.publish(l.unsynced)
-	l.unsynced, l.work.syncBy = nil, time.Time{}
+	l.publish(l.unsynced.items)
+	l.unsynced, l.work.syncBy = batch{}, time.Time{}
 	return nil
 }
 
@@ -341,7 +341,10 @@ func (l *Log) committed(b *batch) {
 		for _, it := range b.items {
 			it.answer(nil) // the process may be killed now, but there must be no power cut
 		}
-		l.unsynced = append(l.unsynced, b.items...)
+		u := &l.unsynced
+		u.items, u.drops = append(u.items, b.items...), merged(u.drops, b.drops)
+		u.settled.addAll(b.settled)
+		u.told.add(b.told)
 		if l.work.syncBy.IsZero() {
 			l.work.syncBy = time.Now().Add(l.Sync)
 		}
@@ -353,6 +356,19 @@ func (l *Log) committed(b *batch) {
 	if slices.ContainsFunc(older, func(s *segment) bool { return s.live == 0 && s != l.tail }) {
 		l.later() // it can go with the next batch, which may have nothing else to do
 	}
+}
+
+// merged adds ranges to a map, which may be nil.
+func merged(into, from map[Reason]ranges) map[Reason]ranges {
+	if into == nil {
+		into = map[Reason]ranges{}
+	}
+	for why, r := range from {
+		all := into[why]
+		all.addAll(r)
+		into[why] = all
+	}
+	return into
 }
 
 func (l *Log) remove(doomed *segment) {
@@ -371,7 +387,7 @@ func (l *Log) failed(b *batch, err error) {
 	if s := l.tail; s != nil {
 		s.writing.Store(false)
 		s.size = s.safe
-		if s.size == 0 || l.created && len(l.unsynced) == 0 { // no reading in it counts, and each try leaves another
+		if s.size == 0 || l.created && len(l.unsynced.items) == 0 { // no reading in it counts, and each try leaves another
 			l.remove(s)
 			for _, older := range l.segments {
 				w.settled.addAll(older.gone()) // what it said of them
@@ -380,16 +396,15 @@ func (l *Log) failed(b *batch, err error) {
 		}
 		l.tail, l.created = nil, false
 	}
-	w.settled.addAll(b.settled)
-	w.told.add(b.told)
-	for why, r := range b.drops {
-		all := w.drops[why]
-		all.addAll(r)
-		w.drops[why] = all
+	for _, doubtful := range []*batch{&l.unsynced, b} {
+		w.settled.addAll(doubtful.settled)
+		w.told.add(doubtful.told)
+		w.drops = merged(w.drops, doubtful.drops)
 	}
+	w.quarantine = append(b.quarantine, w.quarantine...)
 	again, fresh := split(b.items)
-	accepted := append(l.unsynced, again...)
-	l.unsynced, w.syncBy = nil, time.Time{}
+	accepted := append(l.unsynced.items, again...)
+	l.unsynced, w.syncBy = batch{}, time.Time{}
 	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
 	switch {
 	case l.Limits.Full == Block && !w.closing:

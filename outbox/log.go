@@ -64,7 +64,7 @@ type Log struct {
 	number   uint64   // of the newest segment
 	tail     *segment // nil: the next commit begins one
 	created  bool     // and its name is not safe yet
-	unsynced []*item  // written, and not safe yet
+	unsynced batch    // written, and not safe yet
 	troubled bool
 	failure  error // of the last commit, for Close
 }

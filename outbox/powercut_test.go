@@ -234,7 +234,8 @@ type life struct {
 	away   []uint64
 	count  int // of readings put
 	images []image
-	every  int // of so many changes of the disk, one is looked at
+	every  int  // of so many changes of the disk, one is looked at
+	fails  bool // the disk fails at times
 }
 
 // An image is a disk at a moment, and what the device knew then.
@@ -253,6 +254,9 @@ func newLife(seed uint64, deaf string) *life {
 	}
 	if seed%5 == 2 {
 		v.o.Limits = Limits{Readings: 10 + random.IntN(20), Full: []Policy{DropOldest, DropNewest}[random.IntN(2)]}
+	}
+	if v.fails = seed%4 == 3; v.fails && v.o.Limits.Full == "" && seed%8 == 3 {
+		v.o.Limits.Full = Block
 	}
 	v.o.Dropped = func(d Drop) {
 		for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
@@ -348,6 +352,11 @@ func (v *life) end() {
 
 // step does one thing, and waits until it is done.
 func (v *life) step() (err error) {
+	if v.fails && v.random.IntN(10) == 0 {
+		v.disk.mu.Lock()
+		v.disk.broken = 1 + v.random.IntN(2)
+		v.disk.mu.Unlock()
+	}
 	switch what := v.random.IntN(20); {
 	case what < 6:
 		v.put()
@@ -360,6 +369,9 @@ func (v *life) step() (err error) {
 		}
 	case what < 19:
 		time.Sleep(ackDelay + v.o.Sync + 2*time.Millisecond)
+		if v.fails {
+			time.Sleep(4*retryDelay + 2*v.o.Sync) // until it is written all the same
+		}
 		synctest.Wait()
 		v.know.locked(v.know.settle)
 	default:
@@ -372,14 +384,19 @@ func (v *life) step() (err error) {
 // reopen ends the process, in good order or not, and starts it again.
 func (v *life) reopen() error {
 	kept := v.disk
-	if v.random.IntN(2) == 0 {
+	if v.random.IntN(2) == 0 && !v.fails { // else it could not be written in good order
 		if err := v.log.Close(); err != nil {
 			return err
 		}
 		v.know.locked(v.know.settle)
 	} else {
 		kept = v.killed()
-		v.know.locked(func() { clear(v.know.leaving) })
+		v.know.locked(func() {
+			clear(v.know.leaving)
+			if v.fails { // what was not safe may have waited in memory to be written again
+				clear(v.know.pending)
+			}
+		})
 	}
 	v.disk = kept
 	return v.open()
@@ -423,7 +440,7 @@ func (v *life) run() (images int, err error) {
 		v.know, v.disk, v.images = v.images[len(v.images)-1].know, left, nil
 		v.know.forget()
 	}
-	if v.o.Limits.Readings > 0 { // a reading that names others may be dropped itself
+	if v.o.Limits.Readings > 0 || v.fails { // a reading that names others may be given up itself
 		return images, nil
 	}
 	return images, v.know.nothingUntold(v.disk)
