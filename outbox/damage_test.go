@@ -42,6 +42,12 @@ func old(t *testing.T) *cutDisk {
 
 var oldLeft = []uint64{1, 4, 6, 8, 9, 10, 11, 12, 13, 14}
 
+// quiet waits until what was settled is written, and what is done with is deleted.
+func quiet() {
+	time.Sleep(2 * ackDelay)
+	synctest.Wait()
+}
+
 func bodyOf(n uint64) string { return fmt.Sprintf("reading %d", n) }
 
 func fill(t *testing.T, l *Log, count int) {
@@ -150,9 +156,8 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 			l.Remove(n)
 		}
 		missing.addAll(named)
-		time.Sleep(2 * ackDelay)
+		quiet()
 	}
-	synctest.Wait()
 	for _, n := range oldLeft {
 		if !slices.Contains(there, n) && !missing.has(n) {
 			t.Errorf("%d is neither there nor named: there %v, named %v", n, there, missing)
@@ -253,7 +258,7 @@ func TestFilesOfOthersAreLeftAlone(t *testing.T) {
 			l.Remove(n)
 		}
 		fill(t, l, 20)
-		time.Sleep(2 * ackDelay)
+		quiet()
 		for name, b := range foreign {
 			if n := d.names[name]; n == nil || !bytes.Equal(n.data, b) {
 				t.Errorf("%s has changed", name)
@@ -297,7 +302,7 @@ func TestGarbageInPlaceOfASegmentIsKept(t *testing.T) {
 				for _, n := range more {
 					l.Remove(n)
 				}
-				time.Sleep(2 * ackDelay)
+				quiet()
 			}
 			for _, n := range oldLeft {
 				if !slices.Contains(there, n) && !missing.has(n) {
@@ -352,6 +357,7 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 		}
 		defer l.Close()
 		fill(t, l, 5)
+		synctest.Wait()
 		name := d.with(suffix)[0]
 		b := d.names[name].data
 		b[bytes.Index(b, []byte(bodyOf(2)))] ^= 1
@@ -368,7 +374,7 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 		}
 		fill(t, l, 12)
 		remaining(t, l)
-		time.Sleep(2 * ackDelay)
+		quiet()
 		if d.names[name+damagedSuffix] == nil {
 			t.Errorf("it is not kept: %v", slices.Sorted(maps.Keys(d.names)))
 		}
@@ -381,6 +387,7 @@ func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
 		var warned []error
 		l := openedOn(t, d, &warned)
 		defer l.Close()
+		synctest.Wait()
 		if err := d.Remove(d.with(suffix)[1]); err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +428,7 @@ func TestAReadingThatWasWrittenTwiceIsNotTakenForGone(t *testing.T) {
 			for _, n := range there[2:] {
 				l.Remove(n)
 			}
-			time.Sleep(2 * ackDelay)
+			quiet()
 			fill(t, l, 12)
 			l.Close()
 		}
