@@ -401,7 +401,6 @@ func (l *Log) failed(b *batch, err error) {
 		w.told.add(doubtful.told)
 		w.drops = merged(w.drops, doubtful.drops)
 	}
-	w.quarantine = append(b.quarantine, w.quarantine...)
 	again, fresh := split(b.items)
 	accepted := append(l.unsynced.items, again...)
 	l.unsynced, w.syncBy = batch{}, time.Time{}
