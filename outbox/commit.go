@@ -14,6 +14,7 @@ import (
 const (
 	ackDelay   = time.Second // what is settled is written with the next reading, or after so long
 	retryDelay = time.Second // between two tries on a disk that cannot be written
+	calm       = time.Minute // after readings were given up on a full disk, until that is over
 )
 
 // work is what the committer is to write.
@@ -122,7 +123,8 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 		}
 		return nil, wait
 	}
-	b := &batch{settled: w.settled, told: w.told, drops: w.drops, sync: l.Sync == 0 || due(w.syncBy)}
+	b := &batch{settled: w.settled, told: w.told, drops: w.drops}
+	b.sync = l.Sync == 0 || l.troubled || due(w.syncBy) // only a sync shows that the trouble is over
 	b.items, w.items = l.portion(w.items)
 	w.settled, w.told, w.drops, w.ackBy = nil, notice{}, map[Reason]ranges{}, time.Time{}
 	if isolate {
@@ -189,7 +191,7 @@ func (l *Log) commit(b *batch) error {
 	} else {
 		l.committed(b)
 	}
-	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0)
+	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0) && time.Since(l.freed) > calm
 	l.mu.Unlock()
 	if err == nil {
 		for _, s := range b.doomed {
@@ -409,7 +411,7 @@ func (l *Log) failed(b *batch, err error) {
 	case l.Limits.Full == Block && !w.closing:
 		accepted = append(accepted, fresh...)
 	case len(accepted)+len(fresh) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
-		accepted, w.retry = append(accepted, fresh...), time.Time{}
+		accepted, w.retry, l.freed = append(accepted, fresh...), time.Time{}, time.Now()
 	default:
 		l.refuse(fresh, err)
 		if len(accepted) == 0 {

@@ -41,6 +41,12 @@ func (d *fakeDisk) breaks(err error, ops ...string) {
 	}
 }
 
+func (d *fakeDisk) fails(fault func(op, name string, size int) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = fault
+}
+
 // asked is how many operations there were, of all kinds.
 func (d *fakeDisk) asked() (n int) {
 	d.mu.Lock()

@@ -66,7 +66,8 @@ type Log struct {
 	created  bool     // and its name is not safe yet
 	unsynced batch    // written, and not safe yet
 	troubled bool
-	failure  error // of the last commit, for Close
+	freed    time.Time // when readings were given up for others on a full disk
+	failure  error     // of the last commit, for Close
 }
 
 // Open opens the log in a directory, which needs to exist no sooner than the first Put. It needs no space on the disk. One

@@ -1,0 +1,438 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A trouble is a disk that fails, somewhere.
+type trouble struct {
+	err error
+	op  string
+}
+
+var troubles = []trouble{
+	{syscall.ENOSPC, "create"}, {syscall.ENOSPC, "write"}, {syscall.ENOSPC, "sync"}, {syscall.ENOSPC, "sync directory"},
+	{syscall.EROFS, "create"}, {syscall.EROFS, "write"},
+	{syscall.EIO, "create"}, {syscall.EIO, "write"}, {syscall.EIO, "sync"}, {syscall.EIO, "sync directory"},
+}
+
+// A device is a log on a disk that may fail, with what it was told and said.
+type device struct {
+	*testing.T
+	*Log
+	disk     *fakeDisk
+	o        Options
+	mu       sync.Mutex
+	warnings []string
+	drops    []string
+}
+
+func boot(t *testing.T, o Options) *device {
+	d := &device{T: t, disk: newDisk(), o: o}
+	d.o.Files = d.disk
+	d.o.Warn = func(err error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.warnings = append(d.warnings, err.Error())
+	}
+	d.o.Dropped = func(x Drop) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.drops = append(d.drops, x.Numbers.String()+" "+string(x.Reason()))
+	}
+	d.reboot()
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func (d *device) reboot() {
+	d.Helper()
+	if d.Log != nil {
+		if err := d.Close(); err != nil {
+			d.Error(err)
+		}
+	}
+	l, err := Open("", d.o)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Log = l
+}
+
+// deliver takes the oldest that waits to the cloud.
+func (d *device) deliver() uint64 {
+	e, ok := d.Peek(0)
+	if ok {
+		d.Remove(e.ID.N)
+	}
+	return e.ID.N
+}
+
+// warned wants so many beginnings and ends of trouble, one after the other.
+func (d *device) warned(count int) {
+	d.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, w := range d.warnings {
+		if strings.Contains(w, "cannot be written") != (i%2 == 0) {
+			d.Errorf("warning %d is %q", i, w)
+		}
+	}
+	if len(d.warnings) != count {
+		d.Errorf("%d warnings, want %d: %q", len(d.warnings), count, d.warnings)
+	}
+}
+
+// eachTrouble runs a test in a bubble for each trouble.
+func eachTrouble(t *testing.T, test func(t *testing.T, x trouble)) {
+	for _, x := range troubles {
+		t.Run(strings.ReplaceAll(fmt.Sprint(x.op, " ", x.err), " ", "-"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, x) })
+		})
+	}
+}
+
+func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStaysSo(t *testing.T) {
+	for _, full := range []Policy{DropOldest, DropNewest} {
+		eachTrouble(t, func(t *testing.T, x trouble) {
+			size := int64(1) // each commit begins a segment
+			if full == DropOldest && outOfSpace(x.err) {
+				size = 1 << 20 // all in one, so that there is none to give up
+				if x.op == "create" || x.op == "sync directory" {
+					return // and none is begun
+				}
+			}
+			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: size})
+			fill(t, d, 5)
+			d.deliver()
+			d.disk.breaks(x.err, x.op)
+			for range 3 {
+				if _, err := d.Put(t.Context(), of("lost")); !errors.Is(err, DiskFull) || !errors.Is(err, x.err) {
+					t.Fatalf("Put returns %v", err)
+				}
+			}
+			d.deliver()
+			time.Sleep(time.Minute)
+			d.disk.breaks(nil)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			d.warned(2)
+			fill(t, d, 1)
+			want(t, "dropped", d.drops, []string{"6 disk", "7 disk", "8 disk"})
+			d.reboot()
+			want(t, "after a restart", handedOut(d), []string{"3", "4", "5", "9:6-8"})
+			want(t, "the last number", d.Last(), 9)
+			s, _ := readFiles("", d.disk)
+			want(t, "the files say", len(s.Dropped), 1)
+		})
+	}
+}
+
+func TestBlockWaitsForADiskThatFails(t *testing.T) {
+	eachTrouble(t, func(t *testing.T, x trouble) {
+		d := boot(t, Options{Limits: Limits{Full: Block}, segmentSize: 1})
+		fill(t, d, 3)
+		d.deliver()
+		d.disk.breaks(x.err, x.op)
+		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := d.Put(ctx, of("waits")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Put returns %v", err)
+		}
+		want(t, "wait", []int{len(first), len(second)}, []int{0, 0})
+		d.disk.breaks(nil)
+		want(t, "put", []error{<-first, <-second}, []error{nil, nil})
+		synctest.Wait()
+		d.warned(2)
+		want(t, "dropped", len(d.drops), 0)
+		d.reboot()
+		want(t, "after a restart", handedOut(d), []string{"2", "3", "4", "5", "6"}) // 6 was kept all the same
+	})
+}
+
+func TestCloseEndsEveryPutOnADiskThatFails(t *testing.T) {
+	for _, full := range []Policy{DropOldest, DropNewest, Block} {
+		eachTrouble(t, func(t *testing.T, x trouble) {
+			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
+			fill(t, d, 3)
+			d.disk.breaks(x.err, x.op)
+			var puts []chan error
+			for range 5 {
+				puts = append(puts, waiter(t.Context(), d))
+			}
+			_ = d.Close()
+			for _, done := range puts {
+				if err := <-done; full == Block && !errors.Is(err, DiskFull) {
+					t.Errorf("Put returns %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 200})
+		const room = 3000
+		d.disk.fails(func(op, _ string, size int) error {
+			if op == "write" && d.disk.used()+size > room {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		fill(t, d, 400)
+		if n, _ := d.Waiting(); n < 20 || len(d.drops) == 0 {
+			t.Errorf("%d wait, %d drops", n, len(d.drops))
+		}
+		d.mu.Lock()
+		for _, x := range d.drops {
+			if !strings.HasSuffix(x, " disk") {
+				t.Error(x)
+			}
+		}
+		d.mu.Unlock()
+		d.warned(1)
+		readings, _ := d.Waiting()
+		d.reboot()
+		got := handedOut(d)
+		want(t, "wait after a restart", len(got), readings)
+		want(t, "the oldest names all before", got[0], fmt.Sprintf("%d:1-%d", 401-readings, 400-readings))
+	})
+}
+
+func TestAFullDiskIsOverAMinuteAfterTheLastReadingThatItCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 1})
+		fill(t, d, 20)
+		for range 5 {
+			d.disk.breaks(syscall.ENOSPC, "write")
+			done := waiter(t.Context(), d)
+			<-done
+			d.disk.breaks(nil)
+			fill(t, d, 1)
+		}
+		d.warned(1)
+		time.Sleep(time.Hour)
+		fill(t, d, 1)
+		synctest.Wait()
+		d.warned(2)
+	})
+}
+
+func TestAcknowledgementsAloneGiveNothingUpOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 1})
+		fill(t, d, 5)
+		d.disk.breaks(syscall.ENOSPC, "write", "create")
+		d.Peek(2)
+		d.Remove(3)
+		time.Sleep(time.Hour)
+		want(t, "dropped", len(d.drops), 0)
+		d.disk.breaks(nil)
+		time.Sleep(time.Minute)
+		d.warned(2)
+		d.reboot()
+		want(t, "after a restart", handedOut(d), []string{"1", "2", "4", "5"})
+	})
+}
+
+func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 120})
+		fill(t, d, 4) // 1 and 2 share a segment, 3 and 4 the next
+		d.Peek(0)     // 1 is on its way, so its segment stays
+		d.Peek(1)
+		d.Remove(2)
+		fill(t, d, 1) // says so
+		fill(t, d, 3)
+		full := true
+		d.disk.fails(func(op, _ string, _ int) error {
+			if op == "write" && full {
+				full = false
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		fill(t, d, 1) // once more each, so that the segment that says so is given up
+		full = true
+		fill(t, d, 1)
+		full = true
+		fill(t, d, 1)
+		d.reboot()
+		for _, n := range handedOut(d) {
+			if n == "2" {
+				t.Error("2 was acknowledged, and came back")
+			}
+		}
+	})
+}
+
+func TestNothingIsBusyInAnHourOfTrouble(t *testing.T) {
+	for _, full := range []Policy{DropOldest, DropNewest, Block} {
+		eachTrouble(t, func(t *testing.T, x trouble) {
+			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
+			fill(t, d, 4)
+			d.deliver()
+			d.Peek(1)
+			d.disk.breaks(x.err, x.op)
+			d.Quarantine(2, errors.New("bad"))
+			ctx, cancel := context.WithCancel(t.Context())
+			done := waiter(ctx, d)
+			time.Sleep(time.Second)
+			before := d.disk.asked()
+			time.Sleep(time.Hour)
+			if calls := d.disk.asked() - before; calls > 3600*15 {
+				t.Errorf("%d calls in an hour", calls)
+			}
+			if names := d.disk.names(""); len(names) > 9 {
+				t.Errorf("%d files: %v", len(names), names)
+			}
+			cancel()
+			<-done
+			d.disk.breaks(nil)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			d.warned(2)
+			d.reboot()
+			s, err := readFiles("", d.disk)
+			if err != nil || len(s.Quarantined) != 1 {
+				t.Errorf("the quarantine has %v, %v", s.Quarantined, err)
+			}
+			if got := handedOut(d); slices.Contains(got, "1") || slices.Contains(got, "2") {
+				t.Errorf("after a restart %v", got)
+			}
+		})
+	}
+}
+
+func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
+	for _, full := range []Policy{DropOldest, DropNewest, Block} {
+		eachTrouble(t, func(t *testing.T, x trouble) {
+			d := boot(t, Options{Limits: Limits{Full: full}, Sync: time.Minute, segmentSize: 1 << 20})
+			fill(t, d, 2)
+			time.Sleep(2 * time.Minute) // safe
+			if x.op == "create" || x.op == "sync directory" {
+				d.o.segmentSize = 1
+				d.reboot()
+			}
+			fill(t, d, 3)
+			d.disk.breaks(x.err, x.op)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			_, err := d.Put(ctx, of("6"))
+			time.Sleep(20 * time.Minute)
+			waiting, _ := d.Waiting()
+			d.disk.breaks(nil)
+			time.Sleep(2 * time.Minute)
+			fill(t, d, 1)
+			time.Sleep(2 * time.Minute)
+			t.Logf("in the trouble Put returned %v, and %d waited", err, waiting)
+			d.warned(2)
+			d.reboot()
+			var got []string
+			for _, text := range handedOut(d) {
+				n, _, _ := strings.Cut(text, ":")
+				got = append(got, n)
+			}
+			for _, n := range []string{"3", "4", "5"} {
+				if !slices.Contains(got, n) && !(full == DropOldest && slices.Contains(d.drops, n+" disk")) {
+					t.Errorf("%s was accepted, and is not among %v", n, got)
+				}
+			}
+			if names := d.disk.names(suffix); len(names) > 8 {
+				t.Errorf("%v", names)
+			}
+		})
+	}
+}
+
+func TestWithAnIntervalNothingIsDeletedBeforeWhatReplacesItIsSafe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{Sync: time.Hour, segmentSize: 1})
+		fill(t, d, 1)
+		time.Sleep(2 * time.Hour)
+		d.deliver()
+		d.disk.fails(func(op, name string, _ int) error {
+			if op == "remove" && d.disk.calls["sync directory"] < 2 {
+				t.Errorf("%s is deleted, and no other name is safe", name)
+			}
+			return nil
+		})
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		want(t, "files", len(d.disk.names(suffix)), 1)
+	})
+}
+
+func TestTooManyOpenFilesGiveNoReadingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 1})
+		fill(t, d, 3)
+		d.reboot()
+		d.disk.breaks(syscall.EMFILE, "open", "create")
+		for range 3600 {
+			if e, ok := d.Peek(0); ok {
+				t.Fatalf("handed out %v", e)
+			}
+			<-d.Changed()
+		}
+		d.disk.breaks(nil)
+		want(t, "in the end", handedOut(d), []string{"1", "2", "3"})
+		want(t, "dropped", len(d.drops), 0)
+	})
+}
+
+func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{})
+		fill(t, d, 2)
+		began, broken := time.Now(), true
+		d.disk.fails(func(op, _ string, _ int) error {
+			if op == "read" && broken {
+				return syscall.EIO
+			}
+			return nil
+		})
+		for len(d.drops) == 0 {
+			for range 100 { // however often it is asked
+				d.Peek(0)
+			}
+			broken = time.Since(began) < 8*time.Second || len(d.drops) == 0
+			<-d.Changed()
+		}
+		if took := time.Since(began); took < 5*time.Second || took > 20*time.Second {
+			t.Errorf("given up after %v", took)
+		}
+		broken = false
+		want(t, "dropped", d.drops, []string{"1 damaged"})
+		d.Leave(2)
+		want(t, "the next", handedOut(d), []string{"2:1"})
+	})
+}
+
+func TestTheDiskIsNotWellAgainBecauseNothingWasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{Limits: Limits{Full: Block}})
+		fill(t, d, 2)
+		d.disk.breaks(syscall.EIO, "write", "create")
+		d.deliver()
+		time.Sleep(10 * time.Second)
+		d.Peek(1)
+		d.Leave(2)
+		time.Sleep(10 * time.Second)
+		d.warned(1)
+		d.disk.breaks(nil)
+		time.Sleep(10 * time.Second)
+		d.warned(2)
+	})
+}
