@@ -112,7 +112,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 				}
 			}
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: size})
-			fill(t, d, 5)
+			fillUp(t, d, 5)
 			d.deliver()
 			d.disk.breaks(x.err, x.op)
 			for range 3 {
@@ -126,7 +126,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			d.warned(2)
-			fill(t, d, 1)
+			fillUp(t, d, 1)
 			want(t, "dropped", d.drops, []string{"6 disk", "7 disk", "8 disk"})
 			d.reboot()
 			want(t, "after a restart", handedOut(d), []string{"3", "4", "5", "9:6-8"})
@@ -140,7 +140,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 func TestBlockWaitsForADiskThatFails(t *testing.T) {
 	eachTrouble(t, func(t *testing.T, x trouble) {
 		d := boot(t, Options{Limits: Limits{Full: Block}, segmentSize: 1})
-		fill(t, d, 3)
+		fillUp(t, d, 3)
 		d.deliver()
 		d.disk.breaks(x.err, x.op)
 		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
@@ -164,7 +164,7 @@ func TestCloseEndsEveryPutOnADiskThatFails(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
-			fill(t, d, 3)
+			fillUp(t, d, 3)
 			d.disk.breaks(x.err, x.op)
 			var puts []chan error
 			for range 5 {
@@ -190,7 +190,7 @@ func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
 			}
 			return nil
 		})
-		fill(t, d, 400)
+		fillUp(t, d, 400)
 		if n, _ := d.Waiting(); n < 20 || len(d.drops) == 0 {
 			t.Errorf("%d wait, %d drops", n, len(d.drops))
 		}
@@ -213,17 +213,17 @@ func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
 func TestAFullDiskIsOverAMinuteAfterTheLastReadingThatItCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
-		fill(t, d, 20)
+		fillUp(t, d, 20)
 		for range 5 {
 			d.disk.breaks(syscall.ENOSPC, "write")
 			done := waiter(t.Context(), d)
 			<-done
 			d.disk.breaks(nil)
-			fill(t, d, 1)
+			fillUp(t, d, 1)
 		}
 		d.warned(1)
 		time.Sleep(time.Hour)
-		fill(t, d, 1)
+		fillUp(t, d, 1)
 		synctest.Wait()
 		d.warned(2)
 	})
@@ -232,7 +232,7 @@ func TestAFullDiskIsOverAMinuteAfterTheLastReadingThatItCost(t *testing.T) {
 func TestAcknowledgementsAloneGiveNothingUpOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
-		fill(t, d, 5)
+		fillUp(t, d, 5)
 		d.disk.breaks(syscall.ENOSPC, "write", "create")
 		d.Peek(2)
 		d.Remove(3)
@@ -249,12 +249,12 @@ func TestAcknowledgementsAloneGiveNothingUpOnAFullDisk(t *testing.T) {
 func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 120})
-		fill(t, d, 4) // 1 and 2 share a segment, 3 and 4 the next
+		fillUp(t, d, 4) // 1 and 2 share a segment, 3 and 4 the next
 		d.Peek(0)     // 1 is on its way, so its segment stays
 		d.Peek(1)
 		d.Remove(2)
-		fill(t, d, 1) // says so
-		fill(t, d, 3)
+		fillUp(t, d, 1) // says so
+		fillUp(t, d, 3)
 		full := true
 		d.disk.fails(func(op, _ string, _ int) error {
 			if op == "write" && full {
@@ -263,11 +263,11 @@ func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
 			}
 			return nil
 		})
-		fill(t, d, 1) // once more each, so that the segment that says so is given up
+		fillUp(t, d, 1) // once more each, so that the segment that says so is given up
 		full = true
-		fill(t, d, 1)
+		fillUp(t, d, 1)
 		full = true
-		fill(t, d, 1)
+		fillUp(t, d, 1)
 		d.reboot()
 		for _, n := range handedOut(d) {
 			if n == "2" {
@@ -281,7 +281,7 @@ func TestNothingIsBusyInAnHourOfTrouble(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
-			fill(t, d, 4)
+			fillUp(t, d, 4)
 			d.deliver()
 			d.Peek(1)
 			d.disk.breaks(x.err, x.op)
@@ -319,13 +319,13 @@ func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, Sync: time.Minute, segmentSize: 1 << 20})
-			fill(t, d, 2)
+			fillUp(t, d, 2)
 			time.Sleep(2 * time.Minute) // safe
 			if x.op == "create" || x.op == "sync directory" {
 				d.o.segmentSize = 1
 				d.reboot()
 			}
-			fill(t, d, 3)
+			fillUp(t, d, 3)
 			d.disk.breaks(x.err, x.op)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
@@ -334,7 +334,7 @@ func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
 			waiting, _ := d.Waiting()
 			d.disk.breaks(nil)
 			time.Sleep(2 * time.Minute)
-			fill(t, d, 1)
+			fillUp(t, d, 1)
 			time.Sleep(2 * time.Minute)
 			t.Logf("in the trouble Put returned %v, and %d waited", err, waiting)
 			d.warned(2)
@@ -359,7 +359,7 @@ func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
 func TestWithAnIntervalNothingIsDeletedBeforeWhatReplacesItIsSafe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, segmentSize: 1})
-		fill(t, d, 1)
+		fillUp(t, d, 1)
 		time.Sleep(2 * time.Hour)
 		d.deliver()
 		d.disk.fails(func(op, name string, _ int) error {
@@ -377,7 +377,7 @@ func TestWithAnIntervalNothingIsDeletedBeforeWhatReplacesItIsSafe(t *testing.T) 
 func TestTooManyOpenFilesGiveNoReadingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
-		fill(t, d, 3)
+		fillUp(t, d, 3)
 		d.reboot()
 		d.disk.breaks(syscall.EMFILE, "open", "create")
 		for range 3600 {
@@ -395,7 +395,7 @@ func TestTooManyOpenFilesGiveNoReadingUp(t *testing.T) {
 func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{})
-		fill(t, d, 2)
+		fillUp(t, d, 2)
 		began, broken := time.Now(), true
 		d.disk.fails(func(op, _ string, _ int) error {
 			if op == "read" && broken {
@@ -423,7 +423,7 @@ func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
 func TestTheDiskIsNotWellAgainBecauseNothingWasWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Limits: Limits{Full: Block}})
-		fill(t, d, 2)
+		fillUp(t, d, 2)
 		d.disk.breaks(syscall.EIO, "write", "create")
 		d.deliver()
 		time.Sleep(10 * time.Second)
