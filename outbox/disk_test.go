@@ -250,7 +250,7 @@ func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 120})
 		fillUp(t, d, 4) // 1 and 2 share a segment, 3 and 4 the next
-		d.Peek(0)     // 1 is on its way, so its segment stays
+		d.Peek(0)       // 1 is on its way, so its segment stays
 		d.Peek(1)
 		d.Remove(2)
 		fillUp(t, d, 1) // says so
