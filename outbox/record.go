@@ -131,11 +131,17 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	return b
 }
 
+// readHead reads what stands before the reading itself, which the reader has next.
+func readHead(payload []byte) (r *reader, id ID, put time.Time) {
+	r = &reader{b: payload}
+	id = r.id()
+	return r, id, time.Unix(int64(r.number()), 0)
+}
+
 // readEntry reads what appendReading has written, behind the kind.
 func readEntry(payload []byte) (e Entry, put time.Time, err error) {
-	r := &reader{b: payload}
-	e.ID = r.id()
-	put = time.Unix(int64(r.number()), 0)
+	r, id, put := readHead(payload)
+	e.ID = id
 	for len(r.b) > 0 && r.err == nil {
 		field := r.b[0]
 		r.b = r.b[1:]

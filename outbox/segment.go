@@ -206,12 +206,12 @@ func (s *scan) take(payload []byte, offset, size uint32) bool {
 		}
 		s.header, s.epoch = &h, h.epoch
 	case kindReading:
-		e, put, err := readEntry(payload[1:])
-		if err != nil || s.epoch != "" && e.ID.Epoch != s.epoch || !s.follows(e.ID.N) {
+		head, id, put := readHead(payload[1:]) // the rest is read, and checked again, when it is handed out
+		if head.err != nil || s.epoch != "" && id.Epoch != s.epoch || !s.follows(id.N) {
 			return false
 		}
-		s.epoch = e.ID.Epoch
-		s.readings = append(s.readings, found{e.ID.N, place{offset, size, seconds(put)}})
+		s.epoch = id.Epoch
+		s.readings = append(s.readings, found{id.N, place{offset, size, seconds(put)}})
 	case kindSettled:
 		settled := r.ranges()
 		if r.err != nil {
