@@ -436,3 +436,48 @@ func TestTheDiskIsNotWellAgainBecauseNothingWasWritten(t *testing.T) {
 		d.warned(2)
 	})
 }
+
+func TestAReadingThatCannotBeReadOnItsWayIntoTheQuarantineStopsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{})
+		fillUp(t, d, 2)
+		d.Peek(0)
+		d.disk.breaks(syscall.EIO, "read")
+		d.Quarantine(1, errors.New("bad"))
+		synctest.Wait()
+		fillUp(t, d, 1)
+		time.Sleep(time.Minute)
+		d.disk.breaks(nil)
+		want(t, "the queue", handedOut(d), []string{"2:1", "3"})
+		want(t, "dropped", d.drops, []string{"1 quarantined"})
+	})
+}
+
+func TestASegmentThatIsDeletedBetweenOthersIsNoDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{segmentSize: 1})
+		fillUp(t, d, 1) // never acknowledged
+		for range 3 {
+			if _, err := d.Put(t.Context(), of(strings.Repeat("longer", 50))); err != nil {
+				t.Fatal(err)
+			}
+			d.Peek(1)
+			d.Remove(d.Last())
+			time.Sleep(time.Minute)
+			d.reboot()
+			d.warned(0)
+		}
+		if names := d.disk.names(suffix); len(names) > 3 {
+			t.Errorf("%v", names)
+		}
+	})
+}
+
+func TestAClosedLogHandsNothingOut(t *testing.T) {
+	d := boot(t, Options{})
+	fillUp(t, d, 1)
+	d.Close()
+	if e, ok := d.Peek(0); ok {
+		t.Errorf("handed out %s", e.ID)
+	}
+}
