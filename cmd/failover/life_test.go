@@ -77,7 +77,8 @@ func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken in
 			}
 		}
 	}
-	if len(got) != taken {
+	// The reading that was being put when the device was told to end may be kept, although nobody was told.
+	if len(got) < taken || len(got) > taken+1 {
 		t.Errorf("%d readings were taken and %d delivered", taken, len(got))
 	}
 	return taken
@@ -233,7 +234,7 @@ func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
 			t.Errorf("%s is missing", m[1])
 		}
 	}
-	if len(got) != len(taken) {
+	if len(got) < len(taken) || len(got) > len(taken)+2 { // see wantAllDelivered; here two devices were told to end
 		t.Errorf("%d were taken and %d delivered", len(taken), len(got))
 	}
 }
