@@ -88,6 +88,19 @@ func remaining(t *testing.T, l *Log) (numbers []uint64, missing ranges) {
 	return numbers, missing
 }
 
+func (s ranges) has(n uint64) bool {
+	_, found := slices.BinarySearchFunc(s, n, func(x Range, n uint64) int {
+		switch {
+		case x.Last < n:
+			return -1
+		case x.First > n:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
 // changed is a disk with one file changed.
 func changed(d *cutDisk, name string, how func([]byte) []byte) *cutDisk {
 	c := d.clone()

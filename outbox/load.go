@@ -35,14 +35,14 @@ type contents struct {
 	last     uint64
 	segments []*segment // in order
 	number   uint64     // of the newest segment
-	dropped  map[Reason]ranges
+	dropped  drops
 	untold   notice
 	damages  []Damage
 }
 
 // load reads a log without writing anything, for a full disk must not keep a device from its readings.
 func load(files Files) (*contents, error) {
-	c := &contents{dropped: map[Reason]ranges{}}
+	c := &contents{}
 	names, err := files.List()
 	if err != nil {
 		return nil, err
@@ -136,17 +136,15 @@ func (c *contents) join(scans []scan) {
 		if h := s.header; h != nil {
 			c.before, c.last, c.untold = h.before, max(c.last, h.last), h.untold
 			c.segments[i].header, c.segments[i].first = *h, c.last+1
-			for why, r := range h.dropped {
-				c.drop(why, r)
-			}
+			c.dropped.addAll(h.dropped)
 		}
 		if s.epoch != c.epoch && s.epoch != "" {
 			c.segments[i].damaged = true // of another outbox; it is kept, and no part of this one
 			continue
 		}
 		settled.addAll(s.settled)
-		for why, r := range s.dropped {
-			c.drop(why, r)
+		c.dropped.addAll(s.dropped)
+		for _, r := range s.dropped {
 			c.untold.missing.addAll(r)
 		}
 		c.untold.remove(s.told) // a notice arrives after the drop that it tells of
@@ -162,12 +160,6 @@ func (c *contents) join(scans []scan) {
 		c.forget(r)
 		c.last = max(c.last, r.Last)
 	}
-}
-
-func (c *contents) drop(why Reason, r ranges) {
-	all := c.dropped[why]
-	all.addAll(r)
-	c.dropped[why] = all
 }
 
 // index takes a segment's readings in. One that stands in an older segment too was written again after a failure.
@@ -219,7 +211,7 @@ func (c *contents) inspect(i int, scans []scan, settled ranges) {
 		}
 		missing.addAll(c.lost(from, scans[i+1].header.last+1, settled))
 	}
-	c.drop(Damaged, missing)
+	c.dropped.add(Damaged, missing...)
 	c.untold.missing.addAll(missing)
 	text, _ := missing.takeText(math.MaxUint64, math.MaxInt)
 	c.damages = append(c.damages, Damage{seg.name, len(s.readings), text})

@@ -40,19 +40,6 @@ func (s *ranges) add(r Range) {
 	*s = slices.Replace(*s, from, to, r)
 }
 
-func (s ranges) has(n uint64) bool {
-	_, found := slices.BinarySearchFunc(s, n, func(x Range, n uint64) int {
-		switch {
-		case x.Last < n:
-			return -1
-		case x.First > n:
-			return 1
-		}
-		return 0
-	})
-	return found
-}
-
 // takeText takes ranges from the front as a text like "17-20,25" of at most limit bytes, as long as they are below a number.
 func (s *ranges) takeText(below uint64, limit int) (text string, taken ranges) {
 	var b strings.Builder

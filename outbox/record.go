@@ -212,7 +212,7 @@ type header struct {
 	untold  notice           // when the segment began
 	last    uint64           // the newest number when the segment began
 	ends    map[uint64]int64 // how many bytes count of the segments that there were
-	dropped map[Reason]ranges
+	dropped drops
 }
 
 const version = 1
@@ -226,7 +226,7 @@ func appendHeader(b []byte, h header) []byte {
 	for _, number := range slices.Sorted(maps.Keys(h.ends)) {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(h.ends[number]))
 	}
-	for _, why := range slices.Sorted(maps.Keys(h.dropped)) {
+	for _, why := range h.dropped.reasons() {
 		b = appendRanges(appendText(b, string(why)), h.dropped[why])
 	}
 	return b
@@ -244,10 +244,9 @@ func readHeader(payload []byte) (h header, err error) {
 		number := r.number()
 		h.ends[number] = int64(r.number())
 	}
-	h.dropped = map[Reason]ranges{}
 	for len(r.b) > 0 && r.err == nil {
 		why := Reason(r.text())
-		h.dropped[why] = r.ranges()
+		h.dropped.add(why, r.ranges()...)
 	}
 	return h, r.err
 }

@@ -128,7 +128,7 @@ type scan struct {
 	epoch    string
 	readings []found
 	settled  ranges
-	dropped  map[Reason]ranges
+	dropped  drops
 	told     notice
 	end      int64 // of the last whole record
 	holes    []hole
@@ -147,7 +147,6 @@ type hole int
 // are safe that a record behind them says were; of the rest, which was being written when the power went, as much counts as is
 // in one piece.
 func scanSegment(name string, b []byte, end int64) (s scan) {
-	s.dropped = map[Reason]ranges{}
 	safe := end
 	if end >= 0 {
 		b = b[:min(end, int64(len(b)))]
@@ -224,9 +223,7 @@ func (s *scan) take(payload []byte, offset, size uint32) bool {
 		if r.err != nil {
 			return false
 		}
-		all := s.dropped[why]
-		all.addAll(dropped)
-		s.dropped[why] = all
+		s.dropped.add(why, dropped...)
 	case kindTold:
 		told := r.notice()
 		if r.err != nil {

@@ -3,7 +3,6 @@ package outbox
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 )
 
@@ -32,7 +31,7 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
 	}
 	s := &Snapshot{Epoch: c.epoch, Before: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
-	for _, why := range slices.Sorted(maps.Keys(c.dropped)) {
+	for _, why := range c.dropped.reasons() {
 		for _, r := range c.dropped[why] {
 			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
 		}

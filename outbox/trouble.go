@@ -1,0 +1,117 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// failed is called with the lock held. What was written is in doubt, so nothing is ever added to that segment. Readings that
+// were accepted before they were safe are written again; the policy decides on those that were not.
+func (l *Log) failed(b *batch, err error) {
+	w := &l.work
+	if s := l.tail; s != nil {
+		s.writing.Store(false)
+		s.size = s.safe
+		if s.size == 0 || l.created && len(l.unsynced.items) == 0 { // no reading in it counts, and each try leaves another
+			l.remove(s)
+			for _, older := range l.segments {
+				w.settled.addAll(older.gone()) // what it said of them
+			}
+			defer l.scrap(s)
+		}
+		l.tail, l.created = nil, false
+	}
+	for _, doubtful := range []*batch{&l.unsynced, b} {
+		w.settled.addAll(doubtful.settled)
+		w.told.add(doubtful.told)
+		w.drops.addAll(doubtful.drops)
+	}
+	again, fresh := split(b.items)
+	accepted := append(l.unsynced.items, again...)
+	l.unsynced, w.syncBy = batch{}, time.Time{}
+	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
+	switch {
+	case l.Limits.Full == Block && !w.closing:
+		accepted = append(accepted, fresh...)
+	case len(accepted)+len(fresh) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
+		accepted, w.retry, l.freed = append(accepted, fresh...), time.Time{}, time.Now()
+	default:
+		l.refuse(fresh, err)
+		if len(accepted) == 0 {
+			w.retry = time.Time{} // the next reading may try at once
+		}
+	}
+	w.items = append(accepted, w.items...)
+}
+
+// split tells those that were accepted, which come first, from those that were not.
+func split(items []*item) (accepted, fresh []*item) {
+	i := slices.IndexFunc(items, func(it *item) bool { return !it.told })
+	if i < 0 {
+		return items, nil
+	}
+	return items[:i:i], items[i:]
+}
+
+// refuse gives readings up that were never accepted.
+func (l *Log) refuse(items []*item, err error) {
+	for _, it := range items {
+		l.readings--
+		l.bytes -= it.size
+		n := it.entry.ID.N
+		l.drop(DiskFull, Range{n, n}, fmt.Errorf("%w: %w", DiskFull, err))
+		it.answer(fmt.Errorf("outbox: %w: %w", DiskFull, err))
+	}
+	l.room.Broadcast()
+}
+
+// outOfSpace tells whether there is no room for more, a quota's included.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// freeOldest makes room on a full disk with the oldest segment of which nothing is on its way. The newest is never given up: it
+// knows the numbers.
+func (l *Log) freeOldest() bool {
+	for i, s := range l.segments[:max(0, len(l.segments)-1)] {
+		if s.damaged || l.isAway(s) {
+			continue
+		}
+		for n := s.first; n < s.end(); n++ {
+			if s.at(n) != nil {
+				l.giveUp(s, n, DiskFull)
+			}
+		}
+		for _, older := range l.segments[:i] {
+			l.work.settled.addAll(older.gone()) // the segment may have said so
+		}
+		l.segments = append(l.segments[:i:i], l.segments[i+1:]...)
+		l.scrap(s)
+		return true
+	}
+	return false
+}
+
+func (l *Log) isAway(s *segment) bool {
+	for n := range l.away {
+		if n >= s.first && n < s.end() {
+			return true
+		}
+	}
+	return false
+}
+
+// tellDisk says once that the disk cannot be written, and once that it can again.
+func (l *Log) tellDisk(err error, over bool) {
+	switch {
+	case err != nil && !l.troubled:
+		l.Warn(fmt.Errorf("outbox: readings cannot be written: %w; make room, or make the directory writable", err))
+		l.troubled = true
+	case err == nil && l.troubled && over:
+		l.Warn(errors.New("outbox: readings can be written again"))
+		l.troubled = false
+	}
+}

@@ -1,0 +1,124 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// append writes a batch behind the tail, or into a new segment.
+func (l *Log) append(b *batch) error {
+	if b.empty() {
+		return nil
+	}
+	if l.tail == nil || l.tail.size >= l.segmentSize || len(b.items) > 0 && b.items[0].entry.ID.N-l.tail.end() > longestGap {
+		if err := l.roll(b); err != nil {
+			return err
+		}
+	}
+	s := l.tail
+	var buf []byte
+	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, s.safe, payload) }
+	if s.size == 0 {
+		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
+	}
+	for _, why := range b.drops.reasons() {
+		frame(func(p []byte) []byte { return appendDropped(p, why, b.drops[why]) })
+	}
+	for settled := range slices.Chunk(b.settled, frameLimit/(2*binary.MaxVarintLen64)-1) {
+		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), settled) })
+	}
+	if !b.told.empty() {
+		frame(func(p []byte) []byte { return appendNotice(append(p, kindTold), b.told) })
+	}
+	for _, it := range b.items {
+		from := len(buf)
+		frame(func(p []byte) []byte { return appendReading(p, it.entry, it.put) })
+		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), seconds(it.put)}
+	}
+	if _, err := s.file.Write(buf); err != nil {
+		return err
+	}
+	s.size += int64(len(buf))
+	return nil
+}
+
+// roll begins a segment. What is in the one before is made safe first, so that only the newest can be torn.
+func (l *Log) roll(b *batch) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	s := &segment{first: b.last + 1}
+	for err := fs.ErrExist; errors.Is(err, fs.ErrExist); { // a directory, say
+		l.number++
+		s.number, s.name = l.number, segmentName(l.number)
+		if s.file, err = l.Files.Create(s.name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	l.mu.Lock()
+	s.header = header{
+		epoch: l.epoch, before: l.before, untold: l.unheard(), last: b.last, ends: map[uint64]int64{}, dropped: l.dropped.clone(),
+	}
+	for _, older := range l.segments {
+		s.header.ends[older.number] = older.size
+	}
+	l.segments = append(l.segments, s)
+	l.mu.Unlock()
+	l.reads.Lock()
+	l.open = append(l.open, s)
+	l.reads.Unlock()
+	if l.tail != nil {
+		l.tail.writing.Store(false)
+	}
+	s.writing.Store(true)
+	l.tail, l.created = s, true
+	return nil
+}
+
+// unheard is what no reading that has arrived has told.
+func (l *Log) unheard() (n notice) {
+	n.add(l.untold)
+	for _, t := range l.away {
+		n.add(t.told)
+	}
+	return n
+}
+
+// flush makes safe what has been written.
+func (l *Log) flush() error {
+	if l.tail == nil || l.tail.size == 0 {
+		return nil
+	}
+	if err := l.tail.file.Sync(); err != nil {
+		return err
+	}
+	if l.created {
+		if err := l.Files.Sync(); err != nil {
+			return err
+		}
+		l.created = false
+	}
+	l.tail.safe = l.tail.size
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.publish(l.unsynced.items)
+	l.unsynced, l.work.syncBy = batch{}, time.Time{}
+	return nil
+}
+
+// publish lets readings be handed out that are safe.
+func (l *Log) publish(items []*item) {
+	for _, it := range items {
+		n := it.entry.ID.N
+		it.in.add(n, it.place)
+		l.bytes += int(it.place.size) - it.size
+		l.safe = n
+		it.answer(nil)
+	}
+	if len(items) > 0 {
+		l.wake()
+	}
+}
