@@ -69,7 +69,7 @@ func (s *Sensor) send(ctx context.Context, d Sender) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.Send(ctx, machine.Reading{Body: body, Taken: time.Now()})
+	_, err = d.Send(ctx, machine.Reading{Body: body}) // the device dates it, and corrects that
 	return err
 }
 

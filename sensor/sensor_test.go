@@ -46,6 +46,9 @@ func TestAReadingIsTakenAtEachIntervalAndFollowsTheModel(t *testing.T) {
 			t.Fatalf("%d readings and %d reports in a minute", len(c.readings), len(c.reports))
 		}
 		follows(t, "Telemetry", c.readings[0].Body)
+		if at := c.readings[0].Taken; !at.IsZero() {
+			t.Errorf("it is dated %v, which the device could not correct once its clock is set", at)
+		}
 		report, _ := json.Marshal(c.reports[0])
 		follows(t, "Property", report)
 	})
