@@ -32,14 +32,16 @@ type Device struct {
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
 	started atomic.Bool
-	unused  atomic.Bool                   // closed before it ran
-	ended   chan struct{}                 // closed when Run returns
-	winding sync.WaitGroup                // sessions that have ended but not wound up
-	drops   atomic.Int64                  // readings given up
-	unlock  func()                        // gives the state directory back
-	durable bool                          // readings outlive the process
-	key     atomic.Pointer[transport.Key] // the one that was read last
-	clock   clock
+	unused  atomic.Bool    // closed before it ran
+	ended   chan struct{}  // closed when Run returns
+	winding sync.WaitGroup // sessions that have ended but not wound up
+	drops   atomic.Int64   // readings given up
+	unlock  func()         // gives the state directory back
+	durable bool           // readings outlive the process
+
+	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
+	key        atomic.Pointer[transport.Key] // the one that was read last
+	clock      clock
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 

@@ -3,6 +3,8 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"giantlizard.example/failover/observe"
@@ -11,7 +13,14 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: assignment.json, commands.json and the outbox.
+// What outlives a restart is in the state directory: assignment.json, commands.json, and the outbox or, where readings wait in
+// memory, epoch.json.
+
+// An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
+type epoch struct {
+	Epoch string `json:"epoch"`
+	Last  uint64 `json:"last"`
+}
 
 // openState takes the state directory and opens what is in it. One that cannot be written keeps no device from working.
 func (d *Device) openState() error {
@@ -31,11 +40,18 @@ func (d *Device) openState() error {
 		return nil
 	}
 	if d.StateDir == "" || d.InMemory {
-		d.Outbox = outbox.NewMemory(d.Limits, outbox.ID{}, d.dropped)
+		before := d.takeEpoch()
+		memory := outbox.NewMemory(d.Limits, before, d.dropped)
+		d.Outbox, d.leaveEpoch = memory, func() {
+			if newest := memory.Newest(); newest.N > 0 {
+				before = newest
+			}
+			d.saveEpoch(before)
+		}
 		return nil
 	}
 	log, err := outbox.Open(filepath.Join(d.StateDir, "outbox"), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
 	})
 	if err != nil {
 		d.unlock()
@@ -47,8 +63,33 @@ func (d *Device) openState() error {
 
 func (d *Device) closeState() error {
 	err := d.Outbox.Close()
+	if d.leaveEpoch != nil {
+		d.leaveEpoch()
+	}
 	d.unlock()
 	return err
+}
+
+// takeEpoch reads the epoch before and removes the file: a process that is killed does not know what it ended with.
+func (d *Device) takeEpoch() outbox.ID {
+	var e epoch
+	if path := d.stateFile("epoch.json"); path != "" {
+		_, err := statefile.Load(path, &e)
+		if removed := os.Remove(path); err == nil && removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+			e = epoch{} // it would be read again
+		}
+	}
+	return outbox.ID{Epoch: e.Epoch, N: e.Last}
+}
+
+func (d *Device) saveEpoch(newest outbox.ID) {
+	path := d.stateFile("epoch.json")
+	if path == "" || newest == (outbox.ID{}) {
+		return
+	}
+	if err := statefile.Save(path, epoch{newest.Epoch, newest.N}); err != nil {
+		d.Warn(err)
+	}
 }
 
 // stateFile is where something is kept over a restart, or "".

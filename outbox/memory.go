@@ -234,6 +234,9 @@ func (m *Memory) Last() uint64 {
 	return m.last
 }
 
+// Newest is the newest reading's ID; its number is 0 before the first.
+func (m *Memory) Newest() ID { return ID{m.epoch, m.Last()} }
+
 // Waiting is how many readings are kept, and their bytes.
 func (m *Memory) Waiting() (readings, bytes int) {
 	m.mu.Lock()
