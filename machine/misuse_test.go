@@ -148,22 +148,8 @@ func TestAHubThatLiesCannotEndTheDevice(t *testing.T) {
 						p.send(a)
 					case 2:
 						p.Write([]byte{byte(n(256)), byte(n(4)), byte(n(256)), byte(n(256))})
-					case 3:
-						a := packets.NewControlPacket(packets.Pubrel).(*packets.PubrelPacket)
-						a.MessageID = uint16(n(10))
-						p.send(a)
-					case 4:
-						a := packets.NewControlPacket(packets.Pubrec).(*packets.PubrecPacket)
-						a.MessageID = uint16(n(10))
-						p.send(a)
-					case 5:
-						a := packets.NewControlPacket(packets.Unsuback).(*packets.UnsubackPacket)
-						a.MessageID = uint16(n(10))
-						p.send(a)
-					case 6:
-						a := packets.NewControlPacket(packets.Pubcomp).(*packets.PubcompPacket)
-						a.MessageID = uint16(n(10))
-						p.send(a)
+					case 3, 4, 5, 6: // PUBREL, PUBREC, UNSUBACK or PUBCOMP
+						p.Write([]byte{"\x62\x50\xb0\x70"[n(4)], 2, 0, byte(n(10))})
 					case 7:
 						p.send(packets.NewControlPacket(packets.Connack))
 					default:

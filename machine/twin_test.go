@@ -101,6 +101,16 @@ func TestAThrottledTwinIsLeftAloneForAsLongAsItSays(t *testing.T) {
 	}
 }
 
+// twinRequest is a packet that wants an answer of the twin, and its request ID. It does what any other packet wants.
+func (p *liar) twinRequest(pk packets.ControlPacket) (m *packets.PublishPacket, rid string) {
+	m, ok := pk.(*packets.PublishPacket)
+	if !ok {
+		p.basics(pk)
+		return nil, ""
+	}
+	return m, m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
+}
+
 // This hub fails at reading, and throttles reporting once.
 func TestATwinThatCannotBeReadHoldsUpNoReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -108,12 +118,10 @@ func TestATwinThatCannotBeReadHoldsUpNoReports(t *testing.T) {
 		w := fakeWorld(t, true, nil, func(p *liar) {
 			p.welcome()
 			for pk := p.next(); pk != nil; pk = p.next() {
-				m, ok := pk.(*packets.PublishPacket)
-				if !ok {
-					p.basics(pk)
+				m, rid := p.twinRequest(pk)
+				if m == nil {
 					continue
 				}
-				rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
 				if strings.Contains(m.TopicName, "/twin/GET/") {
 					p.pub("$iothub/twin/res/500/?$rid="+rid, ``, 0, 0)
 					continue
@@ -145,12 +153,10 @@ func TestAHubThatMakesEveryTwinUselessIsAskedEverMoreSeldom(t *testing.T) {
 				w := fakeWorld(t, true, nil, func(p *liar) {
 					p.welcome()
 					for pk := p.next(); pk != nil; pk = p.next() {
-						m, ok := pk.(*packets.PublishPacket)
-						if !ok {
-							p.basics(pk)
+						m, rid := p.twinRequest(pk)
+						if m == nil {
 							continue
 						}
-						rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
 						if strings.Contains(m.TopicName, "/twin/GET/") {
 							reads.add(rid)
 							time.Sleep(10 * time.Millisecond) // as a network takes
