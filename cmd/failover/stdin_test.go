@@ -100,6 +100,30 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	}
 }
 
+// The queue has room for three and there is no hub: the fourth line is answered when there is one.
+func TestAQueueThatBlocksPushesBack(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	must(t, cloud.StopDPS())
+	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_READINGS=3", "FAILOVER_QUEUE_FULL=block", "FAILOVER_LAST_WAIT=100ms")
+	c := command(t, env, "run", "--stdin")
+	c.Stdin = strings.NewReader("1\n2\n3\n4\n5\n")
+	p := start(t, c)
+	p.stdout.await(p, 0, "-3\"}\n")
+	at := p.awaitAfter(0, "next: reprovision")
+	for range 3 {
+		at = p.awaitAfter(at, "next: reprovision") // time goes by
+	}
+	if n := len(answers(t, p)); n != 3 {
+		t.Errorf("%d lines are answered, and three readings fit", n)
+	}
+	must(t, cloud.StartDPS())
+	p.wantExit(0)
+	if n := len(cloud.Ledger()); n != 5 || len(answers(t, p)) != 5 {
+		t.Errorf("%d of 5 were delivered, and answered with\n%s", n, &p.stdout)
+	}
+}
+
 func TestADeviceThatIsFedEndsWhenItIsToldToAlthoughItsInputGoesOn(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
