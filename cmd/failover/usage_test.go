@@ -43,7 +43,7 @@ func TestTheHelpOfRunNamesEverySetting(t *testing.T) {
 		"property-interval", "drain-rate", "window", "no-telemetry", "no-reported-properties", "no-desired-properties", "no-methods",
 		"no-commands", "handler-timeout", "ack-timeout", "close-timeout", "state-dir", "ca-file", "env-file", "log-format", "log-level",
 		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "first-wait", "last-wait", "after-silence", "first-rest",
-		"last-rest", "spread",
+		"last-rest", "spread", "durability", "queue-readings", "queue-bytes", "queue-age", "queue-full", "in-order", "stdin",
 	} {
 		if !strings.Contains(stdout, "  --"+name+" ") {
 			t.Errorf("no --%s in the help", name)
