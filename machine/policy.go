@@ -16,7 +16,7 @@ type Policy struct {
 	AfterSilence time.Duration // 2 s: bound on the quick attempt at a hub that fell silent, which may swallow it too
 	FirstRest    time.Duration // 1 min: rest after DPS has refused the device
 	LastRest     time.Duration // 15 min: it doubles up to this
-	Spread       time.Duration // 0: a fleet that starts together spreads its first attempt over this
+	Spread       time.Duration // 0: over this a fleet spreads its first attempts, at the start and when all lose their hub
 }
 
 func (p Policy) withDefaults() Policy {
@@ -68,7 +68,7 @@ type choice struct {
 
 // choose is the whole policy. on is the event that led to Failover, cause why, and luck a random number in [0, 1).
 //
-//	a session ended                          the same hub, at once; after silence with a short bound
+//	a session ended                          the same hub, at once or spread; after silence with a short bound
 //	the hub cannot be reached                DPS, at once
 //	the hub that DPS named fails too         hub and DPS in turn, with exponential back-off and full jitter
 //	DPS throttles or refuses                 not DPS before its time; the hub's turns go on
@@ -80,7 +80,7 @@ func (p Policy) choose(on Event, cause error, h history, now time.Time, luck flo
 		rest := doubled(p.FirstRest, p.LastRest, h.fights-1)
 		return choice{event: RetryHub, wait: rest/2 + time.Duration(luck*float64(rest/2))}
 	case on == Lost && h.last == "" && h.assigned:
-		c.event = RetryHub
+		c = choice{event: RetryHub, wait: time.Duration(luck * float64(p.Spread))}
 		if errors.Is(cause, transport.Silence) {
 			c.within = p.AfterSilence
 		}

@@ -109,7 +109,7 @@ func (s *settings) timing() *pflag.FlagSet {
 	f.DurationVar(&s.policy.AfterSilence, "after-silence", 2*time.Second, "bound on the quick attempt at a hub that fell silent")
 	f.DurationVar(&s.policy.FirstRest, "first-rest", time.Minute, "first rest after DPS has refused the device")
 	f.DurationVar(&s.policy.LastRest, "last-rest", 15*time.Minute, "longest rest")
-	f.DurationVar(&s.policy.Spread, "spread", 0, "a fleet that starts together spreads its first attempt over this")
+	f.DurationVar(&s.policy.Spread, "spread", 0, "over this a fleet spreads its first attempts: at the start, and when all lose their hub")
 	return f
 }
 
