@@ -80,7 +80,7 @@ func (p Policy) choose(on Event, cause error, h history, now time.Time, luck flo
 		rest := doubled(p.FirstRest, p.LastRest, h.fights-1)
 		return choice{event: RetryHub, wait: rest/2 + time.Duration(luck*float64(rest/2))}
 	case on == Lost && h.last == "" && h.assigned:
-		c = choice{event: RetryHub, wait: time.Duration(luck * float64(p.Spread))}
+		c.event = RetryHub
 		if errors.Is(cause, transport.Silence) {
 			c.within = p.AfterSilence
 		}
@@ -90,6 +90,9 @@ func (p Policy) choose(on Event, cause error, h history, now time.Time, luck flo
 		c = choice{event: RetryHub, wait: p.backOff(h, luck)}
 	default:
 		c = choice{event: Reprovision, wait: p.backOff(h, luck)}
+	}
+	if on == Lost {
+		c.wait = max(c.wait, time.Duration(luck*float64(p.Spread)))
 	}
 	if !h.assigned {
 		c.event, c.within = Reprovision, 0

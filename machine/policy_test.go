@@ -77,9 +77,11 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 func TestAFleetThatLosesItsHubSpreadsItsFirstAttempts(t *testing.T) {
 	p := Policy{Spread: 10 * time.Second}.withDefaults()
 	for luck, want := range map[float64]time.Duration{0: 0, 0.25: 2500 * time.Millisecond, 0.5: 5 * time.Second} {
-		c := p.choose(Lost, lost(transport.Closed), history{assigned: true}, time.Now(), luck)
-		if want := (choice{event: RetryHub, wait: want}); c != want {
-			t.Errorf("%+v, want %+v", c, want)
+		for trouble, h := range map[Event]history{RetryHub: {assigned: true}, Reprovision: {assigned: true, last: RetryHub}} {
+			c := p.choose(Lost, lost(transport.Closed), h, time.Now(), luck)
+			if want := (choice{event: trouble, wait: want}); c != want {
+				t.Errorf("%+v, want %+v", c, want)
+			}
 		}
 	}
 }
