@@ -15,8 +15,10 @@ type device struct {
 	cloud *Cloud
 	id    string
 	key   []byte
+	model string // the model ID that it named last
 
-	hub              *hub // nil until assigned
+	hub              *hub      // nil until assigned
+	failover         *failover // by hand; nil: where it is, it stays
 	substatus        string
 	created, updated time.Time
 	operation        operation
@@ -67,6 +69,7 @@ func (c *Cloud) assign(d *device) {
 }
 
 func (d *device) place(h *hub, substatus string) {
+	d.settle()
 	d.hub, d.substatus, d.updated = h, substatus, time.Now()
 }
 

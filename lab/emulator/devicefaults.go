@@ -45,6 +45,7 @@ func (d *device) erase() {
 		delete(h.kept, d.id)
 	}
 	d.purge()
+	d.settle()
 	d.twin, d.met = newTwin(), false
 }
 

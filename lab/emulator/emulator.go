@@ -7,6 +7,7 @@
 package emulator
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -109,6 +110,7 @@ func (c *Cloud) closeAll() {
 	}
 	for _, d := range c.devices {
 		d.queue.stop()
+		d.settle()
 	}
 	if c.dps != nil {
 		for _, t := range c.targets() {
@@ -138,6 +140,9 @@ func (c *Cloud) GroupKey() string { return c.config.GroupKey }
 // CAPEM and CAPool are the certificate authority that signed the servers' certificate.
 func (c *Cloud) CAPEM() []byte          { return append([]byte(nil), c.identity.pem...) }
 func (c *Cloud) CAPool() *x509.CertPool { return c.identity.pool.Clone() }
+
+// Certificate is what DPS and the hubs show, with its key: good for localhost, 127.0.0.1, ::1 and their own hosts.
+func (c *Cloud) Certificate() tls.Certificate { return c.identity.server.Certificates[0] }
 
 // Hub is a hub's address as host:port, or "" for a name that is none.
 func (c *Cloud) Hub(name string) string {

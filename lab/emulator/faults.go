@@ -26,7 +26,7 @@ type FaultInfo struct {
 
 // A Strike is a fault that is in force.
 type Strike struct {
-	Target string
+	Target string // as Strike takes it
 	Fault  Fault
 	Params Params
 }
@@ -92,7 +92,7 @@ func (c *Cloud) Struck() []Strike {
 	for _, t := range c.targets() {
 		for _, f := range catalogue {
 			if a := t.faults()[f.Name]; a != nil {
-				all = append(all, Strike{t.name, f.Name, a.Params})
+				all = append(all, Strike{c.reference(t), f.Name, a.Params})
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 	if code := c.turnedAway(l, h.door, h.name, r.clientID); code != accepted {
 		return code
 	}
-	host, id, err := parseHubUsername(r.username)
+	host, id, model, err := parseHubUsername(r.username)
 	if err == nil && r.clientID != id {
 		err = fmt.Errorf("the client ID %.200q is not the device ID %q", r.clientID, id)
 	}
@@ -60,6 +60,9 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 	}
 	if old := h.sessions[id]; old != nil {
 		h.part(old, "a second connection took over")
+	}
+	if model != "" {
+		d.model = model
 	}
 	h.begin(l, d, r, expires)
 	return accepted

@@ -52,7 +52,9 @@ func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	delete(c.devices[deviceID].methods, rid)
+	if d := c.devices[deviceID]; d != nil { // it may have been deleted meanwhile
+		delete(d.methods, rid)
+	}
 	return 0, nil, err
 }
 

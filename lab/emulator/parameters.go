@@ -115,6 +115,17 @@ func (p *Params) Set(name, value string) error {
 	return fmt.Errorf("emulator: there is no parameter %.60q; there are %s", name, strings.Join(ParameterNames(), ", "))
 }
 
+// Given are the parameters that were given, by their names, as Set takes them.
+func (p Params) Given() map[string]string {
+	given := map[string]string{}
+	for _, known := range faultParameters {
+		if value := known.value(p); value != "" {
+			given[known.name] = value
+		}
+	}
+	return given
+}
+
 // String is what was given: " delay=1s count=3".
 func (p Params) String() string {
 	var text strings.Builder

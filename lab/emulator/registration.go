@@ -65,6 +65,9 @@ func (q dpsRequest) register(body []byte) {
 	}
 	q.payloads[id] = payload
 	d := q.cloud.enroll(id)
+	if model := modelIn(payload); model != "" {
+		d.model = model
+	}
 	q.cloud.serial++
 	d.operation = operation{
 		id:    fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial),

@@ -49,6 +49,14 @@ func (c *Cloud) target(name string) (target, error) {
 	return target{}, fmt.Errorf("%w: %.128q, which is neither DPS nor one of the hubs %s", ErrUnknownDevice, name, strings.Join(c.config.Hubs, ", "))
 }
 
+// reference is what target reads as t.
+func (c *Cloud) reference(t target) string {
+	if other, err := c.target(t.name); err == nil && other.kind != t.kind {
+		return OnDevice + "/" + t.name
+	}
+	return t.name
+}
+
 // afflictions are the faults in force at one target. They are guarded by the cloud's lock.
 type afflictions map[Fault]*affliction
 

@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // A section is one half of a twin. Numbers are kept as they were written.
 type section struct {
-	properties map[string]any
+	properties map[string]any // never changed, but replaced
 	version    int
+	metadata   Metadata
 }
 
 type twin struct{ desired, reported section }
 
 func newTwin() twin {
-	return twin{section{map[string]any{}, 1}, section{map[string]any{}, 1}}
+	empty := section{map[string]any{}, 1, Metadata{Updated: time.Now(), Version: 1}}
+	return twin{empty, empty}
 }
 
 // patch merges a checked patch; null deletes. What would be too large changes nothing.
@@ -28,6 +31,7 @@ func (s *section) patch(patch map[string]any) error {
 	}
 	s.properties = merged
 	s.version++
+	s.metadata = s.metadata.merge(patch, time.Now(), s.version)
 	return nil
 }
 

@@ -32,29 +32,29 @@ func parseDPSUsername(username string) (scope, id string, err error) {
 }
 
 // parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]".
-func parseHubUsername(username string) (host, id string, err error) {
+func parseHubUsername(username string) (host, id, model string, err error) {
 	name, query, found := strings.Cut(username, "/?")
 	host, id, slash := strings.Cut(name, "/")
 	if !found || !slash || host == "" || !strings.HasPrefix(query, "api-version=") {
-		return "", "", fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…", username)
+		return "", "", "", fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…", username)
 	}
 	if !registrationID.MatchString(id) {
-		return "", "", fmt.Errorf("%.200q is no device ID", id)
+		return "", "", "", fmt.Errorf("%.200q is no device ID", id)
 	}
 	values, err := checkVersion(query, oldestHubVersion)
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
 	model, given := values["model-id"]
 	switch {
 	case given && !strings.HasPrefix(model, "dtmi:"):
-		return "", "", fmt.Errorf("the model-id %.200q is no dtmi", model)
+		return "", "", "", fmt.Errorf("the model-id %.200q is no dtmi", model)
 	case given && values["api-version"] < oldestModelVersion:
-		return "", "", fmt.Errorf("model-id needs api-version %s or newer", oldestModelVersion)
+		return "", "", "", fmt.Errorf("model-id needs api-version %s or newer", oldestModelVersion)
 	case strings.ContainsAny(query, " +;:"):
-		return "", "", fmt.Errorf("the user name's values are not percent-encoded: %.200q", query)
+		return "", "", "", fmt.Errorf("the user name's values are not percent-encoded: %.200q", query)
 	}
-	return host, id, nil
+	return host, id, model, nil
 }
 
 func checkVersion(query, oldest string) (map[string]string, error) {

@@ -1,0 +1,120 @@
+package emulator
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+)
+
+// A DeviceInfo is what the cloud knows of a device at one moment. Its maps must not be changed.
+type DeviceInfo struct {
+	ID        string
+	Model     string // the model ID that it named last, to DPS or to a hub, or ""
+	Hub       string // "" until DPS has assigned one
+	Connected bool
+	Enabled   bool // nobody has blocked or disabled it
+	Waiting   int  // cloud-to-device messages that it has not completed
+	Desired   TwinSection
+	Reported  TwinSection
+}
+
+// A TwinSection is one half of a twin. Numbers are of the type json.Number.
+type TwinSection struct {
+	Properties map[string]any
+	Version    int
+	Metadata   Metadata
+}
+
+// Device tells what is known of a device.
+func (c *Cloud) Device(deviceID string) (DeviceInfo, error) {
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return DeviceInfo{}, err
+	}
+	return d.info(), nil
+}
+
+// Devices are all that have registered or were enrolled, by their IDs in order.
+func (c *Cloud) Devices() []DeviceInfo {
+	c.mu.Lock()
+	defer c.unlock()
+	var all []DeviceInfo
+	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
+		if d, err := c.device(id); err == nil {
+			all = append(all, d.info())
+		}
+	}
+	return all
+}
+
+func (d *device) info() DeviceInfo {
+	d.expire()
+	info := DeviceInfo{
+		ID: d.id, Model: d.model, Enabled: d.faults[Blocked] == nil && d.faults[Disabled] == nil,
+		Connected: d.session() != nil, Waiting: len(d.queue.waiting),
+		Desired: d.twin.desired.shown(), Reported: d.twin.reported.shown(),
+	}
+	if d.hub != nil {
+		info.Hub = d.hub.name
+	}
+	return info
+}
+
+func (s section) shown() TwinSection { return TwinSection{s.properties, s.version, s.metadata} }
+
+// DeviceKey is the key, base64, with which a device signs its tokens.
+func (c *Cloud) DeviceKey(deviceID string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(d.key), nil
+}
+
+// DeleteDevice forgets a device with all that belongs to it but the ledger. If it registers again, it is a new one.
+func (c *Cloud) DeleteDevice(deviceID string) error {
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return err
+	}
+	d.erase()
+	for _, a := range d.faults {
+		a.stop()
+	}
+	delete(c.devices, d.id)
+	d.hub = nil // for the lizard, if it means to move the device back
+	c.tell(KindAssigned, "", d.id, "deleted by hand")
+	return nil
+}
+
+// PurgeMessages forgets the cloud-to-device messages that a device has not completed, and counts them.
+func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
+	c.mu.Lock()
+	defer c.unlock()
+	d, err := c.device(deviceID)
+	if err != nil {
+		return 0, err
+	}
+	d.expire()
+	waiting := len(d.queue.waiting)
+	d.purge()
+	c.tell(KindMessage, "", d.id, "%d messages purged", waiting)
+	return waiting, nil
+}
+
+// modelIn is the model ID in the payload of a registration, under its present or its old name.
+func modelIn(payload []byte) string {
+	var names struct{ ModelID, IoTCModelID string }
+	_ = json.Unmarshal(payload, &names) // a payload may be anything
+	if names.ModelID == "" {
+		return names.IoTCModelID
+	}
+	return names.ModelID
+}
