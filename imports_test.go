@@ -27,8 +27,9 @@ var allowed = map[string][]string{
 	"lab/memnet":   {},
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
+	"lab/control":  {"lab/emulator"},
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
-	"cmd/failover": {"lab/demo", "lab/emulator", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
+	"cmd/failover": {"lab/control", "lab/demo", "lab/emulator", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.

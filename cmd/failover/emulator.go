@@ -17,46 +17,60 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/observe"
 )
 
 func emulatorCommand() *cobra.Command {
-	var config emulator.Config
-	var caFile, ledgerFile string
+	var l emulatorLab
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "emulator is DPS and the hubs A and B in this process, over TLS, with keys for development that everybody knows.\n" +
-			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT or SIGTERM.",
+			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT or SIGTERM.\n" +
+			"Its HTTPS door answers IoT Central's REST API and the lizard's; the address and the token are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkEmulator(config); err != nil {
+			if err := l.check(); err != nil {
 				return usage(err)
 			}
-			return runEmulator(lasting(c.Context()), config, caFile, ledgerFile, c.OutOrStdout())
+			return l.run(lasting(c.Context()), c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVar(&caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
-	f.StringVar(&ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
-	f.StringVar(&config.Host, "host", "127.0.0.1", "address to listen on")
-	f.IntVar(&config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
-	f.BoolVar(&config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
-	f.BoolVar(&config.OwnAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
-	f.DurationVar(&config.RetryAfter, "retry-after", 3*time.Second, "how long an assignment takes, in whole seconds")
+	f.StringVar(&l.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
+	f.StringVar(&l.ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
+	f.StringVar(&l.config.Host, "host", "127.0.0.1", "address to listen on")
+	f.IntVar(&l.config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
+	f.IntVar(&l.controlPort, "control-port", 8443, "port of the HTTPS door; 0: any that is free")
+	f.StringVar(&l.controlFile, "control-file", "", "write the door's address and token to this `file`, for its owner alone (default in the user's cache directory)")
+	f.BoolVar(&l.config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
+	f.BoolVar(&l.config.OwnAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
+	f.DurationVar(&l.config.RetryAfter, "retry-after", 3*time.Second, "how long an assignment takes, in whole seconds")
 	return c
 }
 
 // lastPort leaves room for the two hubs.
 const lastPort = 65533
 
-func checkEmulator(config emulator.Config) error {
+// An emulatorLab is the cloud, its door, and the files that tell of them.
+type emulatorLab struct {
+	config             emulator.Config
+	controlPort        int
+	controlFile        string
+	caFile, ledgerFile string
+}
+
+func (l emulatorLab) check() error {
+	config := l.config
 	ip := net.ParseIP(config.Host)
 	switch {
 	case config.RetryAfter <= 0:
 		return fmt.Errorf("--retry-after is %s: it is a time above 0, such as 3s", config.RetryAfter)
 	case config.Port < 0 || config.Port > lastPort:
 		return fmt.Errorf("--port is %d: it is 1 to %d, or 0 for any that are free", config.Port, lastPort)
+	case l.controlPort < 0 || l.controlPort > 65535:
+		return fmt.Errorf("--control-port is %d: it is 1 to 65535, or 0 for any that is free", l.controlPort)
 	case config.OwnAddresses, config.Host == "localhost", ip != nil && ip.IsLoopback():
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
@@ -67,30 +81,30 @@ func checkEmulator(config emulator.Config) error {
 	return nil
 }
 
-func runEmulator(ctx context.Context, config emulator.Config, caFile, ledgerFile string, out io.Writer) error {
+func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, r.Message) }) // so that the cloud waits for no reader
 	lines.Start()
 	defer finish(lines)
 	say := func(format string, values ...any) {
 		lines.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
 	}
-	ledger, err := openLedger(ledgerFile)
+	ledger, err := openLedger(l.ledgerFile)
 	if err != nil {
 		return fmt.Errorf("--ledger-file: %w", err)
 	}
 	defer ledger.close()
-	config.Observe = func(e emulator.Event) {
+	l.config.Observe = func(e emulator.Event) {
 		if err := ledger.follow(e); err != nil {
 			say("--ledger-file: %v", err)
 		}
 		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, strings.Map(printable, e.Text))
 	}
-	caFile, err = filepath.Abs(caFile) // a device may run elsewhere
+	caFile, err := filepath.Abs(l.caFile) // a device may run elsewhere
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	cloud, err := emulator.Start(config)
-	if errors.Is(err, syscall.EADDRINUSE) && !config.OwnAddresses {
+	cloud, err := emulator.Start(l.config)
+	if errors.Is(err, syscall.EADDRINUSE) && !l.config.OwnAddresses {
 		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)
 	}
 	if err != nil {
@@ -101,6 +115,19 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile, ledgerFile
 	if err := os.WriteFile(caFile, cloud.CAPEM(), 0o644); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
+	door, controlFile, err := l.openDoor(cloud)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	say("# The door for operators is %s; its token is in %s", door.URL(), strings.Map(printable, controlFile))
+	introduce(cloud, caFile, say)
+	<-ctx.Done()
+	return nil
+}
+
+// introduce says what a device needs, as lines for a shell.
+func introduce(cloud *emulator.Cloud, caFile string, say func(format string, values ...any)) {
 	say("# Hub A is %s, hub B is %s. A device needs this:", cloud.Hub("A"), cloud.Hub("B"))
 	for _, setting := range [][2]string{
 		{"PROVISIONING_HOST", cloud.DPSHost()}, {"ID_SCOPE", cloud.IDScope()}, {"DEVICE_ID", "dev1"},
@@ -108,8 +135,35 @@ func runEmulator(ctx context.Context, config emulator.Config, caFile, ledgerFile
 	} {
 		say("export FAILOVER_%s=%s", setting[0], quoted(setting[1]))
 	}
-	<-ctx.Done()
-	return nil
+}
+
+// openDoor opens the door beside DPS and says where it is, in a file.
+func (l emulatorLab) openDoor(cloud *emulator.Cloud) (door *control.Door, file string, err error) {
+	if file = l.controlFile; file == "" {
+		file, err = control.DefaultFile()
+	}
+	if err == nil {
+		file, err = filepath.Abs(file)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("--control-file: %w", err)
+	}
+	host, _, err := net.SplitHostPort(cloud.DPSHost())
+	if err != nil {
+		return nil, "", err
+	}
+	door, err = control.Open(control.Config{Cloud: cloud, Host: host, Port: l.controlPort})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; give another --control-port, or 0 for any that is free", err)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if err := door.Announce(file); err != nil {
+		door.Close()
+		return nil, "", fmt.Errorf("--control-file: %w", err)
+	}
+	return door, file, nil
 }
 
 // quoted is one word for a shell, whatever is in it.

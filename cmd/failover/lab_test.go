@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,8 @@ import (
 // emulate starts the emulator in a directory and returns what it says that a device needs.
 func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports string) {
 	t.Helper()
-	c := command(t, nil, append([]string{"emulator", "--port=0", "--retry-after=1s"}, args...)...)
+	door := []string{"--control-port=0", "--control-file=" + filepath.Join(dir, "control.json")}
+	c := command(t, nil, slices.Concat([]string{"emulator", "--port=0", "--retry-after=1s"}, door, args)...)
 	c.Dir = dir
 	cloud = start(t, c)
 	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")
@@ -99,6 +101,8 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		"--port -1":                    "--port is -1",
 		"--port 65534":                 "--port is 65534",
 		"--own-addresses --host x y z": "--help",
+		"--control-port -1":            "--control-port is -1",
+		"--control-port 65536":         "--control-port is 65536",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"emulator", "--port=0"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {
@@ -106,7 +110,7 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		}
 	}
 	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
-		p := start(t, command(t, nil, "emulator", "--port=0", "--host", host))
+		p := start(t, command(t, nil, "emulator", "--port=0", "--control-port=0", "--host", host))
 		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
 		p.terminate(0)
 	}
@@ -126,7 +130,7 @@ func TestAPortThatIsTakenIsNamedWithTheWayOut(t *testing.T) {
 
 func TestTheEmulatorWaitsForNoReader(t *testing.T) {
 	t.Parallel()
-	c := command(t, nil, "emulator", "--port=0", "--retry-after=1s")
+	c := command(t, nil, "emulator", "--port=0", "--control-port=0", "--retry-after=1s")
 	r, w, err := os.Pipe()
 	must(t, err)
 	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })

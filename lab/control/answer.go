@@ -1,0 +1,133 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// A problem is an error as IoT Central answers it.
+type problem struct {
+	status  int
+	code    string
+	message string
+}
+
+func (p *problem) Error() string { return p.message }
+
+// The problems that several routes have.
+func unreadable(format string, values ...any) error {
+	return &problem{http.StatusBadRequest, "InvalidBody", fmt.Sprintf(format, values...)}
+}
+
+func invalid(format string, values ...any) error {
+	return &problem{http.StatusUnprocessableEntity, "InvalidBody", fmt.Sprintf(format, values...)}
+}
+
+func notFound(format string, values ...any) error {
+	return &problem{http.StatusNotFound, "NotFound", fmt.Sprintf(format, values...)}
+}
+
+func conflict(err error) error {
+	return &problem{http.StatusConflict, "Conflict", sentence(err)}
+}
+
+// problemOf is the problem that an error of the cloud is.
+func problemOf(err error) *problem {
+	var known *problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &tooLarge):
+		message := fmt.Sprintf("The body is larger than %d bytes.", tooLarge.Limit)
+		return &problem{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", message}
+	case errors.Is(err, emulator.ErrUnknownDevice):
+		return &problem{http.StatusNotFound, "NotFound", sentence(err)}
+	case errors.Is(err, emulator.ErrClosed), errors.Is(err, context.Canceled):
+		return &problem{http.StatusServiceUnavailable, "ServiceUnavailable", "The emulator ends."}
+	}
+	return &problem{http.StatusInternalServerError, "InternalServerError", sentence(err)}
+}
+
+// sentence makes a message of an error.
+func sentence(err error) string {
+	text := strings.ReplaceAll(err.Error(), "emulator: ", "")
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// refuse answers with a problem.
+func refuse(w http.ResponseWriter, p *problem) {
+	now := time.Now().UTC()
+	w.Header().Set("x-ms-error-code", p.code)
+	answer(w, p.status, map[string]any{"error": map[string]string{
+		"code": p.code, "message": p.message, "requestId": strings.ToLower(rand.Text()), "time": now.Format(http.TimeFormat),
+	}})
+}
+
+// answer writes a value as JSON; nil is an empty body.
+func answer(w http.ResponseWriter, status int, value any) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	if value == nil {
+		w.WriteHeader(status)
+		return
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		status = http.StatusInternalServerError // a device's number that no JSON can hold, at worst
+		text.Reset()
+		text.WriteString(`{"error":{"code":"InternalServerError","message":"The answer is no JSON."}}`)
+	}
+	header.Set("Content-Type", "application/json; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(text.Bytes()) // who has gone needs no answer
+}
+
+// body reads a request's whole body. From then on its answer may take its time.
+func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maximumBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if !errors.As(err, &tooLarge) {
+			err = unreadable("The body did not arrive whole.")
+		}
+		return nil, err
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // it would end the request, not only the reading
+	return text, nil
+}
+
+// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text.
+func decode(text []byte, into any, strict bool) error {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	if text := bytes.TrimSpace(text); text[0] != '{' {
+		return unreadable("The body is not a JSON object.")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if strict {
+		decoder.DisallowUnknownFields()
+	}
+	if err := decoder.Decode(into); err != nil {
+		return unreadable("The body cannot be read: %s.", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return unreadable("Something follows the JSON object of the body.")
+	}
+	return nil
+}

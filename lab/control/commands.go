@@ -1,0 +1,183 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// How long a command may wait for a device to connect and to answer.
+const (
+	longestConnect   = 30 * time.Second
+	shortestResponse = 5 * time.Second
+	longestResponse  = 30 * time.Second
+)
+
+// methodFilter is what a device subscribes to that listens to direct methods.
+const methodFilter = "$iothub/methods/POST/#"
+
+// name is what DTDL allows.
+var name = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_]{0,62}[A-Za-z0-9])?$`)
+
+// A commandRequest is the body of a POST. Times are in seconds.
+type commandRequest struct {
+	Request           json.RawMessage `json:"request"`
+	ConnectionTimeout int             `json:"connectionTimeout"`
+	ResponseTimeout   *int            `json:"responseTimeout"`
+}
+
+// An execution is a command that was run. One that is queued for the device has no response.
+type execution struct {
+	Request      json.RawMessage `json:"request,omitempty"`
+	Response     json.RawMessage `json:"response,omitempty"`
+	ResponseCode int             `json:"responseCode,omitempty"`
+}
+
+func (q commandRequest) times() (connect, response time.Duration, err error) {
+	connect, response = time.Duration(q.ConnectionTimeout)*time.Second, longestResponse
+	if q.ResponseTimeout != nil {
+		response = time.Duration(*q.ResponseTimeout) * time.Second
+	}
+	switch {
+	case q.ConnectionTimeout < 0 || connect > longestConnect:
+		err = invalid("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, longestConnect/time.Second)
+	case response < shortestResponse || response > longestResponse:
+		err = invalid("The responseTimeout is %d: it is %d to %d, in seconds.",
+			*q.ResponseTimeout, shortestResponse/time.Second, longestResponse/time.Second)
+	}
+	return connect, response, err
+}
+
+// run runs a command: as a direct method, or, if the template says that it waits for the device, as a message to it.
+func (k *desk) run(r *http.Request, body []byte) (int, any, error) {
+	var q commandRequest
+	if err := decode(body, &q, false); err != nil {
+		return 0, nil, err
+	}
+	connect, response, err := q.times()
+	if err != nil {
+		return 0, nil, err
+	}
+	p, c, err := k.command(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	e := execution{Request: q.Request}
+	if c.durable {
+		err = k.queue(p, q.Request)
+	} else if err = k.await(r.Context(), p.device, connect); err == nil {
+		e.ResponseCode, e.Response, err = k.invoke(r.Context(), p, q.Request, response)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.runs[p] = e
+	if !c.durable {
+		e.Request = nil
+	}
+	return http.StatusCreated, e, nil
+}
+
+// command is the one that a request names.
+func (k *desk) command(r *http.Request) (place, capability, error) {
+	p := place{r.PathValue("device"), r.PathValue("component"), r.PathValue("name")}
+	d, err := k.device(r)
+	if err != nil {
+		return p, capability{}, err
+	}
+	if !name.MatchString(p.name) || p.component != "" && !name.MatchString(p.component) {
+		return p, capability{}, notFound("A command and a component have names of letters, digits and _.")
+	}
+	c, known, err := k.capability(d, p)
+	if err == nil && known && !c.command {
+		err = notFound("The template's %.100q is no command.", p.name)
+	}
+	return p, c, err
+}
+
+// inHub is how a hub knows a command.
+func (p place) inHub() string {
+	if p.component == "" {
+		return p.name
+	}
+	return p.component + "*" + p.name
+}
+
+// queue sends the parameter raw, as IoT Central does: a text without its quotes.
+func (k *desk) queue(p place, request json.RawMessage) error {
+	var parameter bytes.Buffer
+	var text string
+	switch {
+	case len(request) == 0 || string(request) == "null":
+	case json.Unmarshal(request, &text) == nil:
+		parameter.WriteString(text)
+	default:
+		_ = json.Compact(&parameter, request) // it was decoded from JSON
+	}
+	err := k.cloud.SendCommand(p.device, p.inHub(), parameter.Bytes())
+	switch {
+	case errors.Is(err, emulator.ErrQueueFull):
+		return &problem{http.StatusTooManyRequests, "TooManyRequests", sentence(err)}
+	case errors.Is(err, emulator.ErrNeverSeen):
+		return notFound("%s", sentence(err))
+	case err != nil && !errors.Is(err, emulator.ErrUnknownDevice):
+		return invalid("%s", sentence(err))
+	}
+	return err
+}
+
+// await gives a device time to connect and to listen. That it does not is found out by whoever calls it.
+func (k *desk) await(ctx context.Context, device string, patience time.Duration) error {
+	if patience == 0 {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_ = k.cloud.Wait(waiting, func() bool {
+		hub := k.cloud.HubOf(device)
+		return k.cloud.Connected(device, hub) && slices.Contains(k.cloud.Subscriptions(device, hub), methodFilter)
+	})
+	return ctx.Err()
+}
+
+func (k *desk) invoke(ctx context.Context, p place, request []byte, patience time.Duration) (int, json.RawMessage, error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, response, err := k.cloud.InvokeMethod(waiting, p.device, p.inHub(), request)
+	switch {
+	case err == nil:
+		return status, response, nil
+	case errors.Is(err, emulator.ErrNotOnline):
+		return 0, nil, notFound("Could not connect to the device to send it the command: " +
+			"it is not connected, or has not subscribed to direct methods.")
+	case errors.Is(err, emulator.ErrMethodTimeout), errors.Is(err, context.DeadlineExceeded):
+		return 0, nil, &problem{http.StatusRequestTimeout, "RequestTimeout", "The device did not answer the command in time."}
+	case ctx.Err() != nil, errors.Is(err, emulator.ErrClosed), errors.Is(err, emulator.ErrUnknownDevice):
+		return 0, nil, err
+	}
+	return 0, nil, invalid("%s", sentence(err))
+}
+
+// history is the last run of a command.
+func (k *desk) history(r *http.Request, _ []byte) (int, any, error) {
+	p, _, err := k.command(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := []execution{}
+	if e, was := k.runs[p]; was {
+		all = append(all, e)
+	}
+	return http.StatusOK, map[string]any{"value": all}, nil
+}

@@ -1,0 +1,171 @@
+package control_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+func commandPath(name string) string { return devicePath + "/commands/" + name + version }
+
+func TestACommandIsAnsweredByTheDevice(t *testing.T) {
+	w := onSockets(t)
+	w.gadget()
+	for request, response := range map[string]string{
+		`{"request":"hi"}`: `"hi"`, `{"request":{"a":[1.50,null]}}`: `{"a":[1.50,null]}`, `{"request":null}`: `null`, `{"request":0}`: `0`,
+	} {
+		got := w.do(w.request("POST", commandPath("echo"), request))
+		if want := `{"response":` + response + `,"responseCode":200}` + "\n"; got.StatusCode != 201 || got.text != want {
+			t.Errorf("%s: %d %s, want %s", request, got.StatusCode, got.text, want)
+		}
+	}
+	for _, nothing := range []string{``, `{}`, `{"since":"a mistake"}`} {
+		same(t, w.want(201, "POST", commandPath("echo"), nothing), `{"responseCode":200}`)
+	}
+	w.want(201, "POST", commandPath("echo"), `{"request":5}`)
+	same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[{"request":5,"response":5,"responseCode":200}]}`)
+	if v := w.Violations(); len(v) > 0 {
+		t.Errorf("violations: %q", v)
+	}
+}
+
+func TestADevicesRefusalIsAnAnswer(t *testing.T) {
+	w := onSockets(t)
+	w.gadget()
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`) // then any command may be there
+	same(t, w.want(201, "POST", commandPath("reboot"), `{"request":1}`), `{"responseCode":404}`)
+}
+
+func TestACommandOfAComponentIsNamedAfterBoth(t *testing.T) {
+	w := withParts(t)
+	w.gadget()
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
+	path := devicePath + "/components/part/commands/echo" + version
+	same(t, w.want(201, "POST", path, `{"request":1}`), `{"response":1,"responseCode":200}`)
+	same(t, w.want(200, "GET", path, ""), `{"value":[{"request":1,"response":1,"responseCode":200}]}`)
+	same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
+}
+
+func TestADurableCommandWaitsForTheDevice(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	w.want(200, "PUT", "/api/deviceTemplates/dtmi:parts;1"+version, parts)
+	w.gadget().Disconnect(250) // it has been there once
+	w.until("it has gone", func() bool { return !w.Connected(device, "A") })
+	for request, want := range map[string]string{
+		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@", `{"request":null}`: "@",
+	} {
+		answered := w.want(201, "POST", commandPath("setAlarm"), request)
+		if answered["responseCode"] != nil || answered["response"] != nil {
+			t.Errorf("it answers %v", answered)
+		}
+		g := w.gadget()
+		w.until("it has come", func() bool { return w.QueueLength(device) == 0 })
+		g.Disconnect(250)
+		if len(g.commands) != 1 || g.commands[0] != "setAlarm "+want {
+			t.Errorf("%s: the device got %q", request, g.commands)
+		}
+	}
+	same(t, w.want(200, "GET", commandPath("setAlarm"), ""), `{"value":[`+lastOf(t, w)+`]}`)
+
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
+	w.want(201, "POST", devicePath+"/components/part/commands/later"+version, `{"request":true}`)
+	g := w.gadget()
+	w.until("it has come", func() bool { return w.QueueLength(device) == 0 })
+	g.Disconnect(250)
+	if len(g.commands) != 1 || g.commands[0] != "part*later true" {
+		t.Errorf("the device got %q", g.commands)
+	}
+}
+
+// lastOf is whatever the last command was, since a map has no order.
+func lastOf(t *testing.T, w world) string {
+	t.Helper()
+	all := w.want(200, "GET", commandPath("setAlarm"), "")["value"].([]any)
+	if len(all) != 1 {
+		t.Fatalf("the history is %v", all)
+	}
+	return string(jsonOf(all[0]))
+}
+
+func TestADurableCommandHasItsLimits(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	w.want(200, "PATCH", devicePath+version, `{"template":"`+model+`"}`)
+	w.wantError(404, "NotFound", "no session yet", "POST", commandPath("setAlarm"), `{}`)
+	w.gadget().Disconnect(250)
+	w.until("it has gone", func() bool { return !w.Connected(device, "A") })
+	long := `{"request":"` + strings.Repeat("x", 64<<10) + `"}`
+	w.wantError(422, "InvalidBody", "65536", "POST", commandPath("setAlarm"), long)
+	for range 50 {
+		w.want(201, "POST", commandPath("setAlarm"), `{}`)
+	}
+	w.wantError(429, "TooManyRequests", "queue is full", "POST", commandPath("setAlarm"), `{}`)
+	same(t, w.want(200, "DELETE", system+"c2d", ""),
+		`{"message":"The queue of cloud-to-device messages of device dev1 is empty. Messages purged: 50."}`)
+	w.want(201, "POST", commandPath("setAlarm"), `{}`)
+}
+
+func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
+	w := onSockets(t)
+	w.gadget()
+	for name, part := range map[string]string{
+		"reboot": `no "reboot"`, "temp": "no command", "a*b": "names of letters", "a%2Fb": "names of letters", "%23": "names of letters",
+	} {
+		w.wantError(404, "NotFound", part, "POST", commandPath(name), `{}`)
+		w.wantError(404, "NotFound", part, "GET", commandPath(name), ``)
+	}
+	w.wantError(404, "NotFound", "no component", "POST", devicePath+"/components/part/commands/echo"+version, `{}`)
+	for body, part := range map[string]string{
+		`{"connectionTimeout":-1}`: "0 to 30", `{"connectionTimeout":31}`: "0 to 30",
+		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30",
+		`{"request":"` + strings.Repeat("x", 128<<10) + `"}`: "131072",
+	} {
+		w.wantError(422, "InvalidBody", part, "POST", commandPath("echo"), body)
+	}
+	w.wantError(400, "InvalidBody", "responseTimeout", "POST", commandPath("echo"), `{"responseTimeout":"5"}`)
+}
+
+func TestADeviceThatDoesNotAnswerIsATimeOut(t *testing.T) {
+	for body, after := range map[string]time.Duration{
+		`{}`: 30 * time.Second, `{"responseTimeout":5}`: 5 * time.Second, `{"responseTimeout":30}`: 30 * time.Second,
+	} {
+		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+			w.gadget().mute.Store(true)
+			began := time.Now()
+			w.wantError(408, "RequestTimeout", "in time", "POST", commandPath("echo"), body)
+			if took := time.Since(began); took != after {
+				t.Errorf("%s: it took %v", body, took)
+			}
+			same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
+		})
+	}
+}
+
+func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.Assign(device, "A")
+		began := time.Now()
+		w.wantError(404, "NotFound", "Could not connect", "POST", commandPath("echo"), `{"request":1}`)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
+		}
+		w.wantError(404, "NotFound", "Could not connect", "POST", commandPath("echo"), `{"connectionTimeout":20}`)
+		if took := time.Since(began); took != 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		answered := make(chan reply, 1)
+		go func() {
+			answered <- w.do(w.request("POST", commandPath("echo"), `{"request":1,"connectionTimeout":30}`))
+		}()
+		time.Sleep(29 * time.Second)
+		w.gadget()
+		got := <-answered
+		same(t, got.object(t), `{"response":1,"responseCode":200}`)
+		if took := time.Since(began); got.StatusCode != 201 || took != 49*time.Second {
+			t.Errorf("%d after %v", got.StatusCode, took)
+		}
+	})
+}

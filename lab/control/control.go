@@ -1,0 +1,132 @@
+// Package control is the emulator's HTTPS door, for operators and their tools: those routes of IoT Central's REST API that look at
+// a device, command it and move it to another hub, and the lizard's API, which strikes with faults and heals them.
+//
+// Whoever comes in has the door's token, which is made anew at each start and written to a file that only its owner may read.
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+const (
+	maximumHeader = 64 << 10 // bytes
+	maximumBody   = 1 << 20  // bytes
+	headerTime    = 10 * time.Second
+	readTime      = 30 * time.Second
+	idleTime      = time.Minute
+	writeTime     = longestConnect + longestResponse + readTime // the longest a request may take
+)
+
+// A Config says what a Door opens to. Its zero value, with a Cloud, is a good one.
+type Config struct {
+	Cloud *emulator.Cloud
+	// Listen opens an address; nil means real TCP.
+	Listen func(address string) (net.Listener, error)
+	// Host and Port are where to listen: 127.0.0.1, and any port that is free.
+	Host string
+	Port int
+}
+
+// A Door is open. Its methods may be called from any goroutine.
+type Door struct {
+	cloud       *emulator.Cloud
+	host        string // that it listens on
+	url, token  string
+	desk        *desk
+	server      *http.Server
+	running     sync.WaitGroup // the goroutine that accepts
+	connections sync.WaitGroup
+	enough      context.CancelFunc // ends the requests under way
+
+	mu   sync.Mutex
+	file string // what Announce has written
+}
+
+// Open opens a door to a cloud. Close it before the cloud.
+func Open(config Config) (*Door, error) {
+	if config.Host == "" {
+		config.Host = "127.0.0.1"
+	}
+	if config.Listen == nil {
+		config.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	listener, err := config.Listen(net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		_ = listener.Close()
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	d := newDoor(config.Cloud, config.Host)
+	d.url = "https://" + net.JoinHostPort(config.Host, port)
+	d.serve(listener)
+	return d, nil
+}
+
+// newDoor makes one that does not listen yet.
+func newDoor(cloud *emulator.Cloud, host string) *Door {
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // it never fails
+	return &Door{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), desk: newDesk(cloud)}
+}
+
+func (d *Door) serve(listener net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.enough = cancel
+	d.server = &http.Server{
+		Handler:           d.handler(),
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{d.cloud.Certificate()}, MinVersion: tls.VersionTLS12},
+		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: maximumHeader,
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnState:      d.count,
+		ErrorLog:       log.New(io.Discard, "", 0), // it would tell of every client that does not trust the certificate
+		Protocols:      new(http.Protocols),
+	}
+	d.server.Protocols.SetHTTP1(true) // a request is then served by its connection's goroutine, which Close waits for
+	d.running.Go(func() { _ = d.server.ServeTLS(listener, "", "") })
+}
+
+// count is told of every connection twice, at its beginning and its end.
+func (d *Door) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		d.connections.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		d.connections.Done()
+	}
+}
+
+// URL is the door's address, and Token what opens it.
+func (d *Door) URL() string   { return d.url }
+func (d *Door) Token() string { return d.token }
+
+// Close removes the file of Announce, ends every connection and waits for every goroutine. A second Close does nothing.
+func (d *Door) Close() error {
+	err := d.withdraw()
+	d.enough()
+	err = errors.Join(err, d.server.Close())
+	d.running.Wait()
+	_ = d.server.Close() // a connection may have come in meanwhile
+	d.connections.Wait()
+	if err != nil {
+		return fmt.Errorf("control: close: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package control_test
+
+import (
+	"bytes"
+	"os"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+const devicePath = "/api/devices/dev1"
+
+func TestADeviceIsShownAsItIs(t *testing.T) {
+	w := onSockets(t)
+	same(t, w.want(200, "GET", "/api/devices"+version, ""), `{"value":[]}`)
+	w.Enroll(device, "")
+	shown := w.want(200, "GET", devicePath+version, "")
+	enrolled := shown["etag"]
+	delete(shown, "etag")
+	same(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
+	w.gadget()
+	shown = w.want(200, "GET", devicePath+version, "")
+	if shown["etag"] == enrolled || shown["etag"] == "" {
+		t.Errorf("the etag was %v and is %v", enrolled, shown["etag"])
+	}
+	same(t, w.want(200, "GET", "/api/devices"+version, "")["value"].([]any)[0], string(jsonOf(shown)))
+	delete(shown, "etag")
+	same(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1","enabled":true,"organizations":[]}`)
+}
+
+func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
+	w := onSockets(t)
+	want := func(shown map[string]any, want string) {
+		t.Helper()
+		delete(shown, "etag")
+		same(t, shown, want)
+	}
+	want(w.want(200, "PUT", devicePath+version, `{"displayName":"Pump","simulated":true,"organizations":["seattle"],"template":"dtmi:x;1"}`),
+		`{"id":"dev1","displayName":"Pump","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
+	want(w.want(200, "PATCH", devicePath+version, `{"displayName":"Fan","id":"x","etag":"x","provisioned":true}`), // the last three are read-only
+		`{"id":"dev1","displayName":"Fan","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
+	want(w.want(200, "PUT", devicePath+version, `{}`),
+		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
+	g := w.gadget()
+	w.want(204, "DELETE", devicePath+version, "")
+	w.wantError(404, "NotFound", "", "GET", devicePath+version, "")
+	w.until("the device is thrown out", func() bool { return !g.IsConnected() || !w.Connected(device, "A") })
+	want(w.want(200, "PUT", devicePath+version, ``),
+		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
+	w.wantError(404, "NotFound", "", "GET", devicePath+"/telemetry/temp"+version, "")
+
+	w.wantError(422, "InvalidBody", "is no registration ID", "PUT", "/api/devices/-bad-"+version, "")
+	w.wantError(400, "InvalidBody", "displayName", "PATCH", devicePath+version, `{"displayName":5}`)
+	w.wantError(400, "InvalidBody", "organizations", "PUT", devicePath+version, `{"organizations":"a"}`)
+	w.wantError(400, "InvalidParameter", "$filter", "GET", "/api/devices"+version+"&$filter=x", "")
+}
+
+// What a device sent before it was deleted is not the new one's.
+func TestADeletedDeviceLeavesNothingBehind(t *testing.T) {
+	w := onSockets(t)
+	g := w.gadget()
+	g.wait(g.Publish("devices/dev1/messages/events/", 1, false, `{"temp":1}`))
+	w.want(201, "POST", devicePath+"/commands/echo"+version, `{"request":1}`)
+	w.want(200, "PATCH", devicePath+version, `{"displayName":"Old"}`)
+	w.want(204, "DELETE", devicePath+version, "")
+	w.Assign(device, "A")
+	w.wantError(404, "NotFound", "no value", "GET", devicePath+"/telemetry/temp"+version, "")
+	same(t, w.want(200, "GET", devicePath+"/commands/echo"+version, ""), `{"value":[]}`)
+	if name := w.want(200, "GET", devicePath+version, "")["displayName"]; name != device {
+		t.Errorf("its name is %v", name)
+	}
+}
+
+func TestADeviceThatIsNotEnabledIsBlocked(t *testing.T) {
+	w := onSockets(t)
+	w.Assign("A", "A") // a device with a hub's name is not mistaken for it
+	for _, id := range []string{device, "A"} {
+		w.Assign(id, "A")
+		path := "/api/devices/" + id + version
+		if on := w.want(200, "PATCH", path, `{"enabled":false}`)["enabled"]; on != false {
+			t.Errorf("enabled is %v", on)
+		}
+		if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != emulator.Blocked {
+			t.Errorf("in force are %+v", struck)
+		}
+		w.want(200, "PATCH", path, `{"displayName":"still blocked"}`)
+		if on := w.want(200, "GET", path, "")["enabled"]; on != false {
+			t.Errorf("after another change, enabled is %v", on)
+		}
+		w.Strike("device/"+id, emulator.Disabled, emulator.Params{})
+		w.want(200, "PUT", path, `{}`)
+		if on := w.want(200, "GET", path, "")["enabled"]; on != true || len(w.Struck()) > 0 {
+			t.Errorf("enabled is %v, in force are %+v", on, w.Struck())
+		}
+	}
+}
+
+func TestTheCredentialsAreThoseOfTheDevice(t *testing.T) {
+	w := onSockets(t)
+	w.Enroll(device, "YSBrZXkgb2YgaXRzIG93bg==")
+	same(t, w.want(200, "GET", devicePath+"/credentials"+version, ""), `{"idScope":"`+w.IDScope()+`",
+		"symmetricKey":{"primaryKey":"YSBrZXkgb2YgaXRzIG93bg==","secondaryKey":"YSBrZXkgb2YgaXRzIG93bg=="}}`)
+}
+
+// The model stands beside this room's code, because Go embeds nothing from above.
+func TestTheSampleModelIsTheProjects(t *testing.T) {
+	ours, err := os.ReadFile("failover.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if project, err := os.ReadFile("../../failover.json"); err != nil || !bytes.Equal(ours, project) {
+		t.Errorf("they differ; run go generate ./lab/control (%v)", err)
+	}
+	w := onSockets(t)
+	template := w.want(200, "GET", "/api/deviceTemplates/"+model+version, "")
+	same(t, template["capabilityModel"], string(ours))
+	delete(template, "capabilityModel")
+	same(t, template, `{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
+}
+
+// parts is a model with components: one in place, one elsewhere.
+const parts = `{"displayName":"Parts","capabilityModel":{"@type":"Interface","contents":[
+	{"@type":["Property","Temperature"],"name":"target","writable":true,"schema":"double"},
+	{"@type":"Command","name":"echo"},
+	{"@type":"Component","name":"part","schema":{"contents":[
+		{"@type":"Property","name":"speed","writable":true},{"@type":"Property","name":"serial"},{"@type":"Telemetry","name":"temp"},
+		{"@type":"Command","name":"echo"},{"@type":["Command","Initialized"],"name":"later","queueIfOffline":true}]}},
+	{"@type":"Component","name":"far","schema":"dtmi:elsewhere;1"}]}}`
+
+// withParts is a device of that model.
+func withParts(t *testing.T) world {
+	t.Helper()
+	w := onSockets(t)
+	w.Assign(device, "A")
+	w.want(200, "PUT", "/api/deviceTemplates/dtmi:parts;1"+version, parts)
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
+	return w
+}
+
+func TestATemplateCanBePut(t *testing.T) {
+	w := withParts(t)
+	var ids []any
+	for _, each := range w.want(200, "GET", "/api/deviceTemplates"+version, "")["value"].([]any) {
+		ids = append(ids, each.(map[string]any)["@id"])
+	}
+	same(t, ids, `["dtmi:Sample:Failover;1","dtmi:parts;1"]`)
+	same(t, w.want(200, "GET", devicePath+"/components"+version, ""), `{"value":[
+		{"@type":"Component","name":"far","displayName":"far"},{"@type":"Component","name":"part","displayName":"part"}]}`)
+	w.wantError(404, "NotFound", "no device template", "GET", "/api/deviceTemplates/dtmi:none;1"+version, "")
+	for _, body := range []string{"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`} {
+		w.wantError(422, "InvalidBody", "no interface", "PUT", "/api/deviceTemplates/dtmi:x;1"+version, body)
+	}
+	w.wantError(422, "InvalidBody", "dtmi:", "PUT", "/api/deviceTemplates/x"+version, parts)
+}

@@ -1,0 +1,92 @@
+package control_test
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"giantlizard.example/failover/lab/control"
+)
+
+func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+
+func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
+	w := onSockets(t)
+	path := filepath.Join(t.TempDir(), "new", "emulator.json")
+	if err := w.door.Announce(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, json.RawMessage(text), string(jsonOf(map[string]string{"url": w.door.URL(), "token": w.door.Token(), "ca": string(w.CAPEM())})))
+	for name, mode := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): os.ModeDir | 0o700} {
+		if info, err := os.Stat(name); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if all, _ := os.ReadDir(filepath.Dir(path)); len(all) != 1 {
+		t.Errorf("beside it there are %v", all)
+	}
+	if err := w.door.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestTheFileOfALaterEmulatorStays(t *testing.T) {
+	first, second := onSockets(t), onSockets(t)
+	path := filepath.Join(t.TempDir(), "emulator.json")
+	if err := os.WriteFile(path, []byte("an old one, for everybody"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []world{first, second} {
+		if err := w.door.Announce(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.door.Close()
+	var announced struct{ URL string }
+	text, err := os.ReadFile(path)
+	if json.Unmarshal(text, &announced); err != nil || announced.URL != second.door.URL() {
+		t.Errorf("it says %q, %v", announced.URL, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	os.Remove(path)
+	if err := second.door.Close(); err != nil { // somebody has removed it
+		t.Error(err)
+	}
+}
+
+func TestAFileThatCannotBeWrittenIsAnError(t *testing.T) {
+	w := onSockets(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "file", "emulator.json"), dir} {
+		if err := w.door.Announce(path); err == nil {
+			t.Errorf("%s was written", path)
+		}
+	}
+}
+
+func TestTheFileIsInTheUsersCache(t *testing.T) {
+	t.Setenv("HOME", "/home/somebody")
+	t.Setenv("XDG_CACHE_HOME", "")
+	cache, _ := os.UserCacheDir()
+	if file, err := control.DefaultFile(); file != filepath.Join(cache, "failover", "emulator.json") || err != nil {
+		t.Errorf("%s, %v", file, err)
+	}
+	t.Setenv("HOME", "")
+	if _, err := control.DefaultFile(); err == nil {
+		t.Error("there is no home, and no error")
+	}
+}

@@ -1,0 +1,155 @@
+package control_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// A gadget is a device of real MQTT: it answers the method echo with its payload, others with 404, acknowledges every desired
+// property, and keeps its commands.
+type gadget struct {
+	world
+	paho.Client
+	mute atomic.Bool // it answers no method
+
+	mu       sync.Mutex
+	commands []string // "name parameter"
+	desired  []string // patches
+}
+
+// gadget connects dev1 to the hub where it belongs, A if that is open. It says good-bye at the test's end.
+func (w world) gadget() *gadget {
+	w.Helper()
+	if w.HubOf(device) == "" {
+		if err := w.Assign(device, "A"); err != nil {
+			w.Fatal(err)
+		}
+	}
+	g := &gadget{world: w}
+	address := w.Hub(w.HubOf(device))
+	g.Client = paho.NewClient(paho.NewClientOptions().AddBroker("tls://" + address).
+		SetClientID(device).SetUsername(address + "/" + device + "/?api-version=2021-04-12&model-id=" + url.QueryEscape(model)).
+		SetPassword(w.signature(address + "/devices/" + device)).
+		SetCleanSession(false).SetAutoReconnect(false).SetProtocolVersion(4).SetOrderMatters(false).
+		SetDefaultPublishHandler(g.command). // what a session that was kept brings before any subscription
+		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return g.open(address) }))
+	g.wait(g.Connect())
+	w.Cleanup(func() { g.Disconnect(250) })
+	g.wait(g.Subscribe("$iothub/methods/POST/#", 0, g.method))
+	g.wait(g.Subscribe("$iothub/twin/PATCH/properties/desired/#", 0, g.patched))
+	g.wait(g.Subscribe("devices/"+device+"/messages/devicebound/#", 1, g.command))
+	return g
+}
+
+func (w world) signature(resource string) string {
+	key, err := w.DeviceKey(device)
+	if err != nil {
+		w.Fatal(err)
+	}
+	secret, _ := base64.StdEncoding.DecodeString(key)
+	signed := fmt.Sprintf("%s\n%d", url.QueryEscape(resource), time.Now().Add(time.Hour).Unix())
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(signed))
+	sr, se, _ := strings.Cut(signed, "\n")
+	return "SharedAccessSignature sr=" + sr + "&sig=" + url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se
+}
+
+func (g *gadget) open(address string) (net.Conn, error) {
+	raw, err := g.dial(g.Context(), "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, &tls.Config{RootCAs: g.CAPool(), ServerName: "127.0.0.1"})
+	return conn, conn.HandshakeContext(g.Context())
+}
+
+func (g *gadget) wait(token paho.Token) {
+	g.Helper()
+	if !token.WaitTimeout(time.Minute) || token.Error() != nil {
+		g.Fatalf("the gadget: %v", token.Error())
+	}
+}
+
+func (g *gadget) method(_ paho.Client, m paho.Message) {
+	name, rid, _ := strings.Cut(strings.TrimPrefix(m.Topic(), "$iothub/methods/POST/"), "/?$rid=")
+	if g.mute.Load() {
+		return
+	}
+	status, body := 404, []byte(nil)
+	if name == "echo" || name == "part*echo" {
+		status, body = 200, m.Payload()
+	}
+	g.Publish(fmt.Sprintf("$iothub/methods/res/%d/?$rid=%s", status, rid), 0, false, body)
+}
+
+func (g *gadget) patched(_ paho.Client, m paho.Message) {
+	var patch map[string]any
+	_ = json.Unmarshal(m.Payload(), &patch)
+	at := patch["$version"]
+	delete(patch, "$version")
+	text, _ := json.Marshal(patch)
+	g.mu.Lock()
+	g.desired = append(g.desired, string(text))
+	g.mu.Unlock()
+	acknowledged, _ := json.Marshal(acknowledge(patch, at))
+	g.Publish(fmt.Sprintf("$iothub/twin/PATCH/properties/reported/?$rid=%v", at), 1, false, acknowledged)
+}
+
+func acknowledge(patch map[string]any, at any) map[string]any {
+	acks := map[string]any{}
+	for name, value := range patch {
+		component, _ := value.(map[string]any)
+		switch {
+		case name == "__t":
+			acks[name] = value
+		case component["__t"] == "c":
+			acks[name] = acknowledge(component, at)
+		default:
+			acks[name] = map[string]any{"value": value, "ac": 200, "av": at, "ad": "completed"}
+		}
+	}
+	return acks
+}
+
+func (g *gadget) command(_ paho.Client, m paho.Message) {
+	_, properties, _ := strings.Cut(m.Topic(), "devicebound/")
+	values, _ := url.ParseQuery(properties)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.commands = append(g.commands, values.Get("method-name")+" "+string(m.Payload()))
+}
+
+// until waits for something that the cloud knows.
+func (w world) until(what string, condition func() bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.Wait(ctx, condition); err != nil {
+		w.Fatalf("%s: %v", what, err)
+	}
+}
+
+// patches are those that have come, once there are n and all were acknowledged.
+func (g *gadget) patches(n int) []string {
+	g.Helper()
+	g.until("the acknowledgement", func() bool {
+		_, _, _, reported := g.Twin(device)
+		return reported > n
+	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.desired
+}

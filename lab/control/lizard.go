@@ -1,0 +1,104 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// A faultAnswer describes a fault.
+type faultAnswer struct {
+	Name       emulator.Fault `json:"name"`
+	On         []string       `json:"on"`
+	Doc        string         `json:"doc"`
+	Parameters []string       `json:"parameters"`
+}
+
+// A strike is a fault in force at a target, or one to come. Parameters are as emulator.Params.Set takes them.
+type strike struct {
+	Target     string            `json:"target"`
+	Fault      emulator.Fault    `json:"fault"`
+	Parameters map[string]string `json:"parameters"`
+}
+
+func (d *Door) faults(*http.Request, []byte) (int, any, error) {
+	all := []faultAnswer{}
+	for _, f := range emulator.Faults() {
+		all = append(all, faultAnswer{f.Name, f.On, f.Sentence, append([]string{"for"}, f.Parameters...)})
+	}
+	return http.StatusOK, map[string]any{"faults": all}, nil
+}
+
+func (d *Door) strikes(*http.Request, []byte) (int, any, error) {
+	all := []strike{}
+	for _, s := range d.cloud.Struck() {
+		all = append(all, strike{s.Target, s.Fault, s.Params.Given()})
+	}
+	return http.StatusOK, map[string]any{"strikes": all}, nil
+}
+
+func (d *Door) strike(_ *http.Request, body []byte) (int, any, error) {
+	var s strike
+	if err := decode(body, &s, true); err != nil {
+		return 0, nil, err
+	}
+	var params emulator.Params
+	for _, name := range sortedKeys(s.Parameters) {
+		if err := params.Set(name, s.Parameters[name]); err != nil {
+			return 0, nil, wrong("%s", sentence(err))
+		}
+	}
+	if err := d.cloud.Strike(s.Target, s.Fault, params); err != nil {
+		return 0, nil, unstruck(err)
+	}
+	return http.StatusCreated, strike{s.Target, s.Fault, params.Given()}, nil
+}
+
+// heal ends one fault at a target, all there, or all that there are.
+func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
+	query := r.URL.Query()
+	for name, values := range query {
+		if name != "target" && name != "fault" || len(values) > 1 { // a slip must not heal everything
+			return 0, nil, wrong("The query is ?target=A&fault=fin, each once at most, and %.60q is not that.", name)
+		}
+	}
+	fault := emulator.Fault(query.Get("fault"))
+	if query.Has("fault") && !slices.ContainsFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return f.Name == fault }) {
+		return 0, nil, wrong("There is no fault %.60q.", fault)
+	}
+	var err error
+	if query.Has("target") {
+		err = d.cloud.Heal(query.Get("target"), fault)
+	} else {
+		err = d.healAll(fault)
+	}
+	if err != nil {
+		return 0, nil, unstruck(err)
+	}
+	return http.StatusNoContent, nil, nil
+}
+
+func (d *Door) healAll(fault emulator.Fault) error {
+	var errs []error
+	for _, s := range d.cloud.Struck() {
+		if fault == "" || s.Fault == fault {
+			errs = append(errs, d.cloud.Heal(s.Target, s.Fault))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func wrong(format string, values ...any) error {
+	return &problem{http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(format, values...)}
+}
+
+// unstruck is why a target could not be struck or healed.
+func unstruck(err error) error {
+	if errors.Is(err, emulator.ErrUnknownDevice) || errors.Is(err, emulator.ErrClosed) {
+		return err
+	}
+	return wrong("%s", sentence(err))
+}

@@ -1,0 +1,133 @@
+package control_test
+
+import (
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+const strikes = "/lizard/v1/strikes"
+
+func TestEveryFaultIsListed(t *testing.T) {
+	w := onSockets(t)
+	listed := w.want(200, "GET", "/lizard/v1/faults", "")["faults"].([]any)
+	if len(listed) != len(emulator.Faults()) {
+		t.Fatalf("%d are listed", len(listed))
+	}
+	for i, f := range emulator.Faults() {
+		got := listed[i].(map[string]any)
+		if got["name"] != string(f.Name) || got["doc"] != f.Sentence || len(got) != 4 {
+			t.Errorf("%s is listed as %v", f.Name, got)
+		}
+		same(t, got["on"], string(jsonOf(f.On)))
+		same(t, got["parameters"], string(jsonOf(append([]string{"for"}, f.Parameters...))))
+	}
+}
+
+func TestTheLizardStrikesAndIsHealed(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	same(t, w.want(200, "GET", strikes, ""), `{"strikes":[]}`)
+	const fin = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
+	same(t, w.want(201, "POST", strikes, fin), fin)
+	same(t, w.want(201, "POST", strikes, `{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m","count":"3"}}`),
+		`{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}}`)
+	w.want(201, "POST", strikes, `{"target":"dev1","fault":"no-puback"}`)
+	w.want(201, "POST", strikes, `{"target":"A","fault":"no-puback","parameters":null}`)
+	same(t, w.want(200, "GET", strikes, ""), `{"strikes":[{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}},
+		{"target":"A","fault":"fin","parameters":{"for":"30s"}},{"target":"A","fault":"no-puback","parameters":{}},
+		{"target":"dev1","fault":"no-puback","parameters":{}}]}`)
+
+	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "")
+	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "") // what is well stays well
+	same(t, struck(w), `["DPS throttles","A no-puback","dev1 no-puback"]`)
+	w.want(204, "DELETE", strikes+"?fault=no-puback", "")
+	same(t, struck(w), `["DPS throttles"]`)
+	w.want(201, "POST", strikes, `{"target":"B","fault":"rst"}`)
+	w.want(201, "POST", strikes, `{"target":"B","fault":"reject"}`)
+	w.want(204, "DELETE", strikes+"?target=B", "")
+	same(t, struck(w), `["DPS throttles"]`)
+	w.want(201, "POST", strikes, `{"target":"B","fault":"rst"}`)
+	w.want(204, "DELETE", strikes, "")
+	same(t, struck(w), `null`)
+}
+
+func struck(w world) (all []string) {
+	for _, s := range w.Struck() {
+		all = append(all, s.Target+" "+string(s.Fault))
+	}
+	return all
+}
+
+// A device whose name is a hub's is struck and healed by "device/" and its name, also when everything is healed.
+func TestADeviceWithAHubsNameCanBeStruckAndHealed(t *testing.T) {
+	w := onSockets(t)
+	w.Assign("A", "A")
+	w.want(201, "POST", strikes, `{"target":"device/A","fault":"reject"}`)
+	w.want(201, "POST", strikes, `{"target":"A","fault":"reject"}`)
+	same(t, struck(w), `["A reject","device/A reject"]`)
+	w.want(204, "DELETE", strikes+"?target=A", "")
+	same(t, struck(w), `["device/A reject"]`)
+	w.want(204, "DELETE", strikes, "")
+	same(t, struck(w), `null`)
+}
+
+func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	for body, part := range map[string]string{
+		`{"target":"A","fault":"nope"}`:                                     `no fault "nope"`,
+		`{"target":"A"}`:                                                    "no fault",
+		`{"target":"A","fault":"throttles"}`:                                "strikes DPS",
+		`{"target":"A","fault":"fin","parameters":{"nope":"1"}}`:            `no parameter "nope"`,
+		`{"target":"A","fault":"fin","parameters":{"for":"soon"}}`:          `"soon" is no value`,
+		`{"target":"A","fault":"fin","parameters":{"for":"-1s"}}`:           "negative",
+		`{"target":"A","fault":"fin","parameters":{"mark":"x"}}`:            "no parameter mark",
+		`{"target":"A","fault":"flaky"}`:                                    "needs the parameter probability",
+		`{"target":"A","fault":"flaky","parameters":{"probability":"2"}}`:   "between 0 and 1",
+		`{"target":"A","fault":"flaky","parameters":{"probability":"NaN"}}`: "between 0 and 1",
+	} {
+		w.wantError(400, "InvalidParameter", part, "POST", strikes, body)
+	}
+	for _, body := range []string{
+		`{"target":"C","fault":"fin"}`, `{"target":"","fault":"fin"}`, `{"target":"device/B","fault":"reject"}`, `{}`,
+	} {
+		w.wantError(404, "NotFound", "nknown device", "POST", strikes, body)
+	}
+	for body, part := range map[string]string{
+		`{"target":"A","fault":"fin","parameters":{"for":30}}`: "parameters", `{"target":5}`: "target", `{"targett":"A"}`: "targett",
+		`{"target":"A","fault":"fin","for":"3s"}`: `"for"`,
+	} {
+		w.wantError(400, "InvalidBody", part, "POST", strikes, body)
+	}
+	same(t, struck(w), `null`)
+
+	w.Strike("A", emulator.FIN, emulator.Params{})
+	for query, part := range map[string]string{
+		"?targett=A": "targett", "?target=A&target=B": "target", "?x": "x",
+		"?target=A&fault=nope": "nope", "?fault=nope": "nope", "?fault=": "no fault",
+	} {
+		w.wantError(400, "InvalidParameter", part, "DELETE", strikes+query, "")
+	}
+	w.wantError(404, "NotFound", "", "DELETE", strikes+"?target=C", "")
+	w.wantError(404, "NotFound", "", "DELETE", strikes+"?target=", "")
+	same(t, struck(w), `["A fin"]`)
+}
+
+func TestAFaultThatCannotBeHealedSaysWhy(t *testing.T) {
+	w := onSockets(t)
+	w.want(201, "POST", strikes, `{"target":"A","fault":"fin"}`)
+	taken, err := listen(w.Hub("A"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	w.want(201, "POST", strikes, `{"target":"B","fault":"fin"}`)
+	got := w.do(w.request("DELETE", strikes, ""))
+	got.wantError(t, 400, "InvalidParameter", "A")
+	if strings.Contains(got.text, "emulator:") {
+		t.Errorf("it says %s", got.text)
+	}
+	same(t, struck(w), `["A fin"]`) // B is well all the same
+}

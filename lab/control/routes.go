@@ -1,0 +1,90 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A handler answers a request: with a status and what becomes JSON (nil: nothing), or with an error.
+type handler func(r *http.Request, body []byte) (status int, answer any, err error)
+
+// methods are the handlers of one path.
+type methods map[string]handler
+
+// apiVersions are those of IoT Central that the routes below /api/ are of.
+var apiVersions = []string{"2022-07-31", "2022-06-30-preview", "2022-05-31"}
+
+func (d *Door) handler() http.Handler {
+	const devices, system = "/api/devices", "/system/iothub/devices/{device}"
+	k := d.desk
+	mux := http.NewServeMux()
+	for path, m := range map[string]methods{
+		devices:                           {"GET": k.list},
+		devices + "/{device}":             {"GET": k.show, "PUT": k.put, "PATCH": k.patch, "DELETE": k.delete},
+		devices + "/{device}/credentials": {"GET": k.credentials},
+		devices + "/{device}/components":  {"GET": k.components},
+		"/api/deviceTemplates":            {"GET": k.templates},
+		"/api/deviceTemplates/{template}": {"GET": k.template, "PUT": k.putTemplate},
+		system + "/manual-failover":       {"POST": k.failover},
+		system + "/manual-failback":       {"POST": k.failback},
+		system + "/get-twin":              {"GET": k.twin},
+		system + "/c2d":                   {"DELETE": k.purge},
+		"/system/iothubs/{operation}":     {"POST": noEventHub},
+		"/lizard/v1/faults":               {"GET": d.faults},
+		"/lizard/v1/strikes":              {"GET": d.strikes, "POST": d.strike, "DELETE": d.heal},
+	} {
+		mux.Handle(path, m)
+	}
+	for _, part := range []string{devices + "/{device}", devices + "/{device}/components/{component}"} {
+		mux.Handle(part+"/properties", methods{"GET": k.properties, "PUT": k.putProperties, "PATCH": k.patchProperties})
+		mux.Handle(part+"/telemetry/{name}", methods{"GET": k.telemetry})
+		mux.Handle(part+"/commands/{name}", methods{"GET": k.history, "POST": k.run})
+	}
+	return d.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			refuse(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+}
+
+// ServeHTTP chooses by the method.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, known := m[r.Method]
+	if !known {
+		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+		w.Header().Set("Allow", allowed)
+		refuse(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "Here is " + allowed + "."})
+		return
+	}
+	text, err := body(w, r)
+	if err == nil {
+		err = checkVersion(r)
+	}
+	status, value := 0, any(nil)
+	if err == nil {
+		status, value, err = h(r, text)
+	}
+	if err != nil {
+		refuse(w, problemOf(err))
+		return
+	}
+	answer(w, status, value)
+}
+
+func checkVersion(r *http.Request) error {
+	if !strings.HasPrefix(r.URL.Path, "/api/") || slices.Contains(apiVersions, r.URL.Query().Get("api-version")) {
+		return nil
+	}
+	return &problem{http.StatusBadRequest, "InvalidParameter", "The query has to say which API is meant: api-version=" + apiVersions[0] + "."}
+}
+
+// noEventHub tells a client of IoT Central that would read the messages themselves.
+func noEventHub(*http.Request, []byte) (int, any, error) {
+	return 0, nil, &problem{http.StatusNotImplemented, "501", "The emulator has no Event Hubs to read from: " +
+		"use GET …/telemetry/{name}, or failover emulator --ledger-file."}
+}

@@ -1,0 +1,134 @@
+package control_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// all are the routes and their methods.
+var all = map[string]string{
+	"/api/devices":                                     "GET",
+	"/api/devices/dev1":                                "GET PUT PATCH DELETE",
+	"/api/devices/dev1/credentials":                    "GET",
+	"/api/devices/dev1/components":                     "GET",
+	"/api/devices/dev1/properties":                     "GET PUT PATCH",
+	"/api/devices/dev1/components/part/properties":     "GET PUT PATCH",
+	"/api/devices/dev1/telemetry/temp":                 "GET",
+	"/api/devices/dev1/components/part/telemetry/temp": "GET",
+	"/api/devices/dev1/commands/echo":                  "GET POST",
+	"/api/devices/dev1/components/part/commands/echo":  "GET POST",
+	"/api/deviceTemplates":                             "GET",
+	"/api/deviceTemplates/dtmi:Sample:Failover;1":      "GET PUT",
+	"/system/iothub/devices/dev1/manual-failover":      "POST",
+	"/system/iothub/devices/dev1/manual-failback":      "POST",
+	"/system/iothub/devices/dev1/get-twin":             "GET",
+	"/system/iothub/devices/dev1/c2d":                  "DELETE",
+	"/system/iothubs/generateEventSasTokens":           "POST",
+	"/lizard/v1/faults":                                "GET",
+	"/lizard/v1/strikes":                               "GET POST DELETE",
+}
+
+func TestAMethodThatARouteHasNotIsNamedWithThoseItHas(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	for path, methods := range all {
+		for _, method := range []string{"GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
+			if strings.Contains(" "+methods+" ", " "+method+" ") {
+				continue
+			}
+			got := w.do(w.request(method, path+version, ""))
+			got.wantError(t, 405, "MethodNotAllowed", "")
+			for want := range strings.FieldsSeq(methods) {
+				if !strings.Contains(got.Header.Get("Allow"), want) {
+					t.Errorf("%s %s: allowed is %q", method, path, got.Header.Get("Allow"))
+				}
+			}
+		}
+	}
+}
+
+func TestARouteThatIsNotThereIsNotFound(t *testing.T) {
+	w := onSockets(t)
+	for _, path := range []string{
+		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00", "/api/devices/a/b/c",
+	} {
+		w.wantError(404, "NotFound", "There is nothing at", "GET", path, "")
+	}
+}
+
+func TestAnUnknownDeviceIsNotFound(t *testing.T) {
+	w := onSockets(t)
+	bodies := map[string]string{"PATCH": "{}"}
+	for path, methods := range all {
+		if !strings.Contains(path, "dev1") {
+			continue
+		}
+		for method := range strings.FieldsSeq(methods) {
+			if method == "PUT" && path == "/api/devices/dev1" { // this makes one
+				continue
+			}
+			w.wantError(404, "NotFound", `Unknown device: "dev1"`, method, path+version, bodies[method])
+		}
+	}
+}
+
+func TestABodyHasALimit(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	padding := strings.Repeat(" ", 1<<20)
+	for path, methods := range all {
+		for method := range strings.FieldsSeq(methods) {
+			if method == "GET" {
+				continue
+			}
+			w.wantError(413, "RequestEntityTooLarge", "1048576", method, path+version, padding+"{}")
+		}
+	}
+	w.want(201, "POST", "/lizard/v1/strikes", padding[:1<<20-28]+`{"target":"A","fault":"fin"}`)
+}
+
+func TestABodyThatCannotBeReadSaysSo(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	for _, body := range []string{"[]", "null", `"x"`, "{", `{"a":1}x`, `{"a":1}{}`, "{'a':1}", "\x00"} {
+		for path, methods := range all {
+			for method := range strings.FieldsSeq(methods) {
+				switch {
+				case method == "GET", method == "DELETE", strings.HasSuffix(path, "manual-failback"), strings.HasSuffix(path, "SasTokens"):
+				default:
+					w.wantError(400, "InvalidBody", "he", method, path+version, body)
+				}
+			}
+		}
+	}
+}
+
+func TestIoTCentralsRoutesWantToKnowTheVersion(t *testing.T) {
+	w := onSockets(t)
+	for query, status := range map[string]int{
+		"": 400, "?api-version=": 400, "?api-version=1999-01-01": 400, "?apiversion=2022-07-31": 400,
+		"?api-version=2022-07-31": 200, "?api-version=2022-06-30-preview": 200, "?x=1&api-version=2022-05-31": 200,
+	} {
+		got := w.do(w.request("GET", "/api/devices"+query, ""))
+		if got.StatusCode != status {
+			t.Errorf("%q: %d", query, got.StatusCode)
+		}
+		if status == 400 {
+			got.wantError(t, 400, "InvalidParameter", "api-version=2022-07-31")
+		}
+	}
+}
+
+func TestThereAreNoEventHubs(t *testing.T) {
+	onSockets(t).wantError(http.StatusNotImplemented, "501", "Event Hubs", "POST", "/system/iothubs/generateEventSasTokens", "")
+}
+
+func TestAnAnswerIsNotKept(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	got := w.do(w.request("GET", "/api/devices/dev1/credentials"+version, ""))
+	if got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("its headers are %v", got.Header)
+	}
+}

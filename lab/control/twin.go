@@ -1,0 +1,61 @@
+package control
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/http"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// twin is the device twin as a hub keeps it.
+func (k *desk) twin(r *http.Request, _ []byte) (int, any, error) {
+	d, err := k.device(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	state, status := "Disconnected", "enabled"
+	if d.Connected {
+		state = "Connected"
+	}
+	if !d.Enabled {
+		status = "disabled"
+	}
+	version := d.Desired.Version + d.Reported.Version
+	return http.StatusOK, map[string]any{
+		"deviceId": d.ID, "modelId": d.Model, "etag": base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", version)), "version": version,
+		"status": status, "connectionState": state, "cloudToDeviceMessageCount": d.Waiting,
+		"authenticationType": "sas", "capabilities": map[string]bool{"iotEdge": false}, "tags": map[string]any{},
+		"properties": map[string]any{"desired": section(d.Desired, true), "reported": section(d.Reported, false)},
+	}, nil
+}
+
+// section is one half of a twin with its metadata, in which a hub gives the versions of desired properties alone.
+func section(s emulator.TwinSection, versions bool) map[string]any {
+	all := maps.Clone(s.Properties)
+	all["$version"], all["$metadata"] = s.Version, metadata(s.Metadata, versions)
+	return all
+}
+
+func metadata(m emulator.Metadata, versions bool) map[string]any {
+	all := map[string]any{"$lastUpdated": timestamp(m.Updated)}
+	if versions {
+		all["$lastUpdatedVersion"] = m.Version
+	}
+	for name, member := range m.Members {
+		all[name] = metadata(member, versions)
+	}
+	return all
+}
+
+// purge forgets the messages that wait for a device.
+func (k *desk) purge(r *http.Request, _ []byte) (int, any, error) {
+	id := r.PathValue("device")
+	purged, err := k.cloud.PurgeMessages(id)
+	if err != nil {
+		return 0, nil, err
+	}
+	message := fmt.Sprintf("The queue of cloud-to-device messages of device %s is empty. Messages purged: %d.", id, purged)
+	return http.StatusOK, map[string]string{"message": message}, nil
+}
