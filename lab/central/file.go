@@ -1,0 +1,68 @@
+package central
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A control is what the emulator writes down for whoever wants to talk to it.
+type control struct {
+	URL   string `json:"url"`
+	Token string `json:"token"`
+	CA    string `json:"ca"` // PEM
+}
+
+// DefaultFile is where the emulator writes it, unless it is told otherwise.
+func DefaultFile() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("central: control file: %w", err)
+	}
+	return filepath.Join(dir, "failover", "emulator.json"), nil
+}
+
+// Emulator is a Client of the emulator that wrote a control file.
+func Emulator(file string) (*Client, error) {
+	control, err := readControl(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("central: no emulator runs on this machine (there is no %s): start one with failover emulator", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("central: control file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	ok := roots.AppendCertsFromPEM([]byte(control.CA))
+	c, err := newClient(Config{URL: control.URL, Token: control.Token, Roots: roots}, nil) // no proxy leads to this machine
+	if err != nil || !ok {
+		return nil, damaged(file)
+	}
+	c.emulator = file
+	return c, nil
+}
+
+func readControl(file string) (c control, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, headerLimit))
+	if err != nil {
+		return c, err
+	}
+	if json.Unmarshal(text, &c) != nil {
+		return c, damaged(file)
+	}
+	return c, nil
+}
+
+// damaged quotes nothing: there is a token in the file.
+func damaged(file string) error {
+	return fmt.Errorf("central: control file: %s is damaged: start the emulator anew, with failover emulator", file)
+}

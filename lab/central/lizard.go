@@ -1,0 +1,74 @@
+package central
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+const strikes = "/lizard/v1/strikes"
+
+// A Fault is a bad day that the lizard knows.
+type Fault struct {
+	Name       string   `json:"name"`
+	On         []string `json:"on"`  // DPS, hub, device
+	Doc        string   `json:"doc"` // what a device sees
+	Parameters []string `json:"parameters"`
+}
+
+// A Strike is a fault at a target: DPS, a hub by its name or a device by its ID.
+type Strike struct {
+	Target     string            `json:"target"`
+	Fault      string            `json:"fault"`
+	Parameters map[string]string `json:"parameters"`
+}
+
+// Faults are all the faults there are.
+func (c *Client) Faults(ctx context.Context) ([]Fault, error) {
+	var answer struct {
+		Faults []Fault `json:"faults"`
+	}
+	err := c.call(ctx, http.MethodGet, "/lizard/v1/faults", nil, &answer)
+	return answer.Faults, err
+}
+
+// Strikes are the faults in force.
+func (c *Client) Strikes(ctx context.Context) ([]Strike, error) {
+	var answer struct {
+		Strikes []Strike `json:"strikes"`
+	}
+	err := c.call(ctx, http.MethodGet, strikes, nil, &answer)
+	return answer.Strikes, err
+}
+
+// Strike strikes, and returns the strike as it is in force.
+func (c *Client) Strike(ctx context.Context, s Strike) (Strike, error) {
+	if s.Parameters == nil {
+		s.Parameters = map[string]string{}
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return Strike{}, fmt.Errorf("central: strike: %w", err)
+	}
+	var answer Strike
+	err = c.call(ctx, http.MethodPost, strikes, body, &answer)
+	return answer, err
+}
+
+// Heal ends a fault at a target; without a fault every one there, and without a target every one everywhere.
+func (c *Client) Heal(ctx context.Context, target, fault string) error {
+	query := url.Values{}
+	if target != "" {
+		query.Set("target", target)
+	}
+	if fault != "" {
+		query.Set("fault", fault)
+	}
+	path := strikes
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
+}

@@ -1,0 +1,138 @@
+package central
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// A description is what Registration needs of a device.
+type description struct {
+	ID          string `json:"id"`
+	DisplayName string `json:"displayName"`
+	Template    string `json:"template"`
+	Simulated   bool   `json:"simulated"`
+	Provisioned bool   `json:"provisioned"`
+	Enabled     bool   `json:"enabled"`
+}
+
+// The states of a device.
+const (
+	Provisioned  = "provisioned"
+	Registered   = "registered"   // the application knows it, DPS does not yet
+	Blocked      = "blocked"      // it may not connect
+	Unassociated = "unassociated" // it has no template
+)
+
+func (d description) status() string {
+	switch {
+	case !d.Enabled:
+		return Blocked
+	case d.Template == "":
+		return Unassociated
+	case !d.Provisioned:
+		return Registered
+	}
+	return Provisioned
+}
+
+// why says it in a sentence.
+var why = map[string]string{
+	Provisioned:  "None.",
+	Registered:   "DPS has not provisioned the device yet: it has to connect once.",
+	Blocked:      "The device is blocked: unblock it in IoT Central.",
+	Unassociated: "The device has no template: assign one in IoT Central.",
+}
+
+// A Registration is what an application and DPS say of a device.
+type Registration struct {
+	DeviceID string           `json:"@device_id"`
+	Info     RegistrationInfo `json:"device_registration_info"`
+	DPS      DPSState         `json:"dps_state"`
+}
+
+// RegistrationInfo is what the application says.
+type RegistrationInfo struct {
+	Status      string `json:"device_status"`
+	DisplayName string `json:"display_name"`
+	ID          string `json:"id"`
+	Simulated   bool   `json:"simulated"`
+	Template    string `json:"template"`
+}
+
+// DPSState is what DPS says.
+type DPSState struct {
+	Error  string  `json:"error"`
+	Status *string `json:"status"` // assigned and the like; nil if DPS was not asked or did not say
+}
+
+// Registration asks the application for a device and, if it is provisioned, DPS with the device's own key. That DPS does not
+// answer is part of the answer, not an error.
+func (c *Client) Registration(ctx context.Context, device string) (Registration, error) {
+	var d description
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, version, nil, &d); err != nil {
+		return Registration{}, err
+	}
+	r := Registration{DeviceID: device, Info: RegistrationInfo{d.status(), d.DisplayName, d.ID, d.Simulated, d.Template}}
+	r.DPS.Error = why[r.Info.Status]
+	if r.Info.Status != Provisioned || c.dps == "" {
+		return r, nil
+	}
+	status, err := c.dpsStatus(ctx, device)
+	if err != nil {
+		r.DPS.Error = err.Error()
+	} else {
+		r.DPS.Status = &status
+	}
+	return r, ctx.Err()
+}
+
+func (c *Client) dpsStatus(ctx context.Context, device string) (string, error) {
+	var credentials struct {
+		IDScope      string `json:"idScope"`
+		SymmetricKey struct {
+			PrimaryKey string `json:"primaryKey"`
+		} `json:"symmetricKey"`
+	}
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, "/credentials"+version, nil, &credentials); err != nil {
+		return "", err
+	}
+	scope, errScope := segment(credentials.IDScope)
+	key, err := base64.StdEncoding.DecodeString(credentials.SymmetricKey.PrimaryKey)
+	if err != nil || errScope != nil || len(key) == 0 {
+		return "", errors.New("central: credentials: the device has no key for DPS") // it may have a certificate
+	}
+	resource := url.QueryEscape(credentials.IDScope + "/registrations/" + device)
+	token, err := parseToken(sign(resource, key, time.Now().Add(6*time.Hour)))
+	if err != nil {
+		return "", fmt.Errorf("central: credentials: %w", err)
+	}
+	body, err := json.Marshal(map[string]string{"registrationId": device})
+	if err != nil {
+		return "", fmt.Errorf("central: registration: %w", err)
+	}
+	var state struct {
+		Status string `json:"status"`
+	}
+	dps := &Client{address: c.dps, token: token, http: c.http}
+	path := "/" + scope + "/registrations/" + url.PathEscape(device) + "?api-version=2019-03-31"
+	if err := dps.call(ctx, http.MethodPost, path, body, &state); err != nil {
+		return "", err
+	}
+	return state.Status, nil
+}
+
+// sign makes a SAS token for a resource that is escaped.
+func sign(resource string, key []byte, expires time.Time) string {
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s\n%d", resource, expires.Unix())
+	signed := url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	return fmt.Sprintf("%s sr=%s&sig=%s&se=%d&skn=registration", signature, resource, signed, expires.Unix())
+}

@@ -1,0 +1,71 @@
+package central
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// The kinds of tokens.
+const (
+	signature = "SharedAccessSignature"
+	bearer    = "Bearer"
+)
+
+// A token leaves this room in one header of a request and nowhere else.
+type token struct {
+	header string
+	forms  []string // in which somebody may say it
+}
+
+// parseToken takes an API token as it is; one word is a bearer token.
+func parseToken(text string) (*token, error) {
+	words := strings.Fields(text)
+	if len(words) == 1 {
+		words = []string{bearer, words[0]}
+	}
+	switch {
+	case len(words) == 0:
+		return nil, errors.New("the token is empty")
+	case len(words) > 2, words[0] != signature && words[0] != bearer, words[1] == signature, words[1] == bearer,
+		strings.ContainsFunc(words[1], func(r rune) bool { return r < '!' || r > '~' }):
+		return nil, errors.New("the token is none: an API token is SharedAccessSignature, a space and one word; a bearer token is one word")
+	}
+	return &token{words[0] + " " + words[1], formsOf(words[1])}, nil
+}
+
+// shortest is the length from which on a form is looked for; what is shorter is no secret, and in too many words.
+const shortest = 8
+
+func formsOf(secret string) (forms []string) {
+	add := func(form string) {
+		if len(form) >= shortest {
+			forms = append(forms, form, url.QueryEscape(form))
+		}
+	}
+	add(secret)
+	for part := range strings.SplitSeq(secret, "&") {
+		if sig, ok := strings.CutPrefix(part, "sig="); ok {
+			add(sig)
+			if plain, err := url.QueryUnescape(sig); err == nil {
+				add(plain)
+			}
+		}
+	}
+	return forms
+}
+
+// longest is the length of other people's words in an error.
+const longest = 400
+
+// shown is what somebody else has said, without the token and in one line.
+func (t *token) shown(text string) string {
+	for _, form := range t.forms {
+		text = strings.ReplaceAll(text, form, "[token]")
+	}
+	words := strings.Map(printable, strings.Join(strings.Fields(text), " "))
+	if runes := []rune(words); len(runes) > longest {
+		words = string(runes[:longest]) + " …"
+	}
+	return strings.TrimRight(words, ". ")
+}
