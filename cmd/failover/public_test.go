@@ -31,6 +31,7 @@ func TestWhatTheCommandPrintsAboutItselfHoldsNoSecret(t *testing.T) {
 	places := map[string]string{}
 	for _, args := range []string{
 		"--help", "run --help", "demo --help", "emulator --help", "states --help", "trace --help", "version --help", "completion --help",
+		"central --help", "central device manual-failover --help", "central device command run --help", "lizard list --help", "lizard kill --help",
 		"completion bash", "completion zsh", "completion fish", "completion powershell", "states", "version", "man " + dir,
 	} {
 		c := command(t, env, strings.Fields(args)...)

@@ -14,6 +14,7 @@ func TestWhatCannotBeUnderstoodExitsWithTwoAndSaysWhereHelpIs(t *testing.T) {
 	for _, args := range []string{
 		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many", "run --telemetry-interval 5",
 		"demo bogus", "emulator bogus", "states bogus", "trace a b", "version bogus", "help bogus", "help run bogus",
+		"central bogus", "central device bogus", "lizard bogus", "lizard kill", "lizard heal a b c",
 		"completion bogus", "completion bash bogus", "completion bash --bogus", "man", "man a b",
 	} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
@@ -27,6 +28,8 @@ func TestHelpIsNoError(t *testing.T) {
 	for args, want := range map[string]string{
 		"": "failover demo", "--help": "The lab:", "help": "To read:", "help run": "Exit codes:", "run --help": "Example:",
 		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
+		"central": "the commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",
+		"central device command run --help": "FAILOVER_CENTRAL_TOKEN", "lizard": "failover lizard kill A --for 30s", "lizard kill --help": "--retry-after",
 		"version": "failover ", "--version": "failover ",
 	} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
@@ -99,7 +102,10 @@ func TestManWritesAPageForEachCommand(t *testing.T) {
 	if code, _, stderr := run(t, nil, "man", dir); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	for _, page := range []string{"failover.1", "failover-run.1", "failover-demo.1", "failover-emulator.1", "failover-states.1", "failover-trace.1"} {
+	for _, page := range []string{
+		"failover.1", "failover-run.1", "failover-demo.1", "failover-emulator.1", "failover-lizard-kill.1",
+		"failover-central-device-manual-failover.1", "failover-states.1", "failover-trace.1",
+	} {
 		text, err := os.ReadFile(filepath.Join(dir, page))
 		if err != nil || !strings.Contains(string(text), ".TH") {
 			t.Errorf("%s: %v", page, err)
@@ -108,7 +114,7 @@ func TestManWritesAPageForEachCommand(t *testing.T) {
 }
 
 func TestADeviceAloneDoesNotSpeakOfTheLab(t *testing.T) {
-	for _, args := range []string{"demo", "emulator"} {
+	for _, args := range []string{"demo", "emulator", "lizard", "central"} {
 		c := command(t, nil, args)
 		c.Path = deviceAlone
 		start(t, c).wantExit(2)

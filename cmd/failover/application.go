@@ -1,0 +1,150 @@
+//go:build !nolab
+
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"giantlizard.example/failover/lab/central"
+)
+
+// whole tells whether the suffix is an address by itself.
+func (a *asking) whole() bool { return strings.Contains(a.suffix, "://") }
+
+// client is one of the application that the flags name, or of the emulator. An emulator's token goes to that emulator alone,
+// and an application's to that application.
+func (a *asking) client() (*central.Client, error) {
+	s, err := surroundings()
+	if err != nil {
+		return nil, err
+	}
+	if a.appID == "" && !a.whole() {
+		c, err := s.emulator()
+		if err != nil {
+			return nil, fmt.Errorf("%w, or name an application with --app-id", err)
+		}
+		return c, nil
+	}
+	address, err := central.Address(a.appID, a.suffix)
+	if err != nil {
+		return nil, usage(shownError(err))
+	}
+	if c, err := s.emulator(); err == nil && c.URL() == address {
+		return c, nil
+	}
+	config := central.Config{URL: address}
+	if config.Token, err = a.findToken(s); err != nil {
+		return nil, usage(err)
+	}
+	if config.Roots, err = a.roots(); err != nil {
+		return nil, usage(err)
+	}
+	if !onThisMachine(address) {
+		config.DPS = central.GlobalDPS
+	}
+	c, err := central.New(config)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return c, nil
+}
+
+// surroundings are the environment and the env file.
+func surroundings() (*settings, error) {
+	s := &settings{envFile: ".env"}
+	if err := s.read(newFlags()); err != nil {
+		return nil, usage(err)
+	}
+	return s, nil
+}
+
+// find looks in all the sources.
+func (s *settings) find(variable string) string {
+	for _, from := range s.sources {
+		if value := from(variable); value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// emulator is a client of the emulator on this machine.
+func (s *settings) emulator() (*central.Client, error) {
+	file := s.find("FAILOVER_CONTROL_FILE")
+	if file == "" {
+		var err error
+		if file, err = central.DefaultFile(); err != nil {
+			return nil, fmt.Errorf("%w; name the emulator's control file with FAILOVER_CONTROL_FILE", err)
+		}
+	}
+	return central.Emulator(file)
+}
+
+// tokenLimit is far more than a token takes.
+const tokenLimit = 64 << 10
+
+func (a *asking) findToken(s *settings) (string, error) {
+	if a.tokenFile != "" {
+		text, err := readBounded(a.tokenFile, tokenLimit)
+		if err != nil {
+			return "", fmt.Errorf("--token-file: %w", hidden(a.tokenFile, err))
+		}
+		return string(text), nil
+	}
+	if token := s.find("FAILOVER_CENTRAL_TOKEN"); token != "" {
+		return token, nil
+	}
+	return "", errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central, Permissions, API tokens")
+}
+
+// hidden is an error about a file whose name may be the token itself.
+func hidden(name string, err error) error {
+	if shown(name) != name && !leadsSomewhere(name) {
+		return errors.New("it holds a token, it seems; it is the name of a file")
+	}
+	return err
+}
+
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func (a *asking) roots() (*x509.CertPool, error) {
+	if a.caFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(a.caFile)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-file: %w", hidden(a.caFile, err))
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca-file: %s holds no PEM certificate", a.caFile)
+	}
+	return roots, nil
+}
+
+// onThisMachine tells whether an address is an emulator's, of whose devices the world's DPS knows nothing.
+func onThisMachine(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
