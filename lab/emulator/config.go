@@ -61,7 +61,7 @@ func (config Config) complete() (Config, []byte, error) {
 	setDefault(&config.TokenGrace, 10*time.Minute)
 	config.RetryAfter = (config.RetryAfter + time.Second - 1).Truncate(time.Second)
 	if config.Listen == nil {
-		config.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+		config.Listen = listenTCP
 	}
 	if config.Rand == nil {
 		config.Rand = rand.New(rand.NewPCG(1, 2))

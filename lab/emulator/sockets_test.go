@@ -211,3 +211,14 @@ func TestAGivenPortIsDPSsAndTheHubsHaveTheNext(t *testing.T) {
 		}
 	}
 }
+
+// A port that the system gives to outgoing connections could be taken while the hub is dead.
+func TestAnEndpointThatMayHaveAnyPortHasOneThatNoConnectionGets(t *testing.T) {
+	cloud := emulator.ForTest(t, emulator.Config{})
+	for _, address := range []string{cloud.DPSHost(), cloud.Hub("A"), cloud.Hub("B")} {
+		_, port, err := net.SplitHostPort(address)
+		if n, _ := strconv.Atoi(port); err != nil || n < 1024 || n >= 32768 {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
