@@ -31,7 +31,8 @@ var allowed = map[string][]string{
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
 	// It judges the emulator's door from outside.
 	"lab/central":  {},
-	"cmd/failover": {"lab/central", "lab/control", "lab/demo", "lab/emulator", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
+	"lab/scenario": {"lab/emulator"},
+	"cmd/failover": {"lab/central", "lab/control", "lab/demo", "lab/emulator", "lab/scenario", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.

@@ -185,3 +185,24 @@ func TestADemoThatIsEndedEarlyGivesItsBalance(t *testing.T) {
 		}
 	})
 }
+
+func TestScenariosAreListedShownAndChecked(t *testing.T) {
+	t.Parallel()
+	code, list, _ := run(t, nil, "scenario", "list")
+	if code != 0 || !strings.Contains(list, "polite-failover") {
+		t.Errorf("exit code %d, %s", code, list)
+	}
+	_, text, _ := run(t, nil, "scenario", "show", "polite-failover")
+	good, bad := filepath.Join(t.TempDir(), "good.txt"), filepath.Join(t.TempDir(), "bad.txt")
+	must(t, os.WriteFile(good, []byte(text), 0o600), os.WriteFile(bad, []byte("at 10s kil A\n"), 0o600))
+	code, steps, _ := run(t, nil, "scenario", "show", "--steps", good)
+	if code != 0 || !strings.Contains(steps, "25s  move B\n") {
+		t.Errorf("exit code %d, %s", code, steps)
+	}
+	if code, stdout, stderr := run(t, nil, "scenario", "check", good); code != 0 || stdout+stderr != "" {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := run(t, nil, "scenario", "check", good, bad); code != 1 || !strings.Contains(stderr, `bad.txt: line 1: "kil" is not allowed here`) {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}

@@ -54,7 +54,7 @@ func (k faultKind) afterwards(healed func(target)) faultKind {
 }
 
 func (k faultKind) oneOf(group string) faultKind {
-	k.group = group
+	k.Group = group
 	return k
 }
 
@@ -68,7 +68,7 @@ var deaths = []faultKind{
 
 func deadly(how Kill, sentence string, parameters ...string) faultKind {
 	die := func(c *Cloud, t target, _ *affliction) error { return die(c, t, how) }
-	return entry(how, endpoints, sentence, parameters...).oneOf(death).begins(die).ends(func(t target) error { return t.door.revive() })
+	return entry(how, endpoints, sentence, parameters...).oneOf(Death).begins(die).ends(func(t target) error { return t.door.revive() })
 }
 
 var networks = []faultKind{

@@ -57,7 +57,7 @@ func (c *Cloud) StartDPS() error {
 	c.mu.Lock()
 	defer c.unlock()
 	t, _ := c.target(OnDPS)
-	return named(c.healAny(t, func(k *faultKind) bool { return k.group == death }), "start DPS")
+	return named(c.healAny(t, func(k *faultKind) bool { return k.Group == Death }), "start DPS")
 }
 
 // BreakDPS makes DPS answer wrongly until DPSHealthy. Throttling tells Config.RetryAfter.

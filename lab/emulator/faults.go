@@ -22,6 +22,7 @@ type FaultInfo struct {
 	On         []string // OnDPS, OnHub, OnDevice
 	Parameters []string // those it understands besides "for"; the names are ParameterNames
 	Required   []string // those of them that must be given
+	Group      string   // of those of one group only one is in force at a target, the last; "" is no group
 }
 
 // A Strike is a fault that is in force.
@@ -35,15 +36,14 @@ type Strike struct {
 func Faults() []FaultInfo {
 	infos := make([]FaultInfo, len(catalogue))
 	for i, f := range catalogue {
-		infos[i] = FaultInfo{f.Name, f.Sentence, slices.Clone(f.On), slices.Clone(f.Parameters), slices.Clone(f.Required)}
+		infos[i] = FaultInfo{f.Name, f.Sentence, slices.Clone(f.On), slices.Clone(f.Parameters), slices.Clone(f.Required), f.Group}
 	}
 	return infos
 }
 
-// A faultKind is a FaultInfo and how it is done. Of one group only one is in force at a target, the last.
+// A faultKind is a FaultInfo and how it is done.
 type faultKind struct {
 	FaultInfo
-	group  string
 	begin  func(*Cloud, target, *affliction) error // called when it is in force already; an error takes it back
 	end    func(target) error                      // called while it still is in force
 	healed func(target)                            // called when it is no more

@@ -98,8 +98,9 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 				w.Assign(device, "A")
 				for kind, target := range targets {
 					err := w.Strike(target, f.Name, full(t, f))
-					if fits := strings.Contains(strings.Join(f.On, " "), kind); (err == nil) != fits {
-						t.Errorf("%s: %v", kind, err)
+					fits, told := strings.Contains(strings.Join(f.On, " "), kind), f.Takes(kind, full(t, f))
+					if (err == nil) != fits || (told == nil) != fits {
+						t.Errorf("%s: %v; before that: %v", kind, err, told)
 					}
 					if err != nil && !strings.HasPrefix(err.Error(), "emulator: strike "+target) {
 						t.Error(err)

@@ -22,7 +22,8 @@ const (
 	BlackHole Kill = "black-hole"
 )
 
-const death = "death" // the group
+// Death is the group of the ways to die.
+const Death = "death"
 
 // Reject is a login that is refused however good it is.
 const Reject Fault = "reject"
@@ -44,7 +45,7 @@ func (c *Cloud) KillHub(name string, how Kill, options ...KillOption) error {
 	if err != nil {
 		return err
 	}
-	if k, err := findFault(how); err != nil || k.group != death {
+	if k, err := findFault(how); err != nil || k.Group != Death {
 		return fmt.Errorf("emulator: there is no way %q to kill a hub; there are %s, %s, %s, %s and %s", how, FIN, RST, Refuse, Silence, BlackHole)
 	}
 	moves := slices.Contains(options, WithMove)
@@ -69,7 +70,7 @@ func (c *Cloud) ReviveHub(name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.healAny(target{kind: OnHub, name: name, door: h.door}, func(k *faultKind) bool { return k.group == death })
+	err = c.healAny(target{kind: OnHub, name: name, door: h.door}, func(k *faultKind) bool { return k.Group == Death })
 	return named(err, "revive hub %s", name)
 }
 

@@ -43,10 +43,16 @@ type queued struct {
 	packet  uint16
 	in      *session // where it was sent
 	lock    *time.Timer
+	over    chan error // told once that it was completed or why it is gone; nil: nobody asked
 }
 
 // SendMessage queues a message for a device, connected or not.
 func (c *Cloud) SendMessage(deviceID string, m Message) error {
+	return c.queueMessage(deviceID, m, nil)
+}
+
+// queueMessage tells over, which has room for it, what became of the message.
+func (c *Cloud) queueMessage(deviceID string, m Message, over chan error) error {
 	if m.TTL == 0 {
 		m.TTL = defaultTTL
 	}
@@ -69,22 +75,10 @@ func (c *Cloud) SendMessage(deviceID string, m Message) error {
 	case len(d.queue.waiting) >= maximumQueue:
 		return fmt.Errorf("%w: %d messages wait", ErrQueueFull, maximumQueue)
 	}
-	d.queue.waiting = append(d.queue.waiting, &queued{Message: m, expires: time.Now().Add(m.TTL)})
+	d.queue.waiting = append(d.queue.waiting, &queued{Message: m, expires: time.Now().Add(m.TTL), over: over})
 	c.tell(KindMessage, "", d.id, "message %q queued", m.ID)
 	d.deliver()
 	return nil
-}
-
-// SendCommand queues a durable command, as IoT Central does: its parameter is raw, and "@" if there is none.
-func (c *Cloud) SendCommand(deviceID, name string, parameter []byte) error {
-	if len(parameter) == 0 {
-		parameter = []byte("@")
-	}
-	c.mu.Lock()
-	c.serial++
-	id := fmt.Sprintf("command-%d", c.serial)
-	c.mu.Unlock()
-	return c.SendMessage(deviceID, Message{ID: id, Properties: map[string]string{"method-name": name}, Body: parameter})
 }
 
 // QueueLength counts the messages that a device has not completed and that have not expired.
@@ -141,7 +135,7 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 	}
 	d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
 	if qos == 0 { // nobody will acknowledge it
-		d.remove(m)
+		d.remove(m, nil)
 		return
 	}
 	if m.lock != nil {
@@ -166,23 +160,27 @@ func (d *device) requeue(m *queued, in *session) {
 func (d *device) complete(s *session, packet uint16) {
 	for _, m := range d.queue.waiting {
 		if m.packet == packet && m.in == s {
-			d.remove(m)
+			d.remove(m, nil)
 			d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q completed", m.ID)
 			return
 		}
 	}
 }
 
-func (d *device) remove(m *queued) {
+// remove takes a message off the queue; err says why it was not completed.
+func (d *device) remove(m *queued, err error) {
 	if m.lock != nil {
 		m.lock.Stop()
 	}
 	d.queue.waiting = slices.DeleteFunc(d.queue.waiting, func(other *queued) bool { return other == m })
+	if m.over != nil {
+		m.over <- err
+	}
 }
 
 func (d *device) purge() {
 	for _, m := range slices.Clone(d.queue.waiting) {
-		d.remove(m)
+		d.remove(m, ErrPurged)
 	}
 }
 
@@ -190,7 +188,7 @@ func (d *device) purge() {
 func (d *device) expire() {
 	for _, m := range slices.Clone(d.queue.waiting) {
 		if !time.Now().Before(m.expires) {
-			d.remove(m)
+			d.remove(m, ErrExpired)
 			d.cloud.tell(KindMessage, "", d.id, "message %q expired", m.ID)
 		}
 	}

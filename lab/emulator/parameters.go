@@ -137,22 +137,22 @@ func (p Params) String() string {
 	return text.String()
 }
 
-// takes tells whether a fault fits its target and its parameters.
-func (k *faultKind) takes(t target, p Params) error {
-	if !slices.Contains(k.On, t.kind) {
-		return fmt.Errorf("it strikes %s, and %s is none", strings.Join(k.On, " or "), t)
+// Takes tells why a fault does not strike such a target (OnDPS, OnHub, OnDevice) with these parameters.
+func (f FaultInfo) Takes(kind string, p Params) error {
+	if !slices.Contains(f.On, kind) {
+		return fmt.Errorf("it strikes %s, and not %s", strings.Join(f.On, " or "), kind)
 	}
 	for _, known := range faultParameters {
 		given := known.value(p) != ""
 		switch {
-		case given && known.name != "for" && !slices.Contains(k.Parameters, known.name):
+		case given && known.name != "for" && !slices.Contains(f.Parameters, known.name):
 			return fmt.Errorf("it has no parameter %s", known.name)
-		case !given && slices.Contains(k.Required, known.name):
+		case !given && slices.Contains(f.Required, known.name):
 			return fmt.Errorf("it needs the parameter %s", known.name)
 		}
 	}
 	switch {
-	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && k.Name != Skew:
+	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && f.Name != Skew:
 		return errors.New("a parameter is negative")
 	case p.Status != 0 && (p.Status < 400 || p.Status > 599):
 		return fmt.Errorf("the status %d is no error's", p.Status)

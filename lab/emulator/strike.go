@@ -117,7 +117,7 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 	}
 	k, err := findFault(fault)
 	if err == nil {
-		err = k.takes(t, p)
+		err = k.Takes(t.kind, p)
 	}
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 // replace puts a fault in force in place of those of its group.
 func (t target) replace(k *faultKind, a *affliction) {
 	for other := range t.faults() {
-		if o, _ := findFault(other); o.group == k.group && k.group != "" {
+		if o, _ := findFault(other); o.Group == k.Group && k.Group != "" {
 			delete(t.faults(), other)
 		}
 	}

@@ -1,0 +1,63 @@
+//go:build !nolab
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"giantlizard.example/failover/lab/scenario"
+)
+
+func scenarioCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "scenario", Short: "Read the scenarios, timelines of faults, that there are, or your own", GroupID: "lab", Args: cobra.NoArgs,
+		Long: "scenario lists and shows the library's timelines of faults and checks your own. docs/scenarios.md describes the format.",
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "list", Short: "List the scenarios of the library", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, s := range scenario.Library() {
+				fmt.Fprintf(c.OutOrStdout(), "%-22s %8s  %s\n", s.Name, s.End, s.Sentence)
+			}
+			return nil
+		},
+	}, showScenario(), &cobra.Command{
+		Use: "check FILE...", Short: "Say what is wrong with scenarios in files", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, files []string) error {
+			var errs []error
+			for _, file := range files {
+				_, err := scenario.Load(file)
+				errs = append(errs, err)
+			}
+			return errors.Join(errs...)
+		},
+	})
+	return c
+}
+
+func showScenario() *cobra.Command {
+	var steps bool
+	c := &cobra.Command{
+		Use: "show NAME|FILE", Short: "Print a scenario", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := scenario.Load(args[0])
+			if err != nil {
+				return err
+			}
+			if !steps {
+				fmt.Fprint(c.OutOrStdout(), s)
+				return nil
+			}
+			for _, step := range s.Steps() {
+				fmt.Fprintf(c.OutOrStdout(), "%8s  %s\n", step.At.Truncate(100*time.Millisecond), step)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&steps, "steps", false, "all that it does and when, also at random")
+	return c
+}

@@ -1,0 +1,89 @@
+package emulator_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// A command is one that is waited for.
+type command struct {
+	over bool
+	took time.Duration
+	err  error
+}
+
+// invoke sends a command from a goroutine of its own; what it returns may be looked at after synctest.Wait.
+func (w world) invoke(ctx context.Context) *command {
+	c, begin := new(command), time.Now()
+	go func() {
+		c.err = w.InvokeCommand(ctx, device, "setAlarm", []byte(`"08:30:00Z"`))
+		c.over, c.took = true, time.Since(begin)
+	}()
+	return c
+}
+
+func TestACommandIsWaitedForUntilTheDeviceHasCompletedIt(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustConnect(login{hub: "A"}).bye()
+		c := w.invoke(t.Context())
+		time.Sleep(20 * time.Second)
+		if c.over {
+			t.Fatalf("it was over while the device was away: %v", c.err)
+		}
+		p := w.mustConnect(login{hub: "A"})
+		p.mustSubscribe(bound + "#")
+		synctest.Wait()
+		if !c.over || c.err != nil || c.took.Round(time.Second) != 20*time.Second {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+func TestACommandThatIsNeverCompletedSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		happens func(t *testing.T, w world)
+		want    error
+	}{
+		"a clean session": {func(_ *testing.T, w world) { w.mustConnect(login{hub: "A", clean: true}) }, emulator.ErrPurged},
+		"it expires": {func(_ *testing.T, w world) {
+			time.Sleep(2 * time.Hour)
+			w.mustConnect(login{hub: "A"}).mustSubscribe(bound + "#")
+		}, emulator.ErrExpired},
+		"the cloud closes": {func(_ *testing.T, w world) { w.Close() }, emulator.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+				w.mustConnect(login{hub: "A"}).bye()
+				command := w.invoke(t.Context())
+				synctest.Wait()
+				c.happens(t, w)
+				synctest.Wait()
+				if !command.over || !errors.Is(command.err, c.want) {
+					t.Errorf("%+v, want %v", command, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestWhoeverWaitsForACommandMayStopWaiting(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		if err := w.InvokeCommand(t.Context(), device, "setAlarm", nil); !errors.Is(err, emulator.ErrUnknownDevice) {
+			t.Errorf("a device that nobody knows: %v", err)
+		}
+		w.mustConnect(login{hub: "A"}).bye()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := w.InvokeCommand(ctx, device, "setAlarm", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if n := w.QueueLength(device); n != 1 {
+			t.Errorf("%d messages wait", n)
+		}
+	})
+}

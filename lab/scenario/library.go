@@ -1,0 +1,63 @@
+package scenario
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+)
+
+//go:embed library/*.txt
+var files embed.FS
+
+// library is read once. That each of its texts can be is what a test is for.
+var library = sync.OnceValue(func() (all []Scenario) {
+	names, err := fs.Glob(files, "library/*.txt")
+	for _, name := range names {
+		var text []byte
+		var s Scenario
+		if text, err = files.ReadFile(name); err == nil {
+			s, err = Parse(strings.TrimSuffix(path.Base(name), ".txt"), string(text))
+		}
+		if err != nil {
+			break
+		}
+		all = append(all, s)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return all
+})
+
+// Library are the scenarios that come with the program, by their names.
+func Library() []Scenario { return slices.Clone(library()) }
+
+// Find is the scenario of the library with a name.
+func Find(name string) (Scenario, error) {
+	var names []string
+	for _, s := range library() {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Scenario{}, fmt.Errorf("scenario: there is no %.60q; there are %s", name, strings.Join(names, ", "))
+}
+
+// Load is the scenario of the library with a name, or else the one in a file.
+func Load(nameOrFile string) (Scenario, error) {
+	s, err := Find(nameOrFile)
+	if err == nil {
+		return s, nil
+	}
+	text, bad := os.ReadFile(nameOrFile)
+	if bad != nil {
+		return Scenario{}, fmt.Errorf("%w; nor is it a file: %w", err, bad)
+	}
+	return Parse(nameOrFile, string(text))
+}

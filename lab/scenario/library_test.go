@@ -1,0 +1,132 @@
+package scenario_test
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/lab/scenario"
+)
+
+var (
+	lucks = flag.Int("lucks", 3, "how often our device goes through each scenario, each time with other luck")
+	wall  = flag.Bool("wall", false, "let each scenario of the library happen by the wall clock too, over sockets; it takes ten minutes")
+)
+
+func TestOurDeviceKeepsWhatEachScenarioExpects(t *testing.T) {
+	for _, s := range scenario.Library() {
+		t.Run(s.Name, func(t *testing.T) {
+			var most worst
+			for luck := range *lucks {
+				if luck > 0 {
+					s = s.WithSeed(uint64(luck)) // of a random one, another day
+				}
+				most.add(try(t, s, uint64(luck)))
+			}
+			t.Logf("| `%s` |%s", s.Name, most)
+		})
+	}
+}
+
+func TestOurDeviceKeepsItByTheWallClockToo(t *testing.T) {
+	if !*wall {
+		t.Skip("-wall")
+	}
+	for _, s := range scenario.Library() {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			var dialer net.Dialer
+			v := newTrial(t, nil, dialer.DialContext, 1).run(s)
+			if v.wantKept(t, s); t.Failed() {
+				t.Log("\n" + v.story)
+			}
+			t.Logf("a recovery took %v at most; %v", v.recovery, v.counts)
+		})
+	}
+}
+
+// Whatever the scenario did, the cloud saw and the device recorded.
+func TestTheSameSeedTellsTheSameStory(t *testing.T) {
+	for _, s := range scenario.Library() {
+		t.Run(s.Name, func(t *testing.T) {
+			once, again := try(t, s, 3).story, try(t, s, 3).story
+			if once == again {
+				return
+			}
+			lines := strings.Split(again, "\n")
+			for i, line := range strings.Split(once, "\n") {
+				if i >= len(lines) || line != lines[i] {
+					t.Fatalf("once\n%s\nagain\n%s", line, strings.Join(lines[min(i, len(lines)):min(i+3, len(lines))], "\n"))
+				}
+			}
+		})
+	}
+}
+
+func TestEachScenarioOfTheLibraryIsWholeAndEndsSoon(t *testing.T) {
+	for _, s := range scenario.Library() {
+		if limit := map[bool]int{true: 10, false: 3}[s.Name == "bad-day"]; s.End.Minutes() > float64(limit) {
+			t.Errorf("%s takes %s", s.Name, s.End)
+		}
+		if s.Sentence == "" || len(s.Sentence) > 250 || !strings.HasSuffix(s.Sentence, ".") {
+			t.Errorf("%s: its sentence is %q", s.Name, s.Sentence)
+		}
+		if len(s.Expectations) != len(scenario.Measures()) {
+			t.Errorf("%s expects only %v", s.Name, s.Expectations)
+		}
+		if found, err := scenario.Find(s.Name); err != nil || found.String() != s.String() {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	}
+	if _, err := scenario.Find("nothing"); err == nil || !strings.Contains(err.Error(), `there is no "nothing"; there are bad-day, both-hubs-down,`) {
+		t.Error(err)
+	}
+}
+
+func document(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}
+
+func TestTheDocumentHasTheLibraryAsItIs(t *testing.T) {
+	var table strings.Builder
+	for _, s := range scenario.Library() {
+		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", s.Name, s.Sentence, s.End)
+	}
+	_, documented, _ := strings.Cut(document(t), "| Name | What happens | Takes |\n|---|---|---|\n")
+	documented, _, _ = strings.Cut(documented, "\n\n")
+	if documented+"\n" != table.String() {
+		t.Errorf("the table of scenarios in docs/scenarios.md should be\n%s", table.String())
+	}
+}
+
+func TestTheDocumentHasEachMeasure(t *testing.T) {
+	for _, m := range scenario.Measures() {
+		if !strings.Contains(document(t), "| `"+string(m)+"` |") {
+			t.Errorf("docs/scenarios.md does not explain %s", m)
+		}
+	}
+}
+
+// The examples in the document, each a block that begins with a comment.
+func TestTheDocumentsExamplesHappen(t *testing.T) {
+	examples := regexp.MustCompile("(?s)\n```\n(# .*?)```\n").FindAllStringSubmatch(document(t), -1)
+	if len(examples) == 0 {
+		t.Fatal("there is none")
+	}
+	for _, example := range examples {
+		s, err := scenario.Parse("docs/scenarios.md", example[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		try(t, s, 1)
+	}
+}

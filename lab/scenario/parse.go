@@ -1,0 +1,205 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds on what a text may ask for.
+const (
+	longestText = 256 << 10 // bytes
+	longestRun  = 7 * 24 * time.Hour
+	mostSteps   = 10_000
+)
+
+// Parse reads a scenario; name is what errors call it.
+func Parse(name, text string) (Scenario, error) {
+	s := Scenario{Name: name}
+	if err := s.read(text); err != nil {
+		return Scenario{}, fmt.Errorf("scenario: %s: %w", name, err)
+	}
+	s.steps = s.timeline()
+	return s, nil
+}
+
+func (s *Scenario) read(text string) error {
+	if len(text) > longestText {
+		return fmt.Errorf("it has %d bytes, and the limit is %d", len(text), longestText)
+	}
+	lines := strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n")
+	s.Sentence = sentence(lines)
+	ended := 0
+	for i, line := range lines {
+		err := checkText(line)
+		var statements [][]word
+		if err == nil {
+			statements, err = words(line)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
+		for _, words := range statements {
+			p := phrase{line: i + 1, words: words}
+			if s.statement(&p); p.err != nil {
+				return p.err
+			}
+			if s.End > 0 && ended == 0 {
+				ended = i + 1
+			}
+		}
+	}
+	slices.SortFunc(s.Expectations, inOrder)
+	return s.check(ended)
+}
+
+// sentence is what the comments say that begin a text.
+func sentence(lines []string) string {
+	var said []string
+	for _, line := range lines {
+		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "#")
+		if !ok {
+			break
+		}
+		said = append(said, strings.Fields(comment)...)
+	}
+	return strings.Join(said, " ")
+}
+
+func checkText(line string) error {
+	if !utf8.ValidString(line) {
+		return errors.New("it is not UTF-8")
+	}
+	if i := strings.IndexFunc(line, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }); i >= 0 {
+		return fmt.Errorf("there is a control character after %.60q", line[:i])
+	}
+	return nil
+}
+
+// statement reads one statement, which may be empty.
+func (s *Scenario) statement(p *phrase) {
+	if len(p.words) == 0 {
+		return
+	}
+	st := statement{line: p.line, when: p.choose("at", "every", "random", "expect", "end")}
+	switch st.when {
+	case "at":
+		st.at = p.time()
+		st.act = p.act()
+	case "every":
+		st.every = p.duration()
+		st.from = st.every
+		if p.accept("from") {
+			st.from = p.time()
+		}
+		if p.accept("to") {
+			st.to = p.duration()
+		}
+		st.act = p.act()
+	case "random":
+		p.random(&st)
+	case "expect":
+		s.expect(p)
+	case "end":
+		if s.End > 0 {
+			p.fail("the scenario has ended already, at %s", short(s.End))
+		}
+		s.End = p.duration()
+	}
+	p.nothingMore()
+	if p.err == nil && st.when != "expect" && st.when != "end" {
+		s.statements = append(s.statements, st)
+	}
+}
+
+// random reads `[seed=N] attacks from TIME to TIME [every about DURATION]`.
+func (p *phrase) random(st *statement) {
+	st.seed, st.every = 1, 30*time.Second
+	if w := p.peek(); w.name == "seed" {
+		st.seed = p.seed()
+	}
+	if !p.accept("attacks") {
+		p.refuse("attacks", "seed=7")
+	}
+	p.must("from")
+	st.from = p.time()
+	p.must("to")
+	st.to = p.duration()
+	if p.accept("every") {
+		p.must("about")
+		if st.every = p.duration(); p.err == nil && st.every < shortestAttack {
+			p.fail("attacks every about %s are too many: give %s or more", short(st.every), shortestAttack)
+		}
+	}
+	if p.err == nil && st.to-st.from < shortestAttack {
+		p.fail("there is no time for an attack between %s and %s: leave %s or more", short(st.from), short(st.to), shortestAttack)
+	}
+}
+
+func (s *Scenario) expect(p *phrase) {
+	var known []string
+	for _, m := range Measures() {
+		known = append(known, string(m))
+	}
+	e := Expectation{Measure: Measure(p.choose(known...))}
+	if _, again := s.Expects(e.Measure); again {
+		p.fail("%s is expected already", e.Measure)
+	}
+	if e.Measure == Recovery {
+		e.Within = p.duration()
+	} else {
+		e.Most = p.number()
+	}
+	s.Expectations = append(s.Expectations, e)
+}
+
+// check looks at what one statement alone does not show.
+func (s *Scenario) check(ended int) error {
+	if s.End == 0 {
+		return errors.New("there is no end: give one, such as end 5m")
+	}
+	steps, last := 0, time.Duration(0)
+	for _, st := range s.statements {
+		count, until := st.reach(s.End)
+		if latest := max(until, st.to); st.at >= s.End || st.from >= s.End || latest > s.End {
+			return fmt.Errorf("line %d: it goes on until %s, and the scenario ends at %s", st.line, short(max(latest, st.at, st.from)), short(s.End))
+		}
+		if steps += count; steps > mostSteps {
+			return fmt.Errorf("line %d: these are more than %d steps", st.line, mostSteps)
+		}
+		last = max(last, until)
+	}
+	if e, ok := s.Expects(Recovery); ok && last+e.Within > s.End {
+		return fmt.Errorf("line %d: the lizard leaves at %s, and a recovery may take %s after that: end at %s or later",
+			ended, short(last), short(e.Within), short(last+e.Within))
+	}
+	return nil
+}
+
+// reach is how many steps a statement makes, and until when the lizard is at work because of it.
+func (st statement) reach(end time.Duration) (steps int, until time.Duration) {
+	last := st.at
+	steps = 2 // a strike and its end
+	switch st.when {
+	case "every":
+		to := st.to
+		if to == 0 {
+			to = end - 1
+		}
+		if to < st.from {
+			return 0, to
+		}
+		n := (to - st.from) / st.every
+		steps, last = 2*int(min(n, mostSteps)+1), st.from+n*st.every
+	case "random":
+		return 4 * int(min((st.to-st.from)/(st.every/2)+1, mostSteps)), st.to
+	}
+	if !st.act.Verb.ofLizard() {
+		return steps, 0
+	}
+	return steps, last + st.act.Params.For
+}

@@ -1,0 +1,101 @@
+package scenario
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A word is one of a statement's: a word, name=value, or a JSON value.
+type word struct {
+	text string // as it was written; JSON without its spaces
+	name string // of name=value
+	data string // the value of name=value
+}
+
+// words splits a line into statements of words. A ';' ends a statement; a '#' where a word may begin, the line.
+func words(line string) (statements [][]word, err error) {
+	statement := []word{}
+	for {
+		line = strings.TrimLeftFunc(line, unicode.IsSpace)
+		if line == "" || line[0] == '#' {
+			return append(statements, statement), nil
+		}
+		if line[0] == ';' {
+			statements, statement, line = append(statements, statement), []word{}, line[1:]
+			continue
+		}
+		var w word
+		if w, line, err = firstWord(line); err != nil {
+			return nil, err
+		}
+		statement = append(statement, w)
+	}
+}
+
+// firstWord reads one word and returns what follows.
+func firstWord(line string) (word, string, error) {
+	if strings.ContainsRune(`{["`, rune(line[0])) {
+		value, rest, err := firstJSON(line)
+		return word{text: value}, rest, err
+	}
+	end := strings.IndexFunc(line, func(r rune) bool { return r == ';' || unicode.IsSpace(r) })
+	if end < 0 {
+		end = len(line)
+	}
+	if name, _, ok := strings.Cut(line[:end], `="`); ok {
+		value, rest, err := firstJSON(line[len(name)+1:])
+		if err != nil {
+			return word{}, "", err
+		}
+		w := word{text: name + "=" + value, name: name}
+		return w, rest, json.Unmarshal([]byte(value), &w.data)
+	}
+	w := word{text: line[:end]}
+	if name, value, ok := strings.Cut(w.text, "="); ok {
+		w.name, w.data = name, value
+	}
+	return w, line[end:], nil
+}
+
+// firstJSON reads one JSON value, which a space or a statement's end must follow.
+func firstJSON(line string) (value, rest string, err error) {
+	decoder := json.NewDecoder(strings.NewReader(line))
+	var raw json.RawMessage
+	if err := decoder.Decode(&raw); err != nil {
+		return "", "", fmt.Errorf("%.60q is not JSON: %w", line, explained(err))
+	}
+	rest = line[decoder.InputOffset():]
+	if next, _ := utf8.DecodeRuneInString(rest); rest != "" && next != ';' && !unicode.IsSpace(next) {
+		return "", "", fmt.Errorf("%.60q follows a JSON value without a space", rest)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return "", "", err
+	}
+	return compact.String(), rest, nil
+}
+
+// explained says what is wrong with JSON that is all on one line.
+func explained(err error) error {
+	if strings.Contains(err.Error(), "EOF") {
+		return errors.New("its end is missing on this line")
+	}
+	return err
+}
+
+// written is a parameter's value as it may stand in a text.
+func written(value string) string {
+	if !strings.ContainsFunc(value, func(r rune) bool { return r == ';' || r == '"' || unicode.IsSpace(r) }) {
+		return value
+	}
+	var quoted bytes.Buffer
+	encoder := json.NewEncoder(&quoted)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(value) // a string that was read from JSON
+	return strings.TrimSuffix(quoted.String(), "\n")
+}
