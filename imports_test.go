@@ -32,7 +32,8 @@ var allowed = map[string][]string{
 	// It judges the emulator's door from outside.
 	"lab/central":  {},
 	"lab/scenario": {"lab/emulator"},
-	"cmd/failover": {"lab/central", "lab/control", "lab/demo", "lab/emulator", "lab/scenario", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
+	"lab/drill":    {"lab/emulator", "lab/scenario", "machine", "sensor", "transport"},
+	"cmd/failover": {"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub", "ledger", "observe", "outbox", "payloads", "sensor", "statefile", "transport"},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.

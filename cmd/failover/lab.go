@@ -12,5 +12,5 @@ const (
 // addLab adds what a field device has no use for; `-tags nolab` leaves it out.
 func addLab(root *cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: "lab", Title: "The lab:"})
-	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), lizardCommand(), centralCommand())
+	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), lizardCommand(), centralCommand())
 }

@@ -18,6 +18,7 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitLost    = 5
+	exitMissed  = 6 // of the drill
 )
 
 // exitCodes stands in the help of the commands that have them all.

@@ -14,7 +14,7 @@ func TestWhatCannotBeUnderstoodExitsWithTwoAndSaysWhereHelpIs(t *testing.T) {
 	for _, args := range []string{
 		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many", "run --telemetry-interval 5",
 		"demo bogus", "emulator bogus", "states bogus", "trace a b", "version bogus", "help bogus", "help run bogus",
-		"scenario bogus", "scenario list bogus", "scenario show", "scenario check",
+		"drill bogus", "scenario bogus", "scenario list bogus", "scenario show", "scenario check",
 		"central bogus", "central device bogus", "lizard bogus", "lizard kill", "lizard heal a b c",
 		"completion bogus", "completion bash bogus", "completion bash --bogus", "man", "man a b",
 	} {
@@ -29,7 +29,7 @@ func TestHelpIsNoError(t *testing.T) {
 	for args, want := range map[string]string{
 		"": "failover demo", "--help": "The lab:", "help": "To read:", "help run": "Exit codes:", "run --help": "Example:",
 		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
-		"scenario": "check", "scenario show --help": "--steps",
+		"drill --help": "FAILOVER_DEVICE_KEY", "scenario": "check", "scenario show --help": "--steps",
 		"central": "the commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",
 		"central device command run --help": "FAILOVER_CENTRAL_TOKEN", "lizard": "failover lizard kill A --for 30s", "lizard kill --help": "--retry-after",
 		"version": "failover ", "--version": "failover ",
@@ -119,7 +119,7 @@ func TestManWritesAPageForEachCommand(t *testing.T) {
 }
 
 func TestADeviceAloneDoesNotSpeakOfTheLab(t *testing.T) {
-	for _, args := range []string{"demo", "emulator", "scenario", "lizard", "central"} {
+	for _, args := range []string{"demo", "emulator", "scenario", "drill", "lizard", "central"} {
 		c := command(t, nil, args)
 		c.Path = deviceAlone
 		start(t, c).wantExit(2)

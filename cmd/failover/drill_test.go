@@ -1,0 +1,123 @@
+//go:build unix
+
+package main_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// aShortDay takes a quarter of a minute.
+const aShortDay = `# The hub dies and the device is moved.
+every 2s from 9s method echo "hello"
+at 2s desired {"fanSpeed":2}
+at 3s kill A for 4s
+at 4s move B
+at 8s command setAlarm "08:30:00Z"
+expect recovery 8s
+expect missing 0
+expect duplicates 3
+expect methods-unanswered 0
+expect commands-unanswered 0
+expect desired-unacknowledged 0
+expect attempts-a-minute 10
+end 15s`
+
+type card struct {
+	Scenario string
+	Readings int
+	Rows     []struct {
+		What     string
+		Measured float64
+		Limit    *float64
+	}
+}
+
+func (c card) row(what string) float64 {
+	for _, r := range c.Rows {
+		if r.What == what {
+			return r.Measured
+		}
+	}
+	return math.NaN()
+}
+
+// Two drills at once tell the same story, but for the network's time.
+func TestTheDrillPassesOurDeviceAndTellsTheSameStoryTwice(t *testing.T) {
+	t.Parallel()
+	day, page := file(t, "day.txt", aShortDay), filepath.Join(t.TempDir(), "card.html")
+	var cards [2]card
+	var drills sync.WaitGroup
+	for i := range cards {
+		drills.Go(func() {
+			p := start(t, command(t, nil, "drill", "--scenario", day, "--interval", "500ms", "-o", "json", "--html", page))
+			select { // it takes nearly as long as patience by itself
+			case <-p.ended:
+			case <-time.After(2 * patience):
+			}
+			p.wantExit(0)
+			var r struct{ Cards []card }
+			if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil || len(r.Cards) != 1 {
+				t.Errorf("%v: %s", err, &p.stdout)
+				return
+			}
+			cards[i] = r.Cards[0]
+		})
+	}
+	drills.Wait()
+	a, b := cards[0], cards[1]
+	if len(a.Rows) == 0 || !strings.HasSuffix(a.Scenario, "day.txt") || a.Readings < 30 {
+		t.Fatalf("%+v", a)
+	}
+	for _, r := range a.Rows {
+		tolerance := map[string]float64{"slowest recovery": 2, "readings delivered twice": 3, "readings out of order": 10, "CPU time in a minute": 60, "memory at most": 20}[r.What]
+		if other := b.row(r.What); math.Abs(other-r.Measured) > tolerance {
+			t.Errorf("%s: %g once, %g the other time", r.What, r.Measured, other)
+		}
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "slowest recovery") {
+		t.Errorf("the page: %v, %d bytes", err, len(text))
+	}
+}
+
+func TestTheDrillNamesAClientThatDies(t *testing.T) {
+	t.Parallel()
+	day := file(t, "day.txt", "at 100ms kill A for 100ms\nexpect recovery 1s\nend 2s")
+	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "exit 3"))
+	p.wantExit(6)
+	for _, want := range []string{"day.txt: MISSED 2.", "died", "it ended by itself: exit status 3", "0 of 1 scenarios passed."} {
+		if !strings.Contains(p.stdout.String(), want) {
+			t.Errorf("there is no %q in\n%s", want, &p.stdout)
+		}
+	}
+}
+
+func TestADrillThatIsToldWrongSaysSo(t *testing.T) {
+	t.Parallel()
+	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
+	for args, want := range map[string]string{
+		"--scenario nowhere": `"nowhere"`, "--scenario " + bad: "line 1", "--output xml": "table or json", "--interval 1ms": "at least 10ms",
+		"--devices -1": "at least 1", "--devices 2 --client x": "a fleet is of our devices", "--spread 1s": "--devices",
+	} {
+		code, stdout, stderr := run(t, nil, append([]string{"drill"}, strings.Fields(args)...)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("drill %s: exit code %d, %q", args, code, stderr)
+		}
+	}
+}
+
+func TestAFleetOfTheCommandComesThrough(t *testing.T) {
+	t.Parallel()
+	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "2s", "-o", "json"))
+	p.wantExit(0)
+	var r struct{ Devices, Recovered, Missing int }
+	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil || r.Devices != 20 || r.Recovered != 20 || r.Missing != 0 {
+		t.Errorf("%v: %s", err, &p.stdout)
+	}
+}

@@ -1,0 +1,69 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Command is a client that is a line for a shell. It finds its Place in its environment, and is ended by SIGTERM where there is one.
+type Command struct {
+	Line   string
+	Output io.Writer // what it prints; nil: nowhere
+}
+
+type process struct {
+	cmd     *exec.Cmd
+	started time.Time
+	ended   chan struct{}
+}
+
+// Start starts it. What it has started itself ends with it where the system has process groups.
+func (c Command) Start(p Place) (Running, error) {
+	cmd := shell(c.Line)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), forADevice), p.Environment()...)
+	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("drill: %w", err)
+	}
+	r := &process{cmd: cmd, started: time.Now(), ended: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // ProcessState tells
+		close(r.ended)
+	}()
+	return r, nil
+}
+
+// forADevice tells a variable that would lead a client to some other cloud.
+func forADevice(variable string) bool {
+	return strings.HasPrefix(variable, "FAILOVER_") || strings.HasPrefix(variable, "IOTHUB_")
+}
+
+func (r *process) Ended() <-chan struct{} { return r.ended }
+
+func (r *process) Stop(ctx context.Context) Usage {
+	var u Usage
+	select {
+	case <-r.ended:
+		u.Died = fmt.Sprintf("it ended by itself: %v", r.cmd.ProcessState)
+	default:
+		end(r.cmd, false)
+	}
+	select {
+	case <-r.ended:
+	case <-ctx.Done():
+		u.Died = "it did not end when it was told to"
+	}
+	end(r.cmd, true) // and what it has left behind
+	<-r.ended
+	u.Elapsed = time.Since(r.started)
+	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
+	u.Memory = memory(r.cmd.ProcessState)
+	return u
+}

@@ -1,0 +1,232 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/transport"
+)
+
+// A Fleet is many of our devices in one process. Hub A is killed under them, and the cloud moves them to hub B.
+type Fleet struct {
+	Devices  int
+	Interval time.Duration // between the readings of a device
+	Spread   time.Duration // of the devices' first attempts
+	Cloud    emulator.Config
+	Dial     transport.DialFunc // TCP when nil
+	Progress func(string)       // may be nil
+}
+
+// A FleetReport is how a fleet did. Times are in seconds.
+type FleetReport struct {
+	Devices      int                `json:"devices"`
+	Spread       float64            `json:"spread"`
+	Start        float64            `json:"start"` // from the first device's start until all are connected
+	Recovered    int                `json:"recovered"`
+	Recovery     map[string]float64 `json:"recovery"` // from the kill to a device's first reading at hub B, by percentile
+	Readings     int                `json:"readings"` // taken
+	Missing      int                `json:"missing"`
+	Duplicates   int                `json:"duplicates"`
+	Attempts     int                `json:"attempts"`              // to connect to what lives, after the kill
+	PeakAttempts int                `json:"peak_attempts"`         // in a second
+	DPSPerMinute int                `json:"dps_requests_a_minute"` // at most, after the kill
+	Violations   int                `json:"violations"`
+	Died         int                `json:"died"` // devices that did not end well
+}
+
+// patience bounds what a fleet may take beyond its spread.
+const patience = 2 * time.Minute
+
+type fleet struct {
+	Fleet
+	cloud   *emulator.Cloud
+	seen    recorder
+	running []Running
+	report  FleetReport
+	killed  time.Time
+}
+
+// Run lets the lizard loose on a fleet.
+func (f Fleet) Run(ctx context.Context) (*FleetReport, error) {
+	r := &fleet{Fleet: f, report: FleetReport{Devices: f.Devices, Spread: round(f.Spread.Seconds())}}
+	r.Cloud.Observe = r.seen.observe
+	var err error
+	if r.cloud, err = emulator.Start(r.Cloud); err != nil {
+		return nil, fmt.Errorf("drill: %w", err)
+	}
+	defer r.cloud.Close()
+	err = r.play(ctx)
+	r.stop()
+	if err != nil {
+		return nil, fmt.Errorf("drill: %w", err)
+	}
+	r.judge()
+	return &r.report, nil
+}
+
+func (f *fleet) play(ctx context.Context) error {
+	if err := f.start(); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := f.await(ctx, "connected", func() int { return f.delivered("A", start) }); err != nil {
+		return err
+	}
+	f.report.Start = round(time.Since(start).Seconds())
+	f.say("hub A dies")
+	f.killed = time.Now()
+	if err := f.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
+		return err
+	}
+	return f.await(ctx, "at hub B", func() int { return f.delivered("B", f.killed) })
+}
+
+func (f *fleet) start() error {
+	for i := range f.Devices {
+		id := fmt.Sprintf("fleet-%d", i+1)
+		key, err := deviceKey(f.cloud, id)
+		if err != nil {
+			return err
+		}
+		client := InProcess{Dial: f.Dial, Change: func(s *machine.Settings) { s.Policy.Spread, s.DrainRate = f.Spread, -1 }}
+		r, err := client.Start(Place{
+			ProvisioningHost: f.cloud.DPSHost(), IDScope: f.cloud.IDScope(), DeviceID: id, DeviceKey: key, RootCAs: f.cloud.CAPool(), Interval: f.Interval,
+		})
+		if err != nil {
+			return err
+		}
+		f.running = append(f.running, r)
+	}
+	return nil
+}
+
+// delivered counts the devices that a hub has a reading of since some moment.
+func (f *fleet) delivered(hub string, since time.Time) int {
+	devices := map[string]bool{}
+	for _, d := range slices.Backward(f.cloud.Ledger()) {
+		if d.Received.Before(since) {
+			break
+		}
+		if d.Hub == hub {
+			devices[d.Device] = true
+		}
+	}
+	return len(devices)
+}
+
+// await looks each second, because a fleet's cloud has more news than that.
+func (f *fleet) await(ctx context.Context, what string, count func() int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+patience, errors.New("it takes too long"))
+	defer cancel()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		n := count()
+		f.say(fmt.Sprintf("%d of %d devices are %s", n, f.Devices, what))
+		if n == f.Devices {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d devices are %s: %w", n, f.Devices, what, context.Cause(ctx))
+		}
+	}
+}
+
+func (f *fleet) say(text string) {
+	if f.Progress != nil {
+		f.Progress(text)
+	}
+}
+
+// stop ends all devices at once; what waits is delivered first.
+func (f *fleet) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var stopping sync.WaitGroup
+	var died atomic.Int64
+	for _, r := range f.running {
+		stopping.Go(func() {
+			if r.Stop(ctx).Died != "" {
+				died.Add(1)
+			}
+		})
+	}
+	stopping.Wait()
+	f.report.Died = int(died.Load())
+}
+
+func (f *fleet) judge() {
+	r := &f.report
+	evidence, first := map[string]*Evidence{}, map[string]time.Duration{}
+	for _, d := range f.cloud.Ledger() {
+		e := evidence[d.Device]
+		if e == nil {
+			e = &Evidence{}
+			evidence[d.Device] = e
+		}
+		e.Deliveries = append(e.Deliveries, d)
+		if _, ok := first[d.Device]; !ok && d.Hub == "B" {
+			first[d.Device] = d.Received.Sub(f.killed)
+		}
+	}
+	for _, e := range evidence {
+		t := e.count()
+		r.Readings += t.Delivered + t.Missing
+		r.Missing += t.Missing
+		r.Duplicates += t.Duplicates
+	}
+	var times []time.Duration
+	for _, t := range first {
+		times = append(times, t)
+	}
+	slices.Sort(times)
+	r.Recovered, r.Recovery = len(times), map[string]float64{}
+	for name, share := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1} {
+		if len(times) > 0 {
+			r.Recovery[name] = round(times[min(len(times)-1, int(share*float64(len(times))))].Seconds())
+		}
+	}
+	var attempts, asked []time.Time
+	for _, e := range f.seen.all() {
+		if e.Time.Before(f.killed) {
+			continue
+		}
+		switch e.Kind {
+		case emulator.KindConnected, emulator.KindRefused:
+			attempts = append(attempts, e.Time)
+		case emulator.KindRegister:
+			asked = append(asked, e.Time)
+		}
+	}
+	r.Attempts, r.PeakAttempts, r.DPSPerMinute = len(attempts), busiest(attempts, time.Second), busiest(asked, time.Minute)
+	r.Violations = len(f.cloud.Violations())
+}
+
+// Print prints the report for a person.
+func (r *FleetReport) Print(out io.Writer) error {
+	_, err := fmt.Fprintf(out, `%d devices, whose first attempts are spread over %g s
+  all connected and heard of   %g s after the start
+  at hub B after its death     %d
+    half of them within        %g s
+    90 of 100                  %g s
+    99 of 100                  %g s
+    the last                   %g s
+  readings missing             %d of %d (%d were delivered twice)
+  attempts to connect          %d, %d in the busiest second
+  registrations at DPS         %d in the busiest minute
+  broken rules of the wire     %d
+  devices that died            %d
+`, r.Devices, r.Spread, r.Start, r.Recovered, r.Recovery["p50"], r.Recovery["p90"], r.Recovery["p99"], r.Recovery["max"],
+		r.Missing, r.Readings, r.Duplicates, r.Attempts, r.PeakAttempts, r.DPSPerMinute, r.Violations, r.Died)
+	return err
+}

@@ -1,0 +1,31 @@
+package drill_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/lab/drill"
+	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/memnet"
+)
+
+func TestAFleetWhoseHubDiesSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		r, err := drill.Fleet{
+			Devices: 30, Interval: time.Second, Spread: 10 * time.Second, Dial: net.DialContext,
+			Cloud: emulator.Config{Listen: net.Listen, RetryAfter: time.Second},
+		}.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Recovered != 30 || r.Missing != 0 || r.Died != 0 || r.Violations != 0 || r.Readings < 300 {
+			t.Errorf("%+v", *r)
+		}
+		if r.PeakAttempts > 20 { // two a device, over ten seconds: six on average
+			t.Errorf("%d attempts within a second", r.PeakAttempts)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/sensor"
+	"giantlizard.example/failover/transport"
+)
+
+// InProcess is our device, run in this process: for fake time, and for a fleet.
+type InProcess struct {
+	Dial   transport.DialFunc // TCP when nil
+	Change func(*machine.Settings)
+}
+
+type inProcess struct {
+	device *machine.Device
+	stop   context.CancelFunc // of the sensor
+	work   sync.WaitGroup
+	ended  chan struct{}
+	err    error // of Run, once ended is closed
+	start  time.Time
+}
+
+// Start starts the sample device.
+func (c InProcess) Start(p Place) (Running, error) {
+	s := &sensor.Sensor{TelemetryInterval: p.Interval, PropertyInterval: 5 * p.Interval}
+	settings := machine.Settings{
+		ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
+		Key:  func() (transport.Key, error) { return transport.ParseKey(p.DeviceKey) },
+		Link: transport.Config{Dial: c.Dial, RootCAs: p.RootCAs}, Handlers: s.Handlers(),
+	}
+	if c.Change != nil {
+		c.Change(&settings)
+	}
+	device, err := machine.New(settings)
+	if err != nil {
+		return nil, fmt.Errorf("drill: %w", err)
+	}
+	s.Warn = device.Warn
+	sensing, stop := context.WithCancel(context.Background())
+	r := &inProcess{device: device, stop: stop, ended: make(chan struct{}), start: time.Now()}
+	r.work.Go(func() { s.Run(sensing, device) })
+	go func() {
+		r.err = device.Run(context.Background())
+		close(r.ended)
+	}()
+	return r, nil
+}
+
+func (r *inProcess) Ended() <-chan struct{} { return r.ended }
+
+func (r *inProcess) Stop(ctx context.Context) Usage {
+	var u Usage
+	select {
+	case <-r.ended:
+		u.Died = fmt.Sprintf("it ended by itself: %v", r.err)
+	default:
+	}
+	r.stop()
+	r.work.Wait()
+	if err := r.device.Close(ctx); err != nil && u.Died == "" {
+		u.Died = err.Error()
+	}
+	<-r.ended
+	u.Elapsed = time.Since(r.start)
+	return u
+}

@@ -1,0 +1,54 @@
+package drill
+
+import (
+	_ "embed"
+	"html/template"
+	"io"
+)
+
+//go:embed page.html
+var pageText string
+
+// page is a report as one HTML file that needs nothing else.
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"lanes": lanes, "x": func(c *Card, at float64) float64 { return round(at * 1000 / max(c.Timeline.end(), 1)) },
+	"wide": func(c *Card, from, until float64) float64 {
+		return max(1, round((until-from)*1000/max(c.Timeline.end(), 1)))
+	},
+	"deep":  func(count int) float64 { return min(1, 0.25+0.15*float64(count)) },
+	"times": func(n, by int) int { return n * by }, "plus": func(a, b int) int { return a + b },
+}).Parse(pageText))
+
+// WritePage writes the report with a timeline for each scenario.
+func (r *Report) WritePage(out io.Writer) error { return page.Execute(out, r) }
+
+// A band is one line of a timeline's picture.
+type band struct {
+	Name    string
+	Moments Timeline
+}
+
+// lanes sorts a timeline into what the lizard did, the outages, and what the client did at each place.
+func lanes(c *Card) (bands []band) {
+	index := map[string]int{}
+	for _, m := range c.Timeline {
+		name := m.Who
+		if m.Who == "client" {
+			name = m.Where
+		}
+		i, ok := index[name]
+		if !ok {
+			i = len(bands)
+			index[name], bands = i, append(bands, band{Name: name})
+		}
+		bands[i].Moments = append(bands[i].Moments, m)
+	}
+	return bands
+}
+
+func (t Timeline) end() (last float64) {
+	for _, m := range t {
+		last = max(last, m.At, m.Until)
+	}
+	return last
+}

@@ -1,0 +1,97 @@
+package drill
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// A Report is how a client did in all the scenarios that it was put through.
+type Report struct {
+	Client   string  `json:"client"`
+	Interval string  `json:"interval"`
+	Machine  string  `json:"machine"`
+	Cards    []*Card `json:"cards"`
+}
+
+// Missed is how many limits were passed.
+func (r *Report) Missed() (n int) {
+	for _, c := range r.Cards {
+		n += len(c.Missed())
+	}
+	return n
+}
+
+// Verdict says by what the limit was kept or missed.
+func (r Row) Verdict() string {
+	switch {
+	case r.Limit == nil:
+		return ""
+	case r.Missed():
+		return "MISSED by " + r.in(r.Measured-*r.Limit)
+	case r.Measured == *r.Limit:
+		return "kept"
+	}
+	return "kept by " + r.in(*r.Limit-r.Measured)
+}
+
+// Value and Most are what was measured and the limit, with their unit.
+func (r Row) Value() string { return r.in(r.Measured) }
+
+// Most is empty where there is no limit.
+func (r Row) Most() string {
+	if r.Limit == nil {
+		return ""
+	}
+	return "at most " + r.in(*r.Limit)
+}
+
+func (r Row) in(n float64) string {
+	text := strconv.FormatFloat(round(n), 'f', -1, 64)
+	if r.Unit == "" {
+		return text
+	}
+	return text + " " + r.Unit
+}
+
+// Print prints the report card for a person.
+func (r *Report) Print(out io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, a reading each %s, on %s\n", r.Client, r.Interval, r.Machine)
+	for _, c := range r.Cards {
+		verdict := "passed"
+		if n := len(c.Missed()); n > 0 {
+			verdict = fmt.Sprintf("MISSED %d", n)
+		}
+		fmt.Fprintf(&b, "\n%s: %s. %s\n%d readings in %.0f s.\n", c.Scenario, verdict, c.About, c.Readings, c.Seconds)
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, row := range c.Rows {
+			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", row.What, row.Value(), row.Most(), row.Verdict(), row.Note)
+		}
+		table.Flush()
+	}
+	fmt.Fprintf(&b, "\n%d of %d scenarios passed.\n", r.Passed(), len(r.Cards))
+	_, err := io.WriteString(out, withoutBlanks(b.String()))
+	return err
+}
+
+// Passed is how many scenarios were passed.
+func (r *Report) Passed() (n int) {
+	for _, c := range r.Cards {
+		if len(c.Missed()) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// withoutBlanks takes away what the table leaves at the ends of lines.
+func withoutBlanks(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,57 @@
+package drill
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+
+	"giantlizard.example/failover/lab/scenario"
+)
+
+// witness notes what is done to the cloud.
+func (t *trial) witness(h scenario.Happening) {
+	e := &t.evidence
+	if h.Answer != nil {
+		e.Calls = append(e.Calls, Call{h.Verb, h.Answer.Err})
+		return
+	}
+	if h.Verb == scenario.Desired && h.Err == nil {
+		var patch map[string]any
+		_ = json.Unmarshal([]byte(h.Payload), &patch) // which the scenario has done
+		maps.Copy(t.wishes, patch)
+	}
+	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: said(h), Way: h.Way})
+}
+
+// said is what was done, and why it failed if it did.
+func said(h scenario.Happening) string {
+	if h.Err != nil {
+		return h.Act.String() + ": " + h.Err.Error()
+	}
+	return h.Act.String()
+}
+
+// unacknowledged are the wishes without an answer that names their value. One that was deleted needs none.
+func (t *trial) unacknowledged() (names []string) {
+	_, reported, _, _ := t.cloud.Twin(t.DeviceID)
+	for _, name := range slices.Sorted(maps.Keys(t.wishes)) {
+		answer, _ := reported[name].(map[string]any)
+		_, coded := answer["ac"]
+		_, versioned := answer["av"]
+		if value := t.wishes[name]; value != nil && !(coded && versioned && reflect.DeepEqual(plain(answer["value"]), value)) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// plain is a value as encoding/json decodes it.
+func plain(v any) (out any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return v
+	}
+	_ = json.Unmarshal(text, &out)
+	return out
+}
