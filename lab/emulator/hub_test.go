@@ -42,8 +42,8 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 		"an old api-version for a model": {func(w world) login {
 			return login{username: w.Hub("A") + "/dev1/?api-version=2019-10-01&model-id=dtmi%3Aa%3B1"}
 		}, 4},
-		"a model that is not encoded": {func(w world) login {
-			return login{username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:a;1"}
+		"a space that is not encoded": {func(w world) login {
+			return login{username: w.Hub("A") + "/dev1/?api-version=2021-04-12&DeviceClientType=a b"}
 		}, 4},
 		"a will for elsewhere":   {func(world) login { return login{will: "devices/dev2/messages/events/"} }, 4},
 		"MQTT 3.1 and not 3.1.1": {func(world) login { return login{version: 3} }, 1},
@@ -65,6 +65,14 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Microsoft's SDK for Node sends it as it is, and with it Microsoft's samples.
+func TestAModelNeedsNoEncoding(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustConnect(login{hub: "A", username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:Sample:Failover;1&DeviceClientType=a%2F1"})
+		w.wantNoViolation()
+	})
 }
 
 func TestTheHostInATokenHasNoCase(t *testing.T) {

@@ -51,7 +51,7 @@ func parseHubUsername(username string) (host, id, model string, err error) {
 		return "", "", "", fmt.Errorf("the model-id %.200q is no dtmi", model)
 	case given && values["api-version"] < oldestModelVersion:
 		return "", "", "", fmt.Errorf("model-id needs api-version %s or newer", oldestModelVersion)
-	case strings.ContainsAny(query, " +;:"):
+	case strings.ContainsAny(query, " +"): // a dtmi's ':' and ';' may stand as they are: Microsoft's SDK for Node never encodes them
 		return "", "", "", fmt.Errorf("the user name's values are not percent-encoded: %.200q", query)
 	}
 	return host, id, model, nil
