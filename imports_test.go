@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/control":  {"lab/emulator"},
+	"lab/interop":  {},
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
 	// It judges the emulator's door from outside.
 	"lab/central":  {},
