@@ -67,7 +67,8 @@ func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
 	}
 }
 
-// Whatever a twin holds, and whenever reports are sent, in vain or not: it ends as if each had been sent by itself.
+// Whatever a twin holds, whenever reports are sent, in vain or not, and whenever the device is killed: it ends as if each had
+// been sent by itself.
 func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 	dice := rand.New(rand.NewPCG(1, 2))
 	var value func(depth int) any
@@ -95,6 +96,15 @@ func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 		held := afterwards(map[string]any{}, some(2)) // without nulls
 		r, single, merged := newReports(), held, held
 		var story []map[string]any
+		var kept batch // in the file
+		report := func() {
+			patch := some(2)
+			story, single = append(story, patch), afterwards(single, patch)
+			if err := r.add(patch); err != nil {
+				t.Fatal(err)
+			}
+			kept = r.all()
+		}
 		send := func(arrives, known bool) {
 			b := r.take()
 			for _, p := range b.patches() {
@@ -103,26 +113,26 @@ func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 				}
 			}
 			for range dice.IntN(3) { // meanwhile
-				patch := some(2)
-				story, single = append(story, patch), afterwards(single, patch)
-				_ = r.add(patch)
+				report()
 			}
-			if !known {
-				r.giveBack(b)
+			switch {
+			case dice.IntN(4) == 0: // it was killed. The file may say what has been confirmed, too
+				r = newReports()
+				r.waiting, _ = kept.stored().batch()
+			case known:
+				r.confirmed()
+			default:
+				r.giveBack()
 			}
 		}
 		for range 6 {
-			patch := some(2)
-			story, single = append(story, patch), afterwards(single, patch)
-			if err := r.add(patch); err != nil {
-				t.Fatal(err)
-			}
+			report()
 			if dice.IntN(4) == 0 {
 				arrives := dice.IntN(2) == 0
 				send(arrives, arrives && dice.IntN(2) == 0)
 			}
 		}
-		for r.count() > 0 {
+		for r.waiting.count() > 0 {
 			send(true, true)
 		}
 		if !reflect.DeepEqual(single, merged) {

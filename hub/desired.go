@@ -122,6 +122,9 @@ func (d *desired) stands(w wish, acked map[string]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.known[w.Key()]
+	if p == nil {
+		d.reports.readdress(w)
+	}
 	if p == nil || !payloads.SameJSON(p.wished, w.Value) {
 		return false
 	}

@@ -221,7 +221,7 @@ func TestAnswersThatNoHubConfirmsFillNoMemory(t *testing.T) {
 	for i := range answersLimit + 100 {
 		r.answer(payloads.Acked{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
 	}
-	if n := r.count(); n != answersLimit {
+	if n := r.waiting.count(); n != answersLimit {
 		t.Errorf("%d answers wait, want %d", n, answersLimit)
 	}
 }

@@ -22,7 +22,7 @@ type Handlers struct {
 	Command func(ctx context.Context, m payloads.Message) error
 	// Desired takes one desired property, "name" or "component*name"; value is the whole of it, even when a part of an
 	// object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked again when the
-	// value changes or is set anew, not because it has failed. Unset, every property is acknowledged with 404.
+	// value changes or is set anew, and after a restart, not because it has failed. Unset, every property is acknowledged with 404.
 	Desired func(ctx context.Context, key string, value json.RawMessage) (Ack, error)
 }
 

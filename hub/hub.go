@@ -5,6 +5,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ type Settings struct {
 	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
 	HandlerTimeout time.Duration // a handler's deadline
 	CompletedFile  string        // optional: remembers over a restart which cloud-to-device messages have been completed
+	TwinFile       string        // optional: keeps over a restart what is reported and answered until a hub has confirmed it
+	InMemory       bool          // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
+	SyncEvery      time.Duration // 0: Report waits until TwinFile has it; else the file has it after so long
 	Emit           func(observe.Record)
 	Hide           func(text string) string // optional: takes the device's key out of what a handler says
 
@@ -68,13 +72,16 @@ type Hub struct {
 	detach   context.CancelFunc
 }
 
-// New makes a Hub without a session.
+// New makes a Hub without a session. What TwinFile holds waits again.
 func New(s Settings) *Hub {
 	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
 	if s.Hide != nil {
 		h.pool.hide = s.Hide
 	}
 	h.twin = newTwin(h)
+	if err := h.twin.reports.load(); err != nil {
+		h.warn("", err)
+	}
 	return h
 }
 
@@ -136,17 +143,24 @@ func (h *Hub) Release() {
 	h.session, h.courier = nil, nil
 }
 
-// Report merges reported properties into those that wait to be sent. The newest value of a property wins.
-func (h *Hub) Report(patch map[string]any) error {
-	if err := h.twin.reports.add(patch); err != nil {
+// Report merges reported properties into those that wait to be sent. The newest value of a property wins. With a TwinFile
+// it returns when they are safe; on a disk that cannot be written they are in memory alone. When ctx ends before that they may
+// be sent all the same.
+func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
+	r := h.twin.reports
+	if err := r.add(patch); err != nil {
 		return err
 	}
 	h.twin.desired.overrule(patch)
+	if err := r.kept.await(ctx, r.kept.change()); err != nil {
+		return fmt.Errorf("hub: report: %w", err)
+	}
 	return nil
 }
 
-// Unreported counts the reported properties, and the answers to desired ones, that no hub has confirmed.
-func (h *Hub) Unreported() int { return h.twin.reports.count() }
+// End accepts no more reports, writes TwinFile a last time and leaves it to whoever has the state directory next. It counts the
+// reported properties, and the answers to desired ones, that no hub has confirmed, and tells whether the file has them.
+func (h *Hub) End() (unconfirmed int, kept bool) { return h.twin.reports.end() }
 
 // Close waits for the handlers that run, whose contexts it ends, and names those that do not return before ctx ends.
 func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }

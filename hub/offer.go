@@ -21,10 +21,11 @@ func (t *twin) send(ctx context.Context, s *transport.Session) error {
 		}
 		for _, patch := range patches {
 			if err := t.offer(ctx, s, patch); err != nil {
-				t.reports.giveBack(b) // all of it: what is there already does no harm
+				t.reports.giveBack() // all of it: what is there already does no harm
 				return fmt.Errorf("hub: report: %w", err)
 			}
 		}
+		t.reports.confirmed()
 	}
 }
 

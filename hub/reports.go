@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,12 +11,14 @@ import (
 )
 
 // reports are what waits to be sent to the reported section: what the program reports, merged, so that a day of changes
-// made offline is one patch, and answers to desired properties.
+// made offline is one patch, and answers to desired properties. A file keeps it over a restart.
 type reports struct {
 	mu      sync.Mutex
 	waiting batch
 	away    batch // taken last, and perhaps given back
 	changed chan struct{}
+	ended   bool
+	kept    *keeper
 }
 
 // A batch keeps the answers apart, where no report concerns the same property: they count for nothing when a report is
@@ -31,7 +32,15 @@ type batch struct {
 // nothing; if it should be wished still, it is answered again when the twin is next read.
 const answersLimit = 10_000
 
-func newReports() *reports { return &reports{changed: make(chan struct{}, 1)} }
+func newReports() *reports {
+	r := &reports{changed: make(chan struct{}, 1)}
+	r.kept = newKeeper(func() twinFile {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.all().stored()
+	})
+	return r
+}
 
 // add merges a patch in, or says why no hub would take the result.
 func (r *reports) add(patch map[string]any) error {
@@ -41,6 +50,9 @@ func (r *reports) add(patch map[string]any) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ended {
+		return fmt.Errorf("hub: report: %w", errClosing)
+	}
 	merged := r.away.own.follow(r.waiting.own).lay(fresh)
 	if err := payloads.CheckReported(merged.then); err != nil {
 		return fmt.Errorf("hub: report: %w", err)
@@ -55,7 +67,18 @@ func (r *reports) answer(a payloads.Acked) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting.answer(a)
+	r.kept.change()
 	r.wake()
+}
+
+// readdress gives the answer that waits to a wish, from before a restart, the version that the wish has now.
+func (r *reports) readdress(w wish) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a, waits := r.waiting.answers[w.Key()]; waits && payloads.SameJSON(a.DesiredProperty.Value, w.Value) {
+		a.Version = versionFor(a.Code, w.version)
+		r.waiting.answers[w.Key()] = a
+	}
 }
 
 // answering tells whether an answer to the property waits.
@@ -66,7 +89,7 @@ func (r *reports) answering(key string) bool {
 	return waits
 }
 
-// take hands out what waits, to be given back if the hub does not confirm it.
+// take hands out what waits, to be confirmed or given back.
 func (r *reports) take() batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,25 +97,42 @@ func (r *reports) take() batch {
 	return r.away
 }
 
-// giveBack puts a batch back under what has come since.
-func (r *reports) giveBack(older batch) {
+// confirmed forgets the batch that was taken. While something else waits the file keeps it, which saves a write.
+func (r *reports) confirmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	newer := r.waiting
-	r.waiting, r.away = older, batch{}
-	r.waiting.report(newer.own.first)
-	r.waiting.report(newer.own.then)
-	for _, a := range newer.answers {
-		r.waiting.answer(a)
+	r.away = batch{}
+	if r.waiting.count() == 0 {
+		r.kept.change()
 	}
+}
+
+// giveBack puts the batch that was taken back, under what has come since.
+func (r *reports) giveBack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting, r.away = r.all(), batch{}
 	r.wake()
 }
 
-// count is how many reported properties and answers have not been confirmed.
-func (r *reports) count() int {
+// all is what no hub has confirmed.
+func (r *reports) all() batch {
+	all := batch{r.away.own, maps.Clone(r.away.answers)}
+	all.report(r.waiting.own.first)
+	all.report(r.waiting.own.then)
+	for _, a := range r.waiting.answers {
+		all.answer(a)
+	}
+	return all
+}
+
+// end accepts nothing more, and tells how many reported properties and answers are left and whether the file has them.
+func (r *reports) end() (left int, kept bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.waiting.own.then) + len(r.waiting.answers)
+	r.ended = true
+	left = r.all().count()
+	r.mu.Unlock()
+	return left, r.kept.end()
 }
 
 func (r *reports) wake() {
@@ -101,6 +141,8 @@ func (r *reports) wake() {
 	default:
 	}
 }
+
+func (b batch) count() int { return len(b.own.then) + len(b.answers) }
 
 func (b *batch) report(patch map[string]any) {
 	for key, a := range b.answers {
@@ -175,8 +217,5 @@ func asJSON(patch map[string]any) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var v map[string]any
-	return v, d.Decode(&v)
+	return readPatch(text)
 }

@@ -28,9 +28,6 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 	}
 	d.drop()
 	err := d.hub.Close(ctx)
-	if n := d.hub.Unreported(); n > 0 {
-		d.Warn(fmt.Errorf("machine: %d reported properties were not sent before the end; what still holds must be reported again", n))
-	}
 	left, _ := d.Outbox.Waiting()
 	if d.durable && left > 0 {
 		d.Warn(fmt.Errorf("machine: %d readings wait in %s for the next start", left, d.StateDir))

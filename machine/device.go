@@ -72,6 +72,7 @@ func New(s Settings) (*Device, error) {
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
+		TwinFile: d.stateFile("twin.json"), InMemory: d.InMemory, SyncEvery: d.SyncEvery,
 		Emit: d.emit, Hide: d.hide, Date: d.clock.date, InOrder: d.InOrder,
 	})
 	table := d.table()
@@ -157,13 +158,14 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	return id, nil
 }
 
-// Report merges reported properties into those that wait, and returns; they are sent when there is a hub to send them
-// to. null removes a property. A patch that no hub would take is refused here.
-func (d *Device) Report(_ context.Context, patch map[string]any) error {
+// Report merges reported properties into those that wait, and returns once they are as safe as readings, or in memory while
+// the disk cannot be written; they are sent when there is a hub to send them to. null removes a property. A patch that no hub
+// would take is refused here.
+func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	if d.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)
 	}
-	return d.hub.Report(patch)
+	return d.hub.Report(ctx, patch)
 }
 
 // Fire asks the machine for an event, for states that a program has added.

@@ -37,15 +37,15 @@ type Settings struct {
 
 	ModelID  string // optional: the DTDL model
 	ModelKey string // "modelId": its name in the registration payload; older IoT Central samples say iotcModelId
-	StateDir string // optional: the device's own directory for what must outlive a restart, readings included
+	StateDir string // optional: the device's own directory for what must outlive a restart, readings and reports included
 
 	Handlers  Handlers
 	Off       hub.Kinds
 	Observers []func(Record) // each gets every record, in order, on a goroutine of its own
 	Outbox    outbox.Outbox  // one that the program gives has its own limits and reports its own drops; the device closes it
 	Limits    outbox.Limits  // of the outbox that the device makes
-	InMemory  bool           // it is in memory although there is a StateDir; without one it always is
-	SyncEvery time.Duration  // 0: Send waits until the disk has the reading; else the disk has it after so long, and then it is sent
+	InMemory  bool           // it is in memory although there is a StateDir, and so are reports; without one they always are
+	SyncEvery time.Duration  // 0: Send and Report wait for the disk; else it has both after so long, and readings are sent then
 	InOrder   bool           // readings go out in the order in which they were taken; else the newest first after an outage
 
 	Window         int           // 64 readings on their way at once

@@ -13,8 +13,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: assignment.json, commands.json, and the outbox or, where readings wait in
-// memory, epoch.json.
+// What outlives a restart is in the state directory: assignment.json, commands.json, twin.json, and the outbox or, where
+// readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
 type epoch struct {
@@ -62,12 +62,22 @@ func (d *Device) openState() error {
 }
 
 func (d *Device) closeState() error {
+	d.endReports()
 	err := d.Outbox.Close()
 	if d.leaveEpoch != nil {
 		d.leaveEpoch()
 	}
 	d.unlock()
 	return err
+}
+
+func (d *Device) endReports() {
+	switch n, kept := d.hub.End(); {
+	case n > 0 && kept:
+		d.Warn(fmt.Errorf("machine: %d reported properties wait in %s for the next start", n, d.StateDir))
+	case n > 0:
+		d.Warn(fmt.Errorf("machine: %d reported properties were not sent before the end; what still holds must be reported again", n))
+	}
 }
 
 // takeEpoch reads the epoch before and removes the file: a process that is killed does not know what it ended with.

@@ -32,6 +32,11 @@ const slowly = 20 * time.Second
 // twinBubble is a bubble whose device accepts every desired property, but "broken" and, at more length, "huge".
 func twinBubble(t *testing.T, test func(t *testing.T, w *twinWorld)) {
 	t.Helper()
+	twinBubbleWith(t, func(*machine.Settings) {}, test)
+}
+
+func twinBubbleWith(t *testing.T, change func(*machine.Settings), test func(t *testing.T, w *twinWorld)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &twinWorld{begin: time.Now()}
 		config := emulator.Config{Observe: func(e emulator.Event) {
@@ -45,9 +50,23 @@ func twinBubble(t *testing.T, test func(t *testing.T, w *twinWorld)) {
 				happens(e)
 			}
 		}}
-		w.world = newWorld(t, true, config, func(s *machine.Settings) { s.Handlers.Desired = w.desired })
+		w.world = newWorld(t, true, config, func(s *machine.Settings) {
+			s.Handlers.Desired = w.desired
+			change(s)
+		})
 		test(t, w)
 	})
+}
+
+// again is another device with the same identity in the same cloud.
+func (w *twinWorld) again(change func(*machine.Settings)) *twinWorld {
+	w.t.Helper()
+	other := &twinWorld{begin: w.begin}
+	other.world = w.world.again(func(s *machine.Settings) {
+		s.Handlers.Desired = other.desired
+		change(s)
+	})
+	return other
 }
 
 func (w *twinWorld) desired(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {

@@ -1,0 +1,270 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/statefile"
+)
+
+// A reporter is a Hub without a session, on a file, and the warnings that it makes.
+type reporter struct {
+	*Hub
+	t        *testing.T
+	warnings chan string
+}
+
+func newReporter(t *testing.T, s Settings) reporter {
+	t.Helper()
+	r := reporter{nil, t, make(chan string, 1000)}
+	s.HandlerTimeout = time.Minute
+	s.Emit = func(record observe.Record) { r.warnings <- record.Error }
+	r.Hub = New(s)
+	t.Cleanup(func() { r.End() })
+	return r
+}
+
+func (r reporter) report(patch string) {
+	r.t.Helper()
+	if err := r.Report(r.t.Context(), object(r.t, patch)); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// confirm has a hub confirm what waits.
+func (r reporter) confirm() (patches string) {
+	sent := text(r.twin.reports.take().patches())
+	r.twin.reports.confirmed()
+	return sent
+}
+
+func (r reporter) wantWarnings(want ...string) {
+	r.t.Helper()
+	for _, want := range want {
+		select {
+		case got := <-r.warnings:
+			if !strings.Contains(got, want) {
+				r.t.Errorf("it warns %q, not of %q", got, want)
+			}
+		default:
+			r.t.Errorf("it does not warn of %q", want)
+		}
+	}
+	if len(r.warnings) > 0 {
+		r.t.Errorf("it warns, too: %s", <-r.warnings)
+	}
+}
+
+func contents(path string) string {
+	all, _ := os.ReadFile(path) // none: nothing
+	return string(all)
+}
+
+// after is what waits in a device that is started on a copy of the file, as if this one had been killed.
+func after(t *testing.T, file string) string {
+	t.Helper()
+	twin := filepath.Join(t.TempDir(), "twin.json")
+	if text := contents(file); text != "" {
+		if err := os.WriteFile(twin, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReporter(t, Settings{TwinFile: twin})
+	r.wantWarnings()
+	return text(r.twin.reports.all().patches())
+}
+
+func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "twin.json")
+	r := newReporter(t, Settings{TwinFile: file})
+	for _, patch := range []string{
+		`{"a":1,"gone":null,"exact":0.10000000000000000555}`, `{"a":null}`, `{"a":{"<&>":[1,null]},"e":{}}`,
+	} {
+		r.report(patch)
+		if got := after(t, file); got != text(r.twin.reports.all().patches()) {
+			t.Errorf("after %s: %s", patch, got)
+		}
+	}
+	r.twin.reports.take() // on its way, perhaps in vain
+	r.report(`{"b":2}`)
+	r.twin.reports.answer(answerTo("c", "limits", `{"low":1}`, 7))
+	r.twin.reports.answer(answerTo("", "b", `3`, 7)) // in the place of what was reported
+	r.End()
+	want := `{"a":null,"b":null,"c":{"__t":"c","limits":{"value":null}}} | ` +
+		`{"a":{"\u003c\u0026\u003e":[1,null]},"b":{"ac":200,"ad":null,"av":7,"value":3},` +
+		`"c":{"__t":"c","limits":{"value":{"low":1},"ac":200,"av":7,"ad":null}},"e":{},"exact":0.10000000000000000555,"gone":null}`
+	if got := after(t, file); got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file has mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "twin.json")
+	r := newReporter(t, Settings{TwinFile: file})
+	r.report(`{"a":1}`)
+	r.twin.reports.take()
+	r.report(`{"b":1}`)
+	r.twin.reports.confirmed()
+	if n, kept := r.End(); n != 1 || !kept || after(t, file) != `{"b":1}` {
+		t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
+	}
+	again := newReporter(t, Settings{TwinFile: file})
+	if got := again.confirm(); got != `{"b":1}` {
+		t.Errorf("sent %s", got)
+	}
+	if n, _ := again.End(); n != 0 || contents(file) != "" {
+		t.Errorf("%d wait, in %s", n, contents(file))
+	}
+}
+
+func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
+	for _, path := range []string{"", filepath.Join(t.TempDir(), "twin.json")} {
+		r := newReporter(t, Settings{TwinFile: path})
+		r.report(`{"a":1}`)
+		for range 2 {
+			if n, kept := r.End(); n != 1 || kept != (path != "") {
+				t.Errorf("%d wait, kept: %t", n, kept)
+			}
+		}
+		before := contents(path)
+		if err := r.Report(t.Context(), object(t, `{"b":1}`)); err == nil {
+			t.Error("a report was accepted that nobody keeps")
+		}
+		r.twin.reports.answer(answerTo("", "x", "1", 1)) // of a handler that hangs
+		if got := contents(path); got != before {
+			t.Errorf("the file is now %s", got)
+		}
+	}
+}
+
+// A bit that is flipped, or an end that is missing.
+func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "twin.json")
+	r := newReporter(t, Settings{TwinFile: file})
+	r.report(`{"a":null}`)
+	r.report(`{"a":{"x":1},"b":"text"}`)
+	r.twin.reports.answer(answerTo("c", "limits", `{"low":1}`, 7))
+	r.End()
+	good := []byte(contents(file))
+	damaged := func(bad []byte, what string) {
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := newReporter(t, Settings{TwinFile: file})
+		r.wantWarnings("twin.json.damaged")
+		if n := r.twin.reports.all().count(); n != 0 || contents(file+".damaged") != string(bad) {
+			t.Errorf("%s: %d wait", what, n)
+		}
+	}
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		damaged(bad, fmt.Sprint("byte ", i))
+		damaged(good[:i], fmt.Sprint("cut at ", i))
+	}
+	again := newReporter(t, Settings{TwinFile: file})
+	again.report(`{"a":1}`)
+	if got := after(t, file); got != `{"a":1}` {
+		t.Errorf("and then %s waits", got)
+	}
+}
+
+// Its checksum is right, so somebody has made it.
+func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
+	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	for name, c := range map[string]struct {
+		stored any
+		want   string // what waits; "damaged": it is set aside
+	}{
+		"a list":        {twinFile{Reported: raw(`[1]`)}, "damaged"},
+		"a list first":  {twinFile{First: raw(`"x"`), Reported: raw(`{"a":1}`)}, "damaged"},
+		"null":          {twinFile{Reported: raw(`null`)}, ``},
+		"first alone":   {twinFile{First: raw(`{"a":null}`)}, `{"a":null}`},
+		"no answer":     {map[string]any{"answers": []any{nil}}, `{"":{"value":null,"ac":0,"av":0,"ad":null}}`},
+		"another thing": {map[string]any{"epoch": "x"}, "damaged"},
+		"a text":        {map[string]any{"answers": "x"}, "damaged"},
+		"a null value": {
+			map[string]any{"answers": []any{map[string]any{"name": "a", "value": nil}}},
+			`{"a":{"value":null,"ac":0,"av":0,"ad":null}}`,
+		},
+	} {
+		file := filepath.Join(t.TempDir(), "twin.json")
+		if err := statefile.Save(file, c.stored); err != nil {
+			t.Fatal(err)
+		}
+		r := newReporter(t, Settings{TwinFile: file})
+		if c.want == "damaged" {
+			c.want = ""
+			r.wantWarnings("twin.json.damaged")
+		}
+		r.wantWarnings()
+		if got := text(r.twin.reports.all().patches()); got != c.want {
+			t.Errorf("%s: %s waits", name, got)
+		}
+		r.report(`{"b":{"c":1}}`)
+		r.confirm()
+	}
+}
+
+// A hub may wish without end, and in any shape; reports must be kept all the same.
+func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "twin.json")
+	r := newReporter(t, Settings{TwinFile: file})
+	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
+	for i := range 300 {
+		a := answerTo("", fmt.Sprintf("p%03d", i), fmt.Sprintf(`"%04000d"`, i), 7)
+		a.DesiredProperty.Value = json.RawMessage(deep)
+		r.twin.reports.answer(a)
+	}
+	full := map[string]any{}
+	for i := range 8 {
+		full[fmt.Sprint(i)] = strings.Repeat("\u20ac", 1300)
+	}
+	if err := r.Report(t.Context(), full); err != nil {
+		t.Error(err)
+	}
+	r.End()
+	r.wantWarnings()
+	if n := len(contents(file)); n > 512<<10 {
+		t.Errorf("a file of %d bytes", n)
+	}
+	got := after(t, file)
+	if !strings.Contains(got, `"7":"€€`) || !strings.Contains(got, `"p000"`) || strings.Contains(got, `"p299"`) {
+		t.Errorf("%d bytes wait: %.80s", len(got), got)
+	}
+}
+
+// The program that has been restarted is asked again; until it answers, the answer that waits is of use, under the version of
+// the hub that gets it.
+func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "twin.json")
+		asked := 0
+		before := newReporter(t, Settings{TwinFile: file, Handlers: silent(&asked)})
+		_ = before.twin.desired.reconcile(wishes(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
+		synctest.Wait()
+		before.End()
+		again := newReporter(t, Settings{TwinFile: file, Handlers: Handlers{Desired: hangs}})
+		_ = again.twin.desired.reconcile(wishes(3, "same", `{"a":1.0}`, "other", "2"), nil)
+		synctest.Wait()
+		want := `{"same":{"value":null}} | {"gone":{"value":1,"ac":200,"av":50,"ad":null},` +
+			`"other":{"value":1,"ac":200,"av":50,"ad":null},"same":{"value":{"a":1},"ac":200,"av":3,"ad":null}}`
+		if got := again.confirm(); got != want || asked != 3 {
+			t.Errorf("asked %d times; what waits is\n%s, want\n%s", asked, got, want)
+		}
+		again.Close(t.Context())
+		before.Close(t.Context())
+		again.End()
+	})
+}
