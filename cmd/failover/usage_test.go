@@ -58,7 +58,7 @@ func TestTheHelpOfRunNamesEverySetting(t *testing.T) {
 
 func TestAFailureExitsWithOne(t *testing.T) {
 	for _, args := range []string{
-		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --ca-file /nowhere/ca.pem",
+		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --port 0 --control-port 0 --ca-file /nowhere/ca.pem",
 		"scenario show /nowhere/scenario.txt", "scenario check /nowhere/scenario.txt",
 	} {
 		code, _, stderr := run(t, nil, strings.Fields(args)...)
