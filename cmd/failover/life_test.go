@@ -159,7 +159,8 @@ func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
 		return slices.ContainsFunc(cloud.Ledger(), func(d emulator.Delivery) bool { return d.Device == "quiet" })
 	})
 	quiet.terminate(0)
-	if quiet.stderr.String() != "" {
+	// A reading that was taken as the device was told to end waits for the next start, which it says.
+	if said := quiet.stderr.String(); said != "" && !strings.Contains(said, " readings wait in ") {
 		t.Errorf("a quiet device says %s", &quiet.stderr)
 	}
 }
