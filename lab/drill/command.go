@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,24 @@ type process struct {
 	cmd     *exec.Cmd
 	started time.Time
 	ended   chan struct{}
+
+	watching sync.WaitGroup
+	mu       sync.Mutex
+	memory   int64 // resident, at most
+}
+
+// watch looks how much memory there is until it ends.
+func (r *process) watch() {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		r.look()
+		select {
+		case <-look.C:
+		case <-r.ended:
+			return
+		}
+	}
 }
 
 // Start starts it. What it has started itself ends with it where the system has process groups.
@@ -37,7 +56,24 @@ func (c Command) Start(p Place) (Running, error) {
 		_ = cmd.Wait() // ProcessState tells
 		close(r.ended)
 	}()
+	r.watching.Go(r.watch)
 	return r, nil
+}
+
+// isOver tells whether the shell has ended and everything that it had started.
+func (r *process) isOver() bool {
+	select {
+	case <-r.ended:
+		return !lives(r.cmd)
+	default:
+		return false
+	}
+}
+
+func (r *process) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.memory = max(r.memory, resident(r.cmd.Process.Pid))
 }
 
 // forADevice tells a variable that would lead a client to some other cloud.
@@ -49,21 +85,25 @@ func (r *process) Ended() <-chan struct{} { return r.ended }
 
 func (r *process) Stop(ctx context.Context) Usage {
 	var u Usage
+	r.look()
 	select {
 	case <-r.ended:
 		u.Died = fmt.Sprintf("it ended by itself: %v", r.cmd.ProcessState)
 	default:
 		end(r.cmd, false)
 	}
-	select {
-	case <-r.ended:
-	case <-ctx.Done():
-		u.Died = "it did not end when it was told to"
+	for !r.isOver() && u.Died == "" {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			u.Died = "it did not end when it was told to"
+		}
 	}
 	end(r.cmd, true) // and what it has left behind
 	<-r.ended
+	r.watching.Wait()
 	u.Elapsed = time.Since(r.started)
 	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
-	u.Memory = memory(r.cmd.ProcessState)
+	u.Memory = r.memory
 	return u
 }

@@ -62,6 +62,26 @@ func TestACommandThatEndsWhenItIsToldToHasNotDied(t *testing.T) {
 	}
 }
 
+// The shell that runs the line is not the client: that one may take its time.
+func TestACommandMayTakeItsTimeToEnd(t *testing.T) {
+	dir := t.TempDir()
+	said := filepath.Join(dir, "said")
+	script := filepath.Join(dir, "client.sh")
+	text := "trap 'sleep 0.3; echo bye >" + said + "; exit 0' TERM; echo >" + said + ".up; while :; do sleep 0.05; done"
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := drill.Command{Line: "sh " + script + "; true"}.Start(place())
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitFile(t, said+".up")
+	u := r.Stop(t.Context())
+	if text, err := os.ReadFile(said); u.Died != "" || err != nil || string(text) != "bye\n" {
+		t.Errorf("%+v, %q, %v", u, text, err)
+	}
+}
+
 // What it has started ends too, although both take no notice of SIGTERM.
 func TestACommandThatDoesNotEndIsMadeToWithAllThatItHasStarted(t *testing.T) {
 	up := filepath.Join(t.TempDir(), "up")

@@ -3,15 +3,17 @@
 package drill
 
 import (
-	"os"
+	"fmt"
 	"os/exec"
-	"runtime"
 	"syscall"
 )
 
+// waiting is the shell's own part: it waits for the line's end although SIGTERM comes, and then ends as the line did.
+const waiting = "trap : TERM\n(%s\n) &\nc=$!; wait $c; s=$?\nwhile kill -0 $c 2>/dev/null; do wait $c; s=$?; done\nexit $s"
+
 // shell prepares a line in a process group of its own.
 func shell(line string) *exec.Cmd {
-	c := exec.Command("sh", "-c", line)
+	c := exec.Command("sh", "-c", fmt.Sprintf(waiting, line))
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return c
 }
@@ -25,14 +27,5 @@ func end(c *exec.Cmd, now bool) {
 	_ = syscall.Kill(-c.Process.Pid, signal)
 }
 
-// memory is the most that was resident, in bytes.
-func memory(p *os.ProcessState) int64 {
-	usage, ok := p.SysUsage().(*syscall.Rusage)
-	switch {
-	case !ok:
-		return 0
-	case runtime.GOOS == "darwin" || runtime.GOOS == "ios":
-		return int64(usage.Maxrss)
-	}
-	return int64(usage.Maxrss) * 1024
-}
+// lives tells whether there is anything left of the group.
+func lives(c *exec.Cmd) bool { return syscall.Kill(-c.Process.Pid, 0) == nil }

@@ -143,6 +143,17 @@ func TestEachFaultOfABadClientIsNamed(t *testing.T) {
 	}
 }
 
+// A client that has not recovered when the device is moved a second time has been away since the first.
+func TestARecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: diesWithItsHub, dial: n.DialContext} },
+			parse(t, "at 20s move B\nat 40s move A\nexpect recovery 10s\nend 1m"))
+		if r := c.Rows[0]; r.What != "slowest recovery" || r.Measured < 45 || !strings.Contains(r.Note, "after move B; it never recovered") {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestThePageStandsAloneAndTakesNoNameForMarkup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := drill.Report{Client: "<script>alert(1)</script>", Cards: []*drill.Card{graded(t, ours, parse(t, badDay))}}

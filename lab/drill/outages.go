@@ -32,7 +32,10 @@ func (e *Evidence) outages() (all []Outage) {
 		for ; len(acts) > 0 && !acts[0].At.After(next); acts = acts[1:] {
 			switch acts[0].Way {
 			case scenario.Opens:
-				from, after, opened, shut = acts[0].At, acts[0].Text, true, false
+				if shut || !opened { // or it has not recovered since it last opened
+					from, after = acts[0].At, acts[0].Text
+				}
+				opened, shut = true, false
 			case scenario.Shuts:
 				shut = true
 			}
