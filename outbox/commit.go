@@ -17,6 +17,8 @@ type work struct {
 	settled    ranges
 	told       notice
 	drops      drops
+	refused    drops   // of these, what Dropped has not heard of
+	waiters    []*item // were refused, and wait until that is written
 	quarantine []condemned
 	ackBy      time.Time // settled, told and drops are written by then; zero: there are none
 	isolateBy  time.Time // the quarantine is tried again
@@ -32,10 +34,13 @@ type batch struct {
 	settled    ranges
 	told       notice
 	drops      drops
+	refused    drops
+	waiters    []*item
 	quarantine []condemned
 	doomed     []*segment // nothing is left in them; they can go once this is safe
 	last       uint64     // the newest number before it
 	sync       bool
+	final      bool // the log ends with it
 }
 
 // empty tells whether there is nothing to append.
@@ -90,13 +95,14 @@ func (l *Log) finish() {
 		again := len(l.work.items) > 0 && l.work.retry.IsZero()
 		if !again {
 			_, fresh := split(l.work.items)
-			l.refuse(fresh, l.failure)
+			l.refuseAll(fresh, l.failure)
 		}
 		l.mu.Unlock()
 		if !again {
 			return
 		}
 	}
+	l.conclude()
 }
 
 // gather takes what is to be written now, or says how long to wait.
@@ -113,7 +119,7 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 	}
 	due := func(t time.Time) bool { return !t.IsZero() && (all || !now.Before(t)) }
 	isolate := len(w.quarantine) > 0 && (all || !now.Before(w.isolateBy))
-	if len(w.items) == 0 && !isolate && !due(w.ackBy) && !due(w.syncBy) {
+	if len(w.items) == 0 && len(w.waiters) == 0 && !isolate && !due(w.ackBy) && !due(w.syncBy) {
 		wait := time.Hour
 		for _, t := range []time.Time{w.ackBy, w.syncBy, w.wakeBy, w.isolateBy} {
 			if !t.IsZero() {
@@ -122,16 +128,14 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 		}
 		return nil, wait
 	}
-	b := &batch{settled: w.settled, told: w.told, drops: w.drops}
+	b := &batch{settled: w.settled, told: w.told, drops: w.drops, refused: w.refused, waiters: w.waiters, last: l.last}
 	b.sync = l.Sync == 0 || l.troubled || due(w.syncBy) // only a sync shows that the trouble is over
-	b.items, w.items = l.portion(w.items)
-	w.settled, w.told, w.drops, w.ackBy = nil, notice{}, nil, time.Time{}
+	w.settled, w.told, w.drops, w.refused, w.waiters, w.ackBy = nil, notice{}, nil, nil, nil, time.Time{}
+	if b.items, w.items = l.portion(w.items); len(b.items) > 0 {
+		b.last = b.items[0].entry.ID.N - 1
+	}
 	if isolate {
 		b.quarantine, w.quarantine, w.isolateBy = w.quarantine, nil, time.Time{}
-	}
-	b.last = l.last
-	if len(b.items) > 0 {
-		b.last = b.items[0].entry.ID.N - 1
 	}
 	if accepted, _ := split(w.items); b.sync && len(accepted) == 0 { // else they may stand in what looks doomed
 		l.doom(b)
@@ -139,14 +143,23 @@ func (l *Log) gather(all bool) (*batch, time.Duration) {
 	return b, 0
 }
 
-// portion is as many items as one write takes.
+// portion is as many items as one write takes. Those that have no number yet get one, so that one whose Put ends before that
+// leaves no trace.
 func (l *Log) portion(items []*item) (now, later []*item) {
 	size := 0
 	for i, it := range items {
-		gap := i > 0 && it.entry.ID.N-items[i-1].entry.ID.N > longestGap // begins a segment
+		n := it.entry.ID.N
+		if n == 0 {
+			n = l.last + 1
+		}
+		gap := i > 0 && n-items[i-1].entry.ID.N > longestGap // begins a segment
 		if size += it.size; i > 0 && (size > segmentSize || gap) {
 			return items[:i:i], items[i:]
 		}
+		if it.entry.ID.N == 0 { // else its Put may be reading it
+			it.entry.ID.N = n
+		}
+		l.last = max(l.last, n)
 	}
 	return items, nil
 }
@@ -188,6 +201,9 @@ func (l *Log) commit(b *batch) error {
 	} else {
 		l.committed(b)
 	}
+	for _, it := range b.waiters {
+		it.answer(ErrFull)
+	}
 	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0) && time.Since(l.freed) > calm
 	l.mu.Unlock()
 	if err == nil {
@@ -204,7 +220,7 @@ func (l *Log) commit(b *batch) error {
 func (l *Log) committed(b *batch) {
 	l.work.retry = time.Time{}
 	if b.sync {
-		l.publish(b.items)
+		l.publish(b)
 		l.work.syncBy = time.Time{}
 	} else {
 		for _, it := range b.items {
@@ -213,6 +229,7 @@ func (l *Log) committed(b *batch) {
 		u := &l.unsynced
 		u.items = append(u.items, b.items...)
 		u.drops.addAll(b.drops)
+		u.refused.addAll(b.refused)
 		u.settled.addAll(b.settled)
 		u.told.add(b.told)
 		if l.work.syncBy.IsZero() {

@@ -11,7 +11,6 @@ type drops map[Reason]ranges
 // knownDrops is how many ranges are remembered, of each reason, for whoever compares what was taken with what has arrived.
 const knownDrops = 4096
 
-// add puts numbers in. Beyond what is remembered the oldest are forgotten.
 func (d *drops) add(why Reason, numbers ...Range) {
 	if len(numbers) == 0 {
 		return
@@ -21,7 +20,14 @@ func (d *drops) add(why Reason, numbers ...Range) {
 	}
 	all := (*d)[why]
 	all.addAll(numbers)
-	(*d)[why] = all[max(0, len(all)-knownDrops):]
+	(*d)[why] = all
+}
+
+// bound forgets the oldest beyond what is remembered.
+func (d drops) bound() {
+	for why, r := range d {
+		d[why] = r[max(0, len(r)-knownDrops):]
+	}
 }
 
 func (d *drops) addAll(others drops) {
@@ -37,6 +43,17 @@ func (d drops) clone() drops {
 		c[why] = slices.Clone(r)
 	}
 	return c
+}
+
+// each calls back for every number.
+func (d drops) each(how func(why Reason, n uint64)) {
+	for _, why := range d.reasons() {
+		for _, r := range d[why] {
+			for n := r.First; n <= r.Last; n++ {
+				how(why, n)
+			}
+		}
+	}
 }
 
 // reasons are those there are, in order.

@@ -8,11 +8,13 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"syscall"
 )
 
 // A Damage is a segment that does not hold any more what was written.
 type Damage struct {
 	File     string
+	Gone     bool   // the whole file is
 	Readings int    // that could be read
 	Missing  string // numbers that cannot, such as "17-20,25"; "" when none is
 }
@@ -21,6 +23,9 @@ func (d Damage) Error() string {
 	missing := "no reading is missing"
 	if d.Missing != "" {
 		missing = "these readings are missing: " + d.Missing
+	}
+	if d.Gone {
+		return fmt.Sprintf("outbox: the file %s is gone, %s", d.File, missing)
 	}
 	return fmt.Sprintf("outbox: the file %s is damaged: %d readings could be read, %s; it will be kept as %s",
 		d.File, d.Readings, missing, d.File+damagedSuffix)
@@ -38,11 +43,19 @@ type contents struct {
 	dropped  drops
 	untold   notice
 	damages  []Damage
+	lost     ranges // by the damages
+}
+
+// A loader reads segments, the newest first. A long outage has many, so it reads them into one buffer.
+type loader struct {
+	files   Files
+	buffer  []byte
+	entries []place
+	known   map[uint64]extent // what newer segments say of older ones
 }
 
 // load reads a log without writing anything, for a full disk must not keep a device from its readings.
 func load(files Files) (*contents, error) {
-	c := &contents{}
 	names, err := files.List()
 	if err != nil {
 		return nil, err
@@ -54,24 +67,32 @@ func load(files Files) (*contents, error) {
 		}
 	}
 	slices.Sort(numbers)
-	ends := map[uint64]int64{}
+	c, l := &contents{}, &loader{files: files, known: map[uint64]extent{}}
 	var scans []scan
 	for _, n := range slices.Backward(numbers) {
-		s, scan, err := loadSegment(files, n, ends)
+		s, found, err := l.load(n)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a running device has deleted it meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		c.segments, scans, c.number = append(c.segments, s), append(scans, scan), max(c.number, n)
-		if h := scan.header; h != nil {
-			maps.Copy(ends, h.ends) // what an older one says is the same
-		}
+		c.segments, scans, c.number = append(c.segments, s), append(scans, found), max(c.number, n)
 	}
 	slices.Reverse(c.segments)
 	slices.Reverse(scans)
-	c.join(scans)
+	settled := c.join(scans)
+	for i := range scans {
+		c.inspect(i, scans[i], l.known, settled)
+	}
+	c.search(scans, numbers, settled)
+	c.dropped.add(Damaged, c.lost...)
+	c.untold.missing.addAll(c.lost)
+	for _, r := range settled {
+		c.forget(r)
+		c.last = max(c.last, r.Last)
+	}
+	c.dropped.bound()
 	return c, nil
 }
 
@@ -88,59 +109,88 @@ func (c *contents) secure(files Files) {
 	_ = files.Sync()
 }
 
-func loadSegment(files Files, number uint64, ends map[uint64]int64) (*segment, scan, error) {
-	s := &segment{name: segmentName(number), number: number}
-	b, err := readFile(files, s.name)
+func (l *loader) load(number uint64) (*segment, scan, error) {
+	s := &segment{name: segmentName(number), number: number, entries: l.entries[:0]}
+	b, whole, err := readFile(l.files, s.name, l.buffer)
 	if err != nil {
 		return nil, scan{}, err
 	}
-	end, ok := ends[number]
-	if !ok {
-		end = -1
+	l.buffer = b[:0]
+	end := int64(-1)
+	if x, ok := l.known[number]; ok {
+		end = x.size
+	} else if !whole {
+		end = int64(len(b)) // what the disk does not give back is not what a power cut has torn
 	}
-	scanned := scanSegment(s.name, b, end)
-	s.size = scanned.end
-	s.damaged = scanned.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) // whatever it was
-	return s, scanned, nil
+	found := s.scan(b, end)
+	l.entries, s.entries = s.entries, slices.Clone(s.entries)
+	s.size, s.bare = found.end, found.records == 1 && found.header != nil
+	s.damaged = found.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) // whatever it was
+	if found.header != nil {
+		for n, x := range found.header.others {
+			if _, ok := l.known[n]; !ok {
+				l.known[n] = x
+			}
+		}
+	}
+	return s, found, nil
 }
 
-func readFile(files Files, name string) ([]byte, error) {
+// page is what a disk gives back or does not.
+const page = 4096
+
+// readFile reads a file into a buffer, or a larger one. Pages that the disk does not give back are zeros, and the file is not
+// whole.
+func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
-	b := make([]byte, size)
+	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+	if err == nil || errors.Is(err, io.EOF) {
+		return b[:n], true, nil
 	}
-	return b[:n], nil
+	if !errors.Is(err, syscall.EIO) {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	for at := 0; at < len(b); at += page {
+		p := b[at:min(at+page, len(b))]
+		if n, err := f.ReadAt(p, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+			clear(p)
+		} else {
+			clear(p[n:])
+		}
+	}
+	return b, false, nil
 }
 
-// join makes one log of the segments: the newest epoch counts, and so does, of a reading that stands twice, the newer one.
-func (c *contents) join(scans []scan) {
+// join makes one log of the segments: the newest epoch counts, and so does, of a reading that stands twice, the newer one. It
+// returns what is settled.
+func (c *contents) join(scans []scan) (settled ranges) {
 	for _, s := range scans {
 		if s.epoch != "" {
 			c.epoch = s.epoch
 		}
 	}
-	var settled ranges
 	for i := range scans {
-		s := &scans[i]
-		c.segments[i].first = c.last + 1 // if it has no reading
+		s, seg := &scans[i], c.segments[i]
+		if s.epoch != c.epoch && s.epoch != "" { // of another outbox; it is kept, and no part of this one
+			seg.damaged, seg.entries, seg.live, seg.first = true, nil, 0, c.last+1
+			continue
+		}
 		if h := s.header; h != nil {
 			c.before, c.last, c.untold = h.before, max(c.last, h.last), h.untold
-			c.segments[i].header, c.segments[i].first = *h, c.last+1
+			seg.header = *h
 			c.dropped.addAll(h.dropped)
 		}
-		if s.epoch != c.epoch && s.epoch != "" {
-			c.segments[i].damaged = true // of another outbox; it is kept, and no part of this one
-			continue
+		if len(seg.entries) == 0 {
+			seg.first = c.last + 1
 		}
 		settled.addAll(s.settled)
 		c.dropped.addAll(s.dropped)
@@ -148,31 +198,26 @@ func (c *contents) join(scans []scan) {
 			c.untold.missing.addAll(r)
 		}
 		c.untold.remove(s.told) // a notice arrives after the drop that it tells of
-		c.index(i, s.readings)
+		c.supersede(i)
 	}
 	for _, r := range c.dropped {
 		settled.addAll(r)
 	}
-	for i := range scans {
-		c.inspect(i, scans, settled)
-	}
-	for _, r := range settled {
-		c.forget(r)
-		c.last = max(c.last, r.Last)
-	}
+	return settled
 }
 
-// index takes a segment's readings in. One that stands in an older segment too was written again after a failure.
-func (c *contents) index(i int, readings []found) {
-	for _, r := range readings {
-		if r.n <= c.last {
-			for _, older := range c.segments[:i] {
-				older.cut(r.n)
-			}
+// supersede takes out of the older segments what a segment has too: it was written again after a failure.
+func (c *contents) supersede(i int) {
+	s := c.segments[i]
+	for n := s.first; n < s.end() && n <= c.last; n++ {
+		if s.at(n) == nil {
+			continue
 		}
-		c.segments[i].add(r.n, r.place)
-		c.last = max(c.last, r.n)
+		for _, older := range c.segments[:i] {
+			older.cut(n)
+		}
 	}
+	c.last = max(c.last, s.end()-1)
 }
 
 func (c *contents) forget(r Range) {
@@ -186,48 +231,73 @@ func (c *contents) forget(r Range) {
 }
 
 // inspect looks for damage: bytes that were safe and make no record. What is torn behind them was never accepted.
-func (c *contents) inspect(i int, scans []scan, settled ranges) {
-	s, seg := &scans[i], c.segments[i]
+func (c *contents) inspect(i int, s scan, known map[uint64]extent, settled ranges) {
+	seg := c.segments[i]
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
 		return
 	}
 	seg.damaged = true
 	var missing ranges
-	for _, at := range s.holes {
-		if int(at) < len(s.readings) {
-			from := seg.header.last
-			if at > 0 {
-				from = s.readings[at-1].n
-			} else if s.header == nil {
-				from = s.readings[0].n - 1 // what came before the first is not known
-			}
-			missing.addAll(c.lost(from, s.readings[at].n, settled))
+	x, isKnown := known[seg.number]
+	for _, h := range s.holes {
+		switch { // before the first reading
+		case h.after > 0:
+		case isKnown:
+			h.after = x.first - 1
+		case s.header != nil:
+			h.after = s.header.last
+		default:
+			h.after = max(h.before, 1) - 1 // what came before the first is not known
 		}
-	}
-	if tail := len(s.readings); i+1 < len(scans) && scans[i+1].header != nil && len(s.holes) > 0 {
-		from := seg.header.last
-		if tail > 0 {
-			from = s.readings[tail-1].n
+		if h.before == 0 && isKnown { // behind the last
+			h.before = x.end
 		}
-		missing.addAll(c.lost(from, scans[i+1].header.last+1, settled))
+		missing.addAll(c.absent(h.after, h.before, settled))
 	}
-	c.dropped.add(Damaged, missing...)
-	c.untold.missing.addAll(missing)
-	text, _ := missing.takeText(math.MaxUint64, math.MaxInt)
-	c.damages = append(c.damages, Damage{seg.name, len(s.readings), text})
+	c.damaged(Damage{File: seg.name, Readings: seg.live}, missing)
 }
 
-// lost are the numbers between two that are nowhere.
-func (c *contents) lost(after, before uint64, settled ranges) (lost ranges) {
-	if before <= after+1 {
+// search looks for segments that the newest one knows and that are not there. Of one that was deleted in good order, all is settled.
+func (c *contents) search(scans []scan, numbers []uint64, settled ranges) {
+	var newest scan
+	for _, s := range scans {
+		if s.end > 0 {
+			newest = s
+		}
+	}
+	if newest.header == nil {
+		return
+	}
+	others := newest.header.others
+	for _, number := range slices.Sorted(maps.Keys(others)) {
+		if _, there := slices.BinarySearch(numbers, number); there {
+			continue
+		}
+		x := others[number]
+		if missing := c.absent(x.first-1, x.end, settled); len(missing) > 0 {
+			c.damaged(Damage{File: segmentName(number), Gone: true}, missing)
+		}
+	}
+}
+
+func (c *contents) damaged(d Damage, missing ranges) {
+	c.lost.addAll(missing)
+	d.Missing, _ = missing.takeText(math.MaxUint64, math.MaxInt)
+	c.damages = append(c.damages, d)
+}
+
+// absent are the numbers between two that are nowhere.
+func (c *contents) absent(after, before uint64, settled ranges) ranges {
+	if before == 0 || before-1 <= after {
 		return nil
 	}
-	for _, r := range settled.without(Range{after + 1, before - 1}) {
-		for n := r.First; n <= r.Last; n++ {
-			if !slices.ContainsFunc(c.segments, func(s *segment) bool { return s.at(n) != nil }) {
-				lost.add(Range{n, n})
+	between, known := Range{after + 1, before - 1}, slices.Clone(settled)
+	for _, s := range c.segments {
+		for n := max(between.First, s.first); n <= between.Last && n < s.end(); n++ {
+			if s.at(n) != nil {
+				known.add(Range{n, n})
 			}
 		}
 	}
-	return lost
+	return known.without(between)
 }

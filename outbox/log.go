@@ -47,6 +47,7 @@ type Log struct {
 	untold   notice
 	tries    int       // to read the reading that could not be read last
 	tried    time.Time // the last of them
+	blind    bool      // readings cannot be read
 	work     work
 
 	reads sync.Mutex // held while a segment's file is opened, read or closed
@@ -102,9 +103,12 @@ func Open(dir string, o Options) (*Log, error) {
 			l.bytes += int(p.size)
 		}
 	}
-	l.work.drops.add(Damaged, c.dropped[Damaged]...) // to be written down once
 	for _, d := range c.damages {
 		o.Warn(d)
+	}
+	l.work.drops.add(Damaged, c.lost...) // to be written down once
+	for _, r := range c.lost {
+		o.Dropped(Drop{l.epoch, r, Damaged})
 	}
 	go l.run()
 	l.wake()

@@ -26,7 +26,7 @@ type model struct {
 	kept      map[uint64]*expected
 	dropped   map[uint64]Reason
 	told      map[uint64]bool      // by a reading that has arrived
-	uncertain map[uint64]*expected // settled or dropped so lately that a kill may undo it; nil: a number that was never kept
+	uncertain map[uint64]*expected // settled or dropped so lately that a kill may undo it
 	forgets   bool                 // a kill has undone something, so that readings may be told twice
 }
 
@@ -99,6 +99,7 @@ func (m *model) put(now, deadline time.Time, r payloads.Reading) error {
 		}
 		m.last++
 		m.drop(m.last, NoRoom)
+		clear(m.uncertain) // Put has waited for it
 		return ErrFull
 	}
 }
@@ -324,7 +325,7 @@ func (s *subject) Kill(*rapid.T) {
 		recorded := slices.ContainsFunc(snapshot.Dropped, func(d Drop) bool {
 			return d.Numbers.First <= n && n <= d.Numbers.Last && d.Reason() == reason
 		})
-		if snapshot.Waits(n) && e != nil {
+		if snapshot.Waits(n) {
 			e.away, e.told = false, nil
 			s.kept[n] = e
 		}
@@ -335,7 +336,6 @@ func (s *subject) Kill(*rapid.T) {
 		s.forgets = true
 	}
 	clear(s.uncertain)
-	s.last = max(snapshot.Last, slices.Max(append(slices.Collect(maps.Keys(s.kept)), 0)))
 	s.atRest()
 	s.open()
 }

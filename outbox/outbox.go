@@ -127,7 +127,7 @@ func (r Reason) Error() string { return meanings[r] }
 // A Drop is readings that were given up, and why.
 type Drop struct {
 	Epoch   string
-	Numbers Range
+	Numbers Range // zero: of one reading, whose number the disk has not taken; a later reading names it
 	Why     error // wraps a Reason
 }
 
@@ -138,7 +138,12 @@ func (d Drop) Reason() Reason {
 	return r
 }
 
-// IDs are the IDs of the readings, as "8f3a1c02-17" or "8f3a1c02-17-20".
-func (d Drop) IDs() string { return d.Epoch + "-" + d.Numbers.String() }
+// IDs are the IDs of the readings, as "8f3a1c02-17" or "8f3a1c02-17-20", or "".
+func (d Drop) IDs() string {
+	if d.Numbers == (Range{}) {
+		return ""
+	}
+	return d.Epoch + "-" + d.Numbers.String()
+}
 
 func (d Drop) String() string { return fmt.Sprintf("%s: %v", d.IDs(), d.Why) }

@@ -32,7 +32,10 @@ func (l *Log) Peek(after uint64) (Entry, bool) {
 		e, err := l.readFrom(s, p, id)
 		if err == nil {
 			l.mu.Lock()
-			l.tries, t.told = 0, l.untold.on(&e)
+			if l.tries, t.told = 0, l.untold.on(&e); l.blind {
+				l.blind = false
+				l.Warn(errors.New("outbox: readings can be read again"))
+			}
 			l.mu.Unlock()
 			return e, true
 		}
@@ -90,6 +93,10 @@ func (l *Log) unreadable(s *segment, n uint64, err error) bool {
 		l.tries, l.tried = l.tries+1, now
 	}
 	if !gone(err) && l.tries < patience {
+		if !l.blind {
+			l.blind = true
+			l.Warn(fmt.Errorf("outbox: readings cannot be read: %w; that is tried again each second", err))
+		}
 		l.work.wakeBy = time.Now().Add(retryDelay)
 		l.signal()
 		return false

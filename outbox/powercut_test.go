@@ -27,6 +27,7 @@ type ledger struct {
 	leaving   map[uint64]bool     // gone since the log was opened, and the disk need not know it yet
 	over      map[uint64]bool     // the disk knows that it is gone
 	condemned map[uint64]bool     // in the queue or the quarantine
+	refused   map[uint64]bool     // heard of, and never accepted
 	sent      map[ID]string       // handed out
 	named     map[uint64]struct{} // as missing, by what was handed out
 }
@@ -34,7 +35,7 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		bodies: map[string]bool{}, pending: map[ID]string{}, accepted: map[uint64]string{}, gone: map[uint64]bool{},
-		leaving: map[uint64]bool{}, over: map[uint64]bool{}, condemned: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
+		leaving: map[uint64]bool{}, over: map[uint64]bool{}, condemned: map[uint64]bool{}, refused: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
 	}
 }
 
@@ -42,8 +43,8 @@ func newLedger() *ledger {
 func (k *ledger) clone() *ledger {
 	return &ledger{
 		epoch: k.epoch, bodies: maps.Clone(k.bodies), pending: maps.Clone(k.pending), accepted: maps.Clone(k.accepted),
-		gone: maps.Clone(k.gone), leaving: maps.Clone(k.leaving), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), sent: maps.Clone(k.sent),
-		named: maps.Clone(k.named),
+		gone: maps.Clone(k.gone), leaving: maps.Clone(k.leaving), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), refused: maps.Clone(k.refused),
+		sent: maps.Clone(k.sent), named: maps.Clone(k.named),
 	}
 }
 
@@ -67,6 +68,14 @@ func (k *ledger) settle() {
 	}
 	maps.Copy(k.over, k.leaving)
 	clear(k.leaving)
+}
+
+// drop notes a number that was given up.
+func (k *ledger) drop(id ID) {
+	if _, pending := k.pending[id]; !pending && k.accepted[id.N] == "" {
+		k.refused[id.N] = true
+	}
+	k.leave(id.N)
 }
 
 // leave notes that a reading is acknowledged or dropped.
@@ -95,6 +104,8 @@ func (k *ledger) handedOut(e Entry) error {
 		return fmt.Errorf("%s is of another epoch than %s", e.ID, k.epoch)
 	case k.accepted[e.ID.N] != "" && k.accepted[e.ID.N] != body:
 		return fmt.Errorf("%s was put as %q, and is now %q", e.ID, k.accepted[e.ID.N], body)
+	case k.refused[e.ID.N]:
+		return fmt.Errorf("%s was refused, and is %q", e.ID, body)
 	case k.over[e.ID.N]:
 		return fmt.Errorf("%s is back, and the disk knew that it was gone", e.ID)
 	}
@@ -208,6 +219,11 @@ func (k *ledger) goesOn(l *Log, o Options, waiting int) error {
 			return fmt.Errorf("the next is %s, and there was %s-%d", id, k.epoch, n)
 		}
 	}
+	for n := range k.refused {
+		if n >= id.N {
+			return fmt.Errorf("the next is %s, and %d was refused", id, n)
+		}
+	}
 	if err := l.Close(); err != nil {
 		return err
 	}
@@ -259,9 +275,9 @@ func newLife(seed uint64, deaf string) *life {
 		v.o.Limits.Full = Block
 	}
 	v.o.Dropped = func(d Drop) {
-		for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
+		for n := max(d.Numbers.First, 1); n <= d.Numbers.Last; n++ {
 			if d.Reason() != Quarantined {
-				v.know.locked(func() { v.know.leave(n) })
+				v.know.locked(func() { v.know.drop(ID{d.Epoch, n}) })
 			}
 		}
 	}

@@ -2,7 +2,10 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -10,7 +13,8 @@ import (
 
 // An item is a reading on its way to the disk.
 type item struct {
-	entry Entry
+	entry Entry // its number is 0 until a commit takes it
+	ctx   context.Context
 	put   time.Time
 	size  int // of its frame
 	done  chan error
@@ -26,7 +30,7 @@ func (it *item) answer(err error) {
 	}
 }
 
-// Put numbers a reading and returns once it is on the disk.
+// Put numbers a reading and returns once it is on the disk. When ctx ends while it is being written, it waits for that.
 func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	it, err := l.enqueue(ctx, r)
 	if err != nil {
@@ -35,7 +39,8 @@ func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	select {
 	case err = <-it.done:
 	case <-ctx.Done():
-		err = ctx.Err()
+		l.withdraw(it)
+		err = <-it.done
 	}
 	if err != nil {
 		return ID{}, err
@@ -43,16 +48,24 @@ func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	return it.entry.ID, nil
 }
 
+// enqueue hands a reading to the committer, or the news that it was refused.
 func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, done: make(chan error, 1)}
+	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, ctx: ctx, done: make(chan error, 1)}
 	it.size = frameHead + len(appendReading(nil, it.entry, l.Now()))
-	if err := l.makeRoom(ctx, it.size); err != nil {
+	it.entry.ID.N = 0 // others may get one sooner
+	switch err := l.makeRoom(ctx, it.size); {
+	case errors.Is(err, ErrFull):
+		l.last++
+		l.drop(NoRoom, l.last)
+		l.work.refused.add(NoRoom, Range{l.last, l.last})
+		l.work.waiters = append(l.work.waiters, it)
+		l.signal()
+		return it, nil
+	case err != nil:
 		return nil, err
 	}
-	l.last++
-	it.entry.ID.N = l.last // others may have come while it waited for room
 	if it.put = l.Now(); r.Early != 0 {
 		it.put = time.Time{} // by a clock that had not been set, so its age is not known
 	}
@@ -61,6 +74,31 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.work.items = append(l.work.items, it)
 	l.signal()
 	return it, nil
+}
+
+// withdraw answers a Put whose ctx has ended, unless its reading is being written.
+func (l *Log) withdraw(it *item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &l.work
+	if i := slices.Index(w.items, it); i >= 0 && !it.told {
+		w.items = slices.Concat(w.items[:i], w.items[i+1:])
+		l.takeBack(it, it.ctx.Err())
+		it.answer(it.ctx.Err())
+	} else if slices.Contains(w.waiters, it) {
+		it.answer(it.ctx.Err())
+	}
+}
+
+// takeBack forgets a reading that was never accepted. If it has a number, that could not be written.
+func (l *Log) takeBack(it *item, why error) {
+	l.readings--
+	l.bytes -= it.size
+	if n := it.entry.ID.N; n > 0 {
+		l.drop(DiskFull, n)
+		l.Dropped(Drop{l.epoch, Range{}, fmt.Errorf("%w: %w", DiskFull, why)})
+	}
+	l.room.Broadcast()
 }
 
 // makeRoom follows the policy. When it returns nil, one more reading of the size fits.
@@ -73,27 +111,48 @@ func (l *Log) makeRoom(ctx context.Context, size int) error {
 		case l.sealed:
 			return ErrClosed
 		case size > l.Limits.Bytes || size > frameHead+frameLimit: // nothing would make room for it
+			return ErrFull
 		case l.readings < l.Limits.Readings && l.bytes+size <= l.Limits.Bytes:
 			return nil
 		case l.Limits.Full == Block:
-			if !waits {
-				waits = true
-				defer context.AfterFunc(ctx, l.look)()
-			}
-			timer := time.AfterFunc(next, l.look)
-			l.room.Wait()
-			timer.Stop()
+		case l.Limits.Full == DropOldest && l.dropOldest():
 			continue
-		case l.Limits.Full == DropOldest:
-			if s, n, ok := l.oldest(0); ok {
-				l.giveUp(s, n, NoRoom)
-				continue
-			}
+		case l.Limits.Full == DropOldest && l.hurry():
+		default:
+			return ErrFull
 		}
-		l.last++
-		l.drop(NoRoom, Range{l.last, l.last}, NoRoom)
-		return ErrFull
+		if !waits {
+			waits = true
+			defer context.AfterFunc(ctx, l.look)()
+		}
+		timer := time.AfterFunc(next, l.look)
+		l.room.Wait()
+		timer.Stop()
 	}
+}
+
+func (l *Log) dropOldest() bool {
+	s, n, ok := l.oldest(0)
+	if ok {
+		l.giveUp(s, n, NoRoom)
+	}
+	return ok
+}
+
+// hurry tells whether there are readings that can be given up once they are safe, and has them made so at once.
+func (l *Log) hurry() bool {
+	safe := 0
+	for _, s := range l.segments {
+		safe += s.live
+	}
+	if l.readings == safe || !l.work.retry.IsZero() {
+		return false
+	}
+	if l.Sync > 0 {
+		l.work.syncBy = time.Now()
+		l.signal()
+	}
+	return true
 }
 
 // look has those who wait for room look again.
@@ -128,15 +187,17 @@ func (l *Log) expire() (next time.Duration) {
 func (l *Log) giveUp(s *segment, n uint64, why Reason) {
 	l.bytes -= s.forget(n)
 	l.readings--
-	l.drop(why, Range{n, n}, why)
+	l.drop(why, n)
+	l.Dropped(Drop{l.epoch, Range{n, n}, why})
 	l.room.Broadcast()
 }
 
-// drop notes numbers as given up.
-func (l *Log) drop(why Reason, r Range, cause error) {
+// drop notes a number as given up.
+func (l *Log) drop(why Reason, n uint64) {
+	r := Range{n, n}
 	l.dropped.add(why, r)
+	l.dropped.bound()
 	l.work.drops.add(why, r)
 	l.untold.missing.add(r)
 	l.later()
-	l.Dropped(Drop{l.epoch, r, cause})
 }

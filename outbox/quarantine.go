@@ -101,9 +101,12 @@ func readQuarantine(files Files) (all []QuarantinedReading, damaged []string, er
 }
 
 func readQuarantined(files Files, name string) (q QuarantinedReading, err error) {
-	b, err := readFile(files, name)
+	b, whole, err := readFile(files, name, nil)
 	if err != nil {
 		return q, err
+	}
+	if !whole {
+		return q, errRotten
 	}
 	payload, _, size := frameAt(b, name)
 	if payload == nil || size != len(b) {

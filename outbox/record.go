@@ -131,17 +131,10 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	return b
 }
 
-// readHead reads what stands before the reading itself, which the reader has next.
-func readHead(payload []byte) (r *reader, id ID, put time.Time) {
-	r = &reader{b: payload}
-	id = r.id()
-	return r, id, time.Unix(int64(r.number()), 0)
-}
-
 // readEntry reads what appendReading has written, behind the kind.
 func readEntry(payload []byte) (e Entry, put time.Time, err error) {
-	r, id, put := readHead(payload)
-	e.ID = id
+	r := &reader{b: payload}
+	e.ID, put = r.id(), time.Unix(int64(r.number()), 0)
 	for len(r.b) > 0 && r.err == nil {
 		field := r.b[0]
 		r.b = r.b[1:]
@@ -208,23 +201,31 @@ func (r *reader) notice() notice { return notice{r.id(), r.ranges()} }
 // A header says what a segment must know of those before it, which may be gone.
 type header struct {
 	epoch   string
-	before  ID               // the last of the epoch before
-	untold  notice           // when the segment began
-	last    uint64           // the newest number when the segment began
-	ends    map[uint64]int64 // how many bytes count of the segments that there were
+	before  ID                // the last of the epoch before
+	untold  notice            // when the segment began
+	last    uint64            // the newest number when the segment began
+	others  map[uint64]extent // the segments that there were, by their numbers
 	dropped drops
 }
 
-const version = 1
+// An extent is what a segment holds, as a later one remembers it.
+type extent struct {
+	size       int64  // bytes that count
+	first, end uint64 // its readings have numbers from first on, below end
+}
+
+const version = 2
 
 func appendHeader(b []byte, h header) []byte {
 	b = append(b, kindHeader, version)
 	b = appendText(b, h.epoch)
 	b = appendNotice(appendID(b, h.before), h.untold)
 	b = binary.AppendUvarint(b, h.last)
-	b = binary.AppendUvarint(b, uint64(len(h.ends)))
-	for _, number := range slices.Sorted(maps.Keys(h.ends)) {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(h.ends[number]))
+	b = binary.AppendUvarint(b, uint64(len(h.others)))
+	for _, number := range slices.Sorted(maps.Keys(h.others)) {
+		x := h.others[number]
+		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(x.size))
+		b = binary.AppendUvarint(binary.AppendUvarint(b, x.first), x.end-x.first)
 	}
 	for _, why := range h.dropped.reasons() {
 		b = appendRanges(appendText(b, string(why)), h.dropped[why])
@@ -239,10 +240,11 @@ func readHeader(payload []byte) (h header, err error) {
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())
 	h.before, h.untold = r.id(), r.notice()
-	h.last, h.ends = r.number(), map[uint64]int64{}
+	h.last, h.others = r.number(), map[uint64]extent{}
 	for n := r.number(); n > 0 && r.err == nil; n-- {
-		number := r.number()
-		h.ends[number] = int64(r.number())
+		number, x := r.number(), extent{int64(r.number()), r.number(), 0}
+		x.end = x.first + r.number()
+		h.others[number] = x
 	}
 	for len(r.b) > 0 && r.err == nil {
 		why := Reason(r.text())

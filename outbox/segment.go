@@ -23,6 +23,7 @@ type segment struct {
 	live    int     // readings that are neither settled nor given up
 	low     int     // no entry before it waits
 	damaged bool
+	bare    bool // it has a header and nothing else
 }
 
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
@@ -122,62 +123,65 @@ func (s *segment) read(p place, id ID) (Entry, error) {
 	return e, nil
 }
 
-// A scan is what stands in a segment's file.
+// A scan is what stands in a segment's file, but for its readings, which the segment itself has taken in.
 type scan struct {
-	header   *header
-	epoch    string
-	readings []found
-	settled  ranges
-	dropped  drops
-	told     notice
-	end      int64 // of the last whole record
-	holes    []hole
+	header  *header
+	epoch   string
+	settled ranges
+	dropped drops
+	told    notice
+	end     int64 // of the last whole record
+	records int
+	holes   []hole
 }
 
-// A found is a reading that can be read.
-type found struct {
-	n uint64
-	place
-}
+// A hole is bytes that were safe and make no record. It lies between two readings; 0: there is none on that side.
+type hole struct{ after, before uint64 }
 
-// A hole is bytes that were safe and make no record. The first reading behind it has this index.
-type hole int
-
-// scanSegment reads what can be read. end is how many bytes count, as a later segment knows; negative: not known. Then those
-// are safe that a record behind them says were; of the rest, which was being written when the power went, as much counts as is
-// in one piece.
-func scanSegment(name string, b []byte, end int64) (s scan) {
+// scan reads what can be read. end is how many bytes count, as a later segment knows; negative: not known. Then those are safe
+// that a record behind them says were; of the rest, which was being written when the power went, as much counts as is in one
+// piece.
+func (s *segment) scan(b []byte, end int64) (found scan) {
 	safe := end
 	if end >= 0 {
 		b = b[:min(end, int64(len(b)))]
 	} else {
-		safe = safeBytes(name, b)
+		safe = safeBytes(s.name, b)
 	}
 	whole := true
 	for pos := 0; pos < len(b); {
-		payload, _, size := frameAt(b[pos:], name)
-		if payload == nil || !s.take(payload, uint32(pos), uint32(size)) {
+		payload, _, size := frameAt(b[pos:], s.name)
+		if payload == nil || !found.take(s, payload, uint32(pos), uint32(size)) {
 			if int64(pos) >= safe {
 				break
+			}
+			if whole {
+				found.hole(s)
 			}
 			whole = false
 			pos++
 			continue
 		}
-		if !whole {
-			behind := len(s.readings)
-			if payload[0] == kindReading {
-				behind--
-			}
-			s.holes, whole = append(s.holes, hole(behind)), true
-		}
+		whole = true
 		pos += size
-		s.end = int64(pos)
+		found.end = int64(pos)
+		found.records++
 	}
-	if !whole || s.end < end {
-		s.holes = append(s.holes, hole(len(s.readings)))
+	if whole && found.end < end {
+		found.hole(s)
 	}
-	return s
+	return found
+}
+
+// hole notes one behind the last reading so far.
+func (f *scan) hole(s *segment) {
+	h := hole{}
+	if len(s.entries) > 0 {
+		h.after = s.end() - 1
+	}
+	if last := len(f.holes) - 1; last < 0 || f.holes[last] != h {
+		f.holes = append(f.holes, h)
+	}
 }
 
 // safeBytes is how many bytes the records themselves say were safe.
@@ -195,41 +199,46 @@ func safeBytes(name string, b []byte) (safe int64) {
 }
 
 // take takes one record in, or says that it is none.
-func (s *scan) take(payload []byte, offset, size uint32) bool {
+func (f *scan) take(s *segment, payload []byte, offset, size uint32) bool {
 	r := &reader{b: payload[1:]}
 	switch payload[0] {
 	case kindHeader:
 		h, err := readHeader(payload[1:])
-		if err != nil || s.header != nil {
+		if err != nil || f.header != nil {
 			return false
 		}
-		s.header, s.epoch = &h, h.epoch
-	case kindReading:
-		head, id, put := readHead(payload[1:]) // the rest is read, and checked again, when it is handed out
-		if head.err != nil || s.epoch != "" && id.Epoch != s.epoch || !s.follows(id.N) {
+		f.header, f.epoch = &h, h.epoch
+	case kindReading: // the rest of it is read, and checked again, when it is handed out
+		epoch, n, put := r.text(), r.number(), r.number()
+		if r.err != nil || f.epoch != "" && string(epoch) != f.epoch || !s.follows(n) {
 			return false
 		}
-		s.epoch = id.Epoch
-		s.readings = append(s.readings, found{id.N, place{offset, size, seconds(put)}})
+		if f.epoch == "" {
+			f.epoch = string(epoch)
+		}
+		s.add(n, place{offset, size, uint32(min(put, 1<<32-1))})
+		if last := len(f.holes) - 1; last >= 0 && f.holes[last].before == 0 {
+			f.holes[last].before = n
+		}
 	case kindSettled:
 		settled := r.ranges()
 		if r.err != nil {
 			return false
 		}
-		s.settled.addAll(settled)
+		f.settled.addAll(settled)
 	case kindDropped:
 		why := Reason(r.text())
 		dropped := r.ranges()
 		if r.err != nil {
 			return false
 		}
-		s.dropped.add(why, dropped...)
+		f.dropped.add(why, dropped...)
 	case kindTold:
 		told := r.notice()
 		if r.err != nil {
 			return false
 		}
-		s.told.add(told)
+		f.told.add(told)
 	default:
 		return false
 	}
@@ -244,12 +253,8 @@ const (
 )
 
 // follows tells whether a reading's number may come next.
-func (s *scan) follows(n uint64) bool {
-	if len(s.readings) == 0 {
-		return n > 0
-	}
-	last := s.readings[len(s.readings)-1].n
-	return n > last && n-last <= longestHole
+func (s *segment) follows(n uint64) bool {
+	return n > 0 && (len(s.entries) == 0 || n >= s.end() && n-s.end() < longestHole)
 }
 
 func seconds(t time.Time) uint32 { return uint32(min(max(0, t.Unix()), 1<<32-1)) }

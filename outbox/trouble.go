@@ -28,23 +28,45 @@ func (l *Log) failed(b *batch, err error) {
 		w.settled.addAll(doubtful.settled)
 		w.told.add(doubtful.told)
 		w.drops.addAll(doubtful.drops)
+		doubtful.refused.each(func(why Reason, _ uint64) { l.Dropped(Drop{l.epoch, Range{}, why}) })
 	}
-	again, fresh := split(b.items)
-	accepted := append(l.unsynced.items, again...)
+	tried := slices.Concat(l.unsynced.items, b.items)
+	queue := append(tried, w.items...)
 	l.unsynced, w.syncBy = batch{}, time.Time{}
 	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
-	switch {
+	switch accepted, fresh := split(queue); {
 	case l.Limits.Full == Block && !w.closing:
-		accepted = append(accepted, fresh...)
-	case len(accepted)+len(fresh) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
-		accepted, w.retry, l.freed = append(accepted, fresh...), time.Time{}, time.Now()
+		l.unnumber(fresh)
+		w.items = slices.DeleteFunc(queue, l.expired)
+	case len(tried) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
+		w.items, w.retry, l.freed = queue, time.Time{}, time.Now()
+	case len(accepted) > 0: // until they are safe, no other can be
+		w.items = accepted
+		l.refuseAll(fresh, err)
 	default:
-		l.refuse(fresh, err)
-		if len(accepted) == 0 {
-			w.retry = time.Time{} // the next reading may try at once
+		w.retry = time.Time{} // the next reading may try at once
+		l.refuseAll(tried, err)
+	}
+	l.room.Broadcast()
+}
+
+// unnumber takes back the numbers of readings that were not accepted, unless a later one has been given up.
+func (l *Log) unnumber(items []*item) {
+	for _, it := range slices.Backward(items) {
+		if n := it.entry.ID.N; n > 0 && n == l.last {
+			it.entry.ID.N, l.last = 0, n-1
 		}
 	}
-	w.items = append(accepted, w.items...)
+}
+
+// expired takes back a reading whose Put was told to end while it was written.
+func (l *Log) expired(it *item) bool {
+	if it.told || it.ctx.Err() == nil {
+		return false
+	}
+	l.takeBack(it, it.ctx.Err())
+	it.answer(it.ctx.Err())
+	return true
 }
 
 // split tells those that were accepted, which come first, from those that were not.
@@ -56,16 +78,16 @@ func split(items []*item) (accepted, fresh []*item) {
 	return items[:i:i], items[i:]
 }
 
-// refuse gives readings up that were never accepted.
-func (l *Log) refuse(items []*item, err error) {
+// refuseAll gives readings up that were never accepted.
+func (l *Log) refuseAll(items []*item, err error) {
 	for _, it := range items {
-		l.readings--
-		l.bytes -= it.size
-		n := it.entry.ID.N
-		l.drop(DiskFull, Range{n, n}, fmt.Errorf("%w: %w", DiskFull, err))
+		if it.entry.ID.N == 0 {
+			l.last++
+			it.entry.ID.N = l.last
+		}
+		l.takeBack(it, err)
 		it.answer(fmt.Errorf("outbox: %w: %w", DiskFull, err))
 	}
-	l.room.Broadcast()
 }
 
 // outOfSpace tells whether there is no room for more, a quota's included.

@@ -8,12 +8,15 @@ import (
 	"time"
 )
 
+// rangesLimit is how many ranges one record takes.
+const rangesLimit = frameLimit/(2*binary.MaxVarintLen64) - 10
+
 // append writes a batch behind the tail, or into a new segment.
 func (l *Log) append(b *batch) error {
-	if b.empty() {
+	if b.empty() && !b.final {
 		return nil
 	}
-	if l.tail == nil || l.tail.size >= l.segmentSize || len(b.items) > 0 && b.items[0].entry.ID.N-l.tail.end() > longestGap {
+	if l.tail == nil || b.final || l.tail.size >= l.segmentSize || len(b.items) > 0 && b.items[0].entry.ID.N-l.tail.end() > longestGap {
 		if err := l.roll(b); err != nil {
 			return err
 		}
@@ -25,9 +28,11 @@ func (l *Log) append(b *batch) error {
 		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
 	}
 	for _, why := range b.drops.reasons() {
-		frame(func(p []byte) []byte { return appendDropped(p, why, b.drops[why]) })
+		for dropped := range slices.Chunk(b.drops[why], rangesLimit) {
+			frame(func(p []byte) []byte { return appendDropped(p, why, dropped) })
+		}
 	}
-	for settled := range slices.Chunk(b.settled, frameLimit/(2*binary.MaxVarintLen64)-1) {
+	for settled := range slices.Chunk(b.settled, rangesLimit) {
 		frame(func(p []byte) []byte { return appendRanges(append(p, kindSettled), settled) })
 	}
 	if !b.told.empty() {
@@ -60,10 +65,10 @@ func (l *Log) roll(b *batch) error {
 	}
 	l.mu.Lock()
 	s.header = header{
-		epoch: l.epoch, before: l.before, untold: l.unheard(), last: b.last, ends: map[uint64]int64{}, dropped: l.dropped.clone(),
+		epoch: l.epoch, before: l.before, untold: l.unheard(), last: b.last, others: map[uint64]extent{}, dropped: l.dropped.clone(),
 	}
 	for _, older := range l.segments {
-		s.header.ends[older.number] = older.size
+		s.header.others[older.number] = extent{older.size, older.first, older.end()}
 	}
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
@@ -84,6 +89,7 @@ func (l *Log) unheard() (n notice) {
 	for _, t := range l.away {
 		n.add(t.told)
 	}
+	n.missing = n.missing[max(0, len(n.missing)-knownDrops):] // so that it fits into a header
 	return n
 }
 
@@ -104,21 +110,39 @@ func (l *Log) flush() error {
 	l.tail.safe = l.tail.size
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.publish(l.unsynced.items)
+	l.publish(&l.unsynced)
 	l.unsynced, l.work.syncBy = batch{}, time.Time{}
 	return nil
 }
 
-// publish lets readings be handed out that are safe.
-func (l *Log) publish(items []*item) {
-	for _, it := range items {
+// conclude begins a segment that holds nothing but what it knows of the others, so that a later Open notices when one has lost
+// its end. None of it is needed to read them, so a disk that does not take it is no failure.
+func (l *Log) conclude() {
+	if n := len(l.segments); n == 0 || l.segments[n-1].bare {
+		return
+	}
+	before := l.tail
+	err := l.append(&batch{last: l.last, final: true})
+	if err == nil {
+		err = l.flush()
+	}
+	if err != nil && l.tail != before {
+		l.scrap(l.tail)
+	}
+}
+
+// publish lets readings be handed out that are safe, and tells what was refused.
+func (l *Log) publish(b *batch) {
+	b.refused.each(func(why Reason, n uint64) { l.Dropped(Drop{l.epoch, Range{n, n}, why}) })
+	for _, it := range b.items {
 		n := it.entry.ID.N
 		it.in.add(n, it.place)
 		l.bytes += int(it.place.size) - it.size
 		l.safe = n
 		it.answer(nil)
 	}
-	if len(items) > 0 {
+	if len(b.items) > 0 {
+		l.room.Broadcast()
 		l.wake()
 	}
 }
