@@ -15,16 +15,31 @@ import (
 // that reason while the session lives is handed to it again.
 const pahoPatience = time.Second
 
+// A call is something to ask of paho. unasked is told why in its place when the session ends before.
+type call struct {
+	do      func()
+	unasked func(error)
+}
+
+// callsLimit is how many calls wait for paho before whoever has another one has to.
+const callsLimit = 64
+
 // speak is the only goroutine that asks paho for anything, which keeps publishes and acknowledgements in order: paho may
 // block on a link that stalls or has just died, and no caller should.
 func (s *Session) speak() {
 	for {
 		select {
-		case do := <-s.calls:
-			do()
+		case c := <-s.calls:
+			c.do()
 		case <-s.inbox.toAck:
 			s.inbox.acknowledge()
 		case <-s.link.ended:
+			s.asking.Lock() // who asks from now on sees that the link has ended
+			defer s.asking.Unlock()
+			for len(s.calls) > 0 {
+				c := <-s.calls
+				c.unasked(s.Cause())
+			}
 			return
 		}
 	}
@@ -66,26 +81,36 @@ func (s *Session) result(token mqtt.Token) error {
 	return nil
 }
 
-// ask has paho start something. If it returns nil, done is told how that ended, on a goroutine of its own.
+// ask has paho start something. If it returns nil, done is told how that ended.
 func (s *Session) ask(ctx context.Context, start func() mqtt.Token, done func(mqtt.Token, error)) error {
-	return s.say(ctx, func() {
-		token := start()
-		for gaveUp(token) && s.Cause() == nil {
-			token = start()
-		}
-		s.work.Go(func() { done(token, s.result(token)) })
+	return s.say(ctx, call{
+		do: func() {
+			token := s.try(start)
+			s.work.Go(func() { done(token, s.result(token)) })
+		},
+		unasked: func(err error) { done(nil, err) },
 	})
 }
 
-// say has do run by speak.
-func (s *Session) say(ctx context.Context, do func()) error {
+func (s *Session) try(start func() mqtt.Token) mqtt.Token {
+	token := start()
+	for gaveUp(token) && s.Cause() == nil {
+		token = start()
+	}
+	return token
+}
+
+// say has speak make a call.
+func (s *Session) say(ctx context.Context, c call) error {
+	s.asking.RLock()
+	defer s.asking.RUnlock()
 	select {
 	case <-s.link.ended: // first: a dead session must not win the race below
 		return s.Cause()
 	default:
 	}
 	select {
-	case s.calls <- do:
+	case s.calls <- c:
 		return nil
 	case <-s.link.ended:
 		return s.Cause()
@@ -94,16 +119,21 @@ func (s *Session) say(ctx context.Context, do func()) error {
 	}
 }
 
-// Start hands a message to the session, in order. When it returns nil, done is called once, on a goroutine of its own:
+// Start hands a message to the session, in order. When it returns nil, done is called once, and must not block:
 // with nil when the hub has acknowledged the message (QoS 0: when it was written), else with why that is not known.
 // Until then the payload must not change.
 func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
 	if len(topic) > math.MaxUint16 { // paho would cut it off
 		return fmt.Errorf("transport: %s: a topic of %d bytes, at most %d fit", s.host, len(topic), math.MaxUint16)
 	}
-	return s.ask(ctx,
-		func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) },
-		func(_ mqtt.Token, err error) { done(err) })
+	return s.say(ctx, call{unasked: done, do: func() {
+		token := s.try(func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) })
+		if id := token.(*mqtt.PublishToken).MessageID(); id != 0 {
+			s.receipts.expect(id, done)
+			return
+		}
+		s.work.Go(func() { done(s.result(token)) }) // at QoS 0, or paho would not have it
+	}})
 }
 
 // Publish is Start, waiting for the acknowledgement.

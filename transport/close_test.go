@@ -181,8 +181,8 @@ func TestAStartThatMustWaitEndsWithItsContext(t *testing.T) {
 		var v *valve
 		s := w.connect(through(&v))
 		v.stop()
-		for range 5 {
-			go s.Publish(context.Background(), "t", 1, nil)
+		for range 100 { // more than the queues take
+			go s.Publish(context.Background(), "t", 1, make([]byte, 1024))
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(w.Context(), 2500*time.Millisecond)

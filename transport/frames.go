@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -18,22 +17,18 @@ const largestPacket = 1 << 20
 // goroutine of its own, at a SUBACK with too many codes and at an answer to a packet whose write fails just then, and takes an
 // unknown CONNACK code for a welcome. What else is malformed it notices itself.
 type frames struct {
-	host    string
-	in      *bufio.Reader
-	rest    []byte // of the last packet, what paho has not read yet
-	greeted bool   // CONNACK has come
-	secrets mask
-
-	mu      sync.Mutex
-	left    *sync.Cond     // leaving has changed
-	leaving uint16         // the packet that is being written, if it wants an answer; else 0
-	asked   map[uint16]int // what was written, or is being, and has no answer: its number of filters to subscribe to
+	host     string
+	in       *bufio.Reader
+	packet   []byte // the last one
+	rest     []byte // of it, what paho has not read yet
+	greeted  bool   // CONNACK has come
+	secrets  mask
+	out      *outgoing
+	receipts *receipts
 }
 
-func newFrames(host string, in io.Reader, secrets mask) *frames {
-	f := &frames{host: host, in: bufio.NewReaderSize(in, 512), secrets: secrets, asked: map[uint16]int{}}
-	f.left = sync.NewCond(&f.mu)
-	return f
+func newFrames(host string, in io.Reader, secrets mask, out *outgoing) *frames {
+	return &frames{host: host, in: bufio.NewReaderSize(in, 512), secrets: secrets, out: out, receipts: newReceipts()}
 }
 
 func (f *frames) Read(p []byte) (int, error) {
@@ -53,7 +48,7 @@ func (f *frames) next() error {
 	if err != nil {
 		return err
 	}
-	packet, length := append(make([]byte, 0, 64), first), 0
+	packet, length := append(f.packet[:0], first), 0
 	for shift, more := 0, true; more; shift += 7 {
 		b, err := f.in.ReadByte()
 		if err != nil {
@@ -71,6 +66,9 @@ func (f *frames) next() error {
 	f.greeted = true
 	head := len(packet)
 	packet = slices.Grow(packet, length)[:head+length]
+	if length < 512 { // a large one is not kept
+		f.packet = packet
+	}
 	if _, err := io.ReadFull(f.in, packet[head:]); err != nil {
 		return err
 	}
@@ -92,68 +90,16 @@ func (f *frames) check(first byte, body []byte) (pass bool, err error) {
 		if len(body) < 2 {
 			break
 		}
-		filters, asked := f.answered(binary.BigEndian.Uint16(body))
-		if kind == packets.Suback && filters != len(body)-2 {
-			return false, f.bad(ProtocolBroken, "a SUBACK with %d codes for %d filters", len(body)-2, filters)
+		q, asked := f.out.answered(binary.BigEndian.Uint16(body))
+		if kind == packets.Suback && q.filters != len(body)-2 {
+			return false, f.bad(ProtocolBroken, "a SUBACK with %d codes for %d filters", len(body)-2, q.filters)
+		}
+		if asked && kind == packets.Puback && q.kind == packets.Publish {
+			f.receipts.came(binary.BigEndian.Uint16(body))
 		}
 		return asked, nil
 	}
 	return true, nil
-}
-
-// answered looks up what an answer is for. One that comes early waits until its packet has been written, or is for nothing
-// when that has failed.
-func (f *frames) answered(id uint16) (filters int, asked bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id != 0 && f.leaving == id {
-		f.left.Wait()
-	}
-	filters, asked = f.asked[id]
-	delete(f.asked, id)
-	return filters, asked
-}
-
-// sending sees each packet before it is written.
-func (f *frames) sending(packet []byte) {
-	id, filters := question(packet)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.leaving = id
-	if id != 0 {
-		f.asked[id] = filters
-	}
-}
-
-// sent learns how writing the packet went.
-func (f *frames) sent(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err != nil {
-		delete(f.asked, f.leaving)
-	}
-	f.leaving = 0
-	f.left.Broadcast()
-}
-
-// question is the number of a packet that wants an answer, or 0, and how many filters it subscribes to.
-func question(packet []byte) (id uint16, filters int) {
-	_, n := binary.Uvarint(packet[1:]) // MQTT writes lengths as Go does
-	rest, number := packet[1+n:], binary.BigEndian.Uint16
-	switch packet[0] >> 4 {
-	case packets.Publish:
-		if atLeastOnce := packet[0]&0x06 != 0; atLeastOnce {
-			id = number(rest[2+int(number(rest)):])
-		}
-	case packets.Unsubscribe:
-		id = number(rest)
-	case packets.Subscribe:
-		id = number(rest)
-		for rest = rest[2:]; len(rest) > 2; filters++ {
-			rest = rest[2+int(number(rest))+1:]
-		}
-	}
-	return id, filters
 }
 
 func (f *frames) bad(reason Reason, format string, args ...any) error {

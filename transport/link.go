@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,14 +21,14 @@ type link struct {
 	raw        net.Conn // what is closed: closing TLS would first wait to say good-bye to a peer that does not listen
 	host       string
 	frames     *frames
+	out        *outgoing
 	keepAlive  time.Duration
 	silence    time.Duration
 	writeLimit time.Duration
 
-	writing chan struct{} // full while a packet is written: the next one would move the deadline of one that stalls
+	up atomic.Bool // CONNACK has come; from now on silence is judged
 
 	mu      sync.Mutex
-	up      bool // CONNACK has come; from now on silence is judged
 	leaving bool // this side ends it, whatever else is noticed first
 	heard   time.Time
 	cause   error
@@ -38,9 +39,9 @@ func newLink(conn, raw net.Conn, c Config, secrets mask) *link {
 	l := &link{
 		Conn: conn, raw: raw, host: c.Host,
 		keepAlive: c.KeepAlive, silence: c.Silence, writeLimit: c.WriteTimeout,
-		writing: make(chan struct{}, 1), ended: make(chan struct{}),
+		out: newOutgoing(), ended: make(chan struct{}),
 	}
-	l.frames = newFrames(c.Host, ear{l}, secrets)
+	l.frames = newFrames(c.Host, ear{l}, secrets, l.out)
 	return l
 }
 
@@ -57,6 +58,7 @@ func (l *link) end(cause error) {
 	l.cause = cause
 	close(l.ended)
 	l.raw.Close()
+	l.out.end()
 }
 
 func (l *link) fail(reason Reason, err error) { l.end(&Error{Reason: reason, Host: l.host, Err: err}) }
@@ -73,6 +75,12 @@ func (l *link) leave() {
 	l.leaving = true
 }
 
+func (l *link) isLeaving() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaving
+}
+
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.frames.Read(p)
 	if err == nil {
@@ -82,7 +90,7 @@ func (l *link) Read(p []byte) (int, error) {
 	switch {
 	case errors.As(err, &bad):
 		l.end(bad)
-	case l.isUp() && isTimeout(err):
+	case l.up.Load() && isTimeout(err):
 		l.fail(Silence, err)
 	default:
 		l.fail(reasonFor(err), err)
@@ -94,7 +102,7 @@ func (l *link) Read(p []byte) (int, error) {
 type ear struct{ *link }
 
 func (e ear) Read(p []byte) (int, error) {
-	if e.isUp() {
+	if e.up.Load() {
 		e.Conn.SetReadDeadline(time.Now().Add(e.silence))
 	}
 	n, err := e.Conn.Read(p)
@@ -126,18 +134,31 @@ func (l *link) ping() {
 	}
 }
 
+// Write leaves what comes after CONNACK to send. Once it has failed, it fails for ever.
 func (l *link) Write(p []byte) (int, error) {
-	l.writing <- struct{}{}
-	defer func() { <-l.writing }()
-	l.frames.sending(p)
-	if l.isUp() {
-		l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
+	if !l.up.Load() {
+		return l.write(p)
 	}
+	if !l.out.add(p) {
+		return 0, l.why()
+	}
+	return len(p), nil
+}
+
+// send writes what paho has handed over, until the link ends.
+func (l *link) send() {
+	for batch := l.out.take(nil); batch != nil; batch = l.out.take(batch) {
+		l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
+		n, _ := l.write(batch) // a failure has ended the link
+		l.out.left(n)
+	}
+}
+
+func (l *link) write(p []byte) (int, error) {
 	n, err := l.Conn.Write(p)
-	l.frames.sent(err)
 	if err != nil {
 		reason := reasonFor(err)
-		if l.isUp() && isTimeout(err) {
+		if l.up.Load() && isTimeout(err) {
 			reason = WriteStalled
 		}
 		l.fail(reason, err)
@@ -148,6 +169,9 @@ func (l *link) Write(p []byte) (int, error) {
 
 // Close is called by paho after DISCONNECT was written, when CONNACK was a refusal, and when it gives the connection up.
 func (l *link) Close() error {
+	if l.isLeaving() {
+		l.out.drain()
+	}
 	l.fail(ProtocolBroken, errGivenUp)
 	return nil
 }
@@ -157,20 +181,12 @@ func (l *link) SetDeadline(t time.Time) error {
 	if !t.IsZero() {
 		return nil
 	}
-	l.mu.Lock()
-	l.up = true
-	l.mu.Unlock()
+	l.up.Store(true)
 	return l.Conn.SetDeadline(time.Time{})
 }
 
 // SetReadDeadline does nothing: the deadline rolls with each Read.
 func (l *link) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline does nothing: the deadline rolls with each Write.
+// SetWriteDeadline does nothing: the deadline rolls with each write.
 func (l *link) SetWriteDeadline(time.Time) error { return nil }
-
-func (l *link) isUp() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.up
-}

@@ -19,15 +19,17 @@ const goodbye = time.Second
 // A Session is one MQTT connection, from CONNACK to its end. Every wait in it ends with the session or the caller's ctx:
 // paho's tokens alone may never complete on a session that is not clean.
 type Session struct {
-	host    string
-	link    *link
-	client  mqtt.Client
-	present bool
-	inbox   *inbox
-	calls   chan func()
-	work    sync.WaitGroup
-	heard   chan struct{} // closed when the session has ended and paho has taken in all that had come
-	over    chan struct{} // closed when the last goroutine of the session has ended
+	host     string
+	link     *link
+	client   mqtt.Client
+	present  bool
+	inbox    *inbox
+	calls    chan call
+	asking   sync.RWMutex // for reading while calls may be added to
+	receipts *receipts
+	work     sync.WaitGroup
+	heard    chan struct{} // closed when the session has ended and paho has taken in all that had come
+	over     chan struct{} // closed when the last goroutine of the session has ended
 }
 
 // Connect opens a session: dial, TLS, CONNECT, CONNACK, together within c.ConnectTimeout. Its errors are *Error.
@@ -46,8 +48,9 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	}
 	s := &Session{
 		host: c.Host, link: newLink(conn, raw, c, maskFor(password)), inbox: newInbox(),
-		calls: make(chan func()), heard: make(chan struct{}), over: make(chan struct{}),
+		calls: make(chan call, callsLimit), heard: make(chan struct{}), over: make(chan struct{}),
 	}
+	s.receipts = s.link.frames.receipts
 	s.client = mqtt.NewClient(s.options(c, password))
 	stop := context.AfterFunc(ctx, func() { s.link.fail(reasonFor(ctx.Err()), ctx.Err()) })
 	token := s.client.Connect().(*mqtt.ConnectToken)
@@ -64,6 +67,7 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	s.work.Go(s.speak)
 	s.work.Go(s.listen)
 	s.work.Go(s.link.ping)
+	s.work.Go(s.link.send)
 	go s.own()
 	return s, nil
 }
@@ -76,7 +80,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetClientID(c.ClientID).SetUsername(c.Username).SetPassword(password)
 	o.SetCleanSession(c.CleanSession)
 	o.SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetStore(mqtt.NewOrderedMemoryStore()) // a shared one would replay hub A's messages to hub B
+	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
@@ -99,6 +103,7 @@ func (s *Session) own() {
 	s.inbox.close()
 	s.client.Disconnect(uint((10 * pahoPatience).Milliseconds())) // returns when paho's goroutines have ended
 	close(s.heard)
+	s.receipts.end(s.Cause())
 	s.work.Wait()
 	close(s.over)
 }
@@ -126,12 +131,12 @@ func (s *Session) Close(ctx context.Context) error {
 	defer cancel()
 	cut := context.AfterFunc(leave, func() { s.link.fail(Ended, nil) })
 	defer cut()
-	err := s.say(leave, func() {
+	err := s.say(leave, call{func() {
 		s.inbox.acknowledge()
 		s.link.leave()
 		s.client.Disconnect(uint(goodbye.Milliseconds()))
 		s.link.fail(Ended, nil)
-	})
+	}, func(error) {}})
 	if err != nil {
 		s.link.fail(Ended, nil)
 	}

@@ -1,0 +1,136 @@
+package transport
+
+import (
+	"encoding/binary"
+	"runtime"
+	"sync"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// gathered is how many bytes of packets wait for the connection before paho has to, unless a single packet is larger.
+const gathered = 4 << 10
+
+// outgoing is the packets on their way from paho to the connection. What comes while others are being written leaves together,
+// for a TLS record and a system call of its own is most of what a small packet costs. It knows which packets want an answer:
+// one to a packet that has not left yet waits, and one to a packet that never will is none.
+type outgoing struct {
+	mu       sync.Mutex
+	changed  *sync.Cond
+	waiting  []byte
+	put, out int64 // bytes so far: that have come, and that have left
+	ended    bool
+	asked    map[uint16]question // what has no answer yet
+}
+
+// A question is a packet that wants an answer.
+type question struct {
+	kind    byte
+	filters int   // to subscribe to
+	end     int64 // where it ends among all bytes
+}
+
+func newOutgoing() *outgoing {
+	o := &outgoing{asked: map[uint16]question{}}
+	o.changed = sync.NewCond(&o.mu)
+	return o
+}
+
+// add takes a packet, or says that the link has ended.
+func (o *outgoing) add(packet []byte) bool {
+	id, q := ask(packet)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.ended && len(o.waiting) > 0 && len(o.waiting)+len(packet) > gathered {
+		o.changed.Wait()
+	}
+	if o.ended {
+		return false
+	}
+	o.waiting = append(o.waiting, packet...)
+	o.put += int64(len(packet))
+	if id != 0 {
+		q.end = o.put
+		o.asked[id] = q
+	}
+	o.changed.Broadcast()
+	return true
+}
+
+// take waits for packets; there are none when the link has ended. What it was given before may be used again.
+func (o *outgoing) take(before []byte) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.ended && len(o.waiting) == 0 {
+		o.changed.Wait()
+	}
+	if o.ended {
+		return nil
+	}
+	o.mu.Unlock()
+	runtime.Gosched() // who is about to add a packet does so first, and it leaves with the others
+	o.mu.Lock()
+	batch := o.waiting
+	o.waiting = nil
+	if cap(before) <= 2*gathered { // a large one must not stay for ever
+		o.waiting = before[:0]
+	}
+	return batch
+}
+
+// left learns that so many bytes more have been written.
+func (o *outgoing) left(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.out += int64(n)
+	o.changed.Broadcast()
+}
+
+// drain waits until all has left, or nothing will any more.
+func (o *outgoing) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.ended && o.out < o.put {
+		o.changed.Wait()
+	}
+}
+
+func (o *outgoing) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	o.changed.Broadcast()
+}
+
+// answered looks up what an answer is for.
+func (o *outgoing) answered(id uint16) (q question, asked bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q, asked = o.asked[id]
+	for asked && !o.ended && o.out < q.end {
+		o.changed.Wait()
+	}
+	delete(o.asked, id)
+	return q, asked && o.out >= q.end
+}
+
+// ask is the number of a packet that wants an answer, or 0, and what it asks.
+func ask(packet []byte) (id uint16, q question) {
+	_, n := binary.Uvarint(packet[1:]) // MQTT writes lengths as Go does
+	rest, number := packet[1+n:], binary.BigEndian.Uint16
+	q.kind = packet[0] >> 4
+	switch q.kind {
+	case packets.Publish:
+		if atLeastOnce := packet[0]&0x06 != 0; atLeastOnce {
+			id = number(rest[2+int(number(rest)):])
+		}
+	case packets.Unsubscribe:
+		id = number(rest)
+	case packets.Subscribe:
+		id = number(rest)
+		for rest = rest[2:]; len(rest) > 2; q.filters++ {
+			rest = rest[2+int(number(rest))+1:]
+		}
+	}
+	return id, q
+}
