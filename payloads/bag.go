@@ -28,11 +28,16 @@ func (b Bag) appendTo(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, '&')
 		}
-		dst = appendEscaped(dst, p.Name)
-		if !p.Null {
-			dst = append(dst, '=')
-			dst = appendEscaped(dst, p.Value)
-		}
+		dst = p.appendTo(dst)
+	}
+	return dst
+}
+
+func (p Property) appendTo(dst []byte) []byte {
+	dst = appendEscaped(dst, p.Name)
+	if !p.Null {
+		dst = append(dst, '=')
+		dst = appendEscaped(dst, p.Value)
 	}
 	return dst
 }
@@ -84,17 +89,24 @@ func escape(s string) string {
 	return string(appendEscaped(nil, s))
 }
 
+// plain are the bytes that stand for themselves.
+var plain = func() (is [256]bool) {
+	for c := range is {
+		is[c] = isAlphanumeric(byte(c)) || strings.IndexByte("-._~", byte(c)) >= 0
+	}
+	return is
+}()
+
 func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
+	from := 0 // of what stands for itself and has not been written
 	for i := range len(s) {
-		c := s[i]
-		if isAlphanumeric(c) || strings.IndexByte("-._~", c) >= 0 {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		if c := s[i]; !plain[c] {
+			dst = append(append(dst, s[from:i]...), '%', hex[c>>4], hex[c&15])
+			from = i + 1
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 func unescape(s string) (string, error) {

@@ -48,7 +48,7 @@ func (e *TooLargeError) Error() string {
 // Topic is the topic to publish the reading on. Its properties stand in a fixed order, so the same
 // reading always gives the same bytes.
 func (r Reading) Topic(deviceID, messageID string) string {
-	b := make(Bag, 0, 5+len(r.Properties))
+	b := make(Bag, 0, 8)
 	b = append(b,
 		Property{Name: "$.mid", Value: messageID},
 		Property{Name: "$.ct", Value: contentType},
@@ -57,7 +57,7 @@ func (r Reading) Topic(deviceID, messageID string) string {
 		b = append(b, Property{Name: "$.sub", Value: r.Component})
 	}
 	b = append(b, Property{Name: creationTime, Value: r.Taken.UTC().Format(creationTimeLayout)})
-	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
+	for _, name := range r.names() {
 		b = append(b, Property{Name: name, Value: r.Properties[name]})
 	}
 	topic := make([]byte, 0, 256)
@@ -65,6 +65,14 @@ func (r Reading) Topic(deviceID, messageID string) string {
 	topic = append(topic, deviceID...)
 	topic = append(topic, "/messages/events/"...)
 	return string(b.appendTo(topic))
+}
+
+// names are the properties' names, in order.
+func (r Reading) names() []string {
+	if len(r.Properties) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(r.Properties))
 }
 
 // Check says whether IoT Hub will take the reading, whatever message ID it is sent under. A reading that
@@ -79,13 +87,16 @@ func (r Reading) Check() error {
 	if err := checkText(r.Component); err != nil {
 		return fmt.Errorf("payloads: reading: component %.80q: %w", r.Component, err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
+	for _, name := range r.names() {
 		if err := checkProperty(name, r.Properties[name]); err != nil {
 			return fmt.Errorf("payloads: reading: property %.80q: %w", name, err)
 		}
 	}
 	if size := r.size(); size > MaxMessageBytes {
 		return &TooLargeError{Size: size, Max: MaxMessageBytes}
+	}
+	if 6*(r.size()-len(r.Body)) < maxTopic { // encoded, a byte takes three at most, and a property two more
+		return nil
 	}
 	// The longest device ID, and the message ID that grows most when encoded.
 	longest := r.Topic(strings.Repeat("d", maxDeviceID), strings.Repeat("%", maxMessageID))
