@@ -27,12 +27,12 @@ type courier struct {
 	hub     *Hub
 	session *transport.Session
 	began   time.Time
-	mark    uint64 // the newest number of the backlog
-	onWay   map[uint64]outbox.Entry
-	sent    []sending    // in order; what has been settled meanwhile leaves it late
-	held    []uint64     // handed out by the outbox, and held back as suspects
-	landed  chan landing // as deep as the window, so that no session waits for us
-	next    time.Time    // when the backlog may send again
+	mark    uint64            // the newest number of the backlog
+	onWay   map[uint64]string // numbers and IDs
+	sent    []sending         // in order; what has been settled meanwhile leaves it late
+	held    []uint64          // handed out by the outbox, and held back as suspects
+	landed  chan landing      // as deep as the window, so that no session waits for us
+	next    time.Time         // when the backlog may send again
 }
 
 type sending struct {
@@ -48,7 +48,7 @@ type landing struct {
 func newCourier(h *Hub) *courier {
 	return &courier{
 		hub: h, session: h.session, began: time.Now(), mark: h.Outbox.Last(),
-		onWay: map[uint64]outbox.Entry{}, landed: make(chan landing, h.Window),
+		onWay: map[uint64]string{}, landed: make(chan landing, h.Window),
 	}
 }
 
@@ -58,22 +58,26 @@ func (c *courier) run(ctx context.Context) error {
 	defer wake.Stop()
 	for ctx.Err() == nil {
 		sent, err := c.sendNext(ctx, false)
+		if sent {
+			continue
+		}
 		if err == nil {
 			err = c.overdue()
 		}
 		if err != nil {
 			return err
 		}
-		if sent {
-			continue
+		changed := c.hub.Outbox.Changed()
+		if c.isFull() {
+			changed = nil
 		}
 		wake.Reset(c.idle())
 		select {
 		case l := <-c.landed:
-			if err := c.settle(l); err != nil {
+			if err := c.settleAll(l); err != nil {
 				return err
 			}
-		case <-c.hub.Outbox.Changed():
+		case <-changed:
 		case <-wake.C:
 		case <-c.session.Ended():
 			return c.session.Cause()
@@ -147,7 +151,7 @@ func (c *courier) settleOne(ctx context.Context) error {
 
 // sendNext sends one reading if the window and the pace allow it and there is one.
 func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
-	if len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) || c.hub.Off.Has(Telemetry) {
+	if c.isFull() || c.hub.Off.Has(Telemetry) {
 		return false, nil
 	}
 	var r outbox.Entry
@@ -163,16 +167,20 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	c.onWay[r.ID.N] = r
-	err := c.session.Start(ctx, c.topic(r), 1, r.Reading.Body, func(err error) { c.landed <- landing{r.ID.N, err} })
+	n, id := r.ID.N, r.ID.String()
+	c.onWay[n] = id
+	err := c.session.Start(ctx, c.topic(r, id), 1, r.Reading.Body, func(err error) { c.landed <- landing{n, err} })
 	if err != nil {
-		delete(c.onWay, r.ID.N)
-		c.hub.Outbox.Leave(r.ID.N)
+		delete(c.onWay, n)
+		c.hub.Outbox.Leave(n)
 		return false, err
 	}
-	c.sent = append(c.sent, sending{r.ID.N, time.Now()})
+	c.sent = append(c.sent, sending{n, time.Now()})
 	return true, nil
 }
+
+// isFull tells whether an acknowledgement must come before another reading may go.
+func (c *courier) isFull() bool { return len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) }
 
 // peek passes over the reading that is held back.
 func (c *courier) peek(after uint64) (outbox.Entry, bool) {
@@ -185,7 +193,7 @@ func (c *courier) peek(after uint64) (outbox.Entry, bool) {
 }
 
 // topic dates the reading and marks it. payloads has left room for both marks in a reading's size.
-func (c *courier) topic(r outbox.Entry) string {
+func (c *courier) topic(r outbox.Entry, id string) string {
 	reading := r.Reading
 	var estimated bool
 	reading.Taken, estimated = c.hub.Date(r)
@@ -202,13 +210,22 @@ func (c *courier) topic(r outbox.Entry) string {
 	if estimated {
 		reading.Properties[ClockProperty] = clockValue
 	}
-	return reading.Topic(c.hub.device, r.ID.String())
+	return reading.Topic(c.hub.device, id)
+}
+
+// settleAll takes in an acknowledgement and those that have come meanwhile.
+func (c *courier) settleAll(l landing) error {
+	err := c.settle(l)
+	for err == nil && len(c.landed) > 0 {
+		err = c.settle(<-c.landed)
+	}
+	return err
 }
 
 // settle takes an acknowledgement in. A reading that is not known to have arrived stays on its way until abandon; its
 // error ends the session.
 func (c *courier) settle(l landing) error {
-	r, ok := c.onWay[l.n]
+	id, ok := c.onWay[l.n]
 	if !ok || l.err != nil {
 		return l.err
 	}
@@ -217,7 +234,7 @@ func (c *courier) settle(l landing) error {
 	if c.hub.suspicion.acknowledged(l.n, time.Since(c.began)) {
 		c.release()
 	}
-	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: r.ID.String(), Hub: c.session.Host()})
+	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: id, Hub: c.session.Host()})
 	return nil
 }
 

@@ -22,7 +22,7 @@ type Fan struct {
 // A queue is what waits for one observer. It belongs to Fan.mu.
 type queue struct {
 	tell    func(Record)
-	waiting []Record
+	waiting []*Record     // shared with the other queues, and never changed: they are large
 	lost    int           // since waiting was full
 	changed *sync.Cond    // waiting has grown, or the Fan is closed
 	ended   chan struct{} // closed when the observer has seen its last record
@@ -60,16 +60,16 @@ func (f *Fan) serve(q *queue) {
 			return
 		}
 		for _, r := range records {
-			q.tell(r)
+			q.tell(*r)
 		}
 		if lost > 0 {
-			q.tell(gap(records[len(records)-1], lost))
+			q.tell(gap(*records[len(records)-1], lost))
 		}
 	}
 }
 
 // take waits for records; there are none when the Fan is closed. What was lost came after them, for there was no room.
-func (f *Fan) take(q *queue) (records []Record, lost int) {
+func (f *Fan) take(q *queue) (records []*Record, lost int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(q.waiting) == 0 && !f.closed {
@@ -101,7 +101,7 @@ func (f *Fan) Emit(r Record) {
 			f.lost++
 			continue
 		}
-		q.waiting = append(q.waiting, r)
+		q.waiting = append(q.waiting, &r)
 		q.changed.Signal()
 	}
 }
