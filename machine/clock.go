@@ -29,8 +29,11 @@ func (c clock) take() (taken time.Time, early time.Duration) {
 
 // date is when a reading was taken, as well as it is known now, and whether that is an estimate.
 func (c clock) date(r outbox.Entry) (taken time.Time, estimated bool) {
+	if r.Reading.Early <= 0 {
+		return r.Reading.Taken, false
+	}
 	now := c.wall()
-	if r.Reading.Early <= 0 || now.Before(c.floor) {
+	if now.Before(c.floor) {
 		return r.Reading.Taken, false
 	}
 	birth := now.Add(-time.Since(c.born))

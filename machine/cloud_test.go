@@ -39,8 +39,11 @@ func serveCloud(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer cloud.Close()
+	if err := cloud.Assign("bare", "A"); err != nil {
+		return err
+	}
 	tell := json.NewEncoder(out)
-	if err := tell.Encode(cloudOffer{cloud.DPSHost(), cloud.IDScope(), cloud.GroupKey(), cloud.CAPEM()}); err != nil {
+	if err := tell.Encode(cloudOffer{cloud.DPSHost(), cloud.Hub("A"), cloud.IDScope(), cloud.GroupKey(), cloud.CAPEM()}); err != nil {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -56,8 +59,8 @@ func serveCloud(in io.Reader, out io.Writer) error {
 }
 
 type cloudOffer struct {
-	DPSHost, IDScope, GroupKey string
-	CA                         []byte
+	DPSHost, Hub, IDScope, GroupKey string
+	CA                              []byte
 }
 
 type cloudReport struct {
@@ -67,12 +70,12 @@ type cloudReport struct {
 // A childCloud is a cloud in a process of its own.
 type childCloud struct {
 	cloudOffer
-	t   *testing.T
+	t   testing.TB
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-func startCloud(t *testing.T) *childCloud {
+func startCloud(t testing.TB) *childCloud {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env, c.Stderr = append(os.Environ(), cloudVariable+"=1"), os.Stderr
@@ -92,9 +95,11 @@ func startCloud(t *testing.T) *childCloud {
 	return cloud
 }
 
-func (c *childCloud) key() (transport.Key, error) {
+func (c *childCloud) key() (transport.Key, error) { return c.keyOf(deviceID) }
+
+func (c *childCloud) keyOf(id string) (transport.Key, error) {
 	key, err := transport.ParseKey(c.GroupKey)
-	return key.Derive(deviceID), err
+	return key.Derive(id), err
 }
 
 func (c *childCloud) roots() *x509.CertPool {
@@ -111,16 +116,31 @@ func (c *childCloud) cut() {
 	}
 }
 
-// wantAll ends the cloud and wants the readings 1 to n in its ledger, of one epoch.
-func (c *childCloud) wantAll(n int) {
+// end ends the cloud.
+func (c *childCloud) end() (report cloudReport) {
 	c.t.Helper()
-	var report cloudReport
 	if err := c.in.Close(); err != nil {
 		c.t.Error(err)
 	}
 	if err := c.out.Decode(&report); err != nil {
 		c.t.Fatal(err)
 	}
+	return report
+}
+
+// wantSo ends the cloud and wants so many readings in its ledger.
+func (c *childCloud) wantSo(n int) {
+	c.t.Helper()
+	report := c.end()
+	if len(report.Delivered) != n || len(report.Violations) > 0 {
+		c.t.Errorf("%d readings were taken and %d delivered; the hub's rules were broken: %q", n, len(report.Delivered), report.Violations)
+	}
+}
+
+// wantAll ends the cloud and wants the readings 1 to n in its ledger, of one epoch.
+func (c *childCloud) wantAll(n int) {
+	c.t.Helper()
+	report := c.end()
 	got := map[string]bool{}
 	for _, id := range report.Delivered {
 		got[id] = true
