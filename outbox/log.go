@@ -49,6 +49,7 @@ type Log struct {
 	tried    time.Time // the last of them
 	blind    bool      // readings cannot be read
 	work     work
+	scratch  []byte // for sizeOf
 
 	reads sync.Mutex // held while a segment's file is opened, read or closed
 	open  []*segment // whose files are open, the oldest first; under reads

@@ -11,6 +11,9 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
+// scratchLimit is how many bytes are kept for measuring the next reading.
+const scratchLimit = 4 << 10
+
 // An item is a reading on its way to the disk.
 type item struct {
 	entry Entry // its number is 0 until a commit takes it
@@ -53,7 +56,7 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, ctx: ctx, done: make(chan error, 1)}
-	it.size = frameHead + len(appendReading(nil, it.entry, l.Now()))
+	it.size = l.sizeOf(it.entry)
 	it.entry.ID.N = 0 // others may get one sooner
 	switch err := l.makeRoom(ctx, it.size); {
 	case errors.Is(err, ErrFull):
@@ -74,6 +77,15 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	l.work.items = append(l.work.items, it)
 	l.signal()
 	return it, nil
+}
+
+// sizeOf is how long a reading's frame is, as far as that is known before it has its number.
+func (l *Log) sizeOf(e Entry) int {
+	frame := appendReading(l.scratch[:0], e, l.Now())
+	if cap(frame) <= scratchLimit {
+		l.scratch = frame
+	}
+	return frameHead + len(frame)
 }
 
 // withdraw answers a Put whose ctx has ended, unless its reading is being written.

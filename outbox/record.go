@@ -91,7 +91,7 @@ func (r *reader) text() []byte {
 	return text
 }
 
-func appendText(b []byte, text string) []byte {
+func appendText[T string | []byte](b []byte, text T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
@@ -115,18 +115,18 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	b = appendID(append(b, kindReading), e.ID)
 	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
 	r := e.Reading
-	b = appendText(append(b, fieldBody), string(r.Body))
-	taken, _ := r.Taken.UTC().MarshalBinary() // in UTC it has no zone to fail at
-	b = appendText(append(b, fieldTaken), string(taken))
+	b = appendText(append(b, fieldBody), r.Body)
+	taken, _ := r.Taken.UTC().AppendBinary(make([]byte, 0, 16)) // in UTC it has no zone to fail at
+	b = appendText(append(b, fieldTaken), taken)
 	if r.Early != 0 {
-		b = appendText(append(b, fieldEarly), string(binary.AppendVarint(nil, int64(r.Early))))
+		b = appendText(append(b, fieldEarly), binary.AppendVarint(nil, int64(r.Early)))
 	}
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
 		property := appendText(appendText(nil, name), r.Properties[name])
-		b = appendText(append(b, fieldProperty), string(property))
+		b = appendText(append(b, fieldProperty), property)
 	}
 	return b
 }

@@ -22,7 +22,7 @@ func (l *Log) append(b *batch) error {
 		}
 	}
 	s := l.tail
-	var buf []byte
+	buf := make([]byte, 0, b.size())
 	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, s.safe, payload) }
 	if s.size == 0 {
 		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
@@ -48,6 +48,15 @@ func (l *Log) append(b *batch) error {
 	}
 	s.size += int64(len(buf))
 	return nil
+}
+
+// size is about what the batch takes, and no less unless much was settled or dropped.
+func (b *batch) size() int {
+	n := 1 << 10
+	for _, it := range b.items {
+		n += it.size
+	}
+	return n
 }
 
 // roll begins a segment. What is in the one before is made safe first, so that only the newest can be torn.
