@@ -205,7 +205,9 @@ func (tt *torture) judge() (duplicates int, err error) {
 		}
 	}
 	for _, v := range tt.cloud.Violations() {
-		wrong("%s", v)
+		if !strings.Contains(v, "polled more than") { // how often, only the process knew that was killed
+			wrong("%s", v)
+		}
 	}
 	return duplicates, errors.Join(errs[:min(len(errs), 10)]...)
 }
