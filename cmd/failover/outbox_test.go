@@ -48,6 +48,7 @@ func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
 	c := command(t, env, "run", "--stdin")
 	in, out, err := os.Pipe()
 	must(t, err)
+	defer out.Close() // one that is forgotten is closed by the garbage collector, and the device ends
 	c.Stdin = in
 	p := start(t, c)
 	in.Close()
