@@ -12,8 +12,9 @@ import (
 // ErrLocked says that another process has the directory.
 var ErrLocked = errors.New("another process uses it")
 
-// Lock takes a directory, which it makes if need be, for this process; unlock gives it back, as does the process's end. When
-// another process has it the error is ErrLocked. Any other error means that nothing can be written there.
+// Lock takes a directory, which it makes if need be, for this process, and clears it of what a process that was killed was
+// writing; unlock gives it back, as does the process's end. When another process has it the error is ErrLocked. Any other error
+// means that nothing can be written there.
 func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("statefile: lock: %w", err)
@@ -24,6 +25,10 @@ func Lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	case !ours:
 		return nil, fmt.Errorf("statefile: lock %s: %w", dir, ErrLocked)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*.json"+unfinished)) // with what Glob takes for a pattern in dir, none
+	for _, path := range left {
+		_ = os.Remove(path)
 	}
 	return func() { _ = lock.Close() }, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"giantlizard.example/failover/statefile"
@@ -28,6 +29,28 @@ func TestADirectoryIsOneProcessesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
+	path, _ := saved(t, lizard)
+	dir := filepath.Dir(path)
+	for _, name := range []string{"pet.json.new3141592653", "pet.json.damaged", "pet.json.foreign"} {
+		write(t, filepath.Join(dir, name), []byte("half a liz"))
+	}
+	unlock, err := statefile.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	wantLizard(t, path)
+	var names []string
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	if got := strings.Join(names, " "); got != "lock pet.json pet.json.damaged pet.json.foreign" {
+		t.Errorf("there are %s", got)
+	}
 }
 
 func TestADirectoryThatCannotBeMadeIsNotTakenForALockedOne(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 // limit is far more than any of these files takes.
 const limit = 1 << 20
 
+// unfinished ends the name of a file that is being written.
+const unfinished = ".new*"
+
 // seal ends each file. The checksum is over every byte before it.
 const seal = ",\n  \"checksum\": \"%08x\"\n}\n"
 
@@ -110,7 +113,7 @@ func replace(path string, text []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+unfinished)
 	if err != nil {
 		return err
 	}
