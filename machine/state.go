@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
@@ -13,13 +14,18 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: assignment.json, commands.json, twin.json, and the outbox or, where
+// What outlives a restart is in the state directory: device.json, assignment.json, commands.json, twin.json, and the outbox or, where
 // readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
 type epoch struct {
 	Epoch string `json:"epoch"`
 	Last  uint64 `json:"last"`
+}
+
+// An owner is the device whose state it is.
+type owner struct {
+	RegistrationID string `json:"registrationId"`
 }
 
 // openState takes the state directory and opens what is in it. One that cannot be written keeps no device from working.
@@ -34,6 +40,10 @@ func (d *Device) openState() error {
 			d.Warn(err)
 		default:
 			d.unlock = unlock
+			if err := d.claim(); err != nil {
+				unlock()
+				return err
+			}
 		}
 	}
 	if d.Outbox != nil {
@@ -58,6 +68,23 @@ func (d *Device) openState() error {
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
+	return nil
+}
+
+// claim refuses the directory of another device: what waits in it would be sent in this one's name.
+func (d *Device) claim() error {
+	path, o := d.stateFile("device.json"), owner{}
+	switch ok, err := statefile.Load(path, &o); {
+	case err != nil:
+		d.Warn(err)
+	case ok && !strings.EqualFold(o.RegistrationID, d.RegistrationID): // to DPS, case is nothing
+		return fmt.Errorf("machine: %s holds what waits for device %.128q; give this device a directory of its own", d.StateDir, o.RegistrationID)
+	case ok:
+		return nil
+	}
+	if err := statefile.Save(path, owner{d.RegistrationID}); err != nil {
+		d.Warn(err)
+	}
 	return nil
 }
 

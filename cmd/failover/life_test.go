@@ -183,8 +183,13 @@ func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
 		p := start(t, command(t, env, "run", "--no-telemetry"))
 		p.await("-> Connected")
 		p.terminate(0)
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 || entries[0].Name() != "assignment.json" || entries[1].Name() != "lock" {
-			t.Errorf("%s: %v, %v", dir, entries, err)
+		entries, err := os.ReadDir(dir)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if got := strings.Join(names, " "); got != "assignment.json device.json lock" {
+			t.Errorf("in %s there are %s, %v", dir, got, err)
 		}
 	}
 }
@@ -237,6 +242,19 @@ func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
 	}
 	if len(got) < len(taken) || len(got) > len(taken)+2 { // see wantAllDelivered; here two devices were told to end
 		t.Errorf("%d were taken and %d delivered", len(taken), len(got))
+	}
+}
+
+func TestAnotherDevicesStateDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	env := deviceEnv(t, cloud)
+	p := start(t, command(t, env, "run"))
+	p.await("Connecting -> Connected")
+	p.terminate(0)
+	code, _, stderr := run(t, append(env, "FAILOVER_DEVICE_ID=another"), "run")
+	if code != 1 || !strings.Contains(stderr, `holds what waits for device "dev1"; give this device a directory of its own`) {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
