@@ -35,7 +35,7 @@ func (s *Session) speak() {
 			s.inbox.acknowledge()
 		case <-s.link.ended:
 			s.asking.Lock() // who asks from now on sees that the link has ended
-			defer s.asking.Unlock()
+			s.asking.Unlock()
 			for len(s.calls) > 0 {
 				c := <-s.calls
 				c.unasked(s.Cause())
@@ -79,6 +79,15 @@ func (s *Session) result(token mqtt.Token) error {
 		return fmt.Errorf("transport: %s: %w", s.host, err)
 	}
 	return nil
+}
+
+// written is result, and waits until what paho has handed over is on its way to the peer.
+func (s *Session) written(token mqtt.Token) error {
+	err := s.result(token)
+	if err == nil && !s.link.out.drain() {
+		err = s.Cause()
+	}
+	return err
 }
 
 // ask has paho start something. If it returns nil, done is told how that ended.
@@ -132,7 +141,7 @@ func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []b
 			s.receipts.expect(id, done)
 			return
 		}
-		s.work.Go(func() { done(s.result(token)) }) // at QoS 0, or paho would not have it
+		s.work.Go(func() { done(s.written(token)) }) // at QoS 0, or paho would not have it
 	}})
 }
 

@@ -90,11 +90,11 @@ func (f *frames) check(first byte, body []byte) (pass bool, err error) {
 		if len(body) < 2 {
 			break
 		}
-		q, asked := f.out.answered(binary.BigEndian.Uint16(body))
+		q, asked := f.out.answered(binary.BigEndian.Uint16(body), kind)
 		if kind == packets.Suback && q.filters != len(body)-2 {
 			return false, f.bad(ProtocolBroken, "a SUBACK with %d codes for %d filters", len(body)-2, q.filters)
 		}
-		if asked && kind == packets.Puback && q.kind == packets.Publish {
+		if asked && q.receipt == kind {
 			f.receipts.came(binary.BigEndian.Uint16(body))
 		}
 		return asked, nil

@@ -25,7 +25,7 @@ type outgoing struct {
 
 // A question is a packet that wants an answer.
 type question struct {
-	kind    byte
+	receipt byte  // the kind of packet that acknowledges it, if it is a message
 	filters int   // to subscribe to
 	end     int64 // where it ends among all bytes
 }
@@ -75,6 +75,7 @@ func (o *outgoing) take(before []byte) []byte {
 	if cap(before) <= 2*gathered { // a large one must not stay for ever
 		o.waiting = before[:0]
 	}
+	o.changed.Broadcast() // there is room while this is being written
 	return batch
 }
 
@@ -86,13 +87,15 @@ func (o *outgoing) left(n int) {
 	o.changed.Broadcast()
 }
 
-// drain waits until all has left, or nothing will any more.
-func (o *outgoing) drain() {
+// drain waits until all that has come so far has left, or nothing will any more. It tells which.
+func (o *outgoing) drain() (left bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.ended && o.out < o.put {
+	end := o.put // and not what comes meanwhile, which may go on for ever
+	for !o.ended && o.out < end {
 		o.changed.Wait()
 	}
+	return o.out >= end
 }
 
 func (o *outgoing) end() {
@@ -102,11 +105,15 @@ func (o *outgoing) end() {
 	o.changed.Broadcast()
 }
 
-// answered looks up what an answer is for.
-func (o *outgoing) answered(id uint16) (q question, asked bool) {
+// answered looks up what an answer is for. A message has one kind of answer: paho would take another for it as well, and give
+// its number to the next message while its own answer has yet to come.
+func (o *outgoing) answered(id uint16, kind byte) (q question, asked bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	q, asked = o.asked[id]
+	if q.receipt != 0 && q.receipt != kind {
+		return question{}, false
+	}
 	for asked && !o.ended && o.out < q.end {
 		o.changed.Wait()
 	}
@@ -118,12 +125,17 @@ func (o *outgoing) answered(id uint16) (q question, asked bool) {
 func ask(packet []byte) (id uint16, q question) {
 	_, n := binary.Uvarint(packet[1:]) // MQTT writes lengths as Go does
 	rest, number := packet[1+n:], binary.BigEndian.Uint16
-	q.kind = packet[0] >> 4
-	switch q.kind {
+	switch packet[0] >> 4 {
 	case packets.Publish:
-		if atLeastOnce := packet[0]&0x06 != 0; atLeastOnce {
-			id = number(rest[2+int(number(rest)):])
+		switch qos := packet[0] >> 1 & 3; qos {
+		case 0:
+			return 0, q
+		case 1:
+			q.receipt = packets.Puback
+		default:
+			q.receipt = packets.Pubcomp
 		}
+		id = number(rest[2+int(number(rest)):])
 	case packets.Unsubscribe:
 		id = number(rest)
 	case packets.Subscribe:

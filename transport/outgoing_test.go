@@ -1,0 +1,228 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"giantlizard.example/failover/transport"
+)
+
+// What waits for the connection has not been written.
+func TestAMessageAtQoS0IsDoneWhenItHasBeenWrittenAndNotBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*valve)
+		want transport.Reason
+	}{
+		"and never is": {func(v *valve) { v.Close() }, transport.Ended},
+		"late":         {(*valve).release, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) { p.welcome(); p.behave() })
+				var v *valve
+				s := w.connect(through(&v))
+				v.stop()
+				fates := make(chan error, 2)
+				for range cap(fates) { // the first is being written, the second waits
+					if err := s.Start(w.Context(), "t", 0, nil, func(err error) { fates <- err }); err != nil {
+						w.Fatal(err)
+					}
+					synctest.Wait()
+				}
+				select {
+				case err := <-fates:
+					w.Fatalf("nothing has been written, and done was told %v", err)
+				default:
+				}
+				c.end(v)
+				for range cap(fates) {
+					if err := <-fates; c.want != "" {
+						w.wantReason(err, c.want)
+					} else if err != nil {
+						w.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// paho would give the message's number to another one.
+func TestAMessageIsAnsweredByItsPUBACKAlone(t *testing.T) {
+	for name, answer := range map[string]string{
+		"UNSUBACK": "\xb0\x02\x00\x01", "an empty SUBACK": "\x90\x02\x00\x01", "PUBCOMP": "\x70\x02\x00\x01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) {
+					p.welcome()
+					m := p.next()
+					p.Write([]byte(answer))
+					time.Sleep(time.Second)
+					p.answer(m)
+					p.behave()
+				})
+				s := w.connect()
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+				defer cancel()
+				if err := s.Publish(ctx, "t", 1, nil); err != nil {
+					w.Error(err)
+				}
+				w.wantTook(start, time.Second)
+			})
+		})
+	}
+}
+
+func TestAMessageAtQoS2IsDoneWithPUBCOMP(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) {
+			p.welcome()
+			p.next()
+			p.Write([]byte("\x50\x02\x00\x01"))
+			p.next() // PUBREL
+			p.Write([]byte("\x70\x02\x00\x01"))
+			p.behave()
+		})
+		s := w.connect()
+		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+		defer cancel()
+		if err := s.Publish(ctx, "t", 2, nil); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// Over sockets: a deadlock over a mutex would keep a bubble's clock from going on.
+func TestADoneMayAskASessionThatHasEnded(t *testing.T) {
+	w := &world{T: t}
+	release := make(chan struct{})
+	w.serve(func(p *peer) { p.welcome(); <-release })
+	s := w.connect()
+	var done sync.WaitGroup
+	for full := false; !full; { // what is handed over last waits for paho
+		ctx, cancel := context.WithTimeout(w.Context(), 300*time.Millisecond)
+		done.Add(1)
+		err := s.Start(ctx, "t", 1, make([]byte, 256<<10), func(error) {
+			defer done.Done()
+			w.wantReason(s.Start(w.Context(), "t", 1, nil, func(error) {}), transport.Ended)
+		})
+		if full = err != nil; full {
+			done.Done()
+		}
+		cancel()
+	}
+	w.close(s)
+	close(release)
+	if !t.Failed() {
+		done.Wait()
+	}
+}
+
+// A gate lets one write pass for each value of pass, once it is shut.
+type gate struct {
+	net.Conn
+	shut atomic.Bool
+	pass chan struct{}
+	gone chan struct{}
+	once sync.Once
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.shut.Load() {
+		select {
+		case <-g.pass:
+		case <-g.gone:
+			return 0, net.ErrClosed
+		}
+	}
+	return g.Conn.Write(p)
+}
+
+func (g *gate) Close() error {
+	g.once.Do(func() { close(g.gone) })
+	return g.Conn.Close()
+}
+
+func TestMessagesAreGatheredWhileOthersAreWritten(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		var g *gate
+		s := w.connect(func(c *transport.Config) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				g = &gate{Conn: conn, pass: make(chan struct{}), gone: make(chan struct{})}
+				return g, err
+			}
+		})
+		if err := s.Publish(w.Context(), "t", 1, make([]byte, 256<<10)); err != nil { // TLS makes small records before
+			w.Fatal(err)
+		}
+		g.shut.Store(true)
+		var started atomic.Int64
+		var starting sync.WaitGroup
+		defer starting.Wait()
+		starting.Go(func() {
+			for s.Start(w.Context(), "t", 1, make([]byte, 1000), func(error) {}) == nil {
+				started.Add(1)
+			}
+		})
+		synctest.Wait() // all queues are full
+		before := started.Load()
+		g.pass <- struct{}{} // what comes next is being written
+		synctest.Wait()
+		if n := started.Load() - before; n < 4 {
+			w.Errorf("there was room for %d more, want 4", n)
+		}
+		w.close(s)
+	})
+}
+
+func TestCloseAfterAShortStallLosesNothing(t *testing.T) {
+	for _, n := range []int{0, 1, 5, 30, 64} {
+		inBubble(t, func(w *world) {
+			var got log[string]
+			ended := make(chan struct{})
+			w.serve(func(p *peer) {
+				defer close(ended)
+				p.welcome()
+				for packet := p.next(); packet != nil; packet = p.next() {
+					switch m := packet.(type) {
+					case *packets.PublishPacket:
+						got.add(m.TopicName)
+					case *packets.DisconnectPacket:
+						got.add("DISCONNECT")
+					}
+				}
+			})
+			var v *valve
+			s := w.connect(through(&v))
+			v.stop()
+			var want []string
+			for i := range n {
+				want = append(want, fmt.Sprint(i))
+				if err := s.Start(w.Context(), want[i], byte(i%2), make([]byte, 1000), func(error) {}); err != nil {
+					w.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			time.AfterFunc(500*time.Millisecond, v.release)
+			w.close(s)
+			<-ended
+			if all := got.all(); !slices.Equal(all, append(want, "DISCONNECT")) {
+				w.Errorf("the peer has %q", all)
+			}
+		})
+	}
+}
