@@ -39,7 +39,8 @@ type link struct {
 	suback  subackFault // what is wrong with the SUBACK of the packet that is being read
 	mute    bool        // the broker must not acknowledge the packet that is being read
 
-	welcomed bool // CONNACK is written; guarded by the cloud's lock
+	welcomed bool // CONNACK is written; guarded by the cloud's lock, as is
+	refused  bool // it has been told that this connection got no further
 
 	sending sync.Mutex
 	open    bool          // CONNACK is written

@@ -68,7 +68,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 		return refusedMalformed
 	}
 	if err := p.authenticate(scope, id, r.password); err != nil {
-		c.tell(KindRefused, "DPS", id, "CONNACK 5: %v", err)
+		c.refuse(l, "DPS", id, "CONNACK 5: %v", err)
 		return refusedCredentials
 	}
 	for other, client := range p.clients {
@@ -198,7 +198,7 @@ func (p *dps) ended(l *link, why string) {
 	defer p.cloud.unlock()
 	if p.clients[l] != nil {
 		p.drop(l, why)
-	} else if !l.greeted {
+	} else if !l.greeted && !l.refused {
 		p.cloud.tell(KindRefused, "DPS", "", "%s", why)
 	}
 }

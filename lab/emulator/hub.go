@@ -55,7 +55,7 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 	}
 	d, expires, err := h.authenticate(host, id, r.password)
 	if err != nil {
-		c.tell(KindRefused, h.name, id, "CONNACK 5: %v", err)
+		c.refuse(l, h.name, id, "CONNACK 5: %v", err)
 		return refusedCredentials
 	}
 	if old := h.sessions[id]; old != nil {

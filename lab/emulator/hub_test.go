@@ -105,6 +105,35 @@ func TestARefusalSaysWhyAndHoldsNoKey(t *testing.T) {
 	})
 }
 
+// Whoever counts attempts counts these.
+func TestAnAttemptIsToldOnceHoweverItIsRefused(t *testing.T) {
+	var told []emulator.Event
+	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
+		w.Assign(device, "A")
+		w.refusal(login{hub: "A", tokenLife: -time.Minute})
+		w.refusal(login{hub: "A", username: "nonsense"})
+		for _, fault := range []emulator.Fault{emulator.Refuse, emulator.Reject} {
+			if err := w.Strike("A", fault, emulator.Params{}); err != nil {
+				t.Fatal(err)
+			}
+			w.refusal(login{hub: "A"})
+			if err := w.Heal("A", fault); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Close()
+		var why []string
+		for _, e := range told {
+			if e.Kind == emulator.KindRefused || e.Kind == emulator.KindConnected {
+				why = append(why, e.Text)
+			}
+		}
+		if len(why) != 4 {
+			t.Errorf("four attempts were told as %q", why)
+		}
+	})
+}
+
 func TestAHubEndsWhoeverBreaksARule(t *testing.T) {
 	publish := func(topic string, qos byte, body any) func(p *peer) {
 		return func(p *peer) { p.Publish(topic, qos, false, body) }

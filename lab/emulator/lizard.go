@@ -121,17 +121,23 @@ func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
 	}
 	switch {
 	case c.hit(Refuse, d.faults) != nil:
-		c.tell(KindRefused, where, clientID, "CONNACK 3: the service is unavailable")
+		c.refuse(l, where, clientID, "CONNACK 3: the service is unavailable")
 		return refusedUnavailable
 	case c.hit(Reject, at...) != nil:
-		c.tell(KindRefused, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
+		c.refuse(l, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
 		return refusedCredentials
 	case c.hit(GarbageCONNACK, d.faults) != nil:
-		c.tell(KindRefused, where, clientID, "garbage in place of CONNACK")
+		c.refuse(l, where, clientID, "garbage in place of CONNACK")
 		_, _ = l.Write(c.garbage())
 		return unanswered
 	}
 	return accepted
+}
+
+// refuse tells why a connection got no further, so that its end is not told as another.
+func (c *Cloud) refuse(l *link, where, clientID, format string, values ...any) {
+	l.refused = true
+	c.tell(KindRefused, where, clientID, format, values...)
 }
 
 func (c *Cloud) other(h *hub) *hub {

@@ -75,7 +75,7 @@ func (h *hub) ended(l *link, why string) {
 	defer h.cloud.unlock()
 	if s := h.links[l]; s != nil {
 		h.part(s, why)
-	} else if !l.greeted {
+	} else if !l.greeted && !l.refused {
 		h.cloud.tell(KindRefused, h.name, "", "%s", why)
 	}
 }
