@@ -48,7 +48,7 @@ func drillCommand() *cobra.Command {
 		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: cobra.NoArgs, Long: aboutDrill,
 		Example: "  failover drill --scenario polite-failover\n  failover drill --client 'node device.js' --own-addresses --html card.html\n  failover drill --devices 1000 --spread 30s",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := k.check(); err != nil {
+			if err := k.check(c.Flags().Changed("devices")); err != nil {
 				return usage(err)
 			}
 			ctx := lasting(c.Context())
@@ -75,13 +75,13 @@ func drillCommand() *cobra.Command {
 	return c
 }
 
-func (k *drillFlags) check() error {
+func (k *drillFlags) check(fleet bool) error {
 	switch {
 	case k.format != "table" && k.format != "json":
 		return fmt.Errorf("--output is %q: it is table or json", k.format)
 	case k.interval < 10*time.Millisecond:
 		return fmt.Errorf("--interval is %s: it is at least 10ms", k.interval)
-	case k.devices < 0:
+	case fleet && k.devices < 1:
 		return fmt.Errorf("--devices is %d: it is at least 1", k.devices)
 	case k.spread < 0:
 		return fmt.Errorf("--spread is %s: it is a time such as 30s, or 0", k.spread)
@@ -97,6 +97,9 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	scenarios, err := k.chosen()
 	if err != nil {
 		return usage(err)
+	}
+	if err := k.openPage(); err != nil {
+		return err
 	}
 	client, name, done, err := k.theClient()
 	if err != nil {
@@ -119,17 +122,36 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	return err
 }
 
+// openPage tells whether the page can be written, before it takes half an hour to have one.
+func (k *drillFlags) openPage() error {
+	if k.page == "" {
+		return nil
+	}
+	page, err := os.OpenFile(k.page, os.O_CREATE|os.O_WRONLY, 0o644) // an old one stays until there is a new one
+	if err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	return page.Close()
+}
+
+// print prints the cards, whatever becomes of the page.
 func (k *drillFlags) print(r *drill.Report, out io.Writer) error {
-	if k.page != "" {
-		var page strings.Builder
-		if err := errors.Join(r.WritePage(&page), os.WriteFile(k.page, []byte(page.String()), 0o644)); err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
-	}
+	shown := r.Print
 	if k.format == "json" {
-		return indented(out, r)
+		shown = func(out io.Writer) error { return indented(out, r) }
 	}
-	return r.Print(out)
+	return errors.Join(shown(out), k.writePage(r))
+}
+
+func (k *drillFlags) writePage(r *drill.Report) error {
+	if k.page == "" {
+		return nil
+	}
+	var page strings.Builder
+	if err := errors.Join(r.WritePage(&page), os.WriteFile(k.page, []byte(page.String()), 0o644)); err != nil {
+		return fmt.Errorf("--html: %w", err)
+	}
+	return nil
 }
 
 func indented(out io.Writer, v any) error {

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// aShortDay takes a quarter of a minute.
+// aShortDay takes a quarter of a minute. The device is moved as its hub dies: later, when it finds that out is a matter of its luck.
 const aShortDay = `# The hub dies and the device is moved.
 every 2s from 9s method echo "hello"
 at 2s desired {"fanSpeed":2}
 at 3s kill A for 4s
-at 4s move B
+at 3s move B
 at 8s command setAlarm "08:30:00Z"
 expect recovery 8s
 expect missing 0
@@ -98,12 +98,36 @@ func TestTheDrillNamesAClientThatDies(t *testing.T) {
 	}
 }
 
+func TestAPageThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	page := filepath.Join(t.TempDir(), "nowhere", "card.html")
+	code, stdout, stderr := run(t, nil, "drill", "--scenario", "bad-day", "--client", "exit 3", "--html", page) // ten minutes
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "--html: ") || strings.Contains(stderr, "1 of 1") {
+		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+// The cards are there although the page is not.
+func TestAPageThatIsGoneTakesNoCardsWithIt(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "there")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	day := file(t, "day.txt", "expect missing 0\nend 1s")
+	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "rm -r "+dir, "--html", filepath.Join(dir, "card.html")))
+	p.wantExit(1)
+	if !strings.Contains(p.stdout.String(), "0 of 1 scenarios passed.") || !strings.Contains(p.stderr.String(), "--html: ") {
+		t.Errorf("%q, %q", &p.stdout, &p.stderr)
+	}
+}
+
 func TestADrillThatIsToldWrongSaysSo(t *testing.T) {
 	t.Parallel()
 	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
 	for args, want := range map[string]string{
 		"--scenario nowhere": `"nowhere"`, "--scenario " + bad: "line 1", "--output xml": "table or json", "--interval 1ms": "at least 10ms",
-		"--devices -1": "at least 1", "--devices 2 --client x": "a fleet is of our devices", "--spread 1s": "--devices",
+		"--devices -1": "at least 1", "--devices 0": "at least 1", "--devices 2 --client x": "a fleet is of our devices", "--spread 1s": "--devices",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"drill"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {

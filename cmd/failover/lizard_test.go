@@ -78,7 +78,7 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 	if _, stderr := lizard(2, "kill", "A", "hiccup"); !strings.Contains(stderr, `answered 400 InvalidParameter (there is no fault "hiccup")`) {
 		t.Errorf("an unknown fault: %s", stderr)
 	}
-	for _, args := range [][]string{{"kill"}, {"kill", "a", "b", "c"}, {"heal", "a", "b", "c"}, {"kill", "A", "--bogus", "1"}, {"kill", "A", "--for"}, {"list", "A"}, {"list", "-o", "x"}, {"bogus"}} {
+	for _, args := range [][]string{{"kill"}, {"kill", "a", "b", "c"}, {"heal", "a", "b", "c"}, {"heal", ""}, {"heal", "A", ""}, {"heal", "", "fin"}, {"kill", "A", "--bogus", "1"}, {"kill", "A", "--for"}, {"list", "A"}, {"list", "-o", "x"}, {"bogus"}} {
 		if _, stderr := lizard(2, args...); stderr == "" {
 			t.Errorf("%q says nothing", args)
 		}

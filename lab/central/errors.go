@@ -138,7 +138,7 @@ func (c *Client) next(e *Error, requestID string) string {
 
 // retryAfter understands both ways of writing it.
 func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil { // more would be no Duration
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {

@@ -105,7 +105,7 @@ func TestWhatTheApplicationAnswersIsOneSentenceThatSaysWhatToDo(t *testing.T) {
 
 func TestTheTimeToWaitIsTold(t *testing.T) {
 	const body = `{"error":{"code":"TooManyRequests","message":"m"}}`
-	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-7": 0, "x": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
+	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-7": 0, "x": 0, "18446744074": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
 		if e := failure(t, t.Context(), answering(t, withBody(429, body, "Retry-After", text))); e.RetryAfter != want || e.Status != 429 || e.Code != "TooManyRequests" {
 			t.Errorf("%q: %+v", text, e)
 		}
@@ -120,7 +120,8 @@ func TestTheTimeToWaitIsTold(t *testing.T) {
 func TestNoErrorHoldsTheToken(t *testing.T) {
 	signature, _ := url.QueryUnescape("Canary4711%2Fsignature%2Bof%3D")
 	word := strings.TrimPrefix(apiToken, "SharedAccessSignature ")
-	forms := []string{apiToken, word, url.QueryEscape(word), signature, url.QueryEscape(signature), url.QueryEscape(url.QueryEscape(signature))}
+	forms := []string{apiToken, word, url.QueryEscape(word), signature, url.QueryEscape(signature), url.QueryEscape(url.QueryEscape(signature)),
+		"Canary4711%2fsignature%2bof%3d"}
 	for _, form := range forms {
 		for name, answer := range map[string]http.HandlerFunc{
 			"message":      withBody(401, `{"error":{"code":"Unauthorized","message":"no `+form+` here","requestId":"`+form+`"}}`),

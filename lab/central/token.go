@@ -3,6 +3,7 @@ package central
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -15,7 +16,7 @@ const (
 // A token leaves this room in one header of a request and nowhere else.
 type token struct {
 	header string
-	forms  []string // in which somebody may say it
+	said   []*regexp.Regexp // forms in which somebody may say it
 }
 
 // parseToken takes an API token as it is; one word is a bearer token.
@@ -37,10 +38,14 @@ func parseToken(text string) (*token, error) {
 // shortest is the length from which on a form is looked for; what is shorter is no secret, and in too many words.
 const shortest = 8
 
-func formsOf(secret string) (forms []string) {
+// formsOf takes capitals for small letters, as in %2F, which .NET writes as %2f.
+func formsOf(secret string) (forms []*regexp.Regexp) {
 	add := func(form string) {
-		if len(form) >= shortest {
-			forms = append(forms, form, url.QueryEscape(form))
+		if len(form) < shortest {
+			return
+		}
+		for _, text := range []string{form, url.QueryEscape(form)} {
+			forms = append(forms, regexp.MustCompile("(?i)"+regexp.QuoteMeta(text)))
 		}
 	}
 	add(secret)
@@ -60,8 +65,8 @@ const longest = 400
 
 // shown is what somebody else has said, without the token and in one line.
 func (t *token) shown(text string) string {
-	for _, form := range t.forms {
-		text = strings.ReplaceAll(text, form, "[token]")
+	for _, form := range t.said {
+		text = form.ReplaceAllLiteralString(text, "[token]")
 	}
 	words := strings.Map(printable, strings.Join(strings.Fields(text), " "))
 	if runes := []rune(words); len(runes) > longest {

@@ -41,18 +41,16 @@ type execution struct {
 }
 
 func (q commandRequest) times() (connect, response time.Duration, err error) {
-	connect, response = time.Duration(q.ConnectionTimeout)*time.Second, longestResponse
-	if q.ResponseTimeout != nil {
-		response = time.Duration(*q.ResponseTimeout) * time.Second
+	const mostConnect, least, most = int(longestConnect / time.Second), int(shortestResponse / time.Second), int(longestResponse / time.Second)
+	answer := most
+	set(&answer, q.ResponseTimeout)
+	switch { // in seconds, of which not every number is a Duration
+	case q.ConnectionTimeout < 0 || q.ConnectionTimeout > mostConnect:
+		err = invalid("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, mostConnect)
+	case answer < least || answer > most:
+		err = invalid("The responseTimeout is %d: it is %d to %d, in seconds.", answer, least, most)
 	}
-	switch {
-	case q.ConnectionTimeout < 0 || connect > longestConnect:
-		err = invalid("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, longestConnect/time.Second)
-	case response < shortestResponse || response > longestResponse:
-		err = invalid("The responseTimeout is %d: it is %d to %d, in seconds.",
-			*q.ResponseTimeout, shortestResponse/time.Second, longestResponse/time.Second)
-	}
-	return connect, response, err
+	return time.Duration(q.ConnectionTimeout) * time.Second, time.Duration(answer) * time.Second, err
 }
 
 // run runs a command: as a direct method, or, if the template says that it waits for the device, as a message to it.

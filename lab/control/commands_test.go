@@ -119,8 +119,8 @@ func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	}
 	w.wantError(404, "NotFound", "no component", "POST", devicePath+"/components/part/commands/echo"+version, `{}`)
 	for body, part := range map[string]string{
-		`{"connectionTimeout":-1}`: "0 to 30", `{"connectionTimeout":31}`: "0 to 30",
-		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30",
+		`{"connectionTimeout":-1}`: "0 to 30", `{"connectionTimeout":31}`: "0 to 30", `{"connectionTimeout":18446744074}`: "0 to 30",
+		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30", `{"responseTimeout":18446744079}`: "5 to 30",
 		`{"request":"` + strings.Repeat("x", 128<<10) + `"}`: "131072",
 	} {
 		w.wantError(422, "InvalidBody", part, "POST", commandPath("echo"), body)

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,7 @@ func TestAMoveThatCannotBeSaysWhatToDo(t *testing.T) {
 	w.wantError(409, "Conflict", "let it connect once", "POST", system+"manual-failover", "{}")
 	w.Assign(device, "A")
 	w.wantError(409, "Conflict", "not failed over", "POST", system+"manual-failback", "")
-	for _, ttl := range []int{0, -1, 31, 1 << 40} {
+	for _, ttl := range []int{0, -1, 31, math.MaxInt32} {
 		w.wantError(422, "InvalidBody", "1 to 30", "POST", system+"manual-failover", fmt.Sprintf(`{"ttl":%d}`, ttl))
 	}
 	for _, ttl := range []string{`"5"`, `1.5`, `[]`, `true`, `1e30`} {

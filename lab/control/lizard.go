@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"giantlizard.example/failover/lab/emulator"
@@ -59,7 +60,10 @@ func (d *Door) strike(_ *http.Request, body []byte) (int, any, error) {
 
 // heal ends one fault at a target, all there, or all that there are.
 func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
-	query := r.URL.Query()
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // URL.Query leaves out what it cannot read, and then everything would be healed
+		return 0, nil, wrong("The query is ?target=A&fault=fin, percent-encoded, and cannot be read: %s.", err.Error())
+	}
 	for name, values := range query {
 		if name != "target" && name != "fault" || len(values) > 1 { // a slip must not heal everything
 			return 0, nil, wrong("The query is ?target=A&fault=fin, each once at most, and %.60q is not that.", name)
@@ -69,7 +73,6 @@ func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
 	if query.Has("fault") && !slices.ContainsFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return f.Name == fault }) {
 		return 0, nil, wrong("There is no fault %.60q.", fault)
 	}
-	var err error
 	if query.Has("target") {
 		err = d.cloud.Heal(query.Get("target"), fault)
 	} else {

@@ -105,6 +105,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 
 	w.Strike("A", emulator.FIN, emulator.Params{})
 	for query, part := range map[string]string{
+		"?target=A%": "percent-encoded", "?target=A;fault=fin": "percent-encoded", "?%zz": "percent-encoded",
 		"?targett=A": "targett", "?target=A&target=B": "target", "?x": "x",
 		"?target=A&fault=nope": "nope", "?fault=nope": "nope", "?fault=": "no fault",
 	} {

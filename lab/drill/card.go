@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func (c *Card) Missed() (missed []Row) {
 
 // Judge grades a client by what was seen of it.
 func Judge(s scenario.Scenario, e *Evidence) *Card {
+	e = e.withoutWills()
 	outages, tally := e.outages(), e.count()
 	c := &Card{
 		Scenario: s.Name, About: s.Sentence, Seconds: round(e.End.Sub(e.Start).Seconds()), Readings: tally.Delivered + tally.Unnumbered,
@@ -61,7 +63,7 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 	}
 	worst, note := slowest(outages)
 	row("slowest recovery", "s", worst.Seconds(), expected(scenario.Recovery), note)
-	count("readings missing", tally.Missing, scenario.Missing, either(tally.ByPeriod, fmt.Sprintf("by the period of %s; the numbers show less", e.Interval)))
+	count("readings missing", tally.Missing, scenario.Missing, e.howMissed(tally))
 	count("readings delivered twice", tally.Duplicates, scenario.Duplicates, "")
 	count("readings out of order", tally.OutOfOrder, scenario.OutOfOrder, "")
 	count("desired properties not acknowledged", len(e.Unacknowledged), scenario.DesiredUnacknowledged, strings.Join(e.Unacknowledged, ", "))
@@ -77,6 +79,17 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 		row("memory at most", "MiB", float64(e.Process.Memory)/(1<<20), nil, "")
 	}
 	return c
+}
+
+// howMissed says it where it is not by the numbers alone.
+func (e *Evidence) howMissed(t Tally) string {
+	switch {
+	case t.ByPeriod:
+		return fmt.Sprintf("by the period of %s; the numbers show less", e.Interval)
+	case t.Unnumbered > 0: // a slip in the field's name must not look like a client that loses nothing
+		return fmt.Sprintf("%d readings have no number, and were counted by the period of %s", t.Unnumbered, e.Interval)
+	}
+	return ""
 }
 
 // unanswered counts the calls without an answer, whyever.
@@ -98,7 +111,7 @@ func slowest(outages []Outage) (worst time.Duration, note string) {
 	return worst, note
 }
 
-func round(f float64) float64 { return float64(int64(f*1000+0.5)) / 1000 }
+func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 func first(all []string) string {
 	if len(all) == 0 {

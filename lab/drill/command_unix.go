@@ -27,5 +27,8 @@ func end(c *exec.Cmd, now bool) {
 	_ = syscall.Kill(-c.Process.Pid, signal)
 }
 
-// lives tells whether there is anything left of the group.
-func lives(c *exec.Cmd) bool { return syscall.Kill(-c.Process.Pid, 0) == nil }
+// lives tells whether there is anything left of the group. An orphan that has ended stays in it until the system's first process
+// takes notice, which in a container may be never.
+func lives(c *exec.Cmd) bool {
+	return syscall.Kill(-c.Process.Pid, 0) == nil && !allEnded(c.Process.Pid)
+}

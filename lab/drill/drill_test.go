@@ -124,7 +124,7 @@ func TestEachFaultOfABadClientIsNamed(t *testing.T) {
 			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered", "commands not completed", "died",
 		},
 		breaksTheRules: { // the hub ends each connection
-			"slowest recovery", "desired properties not acknowledged", "methods not answered", "commands not completed",
+			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered", "commands not completed",
 			"attempts to connect in a minute", "broken rules of the wire",
 		},
 	} {

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,15 @@ type Evidence struct {
 	Calls          []Call
 	Process        Usage
 	Events         []emulator.Event
+}
+
+// withoutWills leaves out what a hub has stored because the client was gone.
+func (e *Evidence) withoutWills() *Evidence {
+	readings := *e
+	readings.Deliveries = slices.DeleteFunc(slices.Clone(e.Deliveries), func(d emulator.Delivery) bool {
+		return d.Properties["iothub-MessageType"] == "Will"
+	})
+	return &readings
 }
 
 // An Act is something that was done to the cloud.

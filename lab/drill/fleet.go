@@ -73,7 +73,7 @@ func (f Fleet) Run(ctx context.Context) (*FleetReport, error) {
 }
 
 func (f *fleet) play(ctx context.Context) error {
-	if err := f.start(); err != nil {
+	if err := f.start(ctx); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -89,8 +89,11 @@ func (f *fleet) play(ctx context.Context) error {
 	return f.await(ctx, "at hub B", func() int { return f.delivered("B", f.killed) })
 }
 
-func (f *fleet) start() error {
+func (f *fleet) start(ctx context.Context) error {
 	for i := range f.Devices {
+		if ctx.Err() != nil { // a large fleet takes a while
+			return context.Cause(ctx)
+		}
 		id := fmt.Sprintf("fleet-%d", i+1)
 		key, err := deviceKey(f.cloud, id)
 		if err != nil {

@@ -2,6 +2,7 @@ package drill_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,21 @@ func TestAFleetWhoseHubDiesSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
 		}
 		if r.PeakAttempts > 20 { // two a device, over ten seconds: six on average
 			t.Errorf("%d attempts within a second", r.PeakAttempts)
+		}
+	})
+}
+
+func TestAFleetThatIsToEndStartsNoMoreDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := memnet.New()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err := drill.Fleet{
+			Devices: 3, Interval: time.Second, Dial: net.DialContext, Cloud: emulator.Config{Listen: net.Listen},
+			Progress: func(text string) { t.Errorf("it goes on: %s", text) },
+		}.Run(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
 		}
 	})
 }

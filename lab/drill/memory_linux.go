@@ -3,26 +3,46 @@ package drill
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
 )
 
+// processes are those of a group: their directories in /proc, and their states.
+func processes(group int) iter.Seq2[string, string] {
+	return func(yield func(dir, state string) bool) {
+		files, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, file := range files {
+			stat, err := os.ReadFile(file)
+			if err != nil {
+				continue // it has ended
+			}
+			var state string
+			var parent, its int
+			_, err = fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent, &its)
+			if err == nil && its == group && !yield(filepath.Dir(file), state) {
+				return
+			}
+		}
+	}
+}
+
+// allEnded tells whether nothing of a group is left but zombies.
+func allEnded(group int) bool {
+	for _, state := range processes(group) {
+		if state != "Z" && state != "X" {
+			return false
+		}
+	}
+	return true
+}
+
 // resident is how much memory the processes of a group have had resident at most, each by itself, in bytes. The kernel's own
 // account of a child begins with the memory of its parent.
 func resident(group int) (sum int64) {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range files {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		var state string
-		var parent, its int
-		if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent, &its); err != nil || its != group {
-			continue
-		}
-		status, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
+	for dir := range processes(group) {
+		status, _ := os.ReadFile(filepath.Join(dir, "status"))
 		if _, peak, ok := bytes.Cut(status, []byte("VmHWM:")); ok {
 			kB, _, _ := bytes.Cut(peak, []byte("kB"))
 			n, _ := strconv.ParseInt(string(bytes.TrimSpace(kB)), 10, 64)

@@ -3,6 +3,7 @@ package drill
 import (
 	"encoding/json"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -13,9 +14,17 @@ import (
 // the series; or, where Field is given, by that field of the body, which is one series.
 type Numbers struct{ Field string }
 
+// uuid is what many clients end a message ID with. The digits at its end are no number.
+var uuid = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|(\b|_)[0-9a-f]{32}$`)
+
+func isUUID(id string) bool { return strings.ContainsAny(uuid.FindString(id), "-abcdefABCDEF") }
+
 // of tells a reading's series and number; ok is false for one that has none.
 func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) {
 	if n.Field == "" {
+		if isUUID(d.MessageID) {
+			return d.MessageID, 1, true // so that it is known when it comes again
+		}
 		digits := d.MessageID[len(strings.TrimRight(d.MessageID, "0123456789")):]
 		number, err := strconv.ParseInt(digits, 10, 64)
 		return strings.TrimSuffix(d.MessageID, digits), number, err == nil
@@ -27,6 +36,9 @@ func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) 
 	number, err := strconv.ParseInt(string(body[n.Field]), 10, 64)
 	return "", number, err == nil
 }
+
+// mostMissing is where counting ends, so that numbers such as a clock's nanoseconds add up to no less than nothing.
+const mostMissing = math.MaxInt32
 
 // A Tally is how the readings came.
 type Tally struct {
@@ -46,7 +58,7 @@ func (e *Evidence) count() (t Tally) {
 		series string
 		number int64
 	}
-	seen, first, last := map[id]bool{}, map[string]int64{}, map[string]int64{}
+	seen, first, last, different := map[id]bool{}, map[string]int64{}, map[string]int64{}, map[string]int{}
 	for _, d := range e.Deliveries {
 		series, n, ok := e.Numbers.of(d)
 		if !ok {
@@ -58,6 +70,7 @@ func (e *Evidence) count() (t Tally) {
 			continue
 		}
 		seen[id{series, n}] = true
+		different[series]++
 		if last[series] > n {
 			t.OutOfOrder++
 		}
@@ -66,22 +79,28 @@ func (e *Evidence) count() (t Tally) {
 		}
 		last[series] = max(last[series], n)
 	}
+	missing := uint64(0)
 	for series := range last {
-		t.Missing += int(last[series] - min(first[series], 1) + 1) // from 1, or where it begins if that is before
+		span := uint64(last[series]) - uint64(min(first[series], 1)) // from 1, or where it begins if that is before
+		missing = min(missing+min(span-uint64(different[series]-1), mostMissing), mostMissing)
 	}
-	t.Delivered = len(seen)
-	t.Missing -= t.Delivered
-	if byPeriod := e.expected() - t.Delivered - t.Unnumbered; byPeriod > max(0, t.Missing) {
+	t.Delivered, t.Missing = len(seen), int(missing)
+	if byPeriod := e.expected() - t.Delivered - t.Unnumbered; byPeriod > t.Missing {
 		t.Missing, t.ByPeriod = byPeriod, true
 	}
 	return t
 }
 
-// expected is how many readings a client must at least have taken, from its first one's delivery until it was stopped.
+// expected is how many readings a client must at least have taken, from its first one's delivery until it was stopped. One that has
+// delivered none when the scenario starts, although that has waited, owes them from then on.
 func (e *Evidence) expected() int {
-	if len(e.Deliveries) == 0 || e.Interval <= 0 {
+	if e.Interval <= 0 {
 		return 0
 	}
-	taken := float64(e.Stopped.Sub(e.Deliveries[0].Received) / e.Interval)
+	from := e.Start
+	if len(e.Deliveries) > 0 && e.Deliveries[0].Received.Before(from) {
+		from = e.Deliveries[0].Received
+	}
+	taken := float64(e.Stopped.Sub(from) / e.Interval)
 	return max(0, int(math.Floor(taken*0.98))-1)
 }

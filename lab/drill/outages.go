@@ -30,6 +30,9 @@ func (e *Evidence) outages() (all []Outage) {
 			next = e.Deliveries[i].Received
 		}
 		for ; len(acts) > 0 && !acts[0].At.After(next); acts = acts[1:] {
+			if o := until(acts[0].At); acts[0].Way != scenario.Unchanged && !opened && !shut && o.lasted() > e.quiet() {
+				all = append(all, o) // what is done now is no excuse for the time before
+			}
 			switch acts[0].Way {
 			case scenario.Opens:
 				if shut || !opened { // or it has not recovered since it last opened

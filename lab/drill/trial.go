@@ -25,7 +25,8 @@ type trial struct {
 	cloud    *emulator.Cloud
 	seen     recorder
 	client   Running
-	wishes   map[string]any // desired properties by name, the newest value of each
+	wishes   map[string]any // desired properties by name, the newest value of each that was not deleted
+	refused  error          // wishes that break the cloud's rules
 	evidence Evidence
 }
 
@@ -79,6 +80,9 @@ func (t *trial) play(ctx context.Context, s scenario.Scenario) error {
 	t.evidence.Start = time.Now()
 	err := s.Run(ctx, t.cloud, t.DeviceID, t.witness)
 	t.evidence.End = time.Now()
+	if err == nil {
+		err = t.refused
+	}
 	if err == nil {
 		err = pause(ctx, settle)
 	}

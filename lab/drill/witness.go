@@ -2,10 +2,13 @@ package drill
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 
+	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/scenario"
 )
 
@@ -16,10 +19,13 @@ func (t *trial) witness(h scenario.Happening) {
 		e.Calls = append(e.Calls, Call{h.Verb, h.Answer.Err})
 		return
 	}
+	if h.Verb == scenario.Desired && h.Err != nil && !errors.Is(h.Err, emulator.ErrUnknownDevice) {
+		t.refused = errors.Join(t.refused, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err)) // nobody could acknowledge it
+	}
 	if h.Verb == scenario.Desired && h.Err == nil {
 		var patch map[string]any
 		_ = json.Unmarshal([]byte(h.Payload), &patch) // which the scenario has done
-		maps.Copy(t.wishes, patch)
+		t.wishes = merged(t.wishes, patch)
 	}
 	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: said(h), Way: h.Way})
 }
@@ -32,18 +38,37 @@ func said(h scenario.Happening) string {
 	return h.Act.String()
 }
 
-// unacknowledged are the wishes without an answer that names their value. One that was deleted needs none.
+// unacknowledged are the wishes without an answer that names their value.
 func (t *trial) unacknowledged() (names []string) {
 	_, reported, _, _ := t.cloud.Twin(t.DeviceID)
 	for _, name := range slices.Sorted(maps.Keys(t.wishes)) {
 		answer, _ := reported[name].(map[string]any)
 		_, coded := answer["ac"]
 		_, versioned := answer["av"]
-		if value := t.wishes[name]; value != nil && !(coded && versioned && reflect.DeepEqual(plain(answer["value"]), value)) {
+		if !(coded && versioned && reflect.DeepEqual(plain(answer["value"]), t.wishes[name])) {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// merged is what a twin makes of a patch: objects are merged, and null deletes.
+func merged(old, patch map[string]any) map[string]any {
+	all := map[string]any{}
+	maps.Copy(all, old)
+	for name, value := range patch {
+		members, is := value.(map[string]any)
+		switch {
+		case value == nil:
+			delete(all, name)
+		case is:
+			before, _ := all[name].(map[string]any)
+			all[name] = merged(before, members)
+		default:
+			all[name] = value
+		}
+	}
+	return all
 }
 
 // plain is a value as encoding/json decodes it.

@@ -3,6 +3,7 @@ package scenario
 import (
 	"embed"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -55,9 +56,20 @@ func Load(nameOrFile string) (Scenario, error) {
 	if err == nil {
 		return s, nil
 	}
-	text, bad := os.ReadFile(nameOrFile)
+	text, bad := readBounded(nameOrFile)
 	if bad != nil {
 		return Scenario{}, fmt.Errorf("%w; nor is it a file: %w", err, bad)
 	}
-	return Parse(nameOrFile, string(text))
+	return Parse(nameOrFile, text)
+}
+
+// readBounded reads as much of a file as shows that it is too long: some have no end.
+func readBounded(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, longestText+1))
+	return string(text), err
 }

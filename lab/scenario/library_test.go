@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -128,5 +130,26 @@ func TestTheDocumentsExamplesHappen(t *testing.T) {
 			t.Fatal(err)
 		}
 		try(t, s, 1)
+	}
+}
+
+// Some files have no end, and reading one would take all the memory.
+func TestOfAFileThatIsTooLongOnlyTheBeginningIsRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "long.txt")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := scenario.Load(file)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "more than 262144 bytes") {
+		t.Error(err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+		t.Errorf("it took %d bytes", took)
 	}
 }

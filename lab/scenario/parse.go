@@ -29,7 +29,7 @@ func Parse(name, text string) (Scenario, error) {
 
 func (s *Scenario) read(text string) error {
 	if len(text) > longestText {
-		return fmt.Errorf("it has %d bytes, and the limit is %d", len(text), longestText)
+		return fmt.Errorf("it has more than %d bytes", longestText)
 	}
 	lines := strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n")
 	s.Sentence = sentence(lines)
@@ -97,7 +97,9 @@ func (s *Scenario) statement(p *phrase) {
 			st.from = p.time()
 		}
 		if p.accept("to") {
-			st.to = p.duration()
+			if st.to = p.duration(); p.err == nil && st.to < st.from {
+				p.fail("it never happens: its first time would be %s and its last is %s", short(st.from), short(st.to))
+			}
 		}
 		st.act = p.act()
 	case "random":

@@ -1,0 +1,38 @@
+package drill_test
+
+import (
+	"context"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/lab/drill"
+)
+
+// In a container nobody may take notice of an orphan that has ended. That is no fault of the client.
+func TestAnOrphanThatHasEndedIsNotAClientThatDoesNotEnd(t *testing.T) {
+	const subreaper = 36 // of prctl: orphans below become this process's children, which it waits for no more than such a container
+	if _, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, subreaper, 1, 0, 0, 0, 0); e != 0 {
+		t.Skip(e)
+	}
+	defer func() {
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_PRCTL, subreaper, 0, 0, 0, 0, 0)
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				return
+			}
+		}
+	}()
+	up := filepath.Join(t.TempDir(), "up")
+	r, err := drill.Command{Line: "sleep 100 & echo >" + up + "; exec sleep 100"}.Start(place())
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitFile(t, up)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if u := r.Stop(ctx); u.Died != "" {
+		t.Errorf("%+v", u)
+	}
+}
