@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -80,7 +81,7 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 		"own":    {Value: 5, Code: 203},
 		"going":  {Code: 202, Description: "on the way"},
 		"actual": {Value: map[string]any{"low": 1}, Code: 400},
-		"wild":   {Code: 1 << 60},
+		"wild":   {Code: math.MaxInt},
 		"minus":  {Code: -1},
 	}
 	bubble(t, func(s *machine.Settings) {

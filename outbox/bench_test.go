@@ -101,7 +101,7 @@ func BenchmarkPut(b *testing.B) {
 		b.Run(fmt.Sprintf("log-%d", goroutines), func(b *testing.B) {
 			dir := onDisk(b)
 			files := metered(dir)
-			l, err := Open(dir, Options{Files: files, Limits: Limits{Readings: 1 << 30, Bytes: 1 << 40}})
+			l, err := Open(dir, Options{Files: files, Limits: Limits{Readings: 1 << 30, Bytes: 1 << 30}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -231,7 +231,7 @@ func boltTake(tx *bbolt.Tx) error {
 // filled makes a log in which so many wait.
 func filled(b *testing.B, dir string, count int) {
 	b.Helper()
-	l, err := Open(dir, Options{Sync: time.Hour, Limits: Limits{Readings: count, Bytes: 1 << 40}})
+	l, err := Open(dir, Options{Sync: time.Hour, Limits: Limits{Readings: count, Bytes: 1 << 30}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func checkNumber(n json.Number) error {
 	}
 	i, err := n.Int64()
 	if err != nil || i < minTwinInteger || i > maxTwinInteger {
-		return fmt.Errorf("the integer %.80s is not between %d and %d", n, minTwinInteger, maxTwinInteger)
+		return fmt.Errorf("the integer %.80s is not between %d and %d", n, int64(minTwinInteger), int64(maxTwinInteger))
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func TestDesiredPropertiesAreToldToWhoIsConnectedAndSubscribed(t *testing.T) {
 func TestDesiredPropertiesObeyTheRulesToo(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Enroll(device, "")
-		for _, patch := range []map[string]any{nil, {"a.b": 1}, {"a": 1 << 60}, {"a": func() {}}} {
+		for _, patch := range []map[string]any{nil, {"a.b": 1}, {"a": int64(1 << 60)}, {"a": func() {}}} {
 			if err := w.SetDesired(device, patch); err == nil {
 				t.Errorf("%v was accepted", patch)
 			}

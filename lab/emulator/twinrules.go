@@ -82,7 +82,7 @@ func checkNumber(text string) error {
 		return nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err != nil || n < minimumInteger || n > maximumInteger {
-		return fmt.Errorf("the integer %.40s is not between %d and %d", text, minimumInteger, maximumInteger)
+		return fmt.Errorf("the integer %.40s is not between %d and %d", text, int64(minimumInteger), int64(maximumInteger))
 	}
 	return nil
 }
