@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -81,7 +80,7 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 		"own":    {Value: 5, Code: 203},
 		"going":  {Code: 202, Description: "on the way"},
 		"actual": {Value: map[string]any{"low": 1}, Code: 400},
-		"wild":   {Code: math.MaxInt},
+		"wild":   {Code: 1 << 30},
 		"minus":  {Code: -1},
 	}
 	bubble(t, func(s *machine.Settings) {
@@ -101,7 +100,7 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 		want := `{"actual":{"ac":400,"av":7,"value":{"low":1}},"going":{"ac":202,"ad":"on the way","av":7,"value":9},` +
 			`"minus":{"ac":500,"ad":"the handler answered with -1, which is no status","av":7,"value":9},` +
 			`"own":{"ac":203,"av":0,"value":5},` +
-			`"wild":{"ac":500,"ad":"the handler answered with 1152921504606846976, which is no status","av":7,"value":9}}`
+			`"wild":{"ac":500,"ad":"the handler answered with 1073741824, which is no status","av":7,"value":9}}`
 		if string(got) != want {
 			t.Errorf("reported\n%s, want\n%s", got, want)
 		}
