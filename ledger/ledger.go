@@ -2,7 +2,9 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +40,7 @@ const maxLostIDs = 1000
 // message of any other counts as foreign.
 func Compare(s *outbox.Snapshot, received []Receipt) Report {
 	r := Report{Taken: s.Last, Dropped: map[string]uint64{}, LostIDs: []string{}}
-	seen := make([]bool, s.Last+1)
+	seen := map[uint64]bool{}
 	newest := map[string]uint64{} // by lane
 	for _, m := range received {
 		n, ours := number(m.MessageID, s)
@@ -56,37 +58,76 @@ func Compare(s *outbox.Snapshot, received []Receipt) Report {
 			newest[m.Lane] = max(newest[m.Lane], n)
 		}
 	}
-	reasons := map[uint64]string{}
-	for _, d := range s.Dropped {
-		for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
-			reasons[n] = string(d.Reason())
-		}
-	}
-	var lost []outbox.Range
-	for n := uint64(1); n <= s.Last; n++ {
-		reason, given := reasons[n]
-		switch {
-		case seen[n]:
-		case s.Waits(n):
+	known := slices.Collect(maps.Keys(seen))
+	for n := range s.Numbers() {
+		if !seen[n] {
 			r.Waiting++
-		case reason == string(outbox.Quarantined):
-			r.Quarantined++
-		case given:
-			r.Dropped[reason]++
-		default:
-			r.Lost++
-			if last := len(lost) - 1; last >= 0 && lost[last].Last == n-1 {
-				lost[last].Last = n
-			} else {
-				lost = append(lost, outbox.Range{First: n, Last: n})
-			}
+			known = append(known, n)
 		}
 	}
+	lost := r.giveUp(s, gaps(known, s.Last))
 	r.Missing = r.Taken - r.Delivered - r.Waiting
 	for _, l := range lost[:min(len(lost), maxLostIDs)] {
 		r.LostIDs = append(r.LostIDs, fmt.Sprintf("%s-%s", s.Epoch, l))
 	}
 	return r
+}
+
+// gaps are the numbers up to last that are not known. They may be far more than anyone should count one by one.
+func gaps(known []uint64, last uint64) (all []outbox.Range) {
+	slices.Sort(known)
+	before := uint64(0)
+	for _, n := range known {
+		if n-before > 1 {
+			all = append(all, outbox.Range{First: before + 1, Last: n - 1})
+		}
+		before = n
+	}
+	if before < last {
+		all = append(all, outbox.Range{First: before + 1, Last: last})
+	}
+	return all
+}
+
+// giveUp counts what is missing by its reason, and returns what has none.
+func (r *Report) giveUp(s *outbox.Snapshot, missing []outbox.Range) (lost []outbox.Range) {
+	lose := func(from, to uint64) {
+		lost = append(lost, outbox.Range{First: from, Last: to})
+		r.Lost += to - from + 1
+	}
+	dropped := slices.SortedFunc(slices.Values(s.Dropped), func(a, b outbox.Drop) int {
+		return cmp.Compare(a.Numbers.First, b.Numbers.First)
+	})
+	for _, m := range missing {
+		for len(dropped) > 0 && dropped[0].Numbers.Last < m.First {
+			dropped = dropped[1:]
+		}
+		done := m.First - 1
+		for _, d := range dropped {
+			if d.Numbers.First > m.Last {
+				break
+			}
+			from, to := max(d.Numbers.First, done+1), min(d.Numbers.Last, m.Last)
+			if from > to {
+				continue
+			}
+			if from > done+1 {
+				lose(done+1, from-1)
+			}
+			if why := d.Reason(); why == outbox.Quarantined {
+				r.Quarantined += to - from + 1
+			} else {
+				r.Dropped[string(why)] += to - from + 1
+			}
+			if done = to; done == m.Last {
+				break
+			}
+		}
+		if done < m.Last {
+			lose(done+1, m.Last)
+		}
+	}
+	return lost
 }
 
 // number is a message's number when it is of the outbox's epoch and one that was given.

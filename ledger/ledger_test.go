@@ -3,12 +3,14 @@ package ledger_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"giantlizard.example/failover/ledger"
 	"giantlizard.example/failover/outbox"
@@ -118,4 +120,74 @@ func TestReceiptsOfIoTHubsToolsAreRead(t *testing.T) {
 	if _, err := ledger.ReadReceipts(strings.NewReader("{}\nnot JSON")); err == nil || !strings.Contains(err.Error(), "message 2") {
 		t.Error(err)
 	}
+}
+
+// Whatever a program calls its own properties, the ID is the one that the device has sent.
+func TestAPropertyOfTheProgramIsNotTakenForTheMessageID(t *testing.T) {
+	for _, text := range []string{
+		`{"event":{"properties":{"application":{"messageId":"mine"},"system":{"message_id":"e-1"}}}}`,
+		`{"Properties":{"messageId":"mine"},"SystemProperties":{"messageId":"e-1"}}`,
+		`{"iothub-message-id":"e-1","messageId":"mine"}`,
+		`{"properties":{"$.mid":"e-1","message-id":"mine"}}`,
+	} {
+		for range 20 {
+			if got, err := ledger.ReadReceipts(strings.NewReader(text)); err != nil || len(got) != 1 || got[0].MessageID != "e-1" {
+				t.Errorf("%s\ngave %+v, %v", text, got, err)
+				break
+			}
+		}
+	}
+}
+
+// A long outage gives up more than can be counted one by one, and a damaged file may claim any number.
+func TestNumbersBeyondCountingAreCountedAllTheSame(t *testing.T) {
+	s := &outbox.Snapshot{Epoch: "e", Last: math.MaxUint64, Dropped: []outbox.Drop{
+		{Epoch: "e", Numbers: outbox.Range{First: 5, Last: 1 << 60}, Why: outbox.NoRoom},
+		{Epoch: "e", Numbers: outbox.Range{First: 1 << 60, Last: math.MaxUint64 - 1}, Why: outbox.TooOld},
+		{Epoch: "e", Numbers: outbox.Range{First: 4, Last: 4}, Why: outbox.Quarantined},
+	}}
+	got := ledger.Compare(s, []ledger.Receipt{{MessageID: "e-2"}, {MessageID: "e-7"}, {MessageID: "e-18446744073709551615"}})
+	want := ledger.Report{
+		Taken: math.MaxUint64, Delivered: 3, Missing: math.MaxUint64 - 3, Quarantined: 1, Lost: 2, LostIDs: []string{"e-1", "e-3"},
+		Dropped: map[string]uint64{"full": 1<<60 - 5, "too-old": math.MaxUint64 - 1 - 1<<60},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// Each number is counted as one by one it would be.
+func TestWhateverIsMissingIsCountedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		numbers := rapid.Uint64Range(1, 30)
+		s := &outbox.Snapshot{Epoch: "e", Last: rapid.Uint64Range(0, 30).Draw(t, "last")}
+		given := map[uint64]bool{}
+		for range rapid.IntRange(0, 6).Draw(t, "drops") {
+			first := numbers.Draw(t, "first")
+			r := outbox.Range{First: first, Last: first + rapid.Uint64Range(0, 8).Draw(t, "more")}
+			s.Dropped = append(s.Dropped, outbox.Drop{Epoch: "e", Numbers: r, Why: outbox.NoRoom})
+			for n := r.First; n <= r.Last; n++ {
+				given[n] = true
+			}
+		}
+		var received []ledger.Receipt
+		seen := map[uint64]bool{}
+		for _, n := range rapid.SliceOf(numbers).Draw(t, "received") {
+			received = append(received, ledger.Receipt{MessageID: fmt.Sprintf("e-%d", n)})
+			seen[n] = true
+		}
+		var dropped, lost uint64
+		for n := uint64(1); n <= s.Last; n++ {
+			switch {
+			case seen[n]:
+			case given[n]:
+				dropped++
+			default:
+				lost++
+			}
+		}
+		if got := ledger.Compare(s, received); got.Dropped["full"] != dropped || got.Lost != lost || got.Missing != dropped+lost {
+			t.Fatalf("dropped %d, lost %d, got %+v", dropped, lost, got)
+		}
+	})
 }

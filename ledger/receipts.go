@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +27,7 @@ func ReadReceipts(r io.Reader) (all []Receipt, err error) {
 			list = []any{v}
 		}
 		for _, m := range list {
-			all = append(all, Receipt{find(m, "messageid", "$.mid", "iothubmessageid"), find(m, "failoverlane")})
+			all = append(all, Receipt{find(m, "$.mid", "iothubmessageid", "messageid"), find(m, "failoverlane")})
 		}
 	}
 }
@@ -33,24 +35,34 @@ func ReadReceipts(r io.Reader) (all []Receipt, err error) {
 // spelling is a name without what the tools disagree about.
 var spelling = strings.NewReplacer("-", "", "_", "")
 
-// find looks in an object first, and then in those below it that are not the message's body.
+// find looks in an object first, and then in those below it that are not the message's body. A program may call a property of
+// its own messageId, so the names that only IoT Hub may give come first, and its system properties before the others.
 func find(v any, names ...string) string {
 	object, _ := v.(map[string]any)
-	for k, v := range object {
-		for _, name := range names {
-			if text, ok := v.(string); ok && spelling.Replace(strings.ToLower(k)) == name {
+	keys := slices.Sorted(maps.Keys(object))
+	for _, name := range names {
+		for _, k := range keys {
+			if text, ok := object[k].(string); ok && spelling.Replace(strings.ToLower(k)) == name {
 				return text
 			}
 		}
 	}
-	for k, v := range object {
+	slices.SortStableFunc(keys, func(a, b string) int { return systemFirst(a) - systemFirst(b) })
+	for _, k := range keys {
 		switch strings.ToLower(k) {
 		case "body", "payload", "telemetry":
 			continue
 		}
-		if text := find(v, names...); text != "" {
+		if text := find(object[k], names...); text != "" {
 			return text
 		}
 	}
 	return ""
+}
+
+func systemFirst(key string) int {
+	if strings.HasPrefix(strings.ToLower(key), "system") {
+		return 0
+	}
+	return 1
 }

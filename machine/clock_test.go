@@ -117,6 +117,19 @@ func TestAReadingWhoseTimeTheCallerGaveKeepsIt(t *testing.T) {
 	})
 }
 
+// How long it has waited cannot be told from two clocks.
+func TestAReadingWhoseTimeTheCallerGaveIsNotTooOldBecauseTheClockIsSetThen(t *testing.T) {
+	aged := func(s *machine.Settings) { s.StateDir, s.InMemory, s.Limits.Age = t.TempDir(), false, time.Hour }
+	unsetClock(t, aged, func(t *testing.T, w *world, wall *wallClock) {
+		at := time.Date(1985, 10, 26, 1, 21, 0, 0, time.UTC)
+		time.Sleep(10 * time.Second) // 0 in seconds would be no time
+		id := w.take(machine.Reading{Taken: at})
+		wall.offset.Store(0)
+		w.connected()
+		w.wantCreated(id, at, false)
+	})
+}
+
 func TestWithoutATimeOfItsOwnAReadingHasThatOfTheWallClock(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		wall.offset.Store(int64(20 * time.Minute)) // set, and wrong

@@ -138,8 +138,11 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
 	r.Early = 0 // the device's alone
-	if r.Taken.IsZero() {
-		r.Taken, r.Early = d.clock.take()
+	switch taken, early := d.clock.take(); {
+	case r.Taken.IsZero():
+		r.Taken, r.Early = taken, early
+	case early > 0:
+		r.Early = -1 // no clock tells how long it waits
 	}
 	for _, ours := range reserved {
 		if _, given := r.Properties[ours]; given {

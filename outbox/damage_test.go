@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -681,3 +682,106 @@ func TestAFileThatCannotBeReadIsNoEmptyOne(t *testing.T) {
 type unreadable struct{ Files }
 
 func (unreadable) Open(string) (File, error) { return nil, fs.ErrPermission }
+
+// swollen is Files with one file that claims to be larger than any memory, as a sparse one may be.
+type swollen struct {
+	Files
+	name string
+}
+
+type swollenFile struct{ File }
+
+func (f swollenFile) Size() (int64, error) { return 1 << 60, nil }
+
+func (d swollen) Open(name string) (File, error) {
+	f, err := d.Files.Open(name)
+	if err == nil && name == d.name {
+		f = swollenFile{f}
+	}
+	return f, err
+}
+
+func TestAFileLargerThanAnyMemoryIsReadAsFarAsALogGoes(t *testing.T) {
+	for _, suffix := range []string{suffix, quarantineSuffix} {
+		synctest.Test(t, func(t *testing.T) {
+			d := old(t)
+			files := swollen{d, d.with(suffix)[0]}
+			l := openedOn(t, files, nil)
+			defer l.Close()
+			if there, _ := remaining(t, l); !slices.Equal(there, oldLeft) {
+				t.Errorf("handed out %v", there)
+			}
+			if s, err := readFiles("", files); err != nil || s.Readings != len(oldLeft) {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+}
+
+func TestManySegmentsTakeLittleMemory(t *testing.T) {
+	disk := newDisk()
+	o := Options{Files: disk, segmentSize: 1}
+	const count = 1500
+	held := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc - uint64(disk.used())
+	}
+	before := held()
+	check := func(l *Log, err error) *Log {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := check(Open("", o))
+	fillUp(t, l, count)
+	if took := int64(held() - before); took > 8<<20 {
+		t.Errorf("%d segments take %d bytes", count, took)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = check(Open("", o))
+	defer l.Close()
+	if took := int64(held() - before); took > 8<<20 {
+		t.Errorf("opened, %d segments take %d bytes", count, took)
+	}
+	if n, _ := l.Waiting(); n != count {
+		t.Errorf("%d wait", n)
+	}
+}
+
+// The newest epoch counts, so a file that was copied here can put all that waits aside.
+func TestWhatIsPutAsideForAnotherOutboxIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, other := newCutDisk(), newCutDisk()
+		l := openedOn(t, d, nil)
+		fill(t, l, 3)
+		own := d.with(suffix)[0]
+		l.Close()
+		l = openedOn(t, other, nil)
+		fill(t, l, 100)
+		there, _ := remaining(t, l)
+		for _, n := range there {
+			l.Remove(n)
+		}
+		quiet()
+		fill(t, l, 1)
+		l.Close()
+		names := other.with(suffix)
+		newest := names[len(names)-1]
+		d.put(newest, other.names[newest].data)
+		var warned []error
+		l = openedOn(t, d, &warned)
+		defer l.Close()
+		if there, _ := remaining(t, l); len(there) > 0 {
+			t.Errorf("handed out %v", there)
+		}
+		if text := fmt.Sprint(warned); !strings.Contains(text, own+" is of another outbox") {
+			t.Errorf("it warned %v", text)
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 type Damage struct {
 	File     string
 	Gone     bool   // the whole file is
+	Foreign  bool   // it is another outbox's, and no part of this one
 	Readings int    // that could be read
 	Missing  string // numbers that cannot, such as "17-20,25"; "" when none is
 }
@@ -23,6 +24,10 @@ func (d Damage) Error() string {
 	missing := "no reading is missing"
 	if d.Missing != "" {
 		missing = "these readings are missing: " + d.Missing
+	}
+	if d.Foreign {
+		return fmt.Sprintf("outbox: the file %s is of another outbox: its readings will not be sent; it will be kept as %s",
+			d.File, d.File+damagedSuffix)
 	}
 	if d.Gone {
 		return fmt.Sprintf("outbox: the file %s is gone, %s", d.File, missing)
@@ -52,6 +57,7 @@ type loader struct {
 	buffer  []byte
 	entries []place
 	known   map[uint64]extent // what newer segments say of older ones
+	newest  bool              // the newest that holds anything has been read
 }
 
 // load reads a log without writing anything, for a full disk must not keep a device from its readings.
@@ -132,15 +138,21 @@ func (l *loader) load(number uint64) (*segment, scan, error) {
 				l.known[n] = x
 			}
 		}
+		if l.newest {
+			found.header.others = nil // each header has them all, so of many segments they take much memory
+		}
 	}
+	l.newest = l.newest || found.end > 0
 	return s, found, nil
 }
 
-// page is what a disk gives back or does not.
-const page = 4096
+const (
+	page      = 4096     // what a disk gives back or does not
+	fileLimit = 64 << 20 // far more than any file of a log takes
+)
 
-// readFile reads a file into a buffer, or a larger one. Pages that the disk does not give back are zeros, and the file is not
-// whole.
+// readFile reads a file into a buffer, or a larger one, but no more than a file of a log can have. Pages that the disk does not
+// give back are zeros, and the file is not whole.
 func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
@@ -151,6 +163,7 @@ func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, er
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
+	size = min(size, fileLimit)
 	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)
 	if err == nil || errors.Is(err, io.EOF) {
@@ -182,11 +195,11 @@ func (c *contents) join(scans []scan) (settled ranges) {
 		s, seg := &scans[i], c.segments[i]
 		if s.epoch != c.epoch && s.epoch != "" { // of another outbox; it is kept, and no part of this one
 			seg.damaged, seg.entries, seg.live, seg.first = true, nil, 0, c.last+1
+			c.damages = append(c.damages, Damage{File: seg.name, Foreign: true})
 			continue
 		}
 		if h := s.header; h != nil {
 			c.before, c.last, c.untold = h.before, max(c.last, h.last), h.untold
-			seg.header = *h
 			c.dropped.addAll(h.dropped)
 		}
 		if len(seg.entries) == 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,4 +297,52 @@ func TestAReadingThatNoRecordHoldsIsRefusedAndTheLargestComesBack(t *testing.T) 
 	if e, _ := box.Peek(0); e.ID.N != 2 || !slices.Equal(e.Reading.Body, large) {
 		t.Errorf("%s came back, with %d bytes", e.ID, len(e.Reading.Body))
 	}
+}
+
+// A clock may be set back: what seems to come from the future keeps no other from getting old.
+func TestAClockThatIsSetBackKeepsNoReadingFromGettingOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := 24 * 365 * time.Hour
+		var drops []string
+		box, err := Open("", Options{
+			Limits: Limits{Age: time.Hour}, Files: newDisk(), Now: func() time.Time { return time.Now().Add(ahead) },
+			Dropped: func(d Drop) { drops = append(drops, d.Numbers.String()+" "+string(d.Reason())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer box.Close()
+		fillUp(t, box, 1)
+		ahead = 0
+		fillUp(t, box, 2)
+		time.Sleep(2 * time.Hour)
+		fillUp(t, box, 1)
+		want(t, "dropped", drops, []string{"2 too-old", "3 too-old"})
+		want(t, "handed out", handedOut(box), []string{"1", "4:2-3"})
+	})
+}
+
+// A number may take one byte more than was thought when the reading was measured.
+func TestTheLargestReadingThatIsAcceptedIsStillARecordUnderALaterNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := boot(t, Options{})
+		fillUp(t, d, 125)
+		d.disk.fails(func(op, _ string, _ int) error {
+			if op == "write" {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
+		full := frameLimit + frameHead - d.sizeOf(Entry{ID{d.epoch, 127}, payloads.Reading{Body: make([]byte, frameLimit/2)}}) + frameLimit/2
+		_, err := d.Put(t.Context(), of(strings.Repeat("x", full)))
+		if <-first != nil || <-second != nil {
+			t.Error("the others were refused")
+		}
+		accepted := 127
+		if err == nil {
+			accepted++
+		}
+		want(t, "handed out", len(handedOut(d)), accepted)
+	})
 }

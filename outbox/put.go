@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,9 @@ import (
 
 // scratchLimit is how many bytes are kept for measuring the next reading.
 const scratchLimit = 4 << 10
+
+// growth is how much longer a reading may become than it was measured, with its number and another time.
+const growth = 2 * binary.MaxVarintLen64
 
 // An item is a reading on its way to the disk.
 type item struct {
@@ -122,7 +126,7 @@ func (l *Log) makeRoom(ctx context.Context, size int) error {
 			return ctx.Err()
 		case l.sealed:
 			return ErrClosed
-		case size > l.Limits.Bytes || size > frameHead+frameLimit: // nothing would make room for it
+		case size > l.Limits.Bytes || size > frameHead+frameLimit-growth: // nothing would make room for it
 			return ErrFull
 		case l.readings < l.Limits.Readings && l.bytes+size <= l.Limits.Bytes:
 			return nil
@@ -179,16 +183,17 @@ func (l *Log) expire() (next time.Duration) {
 	if l.Limits.Age <= 0 {
 		return math.MaxInt64
 	}
-	for after := uint64(0); ; {
+	for after, now := uint64(0), l.Now(); ; {
 		s, n, ok := l.oldest(after)
 		if !ok {
 			return l.Limits.Age
 		}
 		put := s.at(n).put
-		if after = n; put == 0 {
+		at := time.Unix(int64(put), 0)
+		if after = n; put == 0 || at.After(now) { // by a clock that was not set, or has been set back
 			continue // those behind it may be too old
 		}
-		if left := l.Limits.Age - l.Now().Sub(time.Unix(int64(put), 0)); left >= 0 {
+		if left := l.Limits.Age - now.Sub(at); left >= 0 {
 			return left + 1
 		}
 		l.giveUp(s, n, TooOld)

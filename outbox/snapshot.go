@@ -70,6 +70,19 @@ func (s *Snapshot) Waiting() iter.Seq[Entry] {
 	}
 }
 
+// Numbers are the numbers that wait, in order, whether their readings can be read or not.
+func (s *Snapshot) Numbers() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, seg := range s.segments {
+			for i, p := range seg.entries {
+				if p.size > 0 && !yield(seg.first+uint64(i)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Waits tells whether a number waits.
 func (s *Snapshot) Waits(n uint64) bool {
 	return slices.ContainsFunc(s.segments, func(seg *segment) bool { return seg.at(n) != nil })

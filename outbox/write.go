@@ -47,6 +47,7 @@ func (l *Log) append(b *batch) error {
 		return err
 	}
 	s.size += int64(len(buf))
+	s.header = header{} // written, and large where there are many segments
 	return nil
 }
 

@@ -31,7 +31,7 @@ type Reading struct {
 	Body       []byte            // UTF-8 JSON
 	Properties map[string]string // the application's own
 	Taken      time.Time         // when it was measured, not when it was sent
-	Early      time.Duration     // since the device began, when its clock had not been set yet; 0: Taken stands
+	Early      time.Duration     // since the device began, when its clock had not been set yet; 0: it had; below 0: Taken stands all the same
 	Component  string            // of the model, "" for the root
 }
 

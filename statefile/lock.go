@@ -26,9 +26,11 @@ func Lock(dir string) (unlock func(), err error) {
 	case !ours:
 		return nil, fmt.Errorf("statefile: lock %s: %w", dir, ErrLocked)
 	}
-	left, _ := filepath.Glob(filepath.Join(dir, "*.json"+unfinished)) // with what Glob takes for a pattern in dir, none
-	for _, path := range left {
-		_ = os.Remove(path)
+	left, _ := os.ReadDir(dir) // filepath.Glob would take dir for a pattern too, which other directories may match
+	for _, e := range left {
+		if ours, _ := filepath.Match("*.json"+unfinished, e.Name()); ours {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
 	}
 	return func() { _ = lock.Close() }, nil
 }

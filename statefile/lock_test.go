@@ -53,6 +53,31 @@ func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
 	}
 }
 
+// Their names mean nothing but themselves.
+func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
+	all := t.TempDir()
+	for _, name := range []string{"a", "[ab]", "*"} {
+		dir := filepath.Join(all, name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "pet.json.new1"), []byte("half a liz"))
+	}
+	for _, name := range []string{"[ab]", "*"} {
+		unlock, err := statefile.Lock(filepath.Join(all, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if _, err := os.Stat(filepath.Join(all, name, "pet.json.new1")); err == nil {
+			t.Errorf("%s was not cleared", name)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(all, "a", "pet.json.new1")); err != nil {
+		t.Errorf("what another process is writing is gone: %v", err)
+	}
+}
+
 func TestADirectoryThatCannotBeMadeIsNotTakenForALockedOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)

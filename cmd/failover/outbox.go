@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -173,7 +174,7 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files are damaged; what could be read of them will still be sent", len(a.Damage))
+				return fmt.Errorf("%d files are damaged; what could be read of this outbox will still be sent", len(a.Damage))
 			}
 			return nil
 		},
@@ -233,7 +234,11 @@ func requeueCommand() *cobra.Command {
 				return fmt.Errorf("%w; end the device first", err)
 			}
 			defer unlock()
-			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Limits: outbox.Limits{Full: outbox.DropNewest}})
+			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{
+				// The device has bounds of its own. On a full disk nothing is given up for this.
+				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), err) }, // it may not be found again
+			})
 			if err != nil {
 				return err
 			}

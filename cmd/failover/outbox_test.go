@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
 )
 
 // stateOf is the argument that names the state directory of an environment.
@@ -162,5 +165,62 @@ func TestLookingAtNothingSaysSo(t *testing.T) {
 		if code, _, stderr := run(t, nil, append(args, "--state-dir="+t.TempDir())...); code != 1 || !strings.Contains(stderr, "no readings have been kept") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
+	}
+}
+
+// However much waits, there is room to put a reading back: the device has bounds of its own.
+func TestAReadingIsPutBackBehindALongBacklog(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
+	must(t, err)
+	put := func(body string) outbox.ID {
+		id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(body)})
+		must(t, err)
+		return id
+	}
+	bad := put("1")
+	must(t, box.Close())
+	box, err = outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
+	must(t, err)
+	if e, ok := box.Peek(0); !ok || e.ID != bad {
+		t.Fatalf("handed out %v", e)
+	}
+	box.Quarantine(bad.N, errors.New("bad"))
+	large := strings.Repeat("2", 1_000_000)
+	for range 70 {
+		put(large)
+	}
+	must(t, box.Close())
+	code, said, stderr := run(t, nil, "outbox", "requeue", bad.String(), "--state-dir="+state)
+	if code != 0 || !strings.HasPrefix(said, bad.String()+" -> ") {
+		t.Errorf("exit code %d: %s%s", code, said, stderr)
+	}
+	s, err := outbox.Read(filepath.Join(state, "outbox"))
+	must(t, err)
+	if s.Readings != 71 || s.Last != 72 || len(s.Dropped) != 1 {
+		t.Errorf("%d wait, the last is %d, dropped were %v", s.Readings, s.Last, s.Dropped)
+	}
+}
+
+// The next start of the device may not find what was missing again.
+func TestRequeueSaysWhatItFindsDamaged(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	dir := filepath.Join(state, "outbox")
+	box, err := outbox.Open(dir, outbox.Options{})
+	must(t, err)
+	for range 3 {
+		_, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")})
+		must(t, err)
+	}
+	must(t, box.Close())
+	name := filepath.Join(dir, "0000000001.log")
+	text, err := os.ReadFile(name)
+	must(t, err)
+	text[len(text)/2] ^= 1
+	must(t, os.WriteFile(name, text, 0o600))
+	if _, _, stderr := run(t, nil, "outbox", "requeue", "8f3a1c02-1", "--state-dir="+state); !strings.Contains(stderr, "0000000001.log is damaged") {
+		t.Errorf("it said %q", stderr)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
@@ -127,7 +128,7 @@ func parseLine(line []byte) (machine.Reading, error) {
 		Component  string
 	}
 	members := map[string]json.RawMessage{}
-	if json.Unmarshal(line, &members) != nil || !isEnvelope(members) {
+	if !utf8.Valid(line) || json.Unmarshal(line, &members) != nil || !isEnvelope(members) { // json would put U+FFFD in
 		return machine.Reading{Body: line}, nil // which Send checks
 	}
 	if err := json.Unmarshal(line, &e); err != nil {

@@ -82,6 +82,7 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	bad := []string{
 		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
 		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y", 3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
+		`{"body":1,"properties":{"a":"` + "\xff" + `"}}`, `{"body":1,"component":"` + "\xff" + `"}`,
 	}
 	_, err := io.WriteString(in, strings.Join(bad, "\n")+"\n\"good\"\n")
 	must(t, err, in.Close())
