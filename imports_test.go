@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"statefile":    {},
 	"transport":    {"payloads"},
 	"provisioning": {"transport", "payloads", "statefile"},
-	"outbox":       {"payloads"},
+	"outbox":       {"payloads", "statefile"},
 	"ledger":       {"outbox"},
 	"hub":          {"outbox", "transport", "payloads", "observe", "statefile"},
 	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe", "statefile"},

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+
+	"giantlizard.example/failover/statefile"
 )
 
 // Files is the directory in which a Log keeps its files. It is a seam: behind it a test simulates a power cut.
@@ -66,7 +68,7 @@ func (d directory) List() ([]string, error) {
 }
 
 func (d directory) Create(name string) (File, error) {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
+	if err := statefile.MakeDir(string(d)); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)

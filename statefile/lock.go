@@ -16,7 +16,7 @@ var ErrLocked = errors.New("another process uses it")
 // writing; unlock gives it back, as does the process's end. When another process has it the error is ErrLocked. Any other error
 // means that nothing can be written there.
 func Lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))

@@ -110,7 +110,7 @@ func Save(path string, v any) error {
 // replace goes through a temporary file in the same directory, which os.CreateTemp makes with mode 0600.
 func replace(path string, text []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, filepath.Base(path)+unfinished)

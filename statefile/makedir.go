@@ -1,0 +1,32 @@
+package statefile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// MakeDir makes a directory, and those above it, for the owner alone. Their names outlive a power cut, without which nothing that
+// is put there does. It leaves alone what is there.
+func MakeDir(dir string) error { return makeDir(dir, syncDir) }
+
+func makeDir(dir string, sync func(string) error) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(dir)
+	if above != dir {
+		if err := makeDir(above, sync); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		info, gone := os.Stat(dir)
+		if made := errors.Is(err, fs.ErrExist) && gone == nil && info.IsDir(); !made { // by somebody else meanwhile
+			return err
+		}
+	}
+	_ = sync(above) // one that may not be read cannot be synced, and the system does it in its own time
+	return nil
+}
