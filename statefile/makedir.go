@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // MakeDir makes a directory, and those above it, for the owner alone. Their names outlive a power cut, without which nothing that
@@ -21,11 +22,12 @@ func makeDir(dir string, sync func(string) error) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		info, gone := os.Stat(dir)
-		if made := errors.Is(err, fs.ErrExist) && gone == nil && info.IsDir(); !made { // by somebody else meanwhile
-			return err
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() { // else somebody has made it meanwhile
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 		}
+	} else if err != nil {
+		return err
 	}
 	_ = sync(above) // one that may not be read cannot be synced, and the system does it in its own time
 	return nil
