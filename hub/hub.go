@@ -128,7 +128,7 @@ func (h *Hub) Flush(ctx context.Context) error {
 // Settle sends nothing more and waits for the acknowledgements of what is on its way.
 func (h *Hub) Settle(ctx context.Context) error {
 	for h.courier != nil && len(h.courier.onWay) > 0 {
-		if err := h.courier.settleOne(ctx); err != nil {
+		if err := h.courier.settleOne(ctx, nil); err != nil {
 			return err
 		}
 	}

@@ -121,6 +121,7 @@ func (c *courier) overdue() error {
 // flush sends everything, live first, and waits for every acknowledgement.
 func (c *courier) flush(ctx context.Context) error {
 	for {
+		coming := c.hub.Outbox.Coming() // first, or what comes between would be passed over
 		sent, err := c.sendNext(ctx, true)
 		if err != nil {
 			return err
@@ -128,20 +129,22 @@ func (c *courier) flush(ctx context.Context) error {
 		if sent {
 			continue
 		}
-		if len(c.onWay) == 0 {
+		if len(c.onWay) == 0 && !coming {
 			return nil
 		}
-		if err := c.settleOne(ctx); err != nil {
+		if err := c.settleOne(ctx, c.hub.Outbox.Changed()); err != nil {
 			return err
 		}
 	}
 }
 
-// settleOne waits for one acknowledgement.
-func (c *courier) settleOne(ctx context.Context) error {
+// settleOne waits for one acknowledgement, or until the outbox has changed.
+func (c *courier) settleOne(ctx context.Context, changed <-chan struct{}) error {
 	select {
 	case l := <-c.landed:
 		return c.settle(l)
+	case <-changed:
+		return nil
 	case <-c.session.Ended():
 		return c.session.Cause()
 	case <-ctx.Done():

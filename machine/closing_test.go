@@ -28,3 +28,25 @@ func TestClosingCountsTheAcknowledgementsThatCameJustBeforeTheEnd(t *testing.T) 
 		})
 	}
 }
+
+func TestClosingSendsTheReadingsThatTheDiskDoesNotHaveYet(t *testing.T) {
+	dir := t.TempDir()
+	seldom := func(s *machine.Settings) { s.StateDir, s.SyncEvery = dir, time.Hour }
+	bubble(t, seldom, func(t *testing.T, w *world) {
+		w.connected()
+		for range 3 {
+			w.send()
+		}
+		start := time.Now()
+		if err := w.close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		w.wantNothingLost()
+		if left := w.warnings("wait in"); left != "" {
+			t.Error(left)
+		}
+	})
+}

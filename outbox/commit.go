@@ -236,6 +236,7 @@ func (l *Log) committed(b *batch) {
 			l.work.syncBy = time.Now().Add(l.Sync)
 		}
 	}
+	l.wake() // without a reading, too: those that were put meanwhile may be waited for, and not have been hurried
 	for _, s := range b.doomed {
 		l.remove(s)
 	}

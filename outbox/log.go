@@ -136,6 +136,13 @@ func (l *Log) Waiting() (readings, bytes int) {
 	return l.readings, l.bytes
 }
 
+// Coming tells whether there are readings that are not safe yet, and has them made so at once.
+func (l *Log) Coming() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hurry()
+}
+
 // Changed has a value when something may have been put or left since it was last read.
 func (l *Log) Changed() <-chan struct{} { return l.changed }
 

@@ -244,6 +244,9 @@ func (m *Memory) Waiting() (readings, bytes int) {
 	return len(m.waiting) + len(m.away), m.bytes
 }
 
+// Coming is false: what was put can be handed out.
+func (m *Memory) Coming() bool { return false }
+
 // Changed has a value when something may have been put or left since it was last read.
 func (m *Memory) Changed() <-chan struct{} { return m.changed }
 

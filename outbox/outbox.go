@@ -94,6 +94,9 @@ type Outbox interface {
 	Last() uint64
 	// Waiting is how many readings are neither removed nor given up, and their bytes.
 	Waiting() (readings, bytes int)
+	// Coming tells whether there are readings that Peek cannot hand out yet, and has them made safe at once. Changed then
+	// says when to ask again. Those that a disk does not take are not coming.
+	Coming() bool
 	// Changed has a value when something may have been put or left since it was last read.
 	Changed() <-chan struct{}
 	// Seal refuses what comes later; what waits can still be sent.

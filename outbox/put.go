@@ -115,6 +115,7 @@ func (l *Log) takeBack(it *item, why error) {
 		l.Dropped(Drop{l.epoch, Range{}, fmt.Errorf("%w: %w", DiskFull, why)})
 	}
 	l.room.Broadcast()
+	l.wake() // nobody needs to wait for it
 }
 
 // makeRoom follows the policy. When it returns nil, one more reading of the size fits.
@@ -155,7 +156,7 @@ func (l *Log) dropOldest() bool {
 	return ok
 }
 
-// hurry tells whether there are readings that can be given up once they are safe, and has them made so at once.
+// hurry tells whether there are readings that are not safe yet, and has them made so at once.
 func (l *Log) hurry() bool {
 	safe := 0
 	for _, s := range l.segments {

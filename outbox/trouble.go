@@ -48,6 +48,7 @@ func (l *Log) failed(b *batch, err error) {
 		l.refuseAll(tried, err)
 	}
 	l.room.Broadcast()
+	l.wake() // nothing is coming for a while
 }
 
 // unnumber takes back the numbers of readings that were not accepted, unless a later one has been given up.

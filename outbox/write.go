@@ -153,6 +153,5 @@ func (l *Log) publish(b *batch) {
 	}
 	if len(b.items) > 0 {
 		l.room.Broadcast()
-		l.wake()
 	}
 }
