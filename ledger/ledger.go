@@ -65,7 +65,7 @@ func Compare(s *outbox.Snapshot, received []Receipt) Report {
 			known = append(known, n)
 		}
 	}
-	lost := r.giveUp(s, gaps(known, s.Last))
+	lost := r.excuse(s.Forgotten, r.giveUp(s, gaps(known, s.Last)))
 	r.Missing = r.Taken - r.Delivered - r.Waiting
 	for _, l := range lost[:min(len(lost), maxLostIDs)] {
 		r.LostIDs = append(r.LostIDs, fmt.Sprintf("%s-%s", s.Epoch, l))
@@ -114,11 +114,7 @@ func (r *Report) giveUp(s *outbox.Snapshot, missing []outbox.Range) (lost []outb
 			if from > done+1 {
 				lose(done+1, from-1)
 			}
-			if why := d.Reason(); why == outbox.Quarantined {
-				r.Quarantined += to - from + 1
-			} else {
-				r.Dropped[string(why)] += to - from + 1
-			}
+			r.count(d.Reason(), to-from+1)
 			if done = to; done == m.Last {
 				break
 			}
@@ -128,6 +124,36 @@ func (r *Report) giveUp(s *outbox.Snapshot, missing []outbox.Range) (lost []outb
 		}
 	}
 	return lost
+}
+
+// excuse takes out of what is lost as many as the outbox gave up and remembers only the count of. Which of the others are lost is
+// known only where there are none.
+func (r *Report) excuse(forgotten []outbox.Forgotten, lost []outbox.Range) []outbox.Range {
+	forgotten = slices.SortedFunc(slices.Values(forgotten), func(a, b outbox.Forgotten) int { return cmp.Compare(a.Highest, b.Highest) })
+	for _, f := range forgotten {
+		for i := range lost {
+			if lost[i].First > f.Highest {
+				break
+			}
+			n := min(f.Count, min(lost[i].Last, f.Highest)-lost[i].First+1)
+			lost[i].First += n
+			f.Count -= n
+			r.Lost -= n
+			r.count(f.Why, n)
+		}
+		lost = slices.DeleteFunc(lost, func(x outbox.Range) bool { return x.First > x.Last })
+	}
+	return lost
+}
+
+func (r *Report) count(why outbox.Reason, n uint64) {
+	switch {
+	case n == 0:
+	case why == outbox.Quarantined:
+		r.Quarantined += n
+	default:
+		r.Dropped[string(why)] += n
+	}
 }
 
 // number is a message's number when it is of the outbox's epoch and one that was given.

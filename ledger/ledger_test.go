@@ -191,3 +191,28 @@ func TestWhateverIsMissingIsCountedOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestDropsOfWhichOnlyTheCountIsRememberedAreNotTakenForLost(t *testing.T) {
+	s := &outbox.Snapshot{
+		Epoch: "e", Last: 12,
+		Dropped:   []outbox.Drop{{Epoch: "e", Numbers: outbox.Range{First: 9, Last: 10}, Why: outbox.NoRoom}},
+		Forgotten: []outbox.Forgotten{{Why: outbox.NoRoom, Count: 3, Highest: 8}, {Why: outbox.Quarantined, Count: 1, Highest: 4}},
+	}
+	for _, c := range []struct {
+		received string
+		lost     []string
+	}{
+		{"2 5 7 8 11 12", []string{}},
+		{"2 5 7 8 11", []string{"e-12"}}, // behind those of which only the count is remembered
+		{"2 5 7 11 12", []string{"e-8"}}, // or 1, 3, 4 or 6
+	} {
+		var all []ledger.Receipt
+		for n := range strings.FieldsSeq(c.received) {
+			all = append(all, ledger.Receipt{MessageID: "e-" + n})
+		}
+		r := ledger.Compare(s, all)
+		if r.Lost != uint64(len(c.lost)) || !slices.Equal(r.LostIDs, c.lost) || r.Dropped["full"] != 5 || r.Quarantined != 1 {
+			t.Errorf("%s were received: %+v", c.received, r)
+		}
+	}
+}

@@ -45,7 +45,7 @@ type contents struct {
 	last     uint64
 	segments []*segment // in order
 	number   uint64     // of the newest segment
-	dropped  drops
+	dropped  history    // without what the damages have lost
 	untold   notice
 	damages  []Damage
 	lost     ranges // by the damages
@@ -92,13 +92,11 @@ func load(files Files) (*contents, error) {
 		c.inspect(i, scans[i], l.known, settled)
 	}
 	c.search(scans, numbers, settled)
-	c.dropped.add(Damaged, c.lost...)
 	c.untold.missing.addAll(c.lost)
 	for _, r := range settled {
 		c.forget(r)
 		c.last = max(c.last, r.Last)
 	}
-	c.dropped.bound()
 	return c, nil
 }
 
@@ -200,21 +198,22 @@ func (c *contents) join(scans []scan) (settled ranges) {
 		}
 		if h := s.header; h != nil {
 			c.before, c.last, c.untold = h.before, max(c.last, h.last), h.untold
-			c.dropped.addAll(h.dropped)
+			c.dropped = h.dropped // which has what the older segments say
+			for _, r := range h.dropped.known {
+				settled.addAll(r)
+			}
 		}
 		if len(seg.entries) == 0 {
 			seg.first = c.last + 1
 		}
 		settled.addAll(s.settled)
-		c.dropped.addAll(s.dropped)
+		c.dropped.add(s.dropped)
 		for _, r := range s.dropped {
+			settled.addAll(r)
 			c.untold.missing.addAll(r)
 		}
 		c.untold.remove(s.told) // a notice arrives after the drop that it tells of
 		c.supersede(i)
-	}
-	for _, r := range c.dropped {
-		settled.addAll(r)
 	}
 	return settled
 }

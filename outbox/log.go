@@ -43,7 +43,7 @@ type Log struct {
 	away     map[uint64]*trip
 	readings int // kept or about to be
 	bytes    int
-	dropped  drops
+	dropped  history
 	untold   notice
 	tries    int       // to read the reading that could not be read last
 	tried    time.Time // the last of them

@@ -213,8 +213,6 @@ func (l *Log) giveUp(s *segment, n uint64, why Reason) {
 // drop notes a number as given up.
 func (l *Log) drop(why Reason, n uint64) {
 	r := Range{n, n}
-	l.dropped.add(why, r)
-	l.dropped.bound()
 	l.work.drops.add(why, r)
 	l.untold.missing.add(r)
 	l.later()

@@ -73,7 +73,6 @@ func (l *Log) leaveQueue(q condemned) {
 	l.bytes -= q.s.forget(q.n)
 	l.readings--
 	r := Range{q.n, q.n}
-	l.dropped.add(Quarantined, r)
 	l.untold.missing.add(r)
 	l.Dropped(Drop{l.epoch, r, fmt.Errorf("%w: %w", Quarantined, q.why)})
 	l.room.Broadcast()

@@ -205,7 +205,7 @@ type header struct {
 	untold  notice            // when the segment began
 	last    uint64            // the newest number when the segment began
 	others  map[uint64]extent // the segments that there were, by their numbers
-	dropped drops
+	dropped history
 }
 
 // An extent is what a segment holds, as a later one remembers it.
@@ -214,7 +214,7 @@ type extent struct {
 	first, end uint64 // its readings have numbers from first on, below end
 }
 
-const version = 2
+const version = 3
 
 func appendHeader(b []byte, h header) []byte {
 	b = append(b, kindHeader, version)
@@ -227,8 +227,10 @@ func appendHeader(b []byte, h header) []byte {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(x.size))
 		b = binary.AppendUvarint(binary.AppendUvarint(b, x.first), x.end-x.first)
 	}
-	for _, why := range h.dropped.reasons() {
-		b = appendRanges(appendText(b, string(why)), h.dropped[why])
+	for _, why := range h.dropped.known.reasons() { // what is only counted has ranges, too
+		b = appendRanges(appendText(b, string(why)), h.dropped.known[why])
+		t := h.dropped.before[why]
+		b = binary.AppendUvarint(binary.AppendUvarint(b, t.count), t.highest)
 	}
 	return b
 }
@@ -248,7 +250,13 @@ func readHeader(payload []byte) (h header, err error) {
 	}
 	for len(r.b) > 0 && r.err == nil {
 		why := Reason(r.text())
-		h.dropped.add(why, r.ranges()...)
+		h.dropped.known.add(why, r.ranges()...)
+		if t := (tally{r.number(), r.number()}); t.count > 0 {
+			if h.dropped.before == nil {
+				h.dropped.before = map[Reason]tally{}
+			}
+			h.dropped.before[why] = t
+		}
 	}
 	return h, r.err
 }

@@ -14,12 +14,19 @@ type Snapshot struct {
 	Readings          int    // that wait
 	Bytes             int    // that they take
 	Dropped           []Drop // newest 4,096 ranges of each reason; those quarantined too
+	Forgotten         []Forgotten
 	Damages           []Damage
 	Quarantined       []QuarantinedReading
 	DamagedQuarantine []string // files of the quarantine that cannot be read
 
 	files    Files
 	segments []*segment
+}
+
+// Forgotten is numbers that were given up before those in Dropped: how many, and up to which.
+type Forgotten struct {
+	Why            Reason
+	Count, Highest uint64
 }
 
 // Read reads the log in a directory.
@@ -31,10 +38,16 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
 	}
 	s := &Snapshot{Epoch: c.epoch, Before: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
-	for _, why := range c.dropped.reasons() {
-		for _, r := range c.dropped[why] {
+	for _, why := range c.dropped.known.reasons() {
+		for _, r := range c.dropped.known[why] {
 			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
 		}
+		if t := c.dropped.before[why]; t.count > 0 {
+			s.Forgotten = append(s.Forgotten, Forgotten{why, t.count, t.highest})
+		}
+	}
+	for _, r := range c.lost {
+		s.Dropped = append(s.Dropped, Drop{c.epoch, r, Damaged})
 	}
 	for _, seg := range c.segments {
 		s.Readings += seg.live

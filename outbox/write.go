@@ -143,6 +143,7 @@ func (l *Log) conclude() {
 
 // publish lets readings be handed out that are safe, and tells what was refused.
 func (l *Log) publish(b *batch) {
+	l.dropped.add(b.drops)
 	b.refused.each(func(why Reason, n uint64) { l.Dropped(Drop{l.epoch, Range{n, n}, why}) })
 	for _, it := range b.items {
 		n := it.entry.ID.N

@@ -18,7 +18,9 @@ func ledgerCommand() *cobra.Command {
 		Use: "ledger FILE", Short: "Compare what a device took with what its hubs received", GroupID: "device", Args: cobra.ExactArgs(1),
 		Long: "ledger compares the state directory of a device with FILE (- for standard input): the emulator's --ledger-file, or an export\n" +
 			"of the messages from a consumer of the real hubs, as JSON. It exits with 5 when a reading is lost: taken, neither\n" +
-			"delivered nor waiting, and given up neither by the policy nor into the quarantine.",
+			"delivered nor waiting, and given up neither by the policy nor into the quarantine. A reading that was put back from there\n" +
+			"has a new ID, and its old one stays quarantined. Of what was given up for one reason the newest 4,096 ranges of IDs are\n" +
+			"known; where there were more, the IDs that are shown as lost may be others than those that are.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := k.snapshot(c)
 			if err != nil {
@@ -64,7 +66,7 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	for _, why := range r.Reasons() {
 		row("  given up ("+why+")", r.Dropped[why])
 	}
-	row("  in quarantine", r.Quarantined)
+	row("  quarantined", r.Quarantined)
 	row("  lost", r.Lost)
 	for _, ids := range r.LostIDs {
 		fmt.Fprintf(&b, "    %s\n", ids)

@@ -191,6 +191,9 @@ func audited(s *outbox.Snapshot) audit {
 	for _, d := range s.Dropped {
 		a.Dropped = append(a.Dropped, d.IDs()+" ("+string(d.Reason())+")")
 	}
+	for _, f := range s.Forgotten {
+		a.Dropped = append(a.Dropped, fmt.Sprintf("%d more, up to %s (%s)", f.Count, outbox.ID{Epoch: s.Epoch, N: f.Highest}, f.Why))
+	}
 	for _, d := range s.Damages {
 		a.Damage = append(a.Damage, d.Error())
 	}
