@@ -391,7 +391,7 @@ func (s *subject) Check(*rapid.T) {
 
 // tidy wants no segment in which nothing waits, but for the newest, once the log has written anything.
 func (s *subject) tidy() {
-	s.pause(2 * ackDelay)
+	s.pause(2*ackDelay + s.o.Sync)
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	names := s.files.names(suffix)
