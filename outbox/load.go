@@ -38,6 +38,17 @@ func (d Damage) Error() string {
 
 const damagedSuffix = ".damaged"
 
+// A Torn file is a segment whose last bytes make no record.
+type Torn struct {
+	File  string
+	Bytes int64
+}
+
+func (t Torn) Error() string {
+	return fmt.Sprintf("outbox: the last %d bytes of %s make no record: a write was cut off, of readings that had not been accepted, or "+
+		"the disk did not keep what it had synced last", t.Bytes, t.File)
+}
+
 // contents are what the files of a log say, taken together.
 type contents struct {
 	epoch    string
@@ -49,6 +60,7 @@ type contents struct {
 	untold   notice
 	damages  []Damage
 	lost     ranges // by the damages
+	torn     []Torn
 }
 
 // A loader reads segments, the newest first. A long outage has many, so it reads them into one buffer.
@@ -127,6 +139,9 @@ func (l *loader) load(number uint64) (*segment, scan, error) {
 		end = int64(len(b)) // what the disk does not give back is not what a power cut has torn
 	}
 	found := s.scan(b, end)
+	if end < 0 {
+		found.rest = int64(len(b)) - found.end
+	}
 	l.entries, s.entries = s.entries, slices.Clone(s.entries)
 	s.size, s.bare = found.end, found.records == 1 && found.header != nil
 	s.damaged = found.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) // whatever it was
@@ -246,6 +261,9 @@ func (c *contents) forget(r Range) {
 func (c *contents) inspect(i int, s scan, known map[uint64]extent, settled ranges) {
 	seg := c.segments[i]
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
+		if s.rest > 0 {
+			c.torn = append(c.torn, Torn{seg.name, s.rest})
+		}
 		return
 	}
 	seg.damaged = true

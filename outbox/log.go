@@ -107,6 +107,9 @@ func Open(dir string, o Options) (*Log, error) {
 	for _, d := range c.damages {
 		o.Warn(d)
 	}
+	for _, t := range c.torn {
+		o.Warn(t)
+	}
 	l.work.drops.add(Damaged, c.lost...) // to be written down once
 	for _, r := range c.lost {
 		o.Dropped(Drop{l.epoch, r, Damaged})

@@ -153,7 +153,12 @@ func (k *ledger) all(l *Log) (entries []Entry, err error) {
 // check tells what an image lacks, or has too much.
 func (k *ledger) check(image *cutDisk) error {
 	var complaint error
-	o := Options{Warn: func(err error) { complaint = errors.Join(complaint, err) }, segmentSize: 700}
+	complain := func(err error) {
+		if !errors.As(err, new(Torn)) { // which a power cut leaves
+			complaint = errors.Join(complaint, err)
+		}
+	}
+	o := Options{Warn: complain, segmentSize: 700}
 	o.Dropped = func(d Drop) { complaint = errors.Join(complaint, fmt.Errorf("it drops %v", d)) }
 	for _, files := range []Files{readOnly{image}, image} {
 		o.Files = files

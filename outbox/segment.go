@@ -131,6 +131,7 @@ type scan struct {
 	dropped drops
 	told    notice
 	end     int64 // of the last whole record
+	rest    int64 // bytes behind it that were being written, as far as anyone knows
 	records int
 	holes   []hole
 }
