@@ -50,7 +50,10 @@ func (d *Device) openState() error {
 		return nil
 	}
 	if d.StateDir == "" || d.InMemory {
-		before := d.takeEpoch()
+		before, onDisk := d.takeEpoch(), d.leftOnDisk()
+		if before == (outbox.ID{}) {
+			before = onDisk
+		}
 		memory := outbox.NewMemory(d.Limits, before, d.dropped)
 		d.Outbox, d.leaveEpoch = memory, func() {
 			if newest := memory.Newest(); newest.N > 0 {
@@ -60,7 +63,7 @@ func (d *Device) openState() error {
 		}
 		return nil
 	}
-	log, err := outbox.Open(filepath.Join(d.StateDir, "outbox"), outbox.Options{
+	log, err := outbox.Open(d.outboxDir(), outbox.Options{
 		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
 	})
 	if err != nil {
@@ -112,12 +115,37 @@ func (d *Device) takeEpoch() outbox.ID {
 	var e epoch
 	if path := d.stateFile("epoch.json"); path != "" {
 		_, err := statefile.Load(path, &e)
+		if err != nil {
+			d.Warn(err)
+		}
 		if removed := os.Remove(path); err == nil && removed != nil && !errors.Is(removed, fs.ErrNotExist) {
 			e = epoch{} // it would be read again
 		}
 	}
 	return outbox.ID{Epoch: e.Epoch, N: e.Last}
 }
+
+// leftOnDisk is the last ID of an outbox on the disk, which this start does not use.
+func (d *Device) leftOnDisk() outbox.ID {
+	if d.StateDir == "" {
+		return outbox.ID{}
+	}
+	s, err := outbox.Read(d.outboxDir())
+	if err != nil {
+		d.Warn(fmt.Errorf("machine: what a start before this one has kept: %w", err))
+		return outbox.ID{}
+	}
+	if s.Readings > 0 {
+		d.Warn(fmt.Errorf("machine: %d readings wait in %s, and this start keeps its own in memory; one that keeps them on the disk will send those",
+			s.Readings, d.outboxDir()))
+	}
+	if s.Last == 0 {
+		return outbox.ID{}
+	}
+	return outbox.ID{Epoch: s.Epoch, N: s.Last}
+}
+
+func (d *Device) outboxDir() string { return filepath.Join(d.StateDir, "outbox") }
 
 func (d *Device) saveEpoch(newest outbox.ID) {
 	path := d.stateFile("epoch.json")

@@ -2,6 +2,8 @@ package machine_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,34 +68,101 @@ func TestAReadingIsSentOnlyWhenTheDiskHasIt(t *testing.T) {
 	})
 }
 
+// life is a device that is connected, takes some readings and is closed.
+func (w *world) life(readings int) {
+	w.t.Helper()
+	w.connected()
+	for range readings {
+		w.send()
+	}
+	synctest.Wait()
+	if err := w.close(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// namedBefore are the readings that name what the epoch before ended with: "b-1 after a-3".
+func (w *world) namedBefore() (named []string) {
+	for _, d := range w.cloud.Ledger() {
+		if before := d.Properties[outbox.BeforeProperty]; before != "" {
+			named = append(named, d.MessageID+" after "+before)
+		}
+	}
+	return named
+}
+
 // Where readings wait in memory every start is an epoch, and its first reading names what the one before ended with.
 func TestTheFirstReadingOfAnEpochNamesTheOneBefore(t *testing.T) {
 	dir := t.TempDir()
 	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
 	bubble(t, inMemory, func(t *testing.T, w *world) {
-		live := func(w *world, readings int) {
-			w.connected()
-			for range readings {
-				w.send()
-			}
-			synctest.Wait()
-			if err := w.close(); err != nil {
-				t.Error(err)
-			}
-		}
-		live(w, 3)
+		w.life(3)
 		last := w.taken[len(w.taken)-1]
-		live(w.again(inMemory), 0) // takes none
+		w.again(inMemory).life(0) // takes none
 		third := w.again(inMemory)
-		live(third, 2)
-		var named []string
-		for _, d := range w.cloud.Ledger() {
-			if before := d.Properties[outbox.BeforeProperty]; before != "" {
-				named = append(named, d.MessageID+" after "+before)
-			}
+		third.life(2)
+		if got, want := w.namedBefore(), []string{third.taken[0] + " after " + last}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
 		}
-		if want := []string{third.taken[0] + " after " + last}; !slices.Equal(named, want) {
-			t.Errorf("%q, want %q", named, want)
+	})
+}
+
+func TestADeviceThatChangesItsDurabilityNamesWhatTheOneBeforeEndedWith(t *testing.T) {
+	dir := t.TempDir()
+	onDisk := func(s *machine.Settings) { s.StateDir = dir }
+	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	bubble(t, onDisk, func(t *testing.T, first *world) {
+		first.life(3)
+		second := first.again(inMemory)
+		second.life(2)
+		third := first.again(onDisk)
+		third.life(2)
+		if got, want := first.namedBefore(), []string{
+			second.taken[0] + " after " + first.taken[2], third.taken[0] + " after " + second.taken[1],
+		}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+func TestADeviceInMemorySaysWhatWaitsOnTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
+		w.live() // and not connected, so that the readings wait
+		w.send()
+		w.send()
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+		again := w.again(func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true })
+		again.life(1)
+		if again.warnings("2 readings wait in "+dir) == "" {
+			t.Error("it says nothing")
+		}
+		last := w.again(func(s *machine.Settings) { s.StateDir = dir })
+		last.life(0)
+		w.taken = append(w.taken, again.taken...)
+		w.wantNothingLost()
+	})
+}
+
+func TestADamagedEpochIsAWarning(t *testing.T) {
+	dir := t.TempDir()
+	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	bubble(t, inMemory, func(t *testing.T, w *world) {
+		w.life(1)
+		file := filepath.Join(dir, "epoch.json")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text[:len(text)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again := w.again(inMemory)
+		again.life(1)
+		if again.warnings(file+".damaged") == "" {
+			t.Error("it says nothing")
 		}
 	})
 }

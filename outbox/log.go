@@ -12,7 +12,7 @@ import (
 type Options struct {
 	Limits  Limits
 	Sync    time.Duration    // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
-	Before  ID               // the last ID of the epoch before, for a log that is new; zero: none
+	Before  ID               // what another outbox has ended with since this one was last open, or before it is new; zero: none has
 	Files   Files            // nil: the operating system's
 	Now     func() time.Time // nil: time.Now
 	Dropped func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
@@ -96,7 +96,10 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l.room = sync.NewCond(&l.mu)
 	if l.epoch == "" {
-		l.epoch, l.before, l.untold.before = newEpoch(), o.Before, o.Before
+		l.epoch, l.before = newEpoch(), o.Before
+	}
+	if o.Before != (ID{}) && o.Before != c.before { // else it is known
+		l.untold.before = o.Before
 	}
 	for _, s := range l.segments {
 		l.readings += s.live

@@ -37,7 +37,8 @@ type Entry struct {
 const (
 	// MissingProperty names readings with lower numbers that were given up and will not come: "17-20,25".
 	MissingProperty = "failover-missing"
-	// BeforeProperty stands on the first reading of an epoch that is sent: the last ID of the epoch before.
+	// BeforeProperty stands on the first reading of an epoch that is sent, and on the first after a start with another outbox: the
+	// last ID of the epoch, or of the outbox, before.
 	BeforeProperty = "failover-before"
 	// RequeuedProperty is the ID under which a reading was quarantined that was put back.
 	RequeuedProperty = "failover-requeued"
