@@ -134,6 +134,9 @@ func exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "export", Short: "Write the readings that wait, and those in quarantine, as JSON lines", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if k.format == "table" {
+				return usage(errors.New("--output is table: export writes JSON lines; list has the table"))
+			}
 			s, err := k.snapshot(c)
 			if err != nil {
 				return err
@@ -144,7 +147,8 @@ func exportCommand() *cobra.Command {
 		},
 	}
 	k.register(c)
-	_ = c.Flags().MarkHidden("output") // it is JSON
+	output := c.Flags().Lookup("output")
+	output.Usage, output.DefValue, k.format = "json", "json", "json"
 	return c
 }
 
@@ -246,20 +250,31 @@ func requeueCommand() *cobra.Command {
 				return err
 			}
 			for _, text := range ids {
-				var id, fresh outbox.ID
-				if id, err = parseID(text); err == nil {
-					fresh, err = box.Requeue(c.Context(), id)
-				}
-				if err != nil {
+				if err = k.requeue(c, box, text); err != nil {
 					break
 				}
-				fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
 			}
 			return errors.Join(err, box.Close())
 		},
 	}
 	k.register(c)
 	return c
+}
+
+func (k *looking) requeue(c *cobra.Command, box *outbox.Log, text string) error {
+	id, err := parseID(text)
+	if err != nil {
+		return err
+	}
+	fresh, err := box.Requeue(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	if k.format == "json" {
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
+	return err
 }
 
 func parseID(text string) (outbox.ID, error) {

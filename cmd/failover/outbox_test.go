@@ -224,3 +224,28 @@ func TestRequeueSaysWhatItFindsDamaged(t *testing.T) {
 		t.Errorf("it said %q", stderr)
 	}
 }
+
+func TestEachOutboxCommandKeepsToTheOutputThatItWasAskedFor(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{})
+	must(t, err)
+	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")})
+	must(t, err)
+	box.Peek(0)
+	box.Quarantine(id.N, errors.New("bad"))
+	must(t, box.Close())
+	for _, name := range []string{"list", "verify", "export"} {
+		code, said, stderr := run(t, nil, "outbox", name, "-o", "json", "--state-dir="+state)
+		if code != 0 || !json.Valid([]byte(said)) {
+			t.Errorf("%s: exit code %d: %s%s", name, code, said, stderr)
+		}
+	}
+	if code, said, stderr := run(t, nil, "outbox", "export", "-o", "table", "--state-dir="+state); code != 2 || said != "" || !strings.Contains(stderr, "list") {
+		t.Errorf("export as a table: exit code %d: %s%s", code, said, stderr)
+	}
+	code, said, stderr := run(t, nil, "outbox", "requeue", id.String(), "-o", "json", "--state-dir="+state)
+	if want := fmt.Sprintf(`{"id":"%s-2","quarantined":"%s"}`+"\n", id.Epoch, id); code != 0 || said != want {
+		t.Errorf("requeue: exit code %d: %s%s, want %s", code, said, stderr, want)
+	}
+}
