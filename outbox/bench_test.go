@@ -40,7 +40,7 @@ type meter struct {
 	bytes, syncs *atomic.Int64
 }
 
-func metered(dir string) meter { return meter{directory(dir), new(atomic.Int64), new(atomic.Int64)} }
+func metered(dir string) meter { return meter{systemFiles(dir), new(atomic.Int64), new(atomic.Int64)} }
 
 func (m meter) Create(name string) (File, error) {
 	f, err := m.Files.Create(name)

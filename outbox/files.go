@@ -2,12 +2,10 @@ package outbox
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"giantlizard.example/failover/statefile"
@@ -38,10 +36,20 @@ type File interface {
 	Close() error
 }
 
-// directory is the operating system's files.
-type directory string
+// directory is the operating system's files, each of which is synced by fsync.
+type directory struct {
+	dir   string
+	fsync statefile.Fsync
+}
 
-type file struct{ *os.File }
+func systemFiles(dir string) directory { return directory{dir, (*os.File).Sync} }
+
+type file struct {
+	*os.File
+	fsync statefile.Fsync
+}
+
+func (f file) Sync() error { return f.fsync(f.File) }
 
 func (f file) Size() (int64, error) {
 	info, err := f.Stat()
@@ -51,10 +59,10 @@ func (f file) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (d directory) path(name string) string { return filepath.Join(string(d), name) }
+func (d directory) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d directory) List() ([]string, error) {
-	entries, err := os.ReadDir(string(d))
+	entries, err := os.ReadDir(d.dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil // nothing could ever be put there
 	}
@@ -68,14 +76,14 @@ func (d directory) List() ([]string, error) {
 }
 
 func (d directory) Create(name string) (File, error) {
-	if err := statefile.MakeDir(string(d)); err != nil {
+	if err := d.fsync.MakeDir(d.dir); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d.fsync}, nil
 }
 
 func (d directory) Open(name string) (File, error) {
@@ -83,26 +91,17 @@ func (d directory) Open(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d.fsync}, nil
 }
 
 func (d directory) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
 func (d directory) Remove(name string) error     { return os.Remove(d.path(name)) }
 
-// Sync opens the directory's parent too: the directory may be new. Windows cannot, and does so by itself.
+// Sync syncs the directory's parent too: the directory may be new.
 func (d directory) Sync() error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	for _, path := range []string{string(d), filepath.Dir(string(d))} {
-		dir, err := os.Open(path)
-		if err != nil {
+	for _, path := range []string{d.dir, filepath.Dir(d.dir)} {
+		if err := d.fsync.Dir(path); err != nil {
 			return err
-		}
-		err = dir.Sync()
-		dir.Close()
-		if err != nil {
-			return fmt.Errorf("sync %s: %w", path, err)
 		}
 	}
 	return nil

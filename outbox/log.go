@@ -69,7 +69,7 @@ type Log struct {
 func Open(dir string, o Options) (*Log, error) {
 	o.Limits = o.Limits.withDefaults()
 	if o.Files == nil {
-		o.Files = directory(dir)
+		o.Files = systemFiles(dir)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -30,7 +30,7 @@ type Forgotten struct {
 }
 
 // Read reads the log in a directory.
-func Read(dir string) (*Snapshot, error) { return readFiles(dir, directory(dir)) }
+func Read(dir string) (*Snapshot, error) { return readFiles(dir, systemFiles(dir)) }
 
 func readFiles(dir string, files Files) (*Snapshot, error) {
 	c, err := load(files)

@@ -10,15 +10,13 @@ import (
 
 // MakeDir makes a directory, and those above it, for the owner alone. Their names outlive a power cut, without which nothing that
 // is put there does. It leaves alone what is there.
-func MakeDir(dir string) error { return makeDir(dir, syncDir) }
-
-func makeDir(dir string, sync func(string) error) error {
+func (sync Fsync) MakeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
 	above := filepath.Dir(dir)
 	if above != dir {
-		if err := makeDir(above, sync); err != nil {
+		if err := sync.MakeDir(above); err != nil {
 			return err
 		}
 	}
@@ -29,6 +27,6 @@ func makeDir(dir string, sync func(string) error) error {
 	} else if err != nil {
 		return err
 	}
-	_ = sync(above) // one that may not be read cannot be synced, and the system does it in its own time
+	_ = sync.Dir(above) // one that may not be read cannot be synced, and the system does it in its own time
 	return nil
 }

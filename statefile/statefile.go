@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 )
 
 // limit is far more than any of these files takes.
@@ -99,7 +98,7 @@ func SetAside(path, what string, why error) error {
 func Save(path string, v any) error {
 	text, err := encode(v)
 	if err == nil {
-		err = replace(path, text)
+		err = system.replace(path, text)
 	}
 	if err != nil {
 		return fmt.Errorf("statefile: write: %w", err)
@@ -108,9 +107,9 @@ func Save(path string, v any) error {
 }
 
 // replace goes through a temporary file in the same directory, which os.CreateTemp makes with mode 0600.
-func replace(path string, text []byte) error {
+func (sync Fsync) replace(path string, text []byte) error {
 	dir := filepath.Dir(path)
-	if err := MakeDir(dir); err != nil {
+	if err := sync.MakeDir(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, filepath.Base(path)+unfinished)
@@ -119,25 +118,12 @@ func replace(path string, text []byte) error {
 	}
 	defer os.Remove(f.Name()) // after the rename there is nothing to remove
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
+	err = errors.Join(err, sync(f), f.Close())
 	if err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-// syncDir makes the rename last. Windows cannot, and does so by itself.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return sync.Dir(dir)
 }
