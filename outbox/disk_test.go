@@ -168,7 +168,7 @@ func TestBlockWaitsForADiskThatFails(t *testing.T) {
 	})
 }
 
-func TestCloseEndsEveryPutOnADiskThatFails(t *testing.T) {
+func TestCloseEndsEveryPutOnADiskThatFailsAndSaysWhatToDo(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
@@ -178,7 +178,10 @@ func TestCloseEndsEveryPutOnADiskThatFails(t *testing.T) {
 			for range 5 {
 				puts = append(puts, waiter(t.Context(), d))
 			}
-			_ = d.Close()
+			err := d.Close()
+			if what := fmt.Sprint(err); !errors.Is(err, x.err) || !strings.HasPrefix(what, "outbox: close: ") || !strings.Contains(what, "; make room") {
+				t.Errorf("Close returns %v", err)
+			}
 			for _, done := range puts {
 				if err := <-done; full == Block && !errors.Is(err, DiskFull) {
 					t.Errorf("Put returns %v", err)

@@ -171,7 +171,10 @@ func (l *Log) Close() error {
 		close(l.stop)
 	}
 	<-l.ended
-	return l.failure
+	if l.failure != nil {
+		return unwritable("close", l.failure)
+	}
+	return nil
 }
 
 func (l *Log) wake() {

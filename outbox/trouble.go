@@ -131,10 +131,15 @@ func (l *Log) isAway(s *segment) bool {
 func (l *Log) tellDisk(err error, over bool) {
 	switch {
 	case err != nil && !l.troubled:
-		l.Warn(fmt.Errorf("outbox: readings cannot be written: %w; make room, or make the directory writable", err))
+		l.Warn(unwritable("readings cannot be written", err))
 		l.troubled = true
 	case err == nil && l.troubled && over:
 		l.Warn(errors.New("outbox: readings can be written again"))
 		l.troubled = false
 	}
+}
+
+// unwritable says what failed and what to do about it.
+func unwritable(what string, err error) error {
+	return fmt.Errorf("outbox: %s: %w; make room, or make the directory writable", what, err)
 }
