@@ -1,158 +1,12 @@
 package main_test
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
-	"giantlizard.example/failover/outbox"
 )
-
-// A diskTrial is a device whose state is on a disk that can be made to fail.
-type diskTrial struct {
-	p         *process
-	feed      io.WriteCloser
-	cloud     *emulator.Cloud
-	pad       string // makes readings larger
-	fed       int    // how many readings it was offered
-	answered  int    // up to where its answers have been read
-	hit, mend func()
-}
-
-func newDiskTrial(t *testing.T, state, before string, attr *syscall.SysProcAttr, env ...string) *diskTrial {
-	t.Helper()
-	d := &diskTrial{cloud: newCloud(t)}
-	env = append(append(deviceEnv(t, d.cloud), env...), "FAILOVER_STATE_DIR="+state)
-	c := inShell(command(t, env, "run", "--stdin"), before+` exec "$0" "$@"`)
-	c.SysProcAttr = attr
-	in, feed, err := os.Pipe()
-	must(t, err)
-	c.Stdin, d.feed = in, feed
-	d.p = start(t, c)
-	in.Close()
-	t.Cleanup(func() { feed.Close() })
-	return d
-}
-
-// inItsOwn is what gives a process a user namespace, in which it is uid.
-func inItsOwn(uid int) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getgid(), Size: 1}},
-	}
-}
-
-// onASmallDisk starts a device on a file system of half a MiB that only it can see, and what goes through its /proc.
-func onASmallDisk(t *testing.T, env ...string) *diskTrial {
-	t.Helper()
-	mount := t.TempDir()
-	if out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", mount).CombinedOutput(); err != nil {
-		t.Skipf("no file system of its own can be made here: %v: %s", err, out)
-	}
-	attr := inItsOwn(0)
-	attr.Cloneflags |= syscall.CLONE_NEWNS
-	d := newDiskTrial(t, mount+"/state", "mount -t tmpfs -o size=512k none '"+mount+"';", attr, env...)
-	ballast := filepath.Join(fmt.Sprintf("/proc/%d/root", d.p.cmd.Process.Pid), mount, "ballast")
-	d.hit = func() {
-		if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
-			t.Fatalf("the disk is not full: %v", err)
-		}
-	}
-	d.mend = func() { must(t, os.Remove(ballast)) }
-	return d
-}
-
-// onADirectory starts a device, which is not root, with a directory that can be made read-only. What it has open stays writable,
-// so it takes large readings to see that.
-func onADirectory(t *testing.T) *diskTrial {
-	t.Helper()
-	state := filepath.Join(t.TempDir(), "state")
-	var attr *syscall.SysProcAttr
-	if os.Getuid() == 0 {
-		attr = inItsOwn(1000)
-		as := exec.Command("true")
-		as.SysProcAttr = attr
-		if err := as.Run(); err != nil {
-			t.Skip("root may write anywhere, and cannot be somebody else here: ", err)
-		}
-	}
-	d := newDiskTrial(t, state, "", attr)
-	d.pad = strings.Repeat(" ", 4096)
-	d.hit = func() { must(t, os.Chmod(state+"/outbox", 0o500)) }
-	d.mend = func() { must(t, os.Chmod(state+"/outbox", 0o700)) }
-	t.Cleanup(d.mend)
-	return d
-}
-
-// offer feeds the device readings and waits until all are answered.
-func (d *diskTrial) offer(readings int) {
-	d.p.t.Helper()
-	for range readings {
-		_, err := fmt.Fprintf(d.feed, "[%s%d]\n", d.pad, d.fed)
-		must(d.p.t, err)
-		d.fed++
-	}
-	for range readings {
-		d.answered = d.p.stdout.await(d.p, d.answered, "\n")
-	}
-}
-
-// wantNothingUnnamed compares what the device has answered with what the hubs have: an accepted reading is delivered, and what
-// is missing is named by a reading that is not.
-func (d *diskTrial) wantNothingUnnamed(refused bool) {
-	d.p.t.Helper()
-	there, named := map[uint64]bool{}, map[uint64]bool{}
-	var last uint64
-	for _, m := range d.cloud.Ledger() {
-		n := number(d.p.t, m.MessageID)
-		there[n], last = true, max(last, n)
-		for given := range strings.SplitSeq(m.Properties[outbox.MissingProperty], ",") {
-			from, to, _ := strings.Cut(given, "-")
-			first, err := strconv.ParseUint(from, 10, 64)
-			end, bad := strconv.ParseUint(to, 10, 64)
-			if bad != nil {
-				end = first
-			}
-			for n := first; err == nil && n <= end; n++ {
-				named[n] = true
-			}
-		}
-	}
-	for n := uint64(1); n <= last; n++ {
-		if there[n] == named[n] {
-			d.p.t.Errorf("%d is delivered: %t, and named as missing: %t", n, there[n], named[n])
-		}
-	}
-	errors := 0
-	for _, a := range answers(d.p.t, d.p) {
-		switch {
-		case a.Error != "":
-			errors++
-		case !there[number(d.p.t, a.ID)]:
-			d.p.t.Errorf("%s was accepted, and is not delivered", a.ID)
-		}
-	}
-	if errors != len(named) || (errors > 0) != refused {
-		d.p.t.Errorf("%d readings were refused, and %d are named as missing", errors, len(named))
-	}
-}
-
-func number(t *testing.T, id string) uint64 {
-	t.Helper()
-	_, digits, _ := strings.Cut(id, "-")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	must(t, err)
-	return n
-}
 
 const (
 	diskIsBad  = "readings cannot be written"
@@ -161,8 +15,13 @@ const (
 
 func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
 	t.Parallel()
+	const takeNoMore = "FAILOVER_QUEUE_FULL=drop-newest"
 	for name, on := range map[string]func(*testing.T) *diskTrial{
-		"full": func(t *testing.T) *diskTrial { return onASmallDisk(t) }, "read only": onADirectory,
+		"full":                 func(t *testing.T) *diskTrial { return onASmallDisk(t) },
+		"full, drop-newest":    func(t *testing.T) *diskTrial { return onASmallDisk(t, takeNoMore) },
+		"limited":              func(t *testing.T) *diskTrial { return underALimit(t) },
+		"limited, drop-newest": func(t *testing.T) *diskTrial { return underALimit(t, takeNoMore) },
+		"read only":            onADirectory,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -196,16 +55,66 @@ func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
 // With the policy block nothing is refused: who feeds the device waits for the disk.
 func TestADeviceThatBlocksWaitsForItsDisk(t *testing.T) {
 	t.Parallel()
-	d := onASmallDisk(t, "FAILOVER_QUEUE_FULL=block")
+	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk, "limited": underALimit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := on(t, "FAILOVER_QUEUE_FULL=block")
+			d.offer(20)
+			d.hit()
+			_, err := io.WriteString(d.feed, strings.Repeat("1\n", 2000))
+			must(t, err, d.feed.Close())
+			d.p.await(diskIsBad)
+			d.mend()
+			d.p.wantExit(0)
+			d.wantNothingUnnamed(false)
+			if n := len(answers(t, d.p)); n != 2020 {
+				t.Errorf("%d of 2020 are answered", n)
+			}
+		})
+	}
+}
+
+// Without a hub readings wait. When the disk is full for the second time, those from before the first time have a file of their own.
+func TestWhatADeviceGivesUpOnAFullDiskIsAMatterOfItsPolicy(t *testing.T) {
+	t.Parallel()
+	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			d := underALimit(t, "FAILOVER_QUEUE_FULL="+policy, "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
+			d.offer(1)
+			d.p.await("delivered")
+			must(t, d.cloud.StopDPS(), d.cloud.KillHub("A", emulator.FIN))
+			d.p.await("Connected -> Failover")
+			for range 2 {
+				d.offer(3)
+				d.hit()
+				d.offer(1)
+				d.mend()
+			}
+			d.offer(1) // names the others
+			must(t, d.cloud.StartDPS(), d.cloud.ReviveHub("A"), d.feed.Close())
+			d.p.wantExit(5)
+			d.wantNothingUnnamed(true, givenUp...)
+		})
+	}
+}
+
+// No later reading can name what a disk refuses until the end.
+func TestADeviceWhoseDiskStaysFullSaysInTheEndWhatItCostAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	d := underALimit(t)
 	d.offer(20)
+	waitReadings(t, d.cloud, "A", 20)
 	d.hit()
-	_, err := io.WriteString(d.feed, strings.Repeat("1\n", 2000))
-	must(t, err, d.feed.Close())
-	d.p.await(diskIsBad)
-	d.mend()
-	d.p.wantExit(0)
-	d.wantNothingUnnamed(false)
-	if n := len(answers(t, d.p)); n != 2020 {
-		t.Errorf("%d of 2020 are answered", n)
+	d.offer(3)
+	must(t, d.feed.Close())
+	d.p.wantExit(5)
+	log := d.p.stderr.String()
+	if n := strings.Count(log, "WRN dropped (disk)"); n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were given up") {
+		t.Errorf("three readings were refused, of which it says:\n%s", log)
+	}
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "outbox: close: ") || !strings.Contains(last, "file too large; make room") {
+		t.Errorf("in the end it says %q", last)
 	}
 }
