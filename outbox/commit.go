@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"runtime"
 	"slices"
 	"time"
 )
@@ -79,7 +80,8 @@ func (l *Log) run() {
 		}
 		b, wait := l.gather(false)
 		for ; b != nil; b, wait = l.gather(false) {
-			_ = l.commit(b) // it was told
+			_ = l.commit(b)   // it was told
+			runtime.Gosched() // who was just answered may have the next reading, and it goes with the others
 		}
 		timer.Reset(wait)
 	}
