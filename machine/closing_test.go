@@ -2,11 +2,16 @@ package machine_test
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/machine"
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/outbox"
 )
 
 // What a hub has acknowledged is not lost, however soon after that the session ended.
@@ -49,4 +54,111 @@ func TestClosingSendsTheReadingsThatTheDiskDoesNotHaveYet(t *testing.T) {
 			t.Error(left)
 		}
 	})
+}
+
+// What is live waits when the device is closed, because the window is full.
+func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
+	dir := t.TempDir()
+	paced := func(s *machine.Settings) { s.StateDir, s.DrainRate, s.Window = dir, 10, 4 }
+	bubble(t, paced, func(t *testing.T, w *world) {
+		for range 200 {
+			w.send()
+		}
+		w.strike("A", emulator.LatePUBACK, emulator.Params{Delay: time.Second})
+		w.connected()
+		time.Sleep(500 * time.Millisecond)
+		for range 5 {
+			w.send()
+		}
+		if err := w.cloud.Heal("A", emulator.LatePUBACK); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := w.close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		want := []string{"1", "2", "3", "4", "201", "202", "203", "204", "205"}
+		for n := 5; n <= 200; n++ {
+			want = append(want, fmt.Sprint(n))
+		}
+		if got := w.arrived(); !slices.Equal(got, want) {
+			t.Errorf("there arrived %v", got)
+		}
+		w.wantNothingLost()
+		if left := w.warnings("wait in"); left != "" {
+			t.Error(left)
+		}
+	})
+}
+
+func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
+	dir := t.TempDir()
+	durable := func(s *machine.Settings) { s.StateDir, s.DrainRate = dir, 10 }
+	bubble(t, durable, func(t *testing.T, w *world) {
+		for range 300 {
+			w.send()
+		}
+		w.strike("A", emulator.LatePUBACK, emulator.Params{Delay: 2 * time.Second})
+		w.connected()
+		for range 5 {
+			w.send()
+		}
+		start := time.Now()
+		if err := w.close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if took := time.Since(start); took < 5*time.Second || took > 6*time.Second {
+			t.Errorf("closing took %v", took)
+		}
+		waiting, acknowledged := waitingIn(t, dir), w.acknowledged()
+		if waiting == 0 || acknowledged == 0 || waiting+acknowledged != len(w.taken) {
+			t.Errorf("of %d readings %d were acknowledged and %d wait", len(w.taken), acknowledged, waiting)
+		}
+		want := fmt.Sprintf("machine: %d readings wait in %s for the next start\n", waiting, dir)
+		if said := w.warnings("wait in"); said != want {
+			t.Errorf("it says %q, want %q", said, want)
+		}
+
+		if err := w.cloud.Heal("A", emulator.LatePUBACK); err != nil {
+			t.Fatal(err)
+		}
+		next := w.again(durable)
+		next.connected()
+		if err := next.close(); err != nil {
+			t.Errorf("the next close: %v", err)
+		}
+		if left := next.warnings("wait in"); left != "" {
+			t.Error(left)
+		}
+		if twice := w.wantNothingLost(); twice > 64 {
+			t.Errorf("%d readings were sent twice; no more than the window were on their way", twice)
+		}
+	})
+}
+
+// waitingIn is how many readings wait in a state directory that no device has open.
+func waitingIn(t *testing.T, dir string) (n int) {
+	t.Helper()
+	kept, err := outbox.Read(filepath.Join(dir, "outbox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range kept.Waiting() {
+		n++
+	}
+	return n
+}
+
+func (w *world) acknowledged() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.records {
+		if r.Kind == observe.Delivered {
+			n++
+		}
+	}
+	return n
 }
