@@ -186,7 +186,9 @@ func (h *Hub) subscribe(ctx context.Context) error {
 			return timedOut(ctx, err)
 		}
 	}
-	return timedOut(ctx, h.session.Subscribe(ctx, 1, on...))
+	err := h.session.Subscribe(ctx, 1, on...)
+	h.twin.audible = err == nil
+	return timedOut(ctx, err)
 }
 
 func (h *Hub) usesTwin() bool { return !h.Off.Has(Desired) || !h.Off.Has(Reported) }

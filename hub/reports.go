@@ -89,6 +89,13 @@ func (r *reports) answering(key string) bool {
 	return waits
 }
 
+// wait tells whether anything waits to be sent.
+func (r *reports) wait() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting.count() > 0
+}
+
 // take hands out what waits, to be confirmed or given back.
 func (r *reports) take() batch {
 	r.mu.Lock()

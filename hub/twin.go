@@ -24,6 +24,7 @@ type twin struct {
 	reports *reports
 	desired *desired
 	wake    chan struct{}
+	audible bool // on this session the hub's answers are subscribed to
 
 	mu      sync.Mutex
 	asked   map[string]chan payloads.TwinAnswer // by request ID
@@ -44,7 +45,7 @@ func newTwin(h *Hub) *twin {
 func (t *twin) restart() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.patches, t.version = nil, -1
+	t.patches, t.version, t.audible = nil, -1, false
 	clear(t.asked)
 }
 
@@ -173,10 +174,15 @@ func (t *twin) read(ctx context.Context, s *transport.Session) error {
 	return nil
 }
 
-// flush sends what waits and returns when the hub has confirmed it.
+// flush sends what waits and returns when the hub has confirmed it. The device may have been told to end before it had subscribed.
 func (t *twin) flush(ctx context.Context, s *transport.Session) error {
-	if !t.hub.usesTwin() {
+	if !t.hub.usesTwin() || !t.reports.wait() {
 		return nil
+	}
+	if !t.audible {
+		if err := s.Subscribe(ctx, 1, payloads.TwinAnswerFilter); err != nil {
+			return fmt.Errorf("hub: report: %w", err)
+		}
 	}
 	return t.send(ctx, s)
 }
