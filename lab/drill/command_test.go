@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,8 @@ func TestACommandThatEndsWhenItIsToldToHasNotDied(t *testing.T) {
 	if text, err := os.ReadFile(said); u.Died != "" || err != nil || string(text) != "bye\n" {
 		t.Errorf("%+v, %q, %v", u, text, err)
 	}
-	if u.Elapsed <= 0 || u.Memory <= 0 {
-		t.Errorf("it has cost nothing: %+v", u)
+	if u.Elapsed <= 0 || u.Memory <= 0 || u.CPU <= 0 || u.CPU > u.Elapsed*time.Duration(runtime.NumCPU()) {
+		t.Errorf("it has cost %+v", u)
 	}
 }
 

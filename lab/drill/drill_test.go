@@ -114,6 +114,8 @@ func TestEachFaultOfABadClientIsNamed(t *testing.T) {
 		forgetsReadings:  {"readings missing"},
 		ignoresTheTwin:   {"desired properties not acknowledged"},
 		acknowledgesOne:  {"desired properties not acknowledged"},
+		namesNoVersion:   {"desired properties not acknowledged"},
+		answersOtherwise: {"desired properties not acknowledged"},
 		hangsOnAHalfOpen: {"slowest recovery", "methods not answered"},
 		storms:           {"attempts to connect in a minute", "broken rules of the wire"}, // which names DPS's limit for polls
 		answersNoMethod:  {"methods not answered"},

@@ -25,6 +25,13 @@ func TestAFleetWhoseHubDiesSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
 		if r.Recovered != 30 || r.Missing != 0 || r.Died != 0 || r.Violations != 0 || r.Readings < 300 {
 			t.Errorf("%+v", *r)
 		}
+		if r.DPSPerMinute != 30 || r.Attempts < 30 || r.Attempts > 3*30 {
+			t.Errorf("30 devices: %d registrations in a minute, %d attempts to connect", r.DPSPerMinute, r.Attempts)
+		}
+		half, ninety, last := r.Recovery["p50"], r.Recovery["p90"], r.Recovery["max"]
+		if r.Start <= 0 || half <= 0 || half >= ninety || ninety > last || last > 15 {
+			t.Errorf("spread over 10 s, half have recovered within %g s, 90 of 100 within %g, the last within %g", half, ninety, last)
+		}
 		if r.PeakAttempts > 20 { // two a device, over ten seconds: six on average
 			t.Errorf("%d attempts within a second", r.PeakAttempts)
 		}

@@ -24,6 +24,8 @@ const (
 	forgetsReadings  vice = "it numbers readings and does not keep those that cannot be sent"
 	ignoresTheTwin   vice = "it never reads the twin again"
 	acknowledgesOne  vice = "it acknowledges one of several properties"
+	namesNoVersion   vice = "it acknowledges without a version"
+	answersOtherwise vice = "it acknowledges a value that is not the desired one"
 	hangsOnAHalfOpen vice = "it does not notice a link that is half-open"
 	storms           vice = "it connects again and again without a pause"
 	answersNoMethod  vice = "it answers no method"
@@ -281,7 +283,16 @@ func (s *simple) acknowledge(ctx context.Context, m transport.Message) error {
 	if s.vice == acknowledgesOne {
 		answers = answers[:1]
 	}
-	body, err := json.Marshal(payloads.AckPatch(answers))
+	if s.vice == answersOtherwise {
+		answers[0].Ack.Value = json.RawMessage(`"otherwise"`)
+	}
+	patch := payloads.AckPatch(answers)
+	if s.vice == namesNoVersion {
+		for _, p := range desired.Properties {
+			patch[p.Name] = map[string]any{"value": p.Value, "ac": 200}
+		}
+	}
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
