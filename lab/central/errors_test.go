@@ -103,6 +103,16 @@ func TestWhatTheApplicationAnswersIsOneSentenceThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAPropertyMayBeNamedError(t *testing.T) {
+	for _, body := range []string{`{"error":{"code":"E7"}}`, `{"error":{"message":"hot"}}`, `{"error":"hot"}`, `{"error":7}`} {
+		for status := 200; status <= 201; status++ {
+			if _, err := answering(t, withBody(status, body)).Device(t.Context(), "dev1"); err != nil {
+				t.Errorf("%d %s: %v", status, body, err)
+			}
+		}
+	}
+}
+
 func TestTheTimeToWaitIsTold(t *testing.T) {
 	const body = `{"error":{"code":"TooManyRequests","message":"m"}}`
 	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-7": 0, "x": 0, "18446744074": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {

@@ -2,12 +2,14 @@ package control_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
 )
 
@@ -116,6 +118,33 @@ func TestAHostThatIsNotThisMachineIsTurnedAway(t *testing.T) {
 			t.Errorf("Host %s: %d, want %d", host, got.StatusCode, status)
 		} else if status == 403 {
 			got.wantError(t, 403, "Forbidden", "Host")
+		}
+	}
+}
+
+func TestADoorThatListensOnANameIsAskedByIt(t *testing.T) {
+	w := onSockets(t)
+	var address string
+	door, err := control.Open(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err == nil {
+			address = l.Addr().String()
+		}
+		return l, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	for host, status := range map[string]int{"lab.example": 200, "LAB.example:8443": 200, "127.0.0.1": 200, "another.example": 403} {
+		r, err := http.NewRequest("GET", "https://"+address+"/lizard/v1/faults", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		r.Header.Set("Authorization", "Bearer "+door.Token())
+		if got := w.do(r); got.StatusCode != status {
+			t.Errorf("Host %s: %d, want %d", host, got.StatusCode, status)
 		}
 	}
 }

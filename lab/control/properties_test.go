@@ -47,8 +47,9 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	g := w.gadget() // now it is there
 	w.want(200, "PATCH", propertiesPath, `{"fanSpeed":4}`)
 	same(t, g.patches(1), `["{\"fanSpeed\":4}"]`)
-	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false, `{"battery":81.5,"odd":{"ac":200}}`))
-	same(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"$metadata":{"battery":{},"odd":{},
+	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false, `{"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3}}`))
+	same(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3},
+		"$metadata":{"battery":{},"odd":{},"odder":{},"oddest":{},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
 	// What the device says of an error, and what it says unasked.
@@ -56,7 +57,7 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 		`{"fanSpeed":{"value":1,"ac":400,"av":3,"ad":null},"start":{"value":1,"ac":203,"av":0}}`))
 	shown := withoutTimes(t, w.want(200, "GET", propertiesPath, ""))
 	same(t, shown["fanSpeed"], `1`)
-	same(t, shown["$metadata"], `{"battery":{},"odd":{},"start":{"ackVersion":0,"ackCode":203},
+	same(t, shown["$metadata"], `{"battery":{},"odd":{},"odder":{},"oddest":{},"start":{"ackVersion":0,"ackCode":203},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":400}}`)
 	if v := w.Violations(); len(v) > 0 {
 		t.Errorf("violations: %q", v)

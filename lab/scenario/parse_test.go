@@ -67,6 +67,34 @@ func TestATextIsReadAsItIsMeant(t *testing.T) {
 	}
 }
 
+func TestWhatIsJustAllowedIsRead(t *testing.T) {
+	for text, steps := range map[string]int{
+		"every 20s to 20s move B; end 1m":              1,
+		"every 20s from 5s to 45s move B; end 45001ms": 3,
+		"every 10s move B; end 1m":                     5, // the end is not among them
+		"at 59s move B; end 1m":                        1,
+		"at 30s kill A for 30s; end 1m":                1, // the end heals all
+
+		"at 30s kill A for 10s\nexpect recovery 20s\nend 1m":  2,
+		"every 10s to 30s kill A for 5s; end 1m":              6,
+		"at 10s kill A; end 1m":                               1,
+		"every 10ms move B; end 50s":                          4999,
+		"random attacks from 0s to 5s; end 1m":                2,
+		"expect missing 0; end 168h":                          0,
+		"end 1m" + strings.Repeat(" ", 256<<10-len("end 1m")): 0,
+	} {
+		s, err := scenario.Parse("test", text)
+		if err != nil {
+			t.Errorf("%.60q: %v", text, err)
+		} else if n := len(s.Steps()); n != steps {
+			t.Errorf("%.60q: %d steps, want %d", text, n, steps)
+		}
+	}
+	if _, err := scenario.Parse("test", "random attacks from 0s to 1m every about 5s; end 1m"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                            `there is no end: give one, such as end 5m`,
