@@ -42,10 +42,17 @@ type drillFlags struct {
 	spread            time.Duration
 }
 
+func nameByFlag(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%.100q stands alone: a scenario is named by --scenario", args[0])
+	}
+	return nil
+}
+
 func drillCommand() *cobra.Command {
 	var k drillFlags
 	c := &cobra.Command{
-		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: cobra.NoArgs, Long: aboutDrill,
+		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: nameByFlag, Long: aboutDrill,
 		Example: "  failover drill --scenario polite-failover\n  failover drill --client 'node device.js' --own-addresses --html card.html\n  failover drill --devices 1000 --spread 30s",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := k.check(c.Flags().Changed("devices")); err != nil {

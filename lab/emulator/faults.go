@@ -81,6 +81,9 @@ func (c *Cloud) Heal(targetName string, fault Fault) error {
 	if err == nil {
 		err = c.healAny(t, func(k *faultKind) bool { return fault == "" || k.Name == fault })
 	}
+	if fault == "" {
+		return named(err, "heal %s", targetName)
+	}
 	return named(err, "heal %s of %s", targetName, fault)
 }
 
