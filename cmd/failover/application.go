@@ -36,12 +36,13 @@ func (a *asking) client() (*central.Client, error) {
 	if err != nil {
 		return nil, usage(shownError(err))
 	}
-	if c, err := s.emulator(); err == nil && c.URL() == address {
-		return c, nil
+	emulator, none := s.emulator()
+	if none == nil && emulator.URL() == strings.Replace(address, "//localhost:", "//127.0.0.1:", 1) {
+		return emulator, nil
 	}
 	config := central.Config{URL: address}
 	if config.Token, err = a.findToken(s); err != nil {
-		return nil, usage(err)
+		return nil, usage(unannounced(address, emulator, none, err))
 	}
 	if config.Roots, err = a.roots(); err != nil {
 		return nil, usage(err)
@@ -54,6 +55,18 @@ func (a *asking) client() (*central.Client, error) {
 		return nil, usage(err)
 	}
 	return c, nil
+}
+
+// unannounced says why an emulator's own token is not taken for an address on this machine, and else why there is no other.
+func unannounced(address string, emulator *central.Client, none, err error) error {
+	switch {
+	case !onThisMachine(address):
+		return err
+	case none != nil:
+		return fmt.Errorf("nothing announces %s: %w", address, none)
+	}
+	return fmt.Errorf("the emulator that is announced on this machine is %s, and not %s: leave --app-id out, or name the other's control file with FAILOVER_CONTROL_FILE",
+		emulator.URL(), address)
 }
 
 // surroundings are the environment and the env file.

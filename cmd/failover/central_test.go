@@ -26,6 +26,8 @@ func TestTheCommandsOfAzAskTheEmulatorWhenNoApplicationIsNamed(t *testing.T) {
 		"show -d dev1 -o table":                          {"GET /api/devices/dev1?api-version=2022-07-31", "displayName    Dev 1\nenabled        true\nid             dev1\norganizations  []\nprovisioned    true\nsimulated      false\ntemplate       dtmi:x;1\n"},
 		"registration-info -d dev1 -o table":             {"GET /api/devices/dev1?api-version=2022-07-31", "@device_id                              dev1\ndevice_registration_info.device_status  provisioned\ndevice_registration_info.display_name   Dev 1\ndevice_registration_info.id             dev1\ndevice_registration_info.simulated      false\ndevice_registration_info.template       dtmi:x;1\ndps_state.error                         None.\ndps_state.status                        null\n"},
 		"twin show -d dev1":                              {"GET /api/devices/dev1/properties?api-version=2022-07-31", "{\n  \"$metadata\": {\n    \"fanSpeed\": {\n      \"desiredValue\": 3\n    }\n  },\n  \"fanSpeed\": 3\n}\n"},
+		"twin show -d dev1 --mn m":                       {"GET /api/devices/dev1/modules/m/properties?api-version=2022-07-31", "{\n  \"m\": 1\n}\n"},
+		"twin show -d dev1 --module-name m --co c":       {"GET /api/devices/dev1/modules/m/components/c/properties?api-version=2022-07-31", "{\n  \"c\": 1\n}\n"},
 		"twin show -d dev1 --co pump":                    {"GET /api/devices/dev1/components/pump/properties?api-version=2022-07-31", "{\n  \"on\": true\n}\n"},
 		`command run -d dev1 --cn echo -k {"request":1}`: {echo + ` {"request":1}`, answered},
 		"command run -d dev1 --command-name echo":        {echo + " {}", answered},
@@ -89,6 +91,14 @@ func TestTheTokenOfAnApplicationComesFromAFileOrTheEnvironment(t *testing.T) {
 			t.Errorf("it asked %q", requests)
 		}
 	}
+	// The world's DPS is not to hear of an emulator's devices, so their keys are not asked for.
+	args[2] = "registration-info"
+	if code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, args...); code != 0 || !strings.Contains(stdout, `"status": null`) {
+		t.Errorf("exit code %d, %s %s", code, stdout, stderr)
+	}
+	if requests := s.requests(t, apiToken); len(requests) != 1 || !strings.HasPrefix(requests[0], "GET /api/devices/dev1?") {
+		t.Errorf("it asked %q", requests)
+	}
 	// Only this file vouches for the certificate.
 	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d", "dev1", "--central-api-uri", s.URL)
 	if code != 1 || !strings.Contains(stderr, "is not trusted (") || strings.Contains(stderr, "Canary") {
@@ -108,6 +118,7 @@ func TestAnEmulatorThatIsNamedLikeAnApplicationGetsItsOwnToken(t *testing.T) {
 		{"-n", "127", "--central-api-uri", "myapp", "--central-dns-suffix", suffix},
 		{"-n", "127", "--central-dns-suffix", "myapp", "--central-api-uri", suffix},
 		{"-n", "127", "--central-api-uri", s.URL + "/"},
+		{"--central-api-uri", "https://localhost:" + s.port()},
 	} {
 		if code, _, stderr := run(t, env, append([]string{"central", "device", "show", "-d", "dev1"}, args...)...); code != 0 {
 			t.Errorf("%v: exit code %d, %s", args, code, stderr)
@@ -115,6 +126,16 @@ func TestAnEmulatorThatIsNamedLikeAnApplicationGetsItsOwnToken(t *testing.T) {
 		if requests := s.requests(t, "Bearer "+emulatorToken); len(requests) != 1 {
 			t.Errorf("%v asked %q", args, requests)
 		}
+	}
+}
+
+func TestAnEmulatorIsNotAskedForWhatAnotherIsToDo(t *testing.T) {
+	t.Parallel()
+	announced, other := newControlStub(t), newControlStub(t)
+	env := append(announced.controlFile(t), "FAILOVER_CENTRAL_TOKEN="+apiToken)
+	code, _, stderr := run(t, env, "central", "device", "manual-failover", "-d", "dev1", "--central-api-uri", other.URL, "--ca-file", file(t, "ca.pem", other.ca))
+	if code != 0 || len(announced.requests(t, "")) > 0 || len(other.requests(t, apiToken)) != 1 {
+		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
 
@@ -146,25 +167,26 @@ func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
 	s := newControlStub(t)
 	env := s.controlFile(t)
 	for args, want := range map[string]string{
-		"device show":                                          "--device-id (-d) is missing",
-		"device show -d dev1 -o yaml":                          `--output is "yaml": it is json or table`,
-		"device show -d dev1 --timeout 0s":                     "--timeout is 0s",
-		"device show -d dev1 -n myapp":                         "FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central",
-		"device show -d dev1 --central-dns-suffix example.com": "--app-id (-n) is missing",
-		"device show -d dev1 --central-api-uri http://x.y":     `"http://x.y" is not https`,
-		"device show -d dev1 -n evil.example/":                 "address: ",
-		"device show -d dev1 -n a --token-file /nowhere/t":     "--token-file: open /nowhere/t: no such file",
-		"device show -d dev1 -n a --token-file /dev/null":      "the token is empty",
-		"device show -d dev1 -n a --token-file /etc/passwd":    "the token is none",
-		"device manual-failover -d dev1 --ttl-minutes 0":       "--ttl-minutes is 0: it is 1 or more",
-		"device manual-failover -d dev1 --ttl -3":              "--ttl-minutes is -3",
-		"device manual-failover -d dev1 --ttl-minutes 1.5":     "see failover central device manual-failover --help",
-		"device command run -d dev1":                           "--command-name (--cn) is missing",
-		"device show dev1":                                     "see failover central device show --help",
-		"device bogus":                                         "see failover central device --help",
-		"bogus":                                                "see failover central --help",
-		"device twin bogus":                                    "--help",
-		"device show -d dev1 --bogus":                          "--help",
+		"device show":                                             "--device-id (-d) is missing",
+		"device show -d dev1 -o yaml":                             `--output is "yaml": it is json or table`,
+		"device show -d dev1 --timeout 0s":                        "--timeout is 0s",
+		"device show -d dev1 -n myapp":                            "FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central",
+		"device show -d dev1 --central-dns-suffix example.com":    "--app-id (-n) is missing",
+		"device show -d dev1 --central-api-uri http://x.y":        `"http://x.y" is not https`,
+		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1": "the emulator that is announced on this machine is https://127.0.0.1:" + s.port() + ", and not https://127.0.0.1:1: leave --app-id out",
+		"device show -d dev1 -n evil.example/":                    "address: ",
+		"device show -d dev1 -n a --token-file /nowhere/t":        "--token-file: open /nowhere/t: no such file",
+		"device show -d dev1 -n a --token-file /dev/null":         "the token is empty",
+		"device show -d dev1 -n a --token-file /etc/passwd":       "the token is none",
+		"device manual-failover -d dev1 --ttl-minutes 0":          "--ttl-minutes is 0: it is 1 or more",
+		"device manual-failover -d dev1 --ttl -3":                 "--ttl-minutes is -3",
+		"device manual-failover -d dev1 --ttl-minutes 1.5":        "see failover central device manual-failover --help",
+		"device command run -d dev1":                              "--command-name (--cn) is missing",
+		"device show dev1":                                        "see failover central device show --help",
+		"device bogus":                                            "see failover central device --help",
+		"bogus":                                                   "see failover central --help",
+		"device twin bogus":                                       "--help",
+		"device show -d dev1 --bogus":                             "--help",
 	} {
 		code, stdout, stderr := run(t, env, append([]string{"central"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {

@@ -54,14 +54,16 @@ func (s *controlStub) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]string{
-		"POST /system/iothub/devices/dev1/manual-failover":      `{"message":"Success! It returns at 2026-01-02T03:04:05Z","hubIdentifier":"` + hubA + `"}`,
-		"POST /system/iothub/devices/dev1/manual-failback":      `{"hubIdentifier":"` + hubA + `","message":"It is back <home>"}`,
-		"GET /api/devices/dev1":                                 `{"id":"dev1","displayName":"Dev 1","enabled":true,"provisioned":true,"template":"dtmi:x;1","simulated":false,"organizations":[]}`,
-		"GET /api/deviceTemplates/dtmi:x;1":                     `{"capabilityModel":{"contents":[{"@type":"Component","name":"pump"}]}}`,
-		"GET /api/devices/dev1/properties":                      `{"fanSpeed":3,"$metadata":{"fanSpeed":{"desiredValue":3}}}`,
-		"GET /api/devices/dev1/components/pump/properties":      `{"on":true}`,
-		"POST /api/devices/dev1/commands/echo":                  `{"response":{"a":1},"responseCode":200}`,
-		"POST /api/devices/dev1/components/pump/commands/start": `{"response":null,"responseCode":200}`,
+		"POST /system/iothub/devices/dev1/manual-failover":        `{"message":"Success! It returns at 2026-01-02T03:04:05Z","hubIdentifier":"` + hubA + `"}`,
+		"POST /system/iothub/devices/dev1/manual-failback":        `{"hubIdentifier":"` + hubA + `","message":"It is back <home>"}`,
+		"GET /api/devices/dev1":                                   `{"id":"dev1","displayName":"Dev 1","enabled":true,"provisioned":true,"template":"dtmi:x;1","simulated":false,"organizations":[]}`,
+		"GET /api/deviceTemplates/dtmi:x;1":                       `{"capabilityModel":{"contents":[{"@type":"Component","name":"pump"}]}}`,
+		"GET /api/devices/dev1/properties":                        `{"fanSpeed":3,"$metadata":{"fanSpeed":{"desiredValue":3}}}`,
+		"GET /api/devices/dev1/components/pump/properties":        `{"on":true}`,
+		"GET /api/devices/dev1/modules/m/properties":              `{"m":1}`,
+		"GET /api/devices/dev1/modules/m/components/c/properties": `{"c":1}`,
+		"POST /api/devices/dev1/commands/echo":                    `{"response":{"a":1},"responseCode":200}`,
+		"POST /api/devices/dev1/components/pump/commands/start":   `{"response":null,"responseCode":200}`,
 	}[r.Method+" "+r.URL.Path]
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/lizard/v1/"):

@@ -209,7 +209,10 @@ func say(c *cobra.Command, text string) error {
 // misnamed makes the emulator's complaint about a fault, a parameter or a target what it is: one about usage.
 func misnamed(err error) error {
 	var e *central.Error
-	if errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound) {
+	switch {
+	case errors.As(err, &e) && e.Status == http.StatusBadRequest:
+		return usage(fmt.Errorf("%w; failover lizard list has the faults with their parameters", err))
+	case e != nil && e.Status == http.StatusNotFound:
 		return usage(err)
 	}
 	return err

@@ -182,6 +182,11 @@ func TestEachCallIsOneRequestAsIoTCentralWantsIt(t *testing.T) {
 			"DELETE /lizard/v1/strikes?fault=fin&target=dev%2F1%26x",
 			``, "null",
 		},
+		"heal a fault everywhere": {
+			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Heal(ctx, "", "fin") },
+			"DELETE /lizard/v1/strikes?fault=fin",
+			``, "null",
+		},
 		"heal everything": {
 			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Heal(ctx, "", "") },
 			"DELETE /lizard/v1/strikes",

@@ -33,8 +33,11 @@ func Emulator(file string) (*Client, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("central: no emulator runs on this machine (there is no %s): start one with failover emulator", file)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("central: control file: %w", err)
+	switch {
+	case errors.Is(err, errDamaged):
+		return nil, damaged(file)
+	case err != nil:
+		return nil, fmt.Errorf("central: control file: %w; name the one that failover emulator has written", err)
 	}
 	roots := x509.NewCertPool()
 	ok := roots.AppendCertsFromPEM([]byte(control.CA))
@@ -57,10 +60,12 @@ func readControl(file string) (c control, err error) {
 		return c, err
 	}
 	if json.Unmarshal(text, &c) != nil {
-		return c, damaged(file)
+		return c, errDamaged
 	}
 	return c, nil
 }
+
+var errDamaged = errors.New("damaged")
 
 // damaged quotes nothing: there is a token in the file.
 func damaged(file string) error {

@@ -96,7 +96,7 @@ func answer(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(text.Bytes()) // who has gone needs no answer
 }
 
-// body reads a request's whole body. From then on its answer may take its time.
+// body reads a request's whole body.
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maximumBody))
 	if err != nil {
@@ -106,7 +106,6 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		}
 		return nil, err
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // it would end the request, not only the reading
 	return text, nil
 }
 

@@ -68,6 +68,10 @@ func TestTheDeviceReturnsByItselfAtTheTimeThatIsSaid(t *testing.T) {
 			if want := back.UTC().Format(time.RFC3339); !regexp.MustCompile(`\b` + want + `\b`).MatchString(message) {
 				t.Errorf("%s: %q does not say %s", body, message, want)
 			}
+			if want := "Success! The device is now unregistered from its IoT hub. Once it asks DPS, it is sent to another one. It returns by itself at " +
+				back.UTC().Format(time.RFC3339) + ", or sooner by a manual failback."; message != want {
+				t.Errorf("%s: it says %q", body, message)
+			}
 			time.Sleep(time.Until(back) - 1)
 			synctest.Wait()
 			if w.HubOf(device) != "B" {

@@ -46,6 +46,9 @@ func (d *Door) strike(_ *http.Request, body []byte) (int, any, error) {
 	if err := decode(body, &s, true); err != nil {
 		return 0, nil, err
 	}
+	if s.Target == "" || s.Fault == "" {
+		return 0, nil, wrong("The body has to name a target and a fault.")
+	}
 	var params emulator.Params
 	for _, name := range sortedKeys(s.Parameters) {
 		if err := params.Set(name, s.Parameters[name]); err != nil {

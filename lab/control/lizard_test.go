@@ -77,12 +77,20 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	for body, part := range map[string]string{
-		`{"target":"A","fault":"nope"}`:                                     `no fault "nope"`,
-		`{"target":"A"}`:                                                    "no fault",
+		`{"target":"A","fault":"nope"}`: `no fault "nope"`,
+		`{"target":"A"}`:                "name a target and a fault",
+		`{"target":"","fault":"fin"}`:   "name a target and a fault",
+		`{}`:                            "name a target and a fault",
+		`{"target":"A","fault":"fin","parameters":{"for":"0s"}}`:            `Parameter for: "0s" would be as if it were not given; leave it out, or give a time such as 30s`,
+		`{"target":"A","fault":"flaky","parameters":{"probability":"0"}}`:   "above 0, at most 1",
+		`{"target":"A","fault":"slow","parameters":{"delay":"0s"}}`:         "as if it were not given",
+		`{"target":"DPS","fault":"throttles","parameters":{"count":"0"}}`:   "as if it were not given",
+		`{"target":"DPS","fault":"throttles","parameters":{"count":"-1"}}`:  "count is negative",
+		`{"target":"A","fault":"slow","parameters":{"delay":"-1s"}}`:        "delay is negative",
 		`{"target":"A","fault":"throttles"}`:                                "strikes DPS",
 		`{"target":"A","fault":"fin","parameters":{"nope":"1"}}`:            `no parameter "nope"`,
-		`{"target":"A","fault":"fin","parameters":{"for":"soon"}}`:          `"soon" is no value`,
-		`{"target":"A","fault":"fin","parameters":{"for":"-1s"}}`:           "negative",
+		`{"target":"A","fault":"fin","parameters":{"for":"soon"}}`:          `"soon" is not a time such as 30s`,
+		`{"target":"A","fault":"fin","parameters":{"for":"-1s"}}`:           "for is negative",
 		`{"target":"A","fault":"fin","parameters":{"mark":"x"}}`:            "no parameter mark",
 		`{"target":"A","fault":"flaky"}`:                                    "needs the parameter probability",
 		`{"target":"A","fault":"flaky","parameters":{"probability":"2"}}`:   "between 0 and 1",
@@ -91,7 +99,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 		w.wantError(400, "InvalidParameter", part, "POST", strikes, body)
 	}
 	for _, body := range []string{
-		`{"target":"C","fault":"fin"}`, `{"target":"","fault":"fin"}`, `{"target":"device/B","fault":"reject"}`, `{}`,
+		`{"target":"C","fault":"fin"}`, `{"target":"device/B","fault":"reject"}`,
 	} {
 		w.wantError(404, "NotFound", "nknown device", "POST", strikes, body)
 	}

@@ -2,6 +2,9 @@ package control_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +107,27 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 	desired(`{"c":2}`)
 }
 
+// Whoever replaces all properties has read which there are. Many properties take long enough to be met meanwhile.
+func TestOfManyThatReplaceAllPropertiesOneIsTheLast(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	const properties = 400
+	for range 5 {
+		var all sync.WaitGroup
+		for n := range 8 {
+			body := strings.Builder{}
+			for p := range properties {
+				fmt.Fprintf(&body, `,"p%d_%d":1`, n, p)
+			}
+			all.Go(func() { w.want(200, "PUT", propertiesPath, "{"+body.String()[1:]+"}") })
+		}
+		all.Wait()
+		if d, _, _, _ := w.Twin(device); len(d) != properties {
+			t.Fatalf("there remain %d properties", len(d))
+		}
+	}
+}
+
 func TestTheTemplateSaysWhatCanBeSet(t *testing.T) {
 	w := withParts(t)
 	for body, part := range map[string]string{
@@ -168,7 +192,13 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,"$metadata":{`+at+`,"fanSpeed":{`+at+`,
 				"value":{`+at+`},"ac":{`+at+`},"av":{`+at+`},"ad":{`+at+`}}}}}}`)
 		w.Strike(device, emulator.Disabled, emulator.Params{})
+		if err := w.SendCommand(device, "wake", nil); err != nil {
+			t.Fatal(err)
+		}
 		shown = w.want(200, "GET", "/system/iothub/devices/dev1/get-twin", "")
+		if number := fmt.Sprint(shown["cloudToDeviceMessageCount"]); number != "1" {
+			t.Errorf("%s messages wait", number)
+		}
 		if shown["status"] != "disabled" || shown["connectionState"] != "Disconnected" {
 			t.Errorf("disabled: %v, %v", shown["status"], shown["connectionState"])
 		}

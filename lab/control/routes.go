@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 )
@@ -21,7 +22,7 @@ func (d *Door) handler() http.Handler {
 	const devices, system = "/api/devices", "/system/iothub/devices/{device}"
 	k := d.desk
 	mux := http.NewServeMux()
-	for path, m := range map[string]methods{
+	for at, m := range map[string]methods{
 		devices:                           {"GET": k.list},
 		devices + "/{device}":             {"GET": k.show, "PUT": k.put, "PATCH": k.patch, "DELETE": k.delete},
 		devices + "/{device}/credentials": {"GET": k.credentials},
@@ -36,7 +37,7 @@ func (d *Door) handler() http.Handler {
 		"/lizard/v1/faults":               {"GET": d.faults},
 		"/lizard/v1/strikes":              {"GET": d.strikes, "POST": d.strike, "DELETE": d.heal},
 	} {
-		mux.Handle(path, m)
+		mux.Handle(at, m)
 	}
 	for _, part := range []string{devices + "/{device}", devices + "/{device}/components/{component}"} {
 		mux.Handle(part+"/properties", methods{"GET": k.properties, "PUT": k.putProperties, "PATCH": k.patchProperties})
@@ -44,7 +45,8 @@ func (d *Door) handler() http.Handler {
 		mux.Handle(part+"/commands/{name}", methods{"GET": k.history, "POST": k.run})
 	}
 	return d.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern == "" {
+		whole := r.URL.EscapedPath()
+		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole { // which the ServeMux would redirect
 			refuse(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
 			return
 		}

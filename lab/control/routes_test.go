@@ -52,8 +52,19 @@ func TestARouteThatIsNotThereIsNotFound(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range []string{
 		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00", "/api/devices/a/b/c",
+		"/api//devices", "/api/./devices", "/api/devices/../devices", "//",
 	} {
 		w.wantError(404, "NotFound", "There is nothing at", "GET", path, "")
+	}
+}
+
+func TestAHeaderHasALimit(t *testing.T) {
+	w := onSockets(t)
+	r := w.request("GET", "/lizard/v1/faults", "")
+	r.Header.Set("Authorization", "Bearer "+w.door.Token())
+	r.Header.Set("X-Long", strings.Repeat("x", 100<<10))
+	if got := w.do(r); got.StatusCode != 431 {
+		t.Errorf("%d for 100 KiB", got.StatusCode)
 	}
 }
 

@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,7 +36,7 @@ func ParameterNames() []string {
 var faultParameters = []faultParameter{
 	durationParameter("for", func(p *Params) *time.Duration { return &p.For }),
 	numberParameter("count", func(p *Params) *int { return &p.Count }),
-	{"probability", func(p *Params, text string) (err error) {
+	{"probability", "a number above 0, at most 1", func(p *Params, text string) (err error) {
 		p.Probability, err = strconv.ParseFloat(text, 64)
 		return err
 	}, func(p Params) string {
@@ -53,7 +52,7 @@ var faultParameters = []faultParameter{
 	numberParameter("status", func(p *Params) *int { return &p.Status }),
 	textParameter("mark", func(p *Params) *string { return &p.Mark }),
 	textParameter("hub", func(p *Params) *string { return &p.Hub }),
-	{"anew", func(p *Params, text string) (err error) {
+	{"anew", "true or false", func(p *Params, text string) (err error) {
 		p.Anew, err = strconv.ParseBool(text)
 		return err
 	}, func(p Params) string {
@@ -66,12 +65,13 @@ var faultParameters = []faultParameter{
 
 type faultParameter struct {
 	name  string
+	takes string // what a value is
 	set   func(*Params, string) error
 	value func(Params) string
 }
 
 func durationParameter(name string, field func(*Params) *time.Duration) faultParameter {
-	return faultParameter{name, func(p *Params, text string) (err error) {
+	return faultParameter{name, "a time such as 30s", func(p *Params, text string) (err error) {
 		*field(p), err = time.ParseDuration(text)
 		return err
 	}, func(p Params) string {
@@ -83,7 +83,7 @@ func durationParameter(name string, field func(*Params) *time.Duration) faultPar
 }
 
 func numberParameter(name string, field func(*Params) *int) faultParameter {
-	return faultParameter{name, func(p *Params, text string) (err error) {
+	return faultParameter{name, "a whole number such as 503", func(p *Params, text string) (err error) {
 		*field(p), err = strconv.Atoi(text)
 		return err
 	}, func(p Params) string {
@@ -95,20 +95,24 @@ func numberParameter(name string, field func(*Params) *int) faultParameter {
 }
 
 func textParameter(name string, field func(*Params) *string) faultParameter {
-	return faultParameter{name, func(p *Params, text string) error {
+	return faultParameter{name, "a text", func(p *Params, text string) error {
 		*field(p) = text
 		return nil
 	}, func(p Params) string { return *field(&p) }}
 }
 
-// Set gives a parameter by its name: durations as "1m30s", numbers and the rest as Go writes them.
+// Set gives a parameter by its name: durations as "1m30s", numbers and the rest as Go writes them. What would count as not given,
+// such as "0s", is refused.
 func (p *Params) Set(name, value string) error {
 	for _, known := range faultParameters {
 		if known.name != name {
 			continue
 		}
 		if err := known.set(p, value); err != nil {
-			return fmt.Errorf("emulator: parameter %s: %.60q is no value for it", name, value)
+			return fmt.Errorf("emulator: parameter %s: %.60q is not %s", name, value, known.takes)
+		}
+		if name != "anew" && known.value(*p) == "" {
+			return fmt.Errorf("emulator: parameter %s: %.60q would be as if it were not given; leave it out, or give %s", name, value, known.takes)
 		}
 		return nil
 	}
@@ -149,11 +153,11 @@ func (f FaultInfo) Takes(kind string, p Params) error {
 			return fmt.Errorf("it has no parameter %s", known.name)
 		case !given && slices.Contains(f.Required, known.name):
 			return fmt.Errorf("it needs the parameter %s", known.name)
+		case strings.HasPrefix(known.value(p), "-") && known.name != "probability" && !(known.name == "delay" && f.Name == Skew):
+			return fmt.Errorf("the parameter %s is negative", known.name)
 		}
 	}
 	switch {
-	case p.For < 0 || p.Count < 0 || p.Jitter < 0 || p.Rate < 0 || p.RetryAfter < 0 || p.Delay < 0 && f.Name != Skew:
-		return errors.New("a parameter is negative")
 	case p.Status != 0 && (p.Status < 400 || p.Status > 599):
 		return fmt.Errorf("the status %d is no error's", p.Status)
 	case !(p.Probability >= 0 && p.Probability <= 1):

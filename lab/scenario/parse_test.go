@@ -119,7 +119,7 @@ func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 		"at 1s strike A slow delay=soon":              `line 1: "delay=soon" is not allowed here: give a value such as delay=2s`,
 		"at 1s strike A slow delay=":                  `line 1: "delay=" is not allowed here: give for 30s, delay=2s, jitter=500ms or rate=4000`,
 		"at 1s strike A slow rate=1 rate=1":           `line 1: "rate=1" is not allowed here: give for 30s`,
-		"at 1s strike A slow delay=-1s":               `line 1: slow: a parameter is negative`,
+		"at 1s strike A slow delay=-1s":               `line 1: slow: the parameter delay is negative`,
 		"at 1s strike A flaky":                        `line 1: flaky: it needs the parameter probability`,
 		"at 1s strike A flaky probability=2":          `line 1: flaky: the probability 2 is not between 0 and 1`,
 		"at 1s strike A twin-error status=200":        `line 1: twin-error: the status 200 is no error's`,
