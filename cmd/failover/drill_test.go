@@ -4,11 +4,13 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,6 +97,28 @@ func TestTheDrillNamesAClientThatDies(t *testing.T) {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, &p.stdout)
 		}
+	}
+}
+
+// A second signal ends the drill at once, and SIGKILL too.
+func TestAClientDoesNotOutliveADrillThatIsKilled(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, command(t, []string{"TMPDIR=" + t.TempDir()}, "drill", "--scenario", "bad-day", "--client", "trap '' TERM; exec >"+pipe+"; sleep 100; sleep 100"))
+	client, err := os.Open(pipe) // waits for the client
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGKILL)
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it lives: %v", err)
 	}
 }
 

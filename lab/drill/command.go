@@ -20,6 +20,7 @@ type Command struct {
 
 type process struct {
 	cmd     *exec.Cmd
+	leash   io.Closer // open as long as it may live
 	started time.Time
 	ended   chan struct{}
 
@@ -48,10 +49,11 @@ func (c Command) Start(p Place) (Running, error) {
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), forADevice), p.Environment()...)
 	cmd.Stdout, cmd.Stderr = c.Output, c.Output
 	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
+	leash, err := begin(cmd)
+	if err != nil {
 		return nil, fmt.Errorf("drill: %w", err)
 	}
-	r := &process{cmd: cmd, started: time.Now(), ended: make(chan struct{})}
+	r := &process{cmd: cmd, leash: leash, started: time.Now(), ended: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // ProcessState tells
 		close(r.ended)
@@ -101,6 +103,7 @@ func (r *process) Stop(ctx context.Context) Usage {
 	}
 	end(r.cmd, true) // and what it has left behind
 	<-r.ended
+	_ = r.leash.Close()
 	r.watching.Wait()
 	u.Elapsed = time.Since(r.started)
 	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
