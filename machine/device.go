@@ -157,7 +157,9 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
-	d.emit(Record{Level: observe.Debug, Kind: observe.Taken, ID: id.String()})
+	if d.tells(observe.Debug) { // or its ID need not be written
+		d.emit(Record{Level: observe.Debug, Kind: observe.Taken, ID: id.String()})
+	}
 	return id, nil
 }
 

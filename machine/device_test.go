@@ -521,6 +521,29 @@ func TestCloseSendsWhatWaitsAndSaysWhatItCouldNot(t *testing.T) {
 	})
 }
 
+func TestObserversNeedNotHearOfEachReading(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		bubble(t, func(s *machine.Settings) { s.NoDebug = without }, func(t *testing.T, w *world) {
+			w.connected()
+			w.send()
+			if err := w.close(); err != nil {
+				t.Error(err)
+			}
+			w.wantNothingLost()
+			w.wantPath(0, machine.Provisioning, machine.Connecting, machine.Connected, machine.Closing)
+			heard := 0
+			for _, r := range w.records {
+				if r.Level == observe.Debug {
+					heard++
+				}
+			}
+			if want := map[bool]int{false: 2, true: 0}[without]; heard != want { // taken and delivered
+				t.Errorf("NoDebug %t: %d records of level debug", without, heard)
+			}
+		})
+	}
+}
+
 func TestCloseIsOverInItsTimeWhateverHangs(t *testing.T) {
 	release := make(chan struct{})
 	bubble(t, func(s *machine.Settings) {

@@ -12,10 +12,18 @@ import (
 
 // emit hands a record to the observers. It never blocks.
 func (d *Device) emit(r Record) {
+	if !d.tells(r.Level) {
+		return
+	}
 	r.Time = time.Now()
 	r.Device = d.RegistrationID
 	r.Message, r.Error, r.Name = d.hide(r.Message), d.hide(r.Error), d.hide(r.Name)
 	d.fan.Emit(r.Describe())
+}
+
+// tells whether anybody is to hear of a record.
+func (d *Device) tells(l observe.Level) bool {
+	return len(d.Observers) > 0 && !(d.NoDebug && l == observe.Debug)
 }
 
 // changed records a move of the machine, between the end of one state's Action and the start of the next one's.

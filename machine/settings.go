@@ -42,6 +42,7 @@ type Settings struct {
 	Handlers  Handlers
 	Off       hub.Kinds
 	Observers []func(Record) // each gets every record, in order, on a goroutine of its own
+	NoDebug   bool           // they get none of level debug, which each reading has two of: taken and delivered
 	Outbox    outbox.Outbox  // one that the program gives has its own limits and reports its own drops; the device closes it
 	Limits    outbox.Limits  // of the outbox that the device makes
 	InMemory  bool           // it is in memory although there is a StateDir, and so are reports; without one they always are

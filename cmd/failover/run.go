@@ -49,7 +49,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	log := observe.NewFan(observe.Thin(observe.NewPrinter(os.Stderr, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
 	defer finish(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
-	d.Observers = []func(machine.Record){log.Emit}
+	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, s.logLevel != "debug"
 	device, err := machine.New(d)
 	if err != nil {
 		return err // the settings have been checked
