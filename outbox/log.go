@@ -59,6 +59,7 @@ type Log struct {
 	tail     *segment // nil: the next commit begins one
 	created  bool     // and its name is not safe yet
 	unsynced batch    // written, and not safe yet
+	written  []byte   // last, for the next write
 	troubled bool
 	freed    time.Time // when readings were given up for others on a full disk
 	failure  error     // of the last commit, for Close

@@ -124,14 +124,14 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Properties)) {
+	for _, name := range r.Names() {
 		property := appendText(appendText(nil, name), r.Properties[name])
 		b = appendText(append(b, fieldProperty), property)
 	}
 	return b
 }
 
-// readEntry reads what appendReading has written, behind the kind.
+// readEntry reads what appendReading has written, behind the kind. The body stays in payload.
 func readEntry(payload []byte) (e Entry, put time.Time, err error) {
 	r := &reader{b: payload}
 	e.ID, put = r.id(), time.Unix(int64(r.number()), 0)
@@ -148,7 +148,7 @@ func readEntry(payload []byte) (e Entry, put time.Time, err error) {
 func setField(r *payloads.Reading, field byte, value []byte) error {
 	switch field {
 	case fieldBody:
-		r.Body = slices.Clone(value)
+		r.Body = slices.Clip(value)
 	case fieldTaken:
 		return r.Taken.UnmarshalBinary(value)
 	case fieldEarly:

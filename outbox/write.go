@@ -11,6 +11,9 @@ import (
 // rangesLimit is how many ranges one record takes.
 const rangesLimit = frameLimit/(2*binary.MaxVarintLen64) - 10
 
+// writtenLimit is how many bytes are kept for the next write.
+const writtenLimit = 64 << 10
+
 // append writes a batch behind the tail, or into a new segment.
 func (l *Log) append(b *batch) error {
 	if b.empty() && !b.final {
@@ -22,7 +25,7 @@ func (l *Log) append(b *batch) error {
 		}
 	}
 	s := l.tail
-	buf := make([]byte, 0, b.size())
+	buf := slices.Grow(l.written[:0], b.size())
 	frame := func(payload func([]byte) []byte) { buf = appendFrame(buf, s.name, s.safe, payload) }
 	if s.size == 0 {
 		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
@@ -42,6 +45,9 @@ func (l *Log) append(b *batch) error {
 		from := len(buf)
 		frame(func(p []byte) []byte { return appendReading(p, it.entry, it.put) })
 		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), seconds(it.put)}
+	}
+	if l.written = nil; cap(buf) <= writtenLimit {
+		l.written = buf
 	}
 	if _, err := s.file.Write(buf); err != nil {
 		return err
