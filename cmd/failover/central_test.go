@@ -64,6 +64,11 @@ func TestTheContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 			t.Errorf("%q: exit code %d, %s", content, code, stderr)
 		}
 	}
+	large := file(t, "large.json", `{"request":true}`+strings.Repeat(" ", 1<<20))
+	code, _, stderr := run(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k", large)
+	if code != 2 || !strings.Contains(stderr, "--content: "+large+" is larger than 1048576 bytes") {
+		t.Errorf("a large one: exit code %d, %s", code, stderr)
+	}
 	if requests := s.requests(t, ""); len(requests) > 0 {
 		t.Errorf("it asked %q", requests)
 	}

@@ -131,7 +131,7 @@ func contentOf(stdin io.Reader, text string) ([]byte, error) {
 	switch {
 	case text == "@-":
 		var err error
-		if content, err = io.ReadAll(io.LimitReader(stdin, contentLimit)); err != nil {
+		if content, err = bounded("standard input", stdin, contentLimit); err != nil {
 			return nil, fmt.Errorf("--content: %w", err)
 		}
 	case isFile:

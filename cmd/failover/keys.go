@@ -96,5 +96,14 @@ func readKeyFile(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, keyLimit))
+	return bounded(file, f, keyLimit)
+}
+
+// bounded reads everything, or nothing when it is too much.
+func bounded(name string, r io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return text, err
 }

@@ -23,6 +23,8 @@ func TestAKeyFileThatCannotBeReadAtTheStartIsNamed(t *testing.T) {
 	wantRefused(t, who, []string{"--device-key-file", "/nowhere/device.key"}, "FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
 	wantRefused(t, who, []string{"--device-key-file", t.TempDir()}, "FAILOVER_DEVICE_KEY_FILE", "no regular file")
 	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE", "device.key", "too short")
+	large := file(t, "device.key", oldKey+strings.Repeat("\n", 4096))
+	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large, "larger than 4096 bytes")
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
 	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "read again at each dial")
