@@ -29,9 +29,15 @@ const callsLimit = 64
 func (s *Session) speak() {
 	for {
 		select {
+		case <-s.inbox.toAck: // first, for there may be calls without end
+			s.inbox.acknowledge()
+			continue
+		default:
+		}
+		select {
 		case c := <-s.calls:
 			c.do()
-			for n := len(s.calls); n > 0 && s.Cause() == nil; n-- { // which costs less than select
+			for len(s.calls) > 0 && len(s.inbox.toAck) == 0 && s.Cause() == nil { // which costs less than select
 				c := <-s.calls
 				c.do()
 			}

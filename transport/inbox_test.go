@@ -61,6 +61,44 @@ func TestWhatComesBeforeAttachIsHeldUnacknowledgedAndThenHandledInOrder(t *testi
 	})
 }
 
+// The hub delivers a message again that is not acknowledged within a minute.
+func TestAnAcknowledgementDoesNotWaitBehindAllThatIsToBeSent(t *testing.T) {
+	inBubble(t, func(w *world) {
+		ask, before := make(chan bool), make(chan int, 1)
+		w.serve(func(p *peer) {
+			p.welcome()
+			<-ask
+			p.send(publish(1, "now"))
+			sent := 0
+			for packet := p.next(); packet != nil; packet = p.next() {
+				switch packet.(type) {
+				case *packets.PublishPacket:
+					sent++
+				case *packets.PubackPacket:
+					before <- sent
+				}
+				p.answer(packet)
+			}
+		})
+		var v *valve
+		s := w.connect(through(&v))
+		s.Attach(func(m transport.Message) bool { m.Ack(); return true })
+		v.stop()
+		for range 64 {
+			if err := s.Start(w.Context(), "t", 1, make([]byte, 1000), func(error) {}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		close(ask)
+		synctest.Wait()
+		v.release()
+		if n := <-before; n > 16 { // what paho and the link had already
+			w.Errorf("%d messages went before it", n)
+		}
+	})
+}
+
 func TestWhatAHandlerWouldNotHaveIsKeptForTheNextInItsPlace(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.deliver(9)

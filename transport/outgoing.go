@@ -10,7 +10,7 @@ import (
 
 // gathered is how many bytes of packets wait for the connection before paho has to, unless a single packet is larger. They are
 // one TLS record, of which a peer can read nothing before it has all: on a slow link that is silence.
-const gathered = 8 << 10
+const gathered = 4 << 10
 
 // outgoing is the packets on their way from paho to the connection. What comes while others are being written leaves together,
 // for a TLS record and a system call of its own is most of what a small packet costs. It knows which packets want an answer:

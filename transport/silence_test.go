@@ -1,7 +1,9 @@
 package transport_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -203,6 +205,83 @@ func TestAPeerThatTakesNothingIsNoticedOverSockets(t *testing.T) {
 	}
 	close(stop)
 	w.wantEnd(s, transport.WriteStalled)
+}
+
+// A peer can read nothing of a TLS record before it has all of it.
+func TestASlowLinkIsNotTakenForSilence(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		s := w.connect(trickling(400), func(c *transport.Config) { c.ConnectTimeout = time.Minute })
+		ctx, cancel := context.WithTimeout(w.Context(), 10*time.Minute)
+		defer cancel()
+		window := make(chan error, 64)
+		for ctx.Err() == nil && s.Cause() == nil {
+			select {
+			case window <- nil:
+				_ = s.Start(ctx, "devices/dev1/messages/events/", 1, make([]byte, 250), func(error) { <-window })
+			case <-ctx.Done():
+			case <-s.Ended():
+			}
+		}
+		if err := s.Cause(); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// A trickle is a link of so many bytes a second, behind a buffer that takes all.
+type trickle struct {
+	net.Conn
+	buffer chan []byte
+	ended  chan struct{}
+	once   sync.Once
+}
+
+func trickling(rate int) func(*transport.Config) {
+	return func(c *transport.Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			t := &trickle{Conn: conn, buffer: make(chan []byte, 1000), ended: make(chan struct{})}
+			go t.run(rate)
+			return t, nil
+		}
+	}
+}
+
+func (t *trickle) run(rate int) {
+	for {
+		select {
+		case some := <-t.buffer:
+			for part := range slices.Chunk(some, 100) {
+				select {
+				case <-time.After(time.Duration(len(part)) * time.Second / time.Duration(rate)):
+					_, _ = t.Conn.Write(part) // the session notices
+				case <-t.ended:
+					return
+				}
+			}
+		case <-t.ended:
+			return
+		}
+	}
+}
+
+func (t *trickle) Write(p []byte) (int, error) {
+	select {
+	case t.buffer <- slices.Clone(p):
+		return len(p), nil
+	case <-t.ended:
+		return 0, net.ErrClosed
+	}
+}
+
+func (t *trickle) Close() error {
+	t.once.Do(func() { close(t.ended) })
+	return t.Conn.Close()
 }
 
 // paho gives calls up after a second; nobody is to notice.
