@@ -36,12 +36,16 @@ func (a *asking) client() (*central.Client, error) {
 		return nil, usage(shownError(err))
 	}
 	emulator, none := s.emulator()
-	if none == nil && emulator.URL() == strings.Replace(address, "//localhost:", "//127.0.0.1:", 1) {
+	if none == nil && plain(emulator.URL()) == plain(address) {
 		return emulator, nil
 	}
 	config := central.Config{URL: address}
-	if config.Token, err = a.findToken(s); err != nil {
-		return nil, usage(unannounced(address, emulator, none, err))
+	config.Token, err = a.findToken(s)
+	if errors.Is(err, errNoToken) && onThisMachine(address) {
+		err = unannounced(address, emulator, none)
+	}
+	if err != nil {
+		return nil, usage(err)
 	}
 	if config.Roots, err = a.roots(); err != nil {
 		return nil, usage(err)
@@ -56,12 +60,14 @@ func (a *asking) client() (*central.Client, error) {
 	return c, nil
 }
 
-// unannounced says why an emulator's own token is not taken for an address on this machine, and else why there is no other.
-func unannounced(address string, emulator *central.Client, none, err error) error {
-	switch {
-	case !onThisMachine(address):
-		return err
-	case none != nil:
+// plain is how addresses are compared.
+func plain(address string) string {
+	return strings.Replace(strings.ToLower(address), "//localhost:", "//127.0.0.1:", 1)
+}
+
+// unannounced says why the token of no emulator on this machine is taken.
+func unannounced(address string, emulator *central.Client, none error) error {
+	if none != nil {
 		return fmt.Errorf("nothing announces %s: %w", address, none)
 	}
 	return fmt.Errorf("the emulator that is announced on this machine is %s, and not %s: leave --app-id out, or name the other's control file with FAILOVER_CONTROL_FILE",
@@ -113,8 +119,10 @@ func (a *asking) findToken(s *settings) (string, error) {
 	if token := s.find("FAILOVER_CENTRAL_TOKEN"); token != "" {
 		return token, nil
 	}
-	return "", errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central, Permissions, API tokens")
+	return "", errNoToken
 }
+
+var errNoToken = errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central, Permissions, API tokens")
 
 // hidden is an error about a file whose name may be the token itself.
 func hidden(name string, err error) error {
@@ -158,5 +166,5 @@ func onThisMachine(address string) bool {
 		return false
 	}
 	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
 }

@@ -52,6 +52,25 @@ func (x *terminal) moves(args ...string) string {
 	return hub
 }
 
+func TestAnEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cloud, _ := emulate(t, dir, "--host", "localhost")
+	controlFile := filepath.Join(dir, "control.json")
+	cloud.stdout.await(cloud, 0, "control.json")
+	text, err := os.ReadFile(controlFile)
+	must(t, err)
+	var control struct{ URL string }
+	must(t, json.Unmarshal(text, &control))
+	for _, name := range []string{"localhost", "LocalHost", "127.0.0.1"} {
+		address := strings.Replace(control.URL, "localhost", name, 1)
+		code, _, stderr := run(t, []string{"FAILOVER_CONTROL_FILE=" + controlFile}, "central", "device", "show", "-d", "none", "--central-dns-suffix", address)
+		if code != 1 || !strings.Contains(stderr, "404") {
+			t.Errorf("%s: exit code %d, %s", address, code, stderr)
+		}
+	}
+}
+
 func TestASecondTerminalMovesTheDeviceAndLetsTheLizardOut(t *testing.T) {
 	t.Parallel()
 	controlFile := filepath.Join(t.TempDir(), "emulator.json")

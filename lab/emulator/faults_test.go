@@ -211,6 +211,9 @@ func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
 		if len(w.Struck()) != 0 {
 			t.Errorf("struck are %+v", w.Struck())
 		}
+		if err := w.Strike("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // a text, though it looks like a number
+			t.Error(err)
+		}
 		w.Close()
 		if err := w.Strike("A", emulator.FIN, p); err != emulator.ErrClosed {
 			t.Errorf("closed: %v", err)

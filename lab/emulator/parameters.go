@@ -44,7 +44,7 @@ var faultParameters = []faultParameter{
 			return ""
 		}
 		return strconv.FormatFloat(p.Probability, 'g', -1, 64)
-	}},
+	}, false},
 	durationParameter("delay", func(p *Params) *time.Duration { return &p.Delay }),
 	durationParameter("jitter", func(p *Params) *time.Duration { return &p.Jitter }),
 	numberParameter("rate", func(p *Params) *int { return &p.Rate }),
@@ -60,7 +60,7 @@ var faultParameters = []faultParameter{
 			return ""
 		}
 		return "true"
-	}},
+	}, false},
 }
 
 type faultParameter struct {
@@ -68,6 +68,7 @@ type faultParameter struct {
 	takes string // what a value is
 	set   func(*Params, string) error
 	value func(Params) string
+	count bool // a time or a number, which is not negative
 }
 
 func durationParameter(name string, field func(*Params) *time.Duration) faultParameter {
@@ -79,7 +80,7 @@ func durationParameter(name string, field func(*Params) *time.Duration) faultPar
 			return ""
 		}
 		return field(&p).String()
-	}}
+	}, true}
 }
 
 func numberParameter(name string, field func(*Params) *int) faultParameter {
@@ -91,14 +92,14 @@ func numberParameter(name string, field func(*Params) *int) faultParameter {
 			return ""
 		}
 		return strconv.Itoa(*field(&p))
-	}}
+	}, true}
 }
 
 func textParameter(name string, field func(*Params) *string) faultParameter {
 	return faultParameter{name, "a text", func(p *Params, text string) error {
 		*field(p) = text
 		return nil
-	}, func(p Params) string { return *field(&p) }}
+	}, func(p Params) string { return *field(&p) }, false}
 }
 
 // Set gives a parameter by its name: durations as "1m30s", numbers and the rest as Go writes them. What would count as not given,
@@ -153,7 +154,7 @@ func (f FaultInfo) Takes(kind string, p Params) error {
 			return fmt.Errorf("it has no parameter %s", known.name)
 		case !given && slices.Contains(f.Required, known.name):
 			return fmt.Errorf("it needs the parameter %s", known.name)
-		case strings.HasPrefix(known.value(p), "-") && known.name != "probability" && !(known.name == "delay" && f.Name == Skew):
+		case known.count && strings.HasPrefix(known.value(p), "-") && !(known.name == "delay" && f.Name == Skew):
 			return fmt.Errorf("the parameter %s is negative", known.name)
 		}
 	}
