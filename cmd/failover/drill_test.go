@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -103,23 +104,43 @@ func TestTheDrillNamesAClientThatDies(t *testing.T) {
 // A second signal ends the drill at once, and SIGKILL too.
 func TestAClientDoesNotOutliveADrillThatIsKilled(t *testing.T) {
 	t.Parallel()
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
+	for name, line := range map[string]string{
+		"and ignores SIGTERM":           "trap '' TERM; exec >%s; sleep 100; sleep 100",
+		"and goes on in the background": "(exec >%s; exec sleep 100) & true",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			must(t, syscall.Mkfifo(pipe, 0o600))
+			is, gone := make(chan bool), make(chan error, 1)
+			go func() {
+				client, err := os.Open(pipe) // waits for the client
+				if err == nil {
+					close(is)
+					_, err = client.Read(make([]byte, 1))
+					client.Close()
+				}
+				gone <- err
+			}()
+			p := start(t, command(t, []string{"TMPDIR=" + t.TempDir()}, "drill", "--scenario", "bad-day", "--client", fmt.Sprintf(line, pipe)))
+			within(t, is)
+			p.signal(syscall.SIGKILL)
+			if err := within(t, gone); err != io.EOF {
+				t.Error(err)
+			}
+		})
 	}
-	p := start(t, command(t, []string{"TMPDIR=" + t.TempDir()}, "drill", "--scenario", "bad-day", "--client", "trap '' TERM; exec >"+pipe+"; sleep 100; sleep 100"))
-	client, err := os.Open(pipe) // waits for the client
-	if err != nil {
-		t.Fatal(err)
+}
+
+// within returns the next value, and fails the test when none arrives in time.
+func within[T any](t *testing.T, news <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-news:
+	case <-time.After(patience):
+		t.Fatal("nothing arrived in time")
 	}
-	defer client.Close()
-	if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	p.signal(syscall.SIGKILL)
-	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("it lives: %v", err)
-	}
+	return v
 }
 
 func TestAPageThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {

@@ -20,7 +20,7 @@ type Command struct {
 
 type process struct {
 	cmd     *exec.Cmd
-	leash   io.Closer // open as long as it may live
+	leash   *leash // as long as it may live
 	started time.Time
 	ended   chan struct{}
 
@@ -103,7 +103,7 @@ func (r *process) Stop(ctx context.Context) Usage {
 	}
 	end(r.cmd, true) // and what it has left behind
 	<-r.ended
-	_ = r.leash.Close()
+	r.leash.drop()
 	r.watching.Wait()
 	u.Elapsed = time.Since(r.started)
 	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()

@@ -5,42 +5,67 @@ package drill
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 )
 
-// waiting is the shell's own part: it waits for the line's end although SIGTERM comes, and then ends as the line did. The group ends
-// with the drill, also one that is killed: then descriptor 3, a pipe of which the drill has the other end, comes to its end.
-const waiting = `trap : TERM
-(trap '' TERM; read -r _ <&3; kill -s KILL 0) &
-w=$!
+// waiting is the shell's part: it starts the line once descriptor 3 has a line to read, waits for its end also when SIGTERM
+// arrives, and exits with its status.
+const waiting = `read -r _ <&3 || exit
 exec 3<&-
+trap : TERM
 (
 %s
 ) &
 c=$!; wait $c; s=$?
 while kill -0 $c 2>/dev/null; do wait $c; s=$?; done
-kill -s KILL $w; wait $w 2>/dev/null
 exit $s`
 
-// begin begins a line in a process group of its own, which is let go when leash is closed.
-func begin(c *exec.Cmd) (leash io.Closer, err error) {
-	held, ours, err := os.Pipe()
+// shell prepares a line in a process group of its own.
+func shell(line string) *exec.Cmd {
+	c := exec.Command("sh", "-c", fmt.Sprintf(waiting, line))
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return c
+}
+
+// A leash is a process that kills the client's process group when the drill has ended: its standard input then reaches its end.
+// It is in a process group of its own, so the client cannot see it.
+type leash struct{ watcher *exec.Cmd }
+
+// begin starts a client and its leash. The client's line runs once the leash is there.
+func begin(c *exec.Cmd) (*leash, error) {
+	wait, leave, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer held.Close()
-	c.ExtraFiles = []*os.File{held}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	defer leave.Close()
+	defer wait.Close()
+	c.ExtraFiles = []*os.File{wait} // descriptor 3
 	if err := c.Start(); err != nil {
-		return nil, errors.Join(err, ours.Close())
+		return nil, err
 	}
-	return ours, nil
+	watcher := exec.Command("sh", "-c", `read -r _; kill -s KILL -- "-$1"`, "sh", strconv.Itoa(c.Process.Pid))
+	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if _, err = watcher.StdinPipe(); err == nil { // nothing is written, and Wait closes it
+		err = watcher.Start()
+	}
+	if err == nil {
+		_, err = leave.WriteString("\n")
+	}
+	if err != nil {
+		end(c, true)
+		return nil, errors.Join(err, c.Wait())
+	}
+	return &leash{watcher}, nil
 }
 
-func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", fmt.Sprintf(waiting, line)) }
+// drop ends the leash and leaves the client alone.
+func (l *leash) drop() {
+	_ = l.watcher.Process.Kill()
+	_ = l.watcher.Wait()
+}
 
 // end ends the whole group.
 func end(c *exec.Cmd, now bool) {
