@@ -14,6 +14,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -36,7 +37,7 @@ type Device struct {
 	ended   chan struct{}  // closed when Run returns
 	winding sync.WaitGroup // sessions that have ended but not wound up
 	drops   atomic.Int64   // readings given up
-	unlock  func()         // gives the state directory back
+	dir     *statefile.Dir // the state directory; nil: nothing outlives the process
 	durable bool           // readings outlive the process
 
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
@@ -82,7 +83,8 @@ func New(s Settings) (*Device, error) {
 	var err error
 	d.machine, err = NewMachine(table, Hooks{Changed: d.changed, Refused: d.refusedEvent, Late: d.late})
 	if err != nil {
-		return nil, errors.Join(err, d.closeState())
+		_, closed := d.closeState()
+		return nil, errors.Join(err, closed)
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
 	return d, nil
@@ -102,10 +104,20 @@ func (d *Device) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.stop, cancel)()
+	var watch sync.WaitGroup
+	if d.dir != nil {
+		watch.Go(func() { d.watchState(ctx) })
+	}
 	err := d.machine.Run(ctx, Close)
 	d.halt()
 	d.winding.Wait()
-	err = errors.Join(err, d.closeState())
+	cancel()
+	watch.Wait()
+	left, closed := d.closeState()
+	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
+		err = errors.Join(err, &lost)
+	}
+	err = errors.Join(err, closed)
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(d.closeBy), lastWords))
 	defer done()
 	return errors.Join(err, d.fan.Close(closing))
@@ -118,7 +130,8 @@ func (d *Device) Close(ctx context.Context) error {
 	if d.started.CompareAndSwap(false, true) {
 		defer close(d.ended)
 		d.unused.Store(true)
-		return d.closeState()
+		_, err := d.closeState()
+		return err
 	}
 	select {
 	case <-d.ended:

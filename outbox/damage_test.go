@@ -705,7 +705,7 @@ type swollen struct {
 
 type swollenFile struct{ File }
 
-func (f swollenFile) Size() (int64, error) { return 1 << 60, nil }
+func (f swollenFile) Info() (fs.FileInfo, error) { return fakeInfo{size: 1 << 60}, nil }
 
 func (d swollen) Open(name string) (File, error) {
 	f, err := d.Files.Open(name)

@@ -127,11 +127,11 @@ func (c *contents) secure(files Files) {
 
 func (l *loader) load(number uint64) (*segment, scan, error) {
 	s := &segment{name: segmentName(number), number: number, entries: l.entries[:0]}
-	b, whole, err := readFile(l.files, s.name, l.buffer)
+	b, info, whole, err := readFile(l.files, s.name, l.buffer)
 	if err != nil {
 		return nil, scan{}, err
 	}
-	l.buffer = b[:0]
+	l.buffer, s.info = b[:0], info
 	end := int64(-1)
 	if x, ok := l.known[number]; ok {
 		end = x.size
@@ -166,24 +166,25 @@ const (
 
 // readFile reads a file into a buffer, or a larger one, but no more than a file of a log can have. Pages that the disk does not
 // give back are zeros, and the file is not whole.
-func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, err error) {
+func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	defer f.Close()
-	size, err := f.Size()
+	info, err = f.Info()
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
+	size := info.Size()
 	size = min(size, fileLimit)
 	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)
 	if err == nil || errors.Is(err, io.EOF) {
-		return b[:n], true, nil
+		return b[:n], info, true, nil
 	}
 	if !errors.Is(err, syscall.EIO) {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
 	for at := 0; at < len(b); at += page {
 		p := b[at:min(at+page, len(b))]
@@ -193,7 +194,7 @@ func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, er
 			clear(p[n:])
 		}
 	}
-	return b, false, nil
+	return b, info, false, nil
 }
 
 // join makes one log of the segments: the newest epoch counts, and so does, of a reading that stands twice, the newer one. It
