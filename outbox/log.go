@@ -68,6 +68,7 @@ type Log struct {
 	failure   error     // of the last commit, for Close
 	restores  int       // of files that were taken away, within retryDelay
 	restored  time.Time // the last time
+	homeless  bool      // the files could not be restored, and that was told
 	patrolled time.Time // the last time
 }
 

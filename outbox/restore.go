@@ -81,10 +81,32 @@ func (l *Log) restore(err error) (bool, error) {
 		return false, err
 	}
 	if failure := l.restoreFiles(); failure != nil {
+		l.nameHomeless()
 		return false, fmt.Errorf("%w: %w", statefile.ErrReplaced, failure)
 	}
-	l.restores, l.restored = l.restores+1, time.Now()
+	l.restores, l.restored, l.homeless = l.restores+1, time.Now(), false
 	return true, err
+}
+
+// nameHomeless names once the pending readings that no next start will find unless the directory can be restored.
+func (l *Log) nameHomeless() {
+	if l.homeless {
+		return
+	}
+	l.homeless = true
+	var pending ranges
+	l.mu.Lock()
+	for _, s := range l.segments {
+		for i, p := range s.entries {
+			if p.size > 0 {
+				pending.add(Range{s.first + uint64(i), s.first + uint64(i)})
+			}
+		}
+	}
+	l.mu.Unlock()
+	if text, _ := pending.takeText(math.MaxUint64, math.MaxInt); text != "" {
+		l.Warn(fmt.Errorf("outbox: pending readings %s-%s are lost if this process ends before they are delivered or the directory is restored", l.epoch, text))
+	}
 }
 
 // restoreFiles makes the directory at the path hold the log.
