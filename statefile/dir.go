@@ -90,26 +90,25 @@ func (d *Dir) take() error {
 	if d.Verify() == nil {
 		return nil
 	}
-	h, err := d.fsync.hold(d.path)
-	if errors.Is(err, ErrLocked) && d.Verify() == nil { // the lock is ours; Verify failed for a moment
-		return nil
-	}
+	d.mu.Lock()
+	old := d.held
+	d.mu.Unlock()
+	h, err := d.fsync.hold(d.path, old)
 	if err != nil {
 		return err
 	}
 	if err := d.accept(); err != nil {
-		h.release()
+		h.release(old)
 		return err
 	}
 	h.removeUnfinished()
 	d.mu.Lock()
-	old := d.held
 	d.held = h
 	d.mu.Unlock()
 	if old == nil {
 		return nil
 	}
-	old.release()
+	old.release(h)
 	return d.restore()
 }
 
@@ -167,7 +166,7 @@ func (d *Dir) Close() {
 	h := d.held
 	d.held = nil
 	d.mu.Unlock()
-	h.release()
+	h.release(nil)
 }
 
 // restore writes each file whose content is not at the path. It is called with files locked.
@@ -237,22 +236,25 @@ func (d *Dir) within(do func(*os.Root) error) error {
 	return do(root)
 }
 
-// hold makes and locks a directory.
-func (fsync Fsync) hold(path string) (*holding, error) {
+// hold makes and locks a directory. If its lock file is the one that old has locked, as in a directory of hard links, or after a
+// Verify that failed for a moment, old and the new holding share the lock.
+func (fsync Fsync) hold(path string, old *holding) (*holding, error) {
 	if err := fsync.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	}
-	lock := flock.New(filepath.Join(path, lockName), flock.SetPermissions(0o600))
-	switch ours, err := lock.TryLock(); {
+	name := filepath.Join(path, lockName)
+	h := &holding{lock: flock.New(name, flock.SetPermissions(0o600))}
+	if info, err := os.Stat(name); err == nil && old != nil && os.SameFile(info, old.lockInfo) {
+		h.lock = old.lock
+	}
+	switch ours, err := h.lock.TryLock(); {
 	case err != nil:
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	case !ours:
 		return nil, fmt.Errorf("statefile: lock %s: %w", path, ErrLocked)
 	}
-	h := &holding{lock: lock}
-	err := h.open(path)
-	if err != nil {
-		h.release()
+	if err := h.open(path); err != nil {
+		h.release(old)
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	}
 	return h, nil
@@ -276,11 +278,14 @@ func (h *holding) open(path string) (err error) {
 	return err
 }
 
-func (h *holding) release() {
+// release closes the directory, and gives back its lock unless other holds it too.
+func (h *holding) release(other *holding) {
 	if h.root != nil {
 		_ = h.root.Close()
 	}
-	_ = h.lock.Close()
+	if other == nil || other.lock != h.lock {
+		_ = h.lock.Close()
+	}
 }
 
 // removeUnfinished removes what a process that was killed was writing.

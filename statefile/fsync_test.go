@@ -45,9 +45,9 @@ func TestTheNameOfEachDirectoryThatIsMadeIsSynced(t *testing.T) {
 			return at(filepath.Join(dir, "pet.json"), sync).Save(map[string]int{"a": 1})
 		},
 		"for a lock": func(sync Fsync, dir string) error {
-			h, err := sync.hold(dir)
+			h, err := sync.hold(dir, nil)
 			if err == nil {
-				h.release()
+				h.release(nil)
 			}
 			return err
 		},
