@@ -23,7 +23,7 @@ const (
 // methodFilter is what a device subscribes to that listens to direct methods.
 const methodFilter = "$iothub/methods/POST/#"
 
-// name is what DTDL allows.
+// name is what DTDL v2 allows, which IoT Central's templates are written in: https://github.com/Azure/opendigitaltwins-dtdl.
 var name = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_]{0,62}[A-Za-z0-9])?$`)
 
 // A commandRequest is the body of a POST. Times are in seconds.

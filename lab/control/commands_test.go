@@ -169,3 +169,15 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 		}
 	})
 }
+
+func TestACommandsNameIsOneOfDTDL(t *testing.T) {
+	w := onSockets(t)
+	w.gadget()
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
+	for _, name := range []string{"a", "a_1", strings.Repeat("n", 64)} {
+		w.want(201, "POST", commandPath(name), `{"request":1}`)
+	}
+	for _, name := range []string{"1a", "_a", "a_", "a-b", "a*b", strings.Repeat("n", 65)} {
+		w.wantError(404, "NotFound", "letters, digits and _", "POST", commandPath(name), `{"request":1}`)
+	}
+}

@@ -34,6 +34,7 @@ type Cloud struct {
 	newcomers *hub // where DPS assigns a device it has not seen
 	ledger    ledger
 	breaches  []string
+	noted     map[[3]string]bool // what note has told
 	news      news
 	serial    int // numbers operations, tracking IDs and methods
 }
@@ -47,6 +48,7 @@ func Start(config Config) (*Cloud, error) {
 	c := &Cloud{
 		config: config, groupKey: groupKey, broker: newBroker(),
 		closed: make(chan struct{}), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
+		noted: map[[3]string]bool{},
 	}
 	hosts := []string{config.Host}
 	for i := range config.Hubs {
