@@ -32,7 +32,7 @@ const (
 type Settings struct {
 	ProvisioningHost string              // DPS: global.azure-devices-provisioning.net, or host:port
 	IDScope          string              // of the DPS instance
-	RegistrationID   string              // lower case
+	RegistrationID   string              // best in lower case: a key derived from a group's fits one spelling
 	Key              transport.KeySource // the device's key; read at each dial. Only a *transport.KeyError has its text shown
 
 	ModelID  string // optional: the DTDL model

@@ -48,7 +48,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 		"FAILOVER_PROVISIONING_HOST=https://x/":      {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", "global.azure-devices-provisioning.net"},
 		"IOTHUB_DEVICE_DPS_ENDPOINT=a b":             {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", `"a b"`},
 		"FAILOVER_ID_SCOPE=0ne/1":                    {`FAILOVER_ID_SCOPE (--id-scope) is "0ne/1"`, "Overview, ID Scope"},
-		"FAILOVER_DEVICE_ID=Dev1":                    {"FAILOVER_DEVICE_ID (--device-id) is wrong", "lower case", "the registration ID"},
+		"FAILOVER_DEVICE_ID=dev1.":                   {"FAILOVER_DEVICE_ID (--device-id) is wrong", "end it with a letter", "the registration ID"},
 		"FAILOVER_DEVICE_ID=../../etc":               {"FAILOVER_DEVICE_ID (--device-id) is wrong"},
 		"FAILOVER_CA_FILE=/nowhere/ca.pem":           {"FAILOVER_CA_FILE (--ca-file)", "/nowhere/ca.pem"},
 		"FAILOVER_CA_FILE=/dev/null":                 {"FAILOVER_CA_FILE (--ca-file)", "no PEM certificate"},
