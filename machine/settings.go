@@ -11,6 +11,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
 
@@ -21,6 +22,8 @@ type (
 	Handlers = hub.Handlers     // Method, Command, Desired
 	Ack      = hub.Ack          // the answer to a desired property
 	Record   = observe.Record   // one event of the device's life
+
+	Assignment = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
 )
 
 const (

@@ -74,6 +74,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 		"FAILOVER_QUEUE_FULL=drop":                   {`FAILOVER_QUEUE_FULL (--queue-full) is "drop"`, "drop-oldest or drop-newest or block"},
 		"FAILOVER_NO_METHODS=yes":                    {`FAILOVER_NO_METHODS is "yes"`, "true or false"},
 		"FAILOVER_KEEP_ALIVE=1500ms":                 {"FAILOVER_KEEP_ALIVE", "whole seconds"},
+		"FAILOVER_KEEP_ALIVE=1178s":                  {"FAILOVER_KEEP_ALIVE", "19m37s"},
 		"FAILOVER_KEEP_ALIVE=20h":                    {"FAILOVER_KEEP_ALIVE", "19m37s"},
 		"FAILOVER_SILENCE=6s":                        {"FAILOVER_SILENCE (--silence) is 6s", "FAILOVER_KEEP_ALIVE"},
 		"FAILOVER_TOKEN_LIFE=1s":                     {"FAILOVER_TOKEN_LIFE", "at least 10s"},

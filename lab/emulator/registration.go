@@ -11,6 +11,7 @@ import (
 	"time"
 )
 
+// azure-docs includes/iot-dps-limits.md
 const (
 	pollLimit  = 5 // in pollWindow, for one device
 	pollWindow = 10 * time.Second
@@ -153,6 +154,9 @@ func (q dpsRequest) finish(d *device, status string) {
 	case "assigned":
 		state["assignedHub"], state["deviceId"], state["substatus"] = d.hub.host, d.id, d.substatus
 		state["lastUpdatedDateTimeUtc"] = timestamp(d.updated.Add(skew))
+		if payload := q.cloud.config.AllocationPayload; payload != "" {
+			state["payload"] = json.RawMessage(payload)
+		}
 		q.misname(state)
 	case "failed":
 		state["errorCode"], state["errorMessage"] = 400209, "The device is blocked or waits for approval."
