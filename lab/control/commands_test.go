@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/transport"
 )
 
 func commandPath(name string) string { return devicePath + "/commands/" + name + version }
@@ -179,5 +181,26 @@ func TestACommandsNameIsOneOfDTDL(t *testing.T) {
 	}
 	for _, name := range []string{"1a", "_a", "a_", "a-b", "a*b", strings.Repeat("n", 65)} {
 		w.wantError(404, "NotFound", "letters, digits and _", "POST", commandPath(name), `{"request":1}`)
+	}
+}
+
+// Microsoft's SDK for Java and its sample for Python send the payload like this.
+func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
+	for _, payload := range []any{map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`} {
+		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+			a, err := provisioning.Register(t.Context(), provisioning.Request{
+				Host: w.DPSHost(), IDScope: w.IDScope(), RegistrationID: device, Payload: payload,
+				Key: func() (transport.Key, error) {
+					group, err := transport.ParseKey(w.GroupKey())
+					return group.Derive(device), err
+				},
+				Link: transport.Config{Dial: w.dial, RootCAs: w.CAPool()},
+			})
+			if err != nil || a.Hub != w.Hub("A") {
+				t.Fatalf("got %+v, %v", a, err)
+			}
+			// A direct method would be refused because the device is not connected.
+			w.wantError(404, "NotFound", "no session yet", "POST", commandPath("setAlarm"), `{}`)
+		})
 	}
 }
