@@ -121,7 +121,7 @@ func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	}
 	w.wantError(404, "NotFound", "no component", "POST", devicePath+"/components/part/commands/echo"+version, `{}`)
 	for body, part := range map[string]string{
-		`{"connectionTimeout":-1}`: "0 to 30", `{"connectionTimeout":31}`: "0 to 30", `{"connectionTimeout":18446744074}`: "0 to 30",
+		`{"connectionTimeout":-1}`: "0 to 300", `{"connectionTimeout":301}`: "0 to 300", `{"connectionTimeout":18446744074}`: "0 to 300",
 		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30", `{"responseTimeout":18446744079}`: "5 to 30",
 		`{"request":"` + strings.Repeat("x", 128<<10) + `"}`: "131072",
 	} {
@@ -158,6 +158,11 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 		if took := time.Since(began); took != 20*time.Second {
 			t.Errorf("it took %v", took)
 		}
+		w.wantError(404, "NotFound", "Could not connect", "POST", commandPath("echo"), `{"connectionTimeout":300}`)
+		if took := time.Since(began); took != 320*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		began = began.Add(300 * time.Second)
 		answered := make(chan reply, 1)
 		go func() {
 			answered <- w.do(w.request("POST", commandPath("echo"), `{"request":1,"connectionTimeout":30}`))

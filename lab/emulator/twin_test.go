@@ -86,6 +86,7 @@ func TestReportedPropertiesObeyTheRules(t *testing.T) {
 		"eleven levels":               {nested(11), 400},
 		"eleven levels, one an array": {strings.Replace(nested(11), "{}", "[1]", 1), 204},
 		"ten levels, with an array":   {strings.Replace(nested(10), "{}", "[[1]]", 1), 204},
+		"ten levels in an array":      {`{"a":[` + nested(9) + `]}`, 204},
 		"eleven levels in an array":   {`{"a":[` + nested(10) + `]}`, 400},
 		"a null in an array":          {`{"a":[null]}`, 204},
 		"a component":                 {`{"thermostat1":{"__t":"c","temperature":21.3}}`, 204},
