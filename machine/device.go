@@ -181,8 +181,8 @@ func (d *Device) Fire(ctx context.Context, e Event) error { return d.machine.Fir
 // it. Only the Action of a state that a program has added may call it; in Connected the device sends by itself.
 func (d *Device) Flush(ctx context.Context) error { return d.hub.Flush(ctx) }
 
-// Assignment is what DPS has assigned to the device, now or before a restart; its zero value means that there is nothing yet. Its
-// Payload is what a custom allocation returned. It may be stale when you read it.
+// Assignment is what DPS has assigned to the device, now or before a restart; its zero value means that there
+// is nothing yet. Its Payload is what a custom allocation returned. It may be stale when you read it.
 func (d *Device) Assignment() Assignment {
 	if a := d.assigned.Load(); a != nil {
 		return *a

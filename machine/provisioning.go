@@ -37,8 +37,8 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 // payloadCame records that DPS has returned a payload, without its content, which may be secret.
 func (d *Device) payloadCame(a Assignment) {
 	if a.TooLarge > 0 {
-		d.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, and %d are the most that is kept; "+
-			"the assignment counts without it: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
+		d.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, and at most %d are kept; "+
+			"it was left out: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
 	}
 	if a.Payload != "" {
 		d.emit(Record{Level: observe.Info, Kind: observe.Payload, Hub: a.Hub, Bytes: len(a.Payload)})

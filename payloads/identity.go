@@ -10,7 +10,7 @@ import (
 const (
 	product           = "failover"
 	dpsVersion        = "2019-03-31" // azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md
-	hubVersion        = "2021-04-12" // azure-docs iot/iot-mqtt-connect-to-iot-hub.md; model-id needs 2020-09-30 or later
+	hubVersion        = "2021-04-12" // azure-docs iot/iot-mqtt-connect-to-iot-hub.md; for model-id, 2020-09-30 or later
 	maxRegistrationID = 128
 )
 
@@ -30,10 +30,10 @@ func HubUsername(hub, deviceID, modelID string) string {
 	return username
 }
 
-// CheckRegistrationID says what is wrong with a registration ID before DPS does. It refuses only what every public document
-// refuses. azure-docs iot-dps/concepts-service.md: up to 128 letters, digits and - . _ : without regard to case, with a letter, a
-// digit or a dash at the end. The REST reference (Runtime Registration, Register Device) allows no special character at
-// either end, and older pages no capital letter.
+// CheckRegistrationID says what is wrong with a registration ID before DPS does. It refuses only what every
+// public document refuses. azure-docs iot-dps/concepts-service.md: up to 128 letters, digits and - . _ :
+// without regard to case, with a letter, a digit or a dash at the end. The REST reference (Runtime
+// Registration, Register Device) allows no special character at either end, and older pages no capital letter.
 func CheckRegistrationID(id string) error {
 	const special = "._-:"
 	if id == "" || len(id) > maxRegistrationID {
@@ -51,8 +51,9 @@ func CheckRegistrationID(id string) error {
 }
 
 // CheckDeviceID refuses a device ID that no hub gives, or that MQTT cannot carry. azure-docs
-// iot-hub/iot-hub-devguide-identity-registry.md and the REST reference allow up to 128 letters, digits and the characters below,
-// besides + and #, which MQTT 3.1.1 (4.7.1) keeps for filters. The ID stands in topics as it is: SDKs do not encode it.
+// iot-hub/iot-hub-devguide-identity-registry.md and the REST reference allow up to 128 letters, digits and the
+// characters below, besides + and #, which MQTT 3.1.1 (4.7.1) keeps for filters. The ID stands in topics as it
+// is: SDKs do not encode it.
 func CheckDeviceID(id string) error {
 	if id == "" || len(id) > maxDeviceID {
 		return fmt.Errorf("payloads: device ID of %d characters: it has 1 to %d", len(id), maxDeviceID)

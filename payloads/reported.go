@@ -12,7 +12,8 @@ import (
 	"unicode"
 )
 
-// The twin's rules, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and "Device twin size".
+// The twin's rules, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
+// "Device twin size".
 const (
 	maxReportedBytes = 32 * 1024 // of reported properties; desired ones have as many for themselves
 	maxTwinDepth     = 10        // objects; the document does not say whether arrays count
@@ -74,8 +75,8 @@ func checkEntry(path, key string, value any, within nesting) (int, error) {
 	return characters(key) + size, nil
 }
 
-// A nesting is how many objects and arrays a value is within. If a hub should count arrays like objects, it answers 400, and the property
-// is given up with a warning.
+// A nesting is how many objects and arrays a value is within. If a hub should count arrays like objects, it
+// answers 400, and the property is given up with a warning.
 type nesting struct{ objects, arrays int }
 
 func (n nesting) check(path string) error {
@@ -150,8 +151,8 @@ func checkKey(key string) error {
 	return nil
 }
 
-// checkNumber looks at integers, which the document limits, and at what no float64 holds, which no JSON reader agrees about. 1e20
-// from a Go float is written without an exponent and so is an integer.
+// checkNumber looks at integers, which the document limits, and at what no float64 holds, which no JSON reader
+// agrees about. 1e20 from a Go float is written without an exponent and so is an integer.
 func checkNumber(n json.Number) error {
 	if strings.ContainsAny(n.String(), ".eE") {
 		if _, err := n.Float64(); err != nil {

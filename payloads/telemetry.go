@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxMessageBytes is the largest device-to-cloud message that IoT Hub takes. MQTT 3.1.1 has no way to
-// refuse a message, so the hub ends the connection over a larger one. Source of this, of size and of the message ID: azure-docs
-// iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
+// MaxMessageBytes is the largest device-to-cloud message that IoT Hub takes. MQTT 3.1.1 has no way to refuse a
+// message, so the hub ends the connection over a larger one. Source of this, of size and of the message ID:
+// azure-docs iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
 const MaxMessageBytes = 262144
 
 const (
@@ -121,14 +121,16 @@ func (r Reading) size() int {
 }
 
 // stamped are the properties that IoT Hub puts on each message itself and lets nobody set, by the tables of
-// azure-docs iot-hub/iot-hub-devguide-messages-construct.md. Other names that begin with "iothub-" are the application's.
+// azure-docs iot-hub/iot-hub-devguide-messages-construct.md. Other names that begin with "iothub-" are the
+// application's.
 var stamped = []string{
 	"iothub-enqueuedtime", "iothub-connection-device-id", "iothub-connection-module-id",
 	"iothub-connection-auth-generation-id", "iothub-connection-auth-method",
 }
 
-// checkProperty allows what MQTT lets a device send: azure-docs limit names and values to some of ASCII over HTTPS only. A name
-// that begins with "$." cannot be the application's: iot/iot-mqtt-connect-to-iot-hub.md makes it a system property.
+// checkProperty allows what MQTT lets a device send: azure-docs limit names and values to some of ASCII over
+// HTTPS only. A name that begins with "$." cannot be the application's: iot/iot-mqtt-connect-to-iot-hub.md
+// makes it a system property.
 func checkProperty(name, value string) error {
 	lower := strings.ToLower(name)
 	switch {

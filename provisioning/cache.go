@@ -8,9 +8,10 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A Cache is the file that remembers which hub DPS has assigned, and the payload that came with it. That may be secret, so only the
-// owner may read the file. The answer belongs to one DPS host, ID scope and registration ID; under any other it is foreign. A checksum finds what
-// has changed in it since, so that no damage and no hand turns into another hub. A Cache without a Path remembers nothing.
+// A Cache is the file that remembers which hub DPS has assigned, and the payload that came with it. That may be
+// secret, so only the owner may read the file. The answer belongs to one DPS host, ID scope and registration
+// ID; under any other it is foreign. A checksum finds what has changed in it since, so that no damage and no
+// hand turns into another hub. A Cache without a Path remembers nothing.
 type Cache struct {
 	Path                          string
 	Host, IDScope, RegistrationID string

@@ -69,9 +69,9 @@ type Assignment struct {
 	Hub       string    // as DPS gave it, a port included
 	DeviceID  string    // may differ from the registration ID
 	Substatus string    // initialAssignment, deviceDataMigrated, …; may be ""
-	Payload   string    // JSON that a custom allocation returned, byte for byte; "" means none. It may be secret: nothing prints it
+	Payload   string    // JSON of a custom allocation, byte for byte; "" means none. It may be secret: nothing prints it
 	Updated   time.Time // a time at which DPS's clock has been; zero when it named none. It is not stored
-	TooLarge  int       // bytes of a payload above MaxPayload, which was left out; zero means that none was. It is not stored
+	TooLarge  int       // bytes of a payload that was left out, being above MaxPayload; zero means that none was
 }
 
 // Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case

@@ -21,9 +21,9 @@ type token struct {
 	notes     []string // what is odd about it
 }
 
-// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It refuses what the parsers of
-// Microsoft's published SDKs refuse (SharedAccessSignatureParser in azure-iot-sdk-csharp): a field that is missing or given
-// twice. Like them it passes over a field that it does not know.
+// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It refuses what
+// the parsers of Microsoft's published SDKs refuse (SharedAccessSignatureParser in azure-iot-sdk-csharp): a
+// field that is missing or given twice. Like them it passes over a field that it does not know.
 func parseToken(password string) (token, error) {
 	if password == "" {
 		return token{}, errors.New("there is no password, and certificates are not supported")
@@ -87,9 +87,10 @@ func (t token) check(key []byte, resource string, now time.Time) (time.Time, err
 	return expires, nil
 }
 
-// covers tells whether a token's sr is good for a resource. The documents want sr in lower case, which SDKs do not write, so
-// case does not count; and they call it a prefix of the resource by segment (azure-docs iot-hub/iot-hub-dev-guide-sas.md).
-// One that goes on behind the resource is in an example of theirs (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=...").
+// covers tells whether a token's sr is good for a resource. The documents want sr in lower case, which SDKs do
+// not write, so case does not count; and they call it a prefix of the resource by segment (azure-docs
+// iot-hub/iot-hub-dev-guide-sas.md). One that goes on behind the resource is in an example of theirs
+// (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=...").
 func covers(sr, resource string) bool {
 	short, long := strings.ToLower(sr), strings.ToLower(resource)
 	if len(short) > len(long) {

@@ -103,8 +103,8 @@ func (c *Cloud) makeKnown(deviceID, key string) error {
 	return nil
 }
 
-// Assign enrolls a device if need be and assigns it to a hub as DPS would, for whoever starts at the hub. Its ID follows a hub's
-// rules, which allow more than those of DPS.
+// Assign enrolls a device if need be and assigns it to a hub as DPS would, for whoever starts at the hub. Its
+// ID follows a hub's rules, which allow more than those of DPS.
 func (c *Cloud) Assign(deviceID, hubName string) error {
 	if err := c.known(deviceID); err != nil {
 		if !deviceIDs.MatchString(deviceID) {

@@ -1,6 +1,7 @@
-// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults (the giant
-// lizard) that a device has to live through. It refuses what public documents or reports say that the services refuse, each rule with
-// its source; what they merely do not describe it takes and notes. It keeps a ledger that says what really arrived.
+// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults
+// (the giant lizard) that a device has to live through. It refuses what public documents or reports say that
+// the services refuse, each rule with its source; what they merely do not describe it takes and notes. It keeps
+// a ledger that says what really arrived.
 //
 // It shares no code with the device: it is a second opinion about the wire. It runs the same over real sockets and,
 // with Config.Listen, over lab/memnet inside a testing/synctest bubble.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-const maximumSubscriptions = 5 // azure-docs iot/iot-mqtt-connect-to-iot-hub.md: a device can subscribe to five topics at a time
+const maximumSubscriptions = 5 // at a time; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
 
 // A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
 type hub struct {

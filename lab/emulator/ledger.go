@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 )
 
+// The limits of telemetry, and how sizeOf counts: azure-docs iot-hub/iot-hub-devguide-messages-construct.md.
 const (
-	maximumTelemetry = 256 << 10 // bytes; azure-docs iot-hub/iot-hub-devguide-messages-construct.md, which is the source of sizeOf too
-	maximumMessageID = 128       // characters; the same
+	maximumTelemetry = 256 << 10 // bytes
+	maximumMessageID = 128       // characters
 )
 
 // messageID is what the same document allows in one. It does not say that a hub refuses another.

@@ -18,8 +18,8 @@ const (
 	longestTTL     = 48 * time.Hour
 )
 
-// plainProperty is what azure-docs iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of the properties of
-// such a message. Back ends send other characters over AMQP, and devices get them.
+// plainProperty is what azure-docs iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of
+// the properties of such a message. Back ends send other characters over AMQP, and devices get them.
 var plainProperty = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]*$")
 
 // Why a cloud-to-device message is not queued.

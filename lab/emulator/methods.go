@@ -82,8 +82,9 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	return rid, answer, nil
 }
 
-// listensTo tells whether the device has subscribed to all methods, or to this one. The documents advise against the latter
-// (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the limit of five subscriptions.
+// listensTo tells whether the device has subscribed to all methods, or to this one. The documents advise
+// against the latter (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the limit of five
+// subscriptions.
 func (s *session) listensTo(method string) bool {
 	_, toAll := s.filters[methodFilter]
 	_, toThis := s.filters[methodRequest+method+"/#"]

@@ -3,9 +3,9 @@ package emulator
 // notesLimit bounds what is remembered of the notes, however many devices connect.
 const notesLimit = 10_000
 
-// note records that a client did what the documents do not describe, although nobody has seen the service refuse it. The
-// emulator takes it too. Each sentence is told once for each device, so a client that repeats itself fills no log. The
-// sentence's subject is the device. It is called with c.mu held.
+// note records that a client did what the documents do not describe, although nobody has seen the service
+// refuse it. The emulator takes it too. Each sentence is told once for each device, so a client that repeats
+// itself fills no log. The sentence's subject is the device. It is called with c.mu held.
 func (c *Cloud) note(where, device string, sentences ...string) {
 	for _, sentence := range sentences {
 		key := [3]string{where, device, sentence}

@@ -110,8 +110,8 @@ func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
 	return waiting, nil
 }
 
-// modelIn is the model ID in the payload of a registration, under its present or its old name. Microsoft's SDK for Java and its
-// sample for Python send the object as a JSON string.
+// modelIn is the model ID in the payload of a registration, under its present or its old name. Microsoft's SDK
+// for Java and its sample for Python send the object as a JSON string.
 func modelIn(payload []byte) string {
 	var text string
 	if json.Unmarshal(payload, &text) == nil {

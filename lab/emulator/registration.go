@@ -80,9 +80,10 @@ func (q dpsRequest) register(body []byte) {
 	q.assigning(d)
 }
 
-// parseRegistration reads {"registrationId":…,"payload":…}. The real DPS refuses a member that it does not know (azure-docs issue
-// 66740: a modelId outside the payload is 400012); tpm and csr are the others that documents name. They also say that the payload
-// is an object (iot-dps/how-to-send-additional-data.md), but Microsoft's SDK for Java and its sample for Python send a string.
+// parseRegistration reads {"registrationId":…,"payload":…}. The real DPS refuses a member that it does not know
+// (azure-docs issue 66740: a modelId outside the payload is 400012); tpm and csr are the others that documents
+// name. They also say that the payload is an object (iot-dps/how-to-send-additional-data.md), but Microsoft's
+// SDK for Java and its sample for Python send a string.
 func parseRegistration(id string, body []byte) (payload []byte, notes []string, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {

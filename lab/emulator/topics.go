@@ -25,8 +25,8 @@ const (
 func telemetryTopic(deviceID string) string { return "devices/" + deviceID + "/messages/events/" }
 func messageTopic(deviceID string) string   { return "devices/" + deviceID + "/messages/devicebound/" }
 
-// isDocumented tells whether a device may subscribe to a filter. One for a single direct method is among them, with its name
-// in the place of the only wildcard.
+// isDocumented tells whether a device may subscribe to a filter. One for a single direct method is among them,
+// with its name in the place of the only wildcard.
 func isDocumented(filter, deviceID string) bool {
 	switch filter {
 	case methodFilter, twinFilter, desiredFilter, issueFilter, messageTopic(deviceID) + "#":

@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and "Device twin
-// size".
+// The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"
+// and "Device twin size".
 const (
 	maximumSection = 32 << 10 // bytes, desired and reported each
 	maximumKey     = 1 << 10  // bytes
@@ -29,8 +29,8 @@ type twinError struct {
 
 func (e *twinError) Error() string { return e.message }
 
-// checkPatch tells whether a decoded patch obeys the rules for names and values. The notes name what it holds that the documents
-// say nothing about.
+// checkPatch tells whether a decoded patch obeys the rules for names and values. The notes name what it holds
+// that the documents say nothing about.
 func checkPatch(patch map[string]any) (notes []string, err error) {
 	var p patchCheck
 	err = p.object(patch, 0, 0)

@@ -16,30 +16,33 @@ const (
 var apiVersion = regexp.MustCompile(`^20[0-9]{2}-[01][0-9]-[0-3][0-9](-preview)?$`)
 
 var (
-	// registrationID is what no document denies: azure-docs iot-dps/concepts-service.md allows up to 128 letters, digits and
-	// - . _ : and wants a letter, a digit or a dash at the end; the REST reference (Runtime Registration) has no : and wants a
-	// letter or a digit at both ends.
+	// registrationID is what no document denies: azure-docs iot-dps/concepts-service.md allows up to 128
+	// letters, digits and - . _ : and wants a letter, a digit or a dash at the end; the REST reference (Runtime
+	// Registration) has no : and wants a letter or a digit at both ends.
 	registrationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]$`)
-	// plainRegistrationID is what every document allows. The oldest ones know lower case only, and in 2018 the service refused
-	// another with error 400004 (azure-iot-sdk-c issue 405).
+	// plainRegistrationID is what every document allows. The oldest ones know lower case only, and in 2018 the
+	// service refused another with error 400004 (azure-iot-sdk-c issue 405).
 	plainRegistrationID = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`)
-	// deviceIDs is a hub's rule: azure-docs iot-hub/iot-hub-devguide-identity-registry.md, and the REST reference for : and ;
+	// deviceIDs is a hub's rule: azure-docs iot-hub/iot-hub-devguide-identity-registry.md, and the REST
+	// reference for : and ;
 	deviceIDs = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}$`)
 )
 
-// parseDPSUsername reads "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes are what the
-// documents do not describe.
+// parseDPSUsername reads "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes
+// are what the documents do not describe.
 func parseDPSUsername(username string) (scope, id string, notes []string, err error) {
 	parts := strings.SplitN(username, "/", 4)
 	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {
-		return "", "", nil, fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…", username)
+		return "", "", nil, fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
+			username)
 	}
 	scope, id = parts[0], parts[2]
 	if !registrationID.MatchString(id) {
 		return "", "", nil, fmt.Errorf("%.200q is no registration ID", id)
 	}
 	if !plainRegistrationID.MatchString(id) {
-		notes = append(notes, "has a registration ID that not every document allows: lower case is safe, with a letter or digit at both ends and no colon")
+		notes = append(notes, "has a registration ID that not every document allows: "+
+			"lower case is safe, with a letter or digit at both ends and no colon")
 	}
 	query := ""
 	if len(parts) == 4 {
@@ -52,14 +55,16 @@ func parseDPSUsername(username string) (scope, id string, notes []string, err er
 	return scope, id, append(notes, more...), nil
 }
 
-// parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft has connected
-// without an api-version (azure-docs issue 16306), and SDKs did without the question mark (azure-iot-sdk-csharp#468).
+// parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft
+// has connected without an api-version (azure-docs issue 16306), and SDKs did without the question mark
+// (azure-iot-sdk-csharp#468).
 func parseHubUsername(username string) (host, id, model string, notes []string, err error) {
 	host, rest, _ := strings.Cut(username, "/")
 	id, query, _ := strings.Cut(rest, "/")
 	marked := strings.HasPrefix(query, "?")
 	if host == "" || id == "" || query != "" && !marked && !strings.HasPrefix(query, "api-version=") {
-		return "", "", "", nil, fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…", username)
+		return "", "", "", nil, fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…",
+			username)
 	}
 	if !deviceIDs.MatchString(id) {
 		return "", "", "", nil, fmt.Errorf("%.200q is no device ID", id)
@@ -79,8 +84,8 @@ func parseHubUsername(username string) (host, id, model string, notes []string, 
 	return host, id, model, notes, nil
 }
 
-// readParameters reads what stands behind the identity in a user name, as far as it can be read. A dtmi's ':' and ';' may stand
-// as they are: Microsoft's SDK for Node never encodes them.
+// readParameters reads what stands behind the identity in a user name, as far as it can be read. A dtmi's ':'
+// and ';' may stand as they are: Microsoft's SDK for Node never encodes them.
 func readParameters(query, oldest string) (values map[string]string, notes []string) {
 	values, err := parameters(query)
 	if err != nil || strings.ContainsAny(query, " +") {
