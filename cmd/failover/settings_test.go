@@ -87,7 +87,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 
 // which tells by a complaint which of several bad values of one setting counts.
 func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testing.T) {
-	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=FILE\n")
+	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
 	for _, c := range []struct {
 		env, args []string
 		want      string
@@ -97,9 +97,9 @@ func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testi
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, nil, `is "environment"`},
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, []string{"--log-format", "flag"}, `is "flag"`},
 		// Microsoft's names have their places in the same order.
-		{nil, nil, `"FILE"`},
-		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=THEIRS"}, nil, `"THEIRS"`},
-		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=THEIRS", "FAILOVER_DEVICE_ID=OURS"}, nil, `"OURS"`},
+		{nil, nil, `"file."`},
+		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs."}, nil, `"theirs."`},
+		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs.", "FAILOVER_DEVICE_ID=ours."}, nil, `"ours."`},
 		{[]string{"IOTHUB_DEVICE_DPS_ID_SCOPE=e/theirs"}, nil, `"e/theirs"`},
 		{[]string{"IOTHUB_DEVICE_DPS_ID_SCOPE=e/theirs"}, []string{"--id-scope", "f/lag"}, `"f/lag"`},
 	} {
