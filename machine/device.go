@@ -42,13 +42,14 @@ type Device struct {
 
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
 	key        atomic.Pointer[transport.Key] // the one that was read last
+	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
 	clock      clock
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
 	// session is the device's one session. Whoever enters a state next takes it or drops it.
 	session    *transport.Session
-	assignment provisioning.Assignment
+	assignment Assignment
 	polls      provisioning.Polls
 	term       term          // of the session's token
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
@@ -192,6 +193,21 @@ func (d *Device) Fire(ctx context.Context, e Event) error { return d.machine.Fir
 // Flush sends what waits over the session that the device holds, and returns nil when the hub has acknowledged all of
 // it. Only the Action of a state that a program has added may call it; in Connected the device sends by itself.
 func (d *Device) Flush(ctx context.Context) error { return d.hub.Flush(ctx) }
+
+// Assignment is what DPS has assigned to the device, now or before a restart; its zero value means that there
+// is nothing yet. Its Payload is what a custom allocation returned. It may be stale when you read it.
+func (d *Device) Assignment() Assignment {
+	if a := d.assigned.Load(); a != nil {
+		return *a
+	}
+	return Assignment{}
+}
+
+// assign makes an assignment the device's.
+func (d *Device) assign(a Assignment) {
+	d.assignment = a
+	d.assigned.Store(&a)
+}
 
 // State is the current state; it may be stale when you read it.
 func (d *Device) State() State { return d.machine.State() }

@@ -17,6 +17,7 @@ const (
 	Transition Kind = "transition" // the machine moved
 	Waiting    Kind = "waiting"    // the machine waits before its next attempt
 	Outcome    Kind = "outcome"    // an outage has ended
+	Payload    Kind = "payload"    // DPS returned a payload with the assignment
 	Taken      Kind = "taken"      // a reading was accepted
 	Delivered  Kind = "delivered"  // a hub has acknowledged a reading
 	Dropped    Kind = "dropped"    // a reading was given up
@@ -71,6 +72,7 @@ type Record struct {
 	ID       string `json:"id,omitempty"`       // of the reading
 	Name     string `json:"name,omitempty"`     // of the method, command or property
 	Status   int    `json:"status,omitempty"`   // that a handler answered with
+	Bytes    int    `json:"bytes,omitempty"`    // of the payload
 	Repeated int    `json:"repeated,omitempty"` // records like this one, before it, that Thin left out
 }
 
@@ -95,6 +97,8 @@ func (r Record) text() string {
 			return words(r.Outcome, after("at", r.Hub), took)
 		}
 		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
+	case Payload:
+		return fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", r.Bytes)
 	case Taken, Delivered, Dropped:
 		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
 	case Refused:

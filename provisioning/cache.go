@@ -8,9 +8,10 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A Cache is the file that remembers which hub DPS has assigned. It holds no secret, and still only its owner may read
-// it. The answer belongs to one DPS host, ID scope and registration ID; under any other it is foreign. A checksum finds what
-// has changed in it since, so that no damage and no hand turns into another hub. A Cache with the zero File remembers nothing.
+// A Cache is the file that remembers which hub DPS has assigned, and the payload that came with it. That may be
+// secret, so only the owner may read the file. The answer belongs to one DPS host, ID scope and registration
+// ID; under any other it is foreign. A checksum finds what has changed in it since, so that no damage and no
+// hand turns into another hub. A Cache with the zero File remembers nothing.
 type Cache struct {
 	File                          statefile.File
 	Host, IDScope, RegistrationID string
@@ -23,6 +24,7 @@ type cached struct {
 	Hub            string    `json:"assignedHub"`
 	DeviceID       string    `json:"deviceId"`
 	Substatus      string    `json:"substatus,omitempty"`
+	Payload        string    `json:"payload,omitempty"` // JSON in a string, which keeps its bytes
 	Saved          time.Time `json:"saved"`
 }
 
@@ -37,7 +39,7 @@ func (c Cache) Load() (a Assignment, ok bool, err error) {
 	if err != nil {
 		return Assignment{}, false, fmt.Errorf("provisioning: the stored assignment: %w", err)
 	}
-	return Assignment{Hub: v.Hub, DeviceID: v.DeviceID, Substatus: v.Substatus}, ok, nil
+	return Assignment{Hub: v.Hub, DeviceID: v.DeviceID, Substatus: v.Substatus, Payload: v.Payload}, ok, nil
 }
 
 // OwnerOf is the registration ID for which an assignment is stored at a path, or "" if none can be read.
@@ -70,7 +72,7 @@ func (c Cache) check(v cached) error {
 func (c Cache) Save(a Assignment) error {
 	err := c.File.Save(cached{
 		Host: c.Host, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
-		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Saved: time.Now().UTC(),
+		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
 	})
 	if err != nil {
 		return fmt.Errorf("provisioning: store the assignment: %w; make the state directory writable, or the next start asks DPS again", err)

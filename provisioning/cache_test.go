@@ -3,6 +3,7 @@ package provisioning_test
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,6 +91,35 @@ func TestAnAssignmentIsRememberedByItsOwnerOnly(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestThePayloadIsRememberedByteForByte(t *testing.T) {
+	for _, payload := range []string{
+		`{ "a" : "<b>&\u2028" }`, `"` + strings.Repeat("<", provisioning.MaxPayload-2) + `"`, strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+	} {
+		a := theHub
+		a.Payload = payload
+		c, _ := saved(t, a)
+		wantStored(t, c, a)
+	}
+}
+
+// As the versions before the payload wrote it.
+func TestAFileWithoutAPayloadIsRead(t *testing.T) {
+	c, good := saved(t, theHub)
+	if bytes.Contains(good, []byte("payload")) {
+		t.Fatalf("the file is %s", good)
+	}
+	content := `{
+  "dpsHost": "example.com",
+  "idScope": "0ne1",
+  "registrationId": "dev1",
+  "assignedHub": "hub.example",
+  "deviceId": "dev1",
+  "substatus": "initialAssignment",
+  "saved": "2026-01-02T03:04:05.678Z"`
+	write(t, c.File.Path(), fmt.Appendf(nil, "%s,\n  \"checksum\": \"%08x\"\n}\n", content, crc32.ChecksumIEEE([]byte(content))))
+	wantStored(t, c, theHub)
 }
 
 func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
