@@ -33,12 +33,13 @@ type Device struct {
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
 	started atomic.Bool
-	unused  atomic.Bool    // closed before it ran
-	ended   chan struct{}  // closed when Run returns
-	winding sync.WaitGroup // sessions that have ended but not wound up
-	drops   atomic.Int64   // readings given up
-	dir     *statefile.Dir // the state directory; nil: nothing outlives the process
-	durable bool           // readings outlive the process
+	unused  atomic.Bool                // closed before it ran
+	ended   chan struct{}              // closed when Run returns
+	winding sync.WaitGroup             // sessions that have ended but not wound up
+	drops   atomic.Int64               // readings given up
+	dir     *statefile.Dir             // the state directory; nil: nothing outlives the process
+	durable bool                       // readings outlive the process
+	log     atomic.Pointer[outbox.Log] // the outbox on the disk, for claim, which any goroutine may call
 
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
 	key        atomic.Pointer[transport.Key] // the one that was read last

@@ -51,6 +51,7 @@ func (d *Device) openState() error {
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
+	d.log.Store(log)
 	return nil
 }
 
@@ -143,6 +144,9 @@ func (d *Device) pending() (string, error) {
 	s, err := outbox.Read(d.outboxDir())
 	if err != nil {
 		return "", err
+	}
+	if log := d.log.Load(); log != nil && s.Epoch == log.Epoch() {
+		return "", nil // they are this device's own, and somebody has removed device.json while it runs
 	}
 	if s.Readings > 0 {
 		return fmt.Sprintf("%d pending readings", s.Readings), nil

@@ -94,6 +94,7 @@ func (l *Log) run() {
 
 // finish writes whatever there is, as far as the disk takes it.
 func (l *Log) finish() {
+	l.restoreAt = time.Time{}
 	_ = l.patrol()
 	for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
 		if l.failure = l.commit(b); l.failure == nil {
@@ -111,7 +112,7 @@ func (l *Log) finish() {
 		}
 	}
 	l.conclude()
-	if l.watched() {
+	if l.restoreAt = (time.Time{}); l.watched() {
 		l.failure = l.patrol() // it decides whether the next Open will find what is pending
 	}
 }

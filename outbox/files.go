@@ -51,11 +51,20 @@ type File interface {
 type directory struct {
 	path  string
 	owner *statefile.Dir // nil means that no lock is needed
+	takes int            // how often owner had been taken when this was made; since the next time it may not be as we left it
 	fsync statefile.Fsync
 	root  atomic.Pointer[os.Root]
 }
 
 func systemFiles(path string) *directory { return &directory{path: path, fsync: (*os.File).Sync} }
+
+func ownedFiles(path string, owner *statefile.Dir) *directory {
+	d := systemFiles(path)
+	if d.owner = owner; owner != nil {
+		d.takes = owner.Takes()
+	}
+	return d
+}
 
 // anchor opens the handle on the directory, if there is a directory.
 func (d *directory) anchor() error {
@@ -156,6 +165,9 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 		if err := d.owner.Verify(); err != nil {
 			return err
 		}
+		if d.owner.Takes() != d.takes {
+			return fmt.Errorf("%w: it was not locked for a time", statefile.ErrReplaced)
+		}
 	}
 	path, root := filepath.Join(d.path, name), d.root.Load()
 	if name == "" && root == nil {
@@ -182,8 +194,8 @@ func (d *directory) Retake() (Files, error) {
 			return nil, err
 		}
 	}
-	fresh := systemFiles(d.path)
-	fresh.owner, fresh.fsync = d.owner, d.fsync
+	fresh := ownedFiles(d.path, d.owner)
+	fresh.fsync = d.fsync
 	err := d.fsync.MakeDir(d.path)
 	if err == nil {
 		err = fresh.anchor()

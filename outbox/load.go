@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -122,7 +123,14 @@ func load(files Files) (*contents, error) {
 
 // secure syncs what a process may not have synced that was killed, for it will be handed out. Where that fails, as on a disk that
 // cannot be written, the readings must go out all the same.
+// It also removes what such a process was copying.
 func (c *contents) secure(files Files) {
+	names, _ := files.List()
+	for _, name := range names {
+		if strings.HasSuffix(name, draftSuffix) {
+			_ = files.Remove(name)
+		}
+	}
 	if len(c.segments) == 0 {
 		return
 	}
@@ -184,15 +192,22 @@ func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileIn
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
-	size := info.Size()
-	size = min(size, fileLimit)
+	b, whole, err = readPages(f, min(info.Size(), fileLimit), buffer)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, info, whole, err
+}
+
+// readPages reads the first size bytes of a file, or fewer if it has no more.
+func readPages(f File, size int64, buffer []byte) (b []byte, whole bool, err error) {
 	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)
 	if err == nil || errors.Is(err, io.EOF) {
-		return b[:n], info, true, nil
+		return b[:n], true, nil
 	}
 	if !errors.Is(err, syscall.EIO) {
-		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, false, err
 	}
 	for at := 0; at < len(b); at += page {
 		p := b[at:min(at+page, len(b))]
@@ -202,7 +217,7 @@ func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileIn
 			clear(p[n:])
 		}
 	}
-	return b, info, false, nil
+	return b, false, nil
 }
 
 // join makes one log of the segments: the newest epoch counts, and so does, of a reading that stands twice, the newer one. It

@@ -66,8 +66,10 @@ type Log struct {
 	troubled  bool
 	freed     time.Time // when readings were given up for others on a full disk
 	failure   error     // of the last commit, for Close
-	restores  int       // of files that were taken away, within retryDelay
+	restores  int       // of files that were taken away, since a minute passed without one
 	restored  time.Time // the last time
+	restoreAt time.Time // not before
+	unhomed   error     // why the last try failed
 	homeless  bool      // the files could not be restored, and that was told
 	patrolled time.Time // the last time
 }
@@ -77,8 +79,7 @@ type Log struct {
 func Open(dir string, o Options) (*Log, error) {
 	o.Limits = o.Limits.withDefaults()
 	if o.Files == nil {
-		files := systemFiles(dir)
-		files.owner = o.Owner
+		files := ownedFiles(dir, o.Owner)
 		if err := files.anchor(); err != nil {
 			return nil, fmt.Errorf("outbox: open %s: %w", dir, err)
 		}
@@ -140,6 +141,9 @@ func newEpoch() string {
 	rand.Read(epoch) // never fails
 	return hex.EncodeToString(epoch)
 }
+
+// Epoch is in the IDs that this log gives out.
+func (l *Log) Epoch() string { return l.epoch }
 
 // Last is the newest number.
 func (l *Log) Last() uint64 {

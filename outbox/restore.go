@@ -1,9 +1,10 @@
 package outbox
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // the directory or a file in it. It verifies that before it answers a Put, and at each patrol. What is missing then is written
 // again from the open files and the handle on the old directory; what cannot be read any more is dropped, as Damaged.
 
-// maxRestores is how often within retryDelay the log is restored. Beyond that the policy decides, and the next try comes later.
+// maxRestores is how many restores follow each other at once. Beyond that, and after a failure, restoring takes at most a tenth of the
+// time, for it may read and write all that is pending.
 const maxRestores = 3
 
 // patrol looks after the directory and every segment, and restores what is not there. It reports whether all is well.
@@ -71,20 +73,31 @@ func (l *Log) verifyTail() error {
 // restore is called after an error. If the directory or the tail was taken away, it puts back what it can, and reports true; the
 // tail is to be abandoned then. Else it returns the error, or what made restoring fail.
 func (l *Log) restore(err error) (bool, error) {
-	if !errors.Is(err, statefile.ErrReplaced) && l.Files.Verify("", nil, 0) == nil {
-		return false, err
+	if !errors.Is(err, statefile.ErrReplaced) {
+		where := l.Files.Verify("", nil, 0)
+		if where == nil {
+			return false, err
+		}
+		err = where
 	}
-	if time.Since(l.restored) > retryDelay {
+	begin := time.Now()
+	if begin.Sub(l.restored) > calm {
 		l.restores = 0
 	}
-	if l.restores == maxRestores {
-		return false, err
+	if begin.Before(l.restoreAt) {
+		return false, cmp.Or(l.unhomed, err)
 	}
-	if failure := l.restoreFiles(); failure != nil {
+	failure := l.restoreFiles()
+	pause := 10 * time.Since(begin)
+	if failure != nil {
+		l.restoreAt, l.unhomed = time.Now().Add(pause), fmt.Errorf("%w: %w", err, failure)
 		l.nameHomeless()
-		return false, fmt.Errorf("%w: %w", statefile.ErrReplaced, failure)
+		return false, l.unhomed
 	}
-	l.restores, l.restored, l.homeless = l.restores+1, time.Now(), false
+	l.restores, l.restored, l.unhomed, l.homeless = l.restores+1, time.Now(), nil, false
+	if l.restores >= maxRestores {
+		l.restoreAt = l.restored.Add(max(pause, retryDelay))
+	}
 	return true, err
 }
 
@@ -103,6 +116,11 @@ func (l *Log) nameHomeless() {
 			}
 		}
 	}
+	for _, it := range slices.Concat(l.unsynced.items, l.work.items) {
+		if it.told {
+			pending.add(Range{it.entry.ID.N, it.entry.ID.N})
+		}
+	}
 	l.mu.Unlock()
 	if text, _ := pending.takeText(math.MaxUint64, math.MaxInt); text != "" {
 		l.Warn(fmt.Errorf("outbox: pending readings %s-%s are lost if this process ends before they are delivered or the directory is restored", l.epoch, text))
@@ -118,9 +136,8 @@ func (l *Log) restoreFiles() error {
 	l.mu.Lock()
 	segments := slices.Clone(l.segments)
 	l.mu.Unlock()
-	var suspects []*segment
 	if err = l.admit(fresh, segments); err == nil {
-		suspects, err = l.rewrite(fresh, segments)
+		err = l.rewrite(fresh, segments)
 	}
 	if err == nil {
 		err = errors.Join(l.copyQuarantine(fresh), fresh.Sync())
@@ -133,43 +150,50 @@ func (l *Log) restoreFiles() error {
 	l.Files = fresh
 	l.reads.Unlock()
 	_ = old.Close()
-	missing := l.dropMissing(suspects)
+	for _, s := range segments {
+		l.shut(s) // and not sooner: until now readers could read only from the old files
+	}
+	l.tellRestored(l.dropMissing(segments))
+	return nil
+}
+
+func (l *Log) tellRestored(missing ranges) {
 	kept, _ := l.Waiting()
 	how := "none is missing"
 	if text, _ := missing.takeText(math.MaxUint64, noticeLimit); text != "" {
 		how = "these are missing: " + text
+	} else if kept == 0 {
+		return
 	}
 	l.Warn(fmt.Errorf("outbox: files were removed or replaced while they were in use: %d pending readings were kept, %s", kept, how))
-	return nil
 }
 
-// admit returns an error if the directory holds pending readings of another outbox, which must not be touched. Files of this one
-// that it does not need, as an older copy has, are renamed.
+// admit returns an error if the directory holds pending readings that another process has accepted, which must not be touched.
+// Segments that this log does not have, as in an older copy, are renamed.
 func (l *Log) admit(fresh Files, segments []*segment) error {
 	names, err := fresh.List()
 	if err != nil {
 		return err
 	}
 	var strangers []string
+	isOther := false // some file is not the one that this log has written
 	for _, name := range names {
-		known := slices.ContainsFunc(segments, func(s *segment) bool { return s.name == name && fresh.Verify(name, s.info, 0) == nil })
-		if _, is := numberOf(name); is && !known {
+		i := slices.IndexFunc(segments, func(s *segment) bool { return s.name == name })
+		if _, is := numberOf(name); is && i < 0 {
 			strangers = append(strangers, name)
+		} else if is && fresh.Verify(name, segments[i].info, 0) != nil {
+			isOther = true
 		}
 	}
-	if len(strangers) == 0 {
+	if len(strangers) == 0 && !isOther {
 		return nil
 	}
 	c, err := load(fresh)
 	if err != nil {
 		return err
 	}
-	live := 0
-	for _, s := range c.segments {
-		live += s.live
-	}
-	if live > 0 && c.epoch != l.epoch {
-		return fmt.Errorf("outbox: it holds %d readings of another outbox (%s); end this device and start it again, and they are sent", live, c.epoch)
+	if err := l.checkAccepted(c, strangers); err != nil {
+		return err
 	}
 	for _, name := range strangers {
 		if err := fresh.Rename(name, name+replacedSuffix); err != nil {
@@ -179,11 +203,42 @@ func (l *Log) admit(fresh Files, segments []*segment) error {
 	return nil
 }
 
+// checkAccepted returns an error if another process has accepted readings that are pending in a directory: those of another
+// epoch, and those of this one that this log has not accepted, in segments that it has not written.
+func (l *Log) checkAccepted(c *contents, strangers []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	accepted := l.safe
+	for _, it := range slices.Concat(l.unsynced.items, l.work.items) {
+		if it.told {
+			accepted = max(accepted, it.entry.ID.N)
+		}
+	}
+	theirs := 0
+	for _, s := range c.segments {
+		for i, p := range s.entries {
+			isNew := slices.Contains(strangers, s.name) && s.first+uint64(i) > accepted
+			if p.size > 0 && (isNew || c.epoch != l.epoch) {
+				theirs++
+			}
+		}
+	}
+	if theirs > 0 {
+		return fmt.Errorf("outbox: it holds %d readings that another process has accepted (%s-%d is the newest); "+
+			"end this device and start it again, and they are sent", theirs, c.epoch, c.last)
+	}
+	if c.epoch == l.epoch {
+		l.last = max(l.last, c.last) // the other process has given out the numbers up to there
+	}
+	return nil
+}
+
 const replacedSuffix = ".replaced"
 
-// rewrite copies to the directory each segment that is not in it. It returns those of which readings may be missing.
-func (l *Log) rewrite(fresh Files, segments []*segment) (suspects []*segment, err error) {
-	for _, s := range segments {
+// rewrite makes the directory hold each segment. The newest comes first: it knows the others, so a start after a kill half-way
+// names what is missing.
+func (l *Log) rewrite(fresh Files, segments []*segment) error {
+	for _, s := range slices.Backward(segments) {
 		size := s.size
 		if s == l.tail {
 			size = s.safe // what is behind was not accepted, or is written again
@@ -191,55 +246,91 @@ func (l *Log) rewrite(fresh Files, segments []*segment) (suspects []*segment, er
 		if size == 0 || fresh.Verify(s.name, s.info, size) == nil {
 			continue
 		}
-		info, err := l.copyFile(fresh, s, size)
+		ours, whole, err := l.contentOf(s, size)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		l.shut(s)
-		if s.info = info; info == nil {
-			size = 0
-		} else {
-			size = min(size, info.Size())
+		kept, err := l.putSegment(fresh, s, ours, size)
+		if err != nil {
+			return err
 		}
-		if size < s.size {
-			suspects = append(suspects, s)
-		}
-		s.size, s.safe = size, min(s.safe, size)
+		s.short = s.short || !whole || kept < s.size
+		s.size, s.safe = kept, min(s.safe, kept)
 	}
-	return suspects, nil
+	return nil
 }
 
-// copyFile copies as much of a segment as can still be read. info is nil if that is nothing.
-func (l *Log) copyFile(fresh Files, s *segment, size int64) (info fs.FileInfo, err error) {
-	l.reads.Lock()
+// contentOf reads what counts of a segment, or as much as is left of it.
+func (l *Log) contentOf(s *segment, size int64) (b []byte, whole bool, err error) {
+	l.reads.Lock() // a reader may close the file
+	defer l.reads.Unlock()
 	from := s.file
-	l.reads.Unlock()
 	if from == nil {
-		if from, err = l.Files.Open(s.name); err == nil {
-			defer from.Close()
-		} else if from, err = fresh.Open(s.name + replacedSuffix); err == nil { // the file of a copy
-			defer from.Close()
-		} else {
-			return nil, nil
+		if from, err = l.Files.Open(s.name); err != nil {
+			if notNow(err) {
+				return nil, false, err
+			}
+			return nil, false, nil
 		}
+		defer from.Close()
 	}
-	return writeCopy(fresh, s.name, from, size)
+	b, whole, err = readPages(from, size, nil)
+	if err != nil && !notNow(err) {
+		return nil, false, nil
+	}
+	return b, whole && int64(len(b)) == size, err
 }
 
-// writeCopy writes a file with at most size bytes of another one.
-func writeCopy(fresh Files, name string, from io.ReaderAt, size int64) (fs.FileInfo, error) {
-	draft := name + ".new"
-	_ = fresh.Remove(draft) // of an earlier try
-	to, err := fresh.Create(draft)
+// putSegment makes a file of the directory hold our content of a segment, and returns how much of the segment it holds. A file that
+// begins with our content stays, as in a copy of the directory, which may hold more than is left to us.
+func (l *Log) putSegment(fresh Files, s *segment, ours []byte, size int64) (int64, error) {
+	there, info, _, err := readFile(fresh, s.name, nil)
+	if err == nil && bytes.HasPrefix(there, ours) && syncFile(fresh, s.name) == nil {
+		s.info = info
+		return min(size, int64(len(there))), nil
+	}
+	if err == nil && !bytes.HasPrefix(ours, there) {
+		if err := fresh.Rename(s.name, s.name+replacedSuffix); err != nil {
+			return 0, err
+		}
+	}
+	if len(ours) == 0 {
+		return 0, nil
+	}
+	info, err = writeFile(fresh, s.name, ours)
+	if err == nil {
+		s.info = info
+	}
+	return int64(len(ours)), err
+}
+
+func syncFile(files Files, name string) error {
+	f, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// draftSuffix ends the name of a file that is being written.
+const draftSuffix = ".new"
+
+// writeFile writes a file that replaces another one of its name.
+func writeFile(files Files, name string, b []byte) (fs.FileInfo, error) {
+	draft := name + draftSuffix
+	_ = files.Remove(draft) // of an earlier try
+	to, err := files.Create(draft)
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(to, io.NewSectionReader(from, 0, size))
-	if err = errors.Join(err, to.Sync()); err == nil {
-		err = fresh.Rename(draft, name)
-	}
+	_, err = to.Write(b)
+	err = errors.Join(err, to.Sync())
 	info, failure := to.Info()
-	if err = errors.Join(err, failure, to.Close()); err != nil {
+	if err = errors.Join(err, failure, to.Close()); err == nil {
+		err = files.Rename(draft, name)
+	}
+	if err != nil {
+		_ = files.Remove(draft) // it takes room
 		return nil, err
 	}
 	return info, nil
@@ -253,9 +344,8 @@ func (l *Log) copyQuarantine(fresh Files) error {
 		if err != nil || !strings.HasSuffix(name, quarantineSuffix) || slices.Contains(there, name) {
 			continue
 		}
-		if f, failure := l.Files.Open(name); failure == nil {
-			_, err = writeCopy(fresh, name, f, fileLimit)
-			f.Close()
+		if b, _, _, failure := readFile(l.Files, name, nil); failure == nil {
+			_, err = writeFile(fresh, name, b)
 		}
 	}
 	return err
@@ -265,6 +355,10 @@ func (l *Log) copyQuarantine(fresh Files) error {
 // and reading the others again will show that they are gone.
 func (l *Log) dropMissing(segments []*segment) (missing ranges) {
 	for _, s := range segments {
+		if !s.short {
+			continue
+		}
+		s.short = false
 		l.mu.Lock()
 		entries, first := slices.Clone(s.entries), s.first
 		l.mu.Unlock()

@@ -31,7 +31,12 @@ type homed struct {
 
 func openHomed(t *testing.T, o Options) *homed {
 	t.Helper()
-	h := &homed{t: t, state: filepath.Join(t.TempDir(), "st")}
+	return openHomedIn(t, filepath.Join(t.TempDir(), "st"), o)
+}
+
+func openHomedIn(t *testing.T, state string, o Options) *homed {
+	t.Helper()
+	h := &homed{t: t, state: state}
 	h.owner = statefile.NewDir(h.state, nil, nil)
 	must(t, h.owner.Take())
 	o.Owner, o.segmentSize = h.owner, 300
@@ -280,7 +285,7 @@ func TestPendingReadingsOfAnotherOutboxAreLeftAlone(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(5)
 		must(t, os.RemoveAll(h.dir()), os.CopyFS(h.dir(), os.DirFS(other.dir())))
-		if id, err := h.Put(t.Context(), of("lost")); !errors.Is(err, DiskFull) || !strings.Contains(err.Error(), "another outbox") {
+		if id, err := h.Put(t.Context(), of("lost")); !errors.Is(err, DiskFull) || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("Put returns %v, %v", id, err)
 		}
 		s, err := Read(h.dir())

@@ -16,7 +16,7 @@ type segment struct {
 	number  uint64 // counts up from segment to segment
 	file    File   // nil: not open; under Log.reads
 	writing atomic.Bool
-	info    fs.FileInfo // identifies the file; nil if nothing of it could be kept
+	info    fs.FileInfo // identifies the file
 	header  header
 	size    int64 // bytes that count
 	safe    int64 // bytes that were synced
@@ -26,6 +26,7 @@ type segment struct {
 	low     int     // no entry before it waits
 	damaged bool
 	bare    bool // it has a header and nothing else
+	short   bool // not all of it could be restored; see dropMissing
 }
 
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.

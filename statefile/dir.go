@@ -19,7 +19,7 @@ var (
 	ErrLocked = errors.New("another process uses it")
 	// ErrReplaced means that the path does not lead to the directory that this process has locked: it was removed, renamed or
 	// replaced, or its lock file was.
-	ErrReplaced = errors.New("the directory was removed or replaced")
+	ErrReplaced = errors.New("the directory was removed, replaced or made inaccessible")
 )
 
 const lockName = "lock"
@@ -37,12 +37,16 @@ type Dir struct {
 	warn   func(error)
 	free   bool // no lock is wanted; see At
 
-	mu   sync.Mutex // guards held
-	held *holding   // nil until the directory was taken for the first time
+	mu    sync.Mutex // guards held and takes
+	held  *holding   // nil until the directory was taken for the first time, and after Close
+	takes int        // how often it was taken
 
 	files    sync.Mutex         // held while the directory is taken or a file in it is written; guards what follows
 	contents map[string]content // by name: what each file should hold
 	troubled bool               // a warning was given and not withdrawn
+	closed   bool
+	refused  error     // what accept returned last
+	askAt    time.Time // accept is not called sooner, for it may take long
 }
 
 // A holding is a directory that this process has locked.
@@ -87,29 +91,42 @@ func (d *Dir) Take() error {
 }
 
 func (d *Dir) take() error {
-	if d.Verify() == nil {
+	switch {
+	case d.closed:
+		return fmt.Errorf("statefile: %s: %w", d.path, fs.ErrClosed)
+	case d.Verify() == nil:
 		return nil
+	case time.Now().Before(d.askAt):
+		return d.refused
 	}
-	d.mu.Lock()
 	old := d.held
-	d.mu.Unlock()
 	h, err := d.fsync.hold(d.path, old)
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	if err := d.accept(); err != nil {
 		h.release(old)
+		d.refused, d.askAt = err, time.Now().Add(10*time.Since(asked))
 		return err
 	}
 	h.removeUnfinished()
 	d.mu.Lock()
 	d.held = h
+	d.takes++
 	d.mu.Unlock()
 	if old == nil {
 		return nil
 	}
 	old.release(h)
 	return d.restore()
+}
+
+// Takes is how often the directory was taken. Another process may have used it between two times.
+func (d *Dir) Takes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.takes
 }
 
 // Verify returns nil if the path still leads to the directory that this process has locked.
@@ -152,10 +169,11 @@ func (d *Dir) Patrol() {
 	d.troubled = err != nil
 }
 
-// Close writes a last time what is missing, and gives the directory back.
+// Close writes a last time what is missing, and gives the directory back. Nothing is written after that.
 func (d *Dir) Close() {
 	d.files.Lock()
 	defer d.files.Unlock()
+	defer func() { d.closed = true }()
 	if d.held == nil {
 		return
 	}
@@ -174,7 +192,7 @@ func (d *Dir) restore() error {
 	var errs []error
 	for name, c := range d.contents {
 		if !d.isThere(name, &c) {
-			errs = append(errs, d.write(name, c.text))
+			errs = append(errs, d.put(d.held.root, name, c.text))
 		}
 	}
 	return errors.Join(errs...)
@@ -201,18 +219,19 @@ func (d *Dir) isThere(name string, c *content) bool {
 // write replaces a file. It is called with files locked.
 func (d *Dir) write(name string, text []byte) error {
 	d.contents[name] = content{text: text}
-	err := d.within(func(root *os.Root) (err error) {
-		d.contents[name] = content{text: text}
-		info, err := d.fsync.replace(root, name, text)
-		if err == nil {
-			d.contents[name] = content{text, info}
-		}
+	return d.within(func(root *os.Root) error { return d.put(root, name, text) })
+}
+
+func (d *Dir) put(root *os.Root, name string, text []byte) error {
+	info, err := d.fsync.replace(root, name, text)
+	if err != nil {
 		return err
-	})
-	if err == nil && !d.free {
-		err = d.Verify() // else the file is in a directory that nobody will look into
 	}
-	return err
+	d.contents[name] = content{text, info}
+	if d.free {
+		return nil
+	}
+	return d.Verify() // else the file is in a directory that nobody will look into
 }
 
 // within calls do with a handle on the directory, which is made if need be.

@@ -1,0 +1,382 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"giantlizard.example/failover/statefile"
+)
+
+// second is another process on the path of h that accepts readings, delivers as many of them, and ends.
+func (h *homed) second(accepts, delivers int) (ids []ID) {
+	h.t.Helper()
+	owner := statefile.NewDir(h.state, nil, nil)
+	must(h.t, owner.Take())
+	defer owner.Close()
+	other, err := Open(h.dir(), Options{Owner: owner})
+	must(h.t, err)
+	for range accepts {
+		id, err := other.Put(h.t.Context(), of("theirs"))
+		must(h.t, err)
+		ids = append(ids, id)
+	}
+	for range delivers {
+		e, ok := other.Peek(0)
+		if !ok {
+			h.t.Fatal("nothing to deliver")
+		}
+		other.Remove(e.ID.N)
+	}
+	must(h.t, other.Close())
+	return ids
+}
+
+// Somebody removes the lock, and another process uses the same files and ends, before this one looks again.
+func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing.T) {
+	for name, take := range map[string]func(h *homed) error{
+		"without the lock": func(h *homed) error { return os.Remove(filepath.Join(h.state, "lock")) },
+		"in a copy":        func(h *homed) error { return replaceByCopy(h.state) },
+	} {
+		for _, patrols := range []bool{false, true} { // the owner takes the directory again before the log looks
+			t.Run(fmt.Sprint(name, patrols), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := openHomed(t, Options{})
+					h.put(5)
+					synctest.Wait()
+					must(t, take(h))
+					theirs := h.second(3, 0)
+					if patrols {
+						h.owner.Patrol()
+					}
+					if id, err := h.Put(t.Context(), of("mine")); err == nil || !strings.Contains(err.Error(), "another process") {
+						t.Errorf("Put returns %v, %v", id, err)
+					}
+					time.Sleep(2 * time.Second)
+					if err := h.Close(); !errors.Is(err, statefile.ErrReplaced) {
+						t.Errorf("Close returns %v", err)
+					}
+					s, err := Read(h.dir())
+					must(t, err)
+					for e := range s.Waiting() {
+						if slices.Contains(theirs, e.ID) && string(e.Reading.Body) != "theirs" {
+							t.Errorf("%v holds %q", e.ID, e.Reading.Body)
+						}
+					}
+					want(t, "pending", s.Readings, 8)
+				})
+			})
+		}
+	}
+}
+
+func TestNumbersThatASecondProcessGaveOutAreNotGivenOutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openHomed(t, Options{})
+		h.put(5)
+		synctest.Wait()
+		must(t, os.Remove(filepath.Join(h.state, "lock")))
+		theirs := h.second(3, 8) // which are all that are pending
+		h.owner.Patrol()
+		for range 2 {
+			id, err := h.Put(t.Context(), of("mine"))
+			must(t, err)
+			if slices.Contains(theirs, id) {
+				t.Errorf("%v was given out twice", id)
+			}
+		}
+	})
+}
+
+// A Files that fails while it is restored.
+type failing struct {
+	Files
+	fault func(op, name string) error
+}
+
+func (f *failing) Create(name string) (File, error) {
+	if err := f.fault("create", name); err != nil {
+		return nil, err
+	}
+	return f.Files.Create(name)
+}
+
+func (f *failing) Open(name string) (File, error) {
+	if err := f.fault("open", name); err != nil {
+		return nil, err
+	}
+	file, err := f.Files.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return failingFile{file, name, f}, nil
+}
+
+func (f *failing) Retake() (Files, error) {
+	if err := f.fault("retake", ""); err != nil {
+		return nil, err
+	}
+	fresh, err := f.Files.Retake()
+	return &failing{fresh, f.fault}, err
+}
+
+type failingFile struct {
+	File
+	name string
+	f    *failing
+}
+
+func (f failingFile) ReadAt(b []byte, at int64) (int, error) {
+	if err := f.f.fault("read", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, at)
+}
+
+// openFailing opens a log whose files fail as fault says.
+func openFailing(t *testing.T, fault func(op, name string) error) *homed {
+	state := filepath.Join(t.TempDir(), "st")
+	files := systemFiles(filepath.Join(state, "outbox"))
+	return openHomedIn(t, state, Options{Files: &failing{files, func(op, name string) error { return fault(op, name) }}})
+}
+
+// While the disk is full, half of the files are in the new directory. Readers go on with those that are open.
+func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := false
+		h := openFailing(t, func(op, name string) error {
+			if full && op == "create" && strings.HasPrefix(name, segmentName(1)) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		h.put(20)
+		synctest.Wait()
+		full = true
+		must(t, os.RemoveAll(h.state))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		for n := uint64(1); n <= 20; n++ {
+			e, ok := h.Peek(0)
+			if !ok || e.ID.N != n {
+				t.Fatalf("Peek returns %v, %t, want reading %d; dropped %v", e.ID, ok, n, h.dropped)
+			}
+		}
+		full = false
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		want(t, "kept", h.wantNothingLost(), 0)
+	})
+}
+
+// A kill half-way leaves the newest file, which knows the others, so the next start names what is missing.
+func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full, left := false, 0
+		h := openFailing(t, func(op, name string) error {
+			if full && op == "create" {
+				if left--; left < 0 {
+					return syscall.EIO
+				}
+			}
+			return nil
+		})
+		h.put(20)
+		for kept := 1; kept < len(logs(h.dir())); kept++ {
+			full, left = true, kept
+			must(t, os.RemoveAll(h.state))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			s, err := Read(h.dir())
+			must(t, err)
+			known := map[uint64]bool{}
+			for e := range s.Waiting() {
+				known[e.ID.N] = true
+			}
+			for _, d := range s.Dropped {
+				for n := d.Numbers.First; n <= d.Numbers.Last; n++ {
+					known[n] = true
+				}
+			}
+			want(t, fmt.Sprintf("with %d files, pending or named", kept), len(known), 20)
+			want(t, "the last number", s.Last, uint64(20))
+			full = false
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			want(t, "lost", h.wantNothingLost(), 0)
+		}
+	})
+}
+
+func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := false
+		h := openFailing(t, func(op, name string) error {
+			if bad && op == "read" && name == segmentName(2) {
+				return syscall.EIO
+			}
+			return nil
+		})
+		h.put(100) // so that the second file is not open
+		synctest.Wait()
+		bad = true
+		must(t, os.Rename(h.state, h.state+".old"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		bad = false
+		if named := h.wantNothingLost(); named == 0 || named > 5 {
+			t.Errorf("%d of 100 are named as missing", named)
+		}
+		h.put(1)
+	})
+}
+
+// With too few file descriptors, what the old directory has is not given up.
+func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := false
+		h := openFailing(t, func(op, name string) error {
+			if out && op == "open" {
+				return syscall.EMFILE
+			}
+			return nil
+		})
+		h.put(100)
+		synctest.Wait()
+		out = true
+		must(t, os.Rename(h.state, h.state+".old"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		out = false
+		time.Sleep(time.Second)
+		synctest.Wait()
+		want(t, "named as missing", h.wantNothingLost(), 0)
+	})
+}
+
+// A copy of the directory holds all that counts, so nothing is written but what comes later.
+func TestACopyIsUsedAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openHomed(t, Options{})
+		h.put(20)
+		synctest.Wait()
+		must(t, replaceByCopy(h.state))
+		before := map[string]fs.FileInfo{}
+		for _, name := range logs(h.dir()) {
+			before[name], _ = os.Stat(name)
+		}
+		h.put(1)
+		for name, info := range before {
+			if now, err := os.Stat(name); err != nil || !os.SameFile(info, now) {
+				t.Errorf("%s was written again: %v", name, err)
+			}
+		}
+		entries, err := os.ReadDir(h.dir())
+		must(t, err)
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), suffix) {
+				t.Errorf("%s was left there", e.Name())
+			}
+		}
+		h.wantNothingLost()
+	})
+}
+
+// Between two syncs there are readings that were accepted and are in no file that counts.
+func TestReadingsThatWereNotSyncedYetAreNamedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openHomed(t, Options{Sync: time.Hour})
+		h.put(5)
+		must(t, os.RemoveAll(h.state), os.WriteFile(h.state, nil, 0o600))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		named := fmt.Sprintf("pending readings %s-1-5 are lost if", h.epoch)
+		if !slices.ContainsFunc(h.warnings, func(w string) bool { return strings.Contains(w, named) }) {
+			t.Errorf("it warns %q", h.warnings)
+		}
+	})
+}
+
+// On a file system whose inode numbers change, each check fails. Restoring does not take all the time.
+func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		retakes := 0
+		h := openFailing(t, func(op, name string) error {
+			if op == "retake" {
+				retakes++
+				time.Sleep(5 * time.Second) // so much is pending
+			}
+			return nil
+		})
+		h.Files.(*failing).Files = moving{h.Files.(*failing).Files}
+		for range 600 {
+			_, _ = h.Put(t.Context(), of("x"))
+			time.Sleep(time.Second)
+		}
+		if retakes > 40 {
+			t.Errorf("it was restored %d times in 600 s, for 5 s each", retakes)
+		}
+	})
+}
+
+// A moving directory has other files at each look.
+type moving struct{ Files }
+
+func (m moving) Verify(string, fs.FileInfo, int64) error { return statefile.ErrReplaced }
+
+func (m moving) Retake() (Files, error) {
+	fresh, err := m.Files.Retake()
+	return moving{fresh}, err
+}
+
+// What a process that was killed was copying is removed at the next start.
+func TestDraftsAreRemoved(t *testing.T) {
+	h := openHomed(t, Options{})
+	h.put(1)
+	must(t, h.Close())
+	draft := filepath.Join(h.dir(), segmentName(1)+draftSuffix)
+	must(t, os.WriteFile(draft, []byte("half"), 0o600))
+	l, err := Open(h.dir(), Options{})
+	must(t, err)
+	must(t, l.Close())
+	if _, err := os.Stat(draft); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+// Nothing leaks, however often the directory is replaced.
+func TestAThousandReplacementsLeakNoFile(t *testing.T) {
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(names)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := openHomed(t, Options{})
+		h.put(10)
+		synctest.Wait()
+		before := open()
+		for i := range 1000 {
+			must(t, os.Rename(h.state, fmt.Sprint(h.state, i)))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			must(t, os.RemoveAll(fmt.Sprint(h.state, i)))
+		}
+		if now := open(); now > before+openFiles {
+			t.Errorf("%d files are open, and %d were before", now, before)
+		}
+		want(t, "missing", h.wantNothingLost(), 0)
+	})
+}
