@@ -31,6 +31,9 @@ type owner struct {
 // openState takes the state directory and opens what is in it. One that cannot be written keeps no device from working.
 func (d *Device) openState() error {
 	d.unlock = func() {}
+	if err := d.checkVersions(); err != nil {
+		return fmt.Errorf("machine: %w", err)
+	}
 	if d.StateDir != "" {
 		unlock, err := statefile.Lock(d.StateDir)
 		switch {
@@ -63,14 +66,29 @@ func (d *Device) openState() error {
 		}
 		return nil
 	}
+	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
 	})
 	if err != nil {
+		d.saveEpoch(before) // it was not told
 		d.unlock()
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
+	return nil
+}
+
+// checkVersions refuses a directory in which a file needs a later version of failover: what this one would write takes its place.
+func (d *Device) checkVersions() error {
+	if d.StateDir == "" {
+		return nil
+	}
+	for _, name := range []string{"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json"} {
+		if err := statefile.Check(d.stateFile(name)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
 // A record is framed by its length, a checksum and how many bytes of the file were safe when it was written, each of four bytes,
@@ -235,9 +236,24 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
+// checkVersion returns a *statefile.VersionError when another version of failover has written a record, whose checksum matches.
+func checkVersion(name string, payload []byte) error {
+	kind, rest := payload[0], payload[1:]
+	switch kind {
+	case kindReading, kindSettled, kindDropped, kindTold:
+	case kindHeader:
+		if len(rest) > 0 && rest[0] != version {
+			return &statefile.VersionError{Path: name, Format: int(rest[0]), Known: version}
+		}
+	default:
+		return &statefile.VersionError{Path: name, Detail: fmt.Sprintf("it has a record of the kind %q, which this version does not know", kind)}
+	}
+	return nil
+}
+
 func readHeader(payload []byte) (h header, err error) {
-	if len(payload) == 0 || payload[0] != version {
-		return h, fmt.Errorf("it is of a version that this program does not know")
+	if len(payload) == 0 {
+		return h, errShort
 	}
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())

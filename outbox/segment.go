@@ -112,8 +112,13 @@ func (s *segment) read(p place, id ID) (Entry, error) {
 	if n, err := s.file.ReadAt(b, int64(p.offset)); err != nil && (n < len(b) || !errors.Is(err, io.EOF)) {
 		return Entry{}, err
 	}
-	payload, _, size := frameAt(b, s.name)
-	if payload == nil || size != len(b) || payload[0] != kindReading {
+	return entryIn(b, s.name, p, id)
+}
+
+// entryIn is the reading whose frame begins b, if it is the one that stands at a place. Its body stays in b.
+func entryIn(b []byte, name string, p place, id ID) (Entry, error) {
+	payload, _, size := frameAt(b, name)
+	if payload == nil || size != int(p.size) || payload[0] != kindReading {
 		return Entry{}, errRotten
 	}
 	e, _, err := readEntry(payload[1:])
@@ -134,6 +139,7 @@ type scan struct {
 	rest    int64 // bytes behind it that were being written, as far as anyone knows
 	records int
 	holes   []hole
+	other   error // *statefile.VersionError: another version of failover has written the file
 }
 
 // A hole is bytes that were safe and make no record. It lies between two readings; 0: there is none on that side.
@@ -152,6 +158,11 @@ func (s *segment) scan(b []byte, end int64) (found scan) {
 	whole := true
 	for pos := 0; pos < len(b); {
 		payload, _, size := frameAt(b[pos:], s.name)
+		if payload != nil {
+			if found.other = checkVersion(s.name, payload); found.other != nil {
+				return found
+			}
+		}
 		if payload == nil || !found.take(s, payload, uint32(pos), uint32(size)) {
 			if int64(pos) >= safe {
 				break

@@ -12,10 +12,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 )
 
-// limit is far more than any of these files takes.
-const limit = 1 << 20
+const (
+	limit     = 1 << 20  // far more than any of these files takes
+	readLimit = 16 << 20 // a later version may write larger files
+)
 
 // unfinished ends the name of a file that is being written.
 const unfinished = ".new*"
@@ -26,13 +29,17 @@ const seal = ",\n  \"checksum\": \"%08x\"\n}\n"
 var sealLength = len(fmt.Sprintf(seal, 0))
 
 // Load reads a file into a value; ok tells whether there is one. An error is a warning: the file is damaged and has been
-// set aside as path.damaged, or it cannot be read; then into may hold anything.
+// set aside as path.damaged, or it cannot be read; then into may hold anything. Load ignores members that it does not know. It
+// leaves a file that needs a later version as it is; then the error is a *VersionError.
 func Load(path string, into any) (ok bool, err error) {
 	text, err := read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
+		return false, fmt.Errorf("statefile: read: %w", err)
+	}
+	if err := checkVersion(path, text); err != nil {
 		return false, fmt.Errorf("statefile: read: %w", err)
 	}
 	if err := decode(text, into); err != nil {
@@ -47,20 +54,35 @@ func read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit+1))
+	return io.ReadAll(io.LimitReader(f, readLimit))
 }
 
+// decode ignores members that it does not know, unless it knows none of them: then it is another file under this name.
 func decode(text []byte, into any) error {
-	if len(text) > limit {
-		return fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	content := text[:max(0, len(text)-sealLength)]
-	if !bytes.Equal(text, sealed(content)) {
+	content, ok := unsealed(text)
+	if !ok {
 		return errors.New("its checksum does not match")
 	}
-	d := json.NewDecoder(io.MultiReader(bytes.NewReader(content), bytes.NewReader([]byte("}"))))
+	object := append(bytes.Clone(content), '}')
+	d := json.NewDecoder(bytes.NewReader(object))
 	d.DisallowUnknownFields()
-	return d.Decode(into)
+	unknown := d.Decode(into)
+	if unknown == nil {
+		return nil
+	}
+	if err := json.Unmarshal(object, into); err != nil {
+		return err
+	}
+	if reflect.ValueOf(into).Elem().IsZero() {
+		return unknown
+	}
+	return nil
+}
+
+// unsealed is what the seal of a file is over; ok is false when the checksum does not match.
+func unsealed(text []byte) (content []byte, ok bool) {
+	content = text[:max(0, len(text)-sealLength)]
+	return content, bytes.Equal(text, sealed(content))
 }
 
 // encode writes v as Load wants it: an object, for the seal is its last member.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,9 +78,15 @@ type line struct {
 	Quarantined string            `json:"quarantined,omitempty"` // why
 }
 
-// lines calls each for every reading.
+// lines calls each for every reading, one after another: there may be millions. It goes on behind a quarantined reading that cannot be
+// read, and returns its error in the end.
 func lines(s *outbox.Snapshot, each func(line) error) error {
-	for _, q := range s.Quarantined {
+	var unreadable []error
+	for q, err := range s.Quarantined() {
+		if err != nil {
+			unreadable = append(unreadable, err)
+			continue
+		}
 		l := lineOf(q.Entry, "quarantined")
 		l.Quarantined = q.Why
 		if err := each(l); err != nil {
@@ -92,7 +98,7 @@ func lines(s *outbox.Snapshot, each func(line) error) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(unreadable...)
 }
 
 func lineOf(e outbox.Entry, state string) line {
@@ -112,21 +118,31 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			out := bufio.NewWriter(c.OutOrStdout())
 			if k.format == "json" {
-				out := json.NewEncoder(c.OutOrStdout())
-				return lines(s, func(l line) error { l.Body = nil; return out.Encode(l) })
+				encoder := json.NewEncoder(out)
+				err = lines(s, func(l line) error { l.Body = nil; return encoder.Encode(l) })
+			} else {
+				err = table(s, out)
 			}
-			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(table, "ID\tSTATE\tTAKEN\tBYTES\tWHY")
-			err = lines(s, func(l line) error {
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined)
-				return err
-			})
-			return errors.Join(err, table.Flush())
+			return errors.Join(err, out.Flush())
 		},
 	}
 	k.register(c)
 	return c
+}
+
+// table lists readings in columns whose widths are known before the first.
+func table(s *outbox.Snapshot, out io.Writer) error {
+	id := len(outbox.ID{Epoch: s.Epoch, N: s.Last}.String())
+	row := func(cells ...any) error {
+		_, err := fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-*s  %-11s  %-20s  %-7v  %s", append([]any{id}, cells...)...), " "))
+		return err
+	}
+	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
+		return err
+	}
+	return lines(s, func(l line) error { return row(l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined) })
 }
 
 func exportCommand() *cobra.Command {
@@ -141,9 +157,11 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := json.NewEncoder(c.OutOrStdout())
-			out.SetEscapeHTML(false)
-			return lines(s, func(l line) error { return out.Encode(l) })
+			out := bufio.NewWriter(c.OutOrStdout())
+			encoder := json.NewEncoder(out)
+			encoder.SetEscapeHTML(false)
+			err = lines(s, func(l line) error { return encoder.Encode(l) })
+			return errors.Join(err, out.Flush())
 		},
 	}
 	k.register(c)
@@ -178,7 +196,7 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files are damaged; what could be read of this outbox will still be sent", len(a.Damage))
+				return fmt.Errorf("%d files cannot be read as a whole; what could be read of this outbox will still be sent", len(a.Damage))
 			}
 			return nil
 		},
@@ -189,8 +207,7 @@ func verifyCommand() *cobra.Command {
 
 func audited(s *outbox.Snapshot) audit {
 	a := audit{
-		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Quarantined: len(s.Quarantined),
-		Dropped: []string{}, Damage: []string{},
+		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Dropped: []string{}, Damage: []string{},
 	}
 	for _, d := range s.Dropped {
 		a.Dropped = append(a.Dropped, d.IDs()+" ("+string(d.Reason())+")")
@@ -201,8 +218,12 @@ func audited(s *outbox.Snapshot) audit {
 	for _, d := range s.Damages {
 		a.Damage = append(a.Damage, d.Error())
 	}
-	for _, name := range s.DamagedQuarantine {
-		a.Damage = append(a.Damage, "the quarantined reading in "+name+" cannot be read")
+	for _, err := range s.Quarantined() {
+		if err != nil {
+			a.Damage = append(a.Damage, err.Error())
+		} else {
+			a.Quarantined++
+		}
 	}
 	return a
 }
