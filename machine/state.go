@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,8 +191,11 @@ func (d *Device) cache() provisioning.Cache {
 }
 
 func (d *Device) dropped(drop outbox.Drop) {
-	d.drops.Add(int64(drop.Numbers.Count()))
-	d.emit(Record{
-		Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error(),
-	})
+	count := drop.Numbers.Count()
+	d.drops.Add(int64(count))
+	r := Record{Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error()}
+	if count > 1 {
+		r.Count = int(min(count, math.MaxInt32)) // a damaged file may name any number
+	}
+	d.emit(r)
 }

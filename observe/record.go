@@ -68,10 +68,11 @@ type Record struct {
 	Next    time.Time `json:"next,omitzero"`      // of the next attempt
 	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
 
-	ID       string `json:"id,omitempty"`       // of the reading
+	ID       string `json:"id,omitempty"`       // of the reading; of dropped ones it may name several, as 8f3a1c02-17-20,25
+	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
 	Name     string `json:"name,omitempty"`     // of the method, command or property
 	Status   int    `json:"status,omitempty"`   // that a handler answered with
-	Repeated int    `json:"repeated,omitempty"` // records like this one, before it, that Thin left out
+	Repeated int    `json:"repeated,omitempty"` // records of this sort, before it, that a Fan or Thin left out
 }
 
 // Describe fills Message in from the other fields, if it is empty.
@@ -95,8 +96,13 @@ func (r Record) text() string {
 			return words(r.Outcome, after("at", r.Hub), took)
 		}
 		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
-	case Taken, Delivered, Dropped:
+	case Taken, Delivered:
 		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
+	case Dropped:
+		if r.Count > 1 {
+			return words("dropped", plural(r.Count, "reading"), bracketed(r.Cause), r.ID)
+		}
+		return words("dropped", r.ID, bracketed(r.Cause))
 	case Refused:
 		return fmt.Sprintf("refused %q in %s", r.Event, r.State)
 	case Handled:
@@ -104,6 +110,9 @@ func (r Record) text() string {
 	}
 	return r.Error
 }
+
+// readings is how many were dropped.
+func (r Record) readings() int { return max(1, r.Count) }
 
 func (r Record) spent() time.Duration { return time.Duration(r.SpentMS) * time.Millisecond }
 

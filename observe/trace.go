@@ -105,7 +105,7 @@ func (t *tracer) line(line []byte) {
 	case Delivered:
 		t.delivered++
 	case Dropped:
-		t.dropped++
+		t.dropped += r.readings()
 	}
 }
 
