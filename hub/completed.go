@@ -32,7 +32,7 @@ func digestOf(id string, m transport.Message) digest {
 // completed is what keeps a cloud-to-device message that is delivered again from being handled again: a hub cannot know
 // that its handler still runs, or has succeeded and the PUBACK was lost.
 type completed struct {
-	file string // "": a restart forgets
+	file statefile.File // the zero File means that a restart forgets
 
 	mu      sync.Mutex
 	loaded  bool
@@ -47,7 +47,7 @@ type completedFile struct {
 	Completed []digest `json:"completed"`
 }
 
-func newCompleted(file string) *completed {
+func newCompleted(file statefile.File) *completed {
 	return &completed{file: file, running: map[digest][]transport.Message{}}
 }
 
@@ -55,12 +55,12 @@ func newCompleted(file string) *completed {
 func (c *completed) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file == "" || c.loaded {
+	if c.loaded {
 		return nil
 	}
 	c.loaded = true
 	var stored completedFile
-	ok, err := statefile.Load(c.file, &stored)
+	ok, err := c.file.Load(&stored)
 	if err != nil {
 		return fmt.Errorf("hub: the completed messages: %w", err)
 	}
@@ -110,10 +110,7 @@ func (c *completed) remember(d digest) error {
 	c.newest = c.newest[max(0, len(c.newest)-completedLimit):]
 	stored := completedFile{c.newest}
 	c.mu.Unlock()
-	if c.file == "" {
-		return nil
-	}
-	if err := statefile.Save(c.file, stored); err != nil {
+	if err := c.file.Save(stored); err != nil {
 		return fmt.Errorf("hub: store the completed messages: %w; make the state directory writable, "+
 			"or what is delivered again after a restart is handled again", err)
 	}

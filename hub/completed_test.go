@@ -14,6 +14,7 @@ import (
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -31,7 +32,7 @@ func commanded(t *testing.T, file string, handle func(context.Context, payloads.
 	t.Helper()
 	records := make(chan observe.Record, 1000)
 	h := New(Settings{
-		Handlers: Handlers{Command: handle}, HandlerTimeout: time.Minute, CompletedFile: file,
+		Handlers: Handlers{Command: handle}, HandlerTimeout: time.Minute, CompletedFile: statefile.At(file),
 		Emit: func(r observe.Record) { records <- r },
 	})
 	h.device = "dev1"
@@ -160,7 +161,7 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 		id := func(i int) string { return fmt.Sprint("m", i) }
 		for i := range completedLimit + 1 {
 			if i == completedLimit {
-				h.completed.file = file // one write is enough
+				h.completed.file = statefile.At(file) // one write is enough
 			}
 			h.command(delivery(id(i), "x"))
 			wantRecords(t, records, "handled "+id(i)+" 200")
@@ -239,7 +240,7 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 		records := make(chan observe.Record, 10)
 		h := New(Settings{
 			Handlers:       Handlers{Command: func(context.Context, payloads.Message) error { return nil }},
-			HandlerTimeout: time.Minute, CompletedFile: file, Emit: func(r observe.Record) { records <- r },
+			HandlerTimeout: time.Minute, CompletedFile: statefile.At(file), Emit: func(r observe.Record) { records <- r },
 		})
 		h.device = "dev1"
 		h.command(delivery("m1", "x"))
@@ -255,7 +256,7 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 
 // A handler that hangs for ever must not gather deliveries for ever.
 func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T) {
-	c := newCompleted("")
+	c := newCompleted(statefile.File{})
 	m := delivery("m1", "x")
 	d := digestOf("m1", m)
 	for i := range 1000 {

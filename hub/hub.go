@@ -14,6 +14,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -37,15 +38,15 @@ type Settings struct {
 	Handlers       Handlers
 	Off            Kinds // switched off
 	Outbox         outbox.Outbox
-	Window         int           // readings on their way at once
-	InOrder        bool          // no lane for the live readings: all go out in the order of their numbers
-	DrainRate      float64       // readings a second from the backlog; 0: as fast as the hub takes them
-	AckTimeout     time.Duration // a reading without an acknowledgement for this long ends the session
-	HandlerTimeout time.Duration // a handler's deadline
-	CompletedFile  string        // optional: remembers over a restart which cloud-to-device messages have been completed
-	TwinFile       string        // optional: keeps over a restart what is reported and answered until a hub has confirmed it
-	InMemory       bool          // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
-	SyncEvery      time.Duration // 0: Report waits until TwinFile has it; else the file has it after so long
+	Window         int            // readings on their way at once
+	InOrder        bool           // no lane for the live readings: all go out in the order of their numbers
+	DrainRate      float64        // readings a second from the backlog; 0: as fast as the hub takes them
+	AckTimeout     time.Duration  // a reading without an acknowledgement for this long ends the session
+	HandlerTimeout time.Duration  // a handler's deadline
+	CompletedFile  statefile.File // optional: remembers over a restart which cloud-to-device messages have been completed
+	TwinFile       statefile.File // optional: keeps over a restart what is reported and answered until a hub has confirmed it
+	InMemory       bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
+	SyncEvery      time.Duration  // 0: Report waits until TwinFile has it; else the file has it after so long
 	Emit           func(observe.Record)
 	Hide           func(text string) string // optional: takes the device's key out of what a handler says
 

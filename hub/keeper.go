@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -20,11 +18,11 @@ const saveRetry = 10 * time.Second
 // may wait for one; that goroutine runs only while there is something to write. Changes that come while the disk is busy share
 // the next write.
 type keeper struct {
-	path   string          // "": nothing is kept
+	file   statefile.File  // the zero File means that nothing is kept
 	frozen bool            // the file is not written, and only removed, once hubs have confirmed what was in it
 	delay  time.Duration   // from a change until it is written; 0: await waits for that
 	now    func() twinFile // what the file is to hold
-	save   func(path string, v any) error
+	save   func(f statefile.File, v any) error
 	warn   func(error)
 
 	mu     sync.Mutex
@@ -41,19 +39,16 @@ type keeper struct {
 }
 
 func newKeeper(now func() twinFile) *keeper {
-	return &keeper{now: now, save: statefile.Save, news: make(chan struct{}), hurry: make(chan struct{}, 1), held: &twinFile{}}
+	return &keeper{now: now, save: statefile.File.Save, news: make(chan struct{}), hurry: make(chan struct{}, 1), held: &twinFile{}}
 }
 
 // load reads the file. An error is a warning.
 func (k *keeper) load() (f twinFile, ok bool, err error) {
-	if k.path == "" {
-		return f, false, nil
-	}
-	ok, err = statefile.Load(k.path, &f)
+	ok, err = k.file.Load(&f)
 	if ok || err != nil {
 		k.held = nil
 	} else if k.frozen {
-		k.path = ""
+		k.file = statefile.File{}
 	}
 	return f, ok, err
 }
@@ -62,7 +57,7 @@ func (k *keeper) load() (f twinFile, ok bool, err error) {
 func (k *keeper) change() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.path != "" && !k.ended {
+	if k.file.Kept() && !k.ended {
 		k.wanted++
 		k.start()
 	}
@@ -90,7 +85,7 @@ func (k *keeper) await(ctx context.Context, change int) error {
 // end writes a last time, waits for that, and tells whether the file holds what it is to hold.
 func (k *keeper) end() bool {
 	k.mu.Lock()
-	if k.path == "" {
+	if !k.file.Kept() {
 		k.mu.Unlock()
 		return false
 	}
@@ -165,14 +160,14 @@ func (k *keeper) write() error {
 	case k.held != nil && reflect.DeepEqual(*k.held, f):
 		return nil
 	case f.empty():
-		if err := os.Remove(k.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := k.file.Remove(); err != nil {
 			return k.tell(err)
 		}
 	case k.frozen:
 		return nil
 	default:
 		k.held = nil
-		if err := k.tell(k.save(k.path, f)); err != nil {
+		if err := k.tell(k.save(k.file, f)); err != nil {
 			return err
 		}
 	}

@@ -41,12 +41,12 @@ type slowDisk struct {
 // slowed gives a reporter such a disk.
 func slowed(r reporter) *slowDisk {
 	d := &slowDisk{let: make(chan error)}
-	r.twin.reports.kept.save = func(path string, v any) error {
+	r.twin.reports.kept.save = func(f statefile.File, v any) error {
 		if err := <-d.let; err != nil {
 			return err
 		}
 		d.saves++
-		return statefile.Save(path, v)
+		return f.Save(v)
 	}
 	return d
 }
@@ -63,7 +63,7 @@ func reporting(ctx context.Context, r reporter, patch string) chan error {
 func TestReportsThatComeWhileTheDiskIsBusyShareAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		r := newReporter(t, Settings{TwinFile: file})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		disk := slowed(r)
 		first := reporting(t.Context(), r, `{"first":1}`)
 		var burst []chan error
@@ -96,7 +96,7 @@ func TestReportsThatComeWhileTheDiskIsBusyShareAWrite(t *testing.T) {
 func TestAReportThatIsConfirmedCostsOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		r := newReporter(t, Settings{TwinFile: file})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		disk := slowed(r)
 		close(disk.let)
 		for i := range 10 {
@@ -119,7 +119,7 @@ func TestAReportThatIsConfirmedCostsOneWrite(t *testing.T) {
 // Whoever reports waits, or not; the session goes on.
 func TestADiskThatStallsHoldsUpWhoReportsAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReporter(t, Settings{TwinFile: filepath.Join(t.TempDir(), "twin.json")})
+		r := newReporter(t, Settings{TwinFile: statefile.At(filepath.Join(t.TempDir(), "twin.json"))})
 		disk := slowed(r)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -140,14 +140,14 @@ func TestADiskThatCannotBeWrittenIsToldOnceAndRecoversByItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "twin.json")
-				r := newReporter(t, Settings{TwinFile: file, SyncEvery: wait})
+				r := newReporter(t, Settings{TwinFile: statefile.At(file), SyncEvery: wait})
 				var tries atomic.Int32
 				var well atomic.Bool
-				r.twin.reports.kept.save = func(path string, v any) error {
+				r.twin.reports.kept.save = func(f statefile.File, v any) error {
 					if tries.Add(1); !well.Load() {
 						return errors.New("no space left on device")
 					}
-					return statefile.Save(path, v)
+					return f.Save(v)
 				}
 				for i := range 100 {
 					r.report(fmt.Sprintf(`{"battery":%d}`, i))
@@ -191,7 +191,7 @@ func TestAFileThatCannotBeRemovedIsRemovedWhenTheDiskIsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below := filepath.Join(t.TempDir(), "state")
 		file := filepath.Join(below, "twin.json")
-		r := newReporter(t, Settings{TwinFile: file})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		r.report(`{"a":1}`)
 		aside := filepath.Join(t.TempDir(), "aside")
 		if err := errors.Join(os.Rename(below, aside), os.WriteFile(below, nil, 0o600)); err != nil {
@@ -216,8 +216,8 @@ func TestAFileThatCannotBeRemovedIsRemovedWhenTheDiskIsWell(t *testing.T) {
 
 func TestADiskThatStaysBrokenHoldsUpNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReporter(t, Settings{TwinFile: filepath.Join(t.TempDir(), "twin.json")})
-		r.twin.reports.kept.save = func(string, any) error { return errors.New("broken") }
+		r := newReporter(t, Settings{TwinFile: statefile.At(filepath.Join(t.TempDir(), "twin.json"))})
+		r.twin.reports.kept.save = func(statefile.File, any) error { return errors.New("broken") }
 		r.report(`{"a":1}`)
 		began := time.Now()
 		if n, kept := r.End(); n != 1 || kept || time.Since(began) != 0 {
@@ -231,7 +231,7 @@ func TestADiskThatStaysBrokenHoldsUpNoEnd(t *testing.T) {
 func TestWithATimeToWriteWhatIsConfirmedBeforeIsNotWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		r := newReporter(t, Settings{TwinFile: file, SyncEvery: 10 * time.Second})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file), SyncEvery: 10 * time.Second})
 		disk := slowed(r)
 		close(disk.let)
 		for i := range 20 {
@@ -270,16 +270,16 @@ func TestWithATimeToWriteWhatIsConfirmedBeforeIsNotWritten(t *testing.T) {
 func TestInMemoryNothingIsWrittenAndWhatWasKeptIsRemovedWhenItIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		r := newReporter(t, Settings{TwinFile: file, InMemory: true})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file), InMemory: true})
 		r.report(`{"a":1}`)
 		if n, kept := r.End(); n != 1 || kept || contents(file) != "" {
 			t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
 		}
-		durable := newReporter(t, Settings{TwinFile: file})
+		durable := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		durable.report(`{"a":1,"b":1}`)
 		durable.End()
 		before := contents(file)
-		again := newReporter(t, Settings{TwinFile: file, InMemory: true})
+		again := newReporter(t, Settings{TwinFile: statefile.At(file), InMemory: true})
 		again.report(`{"a":2}`)
 		synctest.Wait()
 		if contents(file) != before {

@@ -36,7 +36,7 @@ type twin struct {
 func newTwin(h *Hub) *twin {
 	t := &twin{hub: h, reports: newReports(), wake: make(chan struct{}, 1), asked: map[string]chan payloads.TwinAnswer{}}
 	k := t.reports.kept
-	k.path, k.frozen, k.delay, k.warn = h.TwinFile, h.InMemory, max(0, h.SyncEvery), func(err error) { h.warn("", err) }
+	k.file, k.frozen, k.delay, k.warn = h.TwinFile, h.InMemory, max(0, h.SyncEvery), func(err error) { h.warn("", err) }
 	t.desired = newDesired(h, t.reports)
 	return t
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"giantlizard.example/failover/payloads"
-	"giantlizard.example/failover/statefile"
 )
 
 // A twinFile is what the file holds of a twin: the reported properties and the answers that no hub has confirmed, and perhaps
@@ -96,7 +95,7 @@ func (r *reports) load() error {
 	f, ok, err := r.kept.load()
 	if ok {
 		if r.waiting, err = f.batch(); err != nil {
-			err = statefile.SetAside(r.kept.path, "damaged", err)
+			err = r.kept.file.SetAside("damaged", err)
 		}
 	}
 	if err != nil {

@@ -77,14 +77,14 @@ func after(t *testing.T, file string) string {
 			t.Fatal(err)
 		}
 	}
-	r := newReporter(t, Settings{TwinFile: twin})
+	r := newReporter(t, Settings{TwinFile: statefile.At(twin)})
 	r.wantWarnings()
 	return text(r.twin.reports.all().patches())
 }
 
 func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "twin.json")
-	r := newReporter(t, Settings{TwinFile: file})
+	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	for _, patch := range []string{
 		`{"a":1,"gone":null,"exact":0.10000000000000000555}`, `{"a":null}`, `{"a":{"<&>":[1,null]},"e":{}}`,
 	} {
@@ -111,7 +111,7 @@ func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 
 func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
-	r := newReporter(t, Settings{TwinFile: file})
+	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":1}`)
 	r.twin.reports.take()
 	r.report(`{"b":1}`)
@@ -119,7 +119,7 @@ func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
 	if n, kept := r.End(); n != 1 || !kept || after(t, file) != `{"b":1}` {
 		t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
 	}
-	again := newReporter(t, Settings{TwinFile: file})
+	again := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	if got := again.confirm(); got != `{"b":1}` {
 		t.Errorf("sent %s", got)
 	}
@@ -130,7 +130,7 @@ func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
 
 func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
 	for _, path := range []string{"", filepath.Join(t.TempDir(), "twin.json")} {
-		r := newReporter(t, Settings{TwinFile: path})
+		r := newReporter(t, Settings{TwinFile: statefile.At(path)})
 		r.report(`{"a":1}`)
 		for range 2 {
 			if n, kept := r.End(); n != 1 || kept != (path != "") {
@@ -151,7 +151,7 @@ func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
 // A bit that is flipped, or an end that is missing.
 func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
-	r := newReporter(t, Settings{TwinFile: file})
+	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":null}`)
 	r.report(`{"a":{"x":1},"b":"text"}`)
 	r.twin.reports.answer(answerTo("c", "limits", `{"low":1}`, 7))
@@ -161,7 +161,7 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 		if err := os.WriteFile(file, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := newReporter(t, Settings{TwinFile: file})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		r.wantWarnings("twin.json.damaged")
 		if n := r.twin.reports.all().count(); n != 0 || contents(file+".damaged") != string(bad) {
 			t.Errorf("%s: %d wait", what, n)
@@ -173,7 +173,7 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 		damaged(bad, fmt.Sprint("byte ", i))
 		damaged(good[:i], fmt.Sprint("cut at ", i))
 	}
-	again := newReporter(t, Settings{TwinFile: file})
+	again := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	again.report(`{"a":1}`)
 	if got := after(t, file); got != `{"a":1}` {
 		t.Errorf("and then %s waits", got)
@@ -200,10 +200,10 @@ func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
 		},
 	} {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		if err := statefile.Save(file, c.stored); err != nil {
+		if err := statefile.At(file).Save(c.stored); err != nil {
 			t.Fatal(err)
 		}
-		r := newReporter(t, Settings{TwinFile: file})
+		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		if c.want == "damaged" {
 			c.want = ""
 			r.wantWarnings("twin.json.damaged")
@@ -220,7 +220,7 @@ func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
 // A hub may wish without end, and in any shape; reports must be kept all the same.
 func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
-	r := newReporter(t, Settings{TwinFile: file})
+	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
 	for i := range 300 {
 		a := answerTo("", fmt.Sprintf("p%03d", i), fmt.Sprintf(`"%04000d"`, i), 7)
@@ -251,11 +251,11 @@ func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
 		asked := 0
-		before := newReporter(t, Settings{TwinFile: file, Handlers: silent(&asked)})
+		before := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: silent(&asked)})
 		_ = before.twin.desired.reconcile(wishes(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
 		synctest.Wait()
 		before.End()
-		again := newReporter(t, Settings{TwinFile: file, Handlers: Handlers{Desired: hangs}})
+		again := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: Handlers{Desired: hangs}})
 		_ = again.twin.desired.reconcile(wishes(3, "same", `{"a":1.0}`, "other", "2"), nil)
 		synctest.Wait()
 		want := `{"same":{"value":null}} | {"gone":{"value":1,"ac":200,"av":50,"ad":null},` +

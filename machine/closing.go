@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -27,16 +26,7 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 		}
 	}
 	d.drop()
-	err := d.hub.Close(ctx)
-	left, _ := d.Outbox.Waiting()
-	if d.durable && left > 0 {
-		d.Warn(fmt.Errorf("machine: %d readings wait in %s for the next start", left, d.StateDir))
-		left = 0
-	}
-	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
-		err = errors.Join(err, &lost)
-	}
-	return Stay, err
+	return Stay, d.hub.Close(ctx)
 }
 
 // A LostError says that the device ended with readings that no hub has acknowledged.

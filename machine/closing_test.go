@@ -50,7 +50,7 @@ func TestClosingSendsTheReadingsThatTheDiskDoesNotHaveYet(t *testing.T) {
 			t.Errorf("closing took %v", took)
 		}
 		w.wantNothingLost()
-		if left := w.warnings("wait in"); left != "" {
+		if left := w.warnings("are pending in"); left != "" {
 			t.Error(left)
 		}
 	})
@@ -88,7 +88,7 @@ func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
 			t.Errorf("there arrived %v", got)
 		}
 		w.wantNothingLost()
-		if left := w.warnings("wait in"); left != "" {
+		if left := w.warnings("are pending in"); left != "" {
 			t.Error(left)
 		}
 	})
@@ -117,8 +117,8 @@ func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
 		if waiting == 0 || acknowledged == 0 || waiting+acknowledged != len(w.taken) {
 			t.Errorf("of %d readings %d were acknowledged and %d wait", len(w.taken), acknowledged, waiting)
 		}
-		want := fmt.Sprintf("machine: %d readings wait in %s for the next start\n", waiting, dir)
-		if said := w.warnings("wait in"); said != want {
+		want := fmt.Sprintf("machine: %d readings are pending in %s and will be sent at the next start\n", waiting, dir)
+		if said := w.warnings("are pending in"); said != want {
 			t.Errorf("it says %q, want %q", said, want)
 		}
 

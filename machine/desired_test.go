@@ -199,7 +199,7 @@ func TestWhatWasWishedDuringAnOutageIsAnsweredOnceAfterIt(t *testing.T) {
 }
 
 func TestAnswersThatBreakALimitAreGivenAllTheSameAndBlockNothing(t *testing.T) {
-	deep := strings.Repeat("[", 10) + strings.Repeat("]", 10)
+	deep := strings.Repeat(`{"a":`, 9) + "{}" + strings.Repeat("}", 9)
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.set(`{"huge":1,"deep":` + deep + `,"fan":3}`)

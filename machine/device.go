@@ -14,6 +14,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -36,18 +37,19 @@ type Device struct {
 	ended   chan struct{}  // closed when Run returns
 	winding sync.WaitGroup // sessions that have ended but not wound up
 	drops   atomic.Int64   // readings given up
-	unlock  func()         // gives the state directory back
+	dir     *statefile.Dir // the state directory; nil: nothing outlives the process
 	durable bool           // readings outlive the process
 
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
 	key        atomic.Pointer[transport.Key] // the one that was read last
+	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
 	clock      clock
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
 	// session is the device's one session. Whoever enters a state next takes it or drops it.
 	session    *transport.Session
-	assignment provisioning.Assignment
+	assignment Assignment
 	polls      provisioning.Polls
 	term       term          // of the session's token
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
@@ -82,7 +84,8 @@ func New(s Settings) (*Device, error) {
 	var err error
 	d.machine, err = NewMachine(table, Hooks{Changed: d.changed, Refused: d.refusedEvent, Late: d.late})
 	if err != nil {
-		return nil, errors.Join(err, d.closeState())
+		_, closed := d.closeState()
+		return nil, errors.Join(err, closed)
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
 	return d, nil
@@ -102,10 +105,20 @@ func (d *Device) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.stop, cancel)()
+	var watch sync.WaitGroup
+	if d.dir != nil {
+		watch.Go(func() { d.watchState(ctx) })
+	}
 	err := d.machine.Run(ctx, Close)
 	d.halt()
 	d.winding.Wait()
-	err = errors.Join(err, d.closeState())
+	cancel()
+	watch.Wait()
+	left, closed := d.closeState()
+	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
+		err = errors.Join(err, &lost)
+	}
+	err = errors.Join(err, closed)
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(d.closeBy), lastWords))
 	defer done()
 	return errors.Join(err, d.fan.Close(closing))
@@ -118,7 +131,8 @@ func (d *Device) Close(ctx context.Context) error {
 	if d.started.CompareAndSwap(false, true) {
 		defer close(d.ended)
 		d.unused.Store(true)
-		return d.closeState()
+		_, err := d.closeState()
+		return err
 	}
 	select {
 	case <-d.ended:
@@ -179,6 +193,21 @@ func (d *Device) Fire(ctx context.Context, e Event) error { return d.machine.Fir
 // Flush sends what waits over the session that the device holds, and returns nil when the hub has acknowledged all of
 // it. Only the Action of a state that a program has added may call it; in Connected the device sends by itself.
 func (d *Device) Flush(ctx context.Context) error { return d.hub.Flush(ctx) }
+
+// Assignment is what DPS has assigned to the device, now or before a restart; its zero value means that there
+// is nothing yet. Its Payload is what a custom allocation returned. It may be stale when you read it.
+func (d *Device) Assignment() Assignment {
+	if a := d.assigned.Load(); a != nil {
+		return *a
+	}
+	return Assignment{}
+}
+
+// assign makes an assignment the device's.
+func (d *Device) assign(a Assignment) {
+	d.assignment = a
+	d.assigned.Store(&a)
+}
 
 // State is the current state; it may be stale when you read it.
 func (d *Device) State() State { return d.machine.State() }

@@ -639,9 +639,9 @@ func TestADeviceRunsOnceAndOneThatNeverRanCloses(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	_, err := machine.New(machine.Settings{
-		ProvisioningHost: "https://dps", RegistrationID: "Dev1", Window: 1 << 20, TokenLife: time.Second,
+		ProvisioningHost: "https://dps", RegistrationID: "dev 1", Window: 1 << 20, TokenLife: time.Second,
 	})
-	for _, want := range []string{"provisioning host", "ID scope", "lower case", "key", "window", "token life"} {
+	for _, want := range []string{"provisioning host", "ID scope", "registration ID", "key", "window", "token life"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about the %s in: %v", want, err)
 		}

@@ -29,6 +29,9 @@ func (w *world) of(kind observe.Kind) (all []machine.Record) {
 
 func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 	dir := t.TempDir()
+	if err := own(dir); err != nil {
+		t.Fatal(err)
+	}
 	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Sync: time.Hour})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"giantlizard.example/failover/lab/memnet"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -124,7 +125,7 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 	t.Cleanup(func() { cancel(); l.Close(); wg.Wait() })
 	dir := t.TempDir()
 	dps := "dps.example:8883"
-	if err := (provisioning.Cache{Path: filepath.Join(dir, "assignment.json"), Host: dps, IDScope: "0ne1", RegistrationID: deviceID}).Save(
+	if err := (provisioning.Cache{File: statefile.At(filepath.Join(dir, "assignment.json")), Host: dps, IDScope: "0ne1", RegistrationID: deviceID}).Save(
 		provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
 		t.Fatal(err)
 	}

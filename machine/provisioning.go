@@ -3,7 +3,9 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/provisioning"
 )
 
@@ -22,13 +24,25 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	case err != nil:
 		return Unavailable, err
 	}
-	d.assignment = a
+	d.assign(a)
 	d.history.answered()
 	d.try(evidence{updated: a.Updated})
 	if err := d.cache().Save(a); err != nil {
 		d.warn("", err)
 	}
+	d.payloadCame(a)
 	return Assigned, nil
+}
+
+// payloadCame records that DPS has returned a payload, without its content, which may be secret.
+func (d *Device) payloadCame(a Assignment) {
+	if a.TooLarge > 0 {
+		d.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, and at most %d are kept; "+
+			"it was left out: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
+	}
+	if a.Payload != "" {
+		d.emit(Record{Level: observe.Info, Kind: observe.Payload, Hub: a.Hub, Bytes: len(a.Payload)})
+	}
 }
 
 // payload is IoT Central's, when the device has a model.

@@ -11,6 +11,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
 
@@ -21,6 +22,8 @@ type (
 	Handlers = hub.Handlers     // Method, Command, Desired
 	Ack      = hub.Ack          // the answer to a desired property
 	Record   = observe.Record   // one event of the device's life
+
+	Assignment = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
 )
 
 const (
@@ -32,7 +35,7 @@ const (
 type Settings struct {
 	ProvisioningHost string              // DPS: global.azure-devices-provisioning.net, or host:port
 	IDScope          string              // of the DPS instance
-	RegistrationID   string              // lower case
+	RegistrationID   string              // best in lower case: a key derived from a group's fits one spelling
 	Key              transport.KeySource // the device's key; read at each dial. Only a *transport.KeyError has its text shown
 
 	ModelID  string // optional: the DTDL model

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
@@ -29,101 +32,183 @@ type owner struct {
 	RegistrationID string `json:"registrationId"`
 }
 
-// openState takes the state directory and opens what is in it. One that cannot be written keeps no device from working.
+// openState takes the state directory and opens what is in it.
 func (d *Device) openState() error {
-	d.unlock = func() {}
-	if err := d.checkVersions(); err != nil {
-		return fmt.Errorf("machine: %w", err)
-	}
-	if d.StateDir != "" {
-		unlock, err := statefile.Lock(d.StateDir)
-		switch {
-		case errors.Is(err, statefile.ErrLocked):
-			return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)
-		case err != nil:
-			d.Warn(err)
-		default:
-			d.unlock = unlock
-			if err := d.claim(); err != nil {
-				unlock()
-				return err
-			}
-		}
+	if err := d.takeDir(); err != nil {
+		return err
 	}
 	if d.Outbox != nil {
 		return nil
 	}
-	if d.StateDir == "" || d.InMemory {
-		before, onDisk := d.takeEpoch(), d.leftOnDisk()
-		if before == (outbox.ID{}) {
-			before = onDisk
-		}
-		memory := outbox.NewMemory(d.Limits, before, d.dropped)
-		d.Outbox, d.leaveEpoch = memory, func() {
-			if newest := memory.Newest(); newest.N > 0 {
-				before = newest
-			}
-			d.saveEpoch(before)
-		}
+	if d.dir == nil || d.InMemory {
+		d.openMemory()
 		return nil
 	}
 	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Owner: d.dir, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
 	})
 	if err != nil {
 		d.saveEpoch(before) // it was not told
-		d.unlock()
+		d.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
 	return nil
 }
 
-// checkVersions refuses a directory in which a file needs a later version of failover: what this one would write takes its place.
-func (d *Device) checkVersions() error {
+func (d *Device) openMemory() {
+	before, onDisk := d.takeEpoch(), d.leftOnDisk()
+	if before == (outbox.ID{}) {
+		before = onDisk
+	}
+	memory := outbox.NewMemory(d.Limits, before, d.dropped)
+	d.Outbox, d.leaveEpoch = memory, func() {
+		if newest := memory.Newest(); newest.N > 0 {
+			before = newest
+		}
+		d.saveEpoch(before)
+	}
+}
+
+// takeDir locks the state directory and makes sure that it is this device's. Unless both are certain, nothing in it is used.
+func (d *Device) takeDir() error {
 	if d.StateDir == "" {
 		return nil
 	}
+	d.dir = statefile.NewDir(d.StateDir, d.claim, d.Warn)
+	err := d.dir.Take()
+	var foreign *foreignError
+	var other *statefile.VersionError
+	switch {
+	case err == nil:
+		err = d.stateFile("device.json").Save(owner{d.RegistrationID})
+		if err != nil {
+			d.Warn(err)
+		}
+		return nil
+	case errors.As(err, &foreign):
+		return err
+	case errors.As(err, &other):
+		return fmt.Errorf("machine: %w", err)
+	case errors.Is(err, statefile.ErrLocked):
+		return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)
+	case d.InMemory:
+		d.Warn(fmt.Errorf("%w; nothing is kept there", err))
+		d.dir = nil
+		return nil
+	case d.isUnused(): // nothing is pending in it; Put and Save try to take it again
+		d.Warn(fmt.Errorf("%w; make the state directory writable; until then no reading is accepted", err))
+		return nil
+	}
+	return fmt.Errorf("machine: %w; use a directory on a file system with locks that this process may write, or keep readings in memory", err)
+}
+
+// isUnused reports whether nothing was ever kept in the state directory.
+func (d *Device) isUnused() bool {
+	entries, err := os.ReadDir(d.StateDir)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && len(entries) == 0
+}
+
+// A foreignError refuses the directory of another device: what is pending in it would be sent in this one's name.
+type foreignError struct{ text string }
+
+func (e *foreignError) Error() string {
+	return "machine: " + e.text + "; give this device a directory of its own"
+}
+
+// claim returns an error unless the directory, which was just locked, is this device's or nothing is pending in it. What a later
+// version has kept there is an error too: this one would write over it.
+func (d *Device) claim() error {
 	for _, name := range []string{"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json"} {
-		if err := statefile.Check(d.stateFile(name)); err != nil {
+		if err := statefile.Check(d.stateFile(name).Path()); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// claim refuses the directory of another device: what waits in it would be sent in this one's name.
-func (d *Device) claim() error {
-	path, o := d.stateFile("device.json"), owner{}
-	switch ok, err := statefile.Load(path, &o); {
-	case err != nil:
+	var o owner
+	ok, err := statefile.At(d.stateFile("device.json").Path()).Load(&o)
+	if err != nil {
 		d.Warn(err)
-	case ok && !strings.EqualFold(o.RegistrationID, d.RegistrationID): // to DPS, case is nothing
-		return fmt.Errorf("machine: %s holds what waits for device %.128q; give this device a directory of its own", d.StateDir, o.RegistrationID)
-	case ok:
+	}
+	who := o.RegistrationID
+	if !ok {
+		who = provisioning.OwnerOf(d.stateFile("assignment.json").Path())
+	}
+	switch {
+	case strings.EqualFold(who, d.RegistrationID): // to DPS, case is nothing
 		return nil
+	case who != "":
+		return &foreignError{fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
 	}
-	if err := statefile.Save(path, owner{d.RegistrationID}); err != nil {
-		d.Warn(err)
+	pending, err := d.pending()
+	switch {
+	case errors.As(err, new(*statefile.VersionError)):
+		return err
+	case err != nil:
+		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err)}
+	case pending != "":
+		return &foreignError{fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged", d.StateDir, pending)}
 	}
 	return nil
 }
 
-func (d *Device) closeState() error {
+// pending names what the state directory has kept for a hub, or returns "" if that is nothing.
+func (d *Device) pending() (string, error) {
+	s, err := outbox.Read(d.outboxDir())
+	if err != nil {
+		return "", err
+	}
+	if s.Readings > 0 {
+		return fmt.Sprintf("%d pending readings", s.Readings), nil
+	}
+	if _, err := os.Stat(d.stateFile("twin.json").Path()); err == nil {
+		return "pending reported properties", nil
+	}
+	return "", nil
+}
+
+// watchState looks after the state directory until ctx ends.
+func (d *Device) watchState(ctx context.Context) {
+	tick := time.NewTicker(statefile.PatrolInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.dir.Patrol()
+		}
+	}
+}
+
+// closeState closes what is in the state directory and gives it back. It returns how many accepted readings are lost with the
+// process.
+func (d *Device) closeState() (lost int, err error) {
+	if d.dir != nil {
+		defer d.dir.Close()
+		d.dir.Patrol() // so that what is said below is true
+	}
 	d.endReports()
-	err := d.Outbox.Close()
+	err = d.Outbox.Close()
 	if d.leaveEpoch != nil {
 		d.leaveEpoch()
 	}
-	d.unlock()
-	return err
+	left, _ := d.Outbox.Waiting()
+	if left == 0 || !d.durable || errors.Is(err, statefile.ErrReplaced) {
+		return left, err
+	}
+	d.Warn(fmt.Errorf("machine: %d readings are pending in %s and will be sent at the next start", left, d.StateDir))
+	return 0, err
 }
 
 func (d *Device) endReports() {
-	switch n, kept := d.hub.End(); {
+	n, kept := d.hub.End()
+	if kept && d.dir != nil && d.dir.Verify() != nil {
+		kept = false
+	}
+	switch {
 	case n > 0 && kept:
-		d.Warn(fmt.Errorf("machine: %d reported properties wait in %s for the next start", n, d.StateDir))
+		d.Warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start", n, d.StateDir))
 	case n > 0:
 		d.Warn(fmt.Errorf("machine: %d reported properties were not sent before the end; what still holds must be reported again", n))
 	}
@@ -132,21 +217,20 @@ func (d *Device) endReports() {
 // takeEpoch reads the epoch before and removes the file: a process that is killed does not know what it ended with.
 func (d *Device) takeEpoch() outbox.ID {
 	var e epoch
-	if path := d.stateFile("epoch.json"); path != "" {
-		_, err := statefile.Load(path, &e)
-		if err != nil {
-			d.Warn(err)
-		}
-		if removed := os.Remove(path); err == nil && removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-			e = epoch{} // it would be read again
-		}
+	file := d.stateFile("epoch.json")
+	_, err := file.Load(&e)
+	if err != nil {
+		d.Warn(err)
+	}
+	if removed := file.Remove(); err == nil && removed != nil {
+		e = epoch{} // it would be read again
 	}
 	return outbox.ID{Epoch: e.Epoch, N: e.Last}
 }
 
 // leftOnDisk is the last ID of an outbox on the disk, which this start does not use.
 func (d *Device) leftOnDisk() outbox.ID {
-	if d.StateDir == "" {
+	if d.dir == nil {
 		return outbox.ID{}
 	}
 	s, err := outbox.Read(d.outboxDir())
@@ -167,26 +251,25 @@ func (d *Device) leftOnDisk() outbox.ID {
 func (d *Device) outboxDir() string { return filepath.Join(d.StateDir, "outbox") }
 
 func (d *Device) saveEpoch(newest outbox.ID) {
-	path := d.stateFile("epoch.json")
-	if path == "" || newest == (outbox.ID{}) {
+	if newest == (outbox.ID{}) {
 		return
 	}
-	if err := statefile.Save(path, epoch{newest.Epoch, newest.N}); err != nil {
+	if err := d.stateFile("epoch.json").Save(epoch{newest.Epoch, newest.N}); err != nil {
 		d.Warn(err)
 	}
 }
 
-// stateFile is where something is kept over a restart, or "".
-func (d *Device) stateFile(name string) string {
-	if d.StateDir == "" {
-		return ""
+// stateFile is a file that outlives a restart, or the zero File.
+func (d *Device) stateFile(name string) statefile.File {
+	if d.dir == nil {
+		return statefile.File{}
 	}
-	return filepath.Join(d.StateDir, name)
+	return d.dir.File(name)
 }
 
 func (d *Device) cache() provisioning.Cache {
 	return provisioning.Cache{
-		Path: d.stateFile("assignment.json"), Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
+		File: d.stateFile("assignment.json"), Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
 	}
 }
 

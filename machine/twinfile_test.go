@@ -334,7 +334,7 @@ func TestADeviceThatEndsWithReportsInItsFileSaysSoAndAcceptsNoMore(t *testing.T)
 		w.offline()
 		w.report(`{"battery":80,"a":1}`)
 		w.close()
-		if warned := w.warnings("2 reported properties"); !strings.Contains(warned, "wait in "+dir+" for the next start") {
+		if warned := w.warnings("2 reported properties"); !strings.Contains(warned, "are pending in "+dir+" and will be sent at the next start") {
 			t.Errorf("it warns %q", warned)
 		}
 		if err := w.device.Report(t.Context(), map[string]any{"a": 2}); err == nil {

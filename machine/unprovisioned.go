@@ -20,7 +20,8 @@ func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	if !ok {
 		return Register, nil
 	}
-	d.assignment, d.outage.hub = stored, stored.Hub
+	d.assign(stored)
+	d.outage.hub = stored.Hub
 	d.history.assigned = true
 	return Cached, nil
 }

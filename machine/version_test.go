@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
@@ -51,6 +52,16 @@ func laterSegment(name string) []byte {
 	return b
 }
 
+// later puts that segment at a path.
+func later(path string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, laterSegment(filepath.Base(path)), 0o600))
+}
+
+// own makes a directory the device's.
+func own(dir string) error {
+	return statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID})
+}
+
 func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	for _, name := range []string{
 		"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json", filepath.Join("outbox", "0000000007.log"),
@@ -58,21 +69,18 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 		for _, inMemory := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
-				for file, v := range map[string]any{
-					"device.json": map[string]any{"registrationId": deviceID}, "epoch.json": map[string]any{"epoch": "8f3a1c02", "last": 7},
-				} {
-					if err := statefile.Save(filepath.Join(dir, file), v); err != nil {
-						t.Fatal(err)
-					}
+				epoch := statefile.At(filepath.Join(dir, "epoch.json"))
+				if err := errors.Join(own(dir), epoch.Save(map[string]any{"epoch": "8f3a1c02", "last": 7})); err != nil {
+					t.Fatal(err)
 				}
 				if path := filepath.Join(dir, name); filepath.Ext(name) == ".log" {
 					if inMemory {
 						t.Skip("what a start in memory does not use is only a warning")
 					}
-					if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, laterSegment(filepath.Base(name)), 0o600)); err != nil {
+					if err := later(path); err != nil {
 						t.Fatal(err)
 					}
-				} else if err := statefile.Save(path, map[string]any{"version": 2, "content": "in another way"}); err != nil {
+				} else if err := statefile.At(path).Save(map[string]any{"version": 2, "content": "in another way"}); err != nil {
 					t.Fatal(err)
 				}
 				before := filesIn(t, dir)
@@ -94,10 +102,43 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 }
 
 // A start in memory neither reads nor changes the readings on the disk, so it goes on.
+func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing.T) {
+	for name, put := range map[string]func(dir string) error{
+		"a file": func(dir string) error {
+			return statefile.At(filepath.Join(dir, "twin.json")).Save(map[string]any{"version": 2, "content": "in another way"})
+		},
+		"an outbox": func(dir string) error { return later(filepath.Join(dir, "outbox", "0000000007.log")) },
+	} {
+		dir := filepath.Join(t.TempDir(), "state")
+		synctest.Test(t, func(t *testing.T) { // no patrol comes between
+			d, err := machine.New(idle(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close(t.Context())
+			synctest.Wait() // until the committer rests
+			if err := errors.Join(os.Rename(dir, dir+".old"), own(dir), put(dir)); err != nil {
+				t.Fatal(err)
+			}
+			before := filesIn(t, dir)
+			if id, err := d.Send(t.Context(), machine.Reading{Body: []byte("2")}); !errors.As(err, new(*statefile.VersionError)) {
+				t.Errorf("%s: got %v, %v", name, id, err)
+			}
+			d.Close(t.Context())
+			if after := filesIn(t, dir); !maps.Equal(before, after) {
+				t.Errorf("%s: the files were %q and are %q", name, before, after)
+			}
+		})
+	}
+}
+
 func TestAStartInMemoryLeavesAnOutboxOfALaterVersionAsItIs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "outbox", "0000000007.log")
-	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, laterSegment(filepath.Base(path)), 0o600)); err != nil {
+	if err := errors.Join(own(dir), later(path)); err != nil {
 		t.Fatal(err)
 	}
 	s := idle(dir)
@@ -124,7 +165,7 @@ func TestADirectoryToWhichALaterVersionHasAddedMembersIsUsed(t *testing.T) {
 		"twin.json":     {"reported": map[string]int{"a": 1}, "new": 1},
 		"commands.json": {"completed": []string{"x"}, "new": 1},
 	} {
-		if err := statefile.Save(filepath.Join(dir, name), v); err != nil {
+		if err := statefile.At(filepath.Join(dir, name)).Save(v); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,6 +73,18 @@ func (w *world) again(change func(*machine.Settings)) *world {
 
 func (w *world) newDevice(change func(*machine.Settings)) *machine.Device {
 	w.t.Helper()
+	s := w.settings()
+	if change != nil {
+		change(&s)
+	}
+	device, err := machine.New(s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return device
+}
+
+func (w *world) settings() machine.Settings {
 	s := machine.Settings{
 		ProvisioningHost: w.cloud.DPSHost(), Link: transport.Config{RootCAs: w.cloud.CAPool()},
 		IDScope: emulator.DevelopmentIDScope, RegistrationID: deviceID, ModelID: "dtmi:Sample:Failover;1",
@@ -87,14 +99,7 @@ func (w *world) newDevice(change func(*machine.Settings)) *machine.Device {
 	if w.network != nil {
 		s.Link.Dial = w.network.DialContext
 	}
-	if change != nil {
-		change(&s)
-	}
-	device, err := machine.New(s)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return device
+	return s
 }
 
 // live starts the device and closes it at the end of the test.

@@ -17,6 +17,7 @@ const (
 	Transition Kind = "transition" // the machine moved
 	Waiting    Kind = "waiting"    // the machine waits before its next attempt
 	Outcome    Kind = "outcome"    // an outage has ended
+	Payload    Kind = "payload"    // DPS returned a payload with the assignment
 	Taken      Kind = "taken"      // a reading was accepted
 	Delivered  Kind = "delivered"  // a hub has acknowledged a reading
 	Dropped    Kind = "dropped"    // a reading was given up
@@ -72,6 +73,7 @@ type Record struct {
 	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
 	Name     string `json:"name,omitempty"`     // of the method, command or property
 	Status   int    `json:"status,omitempty"`   // that a handler answered with
+	Bytes    int    `json:"bytes,omitempty"`    // of the payload
 	Repeated int    `json:"repeated,omitempty"` // records of this sort, before it, that a Fan or Thin left out
 }
 
@@ -96,6 +98,8 @@ func (r Record) text() string {
 			return words(r.Outcome, after("at", r.Hub), took)
 		}
 		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
+	case Payload:
+		return fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", r.Bytes)
 	case Taken, Delivered:
 		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
 	case Dropped:

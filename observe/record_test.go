@@ -33,6 +33,7 @@ func TestEveryKindHasAMessageForPeople(t *testing.T) {
 		{observe.Record{Kind: observe.Handled, Name: "method echo", Status: 200}, "method echo answered 200"},
 		{observe.Record{Kind: observe.Warning, Error: "the disk is full"}, "the disk is full"},
 		{observe.Record{Kind: observe.Note, Message: "hello"}, "hello"},
+		{observe.Record{Kind: observe.Payload, Hub: hubA, Bytes: 27}, "DPS returned a payload of 27 bytes with the assignment"},
 	} {
 		if got := c.r.Describe().Message; got != c.want {
 			t.Errorf("%s says %q, want %q", c.r.Kind, got, c.want)

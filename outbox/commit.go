@@ -83,12 +83,18 @@ func (l *Log) run() {
 			_ = l.commit(b)   // it was told
 			runtime.Gosched() // who was just answered may have the next reading, and it goes with the others
 		}
+		wait, due := l.nextPatrol(wait)
+		if due {
+			_ = l.patrol() // it was told
+			l.patrolled = time.Now()
+		}
 		timer.Reset(wait)
 	}
 }
 
 // finish writes whatever there is, as far as the disk takes it.
 func (l *Log) finish() {
+	_ = l.patrol()
 	for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
 		if l.failure = l.commit(b); l.failure == nil {
 			continue
@@ -105,6 +111,9 @@ func (l *Log) finish() {
 		}
 	}
 	l.conclude()
+	if l.watched() {
+		l.failure = l.patrol() // it decides whether the next Open will find what is pending
+	}
 }
 
 // gather takes what is to be written now, or says how long to wait.
@@ -187,8 +196,15 @@ func (l *Log) commit(b *batch) error {
 		b.drops.add(Quarantined, Range{q.n, q.n})
 	}
 	err := l.append(b)
-	if err == nil && b.sync {
+	switch {
+	case err == nil && b.sync:
 		err = l.flush()
+	case err == nil && !b.empty():
+		err = l.verifyTail()
+	}
+	restored := false
+	if err != nil {
+		restored, err = l.restore(err)
 	}
 	l.mu.Lock()
 	for _, q := range b.quarantine[:isolated] {
@@ -199,7 +215,7 @@ func (l *Log) commit(b *batch) error {
 		l.work.isolateBy = time.Now().Add(retryDelay)
 	}
 	if err != nil {
-		l.failed(b, err)
+		l.failed(b, err, restored)
 	} else {
 		l.committed(b)
 	}
@@ -208,6 +224,9 @@ func (l *Log) commit(b *batch) error {
 	}
 	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0) && time.Since(l.freed) > calm
 	l.mu.Unlock()
+	if restored {
+		return nil // the batch was put back and is written again at once
+	}
 	if err == nil {
 		for _, s := range b.doomed {
 			l.scrap(s)

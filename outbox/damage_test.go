@@ -169,7 +169,7 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 	var warned []error
 	l := openedOn(t, d, &warned)
 	defer l.Close()
-	if torn := tornIn(rot, name); torn > 0 && excused {
+	if torn := tornIn(rot, name); (torn > 0 || len(rot) == 0) && excused {
 		want(t, "warned", warned, []error{Torn{name, torn}})
 	} else if len(warned) != len(s.Damages) || len(s.Damages) == 0 && !excused {
 		t.Errorf("warned %v, and Read says %v", warned, s.Damages)
@@ -265,6 +265,46 @@ func TestASegmentThatIsCutShortIsNoticedAndKept(t *testing.T) {
 						t.Fatalf("%s of %q, cut to %d bytes", name, segments, size)
 					}
 				}
+			}
+		}
+	})
+}
+
+// A file that somebody emptied under a running process begins in the middle of a record, or without its header.
+func TestReadingsOfAFileThatHasLostItsBeginningAreNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open, _ := olds(t)
+		name := open.with(suffix)[len(open.with(suffix))-1]
+		first := readingsIn(name, open.names[name].data, open.names[name].data)
+		if len(first) < 2 {
+			t.Fatalf("%s holds %v", name, first)
+		}
+		for lost := 1; lost <= len(first)-1; lost++ {
+			d := changed(open, name, func(b []byte) []byte {
+				for { // as far as the reading that is the first one left
+					payload, _, size := frameAt(b, name)
+					if e, _, err := readEntry(payload[1:]); payload[0] == kindReading && err == nil && e.ID.N == first[lost] {
+						return b
+					}
+					b = b[size:]
+				}
+			})
+			s, err := readFiles("", d)
+			if err != nil || len(s.Damages) != 1 {
+				t.Fatalf("%v, %v", s.Damages, err)
+			}
+			want := Range{first[0], first[lost] - 1}.String()
+			if s.Damages[0].Missing != want || s.Damages[0].Unsure {
+				t.Errorf("without the first %d readings: %v, want %s", lost, s.Damages[0], want)
+			}
+			alone := changed(d, open.with(suffix)[0], func(b []byte) []byte { return b })
+			for _, older := range open.with(suffix) {
+				if older != name {
+					delete(alone.names, older)
+				}
+			}
+			if s, _ = readFiles("", alone); len(s.Damages) != 1 || !s.Damages[0].Unsure || !strings.Contains(s.Damages[0].Error(), "as far as is known") {
+				t.Errorf("alone: %v", s.Damages)
 			}
 		}
 	})
@@ -711,7 +751,7 @@ type swollen struct {
 
 type swollenFile struct{ File }
 
-func (f swollenFile) Size() (int64, error) { return 1 << 60, nil }
+func (f swollenFile) Info() (fs.FileInfo, error) { return fakeInfo{size: 1 << 60}, nil }
 
 func (d swollen) Open(name string) (File, error) {
 	f, err := d.Files.Open(name)

@@ -62,4 +62,5 @@ func (l *Log) closeAll() {
 	for _, s := range segments {
 		l.shut(s)
 	}
+	_ = l.Files.Close()
 }

@@ -47,12 +47,14 @@ func (d *fakeDisk) fails(fault func(op, name string, size int) error) {
 	d.fault = fault
 }
 
-// asked is how many operations there were, of all kinds.
+// asked is how many operations there were, of all kinds but Verify, which reads no disk.
 func (d *fakeDisk) asked() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, count := range d.calls {
-		n += count
+	for op, count := range d.calls {
+		if op != "verify" {
+			n += count
+		}
 	}
 	return n
 }
@@ -167,12 +169,31 @@ func (f *fakeFile) ReadAt(b []byte, at int64) (n int, err error) {
 	return n, err
 }
 
-func (f *fakeFile) Size() (size int64, err error) {
+// Verify fails with the fault of the operation "verify"; else the files are those that the log knows.
+func (d *fakeDisk) Verify(name string, _ fs.FileInfo, size int64) error {
+	return d.do("verify", name, int(size), func() error { return nil })
+}
+
+func (d *fakeDisk) Retake() (Files, error) {
+	return d, d.do("retake", "", 0, func() error { return nil })
+}
+
+func (d *fakeDisk) Close() error { return nil }
+
+// A fakeInfo is what a fake file tells of itself.
+type fakeInfo struct {
+	fs.FileInfo
+	size int64
+}
+
+func (i fakeInfo) Size() int64 { return i.size }
+
+func (f *fakeFile) Info() (info fs.FileInfo, err error) {
 	err = f.disk.do("size", f.name, 0, func() error {
-		size = int64(len(f.data))
+		info = fakeInfo{size: int64(len(f.data))}
 		return nil
 	})
-	return size, err
+	return info, err
 }
 
 func (f *fakeFile) Sync() error  { return f.disk.do("sync", f.name, 0, func() error { return nil }) }

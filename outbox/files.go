@@ -2,10 +2,12 @@ package outbox
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"giantlizard.example/failover/statefile"
@@ -25,47 +27,66 @@ type Files interface {
 	Remove(name string) error
 	// Sync makes the names that were created, changed or removed so far outlive a power cut.
 	Sync() error
+	// Verify returns nil if the directory's path leads to this directory, in it name is the file that info identifies, with at
+	// least size bytes, and the lock is ours. With an empty name it is about the directory alone. The error is
+	// statefile.ErrReplaced if one of them was removed or replaced.
+	Verify(name string, info fs.FileInfo, size int64) error
+	// Retake returns the Files of the directory to which the path leads now. It makes and locks that if need be.
+	Retake() (Files, error)
+	// Close gives the directory back. Files that are open stay so.
+	Close() error
 }
 
 // A File is appended to and read anywhere. What was written outlives a power cut once Sync has returned nil.
 type File interface {
 	io.Writer
 	io.ReaderAt
-	Size() (int64, error)
+	Info() (fs.FileInfo, error) // its size, and which file it is
 	Sync() error
 	Close() error
 }
 
-// directory is the operating system's files, each of which is synced by fsync.
+// A directory is the operating system's files. Once it was made or anchored it reaches them through a handle, so it stays the same
+// directory when somebody renames it or puts another in its place. Before that it goes by the path.
 type directory struct {
-	dir   string
+	path  string
+	owner *statefile.Dir // nil means that no lock is needed
 	fsync statefile.Fsync
+	root  atomic.Pointer[os.Root]
 }
 
-func systemFiles(dir string) directory { return directory{dir, (*os.File).Sync} }
+func systemFiles(path string) *directory { return &directory{path: path, fsync: (*os.File).Sync} }
+
+// anchor opens the handle on the directory, if there is a directory.
+func (d *directory) anchor() error {
+	root, err := os.OpenRoot(d.path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil // nothing could ever be put there
+	}
+	if err == nil {
+		d.root.Store(root)
+	}
+	return err
+}
 
 type file struct {
 	*os.File
 	fsync statefile.Fsync
 }
 
-func (f file) Sync() error { return f.fsync(f.File) }
+func (f file) Sync() error                { return f.fsync(f.File) }
+func (f file) Info() (fs.FileInfo, error) { return f.Stat() }
 
-func (f file) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-func (d directory) path(name string) string { return filepath.Join(d.dir, name) }
-
-func (d directory) List() ([]string, error) {
-	entries, err := os.ReadDir(d.dir)
+func (d *directory) List() ([]string, error) {
+	f, err := d.open(".", os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil // nothing could ever be put there
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		if e.Type().IsRegular() {
@@ -75,34 +96,104 @@ func (d directory) List() ([]string, error) {
 	return names, err
 }
 
-func (d directory) Create(name string) (File, error) {
-	if err := d.fsync.MakeDir(d.dir); err != nil {
-		return nil, err
+func (d *directory) open(name string, flags int) (*os.File, error) {
+	if root := d.root.Load(); root != nil {
+		return root.OpenFile(name, flags, 0o600)
 	}
-	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	return os.OpenFile(filepath.Join(d.path, name), flags, 0o600)
+}
+
+func (d *directory) Create(name string) (File, error) {
+	if d.root.Load() == nil {
+		if err := d.fsync.MakeDir(d.path); err != nil {
+			return nil, err
+		}
+		if err := d.anchor(); err != nil {
+			return nil, err
+		}
+	}
+	f, err := d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
 	return file{f, d.fsync}, nil
 }
 
-func (d directory) Open(name string) (File, error) {
-	f, err := os.Open(d.path(name))
+func (d *directory) Open(name string) (File, error) {
+	f, err := d.open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	return file{f, d.fsync}, nil
 }
 
-func (d directory) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
-func (d directory) Remove(name string) error     { return os.Remove(d.path(name)) }
+func (d *directory) Rename(from, to string) error {
+	if root := d.root.Load(); root != nil {
+		return root.Rename(from, to)
+	}
+	return os.Rename(filepath.Join(d.path, from), filepath.Join(d.path, to))
+}
+
+func (d *directory) Remove(name string) error {
+	if root := d.root.Load(); root != nil {
+		return root.Remove(name)
+	}
+	return os.Remove(filepath.Join(d.path, name))
+}
 
 // Sync syncs the directory's parent too: the directory may be new.
-func (d directory) Sync() error {
-	for _, path := range []string{d.dir, filepath.Dir(d.dir)} {
+func (d *directory) Sync() error {
+	for _, path := range []string{d.path, filepath.Dir(d.path)} {
 		if err := d.fsync.Dir(path); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
+	if d.owner != nil {
+		if err := d.owner.Verify(); err != nil {
+			return err
+		}
+	}
+	path, root := filepath.Join(d.path, name), d.root.Load()
+	if name == "" && root == nil {
+		return nil // it was not made yet
+	}
+	there, err := os.Stat(path)
+	if err == nil && name == "" {
+		info, err = root.Stat(".")
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", statefile.ErrReplaced, err)
+	case info == nil || !os.SameFile(there, info):
+		return fmt.Errorf("%w: %s is another one now", statefile.ErrReplaced, path)
+	case there.Size() < size:
+		return fmt.Errorf("%w: of the %d bytes in %s, %d are left", statefile.ErrReplaced, size, path, there.Size())
+	}
+	return nil
+}
+
+func (d *directory) Retake() (Files, error) {
+	if d.owner != nil {
+		if err := d.owner.Take(); err != nil {
+			return nil, err
+		}
+	}
+	fresh := systemFiles(d.path)
+	fresh.owner, fresh.fsync = d.owner, d.fsync
+	err := d.fsync.MakeDir(d.path)
+	if err == nil {
+		err = fresh.anchor()
+	}
+	return fresh, err
+}
+
+func (d *directory) Close() error {
+	if root := d.root.Swap(nil); root != nil {
+		return root.Close()
 	}
 	return nil
 }

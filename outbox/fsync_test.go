@@ -133,7 +133,7 @@ func TestTheOperatingSystemSyncs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pipe.Close()
-	if l.Files.(directory).fsync(pipe) == nil {
+	if l.Files.(*directory).fsync(pipe) == nil {
 		t.Error("a pipe is said to be synced, and no operating system can do that")
 	}
 }

@@ -18,12 +18,16 @@ type Damage struct {
 	Foreign  bool   // it is another outbox's, and no part of this one
 	Readings int    // that could be read
 	Missing  string // numbers that cannot, such as "17-20,25"; "" when none is
+	Unsure   bool   // more may be missing: what the file began with is not known
 }
 
 func (d Damage) Error() string {
 	missing := "no reading is missing"
 	if d.Missing != "" {
 		missing = "these readings are missing: " + d.Missing
+	}
+	if d.Unsure {
+		missing += " as far as is known, but the file has lost its beginning"
 	}
 	if d.Foreign {
 		return fmt.Sprintf("outbox: the file %s is of another outbox: its readings will not be sent; it will be kept as %s",
@@ -45,6 +49,10 @@ type Torn struct {
 }
 
 func (t Torn) Error() string {
+	if t.Bytes == 0 {
+		return fmt.Sprintf("outbox: the file %s is empty: the process ended when it had just made it, or somebody has emptied it, and "+
+			"nobody knows which readings it held", t.File)
+	}
 	return fmt.Sprintf("outbox: the last %d bytes of %s make no record: a write was cut off, of readings that had not been accepted, or "+
 		"the disk did not keep what it had synced last", t.Bytes, t.File)
 }
@@ -102,7 +110,7 @@ func load(files Files) (*contents, error) {
 	slices.Reverse(scans)
 	settled := c.join(scans)
 	for i := range scans {
-		c.inspect(i, scans[i], l.known, settled)
+		c.inspect(i, scans, l.known, settled)
 	}
 	c.search(scans, numbers, settled)
 	c.untold.missing.addAll(c.lost)
@@ -128,11 +136,11 @@ func (c *contents) secure(files Files) {
 
 func (l *loader) load(number uint64) (*segment, scan, error) {
 	s := &segment{name: segmentName(number), number: number, entries: l.entries[:0]}
-	b, whole, err := readFile(l.files, s.name, l.buffer)
+	b, info, whole, err := readFile(l.files, s.name, l.buffer)
 	if err != nil {
 		return nil, scan{}, err
 	}
-	l.buffer = b[:0]
+	l.buffer, s.info = b[:0], info
 	end := int64(-1)
 	if x, ok := l.known[number]; ok {
 		end = x.size
@@ -170,24 +178,25 @@ const (
 
 // readFile reads a file into a buffer, or a larger one, but no more than a file of a log can have. Pages that the disk does not
 // give back are zeros, and the file is not whole.
-func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, err error) {
+func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	defer f.Close()
-	size, err := f.Size()
+	info, err = f.Info()
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
+	size := info.Size()
 	size = min(size, fileLimit)
 	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)
 	if err == nil || errors.Is(err, io.EOF) {
-		return b[:n], true, nil
+		return b[:n], info, true, nil
 	}
 	if !errors.Is(err, syscall.EIO) {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
 	for at := 0; at < len(b); at += page {
 		p := b[at:min(at+page, len(b))]
@@ -197,7 +206,7 @@ func readFile(files Files, name string, buffer []byte) (b []byte, whole bool, er
 			clear(p[n:])
 		}
 	}
-	return b, false, nil
+	return b, info, false, nil
 }
 
 // join makes one log of the segments: the newest epoch counts, and so does, of a reading that stands twice, the newer one. It
@@ -262,18 +271,23 @@ func (c *contents) forget(r Range) {
 }
 
 // inspect looks for damage: bytes that were safe and make no record. What is torn behind them was never accepted.
-func (c *contents) inspect(i int, s scan, known map[uint64]extent, settled ranges) {
-	seg := c.segments[i]
+func (c *contents) inspect(i int, scans []scan, known map[uint64]extent, settled ranges) {
+	s, seg := scans[i], c.segments[i]
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
-		if s.rest > 0 {
+		if s.rest > 0 || i == len(scans)-1 && s.end == 0 {
 			c.torn = append(c.torn, Torn{seg.name, s.rest})
 		}
 		return
 	}
 	seg.damaged = true
 	var missing ranges
+	unsure := false
 	x, isKnown := known[seg.number]
-	for _, h := range s.holes {
+	holes := s.holes
+	if s.header == nil && (len(holes) == 0 || holes[0].after > 0) && len(seg.entries) > 0 { // it begins with another record
+		holes = slices.Insert(slices.Clone(holes), 0, hole{before: seg.first})
+	}
+	for _, h := range holes {
 		switch { // before the first reading
 		case h.after > 0:
 		case isKnown:
@@ -281,14 +295,30 @@ func (c *contents) inspect(i int, s scan, known map[uint64]extent, settled range
 		case s.header != nil:
 			h.after = s.header.last
 		default:
-			h.after = max(h.before, 1) - 1 // what came before the first is not known
+			h.after = c.lastBefore(i, scans)
+			if h.after == 0 {
+				h.after, unsure = max(h.before, 1)-1, true
+			}
 		}
 		if h.before == 0 && isKnown { // behind the last
 			h.before = x.end
 		}
 		missing.addAll(c.absent(h.after, h.before, settled))
 	}
-	c.damaged(Damage{File: seg.name, Readings: seg.live}, missing)
+	c.damaged(Damage{File: seg.name, Readings: seg.live, Unsure: unsure}, missing)
+}
+
+// lastBefore is the newest number of which the segments before one speak, or 0 if they speak of none.
+func (c *contents) lastBefore(i int, scans []scan) (last uint64) {
+	for j, older := range c.segments[:i] {
+		if h := scans[j].header; h != nil {
+			last = max(last, h.last)
+		}
+		if len(older.entries) > 0 {
+			last = max(last, older.end()-1)
+		}
+	}
+	return last
 }
 
 // search looks for segments that the newest one knows and that are not there. Of one that was deleted in good order, all is settled.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"giantlizard.example/failover/statefile"
 )
 
 // Options are a Log's settings.
@@ -13,6 +15,7 @@ type Options struct {
 	Limits  Limits
 	Sync    time.Duration    // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
 	Before  ID               // what another outbox has ended with since this one was last open, or before it is new; zero: none has
+	Owner   *statefile.Dir   // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
 	Files   Files            // nil: the operating system's
 	Now     func() time.Time // nil: time.Now
 	Dropped func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
@@ -55,14 +58,18 @@ type Log struct {
 	open  []*segment // whose files are open, the oldest first; under reads
 
 	// These are the committer's.
-	number   uint64   // of the newest segment
-	tail     *segment // nil: the next commit begins one
-	created  bool     // and its name is not safe yet
-	unsynced batch    // written, and not safe yet
-	written  []byte   // last, for the next write
-	troubled bool
-	freed    time.Time // when readings were given up for others on a full disk
-	failure  error     // of the last commit, for Close
+	number    uint64   // of the newest segment
+	tail      *segment // nil: the next commit begins one
+	created   bool     // and its name is not safe yet
+	unsynced  batch    // written, and not safe yet
+	written   []byte   // last, for the next write
+	troubled  bool
+	freed     time.Time // when readings were given up for others on a full disk
+	failure   error     // of the last commit, for Close
+	restores  int       // of files that were taken away, within retryDelay
+	restored  time.Time // the last time
+	homeless  bool      // the files could not be restored, and that was told
+	patrolled time.Time // the last time
 }
 
 // Open opens the log in a directory, which needs to exist no sooner than the first Put. It needs no space on the disk. One
@@ -70,7 +77,12 @@ type Log struct {
 func Open(dir string, o Options) (*Log, error) {
 	o.Limits = o.Limits.withDefaults()
 	if o.Files == nil {
-		o.Files = systemFiles(dir)
+		files := systemFiles(dir)
+		files.owner = o.Owner
+		if err := files.anchor(); err != nil {
+			return nil, fmt.Errorf("outbox: open %s: %w", dir, err)
+		}
+		o.Files = files
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -110,7 +110,7 @@ func quarantined(files Files) iter.Seq2[QuarantinedReading, error] {
 }
 
 func readQuarantined(files Files, name string) (q QuarantinedReading, err error) {
-	b, whole, err := readFile(files, name, nil)
+	b, _, whole, err := readFile(files, name, nil)
 	if err != nil {
 		return q, err
 	}
@@ -135,7 +135,10 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 // half-way, the reading is in both.
 func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	name := id.String() + quarantineSuffix
-	q, err := readQuarantined(l.Files, name)
+	l.reads.Lock()
+	files := l.Files
+	l.reads.Unlock()
+	q, err := readQuarantined(files, name)
 	if err != nil {
 		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)
 	}
@@ -149,7 +152,7 @@ func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	r.Properties[RequeuedProperty] = id.String()
 	fresh, err := l.Put(ctx, r)
 	if err == nil {
-		err = l.Files.Remove(name)
+		err = files.Remove(name)
 	}
 	if err != nil {
 		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ type segment struct {
 	number  uint64 // counts up from segment to segment
 	file    File   // nil: not open; under Log.reads
 	writing atomic.Bool
+	info    fs.FileInfo // identifies the file; nil if nothing of it could be kept
 	header  header
 	size    int64 // bytes that count
 	safe    int64 // bytes that were synced

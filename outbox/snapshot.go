@@ -68,7 +68,7 @@ func (s *Snapshot) Waiting() iter.Seq[Entry] {
 			if seg.live == 0 {
 				continue
 			}
-			b, _, err := readFile(s.files, seg.name, buffer)
+			b, _, _, err := readFile(s.files, seg.name, buffer)
 			if err != nil {
 				continue
 			}

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"giantlizard.example/failover/statefile"
 )
 
 // failed is called with the lock held. What was written is in doubt, so nothing is ever added to that segment. Readings that
-// were accepted before they were safe are written again; the policy decides on those that were not.
-func (l *Log) failed(b *batch, err error) {
+// were accepted before they were safe are written again; so are the others if the directory was restored, else the policy decides.
+func (l *Log) failed(b *batch, err error, restored bool) {
 	w := &l.work
 	if s := l.tail; s != nil {
 		s.writing.Store(false)
@@ -35,6 +37,8 @@ func (l *Log) failed(b *batch, err error) {
 	l.unsynced, w.syncBy = batch{}, time.Time{}
 	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
 	switch accepted, fresh := split(queue); {
+	case restored:
+		w.items, w.retry = queue, time.Time{}
 	case l.Limits.Full == Block && !w.closing:
 		l.unnumber(fresh)
 		w.items = slices.DeleteFunc(queue, l.expired)
@@ -141,5 +145,8 @@ func (l *Log) tellDisk(err error, over bool) {
 
 // unwritable says what failed and what to do about it.
 func unwritable(what string, err error) error {
+	if errors.Is(err, statefile.ErrReplaced) {
+		return fmt.Errorf("outbox: %s: %w", what, err)
+	}
 	return fmt.Errorf("outbox: %s: %w; make room, or make the directory writable", what, err)
 }

@@ -79,6 +79,7 @@ func (l *Log) roll(b *batch) error {
 			return err
 		}
 	}
+	s.info, _ = s.file.Info() // without it, no Verify will find the file
 	l.mu.Lock()
 	s.header = header{
 		epoch: l.epoch, before: l.before, untold: l.unheard(), last: b.last, others: map[uint64]extent{}, dropped: l.dropped.clone(),
@@ -122,6 +123,9 @@ func (l *Log) flush() error {
 			return err
 		}
 		l.created = false
+	}
+	if err := l.verifyTail(); err != nil {
+		return err
 	}
 	l.tail.safe = l.tail.size
 	l.mu.Lock()

@@ -56,7 +56,7 @@ func TestAcknowledgementsOfAComponentStandInIt(t *testing.T) {
 }
 
 func TestAnAnswerThatNoHubTakesIsMadeFit(t *testing.T) {
-	deep := func(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+	deep := func(levels int) string { return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels) }
 	for name, c := range map[string]struct {
 		value, description string
 		left               string // part of the error; "": the value is kept

@@ -9,8 +9,8 @@ import (
 
 const (
 	product           = "failover"
-	dpsVersion        = "2019-03-31"
-	hubVersion        = "2021-04-12" // model-id needs 2020-09-30 or later
+	dpsVersion        = "2019-03-31" // azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md
+	hubVersion        = "2021-04-12" // azure-docs iot/iot-mqtt-connect-to-iot-hub.md; for model-id, 2020-09-30 or later
 	maxRegistrationID = 128
 )
 
@@ -30,35 +30,41 @@ func HubUsername(hub, deviceID, modelID string) string {
 	return username
 }
 
-// CheckRegistrationID says what is wrong with a registration ID before DPS does.
+// CheckRegistrationID says what is wrong with a registration ID before DPS does. It refuses only what every
+// public document refuses. azure-docs iot-dps/concepts-service.md: up to 128 letters, digits and - . _ :
+// without regard to case, with a letter, a digit or a dash at the end. The REST reference (Runtime
+// Registration, Register Device) allows no special character at either end, and older pages no capital letter.
 func CheckRegistrationID(id string) error {
 	const special = "._-:"
 	if id == "" || len(id) > maxRegistrationID {
 		return fmt.Errorf("payloads: registration ID: %d characters: give it 1 to %d", len(id), maxRegistrationID)
 	}
 	for i := range len(id) {
-		switch c := id[i]; {
-		case 'A' <= c && c <= 'Z':
-			return fmt.Errorf("payloads: registration ID %.200q: use lower case: DPS compares without case, but "+
-				"the key derived from the ID does not, so that a capital letter ends in a refused token", id)
-		case !isAlphanumeric(c) && strings.IndexByte(special, c) < 0:
+		if c := id[i]; !isAlphanumeric(c) && strings.IndexByte(special, c) < 0 {
 			return fmt.Errorf("payloads: registration ID %.200q: use only letters, digits and %s", id, special)
 		}
 	}
-	if !isAlphanumeric(id[0]) || !isAlphanumeric(id[len(id)-1]) {
-		return fmt.Errorf("payloads: registration ID %.200q: start and end it with a letter or a digit", id)
+	if last := id[len(id)-1]; !isAlphanumeric(last) && last != '-' {
+		return fmt.Errorf("payloads: registration ID %.200q: end it with a letter, a digit or a dash", id)
 	}
 	return nil
 }
 
-// CheckDeviceID refuses a device ID that no hub gives and that would break a username or a topic.
+// CheckDeviceID refuses a device ID that no hub gives, or that MQTT cannot carry. azure-docs
+// iot-hub/iot-hub-devguide-identity-registry.md and the REST reference allow up to 128 letters, digits and the
+// characters below, besides + and #, which MQTT 3.1.1 (4.7.1) keeps for filters. The ID stands in topics as it
+// is: SDKs do not encode it.
 func CheckDeviceID(id string) error {
 	if id == "" || len(id) > maxDeviceID {
 		return fmt.Errorf("payloads: device ID of %d characters: it has 1 to %d", len(id), maxDeviceID)
 	}
 	for i := range len(id) {
-		if c := id[i]; !isAlphanumeric(c) && strings.IndexByte("-._~:%*?!(),=@;$'", c) < 0 {
-			return fmt.Errorf("payloads: device ID %.200q has a character that cannot be part of a topic", id)
+		switch c := id[i]; {
+		case c == '+' || c == '#':
+			return fmt.Errorf("payloads: device ID %.200q holds %c, with which no device can publish over MQTT: "+
+				"give the enrollment another device ID", id, c)
+		case !isAlphanumeric(c) && strings.IndexByte("-:._%*?!(),=@;$'", c) < 0:
+			return fmt.Errorf("payloads: device ID %.200q has a character that IoT Hub does not allow", id)
 		}
 	}
 	return nil

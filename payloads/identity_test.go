@@ -19,7 +19,9 @@ func TestUsernames(t *testing.T) {
 }
 
 func TestARegistrationIDIsCheckedBeforeDPSDoes(t *testing.T) {
-	for _, id := range []string{"a", "dev1", "7", "a.b_c-d:e", strings.Repeat("a", 128)} {
+	for _, id := range []string{
+		"a", "dev1", "7", "a.b_c-d:e", strings.Repeat("a", 128), "Dev1", "-dev1", ".dev1", "_dev1", ":dev1", "dev1-", "-",
+	} {
 		if err := CheckRegistrationID(id); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -27,17 +29,41 @@ func TestARegistrationIDIsCheckedBeforeDPSDoes(t *testing.T) {
 	for id, says := range map[string]string{
 		"":                       "give it 1 to 128",
 		strings.Repeat("a", 129): "give it 1 to 128",
-		"Dev1":                   "use lower case: DPS compares without case",
 		"dev 1":                  "use only letters",
 		"dev/1":                  "use only letters",
 		"dev#":                   "use only letters",
 		"zürich":                 "use only letters",
 		"dev\x001":               "use only letters",
-		"-dev1":                  "start and end",
-		"dev1.":                  "start and end",
-		":":                      "start and end",
+		"dev1.":                  "end it with a letter, a digit or a dash",
+		"dev1_":                  "end it with",
+		"dev1:":                  "end it with",
+		"..":                     "end it with",
 	} {
 		if err := CheckRegistrationID(id); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got %v, want it to say %q", id, err, says)
+		}
+	}
+}
+
+func TestADeviceIDIsOneThatAHubGivesAndATopicCarries(t *testing.T) {
+	for _, id := range []string{"a", "Dev1", "-:._%*?!(),=@;$'", "-", ".", strings.Repeat("d", 128)} {
+		if err := CheckDeviceID(id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	for id, says := range map[string]string{
+		"":                       "it has 1 to 128",
+		strings.Repeat("d", 129): "it has 1 to 128",
+		"dev+1":                  "no device can publish over MQTT",
+		"dev#1":                  "no device can publish over MQTT",
+		"dev/1":                  "IoT Hub does not allow",
+		"dev 1":                  "IoT Hub does not allow",
+		"dev~1":                  "IoT Hub does not allow",
+		"dev&1":                  "IoT Hub does not allow",
+		"zürich":                 "IoT Hub does not allow",
+		"dev\x001":               "IoT Hub does not allow",
+	} {
+		if err := CheckDeviceID(id); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: got %v, want it to say %q", id, err, says)
 		}
 	}

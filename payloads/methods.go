@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,7 +17,13 @@ const MethodFilter = "$iothub/methods/POST/#"
 // MethodPrefix is what a direct method's topic begins with.
 const MethodPrefix = "$iothub/methods/POST/"
 
-const maxMethodBytes = 128 * 1024 // each way
+// What azure-docs say: iot-hub/iot-hub-devguide-direct-methods.md of the size, JSON or nothing of both bodies, and
+// iot/iot-mqtt-connect-to-iot-hub.md that the status is an integer, which in the SDKs has 32 bits.
+const (
+	maxMethodBytes  = 128 * 1024 // each way
+	minMethodStatus = math.MinInt32
+	maxMethodStatus = math.MaxInt32
+)
 
 // A MethodRequest is a direct method that the cloud calls and waits for.
 type MethodRequest struct {
@@ -55,8 +62,8 @@ func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 // MethodAnswer gives the topic and body that answer a request. A nil answer is an empty body, and a
 // json.RawMessage goes out as it is.
 func MethodAnswer(status int, requestID string, answer any) (topic string, body []byte, err error) {
-	if status < 100 || status > 999 {
-		return "", nil, fmt.Errorf("payloads: method answer: status %d is not of three digits", status)
+	if status < minMethodStatus || status > maxMethodStatus {
+		return "", nil, fmt.Errorf("payloads: method answer: status %d is no integer of 32 bits", status)
 	}
 	if err := checkRequestID(requestID); err != nil {
 		return "", nil, fmt.Errorf("payloads: method answer: %w", err)

@@ -2,6 +2,8 @@ package payloads
 
 import (
 	"encoding/json"
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -95,6 +97,7 @@ func TestAMethodAnswerIsJSONOrEmpty(t *testing.T) {
 }
 
 func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
+	beyond := int64(1) // a variable, for an int may have 32 bits
 	for name, c := range map[string]struct {
 		status    int
 		requestID string
@@ -104,8 +107,8 @@ func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 		"raw JSON not UTF-8":       {200, "1", json.RawMessage("\"\xff\"")},
 		"a value JSON cannot say":  {200, "1", func() {}},
 		"one byte above 128 KB":    {200, "1", strings.Repeat("x", 128*1024-1)},
-		"a status below 100":       {-1, "1", nil},
-		"a status above 999":       {1000, "1", nil},
+		"a status below 32 bits":   {int(math.MinInt32 - beyond), "1", nil},
+		"a status above 32 bits":   {int(math.MaxInt32 + beyond), "1", nil},
 		"no request ID":            {200, "", nil},
 		"a wildcard":               {200, "a#", nil},
 		"a second parameter":       {200, "a&b", nil},
@@ -113,6 +116,11 @@ func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 	} {
 		if topic, _, err := MethodAnswer(c.status, c.requestID, c.answer); err == nil {
 			t.Errorf("%s: made %.80q", name, topic)
+		}
+	}
+	for _, status := range []int{math.MinInt32, -1, 0, 99, 1000, math.MaxInt32} {
+		if topic, _, err := MethodAnswer(status, "1", nil); err != nil || topic != fmt.Sprintf("$iothub/methods/res/%d/?$rid=1", status) {
+			t.Errorf("status %d: %s, %v", status, topic, err)
 		}
 	}
 	if _, body, err := MethodAnswer(200, "1", strings.Repeat("x", 128*1024-2)); err != nil || len(body) != 128*1024 {

@@ -13,7 +13,7 @@ const RegistrationFilter = "$dps/registrations/res/#"
 
 const (
 	registrationPrefix   = "$dps/registrations/res/"
-	maxRegistrationBytes = 96 * 1024
+	maxRegistrationBytes = 96 * 1024 // azure-docs includes/iot-dps-limits.md
 )
 
 // RegisterTopic is the topic that asks DPS for an assigned hub.

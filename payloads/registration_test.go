@@ -37,7 +37,11 @@ func TestARegisterBodyHasAPayloadOrNone(t *testing.T) {
 	if _, err := RegisterBody("dev1", json.RawMessage("{")); err == nil {
 		t.Error("a broken payload passed")
 	}
-	if _, err := RegisterBody("dev1", strings.Repeat("x", 96*1024)); err == nil {
+	rest := len(`{"registrationId":"dev1","payload":""}`)
+	if body, err := RegisterBody("dev1", strings.Repeat("x", 96*1024-rest)); err != nil || len(body) != 96*1024 {
+		t.Errorf("96 KB: %d bytes, %v", len(body), err)
+	}
+	if _, err := RegisterBody("dev1", strings.Repeat("x", 96*1024-rest+1)); err == nil {
 		t.Error("more than 96 KB passed")
 	}
 }

@@ -12,12 +12,14 @@ import (
 	"unicode"
 )
 
-// The twin's rules, as IoT Hub documents them.
+// The twin's rules, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
+// "Device twin size".
 const (
-	maxReportedBytes = 32 * 1024
-	maxTwinDepth     = 10
-	maxTwinKey       = 1024
-	maxTwinString    = 4 * 1024
+	maxReportedBytes = 32 * 1024 // of reported properties; desired ones have as many for themselves
+	maxTwinDepth     = 10        // objects; the document does not say whether arrays count
+	maxTwinLevels    = 64        // objects and arrays together: what JSON readers for .NET take by default (MaxDepth)
+	maxTwinKey       = 1024      // bytes of UTF-8
+	maxTwinString    = 4 * 1024  // bytes of UTF-8
 	minTwinInteger   = -1 << 52
 	maxTwinInteger   = 1<<52 - 1
 )
@@ -31,7 +33,7 @@ func CheckReported(patch map[string]any) error {
 		if err != nil {
 			return fmt.Errorf("payloads: reported %.200q: %w", key, err)
 		}
-		n, err := checkEntry(key, key, value, 1)
+		n, err := checkEntry(key, key, value, nesting{})
 		if err != nil {
 			return fmt.Errorf("payloads: reported %w", err)
 		}
@@ -62,18 +64,32 @@ func asJSON(v any) (any, error) {
 
 // checkEntry checks a key with its value and returns the bytes they count for. A null deletes, so it
 // counts for nothing.
-func checkEntry(path, key string, value any, depth int) (int, error) {
+func checkEntry(path, key string, value any, within nesting) (int, error) {
 	if err := checkKey(key); err != nil {
 		return 0, fmt.Errorf("%.200q: the key %w", path, err)
 	}
-	size, err := checkValue(path, value, depth)
+	size, err := checkValue(path, value, within)
 	if value == nil || err != nil {
 		return 0, err
 	}
 	return characters(key) + size, nil
 }
 
-func checkValue(path string, value any, depth int) (int, error) {
+// A nesting is how many objects and arrays a value is within. If a hub should count arrays like objects, it
+// answers 400, and the property is given up with a warning.
+type nesting struct{ objects, arrays int }
+
+func (n nesting) check(path string) error {
+	switch {
+	case n.objects > maxTwinDepth:
+		return fmt.Errorf("%.200q: nested deeper than %d levels", path, maxTwinDepth)
+	case n.objects+n.arrays > maxTwinLevels:
+		return fmt.Errorf("%.200q: nested deeper than %d levels, arrays included", path, maxTwinLevels)
+	}
+	return nil
+}
+
+func checkValue(path string, value any, within nesting) (int, error) {
 	switch v := value.(type) {
 	case string:
 		if len(v) > maxTwinString {
@@ -87,29 +103,32 @@ func checkValue(path string, value any, depth int) (int, error) {
 		return 8, nil
 	case bool:
 		return 4, nil
-	case map[string]any, []any:
-		if depth > maxTwinDepth {
-			return 0, fmt.Errorf("%.200q: nested deeper than %d levels", path, maxTwinDepth)
-		}
 	}
-	return checkMembers(path, value, depth)
+	return checkMembers(path, value, within)
 }
 
-// checkMembers counts an array as a level too: the documents speak of objects only.
-func checkMembers(path string, value any, depth int) (int, error) {
+func checkMembers(path string, value any, within nesting) (int, error) {
 	size := 0
 	switch v := value.(type) {
 	case map[string]any:
+		within.objects++
+		if err := within.check(path); err != nil {
+			return 0, err
+		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			n, err := checkEntry(path+"."+key, key, v[key], depth+1)
+			n, err := checkEntry(path+"."+key, key, v[key], within)
 			if err != nil {
 				return 0, err
 			}
 			size += n
 		}
 	case []any:
+		within.arrays++
+		if err := within.check(path); err != nil {
+			return 0, err
+		}
 		for i, element := range v {
-			n, err := checkValue(path+"["+strconv.Itoa(i)+"]", element, depth+1)
+			n, err := checkValue(path+"["+strconv.Itoa(i)+"]", element, within)
 			if err != nil {
 				return 0, err
 			}
@@ -119,6 +138,7 @@ func checkMembers(path string, value any, depth int) (int, error) {
 	return size, nil
 }
 
+// checkKey refuses an empty key too. No document does, but no model can name such a property.
 func checkKey(key string) error {
 	switch {
 	case key == "":
@@ -131,8 +151,8 @@ func checkKey(key string) error {
 	return nil
 }
 
-// checkNumber looks at integers, and at what no float64 holds. 1e20 from a Go float is written without an exponent and so
-// is an integer.
+// checkNumber looks at integers, which the document limits, and at what no float64 holds, which no JSON reader
+// agrees about. 1e20 from a Go float is written without an exponent and so is an integer.
 func checkNumber(n json.Number) error {
 	if strings.ContainsAny(n.String(), ".eE") {
 		if _, err := n.Float64(); err != nil {
@@ -147,7 +167,7 @@ func checkNumber(n json.Number) error {
 	return nil
 }
 
-// characters counts as IoT Hub does: without control characters.
+// characters counts as IoT Hub does: without control characters (segments C0 and C1).
 func characters(s string) int {
 	n := 0
 	for _, r := range s {

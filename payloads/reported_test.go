@@ -26,10 +26,13 @@ func TestAPatchWithinTheHubsRulesPasses(t *testing.T) {
 		"a Go value":           {"a": struct{ B []int }{[]int{1}}},
 		"raw JSON":             {"a": json.RawMessage(`{"b":[1,2]}`)},
 		"ten levels":           nested(11),
-		"a key of 1 KB":        {strings.Repeat("k", 1024): 1},
-		"a string of 4 KB":     {"a": strings.Repeat("x", 4096)},
-		"the largest integer":  {"a": int64(4503599627370495), "b": int64(-4503599627370496)},
-		"a large float":        {"a": 1e300, "b": json.Number("9007199254740993.5")},
+		"64 levels of arrays":  {"a": json.RawMessage(strings.Repeat("[", 64) + strings.Repeat("]", 64))},
+		"54 levels of arrays around ten objects": {
+			"a": json.RawMessage(strings.Repeat("[", 54) + strings.Repeat(`{"a":`, 10) + "1" + strings.Repeat("}", 10) + strings.Repeat("]", 54))},
+		"a key of 1 KB":       {strings.Repeat("k", 1024): 1},
+		"a string of 4 KB":    {"a": strings.Repeat("x", 4096)},
+		"the largest integer": {"a": int64(4503599627370495), "b": int64(-4503599627370496)},
+		"a large float":       {"a": 1e300, "b": json.Number("9007199254740993.5")},
 		"control characters do not count": {"a": strings.Repeat("\n", 4096), "b": strings.Repeat("\n", 4096),
 			"c": filledStrings(31), "d": strings.Repeat("\u0085", 2000)},
 	} {
@@ -54,7 +57,9 @@ func TestAPatchAgainstTheHubsRulesIsRefusedByItsKey(t *testing.T) {
 		says  string
 	}{
 		"eleven levels":                         {nested(12), `"k.k.k.k.k.k.k.k.k.k.k": nested deeper than 10 levels`},
-		"eleven levels of arrays":               {map[string]any{"a": json.RawMessage(strings.Repeat("[", 11) + strings.Repeat("]", 11))}, "nested deeper than 10 levels"},
+		"65 levels of arrays":                   {map[string]any{"a": json.RawMessage(strings.Repeat("[", 65) + strings.Repeat("]", 65))}, "nested deeper than 64 levels"},
+		"64 levels of arrays around an object":  {map[string]any{"a": json.RawMessage(strings.Repeat("[", 64) + "{}" + strings.Repeat("]", 64))}, "nested deeper than 64 levels"},
+		"eleven levels within an array":         {map[string]any{"a": json.RawMessage("[" + strings.Repeat(`{"a":`, 11) + "1" + strings.Repeat("}", 11) + "]")}, "nested deeper than 10 levels"},
 		"a dot in a key":                        {map[string]any{"c": map[string]any{"a.b": 1}}, `"c.a.b": the key holds a dot`},
 		"a dollar in a key":                     {map[string]any{"$version": 1}, `"$version": the key`},
 		"a space in a key":                      {map[string]any{"a b": 1}, `"a b": the key`},

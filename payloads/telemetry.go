@@ -11,14 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// MaxMessageBytes is the largest device-to-cloud message that IoT Hub takes. MQTT 3.1.1 has no way to
-// refuse a message, so the hub ends the connection over a larger one.
+// MaxMessageBytes is the largest device-to-cloud message that IoT Hub takes. MQTT 3.1.1 has no way to refuse a
+// message, so the hub ends the connection over a larger one. Source of this, of size and of the message ID:
+// azure-docs iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
 const MaxMessageBytes = 262144
 
 const (
 	maxMessageID = 128
 	maxDeviceID  = 128
-	maxTopic     = 65535 // MQTT counts a topic's bytes in 16 bits
+	maxTopic     = 65535 // MQTT 3.1.1, 1.5.3: a topic's bytes are counted in 16 bits
 
 	creationTime       = "iothub-creation-time-utc"
 	creationTimeLayout = "2006-01-02T15:04:05.000Z" // only Z is allowed, no offset
@@ -119,6 +120,17 @@ func (r Reading) size() int {
 	return n
 }
 
+// stamped are the properties that IoT Hub puts on each message itself and lets nobody set, by the tables of
+// azure-docs iot-hub/iot-hub-devguide-messages-construct.md. Other names that begin with "iothub-" are the
+// application's.
+var stamped = []string{
+	"iothub-enqueuedtime", "iothub-connection-device-id", "iothub-connection-module-id",
+	"iothub-connection-auth-generation-id", "iothub-connection-auth-method",
+}
+
+// checkProperty allows what MQTT lets a device send: azure-docs limit names and values to some of ASCII over
+// HTTPS only. A name that begins with "$." cannot be the application's: iot/iot-mqtt-connect-to-iot-hub.md
+// makes it a system property.
 func checkProperty(name, value string) error {
 	lower := strings.ToLower(name)
 	switch {
@@ -126,8 +138,10 @@ func checkProperty(name, value string) error {
 		return errors.New("the name is empty")
 	case lower == creationTime:
 		return errors.New("the name is taken: set Taken instead")
-	case strings.HasPrefix(lower, "$."), strings.HasPrefix(lower, "iothub-"):
-		return errors.New(`names that start with "$." or "iothub-" are IoT Hub's`)
+	case strings.HasPrefix(lower, "$."):
+		return errors.New(`a name that starts with "$." is a system property of IoT Hub's`)
+	case slices.Contains(stamped, lower):
+		return errors.New("IoT Hub sets this property itself")
 	}
 	if err := checkText(name); err != nil {
 		return fmt.Errorf("the name: %w", err)
@@ -135,12 +149,13 @@ func checkProperty(name, value string) error {
 	return checkText(value)
 }
 
+// checkText wants what a property bag can carry: percent-encoded UTF-8. No document says that a hub takes NUL.
 func checkText(s string) error {
 	if !utf8.ValidString(s) {
 		return errors.New("not UTF-8")
 	}
 	if strings.ContainsRune(s, 0) {
-		return errors.New("NUL cannot be part of a topic")
+		return errors.New("NUL cannot be part of a property")
 	}
 	return nil
 }

@@ -41,7 +41,8 @@ func TestAnOrdinaryReadingPasses(t *testing.T) {
 		"any JSON":             {Body: []byte(` null `), Taken: noon},
 		"odd property values":  {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
 		"fault injection":      {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
-		"names near to theirs": {Body: []byte(`{}`), Properties: map[string]string{"iothub": "1", "$": "1"}},
+		"names near to theirs": {Body: []byte(`{}`), Properties: map[string]string{"iothub": "1", "$": "1", "iothub-ack": "1", "iothub-interface-id": "1", "mqtt-retain": "1"}},
+		"what HTTPS would not": {Body: []byte(`{}`), Properties: map[string]string{"a/b": "c d", "ü": "(ü)"}},
 	} {
 		if err := r.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -63,8 +64,12 @@ func TestAReadingThatTheHubWouldNotTakeIsRefused(t *testing.T) {
 		"an empty name":                 {property("", "x"), "name is empty"},
 		"the creation time":             {property("iothub-creation-time-utc", "x"), "set Taken"},
 		"the creation time in disguise": {property("IoTHub-Creation-Time-UTC", "x"), "set Taken"},
-		"a system property":             {property("$.mid", "x"), "are IoT Hub's"},
-		"a name of the hub's":           {property("iothub-ack", "x"), "are IoT Hub's"},
+		"a system property":             {property("$.mid", "x"), "a system property of IoT Hub's"},
+		"the device's ID":               {property("iothub-connection-device-id", "x"), "IoT Hub sets this property itself"},
+		"the module's ID":               {property("IoTHub-Connection-Module-ID", "x"), "IoT Hub sets this property itself"},
+		"the generation":                {property("iothub-connection-auth-generation-id", "x"), "IoT Hub sets this property itself"},
+		"the method":                    {property("iothub-connection-auth-method", "x"), "IoT Hub sets this property itself"},
+		"the time of arrival":           {property("iothub-enqueuedtime", "x"), "IoT Hub sets this property itself"},
 		"NUL in a name":                 {property("a\x00", "x"), "NUL"},
 		"NUL in a value":                {property("a", "\x00"), "NUL"},
 		"a value that is not UTF-8":     {property("a", "\xff"), "not UTF-8"},

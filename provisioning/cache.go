@@ -8,11 +8,12 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A Cache is the file that remembers which hub DPS has assigned. It holds no secret, and still only its owner may read
-// it. The answer belongs to one DPS host, ID scope and registration ID; under any other it is foreign. A checksum finds what
-// has changed in it since, so that no damage and no hand turns into another hub. A Cache without a Path remembers nothing.
+// A Cache is the file that remembers which hub DPS has assigned, and the payload that came with it. That may be
+// secret, so only the owner may read the file. The answer belongs to one DPS host, ID scope and registration
+// ID; under any other it is foreign. A checksum finds what has changed in it since, so that no damage and no
+// hand turns into another hub. A Cache with the zero File remembers nothing.
 type Cache struct {
-	Path                          string
+	File                          statefile.File
 	Host, IDScope, RegistrationID string
 }
 
@@ -23,24 +24,31 @@ type cached struct {
 	Hub            string    `json:"assignedHub"`
 	DeviceID       string    `json:"deviceId"`
 	Substatus      string    `json:"substatus,omitempty"`
+	Payload        string    `json:"payload,omitempty"` // JSON in a string, which keeps its bytes
 	Saved          time.Time `json:"saved"`
 }
 
 // Load reads the assignment. ok tells whether there is one that fits. An error is a warning: the file is damaged or
 // foreign and has been set aside under another name, or it cannot be read; the device asks DPS instead.
 func (c Cache) Load() (a Assignment, ok bool, err error) {
-	if c.Path == "" {
-		return Assignment{}, false, nil
-	}
 	var v cached
-	ok, err = statefile.Load(c.Path, &v)
+	ok, err = c.File.Load(&v)
 	if ok {
 		err = c.check(v)
 	}
 	if err != nil {
 		return Assignment{}, false, fmt.Errorf("provisioning: the stored assignment: %w", err)
 	}
-	return Assignment{Hub: v.Hub, DeviceID: v.DeviceID, Substatus: v.Substatus}, ok, nil
+	return Assignment{Hub: v.Hub, DeviceID: v.DeviceID, Substatus: v.Substatus, Payload: v.Payload}, ok, nil
+}
+
+// OwnerOf is the registration ID for which an assignment is stored at a path, or "" if none can be read.
+func OwnerOf(path string) string {
+	var v cached
+	if !statefile.At(path).Peek(&v) {
+		return ""
+	}
+	return v.RegistrationID
 }
 
 // check sets aside what is not ours.
@@ -51,10 +59,10 @@ func (c Cache) check(v cached) error {
 	}
 	switch {
 	case err != nil:
-		return statefile.SetAside(c.Path, "damaged", err)
+		return c.File.SetAside("damaged", err)
 	case v.Host != c.Host || v.IDScope != c.IDScope || v.RegistrationID != c.RegistrationID:
 		err := fmt.Errorf("it belongs to registration %.128q in scope %.64q at %.128q", v.RegistrationID, v.IDScope, v.Host)
-		return statefile.SetAside(c.Path, "foreign", err)
+		return c.File.SetAside("foreign", err)
 	}
 	return nil
 }
@@ -62,12 +70,9 @@ func (c Cache) check(v cached) error {
 // Save writes the assignment so that a crash leaves either the old file or the new one. An error is a warning: the
 // device will ask DPS again after its next start.
 func (c Cache) Save(a Assignment) error {
-	if c.Path == "" {
-		return nil
-	}
-	err := statefile.Save(c.Path, cached{
+	err := c.File.Save(cached{
 		Host: c.Host, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
-		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Saved: time.Now().UTC(),
+		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
 	})
 	if err != nil {
 		return fmt.Errorf("provisioning: store the assignment: %w; make the state directory writable, or the next start asks DPS again", err)

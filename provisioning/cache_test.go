@@ -3,6 +3,7 @@ package provisioning_test
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,7 @@ func newCache(t *testing.T) provisioning.Cache {
 }
 
 func theCache(path string) provisioning.Cache {
-	return provisioning.Cache{Path: path, Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
+	return provisioning.Cache{File: statefile.At(path), Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
 }
 
 // saved is a cache that holds an assignment, and what its file says.
@@ -34,7 +35,7 @@ func saved(t *testing.T, a provisioning.Assignment) (provisioning.Cache, []byte)
 	if err := c.Save(a); err != nil {
 		t.Fatal(err)
 	}
-	return c, read(t, c.Path)
+	return c, read(t, c.File.Path())
 }
 
 func read(t *testing.T, path string) []byte {
@@ -64,7 +65,7 @@ func wantStored(t *testing.T, c provisioning.Cache, want provisioning.Assignment
 func wantSetAside(t *testing.T, c provisioning.Cache, what string, text []byte) {
 	t.Helper()
 	a, ok, err := c.Load()
-	aside := c.Path + "." + what
+	aside := c.File.Path() + "." + what
 	if ok || a != (provisioning.Assignment{}) || err == nil || !strings.Contains(err.Error(), aside) {
 		t.Fatalf("got %+v, %t, %v", a, ok, err)
 	}
@@ -84,12 +85,41 @@ func TestAnAssignmentIsRememberedByItsOwnerOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantStored(t, c, hubB)
-		for path, want := range map[string]os.FileMode{c.Path: 0o600, filepath.Dir(c.Path): 0o700 | os.ModeDir} {
+		for path, want := range map[string]os.FileMode{c.File.Path(): 0o600, filepath.Dir(c.File.Path()): 0o700 | os.ModeDir} {
 			if info, err := os.Stat(path); err != nil || info.Mode() != want {
 				t.Errorf("%s has mode %v, want %v", path, info.Mode(), want)
 			}
 		}
 	}
+}
+
+func TestThePayloadIsRememberedByteForByte(t *testing.T) {
+	for _, payload := range []string{
+		`{ "a" : "<b>&\u2028" }`, `"` + strings.Repeat("<", provisioning.MaxPayload-2) + `"`, strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+	} {
+		a := theHub
+		a.Payload = payload
+		c, _ := saved(t, a)
+		wantStored(t, c, a)
+	}
+}
+
+// As the versions before the payload wrote it.
+func TestAFileWithoutAPayloadIsRead(t *testing.T) {
+	c, good := saved(t, theHub)
+	if bytes.Contains(good, []byte("payload")) {
+		t.Fatalf("the file is %s", good)
+	}
+	content := `{
+  "dpsHost": "example.com",
+  "idScope": "0ne1",
+  "registrationId": "dev1",
+  "assignedHub": "hub.example",
+  "deviceId": "dev1",
+  "substatus": "initialAssignment",
+  "saved": "2026-01-02T03:04:05.678Z"`
+	write(t, c.File.Path(), fmt.Appendf(nil, "%s,\n  \"checksum\": \"%08x\"\n}\n", content, crc32.ChecksumIEEE([]byte(content))))
+	wantStored(t, c, theHub)
 }
 
 func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
@@ -120,7 +150,7 @@ func TestWhatIsNoAssignmentIsSetAside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := saved(t, theHub)
-			write(t, c.Path, []byte(text))
+			write(t, c.File.Path(), []byte(text))
 			wantSetAside(t, c, "damaged", []byte(text))
 			if err := c.Save(hubB); err != nil {
 				t.Error(err)
@@ -133,7 +163,7 @@ func TestWhatIsNoAssignmentIsSetAside(t *testing.T) {
 func TestAFileCutShortAtAnyByteIsSetAside(t *testing.T) {
 	c, good := saved(t, theHub)
 	for i := range good {
-		write(t, c.Path, good[:i])
+		write(t, c.File.Path(), good[:i])
 		wantSetAside(t, c, "damaged", good[:i])
 	}
 }
@@ -144,7 +174,7 @@ func TestNoFlippedBitTurnsIntoAnotherAssignment(t *testing.T) {
 		for bit := range 8 {
 			text := bytes.Clone(good)
 			text[i] ^= 1 << bit
-			write(t, c.Path, text)
+			write(t, c.File.Path(), text)
 			if a, ok, err := c.Load(); ok || err == nil || a != (provisioning.Assignment{}) {
 				t.Errorf("bit %d of byte %d: %+v, %t, %v", bit, i, a, ok, err)
 			}
@@ -154,10 +184,10 @@ func TestNoFlippedBitTurnsIntoAnotherAssignment(t *testing.T) {
 
 func TestWhatAnotherRoomStoredIsSetAside(t *testing.T) {
 	c := newCache(t)
-	if err := statefile.Save(c.Path, map[string]int{"something else": 1}); err != nil {
+	if err := c.File.Save(map[string]int{"something else": 1}); err != nil {
 		t.Fatal(err)
 	}
-	wantSetAside(t, c, "damaged", read(t, c.Path))
+	wantSetAside(t, c, "damaged", read(t, c.File.Path()))
 	for name, change := range map[string]func(*provisioning.Assignment){
 		"no host name": func(a *provisioning.Assignment) { a.Hub = "no host" },
 		"no device ID": func(a *provisioning.Assignment) { a.DeviceID = "" },
@@ -201,7 +231,7 @@ func TestWhereNothingCanBeWrittenIsAWarningThatSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cache := newCache(t)
-			cache.Path = c.path
+			cache.File = statefile.At(c.path)
 			if err := cache.Save(theHub); err == nil || !strings.Contains(err.Error(), "make the state directory writable") {
 				t.Errorf("save: %v", err)
 			}
@@ -232,7 +262,7 @@ func TestManyMaySaveAtOnce(t *testing.T) {
 		})
 	}
 	saving.Wait()
-	if files, _ := os.ReadDir(filepath.Dir(c.Path)); len(files) != 1 {
+	if files, _ := os.ReadDir(filepath.Dir(c.File.Path())); len(files) != 1 {
 		t.Errorf("left behind: %v", files)
 	}
 }
@@ -252,7 +282,7 @@ func TestAProcessThatIsKilledLeavesAWholeFile(t *testing.T) {
 	var seen []provisioning.Assignment
 	for i := range 6 {
 		saver := exec.Command(os.Args[0], "-test.run=^TestAProcessThatIsKilledLeavesAWholeFile$")
-		saver.Env = append(os.Environ(), saverVariable+"="+c.Path)
+		saver.Env = append(os.Environ(), saverVariable+"="+c.File.Path())
 		if err := saver.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -172,3 +172,18 @@ func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
 		})
 	}
 }
+
+func TestARegistrationIDThatSomeDocumentsAllowIsAssigned(t *testing.T) {
+	for _, id := range []string{"Dev1", "-dev1", "dev1-", "a.b_c:d"} {
+		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+			r.RegistrationID = id
+			r.Key = func() (transport.Key, error) {
+				group, err := transport.ParseKey(cloud.GroupKey())
+				return group.Derive(id), err
+			}
+			if a, err := provisioning.Register(t.Context(), r); err != nil || a.DeviceID != id || a.Hub != cloud.Hub("A") {
+				t.Errorf("got %+v, %v", a, err)
+			}
+		})
+	}
+}

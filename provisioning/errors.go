@@ -65,10 +65,11 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return []error{e.Verdict, e.Err} }
 
 const (
-	adviceCredentials = "check the ID scope, the registration ID and the key, that the enrollment is enabled, and that this machine's clock is right"
-	adviceDisabled    = "enable the enrollment, or approve the device"
-	adviceMissing     = "check the ID scope, and that an enrollment or an enrollment group covers this registration ID"
-	adviceRequest     = "check the payload (the model ID) that this device sends with its registration"
+	adviceCredentials = "check the ID scope, the registration ID and the key (one that was derived fits one spelling of the ID), " +
+		"that the enrollment is enabled, and that this machine's clock is right"
+	adviceDisabled = "enable the enrollment, or approve the device"
+	adviceMissing  = "check the ID scope, and that an enrollment or an enrollment group covers this registration ID"
+	adviceRequest  = "check the payload (the model ID) that this device sends with its registration"
 )
 
 // fromTransport turns the failure of a session with DPS into an Error. DPS says no to a token in CONNACK.

@@ -60,12 +60,18 @@ func (p *Polls) next(delay time.Duration) time.Duration {
 	return delay
 }
 
+// MaxPayload is the largest payload that is kept with an assignment: DPS's own limit for a message.
+// azure-docs includes/iot-dps-limits.md
+const MaxPayload = 96 << 10 // bytes
+
 // An Assignment is DPS's answer.
 type Assignment struct {
 	Hub       string    // as DPS gave it, a port included
 	DeviceID  string    // may differ from the registration ID
 	Substatus string    // initialAssignment, deviceDataMigrated, …; may be ""
+	Payload   string    // JSON of a custom allocation, byte for byte; "" means none. It may be secret: nothing prints it
 	Updated   time.Time // a time at which DPS's clock has been; zero when it named none. It is not stored
+	TooLarge  int       // bytes of a payload that was left out, being above MaxPayload; zero means that none was
 }
 
 // Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case
@@ -153,7 +159,13 @@ func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
 		return Assignment{}, errors.New("DPS assigned the device but named no hub")
 	}
 	id := cmp.Or(a.DeviceID, r.RegistrationID)
-	return Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus, Updated: a.Updated}, nil
+	assignment := Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus, Updated: a.Updated}
+	if len(a.Payload) > MaxPayload {
+		assignment.TooLarge = len(a.Payload)
+	} else {
+		assignment.Payload = string(a.Payload)
+	}
+	return assignment, nil
 }
 
 func (r Request) link() transport.Config {

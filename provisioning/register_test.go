@@ -259,3 +259,35 @@ func TestRegisterEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+func TestThePayloadOfACustomAllocationIsKeptByteForByte(t *testing.T) {
+	largest := `"` + strings.Repeat("x", provisioning.MaxPayload-2) + `"`
+	for payload, want := range map[string]string{
+		``:                            "",
+		`,"payload":null`:             "",
+		`,"payload":{}`:               "{}",
+		`,"payload": { "a" : "<b>" }`: `{ "a" : "<b>" }`,
+		`,"payload":"text"`:           `"text"`,
+		`,"payload":` + largest:       largest,
+	} {
+		inBubble(t, func(c *conn, q question) {
+			c.answer(200, q.rid, "", `{"status":"assigned","registrationState":{"assignedHub":"hub.example"`+payload+`}}`)
+		}, func(d *dps) {
+			if a, err := d.register(); err != nil || a.Payload != want || a.TooLarge != 0 || a.Hub != "hub.example" {
+				d.Errorf("%.80s: got %.200q, %d, %v", payload, a.Payload, a.TooLarge, err)
+			}
+		})
+	}
+}
+
+func TestAPayloadAboveDPSsLimitIsLeftOut(t *testing.T) {
+	payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
+	inBubble(t, func(c *conn, q question) {
+		c.answer(200, q.rid, "", `{"status":"assigned","registrationState":{"assignedHub":"hub.example","payload":`+payload+`}}`)
+	}, func(d *dps) {
+		want := provisioning.Assignment{Hub: "hub.example", DeviceID: "dev1", TooLarge: provisioning.MaxPayload + 1}
+		if a, err := d.register(); err != nil || a != want {
+			d.Errorf("got %.200q, %d, %v", a.Payload, a.TooLarge, err)
+		}
+	})
+}

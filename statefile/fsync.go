@@ -22,3 +22,16 @@ func (sync Fsync) Dir(path string) error {
 	defer d.Close()
 	return sync(d)
 }
+
+// names syncs the names in the directory that root is a handle on.
+func (sync Fsync) names(root *os.Root) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return sync(d)
+}

@@ -12,6 +12,13 @@ import (
 	"testing"
 )
 
+// at is a file whose directory is synced in a way of the test's.
+func at(path string, sync Fsync) File {
+	f := At(path)
+	f.dir.fsync = sync
+	return f
+}
+
 // looksOn is the operating system's fsync, and hears of each file before it is synced.
 func looksOn(heard func(path string)) Fsync {
 	return func(f *os.File) error {
@@ -33,12 +40,14 @@ func TestTheOperatingSystemSyncs(t *testing.T) {
 
 func TestTheNameOfEachDirectoryThatIsMadeIsSynced(t *testing.T) {
 	for name, mk := range map[string]func(Fsync, string) error{
-		"for a log":  Fsync.MakeDir,
-		"for a file": func(sync Fsync, dir string) error { return sync.replace(filepath.Join(dir, "pet.json"), nil) },
+		"for a log": Fsync.MakeDir,
+		"for a file": func(sync Fsync, dir string) error {
+			return at(filepath.Join(dir, "pet.json"), sync).Save(map[string]int{"a": 1})
+		},
 		"for a lock": func(sync Fsync, dir string) error {
-			unlock, err := sync.lock(dir)
+			h, err := sync.hold(dir, nil)
 			if err == nil {
-				unlock()
+				h.release(nil)
 			}
 			return err
 		},
@@ -73,26 +82,29 @@ func TestAFileIsSyncedBeforeItTakesThePlaceOfTheOldOneAndItsNameAfter(t *testing
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	type moment struct{ synced, there string }
+	type moment struct {
+		isDir, isNew bool   // of what is synced
+		there        string // in the file meanwhile
+	}
 	var moments []moment
-	look := looksOn(func(what string) {
-		if what != dir {
-			text, _ := os.ReadFile(what)
-			what = string(text)
-		}
+	look := func(f *os.File) error {
+		info, _ := f.Stat()
 		there, _ := os.ReadFile(path)
-		moments = append(moments, moment{what, string(there)})
-	})
-	if err := look.replace(path, []byte("new")); err != nil {
+		synced, _ := os.ReadFile(f.Name())
+		moments = append(moments, moment{info.IsDir(), strings.Contains(string(synced), "new"), string(there)})
+		return f.Sync()
+	}
+	if err := at(path, look).Save(map[string]string{"what": "new"}); err != nil {
 		t.Fatal(err)
 	}
-	if want := []moment{{"new", "old"}, {dir, "new"}}; !slices.Equal(moments, want) {
-		t.Errorf("synced while there was: %q, want %q", moments, want)
+	text, _ := os.ReadFile(path)
+	if want := []moment{{false, true, "old"}, {true, false, string(text)}}; !slices.Equal(moments, want) || string(text) == "old" {
+		t.Errorf("synced: %+v, want %+v", moments, want)
 	}
 }
 
 func TestWhatCannotBeSyncedIsNotSaved(t *testing.T) {
-	for i, left := range []string{"old", "new"} { // the file, and then its name
+	for i, isNew := range []bool{false, true} { // the file, and then its name
 		path := filepath.Join(t.TempDir(), "pet.json")
 		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 			t.Fatal(err)
@@ -104,10 +116,10 @@ func TestWhatCannotBeSyncedIsNotSaved(t *testing.T) {
 			}
 			return nil
 		})
-		if err := fails.replace(path, []byte("new")); !errors.Is(err, syscall.EIO) {
+		if err := at(path, fails).Save(map[string]string{"what": "new"}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("sync %d failed, and saving returns %v", i+1, err)
 		}
-		if text, err := os.ReadFile(path); string(text) != left {
+		if text, err := os.ReadFile(path); strings.Contains(string(text), "new") != isNew {
 			t.Errorf("sync %d failed, and %q is there, %v", i+1, text, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,41 +21,85 @@ const (
 	readLimit = 16 << 20 // a later version may write larger files
 )
 
-// unfinished ends the name of a file that is being written.
-const unfinished = ".new*"
+// unfinished is in the name of a file that is being written, before a random number.
+const unfinished = ".new"
 
 // seal ends each file. The checksum is over every byte before it.
 const seal = ",\n  \"checksum\": \"%08x\"\n}\n"
 
 var sealLength = len(fmt.Sprintf(seal, 0))
 
-// Load reads a file into a value; ok tells whether there is one. An error is a warning: the file is damaged and has been
-// set aside as path.damaged, or it cannot be read; then into may hold anything. Load ignores members that it does not know. It
-// leaves a file that needs a later version as it is; then the error is a *VersionError.
-func Load(path string, into any) (ok bool, err error) {
-	text, err := read(path)
+// A File is one small file. The zero File keeps nothing: Load finds none, and Save does nothing.
+type File struct {
+	dir  *Dir
+	name string
+}
+
+// At is a file in a directory that nobody owns, or the zero File if path is "".
+func At(path string) File {
+	if path == "" {
+		return File{}
+	}
+	dir := NewDir(filepath.Dir(path), nil, nil)
+	dir.free = true
+	return File{dir, filepath.Base(path)}
+}
+
+// Kept reports whether the file outlives the process.
+func (f File) Kept() bool { return f.dir != nil }
+
+// Path is where the file is, or "" for the zero File.
+func (f File) Path() string {
+	if f.dir == nil {
+		return ""
+	}
+	return filepath.Join(f.dir.path, f.name)
+}
+
+// Load reads the file into a value; ok reports whether there is one. An error is a warning: the file is damaged and was set aside
+// as path.damaged, or it cannot be read; then into may hold anything. Load ignores members that it does not
+// know. It leaves a file that needs a later version as it is; then the error is a *VersionError.
+func (f File) Load(into any) (ok bool, err error) {
+	if f.dir == nil {
+		return false, nil
+	}
+	f.dir.files.Lock()
+	defer f.dir.files.Unlock()
+	text, info, err := read(f.Path())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("statefile: read: %w", err)
 	}
-	if err := checkVersion(path, text); err != nil {
+	if err := checkVersion(f.Path(), text); err != nil {
 		return false, fmt.Errorf("statefile: read: %w", err)
 	}
 	if err := decode(text, into); err != nil {
-		return false, SetAside(path, "damaged", err)
+		return false, f.setAside("damaged", err)
 	}
+	f.dir.contents[f.name] = content{text, info}
 	return true, nil
 }
 
-func read(path string) ([]byte, error) {
+// Peek reads the file into a value, reports whether that was possible, and changes nothing.
+func (f File) Peek(into any) bool {
+	text, _, err := read(f.Path())
+	return err == nil && decode(text, into) == nil
+}
+
+func read(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, readLimit))
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, readLimit))
+	return text, info, err
 }
 
 // decode ignores members that it does not know, unless it knows none of them: then it is another file under this name.
@@ -105,22 +150,34 @@ func sealed(content []byte) []byte {
 	return fmt.Appendf(bytes.Clone(content), seal, crc32.ChecksumIEEE(content))
 }
 
-// SetAside keeps a file, as path.what, for whoever wants to know what happened to it, and gets it out of the way. The error
-// that it returns says so.
-func SetAside(path, what string, why error) error {
-	aside := path + "." + what
-	if err := os.Rename(path, aside); err != nil {
-		return fmt.Errorf("statefile: %s is %s (%w) and could not be set aside: %w", path, what, why, err)
-	}
-	return fmt.Errorf("statefile: %s is %s (%w); it was set aside as %s", path, what, why, aside)
+// SetAside renames the file to path.what, for whoever wants to know what happened to it. The error that it returns says so.
+func (f File) SetAside(what string, why error) error {
+	f.dir.files.Lock()
+	defer f.dir.files.Unlock()
+	return f.setAside(what, why)
 }
 
-// Save writes v, an object, so that a crash leaves either the old file or the new one; when it returns nil, the new one is
-// safe. Only the owner may read it, and the directory if Save has to make that.
-func Save(path string, v any) error {
+func (f File) setAside(what string, why error) error {
+	path := f.Path()
+	delete(f.dir.contents, f.name)
+	err := f.dir.within(func(root *os.Root) error { return root.Rename(f.name, f.name+"."+what) })
+	if err != nil {
+		return fmt.Errorf("statefile: %s is %s (%w) and could not be set aside: %w", path, what, why, err)
+	}
+	return fmt.Errorf("statefile: %s is %s (%w); it was set aside as %s", path, what, why, path+"."+what)
+}
+
+// Save writes v, an object, so that a crash leaves either the old file or the new one; when it returns nil, the new one outlives a
+// power cut. Only the owner may read it, and the directory if Save has to make that. After an error, Patrol tries again.
+func (f File) Save(v any) error {
+	if f.dir == nil {
+		return nil
+	}
 	text, err := encode(v)
 	if err == nil {
-		err = system.replace(path, text)
+		f.dir.files.Lock()
+		err = f.dir.write(f.name, text)
+		f.dir.files.Unlock()
 	}
 	if err != nil {
 		return fmt.Errorf("statefile: write: %w", err)
@@ -128,24 +185,41 @@ func Save(path string, v any) error {
 	return nil
 }
 
-// replace goes through a temporary file in the same directory, which os.CreateTemp makes with mode 0600.
-func (sync Fsync) replace(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	if err := sync.MakeDir(dir); err != nil {
-		return err
+// Remove removes the file, if there is one.
+func (f File) Remove() error {
+	if f.dir == nil {
+		return nil
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+unfinished)
+	f.dir.files.Lock()
+	defer f.dir.files.Unlock()
+	delete(f.dir.contents, f.name)
+	if _, err := os.Lstat(f.Path()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	err := f.dir.within(func(root *os.Root) error { return root.Remove(f.name) })
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
+}
+
+// replace writes a new file and renames it to name. It returns what identifies the new file.
+func (fsync Fsync) replace(root *os.Root, name string, text []byte) (info fs.FileInfo, err error) {
+	fresh := fmt.Sprint(name, unfinished, rand.Uint32())
+	f, err := root.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
 	_, err = f.Write(text)
-	err = errors.Join(err, sync(f), f.Close())
+	if err = errors.Join(err, fsync(f)); err == nil {
+		info, err = f.Stat()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(fresh, name)
+	}
 	if err != nil {
-		return err
+		_ = root.Remove(fresh)
+		return nil, err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return sync.Dir(dir)
+	return info, fsync.names(root)
 }

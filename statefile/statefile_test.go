@@ -25,7 +25,7 @@ var lizard = pet{"Lizzy <&> 🦎", []string{"hubs", "data centers"}}
 func saved(t *testing.T, v any) (path string, text []byte) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "state", "pet.json")
-	if err := statefile.Save(path, v); err != nil {
+	if err := statefile.At(path).Save(v); err != nil {
 		t.Fatal(err)
 	}
 	return path, read(t, path)
@@ -50,7 +50,7 @@ func write(t *testing.T, path string, text []byte) {
 func wantLizard(t *testing.T, path string) {
 	t.Helper()
 	var p pet
-	if ok, err := statefile.Load(path, &p); !ok || err != nil || p.Name != lizard.Name || len(p.Likes) != 2 {
+	if ok, err := statefile.At(path).Load(&p); !ok || err != nil || p.Name != lizard.Name || len(p.Likes) != 2 {
 		t.Errorf("got %+v, %t, %v", p, ok, err)
 	}
 }
@@ -60,14 +60,14 @@ func wantDamaged(t *testing.T, path string, text []byte) {
 	t.Helper()
 	write(t, path, text)
 	var p pet
-	ok, err := statefile.Load(path, &p)
+	ok, err := statefile.At(path).Load(&p)
 	if ok || err == nil || !strings.Contains(err.Error(), path+".damaged") {
 		t.Fatalf("%q: got %+v, %t, %v", text, p, ok, err)
 	}
 	if kept := read(t, path+".damaged"); !bytes.Equal(kept, text) {
 		t.Errorf("%q was set aside as %q", text, kept)
 	}
-	if ok, err := statefile.Load(path, &p); ok || err != nil {
+	if ok, err := statefile.At(path).Load(&p); ok || err != nil {
 		t.Errorf("and then: %t, %v", ok, err)
 	}
 }
@@ -77,7 +77,7 @@ func TestWhatWasSavedIsLoadedAndOnlyItsOwnerMayReadIt(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := statefile.Save(path, lizard); err != nil {
+	if err := statefile.At(path).Save(lizard); err != nil {
 		t.Fatal(err)
 	}
 	wantLizard(t, path)
@@ -101,7 +101,7 @@ func TestAFileIsJSONThatAPersonCanRead(t *testing.T) {
 
 func TestWhatIsNotThereIsNoError(t *testing.T) {
 	var p pet
-	if ok, err := statefile.Load(filepath.Join(t.TempDir(), "no", "pet.json"), &p); ok || err != nil {
+	if ok, err := statefile.At(filepath.Join(t.TempDir(), "no", "pet.json")).Load(&p); ok || err != nil {
 		t.Errorf("got %t, %v", ok, err)
 	}
 }
@@ -149,7 +149,7 @@ func TestWhatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 		"too large": pet{Name: strings.Repeat("x", 1<<20)}, "no JSON": func() {}, "a string": "Lizzy", "a list": []int{1},
 		"an object without members": struct{}{}, "nothing": nil,
 	} {
-		if err := statefile.Save(path, v); err == nil {
+		if err := statefile.At(path).Save(v); err == nil {
 			t.Errorf("%s was saved", name)
 		}
 	}
@@ -175,11 +175,11 @@ func TestWhereNothingCanBeWrittenIsAnError(t *testing.T) {
 		"on a read-only system":    {"/proc/self/pet.json", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := statefile.Save(c.path, lizard); err == nil {
+			if err := statefile.At(c.path).Save(lizard); err == nil {
 				t.Error("saved")
 			}
 			var p pet
-			if ok, err := statefile.Load(c.path, &p); ok || (err != nil) != c.loading {
+			if ok, err := statefile.At(c.path).Load(&p); ok || (err != nil) != c.loading {
 				t.Errorf("load: %t, %v", ok, err)
 			}
 		})
@@ -199,11 +199,11 @@ func TestInADirectoryThatMayOnlyBeReadADamagedFileStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Chmod(filepath.Dir(path), 0o700)
-	if err := statefile.Save(path, lizard); err == nil {
+	if err := statefile.At(path).Save(lizard); err == nil {
 		t.Error("saved")
 	}
 	var p pet
-	if ok, err := statefile.Load(path, &p); ok || err == nil || !strings.Contains(err.Error(), "could not be set aside") {
+	if ok, err := statefile.At(path).Load(&p); ok || err == nil || !strings.Contains(err.Error(), "could not be set aside") {
 		t.Errorf("load: %t, %v", ok, err)
 	}
 }

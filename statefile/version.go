@@ -36,7 +36,7 @@ func (e *VersionError) Error() string {
 // Check returns a *VersionError when only a later version of failover can read a file. It changes nothing, and leaves every other
 // fault of a file to Load.
 func Check(path string) error {
-	text, err := read(path)
+	text, _, err := read(path)
 	if err != nil {
 		return nil
 	}

@@ -26,7 +26,7 @@ func TestAFileOfALaterVersionIsNamedAndLeftAsItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path, text := saved(t, c.v)
 			var p pet
-			ok, loading := statefile.Load(path, &p)
+			ok, loading := statefile.At(path).Load(&p)
 			for _, err := range []error{loading, statefile.Check(path)} {
 				later := new(statefile.VersionError)
 				if ok || !errors.As(err, &later) || later.Path != path || !strings.Contains(err.Error(), c.says) ||
@@ -47,7 +47,7 @@ func TestAFileThatIsLargerThanThisVersionWritesIsNoDamage(t *testing.T) {
 	content := []byte(`{"name":"` + strings.Repeat("x", 2<<20) + `"`)
 	write(t, path, fmt.Appendf(content, ",\n  \"checksum\": \"%08x\"\n}\n", crc32.ChecksumIEEE(content)))
 	var p pet
-	if ok, err := statefile.Load(path, &p); ok || !errors.As(err, new(*statefile.VersionError)) || !strings.Contains(err.Error(), "larger") {
+	if ok, err := statefile.At(path).Load(&p); ok || !errors.As(err, new(*statefile.VersionError)) || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("%t, %v", ok, err)
 	}
 	if _, err := os.Stat(path); err != nil {
@@ -62,7 +62,7 @@ func TestUnknownMembersAreNoDamage(t *testing.T) {
 	if err := statefile.Check(path); err != nil {
 		t.Error(err)
 	}
-	if err := statefile.Save(path, lizard); err != nil {
+	if err := statefile.At(path).Save(lizard); err != nil {
 		t.Fatal(err)
 	}
 	if text := read(t, path); bytes.Contains(text, []byte("color")) {

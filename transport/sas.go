@@ -32,7 +32,9 @@ func newKey(secret []byte) Key {
 	}, strings.NewReplacer(pairs...).Replace}
 }
 
-// ParseKey reads a shared access key as Azure shows it, in base64. Its errors do not quote the text and are *KeyError.
+// ParseKey reads a shared access key as Azure shows it, in base64. Its errors do not quote the text and are
+// *KeyError. A key has 16 to 64 bytes by azure-docs iot-dps/concepts-symmetric-key-attestation.md; a longer one
+// is left to the service.
 func ParseKey(text string) (Key, error) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {

@@ -68,6 +68,15 @@ func TestAKeyThatIsNoneIsRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 }
 
+func TestAKeyHas16BytesAtLeast(t *testing.T) {
+	for bytes, ok := range map[int]bool{15: false, 16: true, 64: true} {
+		text := base64.StdEncoding.EncodeToString(make([]byte, bytes))
+		if _, err := transport.ParseKey(text); (err == nil) != ok {
+			t.Errorf("%d bytes: %v", bytes, err)
+		}
+	}
+}
+
 // traces are the ways in which the secret could show.
 var traces = []string{
 	secret, "shared access", base64.StdEncoding.EncodeToString([]byte(secret)),

@@ -17,6 +17,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
 // threeDays is a reading a second. With so many the test asks for a speed, too, which needs a machine that does nothing else.
@@ -97,6 +98,7 @@ func waitFor(t *testing.T, dir string, n int) {
 		must(t, err)
 	}
 	must(t, box.Close())
+	must(t, statefile.At(filepath.Join(dir, "..", "device.json")).Save(map[string]string{"registrationId": "dev1"}))
 }
 
 // peakMemory is the most that a process has had resident, in bytes.

@@ -131,7 +131,7 @@ func (s *settings) checkNumbers() error {
 
 const (
 	minTokenLife = 10 * time.Second   // keeps a renewal, which needs a connection, clear of the next one
-	maxKeepAlive = 1177 * time.Second // an IoT hub waits for 1.5 times this
+	maxKeepAlive = 1177 * time.Second // a hub waits for 1.5 times this: azure-docs iot/iot-mqtt-connect-to-iot-hub.md
 )
 
 func (s *settings) checkTimes() error {

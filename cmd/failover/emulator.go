@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ func emulatorCommand() *cobra.Command {
 	f.StringVar(&l.controlFile, "control-file", "", "write the door's address and token to this `file`, for its owner alone (default in the user's cache directory)")
 	f.BoolVar(&l.config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
 	f.BoolVar(&l.config.OwnAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
+	f.StringVar(&l.config.AllocationPayload, "payload", "", "`JSON` that DPS returns with each assignment")
 	f.DurationVar(&l.config.RetryAfter, "retry-after", 3*time.Second, "how long an assignment takes, in whole seconds")
 	return c
 }
@@ -65,6 +67,8 @@ func (l emulatorLab) check() error {
 	config := l.config
 	ip := net.ParseIP(config.Host)
 	switch {
+	case config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)):
+		return errors.New("--payload is no JSON: it is what a custom allocation returns, such as {\"site\":\"north\"}")
 	case config.RetryAfter <= 0:
 		return fmt.Errorf("--retry-after is %s: it is a time above 0, such as 3s", config.RetryAfter)
 	case config.Port < 0 || config.Port > lastPort:

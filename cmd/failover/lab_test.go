@@ -103,6 +103,7 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		"--own-addresses --host x y z": "--help",
 		"--control-port -1":            "--control-port is -1",
 		"--control-port 65536":         "--control-port is 65536",
+		"--payload {":                  "--payload is no JSON",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"emulator", "--port=0"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {

@@ -159,7 +159,7 @@ func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
 		return slices.ContainsFunc(cloud.Ledger(), func(d emulator.Delivery) bool { return d.Device == "quiet" })
 	})
 	quiet.terminate(0)
-	// A reading that was taken as the device was told to end waits for the next start, which it says.
+	// A reading that was taken as the device was told to end is pending until the next start, which it says.
 	if said := quiet.stderr.String(); said != "" && !strings.Contains(said, " readings wait in ") {
 		t.Errorf("a quiet device says %s", &quiet.stderr)
 	}
@@ -225,7 +225,7 @@ func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
 		at = p.awaitAfter(at, "taken ")
 	}
 	p.terminate(0)
-	p.await("for the next start")
+	p.await("will be sent at the next start")
 	must(t, cloud.ReviveHub("A"))
 	q := start(t, command(t, env, "run"))
 	q.await("Connecting -> Connected")

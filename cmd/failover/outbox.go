@@ -257,12 +257,13 @@ func requeueCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			unlock, err := statefile.Lock(dir)
-			if err != nil {
+			state := statefile.NewDir(dir, nil, nil)
+			if err := state.Take(); err != nil {
 				return fmt.Errorf("%w; end the device first", err)
 			}
-			defer unlock()
+			defer state.Close()
 			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{
+				Owner: state,
 				// The device has bounds of its own. On a full disk nothing is given up for this.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
 				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), err) }, // it may not be found again

@@ -60,7 +60,7 @@ func (s *settings) groups() []group {
 	who, what, kept, where := newFlags(), newFlags(), newFlags(), newFlags()
 	who.StringVar(&s.provisioningHost, "provisioning-host", defaultProvisioningHost, "DPS, as `host` or host:port")
 	who.StringVar(&s.idScope, "id-scope", "", "ID scope of the DPS instance")
-	who.StringVar(&s.deviceID, "device-id", "", "registration `ID` of the device, in lower case")
+	who.StringVar(&s.deviceID, "device-id", "", "registration `ID` of the device, best in lower case")
 	who.String("group-key-file", "", "`file` with the enrollment group's key; the key itself: FAILOVER_GROUP_KEY")
 	who.String("device-key-file", "", "`file` with the device's own key; the key itself: FAILOVER_DEVICE_KEY")
 	who.StringVar(&s.modelID, "model-id", sensor.ModelID, "DTDL model that the device follows")

@@ -48,7 +48,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 		"FAILOVER_PROVISIONING_HOST=https://x/":      {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", "global.azure-devices-provisioning.net"},
 		"IOTHUB_DEVICE_DPS_ENDPOINT=a b":             {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", `"a b"`},
 		"FAILOVER_ID_SCOPE=0ne/1":                    {`FAILOVER_ID_SCOPE (--id-scope) is "0ne/1"`, "Overview, ID Scope"},
-		"FAILOVER_DEVICE_ID=Dev1":                    {"FAILOVER_DEVICE_ID (--device-id) is wrong", "lower case", "the registration ID"},
+		"FAILOVER_DEVICE_ID=dev1.":                   {"FAILOVER_DEVICE_ID (--device-id) is wrong", "end it with a letter", "the registration ID"},
 		"FAILOVER_DEVICE_ID=../../etc":               {"FAILOVER_DEVICE_ID (--device-id) is wrong"},
 		"FAILOVER_CA_FILE=/nowhere/ca.pem":           {"FAILOVER_CA_FILE (--ca-file)", "/nowhere/ca.pem"},
 		"FAILOVER_CA_FILE=/dev/null":                 {"FAILOVER_CA_FILE (--ca-file)", "no PEM certificate"},
@@ -74,6 +74,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 		"FAILOVER_QUEUE_FULL=drop":                   {`FAILOVER_QUEUE_FULL (--queue-full) is "drop"`, "drop-oldest or drop-newest or block"},
 		"FAILOVER_NO_METHODS=yes":                    {`FAILOVER_NO_METHODS is "yes"`, "true or false"},
 		"FAILOVER_KEEP_ALIVE=1500ms":                 {"FAILOVER_KEEP_ALIVE", "whole seconds"},
+		"FAILOVER_KEEP_ALIVE=1178s":                  {"FAILOVER_KEEP_ALIVE", "19m37s"},
 		"FAILOVER_KEEP_ALIVE=20h":                    {"FAILOVER_KEEP_ALIVE", "19m37s"},
 		"FAILOVER_SILENCE=6s":                        {"FAILOVER_SILENCE (--silence) is 6s", "FAILOVER_KEEP_ALIVE"},
 		"FAILOVER_TOKEN_LIFE=1s":                     {"FAILOVER_TOKEN_LIFE", "at least 10s"},
@@ -86,7 +87,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 
 // which tells by a complaint which of several bad values of one setting counts.
 func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testing.T) {
-	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=FILE\n")
+	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
 	for _, c := range []struct {
 		env, args []string
 		want      string
@@ -96,9 +97,9 @@ func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testi
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, nil, `is "environment"`},
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, []string{"--log-format", "flag"}, `is "flag"`},
 		// Microsoft's names have their places in the same order.
-		{nil, nil, `"FILE"`},
-		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=THEIRS"}, nil, `"THEIRS"`},
-		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=THEIRS", "FAILOVER_DEVICE_ID=OURS"}, nil, `"OURS"`},
+		{nil, nil, `"file."`},
+		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs."}, nil, `"theirs."`},
+		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs.", "FAILOVER_DEVICE_ID=ours."}, nil, `"ours."`},
 		{[]string{"IOTHUB_DEVICE_DPS_ID_SCOPE=e/theirs"}, nil, `"e/theirs"`},
 		{[]string{"IOTHUB_DEVICE_DPS_ID_SCOPE=e/theirs"}, []string{"--id-scope", "f/lag"}, `"f/lag"`},
 	} {

@@ -13,9 +13,11 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// How long a command may wait for a device to connect and to answer.
+// How long a command may wait for a device to connect and to answer. IoT Central's reference names defaults
+// only, 0 s and 30 s. An answer has 30 s by azure-docs iot-central/core/howto-use-commands.md; the other bounds
+// are a hub's, in the reference of DigitalTwinInvokeCommandRequestOptions.
 const (
-	longestConnect   = 30 * time.Second
+	longestConnect   = 300 * time.Second
 	shortestResponse = 5 * time.Second
 	longestResponse  = 30 * time.Second
 )
@@ -23,7 +25,8 @@ const (
 // methodFilter is what a device subscribes to that listens to direct methods.
 const methodFilter = "$iothub/methods/POST/#"
 
-// name is what DTDL allows.
+// name is what DTDL v2 allows, which IoT Central's templates are written in:
+// https://github.com/Azure/opendigitaltwins-dtdl.
 var name = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_]{0,62}[A-Za-z0-9])?$`)
 
 // A commandRequest is the body of a POST. Times are in seconds.

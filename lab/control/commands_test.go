@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/transport"
 )
 
 func commandPath(name string) string { return devicePath + "/commands/" + name + version }
@@ -119,7 +121,7 @@ func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	}
 	w.wantError(404, "NotFound", "no component", "POST", devicePath+"/components/part/commands/echo"+version, `{}`)
 	for body, part := range map[string]string{
-		`{"connectionTimeout":-1}`: "0 to 30", `{"connectionTimeout":31}`: "0 to 30", `{"connectionTimeout":18446744074}`: "0 to 30",
+		`{"connectionTimeout":-1}`: "0 to 300", `{"connectionTimeout":301}`: "0 to 300", `{"connectionTimeout":18446744074}`: "0 to 300",
 		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30", `{"responseTimeout":18446744079}`: "5 to 30",
 		`{"request":"` + strings.Repeat("x", 128<<10) + `"}`: "131072",
 	} {
@@ -156,6 +158,11 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 		if took := time.Since(began); took != 20*time.Second {
 			t.Errorf("it took %v", took)
 		}
+		w.wantError(404, "NotFound", "Could not connect", "POST", commandPath("echo"), `{"connectionTimeout":300}`)
+		if took := time.Since(began); took != 320*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		began = began.Add(300 * time.Second)
 		answered := make(chan reply, 1)
 		go func() {
 			answered <- w.do(w.request("POST", commandPath("echo"), `{"request":1,"connectionTimeout":30}`))
@@ -168,4 +175,37 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 			t.Errorf("%d after %v", got.StatusCode, took)
 		}
 	})
+}
+
+func TestACommandsNameIsOneOfDTDL(t *testing.T) {
+	w := onSockets(t)
+	w.gadget()
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
+	for _, name := range []string{"a", "a_1", strings.Repeat("n", 64)} {
+		w.want(201, "POST", commandPath(name), `{"request":1}`)
+	}
+	for _, name := range []string{"1a", "_a", "a_", "a-b", "a*b", strings.Repeat("n", 65)} {
+		w.wantError(404, "NotFound", "letters, digits and _", "POST", commandPath(name), `{"request":1}`)
+	}
+}
+
+// Microsoft's SDK for Java and its sample for Python send the payload like this.
+func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
+	for _, payload := range []any{map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`} {
+		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+			a, err := provisioning.Register(t.Context(), provisioning.Request{
+				Host: w.DPSHost(), IDScope: w.IDScope(), RegistrationID: device, Payload: payload,
+				Key: func() (transport.Key, error) {
+					group, err := transport.ParseKey(w.GroupKey())
+					return group.Derive(device), err
+				},
+				Link: transport.Config{Dial: w.dial, RootCAs: w.CAPool()},
+			})
+			if err != nil || a.Hub != w.Hub("A") {
+				t.Fatalf("got %+v, %v", a, err)
+			}
+			// A direct method would be refused because the device is not connected.
+			w.wantError(404, "NotFound", "no session yet", "POST", commandPath("setAlarm"), `{}`)
+		})
+	}
 }

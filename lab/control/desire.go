@@ -101,6 +101,8 @@ func (u update) patch(component string, old half, given map[string]any) (patch, 
 func (u update) writable(p place) error {
 	c, known, err := u.desk.capability(u.device, p)
 	switch {
+	case p.name == "": // DTDL v2 wants a name, and so a template never has this one
+		return invalid("A property without a name is none.")
 	case err != nil:
 		return invalid("%s", err.Error())
 	case known && !c.property:

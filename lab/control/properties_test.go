@@ -101,9 +101,10 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 	if _, _, after, _ := w.Twin(device); after != before {
 		t.Error("a patch of nothing has changed something")
 	}
-	for _, body := range []string{`{"$a":1}`, `{"a.b":1}`, `{"":1}`, `{"a":99999999999999999}`} {
+	for _, body := range []string{`{"$a":1}`, `{"a.b":1}`, `{"a":99999999999999999}`} {
 		w.wantError(422, "InvalidBody", "Desired properties:", "PATCH", propertiesPath, body)
 	}
+	w.wantError(422, "InvalidBody", "without a name", "PATCH", propertiesPath, `{"":1}`)
 	desired(`{"c":2}`)
 }
 

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,8 @@ type Config struct {
 	// IDScope and GroupKey (base64) are those of the one enrollment group; the development values if empty.
 	IDScope, GroupKey string
 
+	// AllocationPayload is JSON that DPS returns with each assignment, as a custom allocation does; empty means none.
+	AllocationPayload string
 	// RetryAfter is what a 202 of DPS tells, and how long an assignment takes: 3 s if zero, rounded up to whole seconds.
 	RetryAfter time.Duration
 	// CommandLock is how long a cloud-to-device message waits for its PUBACK before it is queued again: 60 s if zero.
@@ -78,6 +81,9 @@ func (config Config) complete() (Config, []byte, error) {
 }
 
 func (config Config) check() error {
+	if config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)) {
+		return errors.New("the allocation payload is no JSON")
+	}
 	for i, name := range config.Hubs {
 		if name == "" || name == OnDPS || slices.Contains(config.Hubs[:i], name) {
 			return fmt.Errorf("hub %d: the name %q is empty or taken", i+1, name)

@@ -18,9 +18,12 @@ type token struct {
 	signature []byte
 	expiry    string // as it was signed
 	policy    string
+	notes     []string // what is odd about it
 }
 
-// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order.
+// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It refuses what
+// the parsers of Microsoft's published SDKs refuse (SharedAccessSignatureParser in azure-iot-sdk-csharp): a
+// field that is missing or given twice. Like them it passes over a field that it does not know.
 func parseToken(password string) (token, error) {
 	if password == "" {
 		return token{}, errors.New("there is no password, and certificates are not supported")
@@ -53,7 +56,7 @@ func parseToken(password string) (token, error) {
 		case "skn":
 			t.policy = value
 		default:
-			return token{}, errors.New("the token has an unknown field")
+			t.notes = append(t.notes, "signed a token that has a field beside sr, sig, se and skn")
 		}
 	}
 	if t.resource == "" || t.signature == nil || t.expiry == "" {
@@ -62,10 +65,10 @@ func parseToken(password string) (token, error) {
 	return t, nil
 }
 
-// check returns when the token expires. The resource is compared decoded, its host (up to the first slash) without case.
+// check returns when the token expires.
 func (t token) check(key []byte, resource string, now time.Time) (time.Time, error) {
 	decoded, err := url.QueryUnescape(t.resource)
-	if err != nil || !sameResource(decoded, resource) {
+	if err != nil || !covers(decoded, resource) {
 		return time.Time{}, fmt.Errorf("the token's sr is not %q, percent-encoded", resource)
 	}
 	seconds, err := strconv.ParseInt(t.expiry, 10, 64)
@@ -84,10 +87,16 @@ func (t token) check(key []byte, resource string, now time.Time) (time.Time, err
 	return expires, nil
 }
 
-func sameResource(a, b string) bool {
-	hostA, restA, _ := strings.Cut(a, "/")
-	hostB, restB, _ := strings.Cut(b, "/")
-	return strings.EqualFold(hostA, hostB) && restA == restB
+// covers tells whether a token's sr is good for a resource. The documents want sr in lower case, which SDKs do
+// not write, so case does not count; and they call it a prefix of the resource by segment (azure-docs
+// iot-hub/iot-hub-dev-guide-sas.md). One that goes on behind the resource is in an example of theirs
+// (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=...").
+func covers(sr, resource string) bool {
+	short, long := strings.ToLower(sr), strings.ToLower(resource)
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	return short != "" && (short == long || strings.HasPrefix(long, short+"/"))
 }
 
 // deriveKey is a group enrollment's key for one registration ID, before it is written as base64.

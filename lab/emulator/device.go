@@ -86,6 +86,10 @@ func (c *Cloud) Enroll(deviceID, key string) error {
 	if !registrationID.MatchString(deviceID) {
 		return fmt.Errorf("emulator: enroll: %.200q is no registration ID", deviceID)
 	}
+	return c.makeKnown(deviceID, key)
+}
+
+func (c *Cloud) makeKnown(deviceID, key string) error {
 	own, err := base64.StdEncoding.DecodeString(key)
 	if err != nil {
 		return errors.New("emulator: enroll: the key is not base64")
@@ -99,10 +103,14 @@ func (c *Cloud) Enroll(deviceID, key string) error {
 	return nil
 }
 
-// Assign enrolls a device if need be and assigns it to a hub as DPS would, for whoever starts at the hub.
+// Assign enrolls a device if need be and assigns it to a hub as DPS would, for whoever starts at the hub. Its
+// ID follows a hub's rules, which allow more than those of DPS.
 func (c *Cloud) Assign(deviceID, hubName string) error {
 	if err := c.known(deviceID); err != nil {
-		if err := c.Enroll(deviceID, ""); err != nil {
+		if !deviceIDs.MatchString(deviceID) {
+			return fmt.Errorf("emulator: assign: %.200q is no device ID", deviceID)
+		}
+		if err := c.makeKnown(deviceID, ""); err != nil {
 			return err
 		}
 	}

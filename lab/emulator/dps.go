@@ -13,7 +13,7 @@ const (
 	dpsFilter   = "$dps/registrations/res/#"
 	dpsRegister = "$dps/registrations/PUT/iotdps-register/?"
 	dpsPoll     = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-	dpsMessage  = 96 << 10 // bytes
+	dpsMessage  = 96 << 10 // bytes; azure-docs includes/iot-dps-limits.md
 )
 
 // errGone ends a connection that is no client any more, without counting a violation.
@@ -59,7 +59,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 	if code := c.turnedAway(l, p.door, "DPS", r.clientID); code != accepted {
 		return code
 	}
-	scope, id, err := parseDPSUsername(r.username)
+	scope, id, notes, err := parseDPSUsername(r.username)
 	if err == nil && r.clientID != id {
 		err = fmt.Errorf("the client ID %.200q is not the registration ID %q", r.clientID, id)
 	}
@@ -78,6 +78,7 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 	}
 	p.clients[l] = &registrant{id: id, scope: scope, agenda: agenda{cloud: c}}
 	c.tell(KindConnected, "DPS", id, "connected")
+	c.note("DPS", id, notes...)
 	return accepted
 }
 
@@ -86,10 +87,16 @@ func (p *dps) authenticate(scope, id, password string) error {
 	if err != nil {
 		return err
 	}
-	if t.policy != "registration" {
-		return errors.New("the token's skn is not registration")
+	switch t.policy {
+	case "registration":
+	case "": // the documents want it (azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md); these SDKs work without it
+		t.notes = append(t.notes, "signed a token without skn=registration, as Microsoft's SDKs for Python and Java do")
+	default:
+		return fmt.Errorf("the token's skn is %.60q, where registration belongs", t.policy)
 	}
-	_, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.door.now())
+	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.door.now()); err == nil {
+		p.cloud.note("DPS", id, t.notes...)
+	}
 	return err
 }
 

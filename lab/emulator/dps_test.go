@@ -89,16 +89,21 @@ func TestDPSRefusesBadLogins(t *testing.T) {
 			return login{sas: sas(resource, []byte("other"), time.Now().Add(time.Hour), "&skn=registration")}
 		}, 5},
 		"an expired token": {func(world) login { return login{tokenLife: -time.Second} }, 5},
-		"no skn": {func(w world) login {
-			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "")}
+		"another skn": {func(w world) login {
+			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=iothubowner")}
+		}, 5},
+		"an skn twice": {func(w world) login {
+			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=registration&skn=")}
 		}, 5},
 		"another device's token": {func(w world) login {
 			return login{sas: sas(resource+"2", deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=registration")}
 		}, 5},
-		"another client ID":       {func(world) login { return login{clientID: "dev2"} }, 4},
-		"a question mark":         {func(world) login { return login{username: resource + "/?api-version=2019-03-31"} }, 4},
-		"an unknown api-version":  {func(world) login { return login{username: resource + "/api-version=1"} }, 4},
-		"a bad registration ID":   {func(world) login { return login{device: "-dev1"} }, 4},
+		"another client ID": {func(world) login { return login{clientID: "dev2"} }, 4},
+		"another path": {func(world) login {
+			return login{username: emulator.DevelopmentIDScope + "/devices/dev1/api-version=2019-03-31"}
+		}, 4},
+		"no ID scope":             {func(world) login { return login{username: "/registrations/dev1/api-version=2019-03-31"} }, 4},
+		"a bad registration ID":   {func(world) login { return login{device: "dev1."} }, 4},
 		"MQTT 3.1 and not 3.1.1":  {func(world) login { return login{version: 3} }, 1},
 		"no user name in its way": {func(world) login { return login{username: "dev1"} }, 4},
 	} {

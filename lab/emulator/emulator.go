@@ -1,6 +1,7 @@
-// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults (the giant
-// lizard) that a device has to live through. It speaks the services' MQTT strictly, so that a client which passes here has
-// broken no documented rule, and it keeps a ledger that says what really arrived.
+// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults
+// (the giant lizard) that a device has to live through. It refuses what public documents or reports say that
+// the services refuse, each rule with its source; what they merely do not describe it takes and notes. It keeps
+// a ledger that says what really arrived.
 //
 // It shares no code with the device: it is a second opinion about the wire. It runs the same over real sockets and,
 // with Config.Listen, over lab/memnet inside a testing/synctest bubble.
@@ -34,6 +35,7 @@ type Cloud struct {
 	newcomers *hub // where DPS assigns a device it has not seen
 	ledger    ledger
 	breaches  []string
+	noted     map[[3]string]bool // what note has told
 	news      news
 	serial    int // numbers operations, tracking IDs and methods
 }
@@ -47,6 +49,7 @@ func Start(config Config) (*Cloud, error) {
 	c := &Cloud{
 		config: config, groupKey: groupKey, broker: newBroker(),
 		closed: make(chan struct{}), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
+		noted: map[[3]string]bool{},
 	}
 	hosts := []string{config.Host}
 	for i := range config.Hubs {

@@ -12,7 +12,8 @@ const (
 	unanswered         byte = 0xff // close without CONNACK
 )
 
-// maximumIdle is where IoT Hub caps the time after which a silent client is dropped.
+// maximumIdle is where IoT Hub caps the time after which a silent client is dropped: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md.
 const maximumIdle = 1767 * time.Second
 
 // An endpoint is what a connection talks to: DPS or a hub. Its methods lock the cloud; an error ends the connection.

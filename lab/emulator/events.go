@@ -24,6 +24,7 @@ const (
 	KindMethod       Kind = "method"
 	KindMessage      Kind = "message"   // cloud to device
 	KindViolation    Kind = "violation" // the client broke a rule of the wire
+	KindNote         Kind = "note"      // the client did what no document describes, and the emulator took it
 	KindLizard       Kind = "lizard"    // a fault was started or ended
 )
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-const maximumSubscriptions = 5
+const maximumSubscriptions = 5 // at a time; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
 
 // A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
 type hub struct {
@@ -42,7 +42,7 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 	if code := c.turnedAway(l, h.door, h.name, r.clientID); code != accepted {
 		return code
 	}
-	host, id, model, err := parseHubUsername(r.username)
+	host, id, model, notes, err := parseHubUsername(r.username)
 	if err == nil && r.clientID != id {
 		err = fmt.Errorf("the client ID %.200q is not the device ID %q", r.clientID, id)
 	}
@@ -65,6 +65,7 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 		d.model = model
 	}
 	h.begin(l, d, r, expires)
+	c.note(h.name, id, notes...)
 	return accepted
 }
 
@@ -86,10 +87,13 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if err != nil {
 		return nil, none, err
 	}
-	if t.policy != "" {
+	if t.policy != "" { // absent in a token signed with a device's key, and a hub here has no shared access policies
 		return nil, none, errors.New("the token has a skn, which a device's has not")
 	}
 	expires, err := t.check(d.key, h.host+"/devices/"+id, h.door.now())
+	if err == nil {
+		h.cloud.note(h.name, id, t.notes...)
+	}
 	return d, expires, err
 }
 

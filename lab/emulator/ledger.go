@@ -1,13 +1,21 @@
 package emulator
 
 import (
-	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-const maximumTelemetry = 256 << 10 // bytes
+// The limits of telemetry, and how sizeOf counts: azure-docs iot-hub/iot-hub-devguide-messages-construct.md.
+const (
+	maximumTelemetry = 256 << 10 // bytes
+	maximumMessageID = 128       // characters
+)
+
+// messageID is what the same document allows in one. It does not say that a hub refuses another.
+var messageID = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]*$`)
 
 // A Delivery is one message that a hub has stored. It must not be changed.
 type Delivery struct {
@@ -55,6 +63,9 @@ func (s *session) telemetry(p publication) error {
 		s.hub.part(s, "a poisonous message")
 		return errGone
 	}
+	if !messageID.MatchString(d.MessageID) {
+		s.hub.cloud.note(s.hub.name, s.device.id, "sent a message ID with a character that the documents do not allow")
+	}
 	s.store(d)
 	return nil
 }
@@ -89,8 +100,8 @@ func readTelemetry(deviceID string, p publication) (Delivery, error) {
 	if size := sizeOf(p.payload, raw); size > maximumTelemetry {
 		return Delivery{}, fmt.Errorf("counts %d bytes; a hub takes %d", size, maximumTelemetry)
 	}
-	if len(raw["$.mid"]) > 128 {
-		return Delivery{}, errors.New("has a message ID of more than 128 characters")
+	if utf8.RuneCountInString(raw["$.mid"]) > maximumMessageID {
+		return Delivery{}, fmt.Errorf("has a message ID of more than %d characters", maximumMessageID)
 	}
 	return Delivery{MessageID: raw["$.mid"], Body: p.payload, Properties: raw, Topic: p.topic}, nil
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 )
 
+// The limits of cloud-to-device messages, from azure-docs iot-hub/iot-hub-devguide-messages-c2d.md.
 const (
 	maximumQueue   = 50
 	maximumMessage = 64 << 10 // bytes
@@ -15,6 +17,10 @@ const (
 	shortestTTL    = time.Minute
 	longestTTL     = 48 * time.Hour
 )
+
+// plainProperty is what azure-docs iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of
+// the properties of such a message. Back ends send other characters over AMQP, and devices get them.
+var plainProperty = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]*$")
 
 // Why a cloud-to-device message is not queued.
 var (
@@ -77,6 +83,11 @@ func (c *Cloud) queueMessage(deviceID string, m Message, over chan error) error 
 	}
 	d.queue.waiting = append(d.queue.waiting, &queued{Message: m, expires: time.Now().Add(m.TTL), over: over})
 	c.tell(KindMessage, "", d.id, "message %q queued", m.ID)
+	for name, value := range m.Properties {
+		if !plainProperty.MatchString(name + value) {
+			c.note("", d.id, "was sent a message with a property that the documents do not allow in one from the cloud")
+		}
+	}
 	d.deliver()
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const maximumMethod = 128 << 10 // bytes, each way
+const maximumMethod = 128 << 10 // bytes, each way; azure-docs iot-hub/iot-hub-devguide-direct-methods.md
 
 // Why a direct method has no answer. They stand for IoT Hub's 404103 and 504101.
 var (
@@ -27,7 +27,7 @@ type methodAnswer struct {
 // or empty. A device that is not connected, or has not subscribed to methods, gets nothing: ErrNotOnline.
 func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload []byte) (status int, body []byte, err error) {
 	switch {
-	case name == "" || strings.ContainsAny(name, "+#\x00"):
+	case name == "" || strings.ContainsAny(name, "+#\x00"): // MQTT 3.1.1, 4.7.1 and 1.5.3: the hub publishes it
 		return 0, nil, fmt.Errorf("emulator: method: %q is no name that a topic can hold", name)
 	case len(payload) > maximumMethod:
 		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload), maximumMethod)
@@ -70,7 +70,7 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	if s == nil {
 		return "", nil, ErrNotOnline
 	}
-	if _, subscribed := s.filters[methodFilter]; !subscribed {
+	if !s.listensTo(name) {
 		return "", nil, fmt.Errorf("%w: it has not subscribed to direct methods", ErrNotOnline)
 	}
 	c.serial++
@@ -82,7 +82,17 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	return rid, answer, nil
 }
 
-// methodAnswered takes "{status}/?$rid={rid}".
+// listensTo tells whether the device has subscribed to all methods, or to this one. The documents advise
+// against the latter (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the limit of five
+// subscriptions.
+func (s *session) listensTo(method string) bool {
+	_, toAll := s.filters[methodFilter]
+	_, toThis := s.filters[methodRequest+method+"/#"]
+	return toAll || toThis
+}
+
+// methodAnswered takes "{status}/?$rid={rid}". The status is an integer and the body JSON or empty, which azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md says.
 func (s *session) methodAnswered(topic string, body []byte) error {
 	text, query, found := strings.Cut(topic, "/?")
 	status, err := strconv.Atoi(text)

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -109,12 +110,14 @@ func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
 	return waiting, nil
 }
 
-// modelIn is the model ID in the payload of a registration, under its present or its old name.
+// modelIn is the model ID in the payload of a registration, under its present or its old name. Microsoft's SDK
+// for Java and its sample for Python send the object as a JSON string.
 func modelIn(payload []byte) string {
+	var text string
+	if json.Unmarshal(payload, &text) == nil {
+		payload = []byte(text)
+	}
 	var names struct{ ModelID, IoTCModelID string }
 	_ = json.Unmarshal(payload, &names) // a payload may be anything
-	if names.ModelID == "" {
-		return names.IoTCModelID
-	}
-	return names.ModelID
+	return cmp.Or(names.ModelID, names.IoTCModelID)
 }

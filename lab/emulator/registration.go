@@ -1,14 +1,17 @@
 package emulator
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
+// azure-docs includes/iot-dps-limits.md
 const (
 	pollLimit  = 5 // in pollWindow, for one device
 	pollWindow = 10 * time.Second
@@ -57,12 +60,13 @@ func (q dpsRequest) register(body []byte) {
 		q.fail(404, 404201, fmt.Sprintf("There is no ID scope %.40s.", q.registrant.scope))
 		return
 	}
-	payload, err := parseRegistration(id, body)
+	payload, notes, err := parseRegistration(id, body)
 	if err != nil {
 		_ = q.cloud.breach("DPS", id, "sent a request to register in which %v", err)
 		q.fail(400, 400012, "Deserialization error: "+err.Error())
 		return
 	}
+	q.cloud.note("DPS", id, notes...)
 	q.payloads[id] = payload
 	d := q.cloud.enroll(id)
 	if model := modelIn(payload); model != "" {
@@ -76,22 +80,35 @@ func (q dpsRequest) register(body []byte) {
 	q.assigning(d)
 }
 
-// parseRegistration reads {"registrationId":…,"payload":…} and tolerates nothing else beside them.
-func parseRegistration(id string, body []byte) (payload []byte, err error) {
+// parseRegistration reads {"registrationId":…,"payload":…}. The real DPS refuses a member that it does not know
+// (azure-docs issue 66740: a modelId outside the payload is 400012); tpm and csr are the others that documents
+// name. They also say that the payload is an object (iot-dps/how-to-send-additional-data.md), but Microsoft's
+// SDK for Java and its sample for Python send a string.
+func parseRegistration(id string, body []byte) (payload []byte, notes []string, err error) {
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, errors.New("the body is no JSON object")
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return nil, nil, errors.New("the body is no JSON object")
 	}
 	for name := range fields {
-		if name != "registrationId" && name != "payload" {
-			return nil, fmt.Errorf("%.60q stands where only registrationId and payload may", name)
+		switch name {
+		case "registrationId", "payload":
+		case "tpm", "csr":
+			notes = append(notes, "sent "+name+" with its registration, which the emulator does not look at")
+		default:
+			return nil, nil, fmt.Errorf("%.60q stands where only registrationId and payload may", name)
 		}
 	}
-	var named string
-	if json.Unmarshal(fields["registrationId"], &named) != nil || named != id {
-		return nil, fmt.Errorf("registrationId is not %q", id)
+	named := id
+	if raw, given := fields["registrationId"]; !given {
+		notes = append(notes, "left the registrationId out of the body of its registration")
+	} else if json.Unmarshal(raw, &named) != nil || !strings.EqualFold(named, id) { // a case-insensitive string
+		return nil, nil, fmt.Errorf("registrationId is not %q", id)
 	}
-	return fields["payload"], nil
+	payload = fields["payload"]
+	if text := bytes.TrimSpace(payload); len(text) > 0 && text[0] != '{' && string(text) != "null" {
+		notes = append(notes, "sent a payload to DPS that is no JSON object, as Microsoft's SDK for Java does")
+	}
+	return payload, notes, nil
 }
 
 func (q dpsRequest) poll(operationID string) {
@@ -138,6 +155,9 @@ func (q dpsRequest) finish(d *device, status string) {
 	case "assigned":
 		state["assignedHub"], state["deviceId"], state["substatus"] = d.hub.host, d.id, d.substatus
 		state["lastUpdatedDateTimeUtc"] = timestamp(d.updated.Add(skew))
+		if payload := q.cloud.config.AllocationPayload; payload != "" {
+			state["payload"] = json.RawMessage(payload)
+		}
 		q.misname(state)
 	case "failed":
 		state["errorCode"], state["errorMessage"] = 400209, "The device is blocked or waits for approval."

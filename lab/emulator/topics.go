@@ -25,13 +25,16 @@ const (
 func telemetryTopic(deviceID string) string { return "devices/" + deviceID + "/messages/events/" }
 func messageTopic(deviceID string) string   { return "devices/" + deviceID + "/messages/devicebound/" }
 
-// isDocumented tells whether a device may subscribe to a filter.
+// isDocumented tells whether a device may subscribe to a filter. One for a single direct method is among them,
+// with its name in the place of the only wildcard.
 func isDocumented(filter, deviceID string) bool {
 	switch filter {
 	case methodFilter, twinFilter, desiredFilter, issueFilter, messageTopic(deviceID) + "#":
 		return true
 	}
-	return false
+	method, isMethod := strings.CutPrefix(filter, methodRequest)
+	name, whole := strings.CutSuffix(method, "/#")
+	return isMethod && whole && name != "" && !strings.ContainsAny(name, "+#")
 }
 
 // rawRID is the value of $rid as it stands in a topic: opaque, to be echoed byte for byte.

@@ -92,12 +92,30 @@ func (c *Cloud) Twin(deviceID string) (desired, reported map[string]any, desired
 }
 
 func plain(properties map[string]any) map[string]any {
-	var copied map[string]any
-	text, err := json.Marshal(properties)
-	if err != nil || json.Unmarshal(text, &copied) != nil {
-		return nil // a number beyond float64, at worst
+	return plainValue(properties).(map[string]any)
+}
+
+// plainValue copies a value and makes float64 of its numbers; one beyond float64 stays a json.Number.
+func plainValue(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		copied := make(map[string]any, len(value))
+		for name, element := range value {
+			copied[name] = plainValue(element)
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(value))
+		for i, element := range value {
+			copied[i] = plainValue(element)
+		}
+		return copied
+	case json.Number:
+		if f, err := value.Float64(); err == nil {
+			return f
+		}
 	}
-	return copied
+	return value
 }
 
 // SetDesired merges a patch into a device's desired properties; nil deletes. The device is told if it is connected and has
@@ -107,9 +125,10 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
 	}
+	var notes []string
 	checked, err := decodeObject(text)
 	if err == nil {
-		err = checkPatch(checked)
+		notes, err = checkPatch(checked)
 	}
 	if err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
@@ -125,6 +144,9 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 		return fmt.Errorf("emulator: desired properties: %w", err)
 	}
 	c.tell(KindTwin, "", d.id, "desired properties have version %d", desired.version)
+	for _, what := range notes {
+		c.note("", d.id, "was given desired properties with "+what)
+	}
 	if s := d.session(); s != nil {
 		s.sendDesired(checked, desired.version)
 	}
@@ -156,9 +178,10 @@ func (s *session) twinReported(query string, body []byte) error {
 	if s.twinFaulty(rid) {
 		return nil
 	}
+	var notes []string
 	patch, err := decodeObject(body)
 	if err == nil {
-		err = checkPatch(patch)
+		notes, err = checkPatch(patch)
 	}
 	if err == nil {
 		err = s.device.twin.reported.patch(patch)
@@ -172,6 +195,9 @@ func (s *session) twinReported(query string, body []byte) error {
 	}
 	version := s.device.twin.reported.version
 	c.tell(KindTwin, s.hub.name, s.device.id, "reported properties have version %d", version)
+	for _, what := range notes {
+		c.note(s.hub.name, s.device.id, "reported properties with "+what)
+	}
 	s.twinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
 	return nil
 }

@@ -4,18 +4,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
-// The limits of a twin.
+// The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"
+// and "Device twin size".
 const (
 	maximumSection = 32 << 10 // bytes, desired and reported each
 	maximumKey     = 1 << 10  // bytes
 	maximumText    = 4 << 10  // bytes
-	maximumDepth   = 10       // objects or arrays within the section
+	maximumDepth   = 10       // objects within the section
 	maximumInteger = 1<<52 - 1
 	minimumInteger = -1 << 52
 )
@@ -28,18 +29,29 @@ type twinError struct {
 
 func (e *twinError) Error() string { return e.message }
 
-// checkPatch tells whether a decoded patch obeys the rules for names and values.
-func checkPatch(patch map[string]any) error { return checkObject(patch, 0) }
+// checkPatch tells whether a decoded patch obeys the rules for names and values. The notes name what it holds
+// that the documents say nothing about.
+func checkPatch(patch map[string]any) (notes []string, err error) {
+	var p patchCheck
+	err = p.object(patch, 0, 0)
+	slices.Sort(p.notes) // a map has no order
+	return slices.Compact(p.notes), err
+}
 
-func checkObject(object map[string]any, depth int) error {
+type patchCheck struct{ notes []string }
+
+func (p *patchCheck) object(object map[string]any, depth, arrays int) error {
 	for name, value := range object {
 		if len(name) > maximumKey {
 			return fmt.Errorf("a name has %d bytes, and the limit is %d", len(name), maximumKey)
 		}
-		if name == "" || strings.ContainsFunc(name, forbiddenInName) {
-			return fmt.Errorf("the name %.100q is empty or holds one of . $ space or a control character", name)
+		if strings.ContainsFunc(name, forbiddenInName) {
+			return fmt.Errorf("the name %.100q holds one of . $ space or a control character", name)
 		}
-		if err := checkValue(value, depth); err != nil {
+		if name == "" {
+			p.notes = append(p.notes, "a name that is empty")
+		}
+		if err := p.value(value, depth, arrays); err != nil {
 			return fmt.Errorf("%.100s: %w", name, err)
 		}
 	}
@@ -48,19 +60,22 @@ func checkObject(object map[string]any, depth int) error {
 
 func forbiddenInName(r rune) bool { return strings.ContainsRune(".$ ", r) || unicode.IsControl(r) }
 
-func checkValue(value any, depth int) error {
+// value counts objects for the depth, as the documents do. They do not say whether arrays count.
+func (p *patchCheck) value(value any, depth, arrays int) error {
 	switch value := value.(type) {
 	case map[string]any:
 		if depth == maximumDepth {
 			return fmt.Errorf("it is deeper than %d", maximumDepth)
 		}
-		return checkObject(value, depth+1)
+		p.noteDepth(depth + arrays)
+		return p.object(value, depth+1, arrays)
 	case []any:
-		if depth == maximumDepth {
-			return fmt.Errorf("it is deeper than %d", maximumDepth)
-		}
+		p.noteDepth(depth + arrays)
 		for _, element := range value {
-			if err := checkValue(element, depth+1); err != nil {
+			if element == nil {
+				p.notes = append(p.notes, "a null in an array")
+			}
+			if err := p.value(element, depth, arrays+1); err != nil {
 				return err
 			}
 		}
@@ -69,15 +84,22 @@ func checkValue(value any, depth int) error {
 			return fmt.Errorf("a text has %d bytes, and the limit is %d", len(value), maximumText)
 		}
 	case json.Number:
-		return checkNumber(string(value))
+		return p.number(string(value))
 	}
 	return nil
 }
 
-func checkNumber(text string) error {
+func (p *patchCheck) noteDepth(both int) {
+	if both >= maximumDepth {
+		p.notes = append(p.notes, fmt.Sprintf("a depth of more than %d, if arrays count like objects", maximumDepth))
+	}
+}
+
+// number looks at integers alone: the documents limit no other numbers.
+func (p *patchCheck) number(text string) error {
 	if strings.ContainsAny(text, ".eE") {
 		if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
-			return fmt.Errorf("the number %.40s is out of range", text)
+			p.notes = append(p.notes, "a number that no 64-bit float holds")
 		}
 		return nil
 	}
@@ -87,13 +109,13 @@ func checkNumber(text string) error {
 	return nil
 }
 
-// sizeOfJSON counts names and texts by characters, numbers as 8 and booleans as 4.
+// sizeOfJSON counts names and texts by characters without control characters, numbers as 8 and booleans as 4.
 func sizeOfJSON(value any) int {
 	switch value := value.(type) {
 	case map[string]any:
 		size := 0
 		for name, element := range value {
-			size += utf8.RuneCountInString(name) + sizeOfJSON(element)
+			size += characters(name) + sizeOfJSON(element)
 		}
 		return size
 	case []any:
@@ -103,11 +125,21 @@ func sizeOfJSON(value any) int {
 		}
 		return size
 	case string:
-		return utf8.RuneCountInString(value)
+		return characters(value)
 	case bool:
 		return 4
 	case json.Number:
 		return 8
 	}
 	return 0
+}
+
+func characters(text string) int {
+	n := 0
+	for _, r := range text {
+		if !unicode.IsControl(r) {
+			n++
+		}
+	}
+	return n
 }

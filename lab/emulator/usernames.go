@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The oldest api-versions that DPS speaks MQTT with, that the hub is asked for here, and that know model IDs.
+// The oldest api-versions that the documents name for DPS over MQTT and for a hub, and that know model IDs.
 const (
 	oldestDPSVersion   = "2019-03-31"
 	oldestHubVersion   = "2016-11-14"
@@ -15,55 +15,84 @@ const (
 
 var apiVersion = regexp.MustCompile(`^20[0-9]{2}-[01][0-9]-[0-3][0-9](-preview)?$`)
 
-// registrationID allows up to 128 letters, digits and . _ - : with a letter or digit at both ends.
-var registrationID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$`)
+var (
+	// registrationID is what no document denies: azure-docs iot-dps/concepts-service.md allows up to 128
+	// letters, digits and - . _ : and wants a letter, a digit or a dash at the end; the REST reference (Runtime
+	// Registration) has no : and wants a letter or a digit at both ends.
+	registrationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]$`)
+	// plainRegistrationID is what every document allows. The oldest ones know lower case only, and in 2018 the
+	// service refused another with error 400004 (azure-iot-sdk-c issue 405).
+	plainRegistrationID = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`)
+	// deviceIDs is a hub's rule: azure-docs iot-hub/iot-hub-devguide-identity-registry.md, and the REST
+	// reference for : and ;
+	deviceIDs = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}$`)
+)
 
-// parseDPSUsername reads "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]".
-func parseDPSUsername(username string) (scope, id string, err error) {
+// parseDPSUsername reads "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes
+// are what the documents do not describe.
+func parseDPSUsername(username string) (scope, id string, notes []string, err error) {
 	parts := strings.SplitN(username, "/", 4)
-	if len(parts) != 4 || parts[0] == "" || parts[1] != "registrations" || !strings.HasPrefix(parts[3], "api-version=") {
-		return "", "", fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…", username)
+	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {
+		return "", "", nil, fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
+			username)
 	}
-	if !registrationID.MatchString(parts[2]) {
-		return "", "", fmt.Errorf("%.200q is no registration ID", parts[2])
-	}
-	_, err = checkVersion(parts[3], oldestDPSVersion)
-	return parts[0], parts[2], err
-}
-
-// parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]".
-func parseHubUsername(username string) (host, id, model string, err error) {
-	name, query, found := strings.Cut(username, "/?")
-	host, id, slash := strings.Cut(name, "/")
-	if !found || !slash || host == "" || !strings.HasPrefix(query, "api-version=") {
-		return "", "", "", fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…", username)
-	}
+	scope, id = parts[0], parts[2]
 	if !registrationID.MatchString(id) {
-		return "", "", "", fmt.Errorf("%.200q is no device ID", id)
+		return "", "", nil, fmt.Errorf("%.200q is no registration ID", id)
 	}
-	values, err := checkVersion(query, oldestHubVersion)
-	if err != nil {
-		return "", "", "", err
+	if !plainRegistrationID.MatchString(id) {
+		notes = append(notes, "has a registration ID that not every document allows: "+
+			"lower case is safe, with a letter or digit at both ends and no colon")
 	}
-	model, given := values["model-id"]
-	switch {
-	case given && !strings.HasPrefix(model, "dtmi:"):
-		return "", "", "", fmt.Errorf("the model-id %.200q is no dtmi", model)
-	case given && values["api-version"] < oldestModelVersion:
-		return "", "", "", fmt.Errorf("model-id needs api-version %s or newer", oldestModelVersion)
-	case strings.ContainsAny(query, " +"): // a dtmi's ':' and ';' may stand as they are: Microsoft's SDK for Node never encodes them
-		return "", "", "", fmt.Errorf("the user name's values are not percent-encoded: %.200q", query)
+	query := ""
+	if len(parts) == 4 {
+		query = parts[3]
 	}
-	return host, id, model, nil
+	if strings.HasPrefix(query, "?") {
+		notes = append(notes, "sent a user name for DPS with a question mark, which the documented one has not")
+	}
+	_, more := readParameters(strings.TrimPrefix(query, "?"), oldestDPSVersion)
+	return scope, id, append(notes, more...), nil
 }
 
-func checkVersion(query, oldest string) (map[string]string, error) {
+// parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft
+// has connected without an api-version (azure-docs issue 16306), and SDKs did without the question mark
+// (azure-iot-sdk-csharp#468).
+func parseHubUsername(username string) (host, id, model string, notes []string, err error) {
+	host, rest, _ := strings.Cut(username, "/")
+	id, query, _ := strings.Cut(rest, "/")
+	marked := strings.HasPrefix(query, "?")
+	if host == "" || id == "" || query != "" && !marked && !strings.HasPrefix(query, "api-version=") {
+		return "", "", "", nil, fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…",
+			username)
+	}
+	if !deviceIDs.MatchString(id) {
+		return "", "", "", nil, fmt.Errorf("%.200q is no device ID", id)
+	}
+	if query != "" && !marked {
+		notes = append(notes, "sent a user name without the question mark before api-version")
+	}
+	values, more := readParameters(strings.TrimPrefix(query, "?"), oldestHubVersion)
+	notes = append(notes, more...)
+	model, given := values["model-id"]
+	if given && values["api-version"] < oldestModelVersion {
+		notes = append(notes, "named its model under an api-version older than "+oldestModelVersion)
+	}
+	if given && !strings.HasPrefix(model, "dtmi:") {
+		notes, model = append(notes, "named a model-id that is no dtmi"), ""
+	}
+	return host, id, model, notes, nil
+}
+
+// readParameters reads what stands behind the identity in a user name, as far as it can be read. A dtmi's ':'
+// and ';' may stand as they are: Microsoft's SDK for Node never encodes them.
+func readParameters(query, oldest string) (values map[string]string, notes []string) {
 	values, err := parameters(query)
-	if err != nil {
-		return nil, fmt.Errorf("the user name's parameters: %w", err)
+	if err != nil || strings.ContainsAny(query, " +") {
+		notes = append(notes, "sent a user name whose values are not percent-encoded")
 	}
 	if version := values["api-version"]; !apiVersion.MatchString(version) || version < oldest {
-		return nil, fmt.Errorf("the api-version %.40q is unknown or older than %s", version, oldest)
+		notes = append(notes, "sent a user name whose api-version is missing, unknown or older than "+oldest)
 	}
-	return values, nil
+	return values, notes
 }

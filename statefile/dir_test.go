@@ -10,25 +10,29 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-func TestADirectoryIsOneProcessesOnly(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	unlock, err := statefile.Lock(dir)
-	if err != nil {
+// taken is a directory that this test owns.
+func taken(t *testing.T, path string) *statefile.Dir {
+	t.Helper()
+	d := statefile.NewDir(path, nil, nil)
+	if err := d.Take(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := statefile.Lock(dir); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
+	t.Cleanup(d.Close)
+	return d
+}
+
+func TestADirectoryIsOneProcessesOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	first := taken(t, dir)
+	if err := statefile.NewDir(dir, nil, nil).Take(); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
 		t.Errorf("it was locked twice: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "lock"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	unlock()
-	again, err := statefile.Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
+	first.Close()
+	taken(t, dir)
 }
 
 func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
@@ -37,11 +41,7 @@ func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
 	for _, name := range []string{"pet.json.new3141592653", "pet.json.damaged", "pet.json.foreign"} {
 		write(t, filepath.Join(dir, name), []byte("half a liz"))
 	}
-	unlock, err := statefile.Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
+	taken(t, dir)
 	wantLizard(t, path)
 	var names []string
 	files, _ := os.ReadDir(dir)
@@ -64,11 +64,7 @@ func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
 		write(t, filepath.Join(dir, "pet.json.new1"), []byte("half a liz"))
 	}
 	for _, name := range []string{"[ab]", "*"} {
-		unlock, err := statefile.Lock(filepath.Join(all, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unlock()
+		taken(t, filepath.Join(all, name))
 		if _, err := os.Stat(filepath.Join(all, name, "pet.json.new1")); err == nil {
 			t.Errorf("%s was not cleared", name)
 		}
@@ -81,7 +77,7 @@ func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
 func TestADirectoryThatCannotBeMadeIsNotTakenForALockedOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
-	if _, err := statefile.Lock(filepath.Join(file, "state")); err == nil || errors.Is(err, statefile.ErrLocked) {
+	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Take(); err == nil || errors.Is(err, statefile.ErrLocked) {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,175 @@
+package statefile_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"giantlizard.example/failover/statefile"
+)
+
+// changes are what somebody may do to a directory that a process owns.
+var changes = map[string]func(dir string) error{
+	"removed":                  os.RemoveAll,
+	"renamed":                  func(dir string) error { return os.Rename(dir, dir+".old") },
+	"replaced by an empty one": func(dir string) error { return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700)) },
+	"replaced by a copy": func(dir string) error {
+		return errors.Join(os.Rename(dir, dir+".old"), os.CopyFS(dir, os.DirFS(dir+".old")))
+	},
+	"replaced by hard links": replaceByLinks,
+	"without its lock":       func(dir string) error { return os.Remove(filepath.Join(dir, "lock")) },
+}
+
+func replaceByLinks(dir string) error {
+	if err := errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700)); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir + ".old")
+	for _, e := range entries {
+		err = errors.Join(err, os.Link(filepath.Join(dir+".old", e.Name()), filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
+func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			var warnings []string
+			d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
+			if err := d.Take(); err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if err := d.File("pet.json").Save(lizard); err != nil {
+				t.Fatal(err)
+			}
+			d.Patrol()
+			if err := d.Verify(); err != nil || len(warnings) > 0 {
+				t.Fatalf("%v, %q", err, warnings)
+			}
+			if err := change(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Verify(); !errors.Is(err, statefile.ErrReplaced) {
+				t.Errorf("Verify returns %v", err)
+			}
+			d.Patrol()
+			if err := d.Verify(); err != nil {
+				t.Error(err)
+			}
+			wantLizard(t, filepath.Join(dir, "pet.json"))
+			if len(warnings) != 1 || !strings.Contains(warnings[0], "made and locked again") {
+				t.Errorf("it warns %q", warnings)
+			}
+			if err := statefile.NewDir(dir, nil, nil).Take(); !errors.Is(err, statefile.ErrLocked) {
+				t.Errorf("a second owner: %v", err)
+			}
+		})
+	}
+}
+
+func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var warnings []string
+	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
+	if err := d.Take(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.File("pet.json").Save(lizard); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	other := taken(t, dir)
+	for range 3 {
+		d.Patrol()
+		if err := d.File("pet.json").Save(lizard); !errors.Is(err, statefile.ErrLocked) {
+			t.Errorf("Save returns %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "pet.json")); err == nil {
+		t.Error("a file was written into the other's directory")
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "cannot be used") {
+		t.Errorf("it warns %q", warnings)
+	}
+	other.Close()
+	d.Patrol()
+	wantLizard(t, filepath.Join(dir, "pet.json"))
+	if len(warnings) != 2 {
+		t.Errorf("it warns %q", warnings)
+	}
+}
+
+func TestADirectoryIsTakenOnlyIfItsOwnerAccepts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	refuse := errors.New("not mine")
+	answer := refuse
+	d := statefile.NewDir(dir, func() error { return answer }, nil)
+	if err := d.Take(); !errors.Is(err, refuse) {
+		t.Errorf("Take returns %v", err)
+	}
+	taken(t, dir).Close() // the lock was given back
+	answer = nil
+	if err := d.Take(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	answer = refuse
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.File("pet.json").Save(lizard); !errors.Is(err, refuse) {
+		t.Errorf("Save returns %v", err)
+	}
+}
+
+func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"removed":  os.Remove,
+		"emptied":  func(path string) error { return os.Truncate(path, 0) },
+		"changed":  func(path string) error { return os.WriteFile(path, []byte("{}"), 0o600) },
+		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Remove(path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := taken(t, t.TempDir())
+			f := d.File("pet.json")
+			if err := f.Save(lizard); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(f.Path()); err != nil {
+				t.Fatal(err)
+			}
+			d.Patrol()
+			wantLizard(t, f.Path())
+			if err := f.Remove(); err != nil {
+				t.Fatal(err)
+			}
+			d.Patrol()
+			if _, err := os.Stat(f.Path()); err == nil {
+				t.Error("a file that the owner removed was written again")
+			}
+		})
+	}
+}
+
+func TestAFileThatCouldNotBeSavedIsSavedByALaterPatrol(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	d := taken(t, dir)
+	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.File("pet.json").Save(lizard); err == nil {
+		t.Error("it was saved in a file")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	d.Patrol()
+	wantLizard(t, filepath.Join(dir, "pet.json"))
+}
