@@ -35,11 +35,11 @@ func ledgerCommand() *cobra.Command {
 				defer f.Close()
 				in = f
 			}
-			received, err := ledger.ReadReceipts(in)
-			if err != nil {
+			received := ledger.ReadReceipts(in)
+			r := ledger.Compare(s, received.All())
+			if err := received.Err(); err != nil {
 				return err
 			}
-			r := ledger.Compare(s, received)
 			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
 				return err
 			}
