@@ -3,6 +3,7 @@ package machine_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,39 @@ func TestAFloodOfWarningsReachesNoObserver(t *testing.T) {
 		}
 		if n := len(w.of(observe.Warning)); stand != 50_000 || n > 70 {
 			t.Errorf("%d records stand for %d warnings", n, stand)
+		}
+	})
+}
+
+func TestReadingsThatAFileHasLostAreOneRecordWithTheirCount(t *testing.T) {
+	dir := t.TempDir()
+	if err := own(dir); err != nil {
+		t.Fatal(err)
+	}
+	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 200<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(box.Close(), os.Remove(filepath.Join(dir, "outbox", "0000000001.log"))); err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, in(dir), func(t *testing.T, w *world) {
+		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
+			t.Fatal(err)
+		}
+		w.live()
+		synctest.Wait()
+		var lost *machine.LostError
+		if err := w.close(); !errors.As(err, &lost) || lost.Dropped < 2 {
+			t.Fatalf("run: %v", err)
+		}
+		if drops := w.of(observe.Dropped); len(drops) != 1 || drops[0].Count != lost.Dropped {
+			t.Errorf("%d are lost, and the records are %+v", lost.Dropped, drops)
 		}
 	})
 }

@@ -101,7 +101,6 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	}
 }
 
-// A start in memory neither reads nor changes the readings on the disk, so it goes on.
 func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing.T) {
 	for name, put := range map[string]func(dir string) error{
 		"a file": func(dir string) error {
@@ -135,6 +134,7 @@ func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing
 	}
 }
 
+// A start in memory neither reads nor changes the readings on the disk, so it goes on.
 func TestAStartInMemoryLeavesAnOutboxOfALaterVersionAsItIs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "outbox", "0000000007.log")
@@ -153,6 +153,18 @@ func TestAStartInMemoryLeavesAnOutboxOfALaterVersionAsItIs(t *testing.T) {
 	d.Close(t.Context())
 	if text, err := os.ReadFile(path); string(text) != string(laterSegment(filepath.Base(path))) {
 		t.Errorf("it is %q, %v", text, err)
+	}
+}
+
+// Whose directory it is decides nothing then.
+func TestAnOutboxOfALaterVersionIsNamedAlsoWhereNothingSaysWhoseItIs(t *testing.T) {
+	dir := t.TempDir()
+	if err := later(filepath.Join(dir, "outbox", "0000000007.log")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := machine.New(idle(dir))
+	if !errors.As(err, new(*statefile.VersionError)) || strings.Contains(err.Error(), "does not say whose") {
+		t.Errorf("got %v", err)
 	}
 }
 
