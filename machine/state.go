@@ -117,8 +117,8 @@ func (e *foreignError) Error() string {
 	return "machine: " + e.text + "; give this device a directory of its own"
 }
 
-// claim returns an error unless the directory, which was just locked, is this device's or nothing is pending in it. What a later
-// version has kept there is an error too: this one would write over it.
+// claim returns an error unless the directory, which was just locked, is this device's or nothing is
+// pending in it. What a later version has kept there is an error too: this one would write over it.
 func (d *Device) claim() error {
 	for _, name := range []string{"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json"} {
 		if err := statefile.Check(d.stateFile(name).Path()); err != nil {
@@ -276,7 +276,8 @@ func (d *Device) cache() provisioning.Cache {
 func (d *Device) dropped(drop outbox.Drop) {
 	count := drop.Numbers.Count()
 	d.drops.Add(int64(count))
-	r := Record{Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error()}
+	r := Record{Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason())}
+	r.Error = drop.Why.Error()
 	if count > 1 {
 		r.Count = int(min(count, math.MaxInt32)) // a damaged file may name any number
 	}

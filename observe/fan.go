@@ -10,9 +10,10 @@ import (
 // fanDepth is how many records may wait for one observer, besides those that it has been handed already.
 const fanDepth = 4096
 
-// A Fan hands records to observers: to each in order, and never waiting for any of them. An observer that falls behind
-// by thousands of records loses the newest, and is told how many; a stalled log pipe must not stop a failover. A flood of records
-// of one sort is combined into one each second, from which nothing is missing.
+// A Fan hands records to observers: to each in order, and never waiting for any of them. An observer
+// that falls behind by thousands of records loses the newest, and is told how many; a stalled log pipe
+// must not stop a failover. A flood of records of one sort is combined into one each second, from
+// which nothing is missing.
 type Fan struct {
 	mu      sync.Mutex
 	flood   flood

@@ -10,14 +10,15 @@ import (
 
 const (
 	floodPause = time.Second // between two records of one sort in a flood
-	floodBurst = 64          // records of one sort, but for dropped readings, that pass in that time; a hub may have 50 commands waiting
+	floodBurst = 64          // records of one sort that pass in that time; a hub may have 50 commands waiting
 	maxSpans   = 64          // ranges of IDs that one record names
 )
 
-// A flood bounds how many records a Fan hands on. A record of a sort that the network, a disk or a queue can repeat without end is
-// held when floodBurst of its sort have passed within floodPause (of dropped readings: when one has). What is held of one sort is
-// combined, and passed as one record each floodPause: the last of them, which says in Repeated how many came before it, or for
-// dropped readings one that names them all. It belongs to Fan.mu.
+// A flood bounds how many records a Fan hands on. A record of a sort that the network, a disk or a
+// queue can repeat without end is held when floodBurst of its sort have passed within floodPause (of
+// dropped readings: when one has). What is held of one sort is combined, and passed as one record each
+// floodPause: the last of them, which says in Repeated how many came before it, or for dropped
+// readings one that names them all. It belongs to Fan.mu.
 type flood struct {
 	pass   func(Record)
 	sorts  map[Record]*surge

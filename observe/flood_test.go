@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,21 @@ import (
 
 // A witness is an observer that notes when it hears each record.
 type witness struct {
+	mu      sync.Mutex // for whoever looks before the Fan is closed
 	records []observe.Record
 	at      []time.Time
 }
 
 func (w *witness) hear(r observe.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.records, w.at = append(w.records, r), append(w.at, time.Now())
+}
+
+func (w *witness) heard() []observe.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.records)
 }
 
 // watched has a Fan emit what a test wants, and returns what its observer got.
@@ -265,11 +275,11 @@ func TestWhatIsHeldIsToldWithinASecondAndAtTheEndAtOnce(t *testing.T) {
 			emitNow(f, drop(n, "full"))
 		}
 		synctest.Wait()
-		before := len(w.records)
+		before := len(w.heard())
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if before != 1 || len(w.records) != 2 || w.records[1].Count != 9 {
-			t.Errorf("at once %d, and after a second %+v", before, w.records)
+		if later := w.heard(); before != 1 || len(later) != 2 || later[1].Count != 9 {
+			t.Errorf("at once %d, and after a second %+v", before, later)
 		}
 		for n := range 10 {
 			emitNow(f, drop(100+n, "full"))

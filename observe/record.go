@@ -69,7 +69,7 @@ type Record struct {
 	Next    time.Time `json:"next,omitzero"`      // of the next attempt
 	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
 
-	ID       string `json:"id,omitempty"`       // of the reading; of dropped ones it may name several, as 8f3a1c02-17-20,25
+	ID       string `json:"id,omitempty"`       // of the reading; dropped ones may be several: 8f3a1c02-17-20,25
 	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
 	Name     string `json:"name,omitempty"`     // of the method, command or property
 	Status   int    `json:"status,omitempty"`   // that a handler answered with

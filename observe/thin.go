@@ -10,11 +10,12 @@ const (
 	firstLeft = 4   // of one sort that it leaves out before it says so; then twice as many, and so on
 )
 
-// Thin hands records on but thins out a long outage. Transitions, waits and warnings that say the same as before are
-// passed three times and then left out. When 4, then 8, 16, … of one sort were left out, the last of each sort is passed,
-// with the number of those it stands for; so it is before anything else that is passed of these kinds. Thus the order
-// stays and the numbers add up. Thin starts afresh when a device is Connected, and passes everything from Closing on: no later
-// record would say what was left out. What it returns is not safe for concurrent use.
+// Thin hands records on but thins out a long outage. Transitions, waits and warnings that say the same
+// as before are passed three times and then left out. When 4, then 8, 16, … of one sort were left out,
+// the last of each sort is passed, with the number of those it stands for; so it is before anything
+// else that is passed of these kinds. Thus the order stays and the numbers add up. Thin starts afresh
+// when a device is Connected, and passes everything from Closing on: no later record would say what
+// was left out. What it returns is not safe for concurrent use.
 func Thin(next func(Record)) func(Record) {
 	devices := map[string]*thinner{}
 	return func(r Record) {

@@ -80,8 +80,9 @@ type loader struct {
 	newest  bool              // the newest that holds anything has been read
 }
 
-// load reads a log without writing anything, for a full disk must not keep a device from its readings. One that another version of
-// failover has written, be it in part, is an error: what this program left out or misread would be lost.
+// load reads a log without writing anything, for a full disk must not keep a device from its readings.
+// One that another version of failover has written, be it in part, is an error: what this program left
+// out or misread would be lost.
 func load(files Files) (*contents, error) {
 	names, err := files.List()
 	if err != nil {

@@ -236,7 +236,8 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// checkVersion returns a *statefile.VersionError when another version of failover has written a record, whose checksum matches.
+// checkVersion returns a *statefile.VersionError when another version of failover has written a
+// record, whose checksum matches.
 func checkVersion(name string, payload []byte) error {
 	kind, rest := payload[0], payload[1:]
 	switch kind {
@@ -246,7 +247,8 @@ func checkVersion(name string, payload []byte) error {
 			return &statefile.VersionError{Path: name, Format: int(rest[0]), Known: version}
 		}
 	default:
-		return &statefile.VersionError{Path: name, Detail: fmt.Sprintf("it has a record of the kind %q, which this version does not know", kind)}
+		detail := fmt.Sprintf("it has a record of the kind %q, which this version does not know", kind)
+		return &statefile.VersionError{Path: name, Detail: detail}
 	}
 	return nil
 }

@@ -56,11 +56,12 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	return s, nil
 }
 
-// Quarantined are the readings in the quarantine, one after another, and an error for each file of it that cannot be read.
+// Quarantined are the readings in the quarantine, one after another, and an error for each file of it
+// that cannot be read.
 func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return quarantined(s.files) }
 
-// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then they are left out. Each segment is
-// read at once, into one buffer: a reading is valid until the next.
+// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then
+// they are left out. Each segment is read at once, into one buffer: a reading is valid until the next.
 func (s *Snapshot) Waiting() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		var buffer []byte

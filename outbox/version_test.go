@@ -20,7 +20,8 @@ func (d *cutDisk) bytesOf() map[string]string {
 	return all
 }
 
-// wantRefused checks that a log is neither opened nor read because of one file of another version, and that nothing is changed.
+// wantRefused checks that a log is neither opened nor read because of one file of another version, and
+// that nothing is changed.
 func wantRefused(t *testing.T, d *cutDisk, file string, said ...string) {
 	t.Helper()
 	before := d.bytesOf()

@@ -7,15 +7,16 @@ import (
 	"fmt"
 )
 
-// version is the format of the files that Save writes. They do not name it: a file without the member "version" has format 1.
+// version is the format of the files that Save writes. They do not name it: a file without the member
+// "version" has format 1.
 //
-// A later version of failover that only adds members leaves the format as it is. This version ignores such members, and its next
-// Save drops them. A later version whose files this one must neither use nor replace writes the member "version" with a higher
-// number.
+// A later version of failover that only adds members leaves the format as it is. This version ignores
+// such members, and its next Save drops them. A later version whose files this one must neither use
+// nor replace writes the member "version" with a higher number.
 const version = 1
 
-// A VersionError says that a file is whole, and that only another version of failover can read it. Nobody may rename, replace or
-// remove such a file.
+// A VersionError says that a file is whole, and that only another version of failover can read it.
+// Nobody may rename, replace or remove such a file.
 type VersionError struct {
 	Path          string
 	Format, Known int    // the file's format, and the one that this program reads
@@ -30,11 +31,12 @@ func (e *VersionError) Error() string {
 	if e.Detail != "" {
 		what = e.Detail
 	}
-	return fmt.Sprintf("%s was written by %s version of failover (%s); use that version, or another state directory", e.Path, age, what)
+	return fmt.Sprintf("%s was written by %s version of failover (%s); use that version, or another state directory",
+		e.Path, age, what)
 }
 
-// Check returns a *VersionError when only a later version of failover can read a file. It changes nothing, and leaves every other
-// fault of a file to Load.
+// Check returns a *VersionError when only a later version of failover can read a file. It changes
+// nothing, and leaves every other fault of a file to Load.
 func Check(path string) error {
 	text, _, err := read(path)
 	if err != nil {
@@ -65,7 +67,8 @@ func checkVersion(path string, text []byte) error {
 	case members.Version > version:
 		return &VersionError{Path: path, Format: members.Version, Known: version}
 	case len(text) > limit:
-		return &VersionError{Path: path, Format: version, Known: version, Detail: fmt.Sprintf("it is larger than %d bytes", limit)}
+		detail := fmt.Sprintf("it is larger than %d bytes", limit)
+		return &VersionError{Path: path, Format: version, Known: version, Detail: detail}
 	}
 	return nil
 }

@@ -30,10 +30,12 @@ func highWater(t *testing.T, c *exec.Cmd) (size int) {
 func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buffer) {
 	t.Helper()
 	state, receipts = t.TempDir(), &bytes.Buffer{}
-	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Readings: readings, Bytes: 1 << 30}})
+	limits := outbox.Limits{Readings: readings, Bytes: 1 << 30}
+	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: limits})
 	must(t, err)
 	for i := range readings {
-		id, err := box.Put(t.Context(), payloads.Reading{Body: fmt.Appendf(nil, `{"n":%d}`, i), Properties: map[string]string{"site": "north"}})
+		body := fmt.Appendf(nil, `{"n":%d}`, i)
+		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}})
 		must(t, err)
 		fmt.Fprintf(receipts, `{"messageId":"%s","body":"eyJuIjoxfQ=="}`+"\n", id)
 	}
@@ -41,8 +43,8 @@ func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buff
 	return state, receipts
 }
 
-// listing is how much memory a command has taken when all but its last 5,000 lines are read. It cannot end, for the pipe
-// does not take these.
+// listing is how much memory a command has taken when all but its last 5,000 lines are read. It cannot
+// end, for the pipe does not take these.
 func listing(t *testing.T, readings int, args ...string) int {
 	t.Helper()
 	c := command(t, nil, args...)
@@ -94,7 +96,8 @@ func TestWhatLooksAtALongBacklogStreamsIt(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"outbox", "list"}, {"outbox", "list", "--output=json"}, {"outbox", "export"}} {
-		want(fmt.Sprint(args), listing(t, few, append(args, "--state-dir="+small)...), listing(t, many, append(args, "--state-dir="+large)...))
+		less := listing(t, few, append(args, "--state-dir="+small)...)
+		want(fmt.Sprint(args), less, listing(t, many, append(args, "--state-dir="+large)...))
 	}
 	want("ledger", comparing(t, small, fewReceipts), comparing(t, large, manyReceipts))
 }

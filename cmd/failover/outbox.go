@@ -78,8 +78,8 @@ type line struct {
 	Quarantined string            `json:"quarantined,omitempty"` // why
 }
 
-// lines calls each for every reading, one after another: there may be millions. It goes on behind a quarantined reading that cannot be
-// read, and returns its error in the end.
+// lines calls each for every reading, one after another: there may be millions. It goes on behind a
+// quarantined reading that cannot be read, and returns its error in the end.
 func lines(s *outbox.Snapshot, each func(line) error) error {
 	var unreadable []error
 	for q, err := range s.Quarantined() {
@@ -136,7 +136,8 @@ func listCommand() *cobra.Command {
 func table(s *outbox.Snapshot, out io.Writer) error {
 	id := len(outbox.ID{Epoch: s.Epoch, N: s.Last}.String())
 	row := func(cells ...any) error {
-		_, err := fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-*s  %-11s  %-20s  %-7v  %s", append([]any{id}, cells...)...), " "))
+		line := fmt.Sprintf("%-*s  %-11s  %-20s  %-7v  %s", append([]any{id}, cells...)...)
+		_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
 		return err
 	}
 	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
@@ -196,7 +197,7 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files cannot be read as a whole; what could be read of this outbox will still be sent", len(a.Damage))
+				return fmt.Errorf("%d files cannot be read whole; what could be read will still be sent", len(a.Damage))
 			}
 			return nil
 		},
