@@ -32,7 +32,10 @@ func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) 
 		err = errors.Join(shownError(errors.Join(s.checkIdentity(), s.checkWords())), s.checkNumbers(), s.checkTimes(), err)
 	}
 	if err != nil {
-		return d, fmt.Errorf("%w%s", err, toTry)
+		if toTry != "" {
+			err = errors.Join(err, errors.New(toTry))
+		}
+		return d, err
 	}
 	return d, nil
 }

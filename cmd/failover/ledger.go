@@ -64,12 +64,12 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	row("waiting", r.Waiting)
 	row("missing", r.Missing)
 	for _, why := range r.Reasons() {
-		row("  given up ("+why+")", r.Dropped[why])
+		row("  given up ("+escaped(why)+")", r.Dropped[why])
 	}
 	row("  quarantined", r.Quarantined)
 	row("  lost", r.Lost)
 	for _, ids := range r.LostIDs {
-		fmt.Fprintf(&b, "    %s\n", ids)
+		fmt.Fprintf(&b, "    %s\n", escaped(ids))
 	}
 	row("duplicates", r.Duplicates)
 	row("out of order within a lane", r.OutOfOrder)

@@ -89,7 +89,7 @@ func (l lizards) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) {
 		for i := range cells {
-			cells[i] = strings.Map(printable, cells[i])
+			cells[i] = escaped(cells[i])
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -202,7 +202,7 @@ func lizardHeal() *cobra.Command {
 
 // say prints a line.
 func say(c *cobra.Command, text string) error {
-	_, err := fmt.Fprintln(c.OutOrStdout(), strings.Map(printable, text))
+	_, err := fmt.Fprintln(c.OutOrStdout(), escaped(text))
 	return err
 }
 

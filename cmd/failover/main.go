@@ -37,6 +37,7 @@ func usage(err error) error { return &codedError{exitUsage, err} }
 
 func main() {
 	root := rootCommand()
+	root.SetOut(&printer{to: os.Stdout})
 	err := root.Execute()
 	if err != nil {
 		lastWords(err)
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 func lastWords(err error) {
 	said := make(chan struct{})
 	go func() {
-		fmt.Fprintln(os.Stderr, "failover:", err)
+		fmt.Fprintln(os.Stderr, "failover:", printed(err))
 		close(said)
 	}()
 	select {

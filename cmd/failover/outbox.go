@@ -119,7 +119,7 @@ func listCommand() *cobra.Command {
 			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
 			fmt.Fprintln(table, "ID\tSTATE\tTAKEN\tBYTES\tWHY")
 			err = lines(s, func(l line) error {
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined)
+				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined))
 				return err
 			})
 			return errors.Join(err, table.Flush())
@@ -211,9 +211,9 @@ func (a audit) print(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", a.Epoch, a.Last, a.Waiting, a.Bytes, a.Quarantined)
+	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", escaped(a.Epoch), a.Last, a.Waiting, a.Bytes, a.Quarantined)
 	for _, l := range slices.Concat(prefixed("given up: ", a.Dropped), prefixed("damaged: ", a.Damage)) {
-		fmt.Fprintln(out, l)
+		fmt.Fprintln(out, escaped(l))
 	}
 	return err
 }
@@ -245,7 +245,7 @@ func requeueCommand() *cobra.Command {
 				Owner: state,
 				// The device has bounds of its own. On a full disk nothing is given up for this.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
-				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), err) }, // it may not be found again
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), printed(err)) }, // it may not be found again
 			})
 			if err != nil {
 				return err
@@ -274,7 +274,7 @@ func (k *looking) requeue(c *cobra.Command, box *outbox.Log, text string) error 
 	if k.format == "json" {
 		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
+	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(text+" -> "+fresh.String()))
 	return err
 }
 

@@ -46,7 +46,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	if !s.stdin {
 		d.Handlers = source.Handlers()
 	}
-	log := observe.NewFan(observe.Thin(observe.NewPrinter(os.Stderr, s.logFormat == "json", observe.Level(s.logLevel))))
+	log := observe.NewFan(observe.Thin(observe.NewPrinter(&printer{to: os.Stderr}, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
 	defer finish(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
 	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, s.logLevel != "debug"
@@ -62,7 +62,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	sensing.Go(func() {
 		if s.stdin {
 			defer cancel() // the end of the readings is the end of the device
-			badInput = feed(ctx, os.Stdin, os.Stdout, device)
+			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
 			drained(ctx, device.Outbox)
 			return
 		}
