@@ -178,7 +178,10 @@ func (s *settings) stateDirectory() (string, error) {
 	if s.stateDir != "" {
 		return s.stateDir, nil
 	}
-	base := os.Getenv("XDG_STATE_HOME")
+	base, err := expandHome(os.Getenv("XDG_STATE_HOME"))
+	if err != nil {
+		return "", fmt.Errorf("XDG_STATE_HOME: %w", err)
+	}
 	if base == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,15 +25,11 @@ func ledgerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := openInput(args[0], c.InOrStdin())
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			received, err := ledger.ReadReceipts(in)
 			if err != nil {
 				return err

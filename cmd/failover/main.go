@@ -102,7 +102,8 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// usageErrors makes a wrong number of arguments and an unknown command usage errors too, whatever cobra's default is.
+// usageErrors makes a wrong number of arguments, an empty one and an unknown command usage errors too, whatever cobra's default
+// is.
 func usageErrors(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
@@ -115,7 +116,11 @@ func usageErrors(c *cobra.Command) {
 		check = knownTopic
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
+		err := check(c, args)
+		if err == nil {
+			err = checkGiven(c.Flags(), args)
+		}
+		if err != nil {
 			return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
 		}
 		return nil

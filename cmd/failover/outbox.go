@@ -38,6 +38,7 @@ func (k *looking) dir(c *cobra.Command) (string, error) {
 	if err := s.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
+	s.tellWarnings()
 	s.stateDir, s.deviceID = k.stateDir, k.deviceID
 	if s.stateDir == "" && s.deviceID == "" {
 		return "", usage(errors.New("give --state-dir, or --device-id"))

@@ -25,6 +25,7 @@ func runCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			device, err := s.device(c.Flags())
 			if err != nil {
+				s.tellWarnings()
 				return usage(err)
 			}
 			return runDevice(lasting(c.Context()), device, &s)
@@ -55,6 +56,9 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 		return err // the settings have been checked
 	}
 	source.Warn = device.Warn
+	for _, w := range s.warnings {
+		device.Warn(w)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sensing sync.WaitGroup
