@@ -1,5 +1,6 @@
-// Package textfile reads the files that people write: settings, keys, certificates, scenarios, exports. Their text is UTF-8. A
-// byte-order mark at the beginning is left out, UTF-16 is refused by its name, and nothing is read that has no end.
+// Package textfile reads the files that people write: settings, keys, certificates, scenarios,
+// exports. Their text is UTF-8. A byte-order mark at the beginning is left out, UTF-16 is refused
+// by its name, and nothing is read that has no end.
 package textfile
 
 import (
@@ -106,14 +107,14 @@ func decoded(name string, text []byte) ([]byte, error) {
 	return text, nil
 }
 
-// OnlyOnce reports whether a name stands for what the shell hands over, such as <(command) or /dev/stdin. It may be a pipe,
-// from which the same text cannot be read again.
+// OnlyOnce reports whether a name stands for what the shell hands over, such as <(command) or
+// /dev/stdin. It may be a pipe, from which the same text cannot be read again.
 func OnlyOnce(name string) bool {
 	return strings.HasPrefix(name, "/dev/fd/") || strings.HasPrefix(name, "/proc/self/fd/") || name == "/dev/stdin"
 }
 
-// open opens a regular file, what the shell hands over, and the null device, which is an empty file. Anything else could block
-// the caller for ever, and to open some devices has consequences.
+// open opens a regular file, what the shell hands over, and the null device, which is an empty
+// file. Anything else could block the caller for ever, and to open some devices has consequences.
 func open(name string) (io.ReadCloser, error) {
 	if name == os.DevNull {
 		return io.NopCloser(strings.NewReader("")), nil

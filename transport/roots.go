@@ -13,8 +13,9 @@ import (
 // rootsLimit is far more than all the public authorities of the world take.
 const rootsLimit = 4 << 20
 
-// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an emulator's or a company's
-// own authority comes in. A file of which anything cannot be used is an error.
+// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an
+// emulator's or a company's own authority comes in. A file of which anything cannot be used is an
+// error.
 func RootsFromFile(name string) (*x509.CertPool, error) {
 	text, err := textfile.Read(name, rootsLimit)
 	if err != nil {
@@ -31,7 +32,7 @@ func Roots(name string, text []byte) (*x509.CertPool, error) {
 	}
 	if len(certificates) == 0 {
 		if _, err := x509.ParseCertificate(text); err == nil {
-			return nil, fmt.Errorf("%s holds a certificate as DER: convert it to PEM, with openssl x509 -inform der", name)
+			return nil, fmt.Errorf("%s holds a certificate as DER: convert it, with openssl x509 -inform der", name)
 		}
 		return nil, fmt.Errorf("%s holds no PEM certificate", name)
 	}
@@ -45,8 +46,8 @@ func Roots(name string, text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// parseCertificates reads each block of a text or says which of them cannot be read: encoding/pem and AppendCertsFromPEM would
-// skip it. Text between the blocks is a comment.
+// parseCertificates reads each block of a text or says which of them cannot be read: encoding/pem
+// and AppendCertsFromPEM would skip it. Text between the blocks is a comment.
 func parseCertificates(text []byte) (all []*x509.Certificate, err error) {
 	var block []byte // so far; nil outside a block
 	begun, n := 0, 0

@@ -13,8 +13,9 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// checkGiven refuses a flag or an argument that was given and is empty, as an unset variable of a script leaves it: it must not
-// count as one that was left out. In paths it expands what no shell has expanded.
+// checkGiven refuses a flag or an argument that was given and is empty, as an unset variable of a
+// script leaves it: it must not count as one that was left out. In paths it expands what no shell
+// has expanded.
 func checkGiven(flags *pflag.FlagSet, args []string) error {
 	var errs []error
 	for i, a := range args {
@@ -61,7 +62,8 @@ func expandHome(path string) (string, error) {
 	}
 	user, rest, _ := strings.Cut(filepath.ToSlash(path[1:]), "/")
 	if user != "" {
-		return "", fmt.Errorf("%s: only ~/ is expanded: write the whole path, or ./~%s for a file of that name", path, user)
+		return "", fmt.Errorf("%s: only ~/ is expanded: write the whole path, or ./~%s for a file of that name",
+			path, user)
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {

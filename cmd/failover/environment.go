@@ -147,13 +147,14 @@ const envLimit = 1 << 20
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
 
-// referred are lines with those variables of the environment to which an env file refers: godotenv looks for them in the file
-// alone, and would make /st of $HOME/st.
+// referred are lines with those variables of the environment to which an env file refers: godotenv looks for them in
+// the file alone, and would make /st of $HOME/st.
 func referred(text []byte) []byte {
 	var lines []byte
 	for _, match := range reference.FindAllSubmatch(text, -1) {
 		name := string(match[1])
-		if value := os.Getenv(name); value != "" && !strings.ContainsAny(value, "'\r\n") && !strings.HasSuffix(value, `\`) {
+		value := os.Getenv(name)
+		if value != "" && !strings.ContainsAny(value, "'\r\n") && !strings.HasSuffix(value, `\`) {
 			lines = fmt.Appendf(lines, "%s='%s'\n", name, value)
 		}
 	}

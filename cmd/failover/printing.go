@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// escaped is a text from outside in one line, as it may be printed: no character of it moves the cursor, changes the order of
-// what is read, or begins a line.
+// escaped is a text from outside in one line, as it may be printed: no character of it moves the
+// cursor, changes the order of what is read, or begins a line.
 func escaped(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -42,8 +42,8 @@ func escape(r rune) string {
 	return fmt.Sprintf(`\u%04x`, r)
 }
 
-// printed is an error as it may be printed. Only the errors that errors.Join has put together begin a line each: any other line
-// end came from outside.
+// printed is an error as it may be printed. Only the errors that errors.Join has put together begin
+// a line each: any other line end came from outside.
 func printed(err error) string {
 	if parts := joined(err); parts != nil {
 		lines := make([]string, len(parts))
@@ -92,8 +92,9 @@ func joined(err error) []error {
 	return list.Unwrap()
 }
 
-// A printer writes text for a terminal: tables and JSON with values from outside. It escapes what a terminal would obey, besides
-// the ends of lines and tabs, which are ours; in JSON this changes no value.
+// A printer writes text for a terminal: tables and JSON with values from outside. It escapes what a
+// terminal would obey, besides the ends of lines and tabs, which are ours; in JSON this changes no
+// value.
 type printer struct {
 	to   io.Writer
 	mu   sync.Mutex
@@ -103,7 +104,8 @@ type printer struct {
 func (p *printer) Write(text []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.rest) == 0 && !bytes.ContainsFunc(text, func(r rune) bool { return r > '~' || r < ' ' && r != '\n' && r != '\t' }) {
+	unusual := func(r rune) bool { return r > '~' || r < ' ' && r != '\n' && r != '\t' }
+	if len(p.rest) == 0 && !bytes.ContainsFunc(text, unusual) {
 		return p.to.Write(text)
 	}
 	var out []byte

@@ -121,10 +121,11 @@ func newFlags() *pflag.FlagSet {
 	return f
 }
 
-// aboutFiles is part of the help.
-const aboutFiles = `A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files with text in UTF-8, and ~/ at
-the beginning of a path is the home directory. What the shell hands over, such as <(command) or /dev/stdin, is read once, at the
-start; other files with keys are read at each dial.`
+// aboutSettings is part of the help.
+const aboutSettings = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
+A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files
+with text in UTF-8, and ~/ at the beginning of a path is the home directory. What the shell hands over, such
+as <(command) or /dev/stdin, is read once, at the start; other files with keys are read at each dial.`
 
 // register adds the groups to a command and lets its help show them apart.
 func register(c *cobra.Command, groups []group) {
@@ -137,7 +138,7 @@ func register(c *cobra.Command, groups []group) {
 		for _, g := range groups {
 			fmt.Fprintf(out, "\n%s\n%s", g.title, g.flags.FlagUsages())
 		}
-		fmt.Fprintf(out, "\nExample:\n%s\n\nEach flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.\n%s\n", c.Example, aboutFiles)
+		fmt.Fprintf(out, "\nExample:\n%s\n\n%s\n", c.Example, aboutSettings)
 		return nil
 	})
 }

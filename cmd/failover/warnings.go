@@ -17,7 +17,9 @@ import (
 const variablePrefix = "FAILOVER_"
 
 // secretVariables hold a key or a token.
-var secretVariables = []string{"FAILOVER_GROUP_KEY", "FAILOVER_DEVICE_KEY", "FAILOVER_CENTRAL_TOKEN", "IOTHUB_DEVICE_DPS_DEVICE_KEY"}
+var secretVariables = []string{
+	"FAILOVER_GROUP_KEY", "FAILOVER_DEVICE_KEY", "FAILOVER_CENTRAL_TOKEN", "IOTHUB_DEVICE_DPS_DEVICE_KEY",
+}
 
 // knownVariables are all that some command reads, for one env file serves them all.
 func knownVariables() map[string]bool {
@@ -31,7 +33,8 @@ func knownVariables() map[string]bool {
 	return known
 }
 
-// warnOfUnknown warns of the variables that look like settings and are none: a misspelt one would be ignored in silence.
+// warnOfUnknown warns of the variables that look like settings and are none: a misspelt one would
+// be ignored in silence.
 func (s *settings) warnOfUnknown(flags *pflag.FlagSet, file map[string]string) {
 	known := knownVariables()
 	flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })
@@ -104,8 +107,8 @@ func (s *settings) warnOfReaders(flag, name string) {
 		return
 	}
 	if mode := info.Mode().Perm(); mode&0o044 != 0 {
-		s.warnings = append(s.warnings, fmt.Errorf("--%s: other users of this machine can read the secret in %s (mode %04o): chmod 600 %[2]s",
-			flag, name, mode))
+		s.warnings = append(s.warnings, fmt.Errorf(
+			"--%s: other users of this machine can read the secret in %s (mode %04o): chmod 600 %[2]s", flag, name, mode))
 	}
 }
 
