@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
-	"os"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -94,21 +92,4 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}
 	}
 	return secure, raw, nil
-}
-
-// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an emulator's or a company's
-// own authority comes in.
-func RootsFromFile(name string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	pem, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New(name + " holds no PEM certificate")
-	}
-	return pool, nil
 }

@@ -38,6 +38,7 @@ func (k *looking) dir(c *cobra.Command) (string, error) {
 	if err := s.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
+	s.tellWarnings()
 	s.stateDir, s.deviceID = k.stateDir, k.deviceID
 	if s.stateDir == "" && s.deviceID == "" {
 		return "", usage(errors.New("give --state-dir, or --device-id"))
@@ -143,7 +144,7 @@ func table(s *outbox.Snapshot, out io.Writer) error {
 	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
 		return err
 	}
-	return lines(s, func(l line) error { return row(l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined) })
+	return lines(s, func(l line) error { return row(escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined)) })
 }
 
 func exportCommand() *cobra.Command {
@@ -233,9 +234,9 @@ func (a audit) print(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", a.Epoch, a.Last, a.Waiting, a.Bytes, a.Quarantined)
+	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", escaped(a.Epoch), a.Last, a.Waiting, a.Bytes, a.Quarantined)
 	for _, l := range slices.Concat(prefixed("given up: ", a.Dropped), prefixed("damaged: ", a.Damage)) {
-		fmt.Fprintln(out, l)
+		fmt.Fprintln(out, escaped(l))
 	}
 	return err
 }
@@ -267,7 +268,7 @@ func requeueCommand() *cobra.Command {
 				Owner: state,
 				// The device has bounds of its own. On a full disk nothing is given up for this.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
-				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), err) }, // it may not be found again
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), printed(err)) }, // it may not be found again
 			})
 			if err != nil {
 				return err
@@ -296,7 +297,7 @@ func (k *looking) requeue(c *cobra.Command, box *outbox.Log, text string) error 
 	if k.format == "json" {
 		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
+	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(text+" -> "+fresh.String()))
 	return err
 }
 

@@ -19,6 +19,8 @@ const defaultProvisioningHost = "global.azure-devices-provisioning.net"
 // settings are what the flags, the environment and the env file say.
 type settings struct {
 	sources                             []source
+	usedEnvFile                         string // empty if there is none
+	warnings                            []error
 	provisioningHost, idScope, deviceID string
 	modelID, modelKey                   string
 	caFile, stateDir, envFile           string
@@ -76,7 +78,7 @@ func (s *settings) groups() []group {
 	}
 	what.DurationVar(&s.ackTimeout, "ack-timeout", time.Minute, "a hub that answers pings but acknowledges no reading for this long is left")
 	what.DurationVar(&s.handlerTimeout, "handler-timeout", 30*time.Second, "deadline of a method, command or property handler")
-	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT or SIGTERM")
+	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT, SIGTERM or SIGHUP")
 
 	kept.Var(&s.durability, "durability", "always: what is accepted is on the disk; memory: it dies with the process; or a `time`\nsuch as 10s, after which it is on the disk and is sent: kinder to flash, and a power cut\ncosts what came since")
 	kept.IntVar(&s.queue.Readings, "queue-readings", 1_000_000, "readings that wait, at most")
@@ -119,6 +121,12 @@ func newFlags() *pflag.FlagSet {
 	return f
 }
 
+// aboutSettings is part of the help.
+const aboutSettings = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
+A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files
+with text in UTF-8, and ~/ at the beginning of a path is the home directory. What the shell hands over, such
+as <(command) or /dev/stdin, is read once, at the start; other files with keys are read at each dial.`
+
 // register adds the groups to a command and lets its help show them apart.
 func register(c *cobra.Command, groups []group) {
 	for _, g := range groups {
@@ -130,7 +138,7 @@ func register(c *cobra.Command, groups []group) {
 		for _, g := range groups {
 			fmt.Fprintf(out, "\n%s\n%s", g.title, g.flags.FlagUsages())
 		}
-		fmt.Fprintf(out, "\nExample:\n%s\n\nEach flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.\n", c.Example)
+		fmt.Fprintf(out, "\nExample:\n%s\n\n%s\n", c.Example, aboutSettings)
 		return nil
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/textfile"
 )
 
 // maxLine is the longest line of standard input, in bytes: more than the largest reading that IoT Hub takes.
@@ -21,7 +23,8 @@ const maxLine = 1 << 20
 // aboutStdin is part of the help.
 const aboutStdin = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
 reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
-Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}.
+Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}; an
+empty line is no reading and gets an error too. The input is UTF-8; a byte-order mark at its beginning is left out.
 The next line is read after the answer, so whoever writes faster than readings are kept has to wait. When the input ends, the
 device goes on until every reading is delivered, and ends.`
 
@@ -68,10 +71,15 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 	answers := json.NewEncoder(out)
 	for n := 1; ; n++ {
 		line, err := readLine(lines)
-		if len(line) > 0 || err != nil && !errors.Is(err, io.EOF) {
-			if saying := answers.Encode(answerTo(ctx, n, line, err, to)); saying != nil {
-				return fmt.Errorf("standard output: %w", saying)
-			}
+		var encoding error // of the input, if it is none that we read; the lines behind are answered all the same
+		if n == 1 {
+			line, encoding = textfile.Decode(line)
+		}
+		if errors.Is(err, io.EOF) && len(line) == 0 && encoding == nil {
+			return nil
+		}
+		if saying := answers.Encode(answerTo(ctx, n, line, cmp.Or(encoding, err), to)); saying != nil {
+			return fmt.Errorf("standard output: %w", saying)
 		}
 		switch {
 		case errors.Is(err, io.EOF) || ctx.Err() != nil:
@@ -85,7 +93,7 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 func answerTo(ctx context.Context, n int, line []byte, err error, to sender) answer {
 	var r machine.Reading
 	if err == nil || errors.Is(err, io.EOF) {
-		r, err = parseLine(line)
+		r, err = parseLine(bytes.TrimSpace(line))
 	}
 	var id outbox.ID
 	if err == nil {
@@ -97,9 +105,11 @@ func answerTo(ctx context.Context, n int, line []byte, err error, to sender) ans
 	return answer{ID: id.String()}
 }
 
+var errEmptyLine = errors.New("the line is empty")
+
 var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub takes readings of 256 KB", maxLine)
 
-// readLine is the next line without its end and blanks around it. One that is too long is read to its end and not kept.
+// readLine is the next line with its end. One that is too long is read to its end and not kept.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -114,7 +124,7 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 		case long:
 			return nil, errLongLine
 		default:
-			return bytes.TrimSpace(line), err
+			return line, err
 		}
 	}
 }
@@ -126,6 +136,9 @@ func parseLine(line []byte) (machine.Reading, error) {
 		Time       time.Time
 		Properties map[string]string
 		Component  string
+	}
+	if len(line) == 0 {
+		return machine.Reading{}, errEmptyLine
 	}
 	members := map[string]json.RawMessage{}
 	if !utf8.Valid(line) || json.Unmarshal(line, &members) != nil || !isEnvelope(members) { // json would put U+FFFD in

@@ -54,9 +54,10 @@ func TestReadingsFromStandardInputAreAnsweredWithTheirIDsAndDelivered(t *testing
 	must(t, err, in.Close())
 	p.wantExit(0)
 	got := answers(t, p)
-	if len(got) != 4 {
-		t.Fatalf("four readings were answered with\n%s", &p.stdout)
+	if len(got) != 5 || got[1] != (said{Line: 2, Error: "the line is empty"}) {
+		t.Fatalf("four readings and an empty line were answered with\n%s", &p.stdout)
 	}
+	got = slices.Delete(got, 1, 2)
 	ledger := cloud.Ledger()
 	want := []string{`{"temp":21.5}`, `{"temp":22}`, `{"body":1,"more":2}`, `{"last":true}`}
 	for i, a := range got {
@@ -98,6 +99,24 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	}
 	if l := cloud.Ledger(); len(l) != 1 || string(l[0].Body) != `"good"` || l[0].MessageID != got[len(bad)].ID {
 		t.Errorf("delivered: %v", l)
+	}
+}
+
+func TestABlankLineIsAnsweredWithAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
+	c.Stdin = strings.NewReader("\n1\n \t\r\n2\n  ") // the last line has no end
+	p := start(t, c)
+	p.wantExit(0)
+	got := answers(t, p)
+	if len(got) != 5 || got[1].ID == "" || got[3].ID == "" {
+		t.Fatalf("five lines were answered with\n%s", &p.stdout)
+	}
+	for _, n := range []int{1, 3, 5} {
+		if got[n-1] != (said{Line: n, Error: "the line is empty"}) {
+			t.Errorf("line %d was answered with %+v", n, got[n-1])
+		}
 	}
 }
 
