@@ -71,7 +71,7 @@ func (h *Hub) receive(m transport.Message) bool {
 	}
 	m.Ack()
 	if err != nil {
-		h.warn("the hub sent something that cannot be read", err)
+		h.warn("the hub sent something that cannot be read, or not all of it", err)
 	}
 	return true
 }

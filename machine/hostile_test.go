@@ -67,6 +67,27 @@ func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
 	})
 }
 
+func TestWhatCannotBeReadOfAnAnswerOfDPSIsInTheRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const assigned = `{"status":"assigned","registrationState":{"assignedHub":"hub.example:8883"}}`
+		w := fakeWorld(t, true, func(s *machine.Settings) { s.ProvisioningHost, s.StateDir = "hub.example:8883", "" }, func(p *liar) {
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				p.basics(packet)
+				if m, ok := packet.(*packets.PublishPacket); ok && strings.HasPrefix(m.TopicName, "$dps/") {
+					p.pub("$dps/registrations/res/200/?$rid="+requestID(m)+"&note=100%", assigned, 0, 0)
+				}
+			}
+		})
+		w.live()
+		time.Sleep(time.Minute)
+		w.close()
+		if said := w.said(); !strings.Contains(said, "DPS sent an answer of which not every property can be read") {
+			t.Errorf("the records are %s", said)
+		}
+	})
+}
+
 func TestACallerMayReuseItsBufferAndItsMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, emulator.Config{}, nil)

@@ -20,6 +20,7 @@ type answer struct {
 	requestID  string
 	retryAfter time.Duration
 	query      Bag
+	bad        error // names what could not be read of the query; nil: nothing
 }
 
 func parseAnswer(prefix, topic string) (answer, error) {
@@ -32,15 +33,12 @@ func parseAnswer(prefix, topic string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	bag, err := parseBag(query)
-	if err != nil {
-		return answer{}, err
-	}
+	bag, bad := parseBag(query)
 	id, _ := bag.Get("$rid")
 	if id == "" {
 		return answer{}, errors.New("no request ID")
 	}
-	return answer{status, id, retryAfter(bag), bag}, nil
+	return answer{status, id, retryAfter(bag), bag, bad}, nil
 }
 
 func parseStatus(s string) (int, error) {

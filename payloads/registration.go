@@ -63,6 +63,8 @@ type RegistrationAnswer struct {
 
 	Message, TrackingID string
 	Payload             json.RawMessage // what a custom allocation returned, nil if nothing
+
+	BadProperties error // names what could not be read of the topic's properties; nil: nothing
 }
 
 type registrationBody struct {
@@ -97,7 +99,7 @@ func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, err
 	if err != nil {
 		return RegistrationAnswer{}, fmt.Errorf("payloads: registration: %w", err)
 	}
-	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter}
+	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter, BadProperties: t.bad}
 	var b registrationBody // encoding/json compares the names without case
 	if !isNull(body) {
 		err = decode(body, &b)

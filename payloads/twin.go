@@ -146,6 +146,8 @@ type TwinAnswer struct {
 	// What an error answer's body says, as far as it can be read.
 	Code                int
 	Message, TrackingID string
+
+	BadProperties error // names what could not be read of the topic's properties; nil: nothing
 }
 
 // ParseTwinAnswer reads an answer to a twin request. An error answer with an empty or unreadable body is
@@ -155,12 +157,13 @@ func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	if err != nil {
 		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
 	}
-	version, err := versionOf(a.query)
-	if err != nil {
-		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
+	t := TwinAnswer{
+		Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body), BadProperties: a.bad,
 	}
-	t := TwinAnswer{Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body)}
-	if version != nil {
+	switch version, err := versionOf(a.query); {
+	case err != nil:
+		t.BadProperties = cmp.Or(t.BadProperties, err)
+	case version != nil:
 		t.Version = *version
 	}
 	if t.Status >= 300 {

@@ -147,6 +147,8 @@ func TestAHubEndsWhoeverBreaksARule(t *testing.T) {
 		"another device's topic":        {publish("devices/dev2/messages/events/", 1, "x"), "has the topic"},
 		"a topic without its slash":     {publish("devices/dev1/messages/events", 1, "x"), "has the topic"},
 		"a bad property bag":            {publish(events+"a=%zz", 1, "x"), "bad property bag"},
+		"a property that is not UTF-8":  {publish(events+"a=%ff", 1, "x"), "bad property bag"},
+		"a name that is not UTF-8":      {publish(events+"%ff=a", 1, "x"), "bad property bag"},
 		"a wildcard in a topic":         {publish(events+"a=1+1", 1, "x"), "no topic name"},
 		"more than 256 KB":              {publish(events, 1, make([]byte, 256<<10+1)), "262145 bytes"},
 		"a packet beyond all limits":    {publish(events, 1, make([]byte, 1<<20)), "MQTT 3.1.1 does not allow"},
