@@ -20,10 +20,10 @@ type Handlers struct {
 	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
 	// it again; only a process that is killed right behind the handler's end forgets it. Unset, the device does not subscribe.
 	Command func(ctx context.Context, m payloads.Message) error
-	// Desired takes one desired property, "name" or "component*name"; value is the whole of it, even when a part of an
-	// object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked again when the
+	// Desired takes one desired property, of a component or of the device itself; value is the whole of it, even when a part of
+	// an object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked again when the
 	// value changes or is set anew, and after a restart, not because it has failed. Unset, every property is acknowledged with 404.
-	Desired func(ctx context.Context, key string, value json.RawMessage) (Ack, error)
+	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (Ack, error)
 }
 
 // An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the

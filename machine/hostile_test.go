@@ -126,7 +126,7 @@ func TestAnAnswerWhoseMarshalJSONPanicsIs500(t *testing.T) {
 }
 func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(context.Context, string, json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
 			return machine.Ack{Value: bomb{}}, nil
 		}
 	}, func(t *testing.T, w *world) {

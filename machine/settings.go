@@ -21,6 +21,8 @@ type (
 	Handlers = hub.Handlers     // Method, Command, Desired
 	Ack      = hub.Ack          // the answer to a desired property
 	Record   = observe.Record   // one event of the device's life
+
+	PropertyName = payloads.PropertyName // of a desired property: Component, "" for the device itself, and Name
 )
 
 const (

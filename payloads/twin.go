@@ -35,19 +35,31 @@ func ReportTopic(requestID string) string {
 	return "$iothub/twin/PATCH/properties/reported/?$rid=" + escape(requestID)
 }
 
+// A PropertyName names a property of a component, or of the device itself where Component is "".
+type PropertyName struct{ Component, Name string }
+
+// String names the property as methods name a command, for people: "name", or "component*name". It is no key: a name may
+// hold a star, so two properties can have the same String.
+func (n PropertyName) String() string {
+	if n.Component == "" {
+		return n.Name
+	}
+	return n.Component + "*" + n.Name
+}
+
+// Compare orders properties by component, then name.
+func (n PropertyName) Compare(other PropertyName) int {
+	return cmp.Or(cmp.Compare(n.Component, other.Component), cmp.Compare(n.Name, other.Name))
+}
+
 // A DesiredProperty is one value that the cloud wishes. Value is `null` where it wishes none.
 type DesiredProperty struct {
 	Component, Name string // the component is "" for the root
 	Value           json.RawMessage
 }
 
-// Key names the property as methods name a command: "name", or "component*name".
-func (p DesiredProperty) Key() string {
-	if p.Component == "" {
-		return p.Name
-	}
-	return p.Component + "*" + p.Name
-}
+// Key is the property's name.
+func (p DesiredProperty) Key() PropertyName { return PropertyName{p.Component, p.Name} }
 
 // Desired is the desired section of a twin, or a patch of it. Versions compare within one hub only: a
 // device that was moved may see a lower one.
@@ -62,9 +74,9 @@ type Twin struct {
 	Reported json.RawMessage // an object, or nil
 }
 
-// Acks are the versions that the reported section's answers to desired properties name, by the properties' keys.
-func (t Twin) Acks() map[string]int64 {
-	versions := map[string]int64{}
+// Acks are the versions that the reported section's answers to desired properties name, by the properties' names.
+func (t Twin) Acks() map[PropertyName]int64 {
+	versions := map[PropertyName]int64{}
 	note := func(p DesiredProperty) {
 		var a struct{ AC, AV *int64 }
 		if json.Unmarshal(p.Value, &a) == nil && a.AC != nil && a.AV != nil {
@@ -221,9 +233,7 @@ func readDesired(body []byte) (Desired, *int64, error) {
 			d.addComponent(name, component)
 		}
 	}
-	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int {
-		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int { return a.Key().Compare(b.Key()) })
 	return d, cmp.Or(version, inside), nil
 }
 

@@ -56,11 +56,23 @@ func TestATwinIsRead(t *testing.T) {
 }
 
 func TestAPropertysKeyIsNamedAsMethodsAre(t *testing.T) {
-	if got := property("", "fanSpeed", "1").Key(); got != "fanSpeed" {
+	if got := property("", "fanSpeed", "1").Key().String(); got != "fanSpeed" {
 		t.Error(got)
 	}
-	if got := property("thermostat1", "target", "1").Key(); got != "thermostat1*target" {
+	if got := property("thermostat1", "target", "1").Key().String(); got != "thermostat1*target" {
 		t.Error(got)
+	}
+}
+
+func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwo(t *testing.T) {
+	if inside, root := property("c", "x", "1").Key(), property("", "c*x", "1").Key(); inside == root {
+		t.Errorf("%#v is %#v", inside, root)
+	}
+	twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":{
+		"c": {"__t": "c", "x": {"value": 1, "ac": 200, "av": 5}}, "c*x": {"value": 2, "ac": 200, "av": 6}}}`))
+	want := map[PropertyName]int64{{"c", "x"}: 5, {"", "c*x"}: 6}
+	if got := twin.Acks(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the answers are %v, %v", got, err)
 	}
 }
 
@@ -75,7 +87,7 @@ func TestTheAnswersThatATwinHoldsAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int64{"fanSpeed": 7, "set": 0, "thermostat1*target": 9}
+	want := map[PropertyName]int64{{Name: "fanSpeed"}: 7, {Name: "set"}: 0, {"thermostat1", "target"}: 9}
 	if got := twin.Acks(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}

@@ -130,9 +130,9 @@ func parseAlarm(parameter json.RawMessage) (time.Time, error) {
 }
 
 // desired sets the fan's speed; null means off again.
-func (s *Sensor) desired(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-	if key != "fanSpeed" {
-		return machine.Ack{Code: 404}, fmt.Errorf("there is no property %q", key)
+func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+	if p != (machine.PropertyName{Name: "fanSpeed"}) {
+		return machine.Ack{Code: 404}, fmt.Errorf("there is no property %q", p)
 	}
 	var speed int64
 	if err := json.Unmarshal(value, &speed); err != nil {
