@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -49,28 +50,34 @@ func newDesired(h *Hub, r *reports) *desired {
 
 // change handles a patch: each of its properties, even when the value is the old one.
 func (d *desired) change(patch payloads.Desired) (err error) {
-	for _, p := range d.whole(patch.Properties) {
+	all, err := d.whole(patch.Properties)
+	for _, p := range all {
 		err = cmp.Or(d.handle(wish{p, patch.Version}), err)
 	}
 	return err
 }
 
 // whole is what a patch makes of its properties: of an object it may name a part, and of a component it may say nothing
-// but that it is gone.
-func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty) {
+// but that it is gone. A value that cannot be merged without a change is an error: the whole twin has it as it is.
+func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range patch {
 		for _, p := range d.members(p) {
+			var before json.RawMessage
 			if known := d.known[p.Key()]; known != nil {
-				p.Value = payloads.Merge(known.wished, p.Value)
-			} else {
-				p.Value = payloads.Merge(nil, p.Value)
+				before = known.wished
 			}
+			value, bad := payloads.Merge(before, p.Value)
+			if bad != nil {
+				err = fmt.Errorf("hub: desired %s: %w", p.Key(), bad)
+				continue
+			}
+			p.Value = value
 			all = append(all, p)
 		}
 	}
-	return all
+	return all, err
 }
 
 // members are the properties meant by one that bears the name of a known component: a patch may leave the mark out.
@@ -202,7 +209,7 @@ func (d *desired) run(w wish) {
 		}
 		a, err := d.hub.Handlers.Desired(ctx, w.Key(), bytes.Clone(w.Value))
 		if a.Value != nil {
-			text, bad := json.Marshal(a.Value) // here, for that may be user code too
+			text, bad := payloads.Marshal(a.Value) // here, for that may be user code too
 			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
 			if bad != nil {
 				a.Value = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -108,6 +109,31 @@ func TestPartsOfAnObjectThatComeWhileItsHandlerRunsAreAllInTheLastValue(t *testi
 		time.Sleep(time.Minute)
 		if got := fmt.Sprint(handled()); got != `[o={"a":1} o={"b":{"c":1,"d":2}}]` {
 			t.Errorf("handled %s", got)
+		}
+		h.Close(t.Context())
+	})
+}
+
+// No service keeps such values, but a hub may send them.
+func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		for i, value := range []string{`{"x":1,"x":2}`, `{"x":1,"x":2}`, `{"x":2}`, `{"x":"\ud800"}`, `{"x":"\udc00"}`} {
+			if err := h.twin.desired.reconcile(wishes(int64(i+1), "a", value), nil); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		want := []string{`a={"x":1,"x":2}`, `a={"x":2}`, `a={"x":"\ud800"}`, `a={"x":"\udc00"}`} // the second was not handled again
+		if got := handled(); !slices.Equal(got, want) {
+			t.Errorf("handled %q, want %q", got, want)
+		}
+		if err := h.twin.desired.change(wishes(9, "b", "1", "a", `{"y":1}`)); err == nil {
+			t.Error("a part was merged into what would be changed by that")
+		}
+		time.Sleep(time.Minute)
+		if got := handled(); !slices.Equal(got, append(want, "b=1")) {
+			t.Errorf("handled %q after the patch", got)
 		}
 		h.Close(t.Context())
 	})

@@ -13,8 +13,8 @@ import (
 // when the device closes, so a handler may take its time and even hang: nothing else waits for it. A handler that
 // panics has failed. Whoever called it and the log are told its error, with [key] in the place of the device's key.
 type Handlers struct {
-	// Method answers a direct method. payload is nil when the caller sent none. status is like HTTP's, 0 meaning 200, or
-	// 500 with an error; answer is marshalled to JSON. Unset, every method is answered with 404.
+	// Method answers a direct method. payload is the caller's, byte for byte, and nil when there is none. status is like HTTP's, 0 meaning 200, or
+	// 500 with an error; answer is marshalled to JSON, and a json.RawMessage sent as it is. Unset, every method is answered with 404.
 	Method func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error)
 	// Command takes a cloud-to-device message. Only nil completes it, be it late; after an error the hub delivers it again.
 	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
@@ -28,7 +28,7 @@ type Handlers struct {
 
 // An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the
 // handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
-// hub takes is left out, which the text then says.
+// hub takes, or that would be changed on its way, is left out, which the text then says.
 type Ack struct {
 	Value       any // the value in force; nil: the desired one
 	Code        int // 200 done, 202 going on, 203 a value of the device's own, 4xx refused; 0: 200

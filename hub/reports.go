@@ -42,9 +42,16 @@ func newReports() *reports {
 	return r
 }
 
-// add merges a patch in, or says why no hub would take the result.
+// add merges a patch in, or says why no hub would take the result. What JSON cannot hold as it is, is refused.
 func (r *reports) add(patch map[string]any) error {
-	fresh, err := asJSON(patch)
+	text, err := payloads.Marshal(patch)
+	if err == nil {
+		err = payloads.CheckJSON(text)
+	}
+	if err != nil {
+		return fmt.Errorf("hub: report: %w", err)
+	}
+	fresh, err := readPatch(text)
 	if err != nil {
 		return fmt.Errorf("hub: report: %w", err)
 	}

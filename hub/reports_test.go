@@ -16,6 +16,26 @@ func answerTo(component, name, value string, version int64) payloads.Acked {
 	}
 }
 
+func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
+	r := newReports()
+	for _, patch := range []map[string]any{
+		{"a\xff": 1, "a\xfe": 2}, {"a": "\xff"}, {"a": []string{"\xff"}}, {"a": map[string]int{"\xff": 1}},
+		{"a": json.RawMessage(`{"b":1,"b":2}`)}, {"a": json.RawMessage(`"\ud800"`)}, {"a": json.RawMessage("\"\xff\"")},
+		{"a": struct{ B any }{json.RawMessage(`{"\ud800":1,"\udc00":2}`)}},
+	} {
+		if err := r.add(patch); err == nil {
+			t.Errorf("%q was taken as %s", patch, text(r.take().patches()))
+		}
+	}
+	exact := `{"a":{"n":4503599627370495,"d":1.50,"s":"\ufffd","é":"\ud834\udd1e"}}`
+	if err := r.add(map[string]any{"a": json.RawMessage(exact[5 : len(exact)-1])}); err != nil {
+		t.Error(err)
+	}
+	if got := text(r.take().patches()); !payloads.SameJSON(json.RawMessage(got), json.RawMessage(exact)) {
+		t.Errorf("%s became %s", exact, got)
+	}
+}
+
 func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
 	r := newReports()
 	r.add(object(t, `{"a":1,"b":1,"c":null}`))

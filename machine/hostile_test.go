@@ -140,6 +140,29 @@ func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 	})
 }
 
+func TestAHandlersTextThatIsNotUTF8IsNotChangedInSilence(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+			return 200, map[string]int{"a\xff": 1, "a\xfe": 2}, nil
+		}
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
+			return machine.Ack{Value: "\xff"}, nil
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		if status, answer := w.call("x", ""); status != 500 || !strings.Contains(answer, "not UTF-8") {
+			t.Errorf("status %d, %s", status, answer)
+		}
+		w.cloud.SetDesired(deviceID, map[string]any{"a": 1})
+		synctest.Wait()
+		_, reported, _, _ := w.cloud.Twin(deviceID)
+		ack, _ := reported["a"].(map[string]any)
+		if text, _ := ack["ad"].(string); ack["ac"] != 500.0 || !strings.Contains(text, "not UTF-8") {
+			t.Errorf("acknowledged %v", reported)
+		}
+	})
+}
+
 func TestReportsThatWereGivenBackStillFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []int

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // maxRetryAfter bounds what a service may ask for, so that one wrong answer cannot silence a device.
@@ -63,14 +62,6 @@ func retryAfter(b Bag) time.Duration {
 		return time.Duration(seconds) * time.Second
 	}
 	return 0
-}
-
-// decode is json.Unmarshal for bytes that must be UTF-8, as JSON between systems must.
-func decode(body []byte, v any) error {
-	if !utf8.Valid(body) {
-		return errors.New("not UTF-8")
-	}
-	return json.Unmarshal(body, v)
 }
 
 // isNull says that there is no JSON value here, or null.

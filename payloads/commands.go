@@ -3,6 +3,7 @@ package payloads
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -66,15 +67,15 @@ func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 
 // Parameter is a durable command's parameter as JSON, nil when it has none. IoT Central sends "@" for
 // no parameter and strings without their quotes. So a string that happens to be JSON, such as 12, cannot
-// be told from the JSON.
-func (m Message) Parameter() json.RawMessage {
+// be told from the JSON. A body that is not UTF-8 is an error: no JSON can hold it.
+func (m Message) Parameter() (json.RawMessage, error) {
 	switch {
 	case len(m.Body) == 0 || string(m.Body) == "@":
-		return nil
-	case utf8.Valid(m.Body) && json.Valid(m.Body):
-		return bytes.Clone(bytes.TrimSpace(m.Body))
+		return nil, nil
+	case !utf8.Valid(m.Body):
+		return nil, errors.New("payloads: command: the parameter is not UTF-8")
+	case json.Valid(m.Body):
+		return bytes.Clone(bytes.TrimSpace(m.Body)), nil
 	}
-	// A string always marshals; bytes that are not UTF-8 become U+FFFD.
-	quoted, _ := json.Marshal(string(m.Body))
-	return quoted
+	return json.Marshal(string(m.Body))
 }

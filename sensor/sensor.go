@@ -108,7 +108,11 @@ func (s *Sensor) command(_ context.Context, m machine.Message) error {
 		s.warn(fmt.Errorf("sensor: there is no command %q", m.Name))
 		return nil
 	}
-	at, err := parseAlarm(m.Parameter())
+	parameter, err := m.Parameter()
+	var at time.Time
+	if err == nil {
+		at, err = parseAlarm(parameter)
+	}
 	if err != nil {
 		s.warn(err)
 		return nil
