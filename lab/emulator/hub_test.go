@@ -157,6 +157,7 @@ func TestAHubEndsWhoeverBreaksARule(t *testing.T) {
 		"a method answer off its topic": {publish("$iothub/methods/res/ok/?$rid=1", 0, "{}"), "answered a method on"},
 		"a method answer without rid":   {publish("$iothub/methods/res/200/", 0, "{}"), "answered a method on"},
 		"a method answer, no JSON":      {publish("$iothub/methods/res/200/?$rid=1", 0, "{"), "not JSON"},
+		"a method answer, not UTF-8":    {publish("$iothub/methods/res/200/?$rid=1", 0, "\"\xff\""), "not JSON"},
 		"a twin request without rid":    {publish("$iothub/twin/GET/?", 0, ""), "without a $rid"},
 		"a twin report without rid":     {publish("$iothub/twin/PATCH/properties/reported/?", 0, "{}"), "without a $rid"},
 		"a message ID too long":         {publish(events+"%24.mid="+strings.Repeat("x", 129), 1, "x"), "128"},

@@ -82,6 +82,9 @@ func parseRegistration(id string, body []byte) (payload []byte, err error) {
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, errors.New("the body is no JSON object")
 	}
+	if err := CheckJSON(body); err != nil {
+		return nil, fmt.Errorf("the body would not be kept as it is: %w", err)
+	}
 	for name := range fields {
 		if name != "registrationId" && name != "payload" {
 			return nil, fmt.Errorf("%.60q stands where only registrationId and payload may", name)
