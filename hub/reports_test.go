@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
 )
 
 func answerTo(component, name, value string, version int64) payloads.Acked {
@@ -33,6 +35,24 @@ func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
 	}
 	if got := text(r.take().patches()); !payloads.SameJSON(json.RawMessage(got), json.RawMessage(exact)) {
 		t.Errorf("%s became %s", exact, got)
+	}
+}
+
+func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+	h, records := commanded(t, "", nil)
+	answer := make(chan payloads.TwinAnswer, 1)
+	h.twin.asked["7"] = answer
+	h.receive(transport.Message{Topic: "$iothub/twin/res/204/?$rid=7&$version=x&note=100%"})
+	select {
+	case a := <-answer:
+		if a.Status != 204 {
+			t.Errorf("the answer is %+v", a)
+		}
+	default:
+		t.Error("nobody got the answer")
+	}
+	if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, `"note=100%"`) {
+		t.Errorf("the record is %+v", r)
 	}
 }
 
