@@ -51,6 +51,9 @@ func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 	default:
 		t.Error("nobody got the answer")
 	}
+	if len(records) != 1 {
+		t.Fatalf("%d records", len(records))
+	}
 	if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, `"note=100%"`) {
 		t.Errorf("the record is %+v", r)
 	}
