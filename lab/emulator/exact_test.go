@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"strings"
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
@@ -36,8 +37,9 @@ func TestAnOperatorsTextThatIsNotUTF8IsRefused(t *testing.T) {
 				t.Errorf("%q became %q", patch, desired)
 			}
 		}
-		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte("\"\xff\"")); err == nil {
-			t.Error("a payload that is not UTF-8 was sent")
+		w.mustConnect(login{hub: "A"}).mustSubscribe("$iothub/methods/POST/#")
+		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte("\"\xff\"")); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("a payload that is not UTF-8: %v", err)
 		}
 	})
 }
