@@ -161,7 +161,8 @@ func (d *desired) withdrawn(wished map[payloads.PropertyName]bool) (gone []paylo
 	defer d.mu.Unlock()
 	for _, key := range d.names() {
 		if p := d.known[key]; !wished[key] && string(p.wished) != "null" {
-			gone = append(gone, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: json.RawMessage("null")})
+			null := json.RawMessage("null")
+			gone = append(gone, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: null})
 		}
 	}
 	return gone

@@ -55,8 +55,8 @@ func (b Bag) Get(name string) (string, bool) {
 // ParseBag reads a property bag, with or without the "?" that some topics carry before it. It splits before it decodes,
 // since a decoded value may hold & and =, and it takes + for a plus: only %20 is a space here.
 //
-// The bag is whole even when there is an error. The error names the properties that are not percent-encoded UTF-8, whose
-// name or value is in the bag as it stands in the topic, and those without a name.
+// The bag is whole even when there is an error. The error names the properties that are not percent-encoded UTF-8,
+// whose name or value is in the bag as it stands in the topic, and those without a name.
 func ParseBag(s string) (Bag, error) {
 	b, err := parseBag(s)
 	if err != nil {
@@ -94,7 +94,8 @@ func readBag(s string) (Bag, bagFaults) {
 	return b, faults
 }
 
-// bagFaults are what is wrong with a bag. Only the first few are named: whoever writes a topic decides how many there are.
+// bagFaults are what is wrong with a bag. Only the first few are named: whoever writes a topic decides how many
+// there are.
 type bagFaults struct {
 	named []string
 	more  int

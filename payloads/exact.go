@@ -35,8 +35,8 @@ func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	return members, err
 }
 
-// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it does not take "AC" for
-// "ac". What can be decoded is, and one of the errors is returned.
+// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it does not take
+// "AC" for "ac". What can be decoded is, and one of the errors is returned.
 func decodeMembers(text []byte, into map[string]any) error {
 	return decodeMatching(text, into, func(a, b string) bool { return a == b })
 }
@@ -45,7 +45,12 @@ func decodeMembers(text []byte, into map[string]any) error {
 func decodeMatching(text []byte, into map[string]any, same func(a, b string) bool) error {
 	members, err := ReadObject(text)
 	for name, value := range into {
-		matching := slices.DeleteFunc(slices.Sorted(maps.Keys(members)), func(member string) bool { return !same(member, name) })
+		var matching []string
+		for _, member := range slices.Sorted(maps.Keys(members)) {
+			if same(member, name) {
+				matching = append(matching, member)
+			}
+		}
 		switch len(matching) {
 		case 0:
 		case 1:
@@ -169,8 +174,8 @@ func escaped(text []byte) (unit rune, ok bool) {
 	return rune(n), err == nil
 }
 
-// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has been marshalled, so it
-// has no cycles. What marshals itself gives JSON, which Marshal looks at.
+// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has been marshalled,
+// so it has no cycles. What marshals itself gives JSON, which Marshal looks at.
 func isText(v reflect.Value) bool {
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return true

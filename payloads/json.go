@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// SameJSON tells whether two JSON values are equal however they are spelled: order of keys, spaces, 1 and 1.0. Values that
-// cannot be decoded without a change are equal only byte for byte.
+// SameJSON tells whether two JSON values are equal however they are spelled: order of keys, spaces, 1 and 1.0.
+// Values that cannot be decoded without a change are equal only byte for byte.
 func SameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true

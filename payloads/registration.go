@@ -80,8 +80,8 @@ type registrationBody struct {
 	}
 }
 
-// readRegistration reads what can be read, and says what cannot. Names are compared without case; of a name in two spellings
-// neither counts. The payload stays as it is.
+// readRegistration reads what can be read, and says what cannot. Names are compared without case; of a name in two
+// spellings neither counts. The payload stays as it is.
 func readRegistration(body []byte) (b registrationBody, err error) {
 	var state json.RawMessage
 	err = decodeMatching(body, map[string]any{

@@ -51,8 +51,8 @@ func CheckReported(patch map[string]any) error {
 	return nil
 }
 
-// asJSON gives the value as it will go over the wire, with its numbers as they are written there. What would be changed on the
-// way is an error.
+// asJSON gives the value as it will go over the wire, with its numbers as they are written there. What would be
+// changed on the way is an error.
 func asJSON(v any) (any, error) {
 	encoded, err := Marshal(v)
 	if err == nil {

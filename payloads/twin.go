@@ -38,8 +38,8 @@ func ReportTopic(requestID string) string {
 // A PropertyName names a property of a component, or of the device itself where Component is "".
 type PropertyName struct{ Component, Name string }
 
-// String names the property as methods name a command, for people: "name", or "component*name". It is no key: a name may
-// hold a star, so two properties can have the same String.
+// String names the property as methods name a command, for people: "name", or "component*name". It is no key: a name
+// may hold a star, so two properties can have the same String.
 func (n PropertyName) String() string {
 	if n.Component == "" {
 		return n.Name
@@ -97,8 +97,8 @@ func (t Twin) Acks() map[PropertyName]int64 {
 	return versions
 }
 
-// ParseTwin reads the body that answers a request for the twin. A section or a component in which a name stands twice, or
-// cannot be kept, is an error; the values of properties are kept as they are.
+// ParseTwin reads the body that answers a request for the twin. A section or a component in which a name stands
+// twice, or cannot be kept, is an error; the values of properties are kept as they are.
 func ParseTwin(body []byte) (Twin, error) {
 	top, err := ReadObject(body)
 	if err != nil {
@@ -253,7 +253,8 @@ func (d *Desired) addComponent(name string, component map[string]json.RawMessage
 	}
 }
 
-// readComponent reads an object marked as a component; any other value is a property's, whole. The error is of a component.
+// readComponent reads an object marked as a component; any other value is a property's, whole. The error is of a
+// component.
 func readComponent(value json.RawMessage) (component map[string]json.RawMessage, ok bool, err error) {
 	var marked map[string]json.RawMessage
 	var marker string

@@ -22,9 +22,10 @@ const maxLine = 1 << 20
 // aboutStdin is part of the help.
 const aboutStdin = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
 reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
-An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is changed in
-silence: a name that stands twice, a property that is no string (null is none either) and half of a surrogate pair (\ud800) are
-refused. A "time", "properties" or "component" that is null counts as left out. A time is kept to the millisecond.
+An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is
+changed in silence: a name that stands twice, a property that is no string (null is none either) and half of a
+surrogate pair (\ud800) are refused. A "time", "properties" or "component" that is null counts as left out. A time is
+kept to the millisecond.
 Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}.
 The next line is read after the answer, so whoever writes faster than readings are kept has to wait. When the input ends, the
 device goes on until every reading is delivered, and ends.`

@@ -109,8 +109,8 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text, and a body of which something
-// would be changed is refused.
+// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text, and a body of
+// which something would be changed is refused.
 func decode(text []byte, into any, strict bool) error {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil

@@ -98,8 +98,8 @@ func deriveKey(groupKey []byte, registrationID string) []byte {
 	return mac.Sum(nil)
 }
 
-// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus. Of a name that stands twice the last value
-// counts, as in Microsoft's SDK for C#.
+// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus. Of a name that stands twice the
+// last value counts, as in Microsoft's SDK for C#.
 func parameters(text string) (map[string]string, error) {
 	values := map[string]string{}
 	if text == "" {

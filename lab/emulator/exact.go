@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// CheckJSON refuses a JSON text that decoding would change without a word: encoding/json keeps the last of two members with
-// one name, and writes U+FFFD for half of a surrogate pair and for bytes that are not UTF-8, so that two names can become
-// one. What the real services make of such a text is not documented.
+// CheckJSON refuses a JSON text that decoding would change without a word: encoding/json keeps the last of two
+// members with one name, and writes U+FFFD for half of a surrogate pair and for bytes that are not UTF-8, so that
+// two names can become one. What the real services make of such a text is not documented.
 func CheckJSON(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("it is not UTF-8")
