@@ -144,9 +144,9 @@ func (h *Hub) Release() {
 	h.session, h.courier = nil, nil
 }
 
-// Report merges reported properties into those that wait to be sent. The newest value of a property wins. With a TwinFile
-// it returns when they are safe; on a disk that cannot be written they are in memory alone. When ctx ends before that they may
-// be sent all the same.
+// Report merges reported properties into those that wait to be sent. The newest value of a property wins. A patch
+// that would be changed on its way is refused. With a TwinFile it returns when they are safe; on a disk that cannot
+// be written they are in memory alone. When ctx ends before that they may be sent all the same.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	r := h.twin.reports
 	if err := r.add(patch); err != nil {

@@ -229,7 +229,7 @@ func (t *twin) heardAnswer(m transport.Message) error {
 	if waiting != nil {
 		waiting <- a
 	}
-	return nil
+	return a.BadProperties
 }
 
 func (t *twin) heardPatch(m transport.Message) error {

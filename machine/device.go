@@ -179,7 +179,8 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 
 // Report merges reported properties into those that wait, and returns once they are as safe as readings, or in memory while
 // the disk cannot be written; they are sent when there is a hub to send them to. null removes a property. A patch that no hub
-// would take is refused here.
+// would take is refused here, and so is one that would be changed on its way: text that is not UTF-8, and in a
+// json.RawMessage a name that stands twice in one object or half of a surrogate pair.
 func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	if d.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)

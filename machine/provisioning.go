@@ -16,6 +16,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	a, err := provisioning.Register(ctx, provisioning.Request{
 		Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
 		Key: d.readKey, Payload: d.payload(), Polls: &d.polls, Link: d.Link, Ended: d.wind,
+		Warn: func(err error) { d.warn("DPS sent an answer of which not every property can be read", err) },
 	})
 	switch {
 	case errors.Is(err, provisioning.Refused) && !d.history.assigned:

@@ -144,7 +144,9 @@ func table(s *outbox.Snapshot, out io.Writer) error {
 	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
 		return err
 	}
-	return lines(s, func(l line) error { return row(escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined)) })
+	return lines(s, func(l line) error {
+		return row(escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined))
+	})
 }
 
 func exportCommand() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/textfile"
 )
 
@@ -23,6 +24,10 @@ const maxLine = 1 << 20
 // aboutStdin is part of the help.
 const aboutStdin = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
 reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
+An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is
+changed in silence: a name that stands twice, a property that is no string (null is none either) and half of a
+surrogate pair (\ud800) are refused. A "time", "properties" or "component" that is null counts as left out. A time is
+kept to the millisecond.
 Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}; an
 empty line is no reading and gets an error too. The input is UTF-8; a byte-order mark at its beginning is left out.
 The next line is read after the answer, so whoever writes faster than readings are kept has to wait. When the input ends, the
@@ -131,23 +136,67 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 
 // parseLine tells an envelope by its members: "body", and none but those that an envelope may have.
 func parseLine(line []byte) (machine.Reading, error) {
-	var e struct {
-		Body       json.RawMessage
-		Time       time.Time
-		Properties map[string]string
-		Component  string
-	}
 	if len(line) == 0 {
 		return machine.Reading{}, errEmptyLine
 	}
-	members := map[string]json.RawMessage{}
-	if !utf8.Valid(line) || json.Unmarshal(line, &members) != nil || !isEnvelope(members) { // json would put U+FFFD in
+	var names map[string]json.RawMessage
+	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) { // json would put U+FFFD in
 		return machine.Reading{Body: line}, nil // which Send checks
 	}
-	if err := json.Unmarshal(line, &e); err != nil {
+	members, err := payloads.ReadObject(line)
+	if err != nil {
 		return machine.Reading{}, err
 	}
-	return machine.Reading{Body: e.Body, Taken: e.Time, Properties: e.Properties, Component: e.Component}, nil
+	r := machine.Reading{Body: members["body"]}
+	if err := decodeText(members, "time", &r.Taken); err != nil {
+		return machine.Reading{}, err
+	}
+	if err := decodeText(members, "component", &r.Component); err != nil {
+		return machine.Reading{}, err
+	}
+	r.Properties, err = parseProperties(members["properties"])
+	return r, err
+}
+
+// decodeText decodes a member that is a string, unless it is null or missing.
+func decodeText(members map[string]json.RawMessage, name string, into any) error {
+	raw, ok := members[name]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	if raw[0] != '"' {
+		return fmt.Errorf("%.80q is no string: %.80s", name, raw)
+	}
+	err := payloads.CheckJSON(raw)
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%.80q: %w", name, err)
+	}
+	return nil
+}
+
+func parseProperties(raw json.RawMessage) (map[string]string, error) {
+	if raw == nil || string(raw) == "null" {
+		return nil, nil
+	}
+	members, err := payloads.ReadObject(raw)
+	if err != nil {
+		return nil, fmt.Errorf("properties: %w", err)
+	}
+	properties := map[string]string{}
+	for name := range members {
+		var value string
+		if err := decodeText(members, name, &value); err != nil {
+			return nil, fmt.Errorf("properties: %w", err)
+		}
+		if string(members[name]) == "null" {
+			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or give it "" for an empty value`, name)
+		}
+		properties[name] = value
+	}
+	return properties, nil
 }
 
 func isEnvelope(members map[string]json.RawMessage) bool {
