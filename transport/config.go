@@ -33,8 +33,8 @@ type Config struct {
 
 	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
 	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
-	Silence        time.Duration // nothing read for this long is a dead link; twice KeepAlive
-	WriteTimeout   time.Duration // a packet that the peer does not take within this time is a dead link; 10 s
+	Silence        time.Duration // nothing read for this long is a dead link, unless much is on its way; twice KeepAlive
+	WriteTimeout   time.Duration // 16 KiB of a packet that the peer does not take within this time are a dead link; 10 s
 }
 
 const (

@@ -98,6 +98,8 @@ func (f *frames) check(first byte, body []byte) (pass bool, err error) {
 			f.receipts.came(binary.BigEndian.Uint16(body))
 		}
 		return asked, nil
+	case packets.Pingresp:
+		f.out.ponged()
 	}
 	return true, nil
 }

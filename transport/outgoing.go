@@ -19,7 +19,9 @@ type outgoing struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	waiting  []byte
-	put, out int64 // bytes so far: that have come, and that have left
+	put, out int64   // bytes so far: that have come, and that have left
+	arrived  int64   // bytes so far that an answer shows to have arrived
+	pings    []int64 // where each ping without an answer ends among all bytes
 	ended    bool
 	asked    map[uint16]question // what has no answer yet
 }
@@ -53,6 +55,9 @@ func (o *outgoing) add(packet []byte) bool {
 	if id != 0 {
 		q.end = o.put
 		o.asked[id] = q
+	}
+	if packet[0]>>4 == packets.Pingreq {
+		o.pings = append(o.pings, o.put)
 	}
 	o.changed.Broadcast()
 	return true
@@ -119,7 +124,27 @@ func (o *outgoing) answered(id uint16, kind byte) (q question, asked bool) {
 		o.changed.Wait()
 	}
 	delete(o.asked, id)
-	return q, asked && o.out >= q.end
+	if asked = asked && o.out >= q.end; asked {
+		o.arrived = max(o.arrived, q.end)
+	}
+	return q, asked
+}
+
+// ponged learns that the oldest ping has been answered.
+func (o *outgoing) ponged() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.pings) > 0 {
+		o.arrived = max(o.arrived, o.pings[0])
+		o.pings = o.pings[1:]
+	}
+}
+
+// onWay is how many bytes have been handed over of which no answer shows that they have arrived.
+func (o *outgoing) onWay() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.put - o.arrived
 }
 
 // ask is the number of a packet that wants an answer, or 0, and what it asks.

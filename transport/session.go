@@ -82,7 +82,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
+	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2*c.Silence + longestHaul) // the link judges silence, and sooner
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) })
 	return o

@@ -70,7 +70,7 @@ func (s *settings) groups() []group {
 	what.DurationVar(&s.telemetryInterval, "telemetry-interval", 5*time.Second, "time between readings")
 	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
 	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")
-	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most")
+	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most, and 128 KiB of them and one more")
 	for i, k := range kinds {
 		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
 	}
