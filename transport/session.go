@@ -32,10 +32,11 @@ type Session struct {
 	over     chan struct{} // closed when the last goroutine of the session has ended
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK, together within c.ConnectTimeout. Its errors are *Error.
+// Connect opens a session: dial, TLS, CONNECT, CONNACK, together within connectLimit times c.ConnectTimeout, and sooner when the
+// peer says nothing for c.ConnectTimeout. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c = c.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
 	defer cancel()
 	conn, raw, err := c.dial(ctx)
 	if err != nil {
