@@ -175,6 +175,7 @@ func (d *Device) watchState(ctx context.Context) {
 // closeState closes what is in the state directory and gives it back. It returns how many accepted readings are lost with the
 // process.
 func (d *Device) closeState() (lost int, err error) {
+	d.saver.wait()
 	if d.dir != nil {
 		defer d.dir.Close()
 		d.dir.Patrol() // so that what is said below is true
