@@ -68,6 +68,7 @@ func (c *courier) run(ctx context.Context) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for ctx.Err() == nil {
+		c.retry()
 		sent, err := c.sendNext(ctx, false)
 		if sent {
 			continue
@@ -108,7 +109,23 @@ func (c *courier) idle() time.Duration {
 	if pace := time.Until(c.next); pace > 0 {
 		wait = min(wait, pace)
 	}
+	if at, ok := c.hub.suspicion.due(c.began, c.isAlone()); ok {
+		wait = min(wait, max(0, time.Until(at)))
+	}
 	return wait
+}
+
+// isAlone tells whether nothing but the reading that is held back is left to send.
+func (c *courier) isAlone() bool {
+	return len(c.onWay) == 0 && len(c.held) > 0 && !time.Now().Before(c.next)
+}
+
+// retry sends the reading that is held back again, when that is due.
+func (c *courier) retry() {
+	if at, ok := c.hub.suspicion.due(c.began, c.isAlone()); ok && !time.Now().Before(at) {
+		c.hub.suspicion.try()
+		c.release()
+	}
 }
 
 // overdue is the fault of a hub that answers pings and acknowledges nothing. One that throttles answers late, so the
