@@ -123,7 +123,7 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 func parseLine(line []byte) (machine.Reading, error) {
 	var e struct {
 		Body       json.RawMessage
-		Time       time.Time
+		Time       moment
 		Properties map[string]string
 		Component  string
 	}
@@ -134,7 +134,7 @@ func parseLine(line []byte) (machine.Reading, error) {
 	if err := json.Unmarshal(line, &e); err != nil {
 		return machine.Reading{}, err
 	}
-	return machine.Reading{Body: e.Body, Taken: e.Time, Properties: e.Properties, Component: e.Component}, nil
+	return machine.Reading{Body: e.Body, Taken: time.Time(e.Time), Properties: e.Properties, Component: e.Component}, nil
 }
 
 func isEnvelope(members map[string]json.RawMessage) bool {
