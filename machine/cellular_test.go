@@ -171,3 +171,48 @@ func TestUploadsThatTakeLongerThanSilenceArrive(t *testing.T) {
 		})
 	}
 }
+
+// At 1.5 kB a second a twin of 25 kB takes 17 s to come. Another request would only make it later.
+func TestALargeTwinOnASlowLinkIsNotGivenUpWhileItComes(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.cloud.Enroll(deviceID, "")
+		wishes := map[string]any{}
+		for n := range 10 {
+			wishes[fmt.Sprint("wish", n)] = strings.Repeat("x", 2500)
+		}
+		if err := w.cloud.SetDesired(deviceID, wishes); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 1500}); err != nil { // bytes a second
+			t.Fatal(err)
+		}
+		w.connected()
+		from := w.count()
+		time.Sleep(5 * time.Minute)
+		if failed := w.warnings("twin request failed"); failed != "" || len(w.path(from)) > 0 {
+			t.Errorf("%v %s", w.path(from), failed)
+		}
+	})
+}
+
+// A report waits behind readings that take a minute to go up.
+func TestAReportBehindLargeReadingsOnASlowLinkIsNotGivenUp(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.connected()
+		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 10_000}); err != nil { // bytes a second
+			t.Fatal(err)
+		}
+		for range 10 {
+			if _, err := w.device.Send(t.Context(), machine.Reading{Body: bytes.Repeat([]byte("1"), 60_000)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.device.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if failed := w.warnings("twin request failed"); failed != "" {
+			t.Error(failed)
+		}
+	})
+}

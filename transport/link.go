@@ -12,10 +12,9 @@ import (
 var pingreq = []byte{0xc0, 0}
 
 // A peer answers nothing before it has all of a packet, and no ping before it has what was sent before that. On a slow link
-// this is no silence. So what is on its way beyond freeBytes adds to the silence the time that it takes at slowRate.
+// this is no silence. So what large packets on their way have beyond gathered adds the time to Silence that it takes at slowRate.
 const (
-	freeBytes   = 32 << 10
-	slowRate    = 4 << 10 // bytes a second
+	slowRate    = 1 << 10 // bytes a second
 	longestHaul = time.Minute
 )
 
@@ -132,7 +131,8 @@ func (e ear) Read(p []byte) (int, error) {
 func (l *link) judgeSilence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	haul := time.Duration(max(0, l.out.onWay()-freeBytes)) * time.Second / slowRate
+	_, large := l.out.onWay()
+	haul := time.Duration(large) * time.Second / slowRate
 	l.Conn.SetReadDeadline(l.listening.Add(l.silence + min(haul, longestHaul)))
 }
 
@@ -166,7 +166,7 @@ func (l *link) Write(p []byte) (int, error) {
 	if !l.out.add(p) {
 		return 0, l.why()
 	}
-	if l.out.onWay() > freeBytes {
+	if len(p) > gathered {
 		l.judgeSilence()
 	}
 	return len(p), nil

@@ -121,6 +121,12 @@ func (s *Session) Ended() <-chan struct{} { return s.link.ended }
 // Cause is why the session ended, or nil while it lives.
 func (s *Session) Cause() error { return s.link.why() }
 
+// Busy tells whether an answer may take longer than usual: part of a packet has come, or so much is on its way to the peer.
+func (s *Session) Busy() bool {
+	all, _ := s.link.out.onWay()
+	return s.link.frames.arriving.Load() || all > gathered
+}
+
 // Over is closed when nothing of the session is left running, some time after Ended.
 func (s *Session) Over() <-chan struct{} { return s.over }
 

@@ -375,7 +375,7 @@ func TestSilenceIsNoticedWhileALargePacketIsOnItsWay(t *testing.T) {
 	for _, c := range []struct {
 		size    int
 		noticed time.Duration
-	}{{30 << 10, 12 * time.Second}, {132 << 10, 37 * time.Second}, {800 << 10, 72 * time.Second}} {
+	}{{4000, 12 * time.Second}, {29 << 10, 37 * time.Second}, {800 << 10, 72 * time.Second}} {
 		t.Run(fmt.Sprint(c.size), func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.serve(func(p *peer) {
