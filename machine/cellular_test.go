@@ -207,6 +207,7 @@ func TestAReportBehindLargeReadingsOnASlowLinkIsNotGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		time.Sleep(time.Second) // the readings go first
 		if err := w.device.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
 			t.Fatal(err)
 		}
