@@ -10,8 +10,8 @@ import (
 // busyLimit is how much longer an answer may take on a session that is busy.
 const busyLimit = time.Minute
 
-// bounded is ctx with a deadline of answerTimeout. It is put off while the session is busy: on a slow link a large twin takes longer to
-// arrive, and so does a request behind large readings.
+// bounded is ctx with a deadline of answerTimeout. It is put off while the session is busy: on a slow link a large twin
+// takes longer to arrive, and so does a request behind large readings.
 func bounded(ctx context.Context, s *transport.Session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	last := time.Now().Add(answerTimeout + busyLimit)

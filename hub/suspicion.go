@@ -82,8 +82,8 @@ func (s *suspicion) acknowledged(n uint64, age time.Duration) (release bool) {
 	return false
 }
 
-// due is when the suspect is sent again although nothing else is acknowledged, on a session that began then. alone tells whether there
-// is nothing else to send.
+// due is when the suspect is sent again although nothing else is acknowledged, on a session that began then. alone tells
+// whether there is nothing else to send.
 func (s *suspicion) due(began time.Time, alone bool) (at time.Time, ok bool) {
 	switch {
 	case s.stage != holding:

@@ -141,8 +141,8 @@ func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
 	}
 }
 
-// Where there is no other reading, a hub that ends the session may be at fault itself. So the suspect comes again, ever more seldom, and
-// is not condemned for it.
+// Where there is no other reading, a hub that ends the session may be at fault itself. So the suspect comes again, ever more
+// seldom, and is not condemned for it.
 func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuspicion()

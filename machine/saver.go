@@ -9,10 +9,10 @@ import (
 // saveWait is how long a failover waits until the assignment is on the disk.
 const saveWait = time.Second
 
-var errSlowDisk = errors.New("machine: the disk has not taken the assignment within a second; the device goes on without it, " +
-	"and a start before it has been stored asks DPS again")
+var errSlowDisk = errors.New("machine: the disk has not taken the assignment within a second; " +
+	"the device goes on without it, and a start before it has been stored asks DPS again")
 
-// A saver stores the newest assignment, behind the back of the state machine: a disk that hangs, as worn flash and network file
+// A saver stores the newest assignment while the state machine goes on: a disk that hangs, as worn flash and network file
 // systems do, must not hold up a failover.
 type saver struct {
 	save func(Assignment) error

@@ -74,9 +74,9 @@ func (t *tracer) read(r io.Reader) error {
 	}
 }
 
-// record is the record of a line, if it holds one. Whoever kept the log may have put something before each line, as journald,
-// Docker Compose and container runtimes do, or have wrapped it in JSON, as Docker does in its files. A log that was truncated while it
-// was written to begins with zero bytes.
+// record is the record of a line, if it holds one. Whoever kept the log may have put something before each line, as
+// journald, Docker Compose and container runtimes do, or have wrapped it in JSON, as Docker does in its files. A log that
+// was truncated while it was written to begins with zero bytes.
 func record(line []byte) (r Record, ok bool) {
 	line = line[max(0, bytes.IndexByte(line, '{')):]
 	var wrapped struct {

@@ -38,8 +38,8 @@ type Config struct {
 	WriteTimeout   time.Duration // 16 KiB of a packet that the peer does not take within this time are a dead link; 10 s
 }
 
-// connectLimit bounds dial, TLS and CONNACK together: so many times ConnectTimeout. On a network where an answer takes seconds
-// they take longer than ConnectTimeout although the peer is there.
+// connectLimit bounds dial, TLS and CONNACK together: so many times ConnectTimeout. On a network where an answer takes
+// seconds they take longer than ConnectTimeout although the peer is there.
 const connectLimit = 6
 
 const (

@@ -11,8 +11,9 @@ import (
 
 var pingreq = []byte{0xc0, 0}
 
-// A peer answers nothing before it has all of a packet, and no ping before it has what was sent before that. On a slow link
-// this is no silence. So what large packets on their way have beyond gathered adds the time to Silence that it takes at slowRate.
+// A peer answers nothing before it has all of a packet, and no ping before it has what was sent before that. On a slow
+// link this is no silence. So what large packets on their way have beyond gathered adds the time to Silence that it takes
+// at slowRate.
 const (
 	slowRate    = 1 << 10 // bytes a second
 	longestHaul = time.Minute

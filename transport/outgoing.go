@@ -156,8 +156,8 @@ func (o *outgoing) arrive(end int64) {
 	}
 }
 
-// onWay is how many bytes have been handed over of which no answer shows that they have arrived, and how many of those are what large
-// packets have beyond gathered.
+// onWay is how many bytes have been handed over of which no answer shows that they have arrived, and how many of those are
+// what large packets have beyond gathered.
 func (o *outgoing) onWay() (all, large int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -32,8 +32,8 @@ type Session struct {
 	over     chan struct{} // closed when the last goroutine of the session has ended
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK, together within connectLimit times c.ConnectTimeout, and sooner when the
-// peer says nothing for c.ConnectTimeout. Its errors are *Error.
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. It gives up when the peer says nothing for c.ConnectTimeout, and
+// after connectLimit times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c = c.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
@@ -121,7 +121,7 @@ func (s *Session) Ended() <-chan struct{} { return s.link.ended }
 // Cause is why the session ended, or nil while it lives.
 func (s *Session) Cause() error { return s.link.why() }
 
-// Busy tells whether an answer may take longer than usual: part of a packet has come, or so much is on its way to the peer.
+// Busy tells whether an answer may take longer than usual: part of a packet has come, or much is on its way to the peer.
 func (s *Session) Busy() bool {
 	all, _ := s.link.out.onWay()
 	return s.link.frames.arriving.Load() || all > gathered

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A moment is when a reading was taken, in a line of standard input. RFC 3339 has leap seconds, and Go has not: like a system's clock,
-// a moment takes one for the second behind it.
+// A moment is when a reading was taken, in a line of standard input. RFC 3339 has leap seconds, and Go has not: like a
+// system's clock, a moment takes one for the second behind it.
 type moment time.Time
 
 // UnmarshalJSON refuses the zero time, which is how some languages say that a time was not set: it would count as now.

@@ -93,12 +93,15 @@ func fillUp(pipe *os.File) error {
 // A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and what is printed with it.
 func TestWhatIsPrintedToAClosedDescriptorReachesNoFile(t *testing.T) {
 	t.Parallel()
-	for name, redirect := range map[string]string{"standard output": ">&-", "standard error": "2>&-", "both": ">&- 2>&-", "all": "<&- >&- 2>&-"} {
+	for name, redirect := range map[string]string{
+		"standard output": ">&-", "standard error": "2>&-", "both": ">&- 2>&-", "all": "<&- >&- 2>&-",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud := newCloud(t)
 			state := t.TempDir()
-			c := inShell(command(t, append(deviceEnv(t, cloud), "FAILOVER_STATE_DIR="+state), "run", "--stdin"), `exec "$0" "$@" `+redirect)
+			env := append(deviceEnv(t, cloud), "FAILOVER_STATE_DIR="+state)
+			c := inShell(command(t, env, "run", "--stdin"), `exec "$0" "$@" `+redirect)
 			c.Stdin = strings.NewReader("1\n2\n3\n")
 			want := 3
 			if strings.Contains(redirect, "<") {

@@ -99,7 +99,8 @@ func (s *settings) groups() []group {
 
 func (s *settings) timing() *pflag.FlagSet {
 	f := newFlags()
-	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "a peer that says nothing for this long while connecting is given up; six times as long for all of it")
+	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "a peer that says nothing for this long while connecting is given up,"+
+		" and after six times as long in any case")
 	f.DurationVar(&s.link.KeepAlive, "keep-alive", 6*time.Second, "ping when nothing was read for this long, in whole seconds")
 	f.DurationVar(&s.link.Silence, "silence", 12*time.Second, "a link on which nothing was read for this long is dead")
 	f.DurationVar(&s.tokenLife, "token-life", time.Hour, "life of a SAS token; the device reconnects after 80 to 85 % of it")
