@@ -44,6 +44,7 @@ type Device struct {
 	key        atomic.Pointer[transport.Key] // the one that was read last
 	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
 	clock      clock
+	saver      saver // of assignments
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
@@ -67,6 +68,8 @@ func New(s Settings) (*Device, error) {
 	}
 	d := &Device{Settings: s.withDefaults(), ended: make(chan struct{}), entered: time.Now()}
 	d.fan = observe.NewFan(d.Observers...)
+	d.saver.warn = d.Warn
+	d.saver.save = func(a Assignment) error { return d.cache().Save(a) }
 	if err := d.openState(); err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after they began: probably a second process uses this identity; "+
-	"stop it, or give each its own registration ID", fightCloses)
+	"stop it, or give each its own registration ID; or the hub has used up its quota of messages for the day", fightCloses)
 
 // failover chooses where to go next and waits out the back-off; policy.go has the choice.
 func (d *Device) failover(ctx context.Context, c Change) (Event, error) {

@@ -28,9 +28,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.assign(a)
 	d.history.answered()
 	d.try(evidence{updated: a.Updated})
-	if err := d.cache().Save(a); err != nil {
-		d.warn("", err)
-	}
+	d.saver.keep(a)
 	d.payloadCame(a)
 	return Assigned, nil
 }

@@ -98,10 +98,11 @@ func (d *Device) takeDir() error {
 		d.dir = nil
 		return nil
 	case d.isUnused(): // nothing is pending in it; Put and Save try to take it again
-		d.Warn(fmt.Errorf("%w; make the state directory writable; until then no reading is accepted", err))
+		d.Warn(fmt.Errorf("%w; %s; until then no reading is accepted", err, statefile.Advice(err, "make the state directory writable")))
 		return nil
 	}
-	return fmt.Errorf("machine: %w; use a directory on a file system with locks that this process may write, or keep readings in memory", err)
+	return fmt.Errorf("machine: %w; %s", err, statefile.Advice(err,
+		"use a directory on a file system with locks that this process may write, or keep readings in memory"))
 }
 
 // isUnused reports whether nothing was ever kept in the state directory.
@@ -111,10 +112,13 @@ func (d *Device) isUnused() bool {
 }
 
 // A foreignError refuses the directory of another device: what is pending in it would be sent in this one's name.
-type foreignError struct{ text string }
+type foreignError struct {
+	text   string
+	unread error // why nobody knows whose it is; nil: it is another's
+}
 
 func (e *foreignError) Error() string {
-	return "machine: " + e.text + "; give this device a directory of its own"
+	return "machine: " + e.text + "; " + statefile.Advice(e.unread, "give this device a directory of its own")
 }
 
 // claim returns an error unless the directory, which was just locked, is this device's or nothing is
@@ -138,16 +142,17 @@ func (d *Device) claim() error {
 	case strings.EqualFold(who, d.RegistrationID): // to DPS, case is nothing
 		return nil
 	case who != "":
-		return &foreignError{fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
+		return &foreignError{text: fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
 	}
 	pending, err := d.pending()
 	switch {
 	case errors.As(err, new(*statefile.VersionError)):
 		return err
 	case err != nil:
-		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err)}
+		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err), err}
 	case pending != "":
-		return &foreignError{fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged", d.StateDir, pending)}
+		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged",
+			d.StateDir, pending)}
 	}
 	return nil
 }
@@ -184,6 +189,7 @@ func (d *Device) watchState(ctx context.Context) {
 // closeState closes what is in the state directory and gives it back. It returns how many accepted readings are lost with the
 // process.
 func (d *Device) closeState() (lost int, err error) {
+	d.saver.wait()
 	if d.dir != nil {
 		defer d.dir.Close()
 		d.dir.Patrol() // so that what is said below is true

@@ -19,8 +19,8 @@ const (
 )
 
 // Trace reads the JSON lines that NewPrinter has printed and prints the path that each device took through its states:
-// a line for each transition and for each outage that ended, and a summary. Times are UTC. Lines that hold no record,
-// such as a last one that was cut short, are skipped and counted.
+// a line for each transition and for each outage that ended, and a summary. Times are UTC. What others put before or around
+// a line is left out. Lines that hold no record, such as a last one that was cut short, are skipped and counted.
 func Trace(r io.Reader, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	t := tracer{path: path{out: out}, devices: map[string]*traced{}, ended: map[string]*tally{}}
@@ -74,9 +74,26 @@ func (t *tracer) read(r io.Reader) error {
 	}
 }
 
+// record is the record of a line, if it holds one. Whoever kept the log may have put something before each line, as
+// journald, Docker Compose and container runtimes do, or have wrapped it in JSON, as Docker does in its files. A log that
+// was truncated while it was written to begins with zero bytes.
+func record(line []byte) (r Record, ok bool) {
+	line = line[max(0, bytes.IndexByte(line, '{')):]
+	var wrapped struct {
+		Record
+		Log string `json:"log"`
+	}
+	err := json.Unmarshal(line, &wrapped)
+	r = wrapped.Record
+	if err == nil && r.Kind == "" && wrapped.Log != "" {
+		err = json.Unmarshal([]byte(wrapped.Log), &r)
+	}
+	return r, err == nil && r.Kind != "" && !r.Time.IsZero()
+}
+
 func (t *tracer) line(line []byte) {
-	var r Record
-	if err := json.Unmarshal(line, &r); err != nil || r.Kind == "" || r.Time.IsZero() {
+	r, ok := record(line)
+	if !ok {
 		t.other++
 		return
 	}

@@ -235,3 +235,30 @@ func FuzzTrace(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatKeptTheLogMayAddToItsLines(t *testing.T) {
+	log := logged(failedOver)
+	lines := strings.Split(strings.TrimSuffix(log, "\n"), "\n")
+	for name, add := range map[string]func(n int, line string) string{
+		"Docker Compose": func(_ int, line string) string { return "device-1  | " + line },
+		"journald":       func(_ int, line string) string { return "Mar 01 08:00:00 pi failover[812]: " + line },
+		"CRI":            func(_ int, line string) string { return "2026-03-01T08:00:00.1Z stderr F " + line },
+		"Docker's file": func(_ int, line string) string {
+			return fmt.Sprintf(`{"log":%q,"stream":"stderr","time":"2026-03-01T08:00:00.1Z"}`, line+"\n")
+		},
+		"a log truncated under its writer": func(n int, line string) string {
+			if n == 0 {
+				return strings.Repeat("\x00", 5000) + line
+			}
+			return line
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			for n, line := range lines {
+				b.WriteString(add(n, line) + "\n")
+			}
+			wantTrace(t, b.String(), trace(t, log))
+		})
+	}
+}

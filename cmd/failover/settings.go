@@ -72,7 +72,7 @@ func (s *settings) groups() []group {
 	what.DurationVar(&s.telemetryInterval, "telemetry-interval", 5*time.Second, "time between readings")
 	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
 	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")
-	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most")
+	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most, and 128 KiB of them and one more")
 	for i, k := range kinds {
 		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
 	}
@@ -101,7 +101,8 @@ func (s *settings) groups() []group {
 
 func (s *settings) timing() *pflag.FlagSet {
 	f := newFlags()
-	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "bound on dial, TLS and CONNACK together")
+	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "a peer that says nothing for this long while connecting is given up,"+
+		" and after six times as long in any case")
 	f.DurationVar(&s.link.KeepAlive, "keep-alive", 6*time.Second, "ping when nothing was read for this long, in whole seconds")
 	f.DurationVar(&s.link.Silence, "silence", 12*time.Second, "a link on which nothing was read for this long is dead")
 	f.DurationVar(&s.tokenLife, "token-life", time.Hour, "life of a SAS token; the device reconnects after 80 to 85 % of it")

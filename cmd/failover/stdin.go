@@ -148,7 +148,7 @@ func parseLine(line []byte) (machine.Reading, error) {
 		return machine.Reading{}, err
 	}
 	r := machine.Reading{Body: members["body"]}
-	if err := decodeText(members, "time", &r.Taken); err != nil {
+	if err := decodeText(members, "time", (*moment)(&r.Taken)); err != nil {
 		return machine.Reading{}, err
 	}
 	if err := decodeText(members, "component", &r.Component); err != nil {

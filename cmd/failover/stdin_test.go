@@ -82,7 +82,8 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
 	bad := []string{
-		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
+		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"time":"0001-01-01T00:00:00Z"}`,
+		`{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
 		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y", 3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
 		`{"body":1,"properties":{"a":"` + "\xff" + `"}}`, `{"body":1,"component":"` + "\xff" + `"}`,
 	}
