@@ -17,7 +17,7 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: device.json, assignment.json, commands.json, twin.json, and the outbox or, where
+// What outlives a restart is in the state directory: device.json, assignment.json, clock.json, commands.json, twin.json, and the outbox or, where
 // readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
@@ -44,13 +44,15 @@ func (d *Device) openState() error {
 		return nil
 	}
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Owner: d.dir, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
+		Now: d.clock.set, Elapsed: d.clock.uptime, SetSince: d.clock.setSincePut,
 	})
 	if err != nil {
 		d.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
+	d.loadRuns(log.Newest())
 	return nil
 }
 
@@ -60,6 +62,7 @@ func (d *Device) openMemory() {
 		before = onDisk
 	}
 	memory := outbox.NewMemory(d.Limits, before, d.dropped)
+	memory.Elapsed = d.clock.uptime
 	d.Outbox, d.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			before = newest
