@@ -15,23 +15,24 @@ import (
 var release = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	wallCheck = 5 * time.Second        // how often the clocks are compared: no timer follows a wall clock that is set
-	minStep   = 2 * time.Second        // the wall clock was set if it has moved by so much; NTP slews, and steps by less, change nothing
+	wallCheck = 5 * time.Second        // how often the clocks are compared: no timer follows a wall clock
+	minStep   = 2 * time.Second        // the wall clock was set if it has moved by so much: less is NTP's work
 	noise     = 100 * time.Millisecond // differences below it say nothing
 	maxSteps  = 1000                   // that are remembered
 )
 
-// A clock compares the wall clock, which somebody may set, with the monotonic clock, which nobody can. The monotonic one may stand
-// still while the machine sleeps; then the wall clock moves ahead of it, and was not set. Where the system does not tell how
-// long it slept, a move ahead may be either: then the dates of readings, which were right if it slept, are left as they are.
+// A clock compares the wall clock, which somebody may set, with the monotonic clock, which nobody can. The
+// monotonic one may stand still while the machine sleeps; then the wall clock moves ahead of it, and was not
+// set. Where the system does not tell how long it slept, a move ahead may be either: then the dates of
+// readings, which were right if it slept, are left as they are.
 type clock struct {
 	wall    func() time.Time
 	asleep  func() (total time.Duration, known bool) // how long the machine has slept
 	floor   time.Time                                // before it the wall clock has not been set
 	born    time.Time                                // by the monotonic clock
-	earlier uint64                                   // the newest number that an earlier run of the process has left in the outbox
+	earlier uint64                                   // the outbox's newest number of an earlier run
 	runs    runs                                     // what is known of the readings of earlier runs
-	newest  atomic.Uint64                            // the newest number that this run has put there
+	newest  atomic.Uint64                            // the outbox's newest number
 
 	mu       sync.Mutex
 	seen     time.Time     // by the wall clock, at the last look
@@ -47,7 +48,7 @@ type clock struct {
 
 // A step is that the wall clock was set.
 type step struct {
-	uptime time.Duration // when that was seen; readings that were taken with a smaller one have dates of the clock before
+	uptime time.Duration // when that was seen; a smaller one is that of readings taken before
 	by     time.Duration
 	newest uint64 // the newest number that the outbox had given out
 	unsure bool   // the machine may have slept instead
@@ -114,8 +115,8 @@ func (c *clock) changed() {
 	c.changing = make(chan struct{})
 }
 
-// history is how often the clock was set so far, and by how much in all. next is closed when the clock is set again, or the
-// machine has slept.
+// history is how often the clock was set so far, and by how much in all. next is closed when the clock is
+// set again, or the machine has slept.
 func (c *clock) history() (times int, total time.Duration, next <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -79,6 +79,7 @@ func New(s Settings) (*Device, error) {
 		return nil, err
 	}
 	d.clock.earlier = d.Outbox.Last()
+	d.clock.put(d.clock.earlier)
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),

@@ -2,7 +2,8 @@ package machine
 
 import "time"
 
-// SetAsleep has a device that does not run yet believe how long the machine has slept. known is false where the system does not say.
+// SetAsleep has a device that does not run yet believe how long the machine has slept. known is false where
+// the system does not say.
 func (d *Device) SetAsleep(asleep func() (total time.Duration, known bool)) {
 	d.clock.asleep = asleep
 	d.clock.sleepAt, _ = asleep()

@@ -15,8 +15,8 @@ type term struct {
 	wallEnd  time.Time // by the wall clock
 }
 
-// newTerm is the term of a token minted now: 80 to 85 % of its life, by luck in [0, 1). cutShort is when the wall clock last ended a
-// term, or zero: it may do so once in a tenth of a token's life.
+// newTerm is the term of a token minted now: 80 to 85 % of its life, by luck in [0, 1). cutShort is when the
+// wall clock last ended a term, or zero: it may do so once in a tenth of a token's life.
 func newTerm(now, wall time.Time, life time.Duration, luck float64, cutShort time.Time) term {
 	use := time.Duration((0.80 + 0.05*luck) * float64(life))
 	t := term{end: now.Add(use), wallEnd: wall.Round(0).Add(use)}

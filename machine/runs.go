@@ -7,8 +7,8 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// Runs are what clock.json keeps for the next start: by how much the wall clock was set after readings were taken that are
-// pending. When the clock was set while no process of the device ran, or before the machine was started again, is not known.
+// Runs are what clock.json keeps for the next start: by how much the wall clock was set after readings were
+// taken that are pending. That it was set while no process of the device ran is not known.
 type runs struct {
 	Epoch string    `json:"epoch"`
 	Boot  string    `json:"boot"`  // of the machine

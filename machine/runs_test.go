@@ -61,7 +61,8 @@ func TestNoMoreStepsAreKeptThanAFileHolds(t *testing.T) {
 func TestClocksThatStandCenturiesOffDoNotWrapAround(t *testing.T) {
 	const most, least = time.Duration(math.MaxInt64), time.Duration(math.MinInt64)
 	for _, c := range [][3]time.Duration{ // two, and their sum
-		{most, most, most}, {least, least, least}, {most, least, -1}, {most, 1, most}, {least, -1, least}, {1, 2, 3}, {-1, -2, -3}, {0, 0, 0},
+		{most, most, most}, {least, least, least}, {most, least, -1}, {most, 1, most}, {least, -1, least},
+		{1, 2, 3}, {-1, -2, -3}, {0, 0, 0},
 	} {
 		if got := plus(c[0], c[1]); got != c[2] {
 			t.Errorf("%d + %d = %d", c[0], c[1], got)

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asleep is how long the machine has slept since it was started: of two clocks that nobody can set, one stands still meanwhile.
+// asleep is how long the machine has slept since it was started: of two clocks that nobody can set, one
+// stands still meanwhile.
 func asleep() (total time.Duration, known bool) {
 	for range 10 {
 		before, err := read(unix.CLOCK_MONOTONIC)

@@ -17,8 +17,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: device.json, assignment.json, clock.json, commands.json, twin.json, and the outbox or, where
-// readings wait in memory, epoch.json.
+// What outlives a restart is in the state directory: device.json, assignment.json, clock.json, commands.json,
+// twin.json, and the outbox or, where readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
 type epoch struct {

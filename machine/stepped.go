@@ -13,8 +13,9 @@ func (d *Device) attempt() {
 	d.clockSets, _, _ = d.clock.history()
 }
 
-// freed reports whether there is a reason to try again at once: the clock was set since the latest attempt began, and may have been
-// why that failed, with cause, or why DPS has refused the device. A clock that jumps about is such a reason once in FirstRest.
+// freed reports whether there is a reason to try again at once: the clock was set since the latest attempt
+// began, and may have been why that failed, with cause, or why DPS has refused the device. A clock that jumps
+// about is such a reason once in FirstRest.
 func (d *Device) freed(cause error) bool {
 	d.clock.look()
 	times, _, _ := d.clock.history()

@@ -27,8 +27,8 @@ func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	return Cached, nil
 }
 
-// rest waits, saying until when and for what; the time for which the machine sleeps counts. It returns early when ctx ends, or the
-// clock is set, if that may help.
+// rest waits, saying until when and for what; the time for which the machine sleeps counts. It returns early
+// when ctx ends, or when the clock is set and that may help.
 func (d *Device) rest(ctx context.Context, wait time.Duration, next Event, cause error) {
 	if wait <= 0 {
 		return

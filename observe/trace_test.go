@@ -151,10 +151,13 @@ func TestAnOutageIsNoLongerBecauseTheClockWasSetMeanwhile(t *testing.T) {
 	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	for _, by := range []time.Duration{3 * 24 * time.Hour, -3 * 24 * time.Hour} {
 		text := trace(t, logged(func(tell func(observe.Record)) {
-			tell(observe.Record{Time: at, Kind: observe.Transition, From: "Connected", To: "Failover", Event: "lost"})
-			tell(observe.Record{Time: at.Add(time.Second), Kind: observe.Transition, From: "Failover", To: "Connecting", Event: "retry-hub"})
+			moves := func(after time.Duration, from, to string) {
+				tell(observe.Record{Time: at.Add(after), Kind: observe.Transition, From: from, To: to})
+			}
+			moves(0, "Connected", "Failover")
+			moves(time.Second, "Failover", "Connecting")
 			tell(observe.Record{Time: at.Add(2*time.Second + by), Kind: observe.Clock, StepMS: by.Milliseconds()})
-			tell(observe.Record{Time: at.Add(5*time.Second + by), Kind: observe.Transition, From: "Connecting", To: "Failover", Event: "connect-failed"})
+			moves(5*time.Second+by, "Connecting", "Failover")
 		}))
 		if want := "1 device, 3 transitions, 1 outage: 1 not over after 5.0 s"; summaryOf(text) != want {
 			t.Errorf("set by %v: %q, want %q", by, summaryOf(text), want)

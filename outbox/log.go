@@ -13,19 +13,16 @@ import (
 // Options are a Log's settings.
 type Options struct {
 	Limits  Limits
-	Sync    time.Duration  // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
-	Before  ID             // what another outbox has ended with since this one was last open, or before it is new; zero: none has
-	Owner   *statefile.Dir // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
-	Files   Files          // nil: the operating system's
-	Dropped func(Drop)     // hears of the readings that are given up; must neither block nor call the log; may be nil
-	Warn    func(error)    // hears of damage and of the disk's troubles, likewise
+	Sync    time.Duration    // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
+	Before  ID               // what another outbox has ended with since this one was last open, or before it is new; zero: none has
+	Owner   *statefile.Dir   // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
+	Files   Files            // nil: the operating system's
+	Now     func() time.Time // the wall clock; the zero time means that it has not been set. nil: time.Now
+	Dropped func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
+	Warn    func(error)      // hears of damage and of the disk's troubles, likewise
 
-	// Now is the wall clock, which somebody may set; nil means time.Now. A zero time means that it has not been set.
-	Now func() time.Time
-	// Elapsed is the time since any moment before Open, whatever the wall clock does; nil means by the monotonic clock.
-	Elapsed func() time.Duration
-	// SetSince is by how much the wall clock was set after a reading of an earlier run was put; nil means not at all.
-	SetSince func(ID) time.Duration
+	Elapsed  func() time.Duration   // since any moment before Open, whatever the wall clock does; nil: by the monotonic clock
+	SetSince func(ID) time.Duration // by how much the wall clock was set after a reading of an earlier run was put; nil: not at all
 
 	segmentSize int64
 }
@@ -119,8 +116,8 @@ func Open(dir string, o Options) (*Log, error) {
 	l := &Log{
 		Options: o, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
-		epoch: c.epoch, before: c.before, untold: c.untold, last: c.last, earlier: c.last, opened: o.Elapsed(), safe: c.last, segments: c.segments, number: c.number,
-		away: map[uint64]*trip{}, dropped: c.dropped,
+		epoch: c.epoch, before: c.before, untold: c.untold, last: c.last, safe: c.last, segments: c.segments, number: c.number,
+		away: map[uint64]*trip{}, dropped: c.dropped, earlier: c.last, opened: o.Elapsed(),
 	}
 	l.room = sync.NewCond(&l.mu)
 	if l.epoch == "" {

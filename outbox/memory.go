@@ -47,7 +47,8 @@ func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 	}
 	began := time.Now()
 	m := &Memory{
-		Elapsed: func() time.Duration { return time.Since(began) }, limits: l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
+		Elapsed: func() time.Duration { return time.Since(began) },
+		limits:  l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
 		changed: make(chan struct{}, 1), away: map[uint64]kept{},
 	}
 	m.room = sync.NewCond(&m.mu)

@@ -199,8 +199,9 @@ func (l *Log) expire() (next time.Duration) {
 	}
 }
 
-// age is how long a reading has been pending. For one of this run it does not depend on the wall clock. For one of an earlier run
-// it is not known if the clock had not been set then, nor while the clock says that the reading is still to come.
+// age is how long a reading has been pending. For one of this run it does not depend on the wall clock. For
+// one of an earlier run it is not known if the clock had not been set then, nor while the clock says that the
+// reading is still to come.
 func (l *Log) age(n uint64, put uint32, now time.Time, uptime time.Duration) (age time.Duration, known bool) {
 	if n > l.earlier {
 		return uptime - time.Duration(put)*time.Second, true

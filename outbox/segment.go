@@ -30,7 +30,7 @@ type segment struct {
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
 type place struct {
 	offset, size uint32 // of its frame; size 0: gone
-	put          uint32 // in seconds: of a reading of this run since Open, else Unix time; zero means that it is not known then
+	put          uint32 // seconds since Open, or, of an earlier run, Unix time; then zero means not known
 }
 
 const suffix = ".log"

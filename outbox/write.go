@@ -48,7 +48,8 @@ func (l *Log) append(b *batch) error {
 			put = put.Add(it.put - elapsed)
 		}
 		frame(func(p []byte) []byte { return appendReading(p, it.entry, put) })
-		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), uint32((it.put - l.opened) / time.Second)}
+		since := uint32((it.put - l.opened) / time.Second)
+		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), since}
 	}
 	if l.written = nil; cap(buf) <= writtenLimit {
 		l.written = buf
