@@ -16,7 +16,7 @@ import (
 const (
 	// BacklogProperty marks a reading that was taken before the session that delivers it began.
 	BacklogProperty, backlogValue = "failover-lane", "backlog"
-	// ClockProperty marks a reading that was taken before the wall clock had been set: its creation time is worked out.
+	// ClockProperty marks a reading that was taken before the wall clock was set: its creation time is worked out.
 	ClockProperty, clockValue = "clock", "estimated"
 )
 

@@ -43,8 +43,12 @@ type Device struct {
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
 	key        atomic.Pointer[transport.Key] // the one that was read last
 	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
-	clock      clock
-	saver      saver // of assignments
+	saver      saver                         // of assignments
+	clock      *clock
+
+	// These are the goroutine's that watches the clock.
+	savedRuns   runs
+	runsUnsaved bool // and that was told
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
@@ -53,9 +57,12 @@ type Device struct {
 	assignment Assignment
 	polls      provisioning.Polls
 	term       term          // of the session's token
+	cutShort   time.Time     // when the wall clock last ended a term before the monotonic one
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
 	history    history
-	trial      trial // of the wall clock
+	trial      trial     // of the wall clock
+	clockSets  int       // how often it had been set when the latest attempt began
+	freedAt    time.Time // when a rest last ended because it was set, by the steady clock
 	outage     outage
 	entered    time.Time // when the current state was entered
 	closeBy    time.Time // when Closing must be over
@@ -70,10 +77,12 @@ func New(s Settings) (*Device, error) {
 	d.fan = observe.NewFan(d.Observers...)
 	d.saver.warn = d.Warn
 	d.saver.save = func(a Assignment) error { return d.cache().Save(a) }
+	d.clock = newClock(d.Link.Now, d.ClockFloor, d.entered)
 	if err := d.openState(); err != nil {
 		return nil, err
 	}
-	d.clock = clock{wall: d.Link.Now, floor: d.ClockFloor, born: d.entered, earlier: d.Outbox.Last()}
+	d.clock.earlier = d.Outbox.Last()
+	d.clock.put(d.clock.earlier)
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
@@ -109,6 +118,7 @@ func (d *Device) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(d.stop, cancel)()
 	var watch sync.WaitGroup
+	watch.Go(func() { d.clock.watch(ctx, d.clockWasSet) })
 	if d.dir != nil {
 		watch.Go(func() { d.watchState(ctx) })
 	}
@@ -154,13 +164,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if d.Off.Has(hub.Telemetry) {
 		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
-	r.Early = 0 // the device's alone
-	switch taken, early := d.clock.take(); {
-	case r.Taken.IsZero():
-		r.Taken, r.Early = taken, early
-	case early > 0:
-		r.Early = -1 // no clock tells how long it waits
-	}
+	d.clock.stamp(&r)
 	for _, ours := range reserved {
 		if _, given := r.Properties[ours]; given {
 			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
@@ -174,6 +178,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
+	d.clock.put(id.N)
 	if d.tells(observe.Debug) { // or its ID need not be written
 		d.emit(Record{Level: observe.Debug, Kind: observe.Taken, ID: id.String()})
 	}

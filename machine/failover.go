@@ -17,7 +17,11 @@ func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
 	if d.history.fight {
 		d.warn("", errFight)
 	}
-	next := d.Policy.choose(c.On, c.Cause, d.history, time.Now(), d.Rand())
+	freed := d.freed(c.Cause) && !d.history.fight
+	next := d.Policy.choose(c.On, c.Cause, d.history, d.clock.steady(), d.Rand())
+	if freed {
+		next.wait = 0
+	}
 	d.history.chose(next)
 	d.within = next.within
 	d.rest(ctx, next.wait, next.event, c.Cause)
@@ -25,6 +29,6 @@ func (d *Device) failover(ctx context.Context, c Change) (Event, error) {
 }
 
 func (d *Device) failed(on Event, cause error) {
-	d.history.failed(d.Policy, on, cause, time.Now(), d.Rand())
+	d.history.failed(d.Policy, on, cause, d.clock.steady(), d.Rand())
 	d.try(evidenceIn(cause))
 }

@@ -12,6 +12,7 @@ import (
 // provisioning asks DPS. Only its answer replaces the assignment; no failure drops the one there is.
 func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.drop()
+	d.attempt()
 	d.history.chose(choice{event: Reprovision})
 	a, err := provisioning.Register(ctx, provisioning.Request{
 		Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,

@@ -18,8 +18,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: device.json, assignment.json, commands.json, twin.json, and the outbox or, where
-// readings wait in memory, epoch.json.
+// What outlives a restart is in the state directory: device.json, assignment.json, clock.json, commands.json,
+// twin.json, and the outbox or, where readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
 type epoch struct {
@@ -46,7 +46,8 @@ func (d *Device) openState() error {
 	}
 	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Owner: d.dir, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
+		Now: d.clock.set, Elapsed: d.clock.uptime, SetSince: d.clock.setSincePut,
 	})
 	if err != nil {
 		d.saveEpoch(before) // it was not told
@@ -54,6 +55,7 @@ func (d *Device) openState() error {
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
+	d.loadRuns(log.Newest())
 	return nil
 }
 
@@ -63,6 +65,7 @@ func (d *Device) openMemory() {
 		before = onDisk
 	}
 	memory := outbox.NewMemory(d.Limits, before, d.dropped)
+	memory.Elapsed = d.clock.uptime
 	d.Outbox, d.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			before = newest
@@ -124,7 +127,7 @@ func (e *foreignError) Error() string {
 // claim returns an error unless the directory, which was just locked, is this device's or nothing is
 // pending in it. What a later version has kept there is an error too: this one would write over it.
 func (d *Device) claim() error {
-	for _, name := range []string{"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json"} {
+	for _, name := range []string{"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json"} {
 		if err := statefile.Check(d.stateFile(name).Path()); err != nil {
 			return err
 		}

@@ -59,7 +59,8 @@ func (r Record) MarshalZerologObject(e *zerolog.Event) {
 		value int64
 	}{
 		{"count", int64(r.Count)},
-		{"attempt", int64(r.Attempt)}, {"spent_ms", r.SpentMS}, {"status", int64(r.Status)}, {"bytes", int64(r.Bytes)},
+		{"attempt", int64(r.Attempt)}, {"spent_ms", r.SpentMS}, {"step_ms", r.StepMS},
+		{"status", int64(r.Status)}, {"bytes", int64(r.Bytes)},
 		{"repeated", int64(r.Repeated)},
 	} {
 		if f.value != 0 {

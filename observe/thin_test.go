@@ -154,7 +154,8 @@ func TestReadingsAndAnswersAreNotThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
-		for _, kind := range []observe.Kind{observe.Taken, observe.Delivered, observe.Dropped, observe.Refused, observe.Handled, observe.Note, observe.Payload} {
+		for _, kind := range []observe.Kind{observe.Taken, observe.Delivered, observe.Dropped, observe.Refused, observe.Handled, observe.Note,
+			observe.Payload, observe.Clock} {
 			s.say(0, observe.Record{Kind: kind})
 		}
 	}

@@ -51,6 +51,14 @@ type traced struct {
 	last time.Time // its latest transition
 }
 
+// clockSet has the times before it be of the clock as it is now, so that an outage lasts no longer because of it.
+func (d *traced) clockSet(by time.Duration) {
+	d.last = d.last.Add(by)
+	if !d.lost.IsZero() {
+		d.lost = d.lost.Add(by)
+	}
+}
+
 func (t *tracer) read(r io.Reader) error {
 	in := bufio.NewReaderSize(r, maxLine)
 	for {
@@ -115,6 +123,9 @@ func (t *tracer) line(line []byte) {
 		if o := t.ended[r.Outcome]; o != nil {
 			o.add(r.spent())
 		}
+	case Clock:
+		t.path.outcome(r)
+		d.clockSet(r.step())
 	case Warning:
 		t.warnings += 1 + r.Repeated
 	case Taken:

@@ -147,6 +147,27 @@ func TestOutagesThatDifferAreSummedUpAsARange(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsNoLongerBecauseTheClockWasSetMeanwhile(t *testing.T) {
+	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	for _, by := range []time.Duration{3 * 24 * time.Hour, -3 * 24 * time.Hour} {
+		text := trace(t, logged(func(tell func(observe.Record)) {
+			moves := func(after time.Duration, from, to string) {
+				tell(observe.Record{Time: at.Add(after), Kind: observe.Transition, From: from, To: to})
+			}
+			moves(0, "Connected", "Failover")
+			moves(time.Second, "Failover", "Connecting")
+			tell(observe.Record{Time: at.Add(2*time.Second + by), Kind: observe.Clock, StepMS: by.Milliseconds()})
+			moves(5*time.Second+by, "Connecting", "Failover")
+		}))
+		if want := "1 device, 3 transitions, 1 outage: 1 not over after 5.0 s"; summaryOf(text) != want {
+			t.Errorf("set by %v: %q, want %q", by, summaryOf(text), want)
+		}
+		if !strings.Contains(text, "\n08:00:02.000  the clock was set 3 d 0 h ") {
+			t.Errorf("the path does not show it:\n%s", text)
+		}
+	}
+}
+
 func TestOtherLinesAreSkippedAndCounted(t *testing.T) {
 	log := logged(failedOver)
 	first, rest, _ := strings.Cut(log, "\n")

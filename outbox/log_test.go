@@ -39,6 +39,7 @@ func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
 	first := payloads.Reading{
 		Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"line": "4 & more", "": "x"}, Component: "oven",
 		Taken: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.FixedZone("", 3600)), Early: 17 * time.Second,
+		Uptime: 18 * time.Second,
 	}
 	id, err := l.Put(t.Context(), first)
 	if err != nil {
@@ -52,6 +53,7 @@ func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
 	e, ok := l.Peek(0)
 	if !ok || e.ID != id || fmt.Sprint(e.Reading) != fmt.Sprint(payloads.Reading{
 		Body: first.Body, Properties: first.Properties, Component: "oven", Taken: first.Taken.UTC(), Early: first.Early,
+		Uptime: first.Uptime,
 	}) {
 		t.Errorf("the first came back as %v", e)
 	}

@@ -109,6 +109,7 @@ const (
 	fieldEarly     = 3
 	fieldComponent = 4
 	fieldProperty  = 5 // a name and a value, each with its length
+	fieldUptime    = 6
 )
 
 // appendReading writes an entry, with the time at which it was put.
@@ -121,6 +122,9 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	b = appendText(append(b, fieldTaken), taken)
 	if r.Early != 0 {
 		b = appendText(append(b, fieldEarly), binary.AppendVarint(nil, int64(r.Early)))
+	}
+	if r.Uptime != 0 {
+		b = appendText(append(b, fieldUptime), binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(r.Uptime)))
 	}
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
@@ -152,12 +156,16 @@ func setField(r *payloads.Reading, field byte, value []byte) error {
 		r.Body = slices.Clip(value)
 	case fieldTaken:
 		return r.Taken.UnmarshalBinary(value)
-	case fieldEarly:
-		early, size := binary.Varint(value)
+	case fieldEarly, fieldUptime:
+		d, size := binary.Varint(value)
 		if size <= 0 {
 			return errShort
 		}
-		r.Early = time.Duration(early)
+		if field == fieldEarly {
+			r.Early = time.Duration(d)
+		} else {
+			r.Uptime = time.Duration(d)
+		}
 	case fieldComponent:
 		r.Component = string(value)
 	case fieldProperty:

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // A segment is one file of the log, and what of it has not been settled.
@@ -31,7 +30,7 @@ type segment struct {
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
 type place struct {
 	offset, size uint32 // of its frame; size 0: gone
-	put          uint32 // Unix seconds, 0: by a clock that was not set
+	put          uint32 // seconds since Open, or, of an earlier run, Unix time; then zero means not known
 }
 
 const suffix = ".log"
@@ -270,5 +269,3 @@ const (
 func (s *segment) follows(n uint64) bool {
 	return n > 0 && (len(s.entries) == 0 || n >= s.end() && n-s.end() < longestHole)
 }
-
-func seconds(t time.Time) uint32 { return uint32(min(max(0, t.Unix()), 1<<32-1)) }
