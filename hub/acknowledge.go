@@ -40,8 +40,8 @@ func versionFor(code int, version int64) int64 {
 }
 
 // acknowledged records an acknowledgement; it is sent with the reported properties.
-func (h *Hub) acknowledged(key string, a payloads.Ack, err error) {
-	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key, Status: a.Code}
+func (h *Hub) acknowledged(key payloads.PropertyName, a payloads.Ack, err error) {
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key.String(), Status: a.Code}
 	if err != nil {
 		r.Level, r.Error = observe.Warn, err.Error()
 	}

@@ -26,6 +26,9 @@ func (h *Hub) command(m transport.Message) bool {
 	case done:
 		c.completeAgain(m)
 	case fresh:
+		if bad := message.BadProperties; bad != nil {
+			h.warn("the hub sent a message of which not every property can be read", bad)
+		}
 		if err := invoke(h.pool, poolLimit, c.name(), c.handle, c.failed, c.returned); err != nil {
 			h.completed.end(c.digest)
 			h.warn("a cloud-to-device message was left to the hub", err)

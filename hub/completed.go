@@ -111,8 +111,8 @@ func (c *completed) remember(d digest) error {
 	stored := completedFile{c.newest}
 	c.mu.Unlock()
 	if err := c.file.Save(stored); err != nil {
-		return fmt.Errorf("hub: store the completed messages: %w; make the state directory writable, "+
-			"or what is delivered again after a restart is handled again", err)
+		return fmt.Errorf("hub: store the completed messages: %w; %s, or what is delivered again after a restart is handled again",
+			err, statefile.Advice(err, "make the state directory writable"))
 	}
 	return nil
 }

@@ -74,6 +74,38 @@ func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
 	}
 }
 
+func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+	for query, named := range map[string]string{
+		"?%24.mid=m1&method-name=stop":          "",
+		"%24.mid=m1&method-name=stop&note=100%": `"note=100%"`,
+		"=x&%24.mid=m1&method-name=stop":        `"=x"`,
+		"%24.mid=m1&method-name=%2Astop":        `"*stop"`,
+	} {
+		var got []payloads.Message
+		h, records := commanded(t, "", func(_ context.Context, m payloads.Message) error { got = append(got, m); return nil })
+		for range 2 { // the second time it is a delivery of the same message
+			h.command(transport.Message{Topic: "devices/dev1/messages/devicebound/" + query, Payload: []byte("@")})
+			r := <-records
+			if r.Kind == observe.Warning {
+				if named == "" || !strings.Contains(r.Error, named) {
+					t.Errorf("%q: the warning is %s", query, r.Error)
+				}
+				named = "" // once
+				r = <-records
+			}
+			if r.Kind != observe.Handled || r.ID != "m1" {
+				t.Errorf("%q: the record is %+v", query, r)
+			}
+		}
+		if named != "" {
+			t.Errorf("%q: nothing is named", query)
+		}
+		if len(got) != 1 || !strings.HasSuffix(got[0].Name, "stop") {
+			t.Errorf("%q: handled %+v", query, got)
+		}
+	}
+}
+
 func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
 	other := delivery("one", "x")

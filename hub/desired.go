@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -21,8 +22,8 @@ type desired struct {
 	reports *reports
 
 	mu    sync.Mutex
-	known map[string]*property
-	size  int // bytes of their keys and values
+	known map[payloads.PropertyName]*property
+	size  int // bytes of their names and values
 }
 
 // desiredLimit is far more than the 32 KB, as a hub counts them, of a twin's desired properties.
@@ -31,8 +32,6 @@ const desiredLimit = 1 << 20
 var errTooMuch = errors.New("hub: the desired properties are more than a twin holds")
 
 type property struct {
-	component, name string
-
 	wished  json.RawMessage // the newest value, whole
 	version int64           // of the desired section that had it last
 	busy    bool            // a handler runs
@@ -46,33 +45,39 @@ type wish struct {
 }
 
 func newDesired(h *Hub, r *reports) *desired {
-	return &desired{hub: h, reports: r, known: map[string]*property{}}
+	return &desired{hub: h, reports: r, known: map[payloads.PropertyName]*property{}}
 }
 
 // change handles a patch: each of its properties, even when the value is the old one.
 func (d *desired) change(patch payloads.Desired) (err error) {
-	for _, p := range d.whole(patch.Properties) {
+	all, err := d.whole(patch.Properties)
+	for _, p := range all {
 		err = cmp.Or(d.handle(wish{p, patch.Version}), err)
 	}
 	return err
 }
 
 // whole is what a patch makes of its properties: of an object it may name a part, and of a component it may say nothing
-// but that it is gone.
-func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty) {
+// but that it is gone. A value that cannot be merged without a change is an error: the whole twin has it as it is.
+func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range patch {
 		for _, p := range d.members(p) {
+			var before json.RawMessage
 			if known := d.known[p.Key()]; known != nil {
-				p.Value = payloads.Merge(known.wished, p.Value)
-			} else {
-				p.Value = payloads.Merge(nil, p.Value)
+				before = known.wished
 			}
+			value, bad := payloads.Merge(before, p.Value)
+			if bad != nil {
+				err = fmt.Errorf("hub: desired %s: %w", p.Key(), bad)
+				continue
+			}
+			p.Value = value
 			all = append(all, p)
 		}
 	}
-	return all
+	return all, err
 }
 
 // members are the properties meant by one that bears the name of a known component: a patch may leave the mark out.
@@ -81,9 +86,9 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
 		return []payloads.DesiredProperty{p}
 	}
-	for _, key := range slices.Sorted(maps.Keys(d.known)) {
-		if known := d.known[key]; known.component == p.Name {
-			all = append(all, payloads.DesiredProperty{Component: p.Name, Name: known.name, Value: p.Value})
+	for _, key := range d.names() {
+		if key.Component == p.Name {
+			all = append(all, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: p.Value})
 		}
 	}
 	switch {
@@ -102,8 +107,8 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 
 // reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
 // values are compared. acked are the versions of the answers that this twin holds.
-func (d *desired) reconcile(whole payloads.Desired, acked map[string]int64) (err error) {
-	wished := map[string]bool{}
+func (d *desired) reconcile(whole payloads.Desired, acked map[payloads.PropertyName]int64) (err error) {
+	wished := map[payloads.PropertyName]bool{}
 	for _, p := range whole.Properties {
 		wished[p.Key()] = true
 		if w := (wish{p, whole.Version}); !d.stands(w, acked) {
@@ -118,7 +123,7 @@ func (d *desired) reconcile(whole payloads.Desired, acked map[string]int64) (err
 
 // stands tells whether a value is the one that was handled, or is being handled. Its answer is given again when this hub
 // does not have it: it may be on its way still, under a version of another hub's, or have been left behind there.
-func (d *desired) stands(w wish, acked map[string]int64) bool {
+func (d *desired) stands(w wish, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := d.known[w.Key()]
@@ -143,23 +148,29 @@ func (d *desired) stands(w wish, acked map[string]int64) bool {
 func (d *desired) overrule(patch map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, p := range d.known {
-		if replaces(patch, payloads.DesiredProperty{Component: p.component, Name: p.name}) {
+	for key, p := range d.known {
+		if replaces(patch, key) {
 			p.answer = nil
 		}
 	}
 }
 
 // withdrawn are the properties that were wished before and are not any more, as null.
-func (d *desired) withdrawn(wished map[string]bool) (gone []payloads.DesiredProperty) {
+func (d *desired) withdrawn(wished map[payloads.PropertyName]bool) (gone []payloads.DesiredProperty) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(d.known)) {
+	for _, key := range d.names() {
 		if p := d.known[key]; !wished[key] && string(p.wished) != "null" {
-			gone = append(gone, payloads.DesiredProperty{Component: p.component, Name: p.name, Value: json.RawMessage("null")})
+			null := json.RawMessage("null")
+			gone = append(gone, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: null})
 		}
 	}
 	return gone
+}
+
+// names are those of the properties that are known, in order.
+func (d *desired) names() []payloads.PropertyName {
+	return slices.SortedFunc(maps.Keys(d.known), payloads.PropertyName.Compare)
 }
 
 // handle refuses what would be too much to know. A removal of what is known never is.
@@ -167,7 +178,7 @@ func (d *desired) handle(w wish) error {
 	d.mu.Lock()
 	p, grows := d.known[w.Key()], len(w.Value)
 	if p == nil {
-		grows += len(w.Key())
+		grows += len(w.Component) + len(w.Name)
 	} else {
 		grows -= len(p.wished)
 	}
@@ -177,7 +188,7 @@ func (d *desired) handle(w wish) error {
 	}
 	d.size += grows
 	if p == nil {
-		p = &property{component: w.Component, name: w.Name}
+		p = &property{}
 		d.known[w.Key()] = p
 	}
 	p.wished, p.version, p.answer = bytes.Clone(w.Value), w.version, nil
@@ -193,13 +204,13 @@ func (d *desired) handle(w wish) error {
 }
 
 func (d *desired) run(w wish) {
-	err := invoke(d.hub.pool, noLimit, "desired "+w.Key(), func(ctx context.Context) (Ack, error) {
+	err := invoke(d.hub.pool, noLimit, "desired "+w.Key().String(), func(ctx context.Context) (Ack, error) {
 		if d.hub.Handlers.Desired == nil {
 			return Ack{Code: 404}, errors.New("this device has no such property")
 		}
 		a, err := d.hub.Handlers.Desired(ctx, w.Key(), bytes.Clone(w.Value))
 		if a.Value != nil {
-			text, bad := json.Marshal(a.Value) // here, for that may be user code too
+			text, bad := payloads.Marshal(a.Value) // here, for that may be user code too
 			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
 			if bad != nil {
 				a.Value = nil
@@ -241,7 +252,7 @@ func (d *desired) next(w wish) {
 		p.busy = false
 		if string(p.wished) == "null" {
 			delete(d.known, w.Key())
-			d.size -= len(w.Key()) + len(p.wished)
+			d.size -= len(w.Component) + len(w.Name) + len(p.wished)
 		}
 		d.mu.Unlock()
 		return

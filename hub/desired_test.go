@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,11 +29,11 @@ func desiredHub() (*Hub, func() []string) {
 	h := New(Settings{
 		HandlerTimeout: time.Minute,
 		Emit:           func(observe.Record) {},
-		Handlers: Handlers{Desired: func(_ context.Context, key string, value json.RawMessage) (Ack, error) {
+		Handlers: Handlers{Desired: func(_ context.Context, key payloads.PropertyName, value json.RawMessage) (Ack, error) {
 			time.Sleep(time.Second)
 			mu.Lock()
 			defer mu.Unlock()
-			handled = append(handled, key+"="+string(value))
+			handled = append(handled, key.String()+"="+string(value))
 			return Ack{}, nil
 		}},
 	})
@@ -113,6 +114,31 @@ func TestPartsOfAnObjectThatComeWhileItsHandlerRunsAreAllInTheLastValue(t *testi
 	})
 }
 
+// No service keeps such values, but a hub may send them.
+func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, handled := desiredHub()
+		for i, value := range []string{`{"x":1,"x":2}`, `{"x":1,"x":2}`, `{"x":2}`, `{"x":"\ud800"}`, `{"x":"\udc00"}`} {
+			if err := h.twin.desired.reconcile(wishes(int64(i+1), "a", value), nil); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		want := []string{`a={"x":1,"x":2}`, `a={"x":2}`, `a={"x":"\ud800"}`, `a={"x":"\udc00"}`} // the second was not handled again
+		if got := handled(); !slices.Equal(got, want) {
+			t.Errorf("handled %q, want %q", got, want)
+		}
+		if err := h.twin.desired.change(wishes(9, "b", "1", "a", `{"y":1}`)); err == nil {
+			t.Error("a part was merged into what would be changed by that")
+		}
+		time.Sleep(time.Minute)
+		if got := handled(); !slices.Equal(got, append(want, "b=1")) {
+			t.Errorf("handled %q after the patch", got)
+		}
+		h.Close(t.Context())
+	})
+}
+
 func TestAPropertyWithoutANameIsOneOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
@@ -131,22 +157,23 @@ func TestAPropertyWithoutANameIsOneOfItsOwn(t *testing.T) {
 func TestAnAnswerIsGivenAgainOnlyToAHubThatDoesNotHaveIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
+		a := payloads.PropertyName{Name: "a"}
 		h.twin.desired.change(wishes(9, "a", "1"))
 		time.Sleep(time.Minute)
-		h.twin.desired.reconcile(wishes(10, "a", "1"), map[string]int64{"a": 7}) // to an older wish; this one's waits
+		h.twin.desired.reconcile(wishes(10, "a", "1"), map[payloads.PropertyName]int64{a: 7}) // to an older wish; this one's waits
 		if got := text(h.twin.reports.take().patches()); got != `{"a":{"value":1,"ac":200,"av":10,"ad":null}}` {
 			t.Errorf("what waits: %s", got)
 		}
 		for _, c := range []struct {
 			version int64
-			acked   map[string]int64
+			acked   map[payloads.PropertyName]int64
 			want    string
 		}{
-			{9, map[string]int64{"a": 9}, ``},
-			{12, map[string]int64{"a": 9}, ``}, // something else has changed since
-			{12, map[string]int64{"a": 0}, ``}, // the program has reported a value of its own
-			{3, map[string]int64{"a": 9}, `{"a":{"value":1,"ac":200,"av":3,"ad":null}}`},
-			{4, map[string]int64{"b": 1}, `{"a":{"value":1,"ac":200,"av":4,"ad":null}}`},
+			{9, map[payloads.PropertyName]int64{a: 9}, ``},
+			{12, map[payloads.PropertyName]int64{a: 9}, ``}, // something else has changed since
+			{12, map[payloads.PropertyName]int64{a: 0}, ``}, // the program has reported a value of its own
+			{3, map[payloads.PropertyName]int64{a: 9}, `{"a":{"value":1,"ac":200,"av":3,"ad":null}}`},
+			{4, map[payloads.PropertyName]int64{{Name: "b"}: 1}, `{"a":{"value":1,"ac":200,"av":4,"ad":null}}`},
 		} {
 			h.twin.desired.reconcile(wishes(c.version, "a", "1.0"), c.acked)
 			if got := text(h.twin.reports.take().patches()); got != c.want {
@@ -186,7 +213,7 @@ func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
 			h, _ := desiredHub()
 			known := func() (bytes int) {
 				for key, p := range h.twin.desired.known {
-					bytes += len(key) + len(p.wished)
+					bytes += len(key.Component) + len(key.Name) + len(p.wished)
 				}
 				return bytes
 			}

@@ -13,22 +13,24 @@ import (
 // when the device closes, so a handler may take its time and even hang: nothing else waits for it. A handler that
 // panics has failed. Whoever called it and the log are told its error, with [key] in the place of the device's key.
 type Handlers struct {
-	// Method answers a direct method. payload is nil when the caller sent none. status is like HTTP's, 0 meaning 200, or
-	// 500 with an error; answer is marshalled to JSON. Unset, every method is answered with 404.
+	// Method answers a direct method. payload is the caller's, byte for byte, and nil when there is none. status is
+	// like HTTP's, 0 meaning 200, or 500 with an error; answer is marshalled to JSON, and a json.RawMessage sent as
+	// it is. Unset, every method is answered with 404.
 	Method func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error)
 	// Command takes a cloud-to-device message. Only nil completes it, be it late; after an error the hub delivers it again.
 	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
 	// it again; only a process that is killed right behind the handler's end forgets it. Unset, the device does not subscribe.
 	Command func(ctx context.Context, m payloads.Message) error
-	// Desired takes one desired property, "name" or "component*name"; value is the whole of it, even when a part of an
-	// object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked again when the
-	// value changes or is set anew, and after a restart, not because it has failed. Unset, every property is acknowledged with 404.
-	Desired func(ctx context.Context, key string, value json.RawMessage) (Ack, error)
+	// Desired takes one desired property, of a component or of the device itself; value is the whole of it, even when
+	// a part of an object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked
+	// again when the value changes or is set anew, and after a restart, not because it has failed. Unset, every
+	// property is acknowledged with 404.
+	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (Ack, error)
 }
 
 // An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the
 // handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
-// hub takes is left out, which the text then says.
+// hub takes, or that would be changed on its way, is left out, which the text then says.
 type Ack struct {
 	Value       any // the value in force; nil: the desired one
 	Code        int // 200 done, 202 going on, 203 a value of the device's own, 4xx refused; 0: 200
@@ -71,7 +73,7 @@ func (h *Hub) receive(m transport.Message) bool {
 	}
 	m.Ack()
 	if err != nil {
-		h.warn("the hub sent something that cannot be read", err)
+		h.warn("the hub sent something that cannot be read, or not all of it", err)
 	}
 	return true
 }

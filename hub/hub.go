@@ -144,9 +144,9 @@ func (h *Hub) Release() {
 	h.session, h.courier = nil, nil
 }
 
-// Report merges reported properties into those that wait to be sent. The newest value of a property wins. With a TwinFile
-// it returns when they are safe; on a disk that cannot be written they are in memory alone. When ctx ends before that they may
-// be sent all the same.
+// Report merges reported properties into those that wait to be sent. The newest value of a property wins. A patch
+// that would be changed on its way is refused. With a TwinFile it returns when they are safe; on a disk that cannot
+// be written they are in memory alone. When ctx ends before that they may be sent all the same.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	r := h.twin.reports
 	if err := r.add(patch); err != nil {
@@ -168,7 +168,7 @@ func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 
 // subscribe asks for what is switched on. A hub that kept the device's session may still hold what is switched off.
 func (h *Hub) subscribe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := bounded(ctx, h.session)
 	defer cancel()
 	var on, off []string
 	sort := func(wanted bool, filter string) {
@@ -196,7 +196,7 @@ func (h *Hub) usesTwin() bool { return !h.Off.Has(Desired) || !h.Off.Has(Reporte
 
 // timedOut gives an error that stems from our own deadline its reason.
 func timedOut(ctx context.Context, err error) error {
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
 	}
 	return err

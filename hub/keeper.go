@@ -179,8 +179,8 @@ func (k *keeper) write() error {
 func (k *keeper) tell(err error) error {
 	switch {
 	case err != nil && !k.troubled:
-		k.warn(fmt.Errorf("hub: store the reported properties: %w; make room, or make the state directory writable, "+
-			"or a restart forgets what no hub has confirmed", err))
+		k.warn(fmt.Errorf("hub: store the reported properties: %w; %s, or a restart forgets what no hub has confirmed",
+			err, statefile.Advice(err, "make room, or make the state directory writable")))
 	case err == nil && k.troubled:
 		k.warn(errors.New("hub: reported properties can be stored again"))
 	}

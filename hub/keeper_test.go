@@ -13,13 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/statefile"
 )
 
 // silent counts what it is asked and accepts it.
 func silent(asked *int) Handlers {
 	var mu sync.Mutex
-	return Handlers{Desired: func(context.Context, string, json.RawMessage) (Ack, error) {
+	return Handlers{Desired: func(context.Context, payloads.PropertyName, json.RawMessage) (Ack, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		*asked++
@@ -27,7 +28,7 @@ func silent(asked *int) Handlers {
 	}}
 }
 
-func hangs(ctx context.Context, _ string, _ json.RawMessage) (Ack, error) {
+func hangs(ctx context.Context, _ payloads.PropertyName, _ json.RawMessage) (Ack, error) {
 	<-ctx.Done()
 	return Ack{}, ctx.Err()
 }

@@ -34,7 +34,7 @@ func (h *Hub) method(m transport.Message) error {
 		if _, raw := answer.(json.RawMessage); raw || answer == nil || err != nil {
 			return methodResult{status, answer}, err
 		}
-		text, err := json.Marshal(answer) // here, for that may be user code too
+		text, err := payloads.Marshal(answer) // here, for that may be user code too
 		return methodResult{status, json.RawMessage(text)}, err
 	}, func(r methodResult, err error) { h.answer(context.Background(), session, request, r, err) }, nil)
 	if err != nil {

@@ -25,7 +25,7 @@ type reports struct {
 // checked, and the newest of a property is the only one.
 type batch struct {
 	own     changes
-	answers map[string]payloads.Acked // by the property's key
+	answers map[payloads.PropertyName]payloads.Acked
 }
 
 // answersLimit is more than a twin has desired properties. What is above it would be a hub's that invents names and confirms
@@ -42,9 +42,16 @@ func newReports() *reports {
 	return r
 }
 
-// add merges a patch in, or says why no hub would take the result.
+// add merges a patch in, or says why no hub would take the result. What JSON cannot hold as it is, is refused.
 func (r *reports) add(patch map[string]any) error {
-	fresh, err := asJSON(patch)
+	text, err := payloads.Marshal(patch)
+	if err == nil {
+		err = payloads.CheckJSON(text)
+	}
+	if err != nil {
+		return fmt.Errorf("hub: report: %w", err)
+	}
+	fresh, err := readPatch(text)
 	if err != nil {
 		return fmt.Errorf("hub: report: %w", err)
 	}
@@ -82,7 +89,7 @@ func (r *reports) readdress(w wish) {
 }
 
 // answering tells whether an answer to the property waits.
-func (r *reports) answering(key string) bool {
+func (r *reports) answering(key payloads.PropertyName) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, waits := r.waiting.answers[key]
@@ -153,7 +160,7 @@ func (b batch) count() int { return len(b.own.then) + len(b.answers) }
 
 func (b *batch) report(patch map[string]any) {
 	for key, a := range b.answers {
-		if concerns(patch, a.DesiredProperty) {
+		if concerns(patch, key) {
 			delete(b.answers, key)
 			b.among(a)
 		}
@@ -162,12 +169,12 @@ func (b *batch) report(patch map[string]any) {
 }
 
 func (b *batch) answer(a payloads.Acked) {
-	if concerns(b.own.then, a.DesiredProperty) {
+	if concerns(b.own.then, a.Key()) {
 		b.among(a)
 		return
 	}
 	if b.answers == nil {
-		b.answers = map[string]payloads.Acked{}
+		b.answers = map[payloads.PropertyName]payloads.Acked{}
 	}
 	if _, known := b.answers[a.Key()]; known || len(b.answers) < answersLimit {
 		b.answers[a.Key()] = a
@@ -183,7 +190,7 @@ func (b *batch) among(a payloads.Acked) {
 }
 
 // concerns tells whether a patch says something about a property.
-func concerns(patch map[string]any, p payloads.DesiredProperty) bool {
+func concerns(patch map[string]any, p payloads.PropertyName) bool {
 	if p.Component == "" {
 		_, ok := patch[p.Name]
 		return ok
@@ -197,7 +204,7 @@ func concerns(patch map[string]any, p payloads.DesiredProperty) bool {
 }
 
 // replaces tells whether a patch leaves nothing of a property's answer, into which an object would be merged.
-func replaces(patch map[string]any, p payloads.DesiredProperty) bool {
+func replaces(patch map[string]any, p payloads.PropertyName) bool {
 	if !concerns(patch, p) {
 		return false
 	}

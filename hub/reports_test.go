@@ -6,13 +6,56 @@ import (
 	"strings"
 	"testing"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/transport"
 )
 
 func answerTo(component, name, value string, version int64) payloads.Acked {
 	return payloads.Acked{
 		DesiredProperty: payloads.DesiredProperty{Component: component, Name: name},
 		Ack:             payloads.Ack{Value: json.RawMessage(value), Code: 200, Version: version},
+	}
+}
+
+func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
+	r := newReports()
+	for _, patch := range []map[string]any{
+		{"a\xff": 1, "a\xfe": 2}, {"a": "\xff"}, {"a": []string{"\xff"}}, {"a": map[string]int{"\xff": 1}},
+		{"a": json.RawMessage(`{"b":1,"b":2}`)}, {"a": json.RawMessage(`"\ud800"`)}, {"a": json.RawMessage("\"\xff\"")},
+		{"a": struct{ B any }{json.RawMessage(`{"\ud800":1,"\udc00":2}`)}},
+	} {
+		if err := r.add(patch); err == nil {
+			t.Errorf("%q was taken as %s", patch, text(r.take().patches()))
+		}
+	}
+	exact := `{"a":{"n":4503599627370495,"d":1.50,"s":"\ufffd","é":"\ud834\udd1e"}}`
+	if err := r.add(map[string]any{"a": json.RawMessage(exact[5 : len(exact)-1])}); err != nil {
+		t.Error(err)
+	}
+	if got := text(r.take().patches()); !payloads.SameJSON(json.RawMessage(got), json.RawMessage(exact)) {
+		t.Errorf("%s became %s", exact, got)
+	}
+}
+
+func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+	h, records := commanded(t, "", nil)
+	answer := make(chan payloads.TwinAnswer, 1)
+	h.twin.asked["7"] = answer
+	h.receive(transport.Message{Topic: "$iothub/twin/res/204/?$rid=7&$version=x&note=100%"})
+	select {
+	case a := <-answer:
+		if a.Status != 204 {
+			t.Errorf("the answer is %+v", a)
+		}
+	default:
+		t.Error("nobody got the answer")
+	}
+	if len(records) != 1 {
+		t.Fatalf("%d records", len(records))
+	}
+	if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, `"note=100%"`) {
+		t.Errorf("the record is %+v", r)
 	}
 }
 

@@ -18,6 +18,7 @@ var errPoison = errors.New("the hub ends the session each time this reading come
 //	that one ends the session too: the hub is to blame, and nothing is held back any more
 //	one is acknowledged on a calm session: the first is sent again on that one, and held back again if it ends
 //	which has happened three times: it is condemned
+//	there is no other to send: it is sent again after a minute, then two, up to an hour, which condemns nothing
 //
 // A calm session is a second old, which is long beside the moment for which a reading is on its way: a hub that ends sessions by
 // itself, and be it every other one with the first reading, condemns nothing.
@@ -26,12 +27,17 @@ type suspicion struct {
 	alone   map[uint64]int // and no other
 	suspect uint64
 	stage   stage
-	rounds  int // sessions that took another reading and ended with the suspect
+	rounds  int       // sessions that took another reading and ended with the suspect
+	held    time.Time // since when the suspect is held back
+	took    bool      // this session has taken another meanwhile
+	tries   int       // of the suspect when there was no other to send
 }
 
 const (
 	convictions = 3           // the rounds that condemn
 	calm        = time.Second // the age of a session that is calm
+	firstTry    = time.Minute // after so long it is sent again when there is no other reading to send; it doubles
+	lastTry     = time.Hour
 )
 
 // A stage is how far the case against the suspect has come.
@@ -41,6 +47,7 @@ const (
 	nobody  stage = iota
 	holding       // it is held back, to see how another fares
 	proven        // this session has taken another; the suspect has a try
+	only          // there is no other; the suspect has a try that proves nothing if it fails
 )
 
 func newSuspicion() *suspicion {
@@ -67,20 +74,47 @@ func (s *suspicion) acknowledged(n uint64, age time.Duration) (release bool) {
 	case s.stage == holding && age >= calm:
 		s.stage = proven
 		return true
-	case s.stage == proven && n == s.suspect:
+	case s.stage == holding:
+		s.took = true
+	case s.stage != nobody && n == s.suspect:
 		s.acquit()
 	}
 	return false
 }
 
-func (s *suspicion) acquit() { s.stage, s.rounds = nobody, 0 }
+// due is when the suspect is sent again although nothing else is acknowledged, on a session that began then. alone tells
+// whether there is nothing else to send.
+func (s *suspicion) due(began time.Time, alone bool) (at time.Time, ok bool) {
+	switch {
+	case s.stage != holding:
+		return time.Time{}, false
+	case s.took:
+		return began.Add(calm), true
+	}
+	return s.held.Add(min(firstTry<<min(s.tries, 6), lastTry)), alone
+}
+
+// try has the suspect sent again, which is due.
+func (s *suspicion) try() {
+	if s.took {
+		s.stage = proven
+		return
+	}
+	s.stage = only
+	s.tries++
+}
+
+func (s *suspicion) hold() { s.stage, s.held = holding, time.Now() }
+
+func (s *suspicion) acquit() { s.stage, s.rounds, s.tries = nobody, 0, 0 }
 
 // ended takes the end of a session in, why it ended and what was on its way. It tells whether that condemns the suspect.
 func (s *suspicion) ended(cause error, onWay []uint64) (condemned uint64, guilty bool) {
-	tried := s.stage == proven
-	if tried {
-		s.stage = holding
+	tried, lone := s.stage == proven, s.stage == only
+	if tried || lone {
+		s.hold()
 	}
+	s.took = false
 	switch transport.ReasonOf(cause) {
 	case transport.Closed, transport.Reset:
 	default:
@@ -102,12 +136,14 @@ func (s *suspicion) ended(cause error, onWay []uint64) (condemned uint64, guilty
 			s.acquit()
 			return n, true
 		}
+	case lone && n == s.suspect:
 	case s.stage == holding: // another has fared no better
 		s.acquit()
 		clear(s.alone)
 	default:
 		if s.alone[n]++; s.alone[n] >= 2 {
-			s.suspect, s.stage = n, holding
+			s.suspect = n
+			s.hold()
 		}
 	}
 	return 0, false

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"giantlizard.example/failover/transport"
 )
@@ -117,4 +119,51 @@ func TestABadNetworkMakesNobodySuspect(t *testing.T) {
 	if s.window(64) != 64 || s.holds(1) {
 		t.Error("reading 1 is suspected")
 	}
+}
+
+// The readings that were left went out in the session's first second, and no other comes.
+func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
+	s := newSuspicion()
+	for range 4 {
+		s.ended(byHub(), []uint64{1})
+	}
+	began := time.Now()
+	if _, ok := s.due(began, false); ok || !s.holds(1) {
+		t.Fatal("it is due before another was taken")
+	}
+	s.acknowledged(2, calm-1)
+	if at, ok := s.due(began, true); !ok || !at.Equal(began.Add(calm)) {
+		t.Fatalf("due at %v, %t", at, ok)
+	}
+	s.try()
+	if s.holds(1) {
+		t.Error("it has no try")
+	}
+}
+
+// Where there is no other reading, a hub that ends the session may be at fault itself. So the suspect comes again, ever more
+// seldom, and is not condemned for it.
+func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSuspicion()
+		for range 4 {
+			s.ended(byHub(), []uint64{1})
+		}
+		for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+			at, ok := s.due(time.Now(), true)
+			if !ok || time.Until(at) != want*time.Minute {
+				t.Fatalf("try %d is due in %v, %t", i, time.Until(at), ok)
+			}
+			time.Sleep(time.Until(at))
+			s.try()
+			if _, guilty := s.ended(byHub(), []uint64{1}); guilty || !s.holds(1) {
+				t.Fatal("it is condemned, or free")
+			}
+		}
+		s.try()
+		s.acknowledged(1, time.Hour)
+		if s.holds(1) || s.window(64) != 64 {
+			t.Error("the suspicion has not ended")
+		}
+	})
 }

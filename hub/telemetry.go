@@ -16,7 +16,7 @@ import (
 const (
 	// BacklogProperty marks a reading that was taken before the session that delivers it began.
 	BacklogProperty, backlogValue = "failover-lane", "backlog"
-	// ClockProperty marks a reading that was taken before the wall clock had been set: its creation time is worked out.
+	// ClockProperty marks a reading that was taken before the wall clock was set: its creation time is worked out.
 	ClockProperty, clockValue = "clock", "estimated"
 )
 
@@ -27,12 +27,23 @@ type courier struct {
 	hub     *Hub
 	session *transport.Session
 	began   time.Time
-	mark    uint64            // the newest number of the backlog
-	onWay   map[uint64]string // numbers and IDs
-	sent    []sending         // in order; what has been settled meanwhile leaves it late
-	held    []uint64          // handed out by the outbox, and held back as suspects
-	landed  chan landing      // as deep as the window, so that no session waits for us
-	next    time.Time         // when the backlog may send again
+	mark    uint64          // the newest number of the backlog
+	onWay   map[uint64]trip // by number
+	bytes   int             // of their bodies
+	sent    []sending       // in order; what has been settled meanwhile leaves it late
+	held    []uint64        // handed out by the outbox, and held back as suspects
+	landed  chan landing    // as deep as the window, so that no session waits for us
+	next    time.Time       // when the backlog may send again
+}
+
+// windowBytes is the size of the bodies on their way from which on no other reading is sent. More would have the last one
+// wait for its acknowledgement, and a ping for its answer, for minutes on a slow link.
+const windowBytes = 128 << 10
+
+// A trip is a reading on its way.
+type trip struct {
+	id   string
+	size int
 }
 
 type sending struct {
@@ -48,7 +59,7 @@ type landing struct {
 func newCourier(h *Hub) *courier {
 	return &courier{
 		hub: h, session: h.session, began: time.Now(), mark: h.Outbox.Last(),
-		onWay: map[uint64]string{}, landed: make(chan landing, h.Window),
+		onWay: map[uint64]trip{}, landed: make(chan landing, h.Window),
 	}
 }
 
@@ -57,6 +68,7 @@ func (c *courier) run(ctx context.Context) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for ctx.Err() == nil {
+		c.retry()
 		sent, err := c.sendNext(ctx, false)
 		if sent {
 			continue
@@ -97,7 +109,23 @@ func (c *courier) idle() time.Duration {
 	if pace := time.Until(c.next); pace > 0 {
 		wait = min(wait, pace)
 	}
+	if at, ok := c.hub.suspicion.due(c.began, c.isAlone()); ok {
+		wait = min(wait, max(0, time.Until(at)))
+	}
 	return wait
+}
+
+// isAlone tells whether nothing but the reading that is held back is left to send.
+func (c *courier) isAlone() bool {
+	return len(c.onWay) == 0 && len(c.held) > 0 && !time.Now().Before(c.next)
+}
+
+// retry sends the reading that is held back again, when that is due.
+func (c *courier) retry() {
+	if at, ok := c.hub.suspicion.due(c.began, c.isAlone()); ok && !time.Now().Before(at) {
+		c.hub.suspicion.try()
+		c.release()
+	}
 }
 
 // overdue is the fault of a hub that answers pings and acknowledges nothing. One that throttles answers late, so the
@@ -171,10 +199,11 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 		return false, nil
 	}
 	n, id := r.ID.N, r.ID.String()
-	c.onWay[n] = id
+	c.onWay[n] = trip{id, len(r.Reading.Body)}
+	c.bytes += len(r.Reading.Body)
 	err := c.session.Start(ctx, c.topic(r, id), 1, r.Reading.Body, func(err error) { c.landed <- landing{n, err} })
 	if err != nil {
-		delete(c.onWay, n)
+		c.end(n)
 		c.hub.Outbox.Leave(n)
 		return false, err
 	}
@@ -183,7 +212,15 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 }
 
 // isFull tells whether an acknowledgement must come before another reading may go.
-func (c *courier) isFull() bool { return len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) }
+func (c *courier) isFull() bool {
+	return len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) || c.bytes >= windowBytes
+}
+
+// end takes a reading from those on their way.
+func (c *courier) end(n uint64) {
+	c.bytes -= c.onWay[n].size
+	delete(c.onWay, n)
+}
 
 // peek passes over the reading that is held back.
 func (c *courier) peek(after uint64) (outbox.Entry, bool) {
@@ -228,16 +265,16 @@ func (c *courier) settleAll(l landing) error {
 // settle takes an acknowledgement in. A reading that is not known to have arrived stays on its way until abandon; its
 // error ends the session.
 func (c *courier) settle(l landing) error {
-	id, ok := c.onWay[l.n]
+	reading, ok := c.onWay[l.n]
 	if !ok || l.err != nil {
 		return l.err
 	}
-	delete(c.onWay, l.n)
+	c.end(l.n)
 	c.hub.Outbox.Remove(l.n)
 	if c.hub.suspicion.acknowledged(l.n, time.Since(c.began)) {
 		c.release()
 	}
-	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: id, Hub: c.session.Host()})
+	c.hub.Emit(observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: reading.id, Hub: c.session.Host()})
 	return nil
 }
 
@@ -261,6 +298,7 @@ func (c *courier) abandon() {
 		}
 	}
 	clear(c.onWay)
+	c.bytes = 0
 	c.release()
 }
 

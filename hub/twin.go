@@ -199,9 +199,9 @@ func (t *twin) ask(ctx context.Context, s *transport.Session, topic func(request
 		delete(t.asked, id)
 		t.mu.Unlock()
 	}()
-	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := bounded(ctx, s)
 	defer cancel()
-	if err := s.Start(bounded, topic(id), 0, body, func(error) {}); err != nil {
+	if err := s.Start(ctx, topic(id), 0, body, func(error) {}); err != nil {
 		return payloads.TwinAnswer{}, err
 	}
 	select {
@@ -212,8 +212,8 @@ func (t *twin) ask(ctx context.Context, s *transport.Session, topic func(request
 		return a, nil
 	case <-s.Ended():
 		return payloads.TwinAnswer{}, s.Cause()
-	case <-bounded.Done():
-		return payloads.TwinAnswer{}, timedOut(bounded, bounded.Err())
+	case <-ctx.Done():
+		return payloads.TwinAnswer{}, timedOut(ctx, ctx.Err())
 	}
 }
 
@@ -229,7 +229,7 @@ func (t *twin) heardAnswer(m transport.Message) error {
 	if waiting != nil {
 		waiting <- a
 	}
-	return nil
+	return a.BadProperties
 }
 
 func (t *twin) heardPatch(m transport.Message) error {

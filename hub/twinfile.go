@@ -38,7 +38,7 @@ func (f twinFile) empty() bool { return f.Reported == nil && f.Answers == nil }
 func (b batch) stored() (f twinFile) {
 	f.First, f.Reported = storedObject(b.own.first), storedObject(b.own.then)
 	room := answersRoom
-	for _, key := range slices.Sorted(maps.Keys(b.answers)) {
+	for _, key := range slices.SortedFunc(maps.Keys(b.answers), payloads.PropertyName.Compare) {
 		a := b.answers[key]
 		room -= len(a.Component) + len(a.Name) + len(a.DesiredProperty.Value) + len(a.Ack.Value) + len(a.Description)
 		if room < 0 {

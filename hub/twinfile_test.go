@@ -245,6 +245,18 @@ func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
 	}
 }
 
+func TestAnswersToAComponentsPropertyAndToOneWithAStarInItsNameAreBothKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "twin.json")
+	before := newReporter(t, Settings{TwinFile: statefile.At(file)})
+	before.twin.reports.answer(answerTo("c", "x", "1", 1))
+	before.twin.reports.answer(answerTo("", "c*x", "2", 1))
+	before.End()
+	want := `{"c":{"__t":"c","x":{"value":1,"ac":200,"av":1,"ad":null}},"c*x":{"value":2,"ac":200,"av":1,"ad":null}}`
+	if got := newReporter(t, Settings{TwinFile: statefile.At(file)}).confirm(); got != want {
+		t.Errorf("after the restart waits\n%s, want\n%s", got, want)
+	}
+}
+
 // The program that has been restarted is asked again; until it answers, the answer that waits is of use, under the version of
 // the hub that gets it.
 func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) {

@@ -4,7 +4,9 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,19 +40,18 @@ const maxLostIDs = 1000
 
 // Compare compares a state directory's outbox with what was received. The numbers of the outbox's present epoch are compared; a
 // message of any other counts as foreign.
-func Compare(s *outbox.Snapshot, received []Receipt) Report {
+func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
 	r := Report{Taken: s.Last, Dropped: map[string]uint64{}, LostIDs: []string{}}
-	seen := map[uint64]bool{}
+	known := numbers{}
 	newest := map[string]uint64{} // by lane
-	for _, m := range received {
+	for m := range received {
 		n, ours := number(m.MessageID, s)
 		switch {
 		case !ours:
 			r.Foreign++
-		case seen[n]:
+		case !known.add(n):
 			r.Duplicates++
 		default:
-			seen[n] = true
 			r.Delivered++
 			if n < newest[m.Lane] {
 				r.OutOfOrder++
@@ -58,11 +59,9 @@ func Compare(s *outbox.Snapshot, received []Receipt) Report {
 			newest[m.Lane] = max(newest[m.Lane], n)
 		}
 	}
-	known := slices.Collect(maps.Keys(seen))
 	for n := range s.Numbers() {
-		if !seen[n] {
+		if known.add(n) {
 			r.Waiting++
-			known = append(known, n)
 		}
 	}
 	lost := r.excuse(s.Forgotten, r.giveUp(s, gaps(known, s.Last)))
@@ -73,11 +72,33 @@ func Compare(s *outbox.Snapshot, received []Receipt) Report {
 	return r
 }
 
+// numbers are a set, in words of 64 bits: most of a device's numbers follow one another, and they may be millions.
+type numbers map[uint64]uint64
+
+// add reports whether a number is new.
+func (s numbers) add(n uint64) bool {
+	word, bit := s[n/64], uint64(1)<<(n%64)
+	s[n/64] = word | bit
+	return word&bit == 0
+}
+
+// sorted are the numbers in order.
+func (s numbers) sorted() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, at := range slices.Sorted(maps.Keys(s)) {
+			for word := s[at]; word != 0; word &= word - 1 {
+				if !yield(at*64 + uint64(bits.TrailingZeros64(word))) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // gaps are the numbers up to last that are not known. They may be far more than anyone should count one by one.
-func gaps(known []uint64, last uint64) (all []outbox.Range) {
-	slices.Sort(known)
+func gaps(known numbers, last uint64) (all []outbox.Range) {
 	before := uint64(0)
-	for _, n := range known {
+	for n := range known.sorted() {
 		if n-before > 1 {
 			all = append(all, outbox.Range{First: before + 1, Last: n - 1})
 		}

@@ -61,12 +61,19 @@ func received(s *outbox.Snapshot) (all []ledger.Receipt) {
 	return all
 }
 
+// receipts reads a text to its end.
+func receipts(text string) ([]ledger.Receipt, error) {
+	r := ledger.ReadReceipts(strings.NewReader(text))
+	all := slices.Collect(r.All())
+	return all, r.Err()
+}
+
 func TestWhereNothingIsLostEveryReadingIsAccountedFor(t *testing.T) {
 	s := taken(t)
 	want := ledger.Report{
 		Taken: 100, Delivered: 79, Waiting: 10, Missing: 11, Dropped: map[string]uint64{"full": 10}, Quarantined: 1, LostIDs: []string{},
 	}
-	if got := ledger.Compare(s, received(s)); !reflect.DeepEqual(got, want) {
+	if got := ledger.Compare(s, slices.Values(received(s))); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
@@ -78,7 +85,7 @@ func TestOneLossOneDuplicateAndOneSwapAreReportedAsExactlyThose(t *testing.T) {
 	all = slices.Insert(all, 40, all[39]) // a duplicate
 	all[50], all[51] = all[51], all[50]   // a swap
 	all = append(all, ledger.Receipt{}, ledger.Receipt{MessageID: "another-1"}, ledger.Receipt{MessageID: s.Epoch + "-101"}, ledger.Receipt{MessageID: s.Epoch + "-012"})
-	got := ledger.Compare(s, all)
+	got := ledger.Compare(s, slices.Values(all))
 	want := ledger.Report{
 		Taken: 100, Delivered: 78, Waiting: 10, Missing: 12, Dropped: map[string]uint64{"full": 10}, Quarantined: 1,
 		Lost: 1, LostIDs: []string{s.Epoch + "-32"}, Duplicates: 1, OutOfOrder: 1, Foreign: 4,
@@ -96,7 +103,7 @@ func TestLanesHaveTheirOwnOrder(t *testing.T) {
 	for i := 39; i < 79; i++ {
 		all[i].Lane = "backlog"
 	}
-	if got := ledger.Compare(s, all); got.OutOfOrder != 0 || got.Lost != 0 {
+	if got := ledger.Compare(s, slices.Values(all)); got.OutOfOrder != 0 || got.Lost != 0 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -108,16 +115,16 @@ func TestReceiptsOfIoTHubsToolsAreRead(t *testing.T) {
 		"{\n \"event\": {\"origin\":\"dev1\",\"payload\":{\"message_id\":\"x\"},\"properties\":{\"system\":{\"message_id\":\"e-1\"},\"application\":{\"failover-lane\":\"backlog\"}}}\n}",
 		`{"iothub-message-id":"e-1","applicationProperties":{"failover-lane":"backlog"}}`,
 	} {
-		got, err := ledger.ReadReceipts(strings.NewReader(text + "\n[" + text + "]"))
+		got, err := receipts(text + "\n[" + text + "]")
 		want := ledger.Receipt{MessageID: "e-1", Lane: "backlog"}
 		if err != nil || len(got) != 2 || got[0] != want || got[1] != want {
 			t.Errorf("%s\ngave %+v, %v", text, got, err)
 		}
 	}
-	if got, err := ledger.ReadReceipts(strings.NewReader("{}\n17\n")); err != nil || len(got) != 2 || got[0] != (ledger.Receipt{}) {
+	if got, err := receipts("{}\n17\n"); err != nil || len(got) != 2 || got[0] != (ledger.Receipt{}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := ledger.ReadReceipts(strings.NewReader("{}\nnot JSON")); err == nil || !strings.Contains(err.Error(), "message 2") {
+	if _, err := receipts("{}\nnot JSON"); err == nil || !strings.Contains(err.Error(), "message 2") {
 		t.Error(err)
 	}
 }
@@ -131,7 +138,7 @@ func TestAPropertyOfTheProgramIsNotTakenForTheMessageID(t *testing.T) {
 		`{"properties":{"$.mid":"e-1","message-id":"mine"}}`,
 	} {
 		for range 20 {
-			if got, err := ledger.ReadReceipts(strings.NewReader(text)); err != nil || len(got) != 1 || got[0].MessageID != "e-1" {
+			if got, err := receipts(text); err != nil || len(got) != 1 || got[0].MessageID != "e-1" {
 				t.Errorf("%s\ngave %+v, %v", text, got, err)
 				break
 			}
@@ -146,7 +153,7 @@ func TestNumbersBeyondCountingAreCountedAllTheSame(t *testing.T) {
 		{Epoch: "e", Numbers: outbox.Range{First: 1 << 60, Last: math.MaxUint64 - 1}, Why: outbox.TooOld},
 		{Epoch: "e", Numbers: outbox.Range{First: 4, Last: 4}, Why: outbox.Quarantined},
 	}}
-	got := ledger.Compare(s, []ledger.Receipt{{MessageID: "e-2"}, {MessageID: "e-7"}, {MessageID: "e-18446744073709551615"}})
+	got := ledger.Compare(s, slices.Values([]ledger.Receipt{{MessageID: "e-2"}, {MessageID: "e-7"}, {MessageID: "e-18446744073709551615"}}))
 	want := ledger.Report{
 		Taken: math.MaxUint64, Delivered: 3, Missing: math.MaxUint64 - 3, Quarantined: 1, Lost: 2, LostIDs: []string{"e-1", "e-3"},
 		Dropped: map[string]uint64{"full": 1<<60 - 5, "too-old": math.MaxUint64 - 1 - 1<<60},
@@ -186,7 +193,7 @@ func TestWhateverIsMissingIsCountedOnce(t *testing.T) {
 				lost++
 			}
 		}
-		if got := ledger.Compare(s, received); got.Dropped["full"] != dropped || got.Lost != lost || got.Missing != dropped+lost {
+		if got := ledger.Compare(s, slices.Values(received)); got.Dropped["full"] != dropped || got.Lost != lost || got.Missing != dropped+lost {
 			t.Fatalf("dropped %d, lost %d, got %+v", dropped, lost, got)
 		}
 	})
@@ -210,7 +217,7 @@ func TestDropsOfWhichOnlyTheCountIsRememberedAreNotTakenForLost(t *testing.T) {
 		for n := range strings.FieldsSeq(c.received) {
 			all = append(all, ledger.Receipt{MessageID: "e-" + n})
 		}
-		r := ledger.Compare(s, all)
+		r := ledger.Compare(s, slices.Values(all))
 		if r.Lost != uint64(len(c.lost)) || !slices.Equal(r.LostIDs, c.lost) || r.Dropped["full"] != 5 || r.Quarantined != 1 {
 			t.Errorf("%s were received: %+v", c.received, r)
 		}

@@ -5,32 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
 )
 
+// Receipts reads what hubs received, one message after another: there may be millions.
+type Receipts struct {
+	in  io.Reader
+	err error
+}
+
 // ReadReceipts reads JSON values, one behind the other: the emulator's --ledger-file, or an export of a real consumer. In each the
 // message ID is looked for where IoT Hub's routes and tools put it: messageId, message_id, message-id, $.mid or
 // iothub-message-id, in any case, at the top or in the objects below. A value without one counts as a message without an ID.
-func ReadReceipts(r io.Reader) (all []Receipt, err error) {
-	d := json.NewDecoder(r)
-	for n := 1; ; n++ {
-		var v any
-		if err := d.Decode(&v); errors.Is(err, io.EOF) {
-			return all, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("ledger: message %d: %w", n, err)
-		}
-		list, isList := v.([]any)
-		if !isList {
-			list = []any{v}
-		}
-		for _, m := range list {
-			all = append(all, Receipt{find(m, "$.mid", "iothubmessageid", "messageid"), find(m, "failoverlane")})
+func ReadReceipts(r io.Reader) *Receipts { return &Receipts{in: r} }
+
+// All are the receipts up to the end of the input, or up to an error.
+func (r *Receipts) All() iter.Seq[Receipt] {
+	return func(yield func(Receipt) bool) {
+		d := json.NewDecoder(r.in)
+		for n := 1; ; n++ {
+			var v any
+			if err := d.Decode(&v); errors.Is(err, io.EOF) {
+				return
+			} else if err != nil {
+				r.err = fmt.Errorf("ledger: message %d: %w", n, err)
+				return
+			}
+			list, isList := v.([]any)
+			if !isList {
+				list = []any{v}
+			}
+			for _, m := range list {
+				if !yield(Receipt{find(m, "$.mid", "iothubmessageid", "messageid"), find(m, "failoverlane")}) {
+					return
+				}
+			}
 		}
 	}
 }
+
+// Err is what ended All before the end of the input.
+func (r *Receipts) Err() error { return r.err }
 
 // spelling is a name without what the tools disagree about.
 var spelling = strings.NewReplacer("-", "", "_", "")

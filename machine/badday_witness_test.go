@@ -95,7 +95,7 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 			w.note(func() { w.dials = append(w.dials, call{address, time.Now()}) })
 			return dial(ctx, network, address)
 		}
-		s.Handlers.Desired = func(_ context.Context, _ string, value json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
 			var n int
 			err := json.Unmarshal(value, &n)
 			w.note(func() { w.wishes.arrive(n) })

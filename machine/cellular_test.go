@@ -135,34 +135,85 @@ func alike(a, b string) bool {
 	return true
 }
 
-// While a packet that takes longer than Silence goes up, the hub has nothing to answer, and its pings wait behind it.
-func TestAnUploadThatTakesLongerThanSilenceNeedsALargerSilence(t *testing.T) {
-	for _, silence := range []time.Duration{12 * time.Second, time.Minute} {
-		t.Run(fmt.Sprint(silence), func(t *testing.T) {
-			bubble(t, func(s *machine.Settings) { s.Link.Silence = silence }, func(t *testing.T, w *world) {
+// While a packet that takes longer than Silence goes up, the hub has nothing to answer, and its pings wait behind it. Of
+// many, the last must not wait for its acknowledgement longer than AckTimeout because the others were sent before it.
+func TestUploadsThatTakeLongerThanSilenceArrive(t *testing.T) {
+	for _, c := range []struct{ readings, size, rate int }{{1, 200_000, 10_000}, {30, 100_000, 20_000}} {
+		t.Run(fmt.Sprint(c.readings), func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, w *world) {
 				w.connected()
-				if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 10_000}); err != nil { // bytes a second
+				if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: c.rate}); err != nil { // bytes a second
 					t.Fatal(err)
 				}
 				from := w.count()
-				body := bytes.Repeat([]byte("1"), 200_000)
-				if _, err := w.device.Send(t.Context(), machine.Reading{Body: body}); err != nil {
-					t.Fatal(err)
+				body := bytes.Repeat([]byte("1"), c.size)
+				for range c.readings {
+					if _, err := w.device.Send(t.Context(), machine.Reading{Body: body}); err != nil {
+						t.Fatal(err)
+					}
 				}
 				time.Sleep(10 * time.Minute)
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				delivered, lost := false, ""
+				delivered, lost := 0, ""
 				for _, r := range w.records[from:] {
-					delivered = delivered || r.Kind == observe.Delivered
+					if r.Kind == observe.Delivered {
+						delivered++
+					}
 					if r.Event == string(machine.Lost) {
 						lost = r.Cause
 					}
 				}
-				if small := silence < 20*time.Second; delivered == small || (lost == "silence") != small {
-					t.Errorf("delivered: %t, lost: %q", delivered, lost)
+				if delivered != c.readings || lost != "" {
+					t.Errorf("%d of %d delivered, lost: %q", delivered, c.readings, lost)
 				}
 			})
 		})
 	}
+}
+
+// At 1.5 kB a second a twin of 25 kB takes 17 s to come. Another request would only make it later.
+func TestALargeTwinOnASlowLinkIsNotGivenUpWhileItComes(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.cloud.Enroll(deviceID, "")
+		wishes := map[string]any{}
+		for n := range 10 {
+			wishes[fmt.Sprint("wish", n)] = strings.Repeat("x", 2500)
+		}
+		if err := w.cloud.SetDesired(deviceID, wishes); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 1500}); err != nil { // bytes a second
+			t.Fatal(err)
+		}
+		w.connected()
+		from := w.count()
+		time.Sleep(5 * time.Minute)
+		if failed := w.warnings("no answer in time"); failed != "" || len(w.path(from)) > 0 {
+			t.Errorf("%v %s", w.path(from), failed)
+		}
+	})
+}
+
+// A report waits behind readings that take a minute to go up.
+func TestAReportBehindLargeReadingsOnASlowLinkIsNotGivenUp(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.connected()
+		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 10_000}); err != nil { // bytes a second
+			t.Fatal(err)
+		}
+		for range 10 {
+			if _, err := w.device.Send(t.Context(), machine.Reading{Body: bytes.Repeat([]byte("1"), 60_000)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second) // the readings go first
+		if err := w.device.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if failed := w.warnings("no answer in time"); failed != "" {
+			t.Error(failed)
+		}
+	})
 }

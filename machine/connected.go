@@ -20,7 +20,7 @@ func (d *Device) connected(ctx context.Context, _ Change) (Event, error) {
 	since := time.Now()
 	d.restored(since)
 	d.trial = trial{}
-	working, stop := d.term.context(ctx, d.Link.Now)
+	working, stop := d.term.context(ctx, d.clock)
 	defer stop()
 	d.hub.Attach(d.session, d.assignment.DeviceID)
 	defer d.hub.Detach()
@@ -33,6 +33,9 @@ func (d *Device) connected(ctx context.Context, _ Change) (Event, error) {
 	case ctx.Err() != nil:
 		return Stay, nil
 	case err == nil:
+		if now := time.Now(); now.Before(d.term.end) {
+			d.cutShort = now
+		}
 		return Renew, nil
 	}
 	return Lost, err

@@ -20,6 +20,7 @@ func (d *Device) connecting(ctx context.Context, c Change) (Event, error) {
 		cancel()
 	}
 	d.drop()
+	d.attempt()
 	link := d.hubLink()
 	if d.within > 0 {
 		link.ConnectTimeout = d.within
@@ -46,7 +47,7 @@ func (d *Device) hubLink() transport.Config {
 		if err != nil {
 			return "", err
 		}
-		d.term = newTerm(time.Now(), now, d.TokenLife, d.Rand())
+		d.term = newTerm(time.Now(), now, d.TokenLife, d.Rand(), d.cutShort)
 		return transport.SAS(hub+"/devices/"+device, "", key, now.Add(d.TokenLife)), nil
 	}
 	return c

@@ -53,10 +53,47 @@ func TestEveryKeyOfAPatchIsAnsweredWithTheWholeOfIt(t *testing.T) {
 	})
 }
 
+func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwoProperties(t *testing.T) {
+	twinBubble(t, func(t *testing.T, w *twinWorld) {
+		w.connected()
+		w.set(`{"c":{"__t":"c","x":1},"c*x":2}`)
+		w.wantHandled(`c*x=1`, `c*x=2`)
+		w.wantReported(`{"c":{"__t":"c","x":{"ac":200,"av":2,"value":1}},"c*x":{"ac":200,"av":2,"value":2}}`)
+		w.moved(func() {})
+		w.wantHandled(`c*x=1`, `c*x=2`) // neither again
+		w.set(`{"c*x":null}`)
+		w.wantHandled(`c*x=1`, `c*x=2`, `c*x=null`)
+		w.set(`{"c":null}`)
+		w.wantHandled(`c*x=1`, `c*x=2`, `c*x=null`, `c*x=null`)
+		w.wantNoViolation()
+	})
+}
+
+// To a handler they are two as well.
+func TestAHandlerTellsAComponentsPropertyFromOneWithAStarInItsName(t *testing.T) {
+	handled := &journal{}
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Desired = func(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			handled.add(fmt.Sprintf("%q %q %s", p.Component, p.Name, value))
+			return machine.Ack{}, nil
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		patch := map[string]any{"c": map[string]any{"__t": "c", "x": 1, "d*e": 3}, "c*x": 2}
+		if err := w.cloud.SetDesired(deviceID, patch); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if want := []string{`"c" "x" 1`, `"" "c*x" 2`, `"c" "d*e" 3`}; !sameInAnyOrder(handled.all(), want) {
+			t.Errorf("handled %q, want %q", handled.all(), want)
+		}
+	})
+}
+
 func TestADescriptionOfAnEarlierAnswerDoesNotStay(t *testing.T) {
 	fail := true
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(context.Context, string, json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
 			if fail {
 				return machine.Ack{}, errors.New("stuck")
 			}
@@ -84,8 +121,8 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 		"minus":  {Code: -1},
 	}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key string, _ json.RawMessage) (machine.Ack, error) {
-			return answers[key], nil
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, _ json.RawMessage) (machine.Ack, error) {
+			return answers[key.Name], nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()

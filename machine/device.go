@@ -44,7 +44,12 @@ type Device struct {
 	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
 	key        atomic.Pointer[transport.Key] // the one that was read last
 	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
-	clock      clock
+	saver      saver                         // of assignments
+	clock      *clock
+
+	// These are the goroutine's that watches the clock.
+	savedRuns   runs
+	runsUnsaved bool // and that was told
 
 	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
 
@@ -53,9 +58,12 @@ type Device struct {
 	assignment Assignment
 	polls      provisioning.Polls
 	term       term          // of the session's token
+	cutShort   time.Time     // when the wall clock last ended a term before the monotonic one
 	within     time.Duration // bound on the next attempt to connect; 0: the usual one
 	history    history
-	trial      trial // of the wall clock
+	trial      trial     // of the wall clock
+	clockSets  int       // how often it had been set when the latest attempt began
+	freedAt    time.Time // when a rest last ended because it was set, by the steady clock
 	outage     outage
 	entered    time.Time // when the current state was entered
 	closeBy    time.Time // when Closing must be over
@@ -68,10 +76,14 @@ func New(s Settings) (*Device, error) {
 	}
 	d := &Device{Settings: s.withDefaults(), ended: make(chan struct{}), entered: time.Now()}
 	d.fan = observe.NewFan(d.Observers...)
+	d.saver.warn = d.Warn
+	d.saver.save = func(a Assignment) error { return d.cache().Save(a) }
+	d.clock = newClock(d.Link.Now, d.ClockFloor, d.entered)
 	if err := d.openState(); err != nil {
 		return nil, err
 	}
-	d.clock = clock{wall: d.Link.Now, floor: d.ClockFloor, born: d.entered, earlier: d.Outbox.Last()}
+	d.clock.earlier = d.Outbox.Last()
+	d.clock.put(d.clock.earlier)
 	d.hub = hub.New(hub.Settings{
 		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
 		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
@@ -107,6 +119,7 @@ func (d *Device) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(d.stop, cancel)()
 	var watch sync.WaitGroup
+	watch.Go(func() { d.clock.watch(ctx, d.clockWasSet) })
 	if d.dir != nil {
 		watch.Go(func() { d.watchState(ctx) })
 	}
@@ -152,13 +165,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if d.Off.Has(hub.Telemetry) {
 		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
-	r.Early = 0 // the device's alone
-	switch taken, early := d.clock.take(); {
-	case r.Taken.IsZero():
-		r.Taken, r.Early = taken, early
-	case early > 0:
-		r.Early = -1 // no clock tells how long it waits
-	}
+	d.clock.stamp(&r)
 	for _, ours := range reserved {
 		if _, given := r.Properties[ours]; given {
 			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
@@ -172,6 +179,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
+	d.clock.put(id.N)
 	if d.tells(observe.Debug) { // or its ID need not be written
 		d.emit(Record{Level: observe.Debug, Kind: observe.Taken, ID: id.String()})
 	}
@@ -180,7 +188,8 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 
 // Report merges reported properties into those that wait, and returns once they are as safe as readings, or in memory while
 // the disk cannot be written; they are sent when there is a hub to send them to. null removes a property. A patch that no hub
-// would take is refused here.
+// would take is refused here, and so is one that would be changed on its way: text that is not UTF-8, and in a
+// json.RawMessage a name that stands twice in one object or half of a surrogate pair.
 func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	if d.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)

@@ -200,8 +200,8 @@ func TestACommandSentDuringAnOutageIsHandledAtTheOtherHub(t *testing.T) {
 
 func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-			switch key {
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			switch key.String() {
 			case "fanSpeed", "thermostat*target":
 				return machine.Ack{Description: "done"}, nil
 			case "limited":
@@ -239,8 +239,8 @@ func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 func TestWhatWasWishedDuringAnOutageIsHandledOnceAfterIt(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-			handled.add(key + "=" + string(value))
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			handled.add(key.String() + "=" + string(value))
 			return machine.Ack{}, nil
 		}
 	}, func(t *testing.T, w *world) {

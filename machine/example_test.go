@@ -33,7 +33,7 @@ func Example() {
 		},
 		Link: transport.Config{RootCAs: cloud.CAPool()},
 		Handlers: machine.Handlers{
-			Desired: func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
+			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
 				fmt.Printf("the cloud wishes %s = %s\n", key, value)
 				return machine.Ack{Description: "done"}, nil
 			},

@@ -67,6 +67,27 @@ func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
 	})
 }
 
+func TestWhatCannotBeReadOfAnAnswerOfDPSIsInTheRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const assigned = `{"status":"assigned","registrationState":{"assignedHub":"hub.example:8883"}}`
+		w := fakeWorld(t, true, func(s *machine.Settings) { s.ProvisioningHost, s.StateDir = "hub.example:8883", "" }, func(p *liar) {
+			p.welcome()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				p.basics(packet)
+				if m, ok := packet.(*packets.PublishPacket); ok && strings.HasPrefix(m.TopicName, "$dps/") {
+					p.pub("$dps/registrations/res/200/?$rid="+requestID(m)+"&note=100%", assigned, 0, 0)
+				}
+			}
+		})
+		w.live()
+		time.Sleep(time.Minute)
+		w.close()
+		if said := w.said(); !strings.Contains(said, "DPS sent an answer of which not every property can be read") {
+			t.Errorf("the records are %s", said)
+		}
+	})
+}
+
 func TestACallerMayReuseItsBufferAndItsMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, emulator.Config{}, nil)
@@ -105,7 +126,7 @@ func TestAnAnswerWhoseMarshalJSONPanicsIs500(t *testing.T) {
 }
 func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(context.Context, string, json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
 			return machine.Ack{Value: bomb{}}, nil
 		}
 	}, func(t *testing.T, w *world) {
@@ -114,6 +135,29 @@ func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 		synctest.Wait()
 		_, reported, _, _ := w.cloud.Twin(deviceID)
 		if ack, _ := reported["a"].(map[string]any); ack["ac"] != 500.0 {
+			t.Errorf("acknowledged %v", reported)
+		}
+	})
+}
+
+func TestAHandlersTextThatIsNotUTF8IsNotChangedInSilence(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+			return 200, map[string]int{"a\xff": 1, "a\xfe": 2}, nil
+		}
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
+			return machine.Ack{Value: "\xff"}, nil
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		if status, answer := w.call("x", ""); status != 500 || !strings.Contains(answer, "not UTF-8") {
+			t.Errorf("status %d, %s", status, answer)
+		}
+		w.cloud.SetDesired(deviceID, map[string]any{"a": 1})
+		synctest.Wait()
+		_, reported, _, _ := w.cloud.Twin(deviceID)
+		ack, _ := reported["a"].(map[string]any)
+		if text, _ := ack["ad"].(string); ack["ac"] != 500.0 || !strings.Contains(text, "not UTF-8") {
 			t.Errorf("acknowledged %v", reported)
 		}
 	})

@@ -147,7 +147,7 @@ func repeated(t *testing.T, asDPS bool, repeat parrot, whole bool, how string) {
 				return 0, nil, quote(name, b)
 			},
 			Command: func(_ context.Context, m machine.Message) error { return quote(m) },
-			Desired: func(_ context.Context, k string, v json.RawMessage) (machine.Ack, error) {
+			Desired: func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.Ack, error) {
 				return machine.Ack{}, quote(k, v)
 			},
 		}

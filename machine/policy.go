@@ -50,6 +50,7 @@ type history struct {
 	// These outlive the trouble: they are between the device and DPS.
 	throttled, refused int       // in a row
 	dpsFrom            time.Time // DPS is not asked before
+	doubted            bool      // because it has refused the device, for which a wrong clock may have been the reason
 }
 
 // Two processes with one identity end each other's session for ever, because a hub lets the newest in. So many sessions
@@ -73,6 +74,8 @@ type choice struct {
 //	the hub that DPS named fails too         hub and DPS in turn, with exponential back-off and full jitter
 //	DPS throttles or refuses                 not DPS before its time; the hub's turns go on
 //	a fight over the identity                the same hub, after a long rest
+//	the wall clock was set, and may have     the same, but at once; see Device.freed
+//	been why the attempt failed
 func (p Policy) choose(on Event, cause error, h history, now time.Time, luck float64) choice {
 	var c choice
 	switch {
@@ -133,6 +136,7 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	if !errors.As(cause, &e) {
 		return
 	}
+	h.doubted = e.Verdict == provisioning.Refused && blamesClock(cause)
 	half := func(d time.Duration) time.Duration { return d/2 + time.Duration(luck*float64(d/2)) }
 	switch e.Verdict {
 	case provisioning.Throttled:
@@ -177,7 +181,15 @@ func (h *history) chose(c choice) {
 
 // answered is DPS naming a hub.
 func (h *history) answered() {
-	h.assigned, h.throttled, h.refused, h.dpsFrom = true, 0, 0, time.Time{}
+	h.assigned, h.throttled, h.refused, h.dpsFrom, h.doubted = true, 0, 0, time.Time{}, false
+}
+
+// clockSet is that the wall clock was set: the back-off starts afresh, and DPS may think better of the device.
+func (h *history) clockSet() {
+	h.waits = 0
+	if h.doubted {
+		h.refused, h.dpsFrom, h.doubted = 0, time.Time{}, false
+	}
 }
 
 // held is a connection that lasted.

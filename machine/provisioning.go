@@ -12,10 +12,12 @@ import (
 // provisioning asks DPS. Only its answer replaces the assignment; no failure drops the one there is.
 func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.drop()
+	d.attempt()
 	d.history.chose(choice{event: Reprovision})
 	a, err := provisioning.Register(ctx, provisioning.Request{
 		Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
 		Key: d.readKey, Payload: d.payload(), Polls: &d.polls, Link: d.Link, Ended: d.wind,
+		Warn: func(err error) { d.warn("DPS sent an answer of which not every property can be read", err) },
 	})
 	switch {
 	case errors.Is(err, provisioning.Refused) && !d.history.assigned:
@@ -27,9 +29,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.assign(a)
 	d.history.answered()
 	d.try(evidence{updated: a.Updated})
-	if err := d.cache().Save(a); err != nil {
-		d.warn("", err)
-	}
+	d.saver.keep(a)
 	d.payloadCame(a)
 	return Assigned, nil
 }

@@ -10,40 +10,50 @@ import (
 // hub cuts the session. A machine that slept sees its wall clock jump and its monotonic clock stand still, and one whose
 // clock is set sees the opposite; so the first of the two to reach the end counts.
 type term struct {
-	earliest time.Time // not before, whatever the wall clock does: a tenth of the token's life
+	earliest time.Time // not before, whatever the wall clock does
 	end      time.Time // by the monotonic clock
 	wallEnd  time.Time // by the wall clock
 }
 
-// newTerm is the term of a token minted now: 80 to 85 % of its life, by luck in [0, 1).
-func newTerm(now, wall time.Time, life time.Duration, luck float64) term {
+// newTerm is the term of a token minted now: 80 to 85 % of its life, by luck in [0, 1). cutShort is when the
+// wall clock last ended a term, or zero: it may do so once in a tenth of a token's life.
+func newTerm(now, wall time.Time, life time.Duration, luck float64, cutShort time.Time) term {
 	use := time.Duration((0.80 + 0.05*luck) * float64(life))
-	return term{earliest: now.Add(life / 10), end: now.Add(use), wallEnd: wall.Round(0).Add(use)}
+	t := term{end: now.Add(use), wallEnd: wall.Round(0).Add(use)}
+	if !cutShort.IsZero() {
+		t.earliest = cutShort.Add(life / 10)
+	}
+	return t
 }
 
-// over tells whether the term has ended.
-func (t term) over(now, wall time.Time) bool {
-	return !now.Before(t.end) || !now.Before(t.earliest) && !wall.Round(0).Before(t.wallEnd)
+// left is for how long the token can still be used, as far as the clocks say now.
+func (t term) left(now, wall time.Time) time.Duration {
+	return min(t.end.Sub(now), max(t.earliest.Sub(now), t.wallEnd.Sub(wall.Round(0))))
 }
-
-// wallCheck is how often the wall clock is looked at: no timer follows its jumps.
-const wallCheck = 5 * time.Second
 
 // context ends with the term or with ctx. stop waits for what watches the clocks.
-func (t term) context(ctx context.Context, wall func() time.Time) (inner context.Context, stop func()) {
-	inner, cancel := context.WithDeadline(ctx, t.end)
+func (t term) context(ctx context.Context, c *clock) (inner context.Context, stop func()) {
+	inner, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		tick := time.NewTicker(wallCheck)
-		defer tick.Stop()
-		for !t.over(time.Now(), wall()) {
-			select {
-			case <-tick.C:
-			case <-inner.Done():
+		defer cancel()
+		for {
+			_, _, changed := c.history()
+			wall, _ := c.look()
+			left := t.left(time.Now(), wall)
+			if left <= 0 {
 				return
 			}
+			timer := time.NewTimer(left)
+			select {
+			case <-timer.C:
+			case <-changed:
+			case <-inner.Done():
+				timer.Stop()
+				return
+			}
+			timer.Stop()
 		}
-		cancel()
 	})
 	return inner, func() { cancel(); watch.Wait() }
 }

@@ -23,7 +23,8 @@ type (
 	Ack      = hub.Ack          // the answer to a desired property
 	Record   = observe.Record   // one event of the device's life
 
-	Assignment = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
+	Assignment   = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
+	PropertyName = payloads.PropertyName   // of a desired property: Component, "" for the device itself, and Name
 )
 
 const (

@@ -57,6 +57,12 @@ func evidenceIn(cause error) evidence {
 	return e
 }
 
+// blamesClock reports whether an attempt may have failed because the wall clock was wrong.
+func blamesClock(cause error) bool {
+	e := evidenceIn(cause)
+	return e.certificate != nil || e.hub || e.dps
+}
+
 // A finding is what is proven: that the clock is wrong, in a sentence that says what to do, or, without one, that it is right.
 type finding struct {
 	proof proof
@@ -110,16 +116,18 @@ type trial struct {
 	hub, dps bool  // refused the token
 	proven   proof // the strongest so far
 
-	wall, monotonic time.Time // when it was last looked at; what sets a clock moves one of them alone
+	set time.Duration // by how much the clock had been set in all when evidence last came
 }
 
 // try takes evidence in, and tells the operator of the first finding, and then only of a stronger one.
 func (d *Device) try(e evidence) {
-	t, now := &d.trial, d.Link.Now().Round(0)
-	if set := now.Sub(t.wall) - time.Since(t.monotonic); set.Abs() > tolerance {
+	t := &d.trial
+	now, _ := d.clock.look()
+	_, set, _ := d.clock.history()
+	if minus(set, t.set).Abs() > tolerance {
 		*t = trial{}
 	}
-	t.wall, t.monotonic = now, time.Now()
+	t.set = set
 	t.hub, t.dps = t.hub || e.hub, t.dps || e.dps
 	barred := t.dps && (t.hub || !d.history.assigned)
 	f := judge(e, now, d.ClockFloor, barred)

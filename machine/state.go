@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,8 +18,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// What outlives a restart is in the state directory: device.json, assignment.json, commands.json, twin.json, and the outbox or, where
-// readings wait in memory, epoch.json.
+// What outlives a restart is in the state directory: device.json, assignment.json, clock.json, commands.json,
+// twin.json, and the outbox or, where readings wait in memory, epoch.json.
 
 // An epoch is what an outbox in memory ended with, so that the first reading of the next one can name it.
 type epoch struct {
@@ -43,15 +44,19 @@ func (d *Device) openState() error {
 		d.openMemory()
 		return nil
 	}
+	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: d.takeEpoch(), Owner: d.dir, Now: d.Link.Now, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
+		Now: d.clock.set, Elapsed: d.clock.uptime, SetSince: d.clock.setSincePut,
 	})
 	if err != nil {
+		d.saveEpoch(before) // it was not told
 		d.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
 	d.Outbox, d.durable = log, true
 	d.log.Store(log)
+	d.loadRuns(log.Newest())
 	return nil
 }
 
@@ -61,6 +66,7 @@ func (d *Device) openMemory() {
 		before = onDisk
 	}
 	memory := outbox.NewMemory(d.Limits, before, d.dropped)
+	memory.Elapsed = d.clock.uptime
 	d.Outbox, d.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			before = newest
@@ -77,6 +83,7 @@ func (d *Device) takeDir() error {
 	d.dir = statefile.NewDir(d.StateDir, d.claim, d.Warn)
 	err := d.dir.Take()
 	var foreign *foreignError
+	var other *statefile.VersionError
 	switch {
 	case err == nil:
 		err = d.stateFile("device.json").Save(owner{d.RegistrationID})
@@ -86,6 +93,8 @@ func (d *Device) takeDir() error {
 		return nil
 	case errors.As(err, &foreign):
 		return err
+	case errors.As(err, &other):
+		return fmt.Errorf("machine: %w", err)
 	case errors.Is(err, statefile.ErrLocked):
 		return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)
 	case d.InMemory:
@@ -93,10 +102,11 @@ func (d *Device) takeDir() error {
 		d.dir = nil
 		return nil
 	case d.isUnused(): // nothing is pending in it; Put and Save try to take it again
-		d.Warn(fmt.Errorf("%w; make the state directory writable; until then no reading is accepted", err))
+		d.Warn(fmt.Errorf("%w; %s; until then no reading is accepted", err, statefile.Advice(err, "make the state directory writable")))
 		return nil
 	}
-	return fmt.Errorf("machine: %w; use a directory on a file system with locks that this process may write, or keep readings in memory", err)
+	return fmt.Errorf("machine: %w; %s", err, statefile.Advice(err,
+		"use a directory on a file system with locks that this process may write, or keep readings in memory"))
 }
 
 // isUnused reports whether nothing was ever kept in the state directory.
@@ -106,14 +116,23 @@ func (d *Device) isUnused() bool {
 }
 
 // A foreignError refuses the directory of another device: what is pending in it would be sent in this one's name.
-type foreignError struct{ text string }
-
-func (e *foreignError) Error() string {
-	return "machine: " + e.text + "; give this device a directory of its own"
+type foreignError struct {
+	text   string
+	unread error // why nobody knows whose it is; nil: it is another's
 }
 
-// claim returns an error unless the directory, which was just locked, is this device's or nothing is pending in it.
+func (e *foreignError) Error() string {
+	return "machine: " + e.text + "; " + statefile.Advice(e.unread, "give this device a directory of its own")
+}
+
+// claim returns an error unless the directory, which was just locked, is this device's or nothing is
+// pending in it. What a later version has kept there is an error too: this one would write over it.
 func (d *Device) claim() error {
+	for _, name := range []string{"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json"} {
+		if err := statefile.Check(d.stateFile(name).Path()); err != nil {
+			return err
+		}
+	}
 	var o owner
 	ok, err := statefile.At(d.stateFile("device.json").Path()).Load(&o)
 	if err != nil {
@@ -127,14 +146,17 @@ func (d *Device) claim() error {
 	case strings.EqualFold(who, d.RegistrationID): // to DPS, case is nothing
 		return nil
 	case who != "":
-		return &foreignError{fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
+		return &foreignError{text: fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
 	}
 	pending, err := d.pending()
 	switch {
+	case errors.As(err, new(*statefile.VersionError)):
+		return err
 	case err != nil:
-		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err)}
+		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err), err}
 	case pending != "":
-		return &foreignError{fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged", d.StateDir, pending)}
+		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged",
+			d.StateDir, pending)}
 	}
 	return nil
 }
@@ -174,6 +196,7 @@ func (d *Device) watchState(ctx context.Context) {
 // closeState closes what is in the state directory and gives it back. It returns how many accepted readings are lost with the
 // process.
 func (d *Device) closeState() (lost int, err error) {
+	d.saver.wait()
 	if d.dir != nil {
 		defer d.dir.Close()
 		d.dir.Patrol() // so that what is said below is true
@@ -264,8 +287,12 @@ func (d *Device) cache() provisioning.Cache {
 }
 
 func (d *Device) dropped(drop outbox.Drop) {
-	d.drops.Add(int64(drop.Numbers.Count()))
-	d.emit(Record{
-		Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error(),
-	})
+	count := drop.Numbers.Count()
+	d.drops.Add(int64(count))
+	r := Record{Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason())}
+	r.Error = drop.Why.Error()
+	if count > 1 {
+		r.Count = int(min(count, math.MaxInt32)) // a damaged file may name any number
+	}
+	d.emit(r)
 }

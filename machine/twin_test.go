@@ -188,8 +188,8 @@ func TestAPatchThatTheTwinHadAlreadyIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var handled journal
 		w := fakeWorld(t, true, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-				handled.add(key + "=" + string(value))
+			s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+				handled.add(key.String() + "=" + string(value))
 				return machine.Ack{}, nil
 			}
 		}, func(p *liar) {

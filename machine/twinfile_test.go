@@ -175,8 +175,8 @@ func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 			var asked journal
 			again := w.again(func(s *machine.Settings) {
 				s.StateDir = next
-				s.Handlers.Desired = func(ctx context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-					asked.add(key + "=" + string(value))
+				s.Handlers.Desired = func(ctx context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+					asked.add(key.String() + "=" + string(value))
 					time.Sleep(20 * time.Second)
 					return machine.Ack{Code: 202}, nil
 				}
@@ -226,7 +226,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		w.strike(emulator.Deleted, emulator.Params{Anew: true})
 		again := w.again(func(s *machine.Settings) {
 			s.StateDir = dir
-			s.Handlers.Desired = func(ctx context.Context, _ string, _ json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.Ack, error) {
 				<-ctx.Done()
 				return machine.Ack{}, ctx.Err()
 			}

@@ -69,9 +69,9 @@ func (w *twinWorld) again(change func(*machine.Settings)) *twinWorld {
 	return other
 }
 
-func (w *twinWorld) desired(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-	w.handled.add(key + "=" + string(value))
-	switch key {
+func (w *twinWorld) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+	w.handled.add(p.String() + "=" + string(value))
+	switch p.Name {
 	case "slow":
 		time.Sleep(slowly)
 	case "broken":

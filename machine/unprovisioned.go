@@ -9,7 +9,8 @@ import (
 func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	d.drop()
 	if c.From != "" {
-		d.rest(ctx, time.Until(d.history.dpsFrom), Register, c.Cause)
+		d.freed(c.Cause) // then there is nothing to wait for
+		d.rest(ctx, d.history.dpsFrom.Sub(d.clock.steady()), Register, c.Cause)
 		return Register, nil
 	}
 	d.rest(ctx, time.Duration(d.Rand()*float64(d.Policy.Spread)), Register, nil)
@@ -26,16 +27,27 @@ func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	return Cached, nil
 }
 
-// rest waits, saying until when and for what. It returns early when ctx ends.
+// rest waits, saying until when and for what; the time for which the machine sleeps counts. It returns early
+// when ctx ends, or when the clock is set and that may help.
 func (d *Device) rest(ctx context.Context, wait time.Duration, next Event, cause error) {
 	if wait <= 0 {
 		return
 	}
 	d.waiting(time.Now().Add(wait), next, cause)
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+	began := d.clock.uptime()
+	for left := wait; left > 0; left = wait - (d.clock.uptime() - began) {
+		_, _, changed := d.clock.history()
+		if d.freed(cause) {
+			return
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-t.C:
+		case <-changed:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		t.Stop()
 	}
 }

@@ -17,7 +17,7 @@ func TestAHangingPropertyDoesNotStopMethods(t *testing.T) {
 		release := make(chan struct{})
 		var running atomic.Int32
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.Handlers.Desired = func(context.Context, string, json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
 				running.Add(1)
 				<-release
 				return machine.Ack{}, nil
@@ -63,7 +63,7 @@ func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.TwinMute, emulator.TwinThrottles, emulator.TwinError} {
 		heard := make(chan string, 100)
 		bubble(t, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, _ string, value json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
 				heard <- string(value)
 				return machine.Ack{}, nil
 			}

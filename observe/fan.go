@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // fanDepth is how many records may wait for one observer, besides those that it has been handed already.
 const fanDepth = 4096
 
-// A Fan hands records to observers: to each in order, and never waiting for any of them. An observer that falls behind
-// by thousands of records loses the newest, and is told how many; a stalled log pipe must not stop a failover.
+// A Fan hands records to observers: to each in order, and never waiting for any of them. An observer
+// that falls behind by thousands of records loses the newest, and is told how many; a stalled log pipe
+// must not stop a failover. A flood of records of one sort is combined into one each second, from
+// which nothing is missing.
 type Fan struct {
 	mu      sync.Mutex
+	flood   flood
 	started bool
 	closed  bool
 	lost    int64
@@ -31,6 +35,7 @@ type queue struct {
 // NewFan makes a Fan that keeps what is emitted until Start.
 func NewFan(observers ...func(Record)) *Fan {
 	f := &Fan{}
+	f.flood = flood{pass: f.queue, sorts: map[Record]*surge{}}
 	for _, tell := range observers {
 		if tell != nil {
 			f.queues = append(f.queues, &queue{tell: tell, changed: sync.NewCond(&f.mu), ended: make(chan struct{})})
@@ -92,9 +97,21 @@ func gap(last Record, lost int) Record {
 func (f *Fan) Emit(r Record) {
 	f.mu.Lock() // so that every observer sees the same order
 	defer f.mu.Unlock()
-	if f.closed {
-		return
+	if !f.closed {
+		f.flood.hear(r, f.later)
 	}
+}
+
+func (f *Fan) later(after time.Duration, do func()) *time.Timer {
+	return time.AfterFunc(after, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		do()
+	})
+}
+
+// queue hands a record to each observer that has room for it.
+func (f *Fan) queue(r Record) {
 	for _, q := range f.queues {
 		if len(q.waiting) == fanDepth {
 			q.lost++
@@ -116,6 +133,7 @@ func (f *Fan) Lost() int64 {
 // Close waits until the observers have seen every record, or ctx ends. What is emitted later is ignored.
 func (f *Fan) Close(ctx context.Context) error {
 	f.mu.Lock()
+	f.flood.flushAll()
 	f.closed = true
 	started := f.started
 	for _, q := range f.queues {

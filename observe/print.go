@@ -58,7 +58,9 @@ func (r Record) MarshalZerologObject(e *zerolog.Event) {
 		name  string
 		value int64
 	}{
-		{"attempt", int64(r.Attempt)}, {"spent_ms", r.SpentMS}, {"status", int64(r.Status)}, {"bytes", int64(r.Bytes)},
+		{"count", int64(r.Count)},
+		{"attempt", int64(r.Attempt)}, {"spent_ms", r.SpentMS}, {"step_ms", r.StepMS},
+		{"status", int64(r.Status)}, {"bytes", int64(r.Bytes)},
 		{"repeated", int64(r.Repeated)},
 	} {
 		if f.value != 0 {

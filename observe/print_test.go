@@ -15,7 +15,7 @@ import (
 
 var kinds = []observe.Kind{
 	observe.Transition, observe.Waiting, observe.Outcome, observe.Taken, observe.Delivered, observe.Dropped,
-	observe.Refused, observe.Handled, observe.Warning, observe.Note, observe.Payload,
+	observe.Refused, observe.Handled, observe.Warning, observe.Note, observe.Payload, observe.Clock,
 }
 
 // printed is what the printer makes of records.

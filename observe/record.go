@@ -23,6 +23,7 @@ const (
 	Dropped    Kind = "dropped"    // a reading was given up
 	Refused    Kind = "refused"    // the machine refused an event
 	Handled    Kind = "handled"    // a handler has answered a method, a command or a desired property
+	Clock      Kind = "clock"      // the wall clock was set
 	Warning    Kind = "warning"    // something an operator should know that stops nothing
 	Note       Kind = "note"       // something worth a line
 )
@@ -66,14 +67,16 @@ type Record struct {
 	FromHub string    `json:"from_hub,omitempty"` // in an outcome, the hub that was lost
 	Attempt int       `json:"attempt,omitempty"`  // tries since the last connection that held, 1 for the first
 	SpentMS int64     `json:"spent_ms,omitempty"` // in the state left; in an outcome, from the loss to Connected
+	StepMS  int64     `json:"step_ms,omitempty"`  // by which the wall clock was set; negative when it was set back
 	Next    time.Time `json:"next,omitzero"`      // of the next attempt
 	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
 
-	ID       string `json:"id,omitempty"`       // of the reading
+	ID       string `json:"id,omitempty"`       // of the reading; dropped ones may be several: 8f3a1c02-17-20,25
+	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
 	Name     string `json:"name,omitempty"`     // of the method, command or property
 	Status   int    `json:"status,omitempty"`   // that a handler answered with
 	Bytes    int    `json:"bytes,omitempty"`    // of the payload
-	Repeated int    `json:"repeated,omitempty"` // records like this one, before it, that Thin left out
+	Repeated int    `json:"repeated,omitempty"` // records of this sort, before it, that a Fan or Thin left out
 }
 
 // Describe fills Message in from the other fields, if it is empty.
@@ -99,8 +102,18 @@ func (r Record) text() string {
 		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
 	case Payload:
 		return fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", r.Bytes)
-	case Taken, Delivered, Dropped:
+	case Taken, Delivered:
 		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
+	case Dropped:
+		if r.Count > 1 {
+			return words("dropped", plural(r.Count, "reading"), bracketed(r.Cause), r.ID)
+		}
+		return words("dropped", r.ID, bracketed(r.Cause))
+	case Clock:
+		if step := r.step(); step < 0 {
+			return "the clock was set " + Span(-step) + " back"
+		}
+		return "the clock was set " + Span(r.step()) + " ahead"
 	case Refused:
 		return fmt.Sprintf("refused %q in %s", r.Event, r.State)
 	case Handled:
@@ -109,7 +122,12 @@ func (r Record) text() string {
 	return r.Error
 }
 
+// readings is how many were dropped.
+func (r Record) readings() int { return max(1, r.Count) }
+
 func (r Record) spent() time.Duration { return time.Duration(r.SpentMS) * time.Millisecond }
+
+func (r Record) step() time.Duration { return time.Duration(r.StepMS) * time.Millisecond }
 
 func words(parts ...string) string { return joined(" ", parts...) }
 

@@ -33,6 +33,8 @@ func TestEveryKindHasAMessageForPeople(t *testing.T) {
 		{observe.Record{Kind: observe.Handled, Name: "method echo", Status: 200}, "method echo answered 200"},
 		{observe.Record{Kind: observe.Warning, Error: "the disk is full"}, "the disk is full"},
 		{observe.Record{Kind: observe.Note, Message: "hello"}, "hello"},
+		{observe.Record{Kind: observe.Clock, StepMS: 265_000_000}, "the clock was set 3 d 1 h ahead"},
+		{observe.Record{Kind: observe.Clock, StepMS: -7_200_000}, "the clock was set 2 h 0 min back"},
 		{observe.Record{Kind: observe.Payload, Hub: hubA, Bytes: 27}, "DPS returned a payload of 27 bytes with the assignment"},
 	} {
 		if got := c.r.Describe().Message; got != c.want {

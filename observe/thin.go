@@ -10,11 +10,12 @@ const (
 	firstLeft = 4   // of one sort that it leaves out before it says so; then twice as many, and so on
 )
 
-// Thin hands records on but thins out a long outage. Transitions, waits and warnings that say the same as before are
-// passed three times and then left out. When 4, then 8, 16, … of one sort were left out, the last of each sort is passed,
-// with the number of those it stands for; so it is before anything else that is passed of these kinds. Thus the order
-// stays and the numbers add up. Thin starts afresh when a device is Connected or Closing. What it returns is not safe
-// for concurrent use.
+// Thin hands records on but thins out a long outage. Transitions, waits and warnings that say the same
+// as before are passed three times and then left out. When 4, then 8, 16, … of one sort were left out,
+// the last of each sort is passed, with the number of those it stands for; so it is before anything
+// else that is passed of these kinds. Thus the order stays and the numbers add up. Thin starts afresh
+// when a device is Connected, and passes everything from Closing on: no later record would say what
+// was left out. What it returns is not safe for concurrent use.
 func Thin(next func(Record)) func(Record) {
 	devices := map[string]*thinner{}
 	return func(r Record) {
@@ -37,12 +38,13 @@ type thinner struct {
 	next  func(Record)
 	met   map[Record]*repetition // by what does not differ between repetitions
 	limit int                    // of repetition.left
+	ends  bool                   // the device is Closing
 	out   int                    // how many were left out, ever
 }
 
 type repetition struct {
 	times int    // passed at once
-	left  int    // out, since one was passed
+	left  int    // out, since one was passed, and what those stood for
 	last  Record // that was left out
 	at    int    // its place among all
 }
@@ -53,8 +55,15 @@ func (t *thinner) restart() {
 }
 
 func (t *thinner) hear(r Record) {
+	if r.Kind == Transition {
+		t.ends = r.To == "Closing"
+	}
 	if r.To == "Connected" || r.To == "Closing" {
 		t.restart()
+	}
+	if t.ends {
+		t.next(r)
+		return
 	}
 	key := Record{Kind: r.Kind, From: r.From, To: r.To, State: r.State, Event: r.Event, Cause: r.Cause, Hub: r.Hub}
 	if r.Kind == Warning {
@@ -75,8 +84,8 @@ func (t *thinner) hear(r Record) {
 		return
 	}
 	t.out++
-	s.left, s.last, s.at = s.left+1, r, t.out
-	if s.left == t.limit {
+	s.left, s.last, s.at = s.left+1+r.Repeated, r, t.out
+	if s.left >= t.limit {
 		t.limit *= 2
 		t.passLeft()
 	}

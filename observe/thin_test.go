@@ -154,7 +154,8 @@ func TestReadingsAndAnswersAreNotThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
-		for _, kind := range []observe.Kind{observe.Taken, observe.Delivered, observe.Dropped, observe.Refused, observe.Handled, observe.Note, observe.Payload} {
+		for _, kind := range []observe.Kind{observe.Taken, observe.Delivered, observe.Dropped, observe.Refused, observe.Handled, observe.Note,
+			observe.Payload, observe.Clock} {
 			s.say(0, observe.Record{Kind: kind})
 		}
 	}
@@ -178,6 +179,37 @@ func TestAWarningIsThinnedUntilItSaysSomethingElse(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+func TestWhatARecordAlreadyStandsForIsNotForgotten(t *testing.T) {
+	var p thinned
+	s := newStory("lizard-1", p.tell())
+	stand := 0
+	for i := range 100 {
+		s.say(time.Second, observe.Record{Kind: observe.Warning, Error: "no answer", Repeated: i})
+		stand += 1 + i
+	}
+	s.starts()
+	for _, r := range p.out {
+		if r.Kind == observe.Warning {
+			stand -= 1 + r.Repeated
+		}
+	}
+	if stand != 0 {
+		t.Errorf("%d are unaccounted for", stand)
+	}
+}
+
+// Nothing comes after the end that could say how many were left out.
+func TestNothingIsLeftOutAtTheEnd(t *testing.T) {
+	var p thinned
+	s := newStory("lizard-1", p.tell())
+	s.starts()
+	s.move(time.Second, "Connected", "close", "Closing", "", "")
+	for range 10 {
+		s.say(0, observe.Record{Kind: observe.Warning, Error: "no answer"})
+	}
+	p.addUp(t)
 }
 
 func TestDevicesAreThinnedApart(t *testing.T) {

@@ -19,8 +19,8 @@ const (
 )
 
 // Trace reads the JSON lines that NewPrinter has printed and prints the path that each device took through its states:
-// a line for each transition and for each outage that ended, and a summary. Times are UTC. Lines that hold no record,
-// such as a last one that was cut short, are skipped and counted.
+// a line for each transition and for each outage that ended, and a summary. Times are UTC. What others put before or around
+// a line is left out. Lines that hold no record, such as a last one that was cut short, are skipped and counted.
 func Trace(r io.Reader, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	t := tracer{path: path{out: out}, devices: map[string]*traced{}, ended: map[string]*tally{}}
@@ -51,6 +51,14 @@ type traced struct {
 	last time.Time // its latest transition
 }
 
+// clockSet has the times before it be of the clock as it is now, so that an outage lasts no longer because of it.
+func (d *traced) clockSet(by time.Duration) {
+	d.last = d.last.Add(by)
+	if !d.lost.IsZero() {
+		d.lost = d.lost.Add(by)
+	}
+}
+
 func (t *tracer) read(r io.Reader) error {
 	in := bufio.NewReaderSize(r, maxLine)
 	for {
@@ -74,9 +82,26 @@ func (t *tracer) read(r io.Reader) error {
 	}
 }
 
+// record is the record of a line, if it holds one. Whoever kept the log may have put something before each line, as
+// journald, Docker Compose and container runtimes do, or have wrapped it in JSON, as Docker does in its files. A log that
+// was truncated while it was written to begins with zero bytes.
+func record(line []byte) (r Record, ok bool) {
+	line = line[max(0, bytes.IndexByte(line, '{')):]
+	var wrapped struct {
+		Record
+		Log string `json:"log"`
+	}
+	err := json.Unmarshal(line, &wrapped)
+	r = wrapped.Record
+	if err == nil && r.Kind == "" && wrapped.Log != "" {
+		err = json.Unmarshal([]byte(wrapped.Log), &r)
+	}
+	return r, err == nil && r.Kind != "" && !r.Time.IsZero()
+}
+
 func (t *tracer) line(line []byte) {
-	var r Record
-	if err := json.Unmarshal(line, &r); err != nil || r.Kind == "" || r.Time.IsZero() {
+	r, ok := record(line)
+	if !ok {
 		t.other++
 		return
 	}
@@ -98,6 +123,9 @@ func (t *tracer) line(line []byte) {
 		if o := t.ended[r.Outcome]; o != nil {
 			o.add(r.spent())
 		}
+	case Clock:
+		t.path.outcome(r)
+		d.clockSet(r.step())
 	case Warning:
 		t.warnings += 1 + r.Repeated
 	case Taken:
@@ -105,7 +133,7 @@ func (t *tracer) line(line []byte) {
 	case Delivered:
 		t.delivered++
 	case Dropped:
-		t.dropped++
+		t.dropped += r.readings()
 	}
 }
 

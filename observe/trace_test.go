@@ -147,6 +147,27 @@ func TestOutagesThatDifferAreSummedUpAsARange(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsNoLongerBecauseTheClockWasSetMeanwhile(t *testing.T) {
+	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	for _, by := range []time.Duration{3 * 24 * time.Hour, -3 * 24 * time.Hour} {
+		text := trace(t, logged(func(tell func(observe.Record)) {
+			moves := func(after time.Duration, from, to string) {
+				tell(observe.Record{Time: at.Add(after), Kind: observe.Transition, From: from, To: to})
+			}
+			moves(0, "Connected", "Failover")
+			moves(time.Second, "Failover", "Connecting")
+			tell(observe.Record{Time: at.Add(2*time.Second + by), Kind: observe.Clock, StepMS: by.Milliseconds()})
+			moves(5*time.Second+by, "Connecting", "Failover")
+		}))
+		if want := "1 device, 3 transitions, 1 outage: 1 not over after 5.0 s"; summaryOf(text) != want {
+			t.Errorf("set by %v: %q, want %q", by, summaryOf(text), want)
+		}
+		if !strings.Contains(text, "\n08:00:02.000  the clock was set 3 d 0 h ") {
+			t.Errorf("the path does not show it:\n%s", text)
+		}
+	}
+}
+
 func TestOtherLinesAreSkippedAndCounted(t *testing.T) {
 	log := logged(failedOver)
 	first, rest, _ := strings.Cut(log, "\n")
@@ -234,4 +255,31 @@ func FuzzTrace(f *testing.F) {
 			t.Errorf("it ends with %q", summaryOf(got))
 		}
 	})
+}
+
+func TestWhatKeptTheLogMayAddToItsLines(t *testing.T) {
+	log := logged(failedOver)
+	lines := strings.Split(strings.TrimSuffix(log, "\n"), "\n")
+	for name, add := range map[string]func(n int, line string) string{
+		"Docker Compose": func(_ int, line string) string { return "device-1  | " + line },
+		"journald":       func(_ int, line string) string { return "Mar 01 08:00:00 pi failover[812]: " + line },
+		"CRI":            func(_ int, line string) string { return "2026-03-01T08:00:00.1Z stderr F " + line },
+		"Docker's file": func(_ int, line string) string {
+			return fmt.Sprintf(`{"log":%q,"stream":"stderr","time":"2026-03-01T08:00:00.1Z"}`, line+"\n")
+		},
+		"a log truncated under its writer": func(n int, line string) string {
+			if n == 0 {
+				return strings.Repeat("\x00", 5000) + line
+			}
+			return line
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			for n, line := range lines {
+				b.WriteString(add(n, line) + "\n")
+			}
+			wantTrace(t, b.String(), trace(t, log))
+		})
+	}
 }

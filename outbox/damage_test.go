@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
 // old is a log of a few segments that was closed: 1 to 14 were put, 2, 3 and 7 acknowledged, 5 quarantined.
@@ -315,9 +316,14 @@ func TestAQuarantinedReadingThatRotsIsNamedAndKept(t *testing.T) {
 		name := d.with(quarantineSuffix)[0]
 		look := func(how func([]byte) []byte) {
 			c := changed(d, name, how)
-			s, err := readFiles("", c)
-			if err != nil || len(s.Quarantined) > 0 || !slices.Equal(s.DamagedQuarantine, []string{name}) {
-				t.Fatalf("%+v, %v", s, err)
+			files := 0
+			for q, err := range quarantined(c) {
+				if files++; err == nil || !strings.Contains(err.Error(), name) {
+					t.Fatalf("%+v, %v", q, err)
+				}
+			}
+			if files != 1 {
+				t.Fatalf("%d files were looked at", files)
 			}
 			l := openedOn(t, c, nil)
 			defer l.Close()
@@ -718,7 +724,7 @@ func FuzzScanSegment(f *testing.F) {
 		s := (&segment{name: name}).scan(append(whole, whole...), -1)
 		d := newCutDisk()
 		d.put(name, append(whole, whole...))
-		if _, err := readFiles("", d); err != nil {
+		if _, err := readFiles("", d); err != nil && !errors.As(err, new(*statefile.VersionError)) {
 			t.Error(err, s)
 		}
 	})

@@ -82,6 +82,8 @@ type loader struct {
 }
 
 // load reads a log without writing anything, for a full disk must not keep a device from its readings.
+// One that another version of failover has written, be it in part, is an error: what this program left
+// out or misread would be lost.
 func load(files Files) (*contents, error) {
 	names, err := files.List()
 	if err != nil {
@@ -155,6 +157,9 @@ func (l *loader) load(number uint64) (*segment, scan, error) {
 		end = int64(len(b)) // what the disk does not give back is not what a power cut has torn
 	}
 	found := s.scan(b, end)
+	if found.other != nil {
+		return nil, scan{}, found.other
+	}
 	if end < 0 {
 		found.rest = int64(len(b)) - found.end
 	}

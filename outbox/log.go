@@ -17,9 +17,12 @@ type Options struct {
 	Before  ID               // what another outbox has ended with since this one was last open, or before it is new; zero: none has
 	Owner   *statefile.Dir   // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
 	Files   Files            // nil: the operating system's
-	Now     func() time.Time // nil: time.Now
+	Now     func() time.Time // the wall clock; the zero time means that it has not been set. nil: time.Now
 	Dropped func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
 	Warn    func(error)      // hears of damage and of the disk's troubles, likewise
+
+	Elapsed  func() time.Duration   // since any moment before Open, whatever the wall clock does; nil: by the monotonic clock
+	SetSince func(ID) time.Duration // by how much the wall clock was set after a reading of an earlier run was put; nil: not at all
 
 	segmentSize int64
 }
@@ -41,7 +44,9 @@ type Log struct {
 	epoch    string
 	before   ID // the last of the epoch before
 	last     uint64
-	safe     uint64 // the newest number that may be handed out
+	earlier  uint64        // the newest number of an earlier run
+	opened   time.Duration // Elapsed at Open
+	safe     uint64        // the newest number that may be handed out
 	segments []*segment
 	away     map[uint64]*trip
 	readings int // kept or about to be
@@ -88,6 +93,13 @@ func Open(dir string, o Options) (*Log, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Elapsed == nil {
+		began := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(began) }
+	}
+	if o.SetSince == nil {
+		o.SetSince = func(ID) time.Duration { return 0 }
+	}
 	if o.Dropped == nil {
 		o.Dropped = func(Drop) {}
 	}
@@ -106,7 +118,7 @@ func Open(dir string, o Options) (*Log, error) {
 		Options: o, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 		epoch: c.epoch, before: c.before, untold: c.untold, last: c.last, safe: c.last, segments: c.segments, number: c.number,
-		away: map[uint64]*trip{}, dropped: c.dropped,
+		away: map[uint64]*trip{}, dropped: c.dropped, earlier: c.last, opened: o.Elapsed(),
 	}
 	l.room = sync.NewCond(&l.mu)
 	if l.epoch == "" {
@@ -151,6 +163,9 @@ func (l *Log) Last() uint64 {
 	defer l.mu.Unlock()
 	return l.last
 }
+
+// Newest is the newest reading's ID; its number is 0 before the first.
+func (l *Log) Newest() ID { return ID{l.epoch, l.Last()} }
 
 // Waiting is how many readings are kept, and the bytes that they take.
 func (l *Log) Waiting() (readings, bytes int) {

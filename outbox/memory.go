@@ -13,6 +13,9 @@ import (
 
 // Memory is an outbox that lasts as long as its process. Its epoch is new at each start.
 type Memory struct {
+	// Elapsed is the time since any moment before the first Put; NewMemory lets it be that of the monotonic clock.
+	Elapsed func() time.Duration
+
 	limits  Limits
 	dropped func(Drop)
 	epoch   string
@@ -32,8 +35,8 @@ type Memory struct {
 type kept struct {
 	Entry
 	size int
-	put  time.Time
-	told notice // by the properties with which it was handed out
+	put  time.Duration // Elapsed
+	told notice        // by the properties with which it was handed out
 }
 
 // NewMemory makes an empty one. before is the last ID of the epoch before, zero if that is not known. dropped, which may be nil,
@@ -42,8 +45,10 @@ func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 	if dropped == nil {
 		dropped = func(Drop) {}
 	}
+	began := time.Now()
 	m := &Memory{
-		limits: l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
+		Elapsed: func() time.Duration { return time.Since(began) },
+		limits:  l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
 		changed: make(chan struct{}, 1), away: map[uint64]kept{},
 	}
 	m.room = sync.NewCond(&m.mu)
@@ -61,7 +66,7 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	m.last++
 	id := ID{m.epoch, m.last}
 	m.bytes += size
-	m.waiting = append(m.waiting, kept{Entry: Entry{id, r}, size: size, put: time.Now()})
+	m.waiting = append(m.waiting, kept{Entry: Entry{id, r}, size: size, put: m.Elapsed()})
 	m.wake()
 	return id, nil
 }
@@ -103,13 +108,13 @@ func (m *Memory) look() {
 	m.room.Broadcast()
 }
 
-// expire gives up what has waited for too long, by the monotonic clock, and returns when to look again.
+// expire gives up what has waited for too long, whatever the wall clock does, and returns when to look again.
 func (m *Memory) expire() (next time.Duration) {
 	if m.limits.Age <= 0 {
 		return math.MaxInt64
 	}
 	for len(m.waiting) > 0 {
-		if left := m.limits.Age - time.Since(m.waiting[0].put); left >= 0 {
+		if left := m.limits.Age - (m.Elapsed() - m.waiting[0].put); left >= 0 {
 			return left + 1
 		}
 		m.giveUp(TooOld)

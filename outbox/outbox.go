@@ -126,7 +126,12 @@ var meanings = map[Reason]string{
 	Quarantined: "no hub would take it",
 }
 
-func (r Reason) Error() string { return meanings[r] }
+func (r Reason) Error() string {
+	if meaning, ok := meanings[r]; ok {
+		return meaning
+	}
+	return string(r) // of a later version
+}
 
 // A Drop is readings that were given up, and why.
 type Drop struct {

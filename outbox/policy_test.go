@@ -241,25 +241,6 @@ func TestReadingsThatWaitedTooLongAreGivenUp(t *testing.T) {
 	})
 }
 
-func TestAReadingOfUnknownAgeKeepsNoOtherFromGettingOld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		box, err := Open("", Options{Limits: Limits{Age: time.Hour}, Files: newDisk()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer box.Close()
-		if _, err := box.Put(t.Context(), payloads.Reading{Early: time.Second}); err != nil {
-			t.Fatal(err)
-		}
-		fillUp(t, box, 1)
-		time.Sleep(2 * time.Hour)
-		want(t, "handed out", handedOut(box), []string{"1"})
-		if n, _ := box.Waiting(); n != 1 {
-			t.Errorf("%d wait", n)
-		}
-	})
-}
-
 func TestAReadingLargerThanTheWholeOutboxIsRefusedByEachPolicyAndMakesNoRoom(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		t.Run(string(full), func(t *testing.T) {
@@ -297,29 +278,6 @@ func TestAReadingThatNoRecordHoldsIsRefusedAndTheLargestComesBack(t *testing.T) 
 	if e, _ := box.Peek(0); e.ID.N != 2 || !slices.Equal(e.Reading.Body, large) {
 		t.Errorf("%s came back, with %d bytes", e.ID, len(e.Reading.Body))
 	}
-}
-
-// A clock may be set back: what seems to come from the future keeps no other from getting old.
-func TestAClockThatIsSetBackKeepsNoReadingFromGettingOld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ahead := 24 * 365 * time.Hour
-		var drops []string
-		box, err := Open("", Options{
-			Limits: Limits{Age: time.Hour}, Files: newDisk(), Now: func() time.Time { return time.Now().Add(ahead) },
-			Dropped: func(d Drop) { drops = append(drops, d.Numbers.String()+" "+string(d.Reason())) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer box.Close()
-		fillUp(t, box, 1)
-		ahead = 0
-		fillUp(t, box, 2)
-		time.Sleep(2 * time.Hour)
-		fillUp(t, box, 1)
-		want(t, "dropped", drops, []string{"2 too-old", "3 too-old"})
-		want(t, "handed out", handedOut(box), []string{"1", "4:2-3"})
-	})
 }
 
 // A number may take one byte more than was thought when the reading was measured.

@@ -179,8 +179,10 @@ func (k *ledger) checkOne(o Options, image *cutDisk) error {
 		return fmt.Errorf("a power cut is no damage: %v %v", s.Damages, err)
 	}
 	quarantine := map[uint64]string{}
-	for _, q := range s.Quarantined {
-		quarantine[q.ID.N] = string(q.Reading.Body)
+	for q, err := range s.Quarantined() {
+		if err == nil { // else it was being written, and the reading is in the queue
+			quarantine[q.ID.N] = string(q.Reading.Body)
+		}
 	}
 	l, err := Open("", o)
 	if err != nil {

@@ -22,8 +22,8 @@ const growth = 2 * binary.MaxVarintLen64
 type item struct {
 	entry Entry // its number is 0 until a commit takes it
 	ctx   context.Context
-	put   time.Time
-	size  int // of its frame
+	put   time.Duration // Options.Elapsed
+	size  int           // of its frame
 	done  chan error
 	told  bool     // done has been answered
 	in    *segment // where it was written
@@ -73,9 +73,7 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 	case err != nil:
 		return nil, err
 	}
-	if it.put = l.Now(); r.Early != 0 {
-		it.put = time.Time{} // by a clock that had not been set, so its age is not known
-	}
+	it.put = l.Elapsed()
 	l.readings++
 	l.bytes += it.size
 	l.work.items = append(l.work.items, it)
@@ -184,21 +182,32 @@ func (l *Log) expire() (next time.Duration) {
 	if l.Limits.Age <= 0 {
 		return math.MaxInt64
 	}
-	for after, now := uint64(0), l.Now(); ; {
+	for after, now, uptime := uint64(0), l.Now(), l.Elapsed()-l.opened; ; {
 		s, n, ok := l.oldest(after)
 		if !ok {
 			return l.Limits.Age
 		}
-		put := s.at(n).put
-		at := time.Unix(int64(put), 0)
-		if after = n; put == 0 || at.After(now) { // by a clock that was not set, or has been set back
+		after = n
+		age, known := l.age(n, s.at(n).put, now, uptime)
+		if !known {
 			continue // those behind it may be too old
 		}
-		if left := l.Limits.Age - now.Sub(at); left >= 0 {
+		if left := l.Limits.Age - age; left >= 0 {
 			return left + 1
 		}
 		l.giveUp(s, n, TooOld)
 	}
+}
+
+// age is how long a reading has been pending. For one of this run it does not depend on the wall clock. For
+// one of an earlier run it is not known if the clock had not been set then, nor while the clock says that the
+// reading is still to come.
+func (l *Log) age(n uint64, put uint32, now time.Time, uptime time.Duration) (age time.Duration, known bool) {
+	if n > l.earlier {
+		return uptime - time.Duration(put)*time.Second, true
+	}
+	at := time.Unix(int64(put), 0).Add(l.SetSince(ID{l.epoch, n}))
+	return now.Sub(at), put > 0 && !at.After(now)
 }
 
 // giveUp takes a reading out that waits.

@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"giantlizard.example/failover/statefile"
 )
 
 // A condemned reading is on its way from the queue into the quarantine.
@@ -78,25 +82,31 @@ func (l *Log) leaveQueue(q condemned) {
 	l.room.Broadcast()
 }
 
-// readQuarantine reads the quarantine. damaged are the files that cannot be read.
-func readQuarantine(files Files) (all []QuarantinedReading, damaged []string, err error) {
-	names, err := files.List()
-	if err != nil {
-		return nil, nil, err
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if !strings.HasSuffix(name, quarantineSuffix) {
-			continue
-		}
-		q, err := readQuarantined(files, name)
+// quarantined are the readings in the quarantine, one after another, and an error for each file that cannot be read.
+func quarantined(files Files) iter.Seq2[QuarantinedReading, error] {
+	return func(yield func(QuarantinedReading, error) bool) {
+		names, err := files.List()
 		if err != nil {
-			damaged = append(damaged, name)
-			continue
+			yield(QuarantinedReading{}, fmt.Errorf("outbox: read the quarantine: %w", err))
+			return
 		}
-		all = append(all, q)
+		slices.Sort(names)
+		for _, name := range names {
+			if !strings.HasSuffix(name, quarantineSuffix) {
+				continue
+			}
+			q, err := readQuarantined(files, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it was put back meanwhile
+			}
+			if err != nil {
+				err = fmt.Errorf("outbox: the quarantined reading in %s cannot be read: %w", name, err)
+			}
+			if !yield(q, err) {
+				return
+			}
+		}
 	}
-	return all, damaged, nil
 }
 
 func readQuarantined(files Files, name string) (q QuarantinedReading, err error) {
@@ -113,11 +123,12 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	}
 	r := &reader{b: bytes.Clone(payload)}
 	q.Why = string(r.text())
-	if r.err != nil || len(r.b) == 0 || r.b[0] != kindReading {
-		return q, errRotten
+	if r.err == nil && len(r.b) > 0 && r.b[0] == kindReading {
+		if q.Entry, q.Since, err = readEntry(r.b[1:]); err == nil {
+			return q, nil
+		}
 	}
-	q.Entry, q.Since, err = readEntry(r.b[1:])
-	return q, err
+	return q, &statefile.VersionError{Path: name, Detail: "it is whole, and this version does not know what it says"}
 }
 
 // Requeue puts a quarantined reading back into the queue, under a new number and with its old ID as a property. When it fails

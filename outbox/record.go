@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
 // A record is framed by its length, a checksum and how many bytes of the file were safe when it was written, each of four bytes,
@@ -108,6 +109,7 @@ const (
 	fieldEarly     = 3
 	fieldComponent = 4
 	fieldProperty  = 5 // a name and a value, each with its length
+	fieldUptime    = 6
 )
 
 // appendReading writes an entry, with the time at which it was put.
@@ -120,6 +122,9 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 	b = appendText(append(b, fieldTaken), taken)
 	if r.Early != 0 {
 		b = appendText(append(b, fieldEarly), binary.AppendVarint(nil, int64(r.Early)))
+	}
+	if r.Uptime != 0 {
+		b = appendText(append(b, fieldUptime), binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(r.Uptime)))
 	}
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
@@ -151,12 +156,16 @@ func setField(r *payloads.Reading, field byte, value []byte) error {
 		r.Body = slices.Clip(value)
 	case fieldTaken:
 		return r.Taken.UnmarshalBinary(value)
-	case fieldEarly:
-		early, size := binary.Varint(value)
+	case fieldEarly, fieldUptime:
+		d, size := binary.Varint(value)
 		if size <= 0 {
 			return errShort
 		}
-		r.Early = time.Duration(early)
+		if field == fieldEarly {
+			r.Early = time.Duration(d)
+		} else {
+			r.Uptime = time.Duration(d)
+		}
 	case fieldComponent:
 		r.Component = string(value)
 	case fieldProperty:
@@ -235,9 +244,26 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
+// checkVersion returns a *statefile.VersionError when another version of failover has written a
+// record, whose checksum matches.
+func checkVersion(name string, payload []byte) error {
+	kind, rest := payload[0], payload[1:]
+	switch kind {
+	case kindReading, kindSettled, kindDropped, kindTold:
+	case kindHeader:
+		if len(rest) > 0 && rest[0] != version {
+			return &statefile.VersionError{Path: name, Format: int(rest[0]), Known: version}
+		}
+	default:
+		detail := fmt.Sprintf("it has a record of the kind %q, which this version does not know", kind)
+		return &statefile.VersionError{Path: name, Detail: detail}
+	}
+	return nil
+}
+
 func readHeader(payload []byte) (h header, err error) {
-	if len(payload) == 0 || payload[0] != version {
-		return h, fmt.Errorf("it is of a version that this program does not know")
+	if len(payload) == 0 {
+		return h, errShort
 	}
 	r := &reader{b: payload[1:]}
 	h.epoch = string(r.text())

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // A segment is one file of the log, and what of it has not been settled.
@@ -32,7 +31,7 @@ type segment struct {
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
 type place struct {
 	offset, size uint32 // of its frame; size 0: gone
-	put          uint32 // Unix seconds, 0: by a clock that was not set
+	put          uint32 // seconds since Open, or, of an earlier run, Unix time; then zero means not known
 }
 
 const suffix = ".log"
@@ -115,8 +114,13 @@ func (s *segment) read(p place, id ID) (Entry, error) {
 	if n, err := s.file.ReadAt(b, int64(p.offset)); err != nil && (n < len(b) || !errors.Is(err, io.EOF)) {
 		return Entry{}, err
 	}
-	payload, _, size := frameAt(b, s.name)
-	if payload == nil || size != len(b) || payload[0] != kindReading {
+	return entryIn(b, s.name, p, id)
+}
+
+// entryIn is the reading whose frame begins b, if it is the one that stands at a place. Its body stays in b.
+func entryIn(b []byte, name string, p place, id ID) (Entry, error) {
+	payload, _, size := frameAt(b, name)
+	if payload == nil || size != int(p.size) || payload[0] != kindReading {
 		return Entry{}, errRotten
 	}
 	e, _, err := readEntry(payload[1:])
@@ -137,6 +141,7 @@ type scan struct {
 	rest    int64 // bytes behind it that were being written, as far as anyone knows
 	records int
 	holes   []hole
+	other   error // *statefile.VersionError: another version of failover has written the file
 }
 
 // A hole is bytes that were safe and make no record. It lies between two readings; 0: there is none on that side.
@@ -155,6 +160,11 @@ func (s *segment) scan(b []byte, end int64) (found scan) {
 	whole := true
 	for pos := 0; pos < len(b); {
 		payload, _, size := frameAt(b[pos:], s.name)
+		if payload != nil {
+			if found.other = checkVersion(s.name, payload); found.other != nil {
+				return found
+			}
+		}
 		if payload == nil || !found.take(s, payload, uint32(pos), uint32(size)) {
 			if int64(pos) >= safe {
 				break
@@ -260,5 +270,3 @@ const (
 func (s *segment) follows(n uint64) bool {
 	return n > 0 && (len(s.entries) == 0 || n >= s.end() && n-s.end() < longestHole)
 }
-
-func seconds(t time.Time) uint32 { return uint32(min(max(0, t.Unix()), 1<<32-1)) }

@@ -8,16 +8,14 @@ import (
 
 // A Snapshot is what stands in a log's directory, for whoever looks at it beside a running device. Nothing in it is ever written.
 type Snapshot struct {
-	Epoch             string
-	Before            ID     // the last of the epoch before; zero: not known
-	Last              uint64 // the newest number
-	Readings          int    // that wait
-	Bytes             int    // that they take
-	Dropped           []Drop // newest 4,096 ranges of each reason; those quarantined too
-	Forgotten         []Forgotten
-	Damages           []Damage
-	Quarantined       []QuarantinedReading
-	DamagedQuarantine []string // files of the quarantine that cannot be read
+	Epoch     string
+	Before    ID     // the last of the epoch before; zero: not known
+	Last      uint64 // the newest number
+	Readings  int    // that wait
+	Bytes     int    // that they take
+	Dropped   []Drop // newest 4,096 ranges of each reason; those quarantined too
+	Forgotten []Forgotten
+	Damages   []Damage
 
 	files    Files
 	segments []*segment
@@ -55,30 +53,36 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 			s.Bytes += int(p.size)
 		}
 	}
-	s.Quarantined, s.DamagedQuarantine, err = readQuarantine(files)
-	return s, err
+	return s, nil
 }
 
-// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then they are left out.
+// Quarantined are the readings in the quarantine, one after another, and an error for each file of it
+// that cannot be read.
+func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return quarantined(s.files) }
+
+// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then
+// they are left out. Each segment is read at once, into one buffer: a reading is valid until the next.
 func (s *Snapshot) Waiting() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
+		var buffer []byte
 		for _, seg := range s.segments {
-			f, err := s.files.Open(seg.name)
+			if seg.live == 0 {
+				continue
+			}
+			b, _, _, err := readFile(s.files, seg.name, buffer)
 			if err != nil {
 				continue
 			}
-			seg.file = f
+			buffer = b[:0]
 			for i, p := range seg.entries {
-				if p.size == 0 {
+				if p.size == 0 || int(p.offset) > len(b) {
 					continue
 				}
-				e, err := seg.read(p, ID{s.Epoch, seg.first + uint64(i)})
+				e, err := entryIn(b[p.offset:], seg.name, p, ID{s.Epoch, seg.first + uint64(i)})
 				if err == nil && !yield(e) {
-					f.Close()
 					return
 				}
 			}
-			f.Close()
 		}
 	}
 }

@@ -148,5 +148,5 @@ func unwritable(what string, err error) error {
 	if errors.Is(err, statefile.ErrReplaced) {
 		return fmt.Errorf("outbox: %s: %w", what, err)
 	}
-	return fmt.Errorf("outbox: %s: %w; make room, or make the directory writable", what, err)
+	return fmt.Errorf("outbox: %s: %w; %s", what, err, statefile.Advice(err, "make room, or make the directory writable"))
 }

@@ -41,10 +41,15 @@ func (l *Log) append(b *batch) error {
 	if !b.told.empty() {
 		frame(func(p []byte) []byte { return appendNotice(append(p, kindTold), b.told) })
 	}
+	now, elapsed := l.Now(), l.Elapsed()
 	for _, it := range b.items {
-		from := len(buf)
-		frame(func(p []byte) []byte { return appendReading(p, it.entry, it.put) })
-		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), seconds(it.put)}
+		from, put := len(buf), now
+		if !put.IsZero() {
+			put = put.Add(it.put - elapsed)
+		}
+		frame(func(p []byte) []byte { return appendReading(p, it.entry, put) })
+		since := uint32((it.put - l.opened) / time.Second)
+		it.in, it.place = s, place{uint32(s.size) + uint32(from), uint32(len(buf) - from), since}
 	}
 	if l.written = nil; cap(buf) <= writtenLimit {
 		l.written = buf

@@ -1,6 +1,7 @@
 package payloads
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -89,7 +90,7 @@ func AckPatch(acks []Acked) map[string]any {
 func ClearPatch(acks []Acked) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
-		if _, err := readObject(a.Ack.Value); err == nil {
+		if !isNull(a.Ack.Value) && bytes.TrimSpace(a.Ack.Value)[0] == '{' {
 			place(patch, a.DesiredProperty, map[string]any{"value": nil})
 		}
 	}

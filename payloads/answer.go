@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // maxRetryAfter bounds what a service may ask for, so that one wrong answer cannot silence a device.
@@ -20,6 +19,7 @@ type answer struct {
 	requestID  string
 	retryAfter time.Duration
 	query      Bag
+	bad        error // names what could not be read of the query; nil: nothing
 }
 
 func parseAnswer(prefix, topic string) (answer, error) {
@@ -32,15 +32,12 @@ func parseAnswer(prefix, topic string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	bag, err := parseBag(query)
-	if err != nil {
-		return answer{}, err
-	}
+	bag, bad := parseBag(query)
 	id, _ := bag.Get("$rid")
 	if id == "" {
 		return answer{}, errors.New("no request ID")
 	}
-	return answer{status, id, retryAfter(bag), bag}, nil
+	return answer{status, id, retryAfter(bag), bag, bad}, nil
 }
 
 func parseStatus(s string) (int, error) {
@@ -65,14 +62,6 @@ func retryAfter(b Bag) time.Duration {
 		return time.Duration(seconds) * time.Second
 	}
 	return 0
-}
-
-// decode is json.Unmarshal for bytes that must be UTF-8, as JSON between systems must.
-func decode(body []byte, v any) error {
-	if !utf8.Valid(body) {
-		return errors.New("not UTF-8")
-	}
-	return json.Unmarshal(body, v)
 }
 
 // isNull says that there is no JSON value here, or null.

@@ -52,37 +52,74 @@ func (b Bag) Get(name string) (string, bool) {
 	return "", false
 }
 
-// ParseBag reads a property bag. It splits before it decodes, since a decoded value may hold & and =,
-// and it takes + for a plus: only %20 is a space here.
+// ParseBag reads a property bag, with or without the "?" that some topics carry before it. It splits before it decodes,
+// since a decoded value may hold & and =, and it takes + for a plus: only %20 is a space here.
+//
+// The bag is whole even when there is an error. The error names the properties that are not percent-encoded UTF-8,
+// whose name or value is in the bag as it stands in the topic, and those without a name.
 func ParseBag(s string) (Bag, error) {
 	b, err := parseBag(s)
 	if err != nil {
-		return nil, fmt.Errorf("payloads: %w", err)
+		return b, fmt.Errorf("payloads: %w", err)
 	}
 	return b, nil
 }
 
 func parseBag(s string) (Bag, error) {
+	b, faults := readBag(s)
+	return b, faults.err()
+}
+
+func readBag(s string) (Bag, bagFaults) {
 	var b Bag
-	for part := range strings.SplitSeq(s, "&") {
+	var faults bagFaults
+	for part := range strings.SplitSeq(strings.TrimPrefix(s, "?"), "&") {
 		if part == "" {
 			continue
 		}
 		name, value, found := strings.Cut(part, "=")
-		p := Property{Null: !found}
-		var err error
-		if p.Name, err = unescape(name); err != nil {
-			return nil, fmt.Errorf("property bag: name: %w", err)
+		p := Property{Name: name, Value: value, Null: !found}
+		for _, text := range []*string{&p.Name, &p.Value} {
+			if decoded, err := unescape(*text); err == nil {
+				*text = decoded
+			} else {
+				faults.add("%.80q is kept as it is: %v", part, err)
+			}
 		}
-		if p.Name == "" {
-			return nil, errors.New("property bag: a value without a name")
-		}
-		if p.Value, err = unescape(value); err != nil {
-			return nil, fmt.Errorf("property bag: value of %.80q: %w", p.Name, err)
+		if name == "" {
+			faults.add("%.80q has no name", part)
 		}
 		b = append(b, p)
 	}
-	return b, nil
+	return b, faults
+}
+
+// bagFaults are what is wrong with a bag. Only the first few are named: whoever writes a topic decides how many
+// there are.
+type bagFaults struct {
+	named []string
+	more  int
+}
+
+const namedFaults = 3
+
+func (f *bagFaults) add(format string, values ...any) {
+	if len(f.named) == namedFaults {
+		f.more++
+		return
+	}
+	f.named = append(f.named, fmt.Sprintf(format, values...))
+}
+
+func (f *bagFaults) err() error {
+	if len(f.named) == 0 {
+		return nil
+	}
+	text := "property bag: " + strings.Join(f.named, "; ")
+	if f.more > 0 {
+		text += fmt.Sprintf("; and %d more", f.more)
+	}
+	return errors.New(text)
 }
 
 func escape(s string) string {

@@ -2,6 +2,7 @@ package payloads
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -53,11 +54,43 @@ func TestABagIsReadAsTheHubWritesIt(t *testing.T) {
 	}
 }
 
-func TestABrokenBagIsAnError(t *testing.T) {
-	for _, text := range []string{"k=%zz", "k=%2", "%=1", "k=%ff", "%ff=1", "=value"} {
-		if got, err := ParseBag(text); err == nil {
-			t.Errorf("%q was read as %v", text, got)
+func TestWhatCannotBeDecodedStaysInTheBagAsItIsAndIsNamed(t *testing.T) {
+	for text, want := range map[string]Bag{
+		"a=%20&note=100%":  {{Name: "a", Value: " "}, {Name: "note", Value: "100%"}},
+		"k=%zz&b=%C3%BC":   {{Name: "k", Value: "%zz"}, {Name: "b", Value: "ü"}},
+		"k=%2&n":           {{Name: "k", Value: "%2"}, {Name: "n", Null: true}},
+		"%=%41":            {{Name: "%", Value: "A"}},
+		"k=%ff":            {{Name: "k", Value: "%ff"}},
+		"%ff=%31&b=2":      {{Name: "%ff", Value: "1"}, {Name: "b", Value: "2"}},
+		"=value&b=2":       {{Name: "", Value: "value"}, {Name: "b", Value: "2"}},
+		"?%=1&b=2":         {{Name: "%", Value: "1"}, {Name: "b", Value: "2"}},
+		"=":                {{}},
+		"\xff=1&%24.mid=m": {{Name: "\xff", Value: "1"}, {Name: "$.mid", Value: "m"}},
+	} {
+		got, err := ParseBag(text)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q was read as %+v, want %+v", text, got, want)
 		}
+		if err == nil {
+			t.Errorf("%q: nothing is named", text)
+		}
+	}
+	if _, err := ParseBag("a=1&note=100%&b=2"); err == nil || !strings.Contains(err.Error(), `"note=100%"`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestABagMayStandBehindAQuestionMark(t *testing.T) {
+	got, err := ParseBag("?%24.mid=1&b=?")
+	if want := (Bag{{Name: "$.mid", Value: "1"}, {Name: "b", Value: "?"}}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestATopicDoesNotDecideHowMuchIsSaidOfIt(t *testing.T) {
+	bag, err := ParseBag(strings.Repeat("%&", 30_000))
+	if err == nil || len(err.Error()) > 500 || !strings.Contains(err.Error(), "and 29997 more") || len(bag) != 30_000 {
+		t.Errorf("%d properties, and the error is %.600v", len(bag), err)
 	}
 }
 

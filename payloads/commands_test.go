@@ -2,6 +2,7 @@ package payloads
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -28,8 +29,12 @@ func TestAMessageIsRead(t *testing.T) {
 			Message{Component: "clock", Name: "setAlarm", Properties: map[string]string{"method-name": "clock*setAlarm"}},
 		},
 		"a plain message": {
-			devicebound + "$.mid=1&a=b+c&a=second&null&empty=&%C3%BC=%26%3D",
+			devicebound + "$.mid=1&a=b+c&null&empty=&%C3%BC=%26%3D",
 			Message{ID: "1", Properties: map[string]string{"a": "b+c", "null": "", "empty": "", "ü": "&="}},
+		},
+		"a question mark before its properties, as Microsoft's SDK for C# shows it": {
+			devicebound + "?%24.mid=1&method-name=setAlarm",
+			Message{ID: "1", Name: "setAlarm", Properties: map[string]string{"method-name": "setAlarm"}},
 		},
 		"no properties":              {devicebound, Message{Properties: map[string]string{}}},
 		"no properties or last /":    {devicebound[:len(devicebound)-1], Message{Properties: map[string]string{}}},
@@ -45,16 +50,40 @@ func TestAMessageIsRead(t *testing.T) {
 	}
 }
 
+func TestAMessageIsReadAlthoughAPropertyOfItCannotBe(t *testing.T) {
+	for query, want := range map[string]struct {
+		Message
+		named string
+	}{
+		"note=100%&%24.mid=m&method-name=setAlarm": {Message{ID: "m", Name: "setAlarm",
+			Properties: map[string]string{"note": "100%", "method-name": "setAlarm"}}, `"note=100%"`},
+		"=x&%24.mid=m&method-name=setAlarm": {Message{ID: "m", Name: "setAlarm",
+			Properties: map[string]string{"": "x", "method-name": "setAlarm"}}, `"=x"`},
+		"%24.to=%zz&%24.mid=m": {Message{ID: "m", Properties: map[string]string{}}, `"%24.to=%zz"`},
+		"%24.mid=%zz&a=1":      {Message{ID: "%zz", Properties: map[string]string{"a": "1"}}, `"%24.mid=%zz"`},
+		"method-name=50%":      {Message{Name: "50%", Properties: map[string]string{"method-name": "50%"}}, `"method-name=50%"`},
+		"method-name=%2Astop":  {Message{Name: "*stop", Properties: map[string]string{"method-name": "*stop"}}, `"*stop"`},
+		"method-name=c%2A":     {Message{Name: "c*", Properties: map[string]string{"method-name": "c*"}}, `"c*"`},
+		"a=1&b=2&a=3":          {Message{Properties: map[string]string{"a": "1", "b": "2"}}, `"a" stands twice`},
+	} {
+		got, err := ParseMessage("dev1", devicebound+query, nil)
+		bad := got.BadProperties
+		got.BadProperties = nil
+		if err != nil || !reflect.DeepEqual(got, want.Message) {
+			t.Errorf("%q: got  %+v, %v\nwant %+v", query, got, err, want.Message)
+		}
+		if bad == nil || !strings.Contains(bad.Error(), want.named) {
+			t.Errorf("%q: named is %v", query, bad)
+		}
+	}
+}
+
 func TestAMessageTopicThatMakesNoSenseIsAnError(t *testing.T) {
 	for _, topic := range []string{
 		"",
 		"devices/dev2/messages/devicebound/",
 		"devices/dev1/messages/deviceboundX",
 		"devices/dev1/messages/events/",
-		devicebound + "a=%zz",
-		devicebound + "=1",
-		devicebound + "method-name=%2AsetAlarm",
-		devicebound + "method-name=clock%2A",
 	} {
 		if m, err := ParseMessage("dev1", topic, nil); err == nil {
 			t.Errorf("%q was read as %+v", topic, m)
@@ -92,11 +121,13 @@ func TestADurableCommandsParameterIsJSON(t *testing.T) {
 		`{"StartTime":"x","Bank":2}`: `{"StartTime":"x","Bank":2}`,
 		`{"broken":`:                 `"{\"broken\":"`,
 		"[1,2]":                      "[1,2]",
-		"\xff":                       `"\ufffd"`,
 	} {
-		got := Message{Body: []byte(body)}.Parameter()
-		if string(got) != want || (got == nil) != (want == "") {
-			t.Errorf("%q: got %q, want %q", body, got, want)
+		got, err := Message{Body: []byte(body)}.Parameter()
+		if err != nil || string(got) != want || (got == nil) != (want == "") {
+			t.Errorf("%q: got %q, %v, want %q", body, got, err, want)
 		}
+	}
+	if got, err := (Message{Body: []byte("\xff")}).Parameter(); err == nil {
+		t.Errorf("bytes that no JSON can hold became %q", got)
 	}
 }

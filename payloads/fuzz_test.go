@@ -98,8 +98,8 @@ func FuzzParseMessage(f *testing.F) {
 		if m.Component != "" && m.Name == "" || string(m.Body) != string(body) || m.Properties == nil {
 			t.Errorf("%+v", m)
 		}
-		if p := m.Parameter(); p != nil && (!json.Valid(p) || !utf8.Valid(p)) {
-			t.Errorf("the parameter of %q is %q", body, p)
+		if p, err := m.Parameter(); p != nil && !(json.Valid(p) && utf8.Valid(p)) || (err != nil) == utf8.Valid(body) {
+			t.Errorf("the parameter of %q is %q, %v", body, p, err)
 		}
 	})
 }

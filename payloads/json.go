@@ -3,12 +3,14 @@ package payloads
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 )
 
 // SameJSON tells whether two JSON values are equal however they are spelled: order of keys, spaces, 1 and 1.0.
+// Values that cannot be decoded without a change are equal only byte for byte.
 func SameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -63,22 +65,29 @@ func canonicalNumber(text string) json.Number {
 }
 
 // Merge is a value after a patch of it, merged as a twin does: null removes, objects are merged, anything else replaces.
-func Merge(value, patch json.RawMessage) json.RawMessage {
-	newer, err := asJSON(patch)
-	over, isObject := newer.(map[string]any)
-	if err != nil || !isObject {
-		return patch
+// Objects that cannot be decoded without a change are not merged, but an error.
+func Merge(value, patch json.RawMessage) (json.RawMessage, error) {
+	if isNull(patch) || bytes.TrimSpace(patch)[0] != '{' {
+		return patch, nil
 	}
+	newer, err := asJSON(patch)
+	if err != nil {
+		return nil, fmt.Errorf("payloads: merge: %w", err)
+	}
+	over, _ := newer.(map[string]any)
 	var under map[string]any
 	if len(value) > 0 {
-		older, _ := asJSON(value)
+		older, err := asJSON(value)
+		if err != nil {
+			return nil, fmt.Errorf("payloads: merge: %w", err)
+		}
 		under, _ = older.(map[string]any)
 	}
 	merged, err := json.Marshal(mergeObjects(under, over))
 	if err != nil {
-		return patch
+		return nil, fmt.Errorf("payloads: merge: %w", err)
 	}
-	return merged
+	return merged, nil
 }
 
 func mergeObjects(under, over map[string]any) map[string]any {

@@ -18,7 +18,7 @@ func TestJSONIsComparedByValue(t *testing.T) {
 		{`1e999999999`, `10e999999998`},
 		{`1e99999999999999999999`},
 		{`{"a":1,"b":[true,null]}`, `{ "b" : [ true , null ], "a" : 1.0 }`},
-		{`{"a":1}`, `{"a":2,"a":1}`},
+		{`{"a":1}`}, {`{"a":2,"a":1}`}, {`{"a":"\ufffd"}`}, {`{"a":"\ud800"}`}, {`{"a":"\udc00"}`},
 		{`[1,2]`}, {`[2,1]`}, {`[]`}, {`{}`}, {`null`}, {`false`}, {`""`}, {`"1"`}, {`{"a":null}`},
 		{`"é"`, `"\u00e9"`},
 		{`{`},
@@ -54,8 +54,18 @@ func TestAPatchIsMergedAsATwinMergesIt(t *testing.T) {
 		{``, `1.50`, `1.50`},
 		{`{"n":4503599627370495}`, `{"m":1.0}`, `{"m":1.0,"n":4503599627370495}`},
 	} {
-		if got := string(Merge(json.RawMessage(c.value), json.RawMessage(c.patch))); got != c.want {
-			t.Errorf("%s and %s are %s, want %s", c.value, c.patch, got, c.want)
+		if got, err := Merge(json.RawMessage(c.value), json.RawMessage(c.patch)); err != nil || string(got) != c.want {
+			t.Errorf("%s and %s are %s, %v, want %s", c.value, c.patch, got, err, c.want)
+		}
+	}
+}
+
+func TestWhatAMergeWouldChangeIsNotMerged(t *testing.T) {
+	for _, c := range [][2]string{
+		{`{"a":1,"a":2}`, `{"b":1}`}, {`{"a":1}`, `{"b":1,"b":2}`}, {`{"a":"\ud800"}`, `{"b":1}`}, {`{"a":1}`, "{\"b\":\"\xff\"}"},
+	} {
+		if got, err := Merge(json.RawMessage(c[0]), json.RawMessage(c[1])); err == nil {
+			t.Errorf("%s and %s became %s", c[0], c[1], got)
 		}
 	}
 }

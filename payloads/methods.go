@@ -29,7 +29,7 @@ const (
 type MethodRequest struct {
 	Name      string          // "command", or "component*command"
 	RequestID string          // opaque: the answer repeats it as it is
-	Payload   json.RawMessage // nil for an empty body, which is not the same as null
+	Payload   json.RawMessage // byte for byte; nil for an empty body, which is not the same as null
 }
 
 // ParseMethod reads a direct method's request. When only the body is wrong, the name and the request ID
@@ -60,7 +60,7 @@ func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 }
 
 // MethodAnswer gives the topic and body that answer a request. A nil answer is an empty body, and a
-// json.RawMessage goes out as it is.
+// json.RawMessage goes out as it is, byte for byte. Text that is not UTF-8 is refused.
 func MethodAnswer(status int, requestID string, answer any) (topic string, body []byte, err error) {
 	if status < minMethodStatus || status > maxMethodStatus {
 		return "", nil, fmt.Errorf("payloads: method answer: status %d is no integer of 32 bits", status)
@@ -80,7 +80,7 @@ func MethodAnswer(status int, requestID string, answer any) (topic string, body 
 		}
 		body = a
 	default:
-		if body, err = json.Marshal(answer); err != nil {
+		if body, err = Marshal(answer); err != nil {
 			return "", nil, fmt.Errorf("payloads: method answer: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -98,6 +99,7 @@ func TestAMethodAnswerIsJSONOrEmpty(t *testing.T) {
 
 func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 	beyond := int64(1) // a variable, for an int may have 32 bits
+	below, above := int(math.MinInt32-beyond), int(math.MaxInt32+beyond)
 	for name, c := range map[string]struct {
 		status    int
 		requestID string
@@ -107,13 +109,16 @@ func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 		"raw JSON not UTF-8":       {200, "1", json.RawMessage("\"\xff\"")},
 		"a value JSON cannot say":  {200, "1", func() {}},
 		"one byte above 128 KB":    {200, "1", strings.Repeat("x", 128*1024-1)},
-		"a status below 32 bits":   {int(math.MinInt32 - beyond), "1", nil},
-		"a status above 32 bits":   {int(math.MaxInt32 + beyond), "1", nil},
+		"a status below 32 bits":   {below, "1", nil},
+		"a status above 32 bits":   {above, "1", nil},
 		"no request ID":            {200, "", nil},
 		"a wildcard":               {200, "a#", nil},
 		"a second parameter":       {200, "a&b", nil},
 		"a request ID without end": {200, strings.Repeat("x", 65535), nil},
 	} {
+		if strconv.IntSize == 32 && (c.status == below || c.status == above) {
+			continue // no int is beyond 32 bits
+		}
 		if topic, _, err := MethodAnswer(c.status, c.requestID, c.answer); err == nil {
 			t.Errorf("%s: made %.80q", name, topic)
 		}

@@ -33,7 +33,7 @@ func RegisterBody(registrationID string, payload any) ([]byte, error) {
 	if raw, ok := payload.(json.RawMessage); ok && len(raw) == 0 {
 		payload = nil
 	}
-	body, err := json.Marshal(struct {
+	body, err := Marshal(struct {
 		RegistrationID string `json:"registrationId"`
 		Payload        any    `json:"payload,omitempty"`
 	}{registrationID, payload})
@@ -63,6 +63,8 @@ type RegistrationAnswer struct {
 
 	Message, TrackingID string
 	Payload             json.RawMessage // what a custom allocation returned, nil if nothing
+
+	BadProperties error // names what could not be read of the topic's properties; nil: nothing
 }
 
 type registrationBody struct {
@@ -76,6 +78,25 @@ type registrationBody struct {
 		CreatedDateTimeUTC, LastUpdatedDateTimeUTC             stamp
 		Payload                                                json.RawMessage
 	}
+}
+
+// readRegistration reads what can be read, and says what cannot. Names are compared without case; of a name in two
+// spellings neither counts. The payload stays as it is.
+func readRegistration(body []byte) (b registrationBody, err error) {
+	var state json.RawMessage
+	err = decodeMatching(body, map[string]any{
+		"operationId": &b.OperationID, "status": &b.Status, "errorCode": &b.ErrorCode, "message": &b.Message,
+		"trackingId": &b.TrackingID, "timestampUtc": &b.TimestampUTC, "registrationState": &state,
+	}, strings.EqualFold)
+	if isNull(state) {
+		return b, err
+	}
+	s := &b.RegistrationState
+	return b, cmp.Or(err, decodeMatching(state, map[string]any{
+		"assignedHub": &s.AssignedHub, "deviceId": &s.DeviceID, "status": &s.Status, "substatus": &s.Substatus,
+		"errorCode": &s.ErrorCode, "errorMessage": &s.ErrorMessage, "payload": &s.Payload,
+		"createdDateTimeUtc": &s.CreatedDateTimeUTC, "lastUpdatedDateTimeUtc": &s.LastUpdatedDateTimeUTC,
+	}, strings.EqualFold))
 }
 
 // A stamp is a time of DPS's clock. One that cannot be read is absent: no answer is lost over it.
@@ -97,10 +118,10 @@ func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, err
 	if err != nil {
 		return RegistrationAnswer{}, fmt.Errorf("payloads: registration: %w", err)
 	}
-	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter}
-	var b registrationBody // encoding/json compares the names without case
+	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter, BadProperties: t.bad}
+	var b registrationBody
 	if !isNull(body) {
-		err = decode(body, &b)
+		b, err = readRegistration(body)
 	}
 	if err != nil && a.Status < 300 {
 		return a, fmt.Errorf("payloads: registration: %w", err)

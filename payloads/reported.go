@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The twin's rules, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
@@ -30,6 +31,9 @@ func CheckReported(patch map[string]any) error {
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(patch)) {
 		value, err := asJSON(patch[key])
+		if err == nil && !utf8.ValidString(key) {
+			err = errors.New("the name is not UTF-8")
+		}
 		if err != nil {
 			return fmt.Errorf("payloads: reported %.200q: %w", key, err)
 		}
@@ -49,9 +53,13 @@ func CheckReported(patch map[string]any) error {
 	return nil
 }
 
-// asJSON gives the value as it will go over the wire, with its numbers as they are written there.
+// asJSON gives the value as it will go over the wire, with its numbers as they are written there. What would be
+// changed on the way is an error.
 func asJSON(v any) (any, error) {
-	encoded, err := json.Marshal(v)
+	encoded, err := Marshal(v)
+	if err == nil {
+		err = CheckJSON(encoded)
+	}
 	if err != nil {
 		return nil, err
 	}

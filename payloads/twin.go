@@ -35,19 +35,31 @@ func ReportTopic(requestID string) string {
 	return "$iothub/twin/PATCH/properties/reported/?$rid=" + escape(requestID)
 }
 
+// A PropertyName names a property of a component, or of the device itself where Component is "".
+type PropertyName struct{ Component, Name string }
+
+// String names the property as methods name a command, for people: "name", or "component*name". It is no key: a name
+// may hold a star, so two properties can have the same String.
+func (n PropertyName) String() string {
+	if n.Component == "" {
+		return n.Name
+	}
+	return n.Component + "*" + n.Name
+}
+
+// Compare orders properties by component, then name.
+func (n PropertyName) Compare(other PropertyName) int {
+	return cmp.Or(cmp.Compare(n.Component, other.Component), cmp.Compare(n.Name, other.Name))
+}
+
 // A DesiredProperty is one value that the cloud wishes. Value is `null` where it wishes none.
 type DesiredProperty struct {
 	Component, Name string // the component is "" for the root
 	Value           json.RawMessage
 }
 
-// Key names the property as methods name a command: "name", or "component*name".
-func (p DesiredProperty) Key() string {
-	if p.Component == "" {
-		return p.Name
-	}
-	return p.Component + "*" + p.Name
-}
+// Key is the property's name.
+func (p DesiredProperty) Key() PropertyName { return PropertyName{p.Component, p.Name} }
 
 // Desired is the desired section of a twin, or a patch of it. Versions compare within one hub only: a
 // device that was moved may see a lower one.
@@ -62,18 +74,19 @@ type Twin struct {
 	Reported json.RawMessage // an object, or nil
 }
 
-// Acks are the versions that the reported section's answers to desired properties name, by the properties' keys.
-func (t Twin) Acks() map[string]int64 {
-	versions := map[string]int64{}
+// Acks are the versions that the reported section's answers to desired properties name, by the properties' names.
+func (t Twin) Acks() map[PropertyName]int64 {
+	versions := map[PropertyName]int64{}
 	note := func(p DesiredProperty) {
-		var a struct{ AC, AV *int64 }
-		if json.Unmarshal(p.Value, &a) == nil && a.AC != nil && a.AV != nil {
-			versions[p.Key()] = *a.AV
+		var code, version *int64
+		err := decodeMembers(p.Value, map[string]any{"ac": &code, "av": &version})
+		if err == nil && code != nil && version != nil {
+			versions[p.Key()] = *version
 		}
 	}
-	reported, _ := readObject(t.Reported)
+	reported, _ := ReadObject(t.Reported)
 	for name, value := range reported {
-		component, ok := readComponent(value)
+		component, ok, _ := readComponent(value)
 		if !ok {
 			note(DesiredProperty{Name: name, Value: value})
 		}
@@ -84,13 +97,15 @@ func (t Twin) Acks() map[string]int64 {
 	return versions
 }
 
-// ParseTwin reads the body that answers a request for the twin.
+// ParseTwin reads the body that answers a request for the twin. A section or a component in which a name stands
+// twice, or cannot be kept, is an error; the values of properties are kept as they are.
 func ParseTwin(body []byte) (Twin, error) {
-	var t struct{ Desired, Reported json.RawMessage }
-	if err := decode(body, &t); err != nil {
+	top, err := ReadObject(body)
+	if err != nil {
 		return Twin{}, fmt.Errorf("payloads: twin: %w", err)
 	}
-	desired, version, err := readDesired(t.Desired)
+	t := Twin{Reported: top["reported"]}
+	desired, version, err := readDesired(top["desired"])
 	if err != nil {
 		return Twin{}, fmt.Errorf("payloads: twin: desired: %w", err)
 	}
@@ -107,7 +122,7 @@ func ParseTwin(body []byte) (Twin, error) {
 }
 
 // ParseDesired reads a change of desired properties: a patch, whose $version stands in the topic, in
-// the body, or in both.
+// the body, or in both. It will be merged, so a text that cannot be decoded without a change is an error.
 func ParseDesired(topic string, body []byte) (Desired, error) {
 	rest, ok := strings.CutPrefix(topic, DesiredPrefix)
 	if !ok || rest != "" && rest[0] != '?' {
@@ -122,6 +137,9 @@ func ParseDesired(topic string, body []byte) (Desired, error) {
 		return Desired{}, fmt.Errorf("payloads: desired: %w", err)
 	}
 	d, fromBody, err := readDesired(body)
+	if err == nil {
+		err = CheckJSON(body)
+	}
 	switch {
 	case err != nil:
 		return Desired{}, fmt.Errorf("payloads: desired: %w", err)
@@ -146,6 +164,8 @@ type TwinAnswer struct {
 	// What an error answer's body says, as far as it can be read.
 	Code                int
 	Message, TrackingID string
+
+	BadProperties error // names what could not be read of the topic's properties; nil: nothing
 }
 
 // ParseTwinAnswer reads an answer to a twin request. An error answer with an empty or unreadable body is
@@ -155,21 +175,19 @@ func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	if err != nil {
 		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
 	}
-	version, err := versionOf(a.query)
-	if err != nil {
-		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
+	t := TwinAnswer{
+		Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body), BadProperties: a.bad,
 	}
-	t := TwinAnswer{Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body)}
-	if version != nil {
+	switch version, err := versionOf(a.query); {
+	case err != nil:
+		t.BadProperties = cmp.Or(t.BadProperties, err)
+	case version != nil:
 		t.Version = *version
 	}
 	if t.Status >= 300 {
-		var e struct {
-			ErrorCode           json.Number
-			Message, TrackingID string
-		}
-		_ = decode(body, &e)
-		t.Code, t.Message, t.TrackingID = code(e.ErrorCode), e.Message, e.TrackingID
+		var number json.Number
+		_ = decodeMembers(body, map[string]any{"errorCode": &number, "message": &t.Message, "trackingId": &t.TrackingID})
+		t.Code = code(number)
 	}
 	return t, nil
 }
@@ -190,7 +208,10 @@ func versionOf(query Bag) (*int64, error) {
 // readDesired reads the properties and, apart from them, the version, which stands at the top or, as
 // some documents show it, inside a component.
 func readDesired(body []byte) (Desired, *int64, error) {
-	top, err := readObject(body)
+	if isNull(body) {
+		return Desired{}, nil, errors.New("missing or null")
+	}
+	top, err := ReadObject(body)
 	if err != nil {
 		return Desired{}, nil, err
 	}
@@ -201,9 +222,11 @@ func readDesired(body []byte) (Desired, *int64, error) {
 	var d Desired
 	var inside *int64
 	for name, value := range top {
-		component, ok := readComponent(value)
+		component, ok, err := readComponent(value)
 		switch {
 		case isMarker(name):
+		case err != nil:
+			return Desired{}, nil, fmt.Errorf("component %.80q: %w", name, err)
 		case !ok:
 			d.Properties = append(d.Properties, DesiredProperty{Name: name, Value: value})
 		default:
@@ -218,9 +241,7 @@ func readDesired(body []byte) (Desired, *int64, error) {
 			d.addComponent(name, component)
 		}
 	}
-	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int {
-		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int { return a.Key().Compare(b.Key()) })
 	return d, cmp.Or(version, inside), nil
 }
 
@@ -232,25 +253,16 @@ func (d *Desired) addComponent(name string, component map[string]json.RawMessage
 	}
 }
 
-func readObject(body []byte) (map[string]json.RawMessage, error) {
-	var object map[string]json.RawMessage
-	if isNull(body) {
-		return nil, errors.New("missing or null")
-	}
-	if err := decode(body, &object); err != nil {
-		return nil, err
-	}
-	return object, nil
-}
-
-// readComponent reads an object marked as a component; any other value is a property's, whole.
-func readComponent(value json.RawMessage) (map[string]json.RawMessage, bool) {
-	component, err := readObject(value)
+// readComponent reads an object marked as a component; any other value is a property's, whole. The error is of a
+// component.
+func readComponent(value json.RawMessage) (component map[string]json.RawMessage, ok bool, err error) {
+	var marked map[string]json.RawMessage
 	var marker string
-	if err != nil || json.Unmarshal(component["__t"], &marker) != nil || marker != "c" {
-		return nil, false
+	if json.Unmarshal(value, &marked) != nil || json.Unmarshal(marked["__t"], &marker) != nil || marker != "c" {
+		return nil, false, nil
 	}
-	return component, true
+	component, err = ReadObject(value)
+	return component, err == nil, err
 }
 
 func readVersion(object map[string]json.RawMessage) (*int64, error) {

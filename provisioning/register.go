@@ -44,6 +44,8 @@ type Request struct {
 
 	// Ended is optional: it is given a session that has ended by itself, so that somebody else waits until it is over.
 	Ended func(*transport.Session)
+	// Warn is optional: it is told what could not be read of an answer that was read otherwise.
+	Warn func(error)
 }
 
 // Polls remember when DPS was polled, over registrations: it counts them by device. The zero value is ready; it is for one
@@ -103,7 +105,7 @@ func (r Request) register(ctx context.Context) (Assignment, error) {
 		return Assignment{}, err
 	}
 	defer r.close(ctx, session)
-	d := dialogue{session: session, polls: r.Polls}
+	d := dialogue{session: session, polls: r.Polls, warn: r.Warn}
 	if d.polls == nil {
 		d.polls = &Polls{}
 	}
@@ -188,6 +190,7 @@ func (r Request) link() transport.Config {
 type dialogue struct {
 	session *transport.Session
 	polls   *Polls
+	warn    func(error) // may be nil
 	pending atomic.Pointer[question]
 }
 
@@ -236,6 +239,9 @@ func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string,
 	}
 	select {
 	case a := <-q.answer:
+		if a.BadProperties != nil && d.warn != nil {
+			d.warn(a.BadProperties)
+		}
 		return a.RegistrationAnswer, a.err
 	case <-d.session.Ended():
 		return none, d.session.Cause()

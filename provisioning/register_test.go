@@ -73,6 +73,21 @@ func TestEachPollWaitsAsLongAsTheAnswerBeforeItSaid(t *testing.T) {
 	})
 }
 
+func TestAnAnswerOfDPSCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+	inBubble(t, func(c *conn, q question) { c.answer(200, q.rid, "&note=100%&=x", assigned) }, func(d *dps) {
+		var named []string
+		request := d.request()
+		request.Warn = func(err error) { named = append(named, err.Error()) }
+		if a, err := provisioning.Register(d.Context(), request); err != nil || a != theHub {
+			d.Errorf("got %+v, %v", a, err)
+		}
+		if len(named) != 1 || !strings.Contains(named[0], `"note=100%"`) || !strings.Contains(named[0], `"=x"`) {
+			d.Errorf("named is %q", named)
+		}
+		d.wantHub() // and without Warn
+	})
+}
+
 func TestDPSIsPolledAtMostFiveTimesInTenSecondsWhateverItSays(t *testing.T) {
 	inBubble(t, func(c *conn, q question) { c.answer(202, q.rid, "&retry-after=1", assigning) }, func(d *dps) {
 		d.network.SetLatency(400 * time.Millisecond) // the first polls travel slowly and the others do not

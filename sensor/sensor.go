@@ -108,7 +108,11 @@ func (s *Sensor) command(_ context.Context, m machine.Message) error {
 		s.warn(fmt.Errorf("sensor: there is no command %q", m.Name))
 		return nil
 	}
-	at, err := parseAlarm(m.Parameter())
+	parameter, err := m.Parameter()
+	var at time.Time
+	if err == nil {
+		at, err = parseAlarm(parameter)
+	}
 	if err != nil {
 		s.warn(err)
 		return nil
@@ -130,9 +134,9 @@ func parseAlarm(parameter json.RawMessage) (time.Time, error) {
 }
 
 // desired sets the fan's speed; null means off again.
-func (s *Sensor) desired(_ context.Context, key string, value json.RawMessage) (machine.Ack, error) {
-	if key != "fanSpeed" {
-		return machine.Ack{Code: 404}, fmt.Errorf("there is no property %q", key)
+func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+	if p != (machine.PropertyName{Name: "fanSpeed"}) {
+		return machine.Ack{Code: 404}, fmt.Errorf("there is no property %q", p)
 	}
 	var speed int64
 	if err := json.Unmarshal(value, &speed); err != nil {

@@ -160,15 +160,16 @@ func TestSetAlarmSetsTheAlarmAndBadOnesAreDoneWith(t *testing.T) {
 func TestFanSpeedIsSetOrRefusedWithTheSpeedInForce(t *testing.T) {
 	s := &sensor.Sensor{}
 	for _, c := range []struct {
-		key, value string
-		code       int
-		speed      int64
+		component, name, value string
+		code                   int
+		speed                  int64
 	}{
-		{"fanSpeed", "3", 0, 3}, {"fanSpeed", "2.5", 400, 3}, {"fanSpeed", `"4"`, 400, 3}, {"colour", "1", 404, 3}, {"fanSpeed", "null", 0, 0},
+		{"", "fanSpeed", "3", 0, 3}, {"", "fanSpeed", "2.5", 400, 3}, {"", "fanSpeed", `"4"`, 400, 3}, {"", "colour", "1", 404, 3},
+		{"oven", "fanSpeed", "5", 404, 3}, {"", "fanSpeed", "null", 0, 0},
 	} {
-		ack, err := s.Handlers().Desired(t.Context(), c.key, json.RawMessage(c.value))
+		ack, err := s.Handlers().Desired(t.Context(), machine.PropertyName{Component: c.component, Name: c.name}, json.RawMessage(c.value))
 		if ack.Code != c.code || (err != nil) != (c.code >= 400) || s.FanSpeed() != c.speed {
-			t.Errorf("%s = %s: %+v, %v, speed %d", c.key, c.value, ack, err, s.FanSpeed())
+			t.Errorf("%s = %s: %+v, %v, speed %d", c.name, c.value, ack, err, s.FanSpeed())
 		}
 	}
 }

@@ -13,10 +13,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 )
 
-// limit is far more than any of these files takes.
-const limit = 1 << 20
+const (
+	limit     = 1 << 20  // far more than any of these files takes
+	readLimit = 16 << 20 // a later version may write larger files
+)
 
 // unfinished is in the name of a file that is being written, before a random number.
 const unfinished = ".new"
@@ -54,7 +57,8 @@ func (f File) Path() string {
 }
 
 // Load reads the file into a value; ok reports whether there is one. An error is a warning: the file is damaged and was set aside
-// as path.damaged, or it cannot be read; then into may hold anything.
+// as path.damaged, or it cannot be read; then into may hold anything. Load ignores members that it does not
+// know. It leaves a file that needs a later version as it is; then the error is a *VersionError.
 func (f File) Load(into any) (ok bool, err error) {
 	if f.dir == nil {
 		return false, nil
@@ -66,6 +70,9 @@ func (f File) Load(into any) (ok bool, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
+		return false, fmt.Errorf("statefile: read: %w", err)
+	}
+	if err := checkVersion(f.Path(), text); err != nil {
 		return false, fmt.Errorf("statefile: read: %w", err)
 	}
 	if err := decode(text, into); err != nil {
@@ -91,21 +98,36 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	text, err := io.ReadAll(io.LimitReader(f, readLimit))
 	return text, info, err
 }
 
+// decode ignores members that it does not know, unless it knows none of them: then it is another file under this name.
 func decode(text []byte, into any) error {
-	if len(text) > limit {
-		return fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	content := text[:max(0, len(text)-sealLength)]
-	if !bytes.Equal(text, sealed(content)) {
+	content, ok := unsealed(text)
+	if !ok {
 		return errors.New("its checksum does not match")
 	}
-	d := json.NewDecoder(io.MultiReader(bytes.NewReader(content), bytes.NewReader([]byte("}"))))
+	object := append(bytes.Clone(content), '}')
+	d := json.NewDecoder(bytes.NewReader(object))
 	d.DisallowUnknownFields()
-	return d.Decode(into)
+	unknown := d.Decode(into)
+	if unknown == nil {
+		return nil
+	}
+	if err := json.Unmarshal(object, into); err != nil {
+		return err
+	}
+	if reflect.ValueOf(into).Elem().IsZero() {
+		return unknown
+	}
+	return nil
+}
+
+// unsealed is what the seal of a file is over; ok is false when the checksum does not match.
+func unsealed(text []byte) (content []byte, ok bool) {
+	content = text[:max(0, len(text)-sealLength)]
+	return content, bytes.Equal(text, sealed(content))
 }
 
 // encode writes v as Load wants it: an object, for the seal is its last member.

@@ -127,14 +127,14 @@ func TestAnyByteThatIsFlippedCutOrAddedIsNoticed(t *testing.T) {
 func TestWhatIsNoStateFileIsSetAside(t *testing.T) {
 	path, good := saved(t, lizard)
 	_, other := saved(t, map[string]int{"name": 1})
-	_, newer := saved(t, map[string]any{"name": "x", "color": "green"})
+	_, another := saved(t, map[string]any{"epoch": "x"})
 	for name, text := range map[string]string{
 		"no bytes":               "",
 		"JSON":                   `{"name":"Lizzy"}`,
 		"two of them":            string(good) + string(good),
 		"a seal alone":           ",\n  \"checksum\": \"00000000\"\n}\n",
 		"values of another type": string(other),
-		"members of another":     string(newer),
+		"members of another":     string(another),
 		"CRLF":                   strings.ReplaceAll(string(good), "\n", "\r\n"),
 		"zeros":                  string(make([]byte, len(good))),
 		"too much":               strings.Repeat("x", 3<<20),

@@ -4,9 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
-	"os"
+	"sync/atomic"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -31,11 +30,15 @@ type Config struct {
 	Now     func() time.Time // the wall clock, by which tokens are made and certificates judged; nil: time.Now
 	RootCAs *x509.CertPool   // nil: the system's
 
-	ConnectTimeout time.Duration // dial, TLS and CONNACK together; 5 s
+	ConnectTimeout time.Duration // a peer that says nothing for so long before CONNACK is given up; 5 s
 	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
-	Silence        time.Duration // nothing read for this long is a dead link; twice KeepAlive
-	WriteTimeout   time.Duration // a packet that the peer does not take within this time is a dead link; 10 s
+	Silence        time.Duration // nothing read for this long is a dead link, unless much is on its way; twice KeepAlive
+	WriteTimeout   time.Duration // 16 KiB of a packet that the peer does not take within this time are a dead link; 10 s
 }
+
+// connectLimit bounds dial, TLS and CONNACK together: so many times ConnectTimeout. On a network where an answer takes
+// seconds they take longer than ConnectTimeout although the peer is there.
+const connectLimit = 6
 
 const (
 	defaultPort           = "8883"
@@ -80,10 +83,13 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	if err != nil {
 		return nil, nil, &Error{Reason: NameNotFound, Host: c.Host, Err: err}
 	}
-	raw, err = c.Dial(ctx, "tcp", net.JoinHostPort(host, port))
+	dialing, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
+	defer cancel()
+	raw, err = c.Dial(dialing, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, nil, &Error{Reason: reasonFor(err), Host: c.Host, Err: err}
 	}
+	raw = &opening{Conn: raw, limit: c.ConnectTimeout}
 	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: c.RootCAs, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()
@@ -96,19 +102,21 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	return secure, raw, nil
 }
 
-// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an emulator's or a company's
-// own authority comes in.
-func RootsFromFile(name string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
+// An opening connection is waited for anew at each Read, until somebody sets a deadline, which is after CONNACK.
+type opening struct {
+	net.Conn
+	limit time.Duration
+	open  atomic.Bool
+}
+
+func (o *opening) Read(p []byte) (int, error) {
+	if !o.open.Load() {
+		_ = o.Conn.SetReadDeadline(time.Now().Add(o.limit))
 	}
-	pem, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New(name + " holds no PEM certificate")
-	}
-	return pool, nil
+	return o.Conn.Read(p)
+}
+
+func (o *opening) SetDeadline(t time.Time) error {
+	o.open.Store(true)
+	return o.Conn.SetDeadline(t)
 }

@@ -89,7 +89,7 @@ func TestWhatKeepsASessionFromBeginningHasItsReason(t *testing.T) {
 	}
 }
 
-func TestAPeerHasFiveSecondsForAllOfIt(t *testing.T) {
+func TestAPeerHasFiveSecondsForAnAnswer(t *testing.T) {
 	for name, peer := range map[string]func(net.Conn){
 		"and never answers the TLS hello": func(c net.Conn) { io.Copy(io.Discard, c) },
 		"and never answers CONNECT":       afterCONNECT((*peer).mute),
@@ -110,6 +110,42 @@ func TestAPeerHasFiveSecondsForAllOfIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// On a network where each answer takes three seconds, TLS and CONNACK take longer than five together.
+func TestAPeerThatAnswersSlowlyIsReached(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.network.SetLatency(1500 * time.Millisecond)
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		start := time.Now()
+		s := w.connect()
+		if took := time.Since(start); took < 6*time.Second {
+			w.Errorf("it took %v only", took)
+		}
+		time.Sleep(time.Minute)
+		if err := s.Cause(); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+func TestAPeerThatAnswersByteByByteIsGivenUpAfterHalfAMinute(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.listen(func(c net.Conn) {
+			readOnce(c)
+			io.WriteString(c, "\x16\x03\x03\x40\x00") // a TLS record of 16 KiB
+			for {
+				if _, err := c.Write([]byte{2}); err != nil {
+					return
+				}
+				time.Sleep(3 * time.Second)
+			}
+		})
+		start := time.Now()
+		_, err := transport.Connect(w.Context(), w.config())
+		w.wantReason(err, transport.TimedOut)
+		w.wantTook(start, 30*time.Second)
+	})
 }
 
 func TestWhereNobodyListensIsRefused(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -19,9 +20,10 @@ const largestPacket = 1 << 20
 type frames struct {
 	host     string
 	in       *bufio.Reader
-	packet   []byte // the last one
-	rest     []byte // of it, what paho has not read yet
-	greeted  bool   // CONNACK has come
+	packet   []byte      // the last one
+	rest     []byte      // of it, what paho has not read yet
+	greeted  bool        // CONNACK has come
+	arriving atomic.Bool // part of a packet has come
 	secrets  mask
 	out      *outgoing
 	receipts *receipts
@@ -69,7 +71,10 @@ func (f *frames) next() error {
 	if length < 512 { // a large one is not kept
 		f.packet = packet
 	}
-	if _, err := io.ReadFull(f.in, packet[head:]); err != nil {
+	f.arriving.Store(length > f.in.Buffered())
+	_, err = io.ReadFull(f.in, packet[head:])
+	f.arriving.Store(false)
+	if err != nil {
 		return err
 	}
 	f.secrets.cover(packet[head:])
@@ -98,6 +103,8 @@ func (f *frames) check(first byte, body []byte) (pass bool, err error) {
 			f.receipts.came(binary.BigEndian.Uint16(body))
 		}
 		return asked, nil
+	case packets.Pingresp:
+		f.out.ponged()
 	}
 	return true, nil
 }

@@ -3,12 +3,24 @@ package transport
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 var pingreq = []byte{0xc0, 0}
+
+// A peer answers nothing before it has all of a packet, and no ping before it has what was sent before that. On a slow
+// link this is no silence. So what large packets on their way have beyond gathered adds the time to Silence that it takes
+// at slowRate.
+const (
+	slowRate    = 1 << 10 // bytes a second
+	longestHaul = time.Minute
+)
+
+// pieceSize is how much is written under one deadline: a TLS record, at most.
+const pieceSize = 16 << 10
 
 // errGivenUp stands for what only paho's log would say.
 var errGivenUp = errors.New("paho gave it up: a packet made no sense, or a ping has had no answer")
@@ -28,11 +40,12 @@ type link struct {
 
 	up atomic.Bool // CONNACK has come; from now on silence is judged
 
-	mu      sync.Mutex
-	leaving bool // this side ends it, whatever else is noticed first
-	heard   time.Time
-	cause   error
-	ended   chan struct{}
+	mu        sync.Mutex
+	leaving   bool      // this side ends it, whatever else is noticed first
+	listening time.Time // since when the Read waits that goes on, or the last one has waited
+	heard     time.Time
+	cause     error
+	ended     chan struct{}
 }
 
 func newLink(conn, raw net.Conn, c Config, secrets mask) *link {
@@ -103,13 +116,25 @@ type ear struct{ *link }
 
 func (e ear) Read(p []byte) (int, error) {
 	if e.up.Load() {
-		e.Conn.SetReadDeadline(time.Now().Add(e.silence))
+		e.mu.Lock()
+		e.listening = time.Now()
+		e.mu.Unlock()
+		e.judgeSilence()
 	}
 	n, err := e.Conn.Read(p)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.heard = time.Now()
 	return n, err
+}
+
+// judgeSilence sets when the Read that waits gives the peer up.
+func (l *link) judgeSilence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, large := l.out.onWay()
+	haul := time.Duration(large) * time.Second / slowRate
+	l.Conn.SetReadDeadline(l.listening.Add(l.silence + min(haul, longestHaul)))
 }
 
 // ping asks for a sign of life as soon as nothing has been heard for keepAlive, which leaves the peer the rest of
@@ -142,15 +167,23 @@ func (l *link) Write(p []byte) (int, error) {
 	if !l.out.add(p) {
 		return 0, l.why()
 	}
+	if len(p) > gathered {
+		l.judgeSilence()
+	}
 	return len(p), nil
 }
 
 // send writes what paho has handed over, until the link ends.
 func (l *link) send() {
 	for batch := l.out.take(nil); batch != nil; batch = l.out.take(batch) {
-		l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
-		n, _ := l.write(batch) // a failure has ended the link
-		l.out.left(n)
+		for piece := range slices.Chunk(batch, pieceSize) { // each has writeLimit, and not all of a large packet together
+			l.Conn.SetWriteDeadline(time.Now().Add(l.writeLimit))
+			n, err := l.write(piece)
+			l.out.left(n)
+			if err != nil { // which has ended the link
+				break
+			}
+		}
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 // one TLS record, of which a peer can read nothing before it has all: on a slow link that is silence.
 const gathered = 4 << 10
 
+// largeLimit is how many large packets are remembered until they have arrived: at QoS 0 nothing may say so for long.
+const largeLimit = 64
+
 // outgoing is the packets on their way from paho to the connection. What comes while others are being written leaves together,
 // for a TLS record and a system call of its own is most of what a small packet costs. It knows which packets want an answer:
 // one to a packet that has not left yet waits, and one to a packet that never will is none.
@@ -19,7 +22,10 @@ type outgoing struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	waiting  []byte
-	put, out int64 // bytes so far: that have come, and that have left
+	put, out int64   // bytes so far: that have come, and that have left
+	arrived  int64   // bytes so far that an answer shows to have arrived
+	pings    []int64 // where each ping without an answer ends among all bytes
+	large    []int64 // where each packet larger than gathered that may not have arrived begins and ends, in turn
 	ended    bool
 	asked    map[uint16]question // what has no answer yet
 }
@@ -53,6 +59,13 @@ func (o *outgoing) add(packet []byte) bool {
 	if id != 0 {
 		q.end = o.put
 		o.asked[id] = q
+	}
+	if packet[0]>>4 == packets.Pingreq {
+		o.pings = append(o.pings, o.put)
+	}
+	if len(packet) > gathered {
+		o.large = append(o.large, o.put-int64(len(packet)), o.put)
+		o.large = o.large[max(0, len(o.large)-2*largeLimit):]
 	}
 	o.changed.Broadcast()
 	return true
@@ -119,7 +132,39 @@ func (o *outgoing) answered(id uint16, kind byte) (q question, asked bool) {
 		o.changed.Wait()
 	}
 	delete(o.asked, id)
-	return q, asked && o.out >= q.end
+	if asked = asked && o.out >= q.end; asked {
+		o.arrive(q.end)
+	}
+	return q, asked
+}
+
+// ponged learns that the oldest ping has been answered.
+func (o *outgoing) ponged() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.pings) > 0 {
+		o.arrive(o.pings[0])
+		o.pings = o.pings[1:]
+	}
+}
+
+// arrive learns that the peer has everything up to there.
+func (o *outgoing) arrive(end int64) {
+	o.arrived = max(o.arrived, end)
+	for len(o.large) > 0 && o.large[1] <= o.arrived {
+		o.large = o.large[2:]
+	}
+}
+
+// onWay is how many bytes have been handed over of which no answer shows that they have arrived, and how many of those are
+// what large packets have beyond gathered.
+func (o *outgoing) onWay() (all, large int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := 0; i < len(o.large); i += 2 {
+		large += o.large[i+1] - o.large[i] - gathered
+	}
+	return o.put - o.arrived, large
 }
 
 // ask is the number of a packet that wants an answer, or 0, and what it asks.

@@ -32,10 +32,11 @@ type Session struct {
 	over     chan struct{} // closed when the last goroutine of the session has ended
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK, together within c.ConnectTimeout. Its errors are *Error.
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. It gives up when the peer says nothing for c.ConnectTimeout, and
+// after connectLimit times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c = c.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
 	defer cancel()
 	conn, raw, err := c.dial(ctx)
 	if err != nil {
@@ -82,7 +83,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2 * c.Silence) // the link judges silence, and sooner
+	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2*c.Silence + longestHaul) // the link judges silence, and sooner
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) })
 	return o
@@ -119,6 +120,12 @@ func (s *Session) Ended() <-chan struct{} { return s.link.ended }
 
 // Cause is why the session ended, or nil while it lives.
 func (s *Session) Cause() error { return s.link.why() }
+
+// Busy tells whether an answer may take longer than usual: part of a packet has come, or much is on its way to the peer.
+func (s *Session) Busy() bool {
+	all, _ := s.link.out.onWay()
+	return s.link.frames.arriving.Load() || all > gathered
+}
 
 // Over is closed when nothing of the session is left running, some time after Ended.
 func (s *Session) Over() <-chan struct{} { return s.over }

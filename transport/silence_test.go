@@ -2,8 +2,10 @@ package transport_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -321,6 +323,117 @@ func TestAStallOfTheWriterLosesAndDoublesNothing(t *testing.T) {
 		}
 		if all := got.all(); !slices.Equal(all, append(want, "filter")) {
 			w.Errorf("the peer has %q", all)
+		}
+	})
+}
+
+// thirsty reads at so many bytes a second, as at the far end of a slow link.
+type thirsty struct {
+	net.Conn
+	rate int
+}
+
+func (c thirsty) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p[:min(len(p), 1<<10)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	return n, err
+}
+
+// serveSlowly is serve behind a link on which the peer hears so many bytes a second.
+func (w *world) serveSlowly(rate int, script func(p *peer)) {
+	w.listen(func(raw net.Conn) {
+		conn := tls.Server(thirsty{raw, rate}, &tls.Config{Certificates: []tls.Certificate{good}})
+		if conn.Handshake() == nil {
+			script(&peer{Conn: conn, raw: raw})
+		}
+	})
+}
+
+func TestALargePacketOnASlowLinkIsNotTakenForSilence(t *testing.T) {
+	for _, qos := range []byte{0, 1} {
+		t.Run(fmt.Sprint("QoS ", qos), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serveSlowly(5<<10, func(p *peer) { p.welcome(); p.patience = 0; p.behave() })
+				s := w.connect()
+				start := time.Now()
+				for range 3 {
+					if err := s.Publish(w.Context(), "t", qos, make([]byte, 250<<10)); err != nil {
+						w.Fatalf("after %v: %v", time.Since(start), err)
+					}
+					time.Sleep(time.Minute)
+				}
+				if err := s.Cause(); err != nil {
+					w.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// What is on its way delays the judgement, for a minute at most, and what has arrived does not.
+func TestSilenceIsNoticedWhileALargePacketIsOnItsWay(t *testing.T) {
+	for _, c := range []struct {
+		size    int
+		noticed time.Duration
+	}{{4000, 12 * time.Second}, {29 << 10, 37 * time.Second}, {800 << 10, 72 * time.Second}} {
+		t.Run(fmt.Sprint(c.size), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.serve(func(p *peer) {
+					p.welcome()
+					for range 3 {
+						p.answer(p.next())
+					}
+					p.mute()
+				})
+				s := w.connect()
+				for range 3 {
+					if err := s.Publish(w.Context(), "t", 1, make([]byte, c.size)); err != nil {
+						w.Fatal(err)
+					}
+				}
+				start := time.Now()
+				go s.Publish(w.Context(), "t", 1, make([]byte, c.size))
+				w.wantEnd(s, transport.Silence)
+				if took := time.Since(start).Truncate(time.Second); took != c.noticed {
+					w.Errorf("noticed after %v, want %v", took, c.noticed)
+				}
+			})
+		})
+	}
+}
+
+// A narrow connection takes so many bytes a second, and a Write that its deadline interrupts fails.
+type narrow struct {
+	net.Conn
+	rate     int
+	deadline atomic.Pointer[time.Time]
+}
+
+func (c *narrow) SetWriteDeadline(t time.Time) error { c.deadline.Store(&t); return nil }
+
+func (c *narrow) Write(p []byte) (int, error) {
+	for at := range slices.Chunk(p, 1<<10) {
+		time.Sleep(time.Duration(len(at)) * time.Second / time.Duration(c.rate))
+		if d := c.deadline.Load(); d != nil && !d.IsZero() && time.Now().After(*d) {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+func TestALargePacketThatIsTakenPieceByPieceIsNoStall(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		s := w.connect(func(c *transport.Config) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				return &narrow{Conn: conn, rate: 10 << 10}, err
+			}
+		})
+		start := time.Now()
+		if err := s.Publish(w.Context(), "t", 1, make([]byte, 250<<10)); err != nil {
+			w.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
 }

@@ -47,7 +47,7 @@ func encode(out io.Writer, indent string, v any) error {
 func members(table io.Writer, name string, v any) {
 	object, ok := v.(map[string]any)
 	if !ok || len(object) == 0 && name != "" {
-		fmt.Fprintf(table, "%s\t%s\n", strings.Map(printable, name), strings.Map(printable, cell(v)))
+		fmt.Fprintf(table, "%s\t%s\n", escaped(name), escaped(cell(v)))
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {

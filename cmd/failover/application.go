@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	"giantlizard.example/failover/lab/central"
+	"giantlizard.example/failover/textfile"
+	"giantlizard.example/failover/transport"
 )
 
 // whole tells whether the suffix is an address by itself.
@@ -80,13 +81,14 @@ func surroundings() (*settings, error) {
 	if err := s.read(newFlags()); err != nil {
 		return nil, usage(err)
 	}
+	s.tellWarnings()
 	return s, nil
 }
 
 // find looks in all the sources.
 func (s *settings) find(variable string) string {
 	for _, from := range s.sources {
-		if value := from(variable); value != "" {
+		if _, value := from.find(variable); value != "" {
 			return value
 		}
 	}
@@ -110,7 +112,9 @@ const tokenLimit = 64 << 10
 
 func (a *asking) findToken(s *settings) (string, error) {
 	if a.tokenFile != "" {
-		text, err := readBounded(a.tokenFile, tokenLimit)
+		s.warnOfReaders("token-file", a.tokenFile)
+		s.tellWarnings()
+		text, err := textfile.Read(a.tokenFile, tokenLimit)
 		if err != nil {
 			return "", fmt.Errorf("--token-file: %w", hidden(a.tokenFile, err))
 		}
@@ -132,29 +136,13 @@ func hidden(name string, err error) error {
 	return err
 }
 
-func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return bounded(name, f, limit)
-}
-
 func (a *asking) roots() (*x509.CertPool, error) {
 	if a.caFile == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(a.caFile)
+	roots, err := transport.RootsFromFile(a.caFile)
 	if err != nil {
 		return nil, fmt.Errorf("--ca-file: %w", hidden(a.caFile, err))
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--ca-file: %s holds no PEM certificate", a.caFile)
 	}
 	return roots, nil
 }

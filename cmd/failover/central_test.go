@@ -180,8 +180,8 @@ func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
 		"device show -d dev1 --central-api-uri http://x.y":                                `"http://x.y" is not https`,
 		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1":                         "the emulator that is announced on this machine is https://127.0.0.1:" + s.port() + ", and not https://127.0.0.1:1: leave --app-id out",
 		"device show -d dev1 -n evil.example/":                                            "address: ",
-		"device show -d dev1 -n a --token-file /nowhere/t":                                "--token-file: open /nowhere/t: no such file",
-		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t": "--token-file: open /nowhere/t: no such file",
+		"device show -d dev1 -n a --token-file /nowhere/t":                                "--token-file: stat /nowhere/t: no such file",
+		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t": "--token-file: stat /nowhere/t: no such file",
 		"device show -d dev1 -n a --token-file /dev/null":                                 "the token is empty",
 		"device show -d dev1 -n a --token-file /etc/passwd":                               "the token is none",
 		"device manual-failover -d dev1 --ttl-minutes 0":                                  "--ttl-minutes is 0: it is 1 or more",
@@ -213,7 +213,7 @@ func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
 
 func TestATokenOnTheCommandLineIsRefusedWithTheReasonAndNotQuoted(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--token", apiToken}, {"--token=" + apiToken}, {"--token", ""}, {"--token-file", apiToken, "-n", "a"}, {apiToken}, {"--app-id", apiToken}} {
+	for _, args := range [][]string{{"--token", apiToken}, {"--token=" + apiToken}, {"--token-file", apiToken, "-n", "a"}, {apiToken}, {"--app-id", apiToken}} {
 		code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=x"}, append([]string{"central", "device", "show", "-d", "dev1"}, args...)...)
 		if code != 2 || strings.Contains(stdout+stderr, "Canary4711") {
 			t.Errorf("%q: exit code %d, %s%s", args, code, stdout, stderr)

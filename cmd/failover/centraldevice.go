@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"giantlizard.example/failover/lab/central"
+	"giantlizard.example/failover/textfile"
 )
 
 func manualFailover() *cobra.Command {
@@ -131,12 +132,12 @@ func contentOf(stdin io.Reader, text string) ([]byte, error) {
 	switch {
 	case text == "@-":
 		var err error
-		if content, err = bounded("standard input", stdin, contentLimit); err != nil {
+		if content, err = textfile.ReadAll("standard input", stdin, contentLimit); err != nil {
 			return nil, fmt.Errorf("--content: %w", err)
 		}
 	case isFile:
 		var err error
-		if content, err = readBounded(name, contentLimit); err != nil {
+		if content, err = textfile.Read(name, contentLimit); err != nil {
 			return nil, fmt.Errorf("--content: %w", hidden(name, err))
 		}
 	}

@@ -32,7 +32,10 @@ func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) 
 		err = errors.Join(shownError(errors.Join(s.checkIdentity(), s.checkWords())), s.checkNumbers(), s.checkTimes(), err)
 	}
 	if err != nil {
-		return d, fmt.Errorf("%w%s", err, toTry)
+		if toTry != "" {
+			err = errors.Join(err, errors.New(toTry))
+		}
+		return d, err
 	}
 	return d, nil
 }
@@ -175,7 +178,10 @@ func (s *settings) stateDirectory() (string, error) {
 	if s.stateDir != "" {
 		return s.stateDir, nil
 	}
-	base := os.Getenv("XDG_STATE_HOME")
+	base, err := expandHome(os.Getenv("XDG_STATE_HOME"))
+	if err != nil {
+		return "", fmt.Errorf("XDG_STATE_HOME: %w", err)
+	}
 	if base == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {

@@ -15,7 +15,7 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Watch a failover and a failback; needs nothing", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "demo starts a local cloud and a device in this process, kills the device's hub, brings it back, and compares\n" +
-			"what the device took with what the cloud got. It takes about half a minute. SIGINT or SIGTERM ends it early.\n\n" + exitCodes,
+			"what the device took with what the cloud got. It takes about half a minute. SIGINT, SIGTERM or SIGHUP ends it early.\n\n" + exitCodes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
 			balance, err := demo.Run(lasting(c.Context()), o)
@@ -28,7 +28,7 @@ func demoCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().BoolVar(&o.Watch, "watch", false, "go on until SIGINT or SIGTERM")
+	c.Flags().BoolVar(&o.Watch, "watch", false, "go on until SIGINT, SIGTERM or SIGHUP")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print the device's records as JSON lines")
 	return c
 }

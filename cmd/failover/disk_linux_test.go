@@ -1,7 +1,10 @@
 package main_test
 
 import (
+	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,6 +25,7 @@ func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
 		"limited":              func(t *testing.T) *diskTrial { return underALimit(t) },
 		"limited, drop-newest": func(t *testing.T) *diskTrial { return underALimit(t, takeNoMore) },
 		"read only":            onADirectory,
+		"no more files":        withoutFiles,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -31,6 +35,9 @@ func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
 			d.hit()
 			d.offer(2000) // some may find room
 			d.p.await(diskIsBad)
+			if files := name == "no more files"; files != strings.Contains(d.p.stderr.String(), "let the process open more files") {
+				t.Errorf("what to do: %s", &d.p.stderr)
+			}
 			if _, _, err := d.cloud.InvokeMethod(t.Context(), "dev1", "no such method", nil); err != nil {
 				t.Errorf("it does not answer: %v", err)
 			}
@@ -110,11 +117,42 @@ func TestADeviceWhoseDiskStaysFullSaysInTheEndWhatItCostAndWhatToDo(t *testing.T
 	must(t, d.feed.Close())
 	d.p.wantExit(5)
 	log := d.p.stderr.String()
-	if n := strings.Count(log, "WRN dropped (disk)"); n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were given up") {
+	n := 0
+	for _, m := range regexp.MustCompile(`WRN dropped (?:(\d+) readings )?\(disk\)`).FindAllStringSubmatch(log, -1) {
+		count, _ := strconv.Atoi(m[1])
+		n += max(1, count)
+	}
+	if n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were given up") {
 		t.Errorf("three readings were refused, of which it says:\n%s", log)
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "outbox: close: ") || !strings.Contains(last, "file too large; make room") {
 		t.Errorf("in the end it says %q", last)
+	}
+}
+
+// A process that may open too few files even to start is told that, and not to give its readings up for another directory.
+func TestADeviceThatMayOpenTooFewFilesSaysSo(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	env := deviceEnv(t, cloud)
+	said := 0
+	for limit := 6; limit < 14; limit++ {
+		c := inShell(command(t, env, "run", "--stdin"), fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, limit))
+		c.Stdin = strings.NewReader("")
+		p := start(t, c)
+		p.exit()
+		text := p.stderr.String()
+		if strings.Contains(text, "too many open files; ") {
+			said++
+		}
+		for _, wrong := range []string{"make room", "use a directory", "give this device a directory", "make the"} {
+			if strings.Contains(text, "files; "+wrong) {
+				t.Errorf("with %d files: %s", limit, text)
+			}
+		}
+	}
+	if said == 0 {
+		t.Error("no limit was too low")
 	}
 }

@@ -76,13 +76,27 @@ func onASmallDisk(t *testing.T, env ...string) *diskTrial {
 // underALimit starts a device whose files can be kept from growing, which is like a full disk and needs no file system of its own.
 func underALimit(t *testing.T, env ...string) *diskTrial {
 	t.Helper()
+	return limited(t, syscall.RLIMIT_FSIZE, env...)
+}
+
+// withoutFiles starts a device that can be kept from opening any more files. What it has open stays so, so it takes large readings to
+// see that.
+func withoutFiles(t *testing.T) *diskTrial {
+	t.Helper()
+	d := limited(t, syscall.RLIMIT_NOFILE)
+	d.pad = strings.Repeat(" ", 4096)
+	return d
+}
+
+func limited(t *testing.T, resource uintptr, env ...string) *diskTrial {
+	t.Helper()
 	d := newDiskTrial(t, filepath.Join(t.TempDir(), "state"), "", nil, env...)
 	var ours syscall.Rlimit // which it has from us
-	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &ours))
+	must(t, syscall.Getrlimit(int(resource), &ours))
 	limit := func(size uint64) {
 		t.Helper()
 		to := syscall.Rlimit{Cur: size, Max: ours.Max}
-		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(d.p.cmd.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&to)), 0, 0, 0)
+		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(d.p.cmd.Process.Pid), resource, uintptr(unsafe.Pointer(&to)), 0, 0, 0)
 		if err != 0 {
 			t.Fatal(err)
 		}

@@ -178,6 +178,7 @@ func (k *drillFlags) chosen() ([]scenario.Scenario, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--scenario: %w", err)
 		}
+		s.Name = escaped(s.Name)
 		all = append(all, s)
 	}
 	if k.seed > 0 {
@@ -189,7 +190,7 @@ func (k *drillFlags) chosen() ([]scenario.Scenario, error) {
 }
 
 func (k *drillFlags) theClient() (client drill.Client, name string, done func(), err error) {
-	line, name := k.client, k.client
+	line, name := k.client, escaped(k.client)
 	if line == "" {
 		self, err := os.Executable()
 		if err != nil {

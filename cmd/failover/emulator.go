@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -28,12 +27,14 @@ func emulatorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "emulator is DPS and the hubs A and B in this process, over TLS, with keys for development that everybody knows.\n" +
-			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT or SIGTERM.\n" +
+			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT, SIGTERM or SIGHUP.\n" +
 			"Its HTTPS door answers IoT Central's REST API and the lizard's; the address and the token are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
+			l.config.Host = plainHost(l.config.Host)
 			if err := l.check(); err != nil {
 				return usage(err)
 			}
+			l.config.AnyAddress = true // check has decided
 			return l.run(lasting(c.Context()), c.OutOrStdout())
 		},
 	}
@@ -75,18 +76,18 @@ func (l emulatorLab) check() error {
 		return fmt.Errorf("--port is %d: it is 1 to %d, or 0 for any that are free", config.Port, lastPort)
 	case l.controlPort < 0 || l.controlPort > 65535:
 		return fmt.Errorf("--control-port is %d: it is 1 to 65535, or 0 for any that is free", l.controlPort)
-	case config.OwnAddresses, config.Host == "localhost", ip != nil && ip.IsLoopback():
+	case config.OwnAddresses:
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
 		return fmt.Errorf("--host is %q: it is the address by which devices reach this machine", config.Host)
-	case !config.AnyAddress:
+	case !config.AnyAddress && !isLoopback(config.Host):
 		return fmt.Errorf("--host %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.Host)
 	}
 	return nil
 }
 
 func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
-	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, r.Message) }) // so that the cloud waits for no reader
+	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, escaped(r.Message)) }) // so that the cloud waits for no reader
 	lines.Start()
 	defer finish(lines)
 	say := func(format string, values ...any) {
@@ -101,7 +102,7 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		if err := ledger.follow(e); err != nil {
 			say("--ledger-file: %v", err)
 		}
-		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, strings.Map(printable, e.Text))
+		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, e.Text)
 	}
 	caFile, err := filepath.Abs(l.caFile) // a device may run elsewhere
 	if err != nil {
@@ -124,7 +125,7 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer door.Close()
-	say("# The door for operators is %s; its token is in %s", door.URL(), strings.Map(printable, controlFile))
+	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
 	introduce(cloud, caFile, say)
 	<-ctx.Done()
 	return nil
@@ -172,11 +173,3 @@ func (l emulatorLab) openDoor(cloud *emulator.Cloud) (door *control.Door, file s
 
 // quoted is one word for a shell, whatever is in it.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-// printable keeps what a device has sent from moving the cursor or starting a line of its own.
-func printable(r rune) rune {
-	if unicode.IsPrint(r) {
-		return r
-	}
-	return unicode.ReplacementChar
-}

@@ -1,15 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/joho/godotenv"
 	"github.com/spf13/pflag"
+
+	"giantlizard.example/failover/textfile"
 )
 
 // A source answers with a variable's value, or with "" when it has none.
@@ -27,14 +31,35 @@ var microsofts = map[string]string{
 	"FAILOVER_DEVICE_KEY":        "IOTHUB_DEVICE_DPS_DEVICE_KEY",
 }
 
-// find looks a setting up under both of its names, and tells which of them had it.
+// find looks a setting up under both of its names, and tells which of them had it. A path comes with ~ expanded.
 func (from source) find(variable string) (name, value string) {
 	for _, name := range []string{variable, microsofts[variable]} {
 		if value := from(name); name != "" && value != "" {
+			if path, err := expandHome(value); err == nil && namesPath(variable) {
+				value = path
+			}
 			return name, value
 		}
 	}
 	return "", ""
+}
+
+// namesPath reports whether a variable holds the path of a file or a directory.
+func namesPath(variable string) bool {
+	return strings.HasSuffix(variable, "_FILE") || strings.HasSuffix(variable, "_DIR")
+}
+
+// checkPaths refuses the paths that find cannot expand.
+func (from source) checkPaths() error {
+	var errs []error
+	for _, variable := range slices.Sorted(maps.Keys(knownVariables())) {
+		if namesPath(variable) {
+			if _, err := expandHome(from(variable)); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", variable, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // variableOf is the variable of a flag.
@@ -54,7 +79,11 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 		return err
 	}
 	s.sources = []source{sourceOf(given), os.Getenv, sourceOf(file)}
+	s.warnOfUnknown(flags, file)
 	var errs []error
+	for _, from := range s.sources[1:] {
+		errs = append(errs, from.checkPaths())
+	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if _, is := given[variableOf(f.Name)]; is || f.Name == "env-file" || f.Name == "help" {
 			return
@@ -89,22 +118,45 @@ func kindOf(f *pflag.Flag) string {
 func (s *settings) readEnvFile(given map[string]string) (map[string]string, error) {
 	name, chosen := given["FAILOVER_ENV_FILE"]
 	if !chosen {
-		name = os.Getenv("FAILOVER_ENV_FILE")
+		_, name = source(os.Getenv).find("FAILOVER_ENV_FILE")
 		chosen = name != ""
 	}
 	if !chosen {
 		name = s.envFile
 	}
-	text, err := os.ReadFile(name)
+	text, err := textfile.Read(name, envLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !chosen:
 		return nil, nil
 	case err != nil:
 		return nil, fileError("env-file", name, err)
 	}
-	values, err := godotenv.UnmarshalBytes(bytes.TrimPrefix(text, []byte("\ufeff"))) // Windows' editors begin with a BOM
+	values, err := godotenv.UnmarshalBytes(append(referred(text), text...))
 	if _, nameless := values[""]; err != nil || nameless {
 		return nil, fmt.Errorf("%s: %s cannot be read: each line is NAME=value, or a comment that begins with #", named("env-file"), name)
 	}
+	if slices.ContainsFunc(secretVariables, func(v string) bool { return values[v] != "" }) {
+		s.warnOfReaders("env-file", name)
+	}
+	s.usedEnvFile = name
 	return values, nil
+}
+
+// envLimit is far more than an env file takes.
+const envLimit = 1 << 20
+
+var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
+
+// referred are lines with those variables of the environment to which an env file refers: godotenv looks for them in
+// the file alone, and would make /st of $HOME/st.
+func referred(text []byte) []byte {
+	var lines []byte
+	for _, match := range reference.FindAllSubmatch(text, -1) {
+		name := string(match[1])
+		value := os.Getenv(name)
+		if value != "" && !strings.ContainsAny(value, "'\r\n") && !strings.HasSuffix(value, `\`) {
+			lines = fmt.Appendf(lines, "%s='%s'\n", name, value)
+		}
+	}
+	return lines
 }

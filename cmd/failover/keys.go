@@ -3,9 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"sync"
 
+	"giantlizard.example/failover/textfile"
 	"giantlizard.example/failover/transport"
 )
 
@@ -35,7 +35,8 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			}
 			read := func() (transport.Key, error) { return parseKey(name, value) }
 			if k.flag != "" {
-				read = func() (transport.Key, error) { return readKey(k.flag, value) }
+				read = keyFile(k.flag, value)
+				s.warnOfReaders(k.flag, value)
 			}
 			found = append(found, s.derived(k.group, read))
 		}
@@ -73,37 +74,19 @@ func parseKey(name, text string) (transport.Key, error) {
 	return key, nil
 }
 
-// readKey reads a key from the file that a flag names, at each dial.
+// keyFile reads a key from the file that a flag names, at each dial; what the shell hands over, only once.
+func keyFile(flag, file string) transport.KeySource {
+	read := func() (transport.Key, error) { return readKey(flag, file) }
+	if textfile.OnlyOnce(file) {
+		return sync.OnceValues(read)
+	}
+	return read
+}
+
 func readKey(flag, file string) (transport.Key, error) {
-	text, err := readKeyFile(file)
+	text, err := textfile.Read(file, keyLimit)
 	if err != nil {
 		return transport.Key{}, &transport.KeyError{Err: fileError(flag, file, err)}
 	}
 	return parseKey(named(flag)+": "+file, string(text))
-}
-
-// readKeyFile reads no pipe, for to read it again could wait for ever.
-func readKeyFile(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file, which it must be, to be read again at each dial", file)
-	}
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return bounded(file, f, keyLimit)
-}
-
-// bounded reads everything, or nothing when it is too much.
-func bounded(name string, r io.Reader, limit int64) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	return text, err
 }

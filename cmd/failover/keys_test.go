@@ -27,7 +27,7 @@ func TestAKeyFileThatCannotBeReadAtTheStartIsNamed(t *testing.T) {
 	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large, "larger than 4096 bytes")
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
-	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "read again at each dial")
+	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "no regular file: it is a named pipe")
 }
 
 func TestABadKeyIsNotQuoted(t *testing.T) {

@@ -5,7 +5,7 @@ package main
 import "github.com/spf13/cobra"
 
 const (
-	toTry = "\nTo try failover without Azure: failover demo"
+	toTry = "To try failover without Azure: failover demo"
 	toSee = "\nTo see it: failover demo"
 )
 

@@ -94,12 +94,14 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		"--host example.com":           "--any-address",
 		"--host 0.0.0.0":               "by which devices reach this machine",
 		"--host :: --any-address":      "by which devices reach this machine",
-		"--host= --any-address":        "by which devices reach this machine",
+		"--host= --any-address":        "--host is empty",
 		"--retry-after 0s":             "--retry-after is 0s",
 		"--retry-after -1s":            "--retry-after is -1s",
 		"--retry-after 3":              "--retry-after",
 		"--port -1":                    "--port is -1",
 		"--port 65534":                 "--port is 65534",
+		"--host [::]":                  "by which devices reach this machine",
+		"--host [2001:db8::1]":         "--any-address",
 		"--own-addresses --host x y z": "--help",
 		"--control-port -1":            "--control-port is -1",
 		"--control-port 65536":         "--control-port is 65536",
@@ -110,11 +112,23 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 			t.Errorf("emulator %s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}
-	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
+	for _, host := range []string{"localhost", "LocalHost", "localhost.", "127.0.0.2", "::1", "[::1]", loopbackName(t)} {
 		p := start(t, command(t, nil, "emulator", "--port=0", "--control-port=0", "--host", host))
 		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
 		p.terminate(0)
 	}
+}
+
+// loopbackName is this machine's own name if it has loopback addresses only, as on Debian, or else localhost.
+func loopbackName(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	must(t, err)
+	addresses, err := net.LookupHost(name)
+	if err != nil || slices.ContainsFunc(addresses, func(a string) bool { return !net.ParseIP(a).IsLoopback() }) {
+		return "localhost"
+	}
+	return name
 }
 
 func TestAPortThatIsTakenIsNamedWithTheWayOut(t *testing.T) {

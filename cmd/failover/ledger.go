@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,20 +25,16 @@ func ledgerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
-			}
-			received, err := ledger.ReadReceipts(in)
+			in, err := openInput(args[0], c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			r := ledger.Compare(s, received)
+			defer in.Close()
+			received := ledger.ReadReceipts(in)
+			r := ledger.Compare(s, received.All())
+			if err := received.Err(); err != nil {
+				return err
+			}
 			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
 				return err
 			}
@@ -64,12 +59,12 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	row("waiting", r.Waiting)
 	row("missing", r.Missing)
 	for _, why := range r.Reasons() {
-		row("  given up ("+why+")", r.Dropped[why])
+		row("  given up ("+escaped(why)+")", r.Dropped[why])
 	}
 	row("  quarantined", r.Quarantined)
 	row("  lost", r.Lost)
 	for _, ids := range r.LostIDs {
-		fmt.Fprintf(&b, "    %s\n", ids)
+		fmt.Fprintf(&b, "    %s\n", escaped(ids))
 	}
 	row("duplicates", r.Duplicates)
 	row("out of order within a lane", r.OutOfOrder)

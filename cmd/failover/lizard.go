@@ -89,7 +89,7 @@ func (l lizards) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) {
 		for i := range cells {
-			cells[i] = strings.Map(printable, cells[i])
+			cells[i] = escaped(cells[i])
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -180,9 +180,6 @@ func lizardHeal() *cobra.Command {
 		Use: "heal [TARGET] [FAULT]", Short: "Heal a target of a fault, or of every one; without a target, everything", Args: cobra.MaximumNArgs(2),
 		Long: "heal ends what kill began. What is well stays so.\n\n" + aboutLizard,
 		RunE: func(c *cobra.Command, args []string) error {
-			if slices.Contains(args, "") { // a variable that is not set must not heal everything
-				return usage(errors.New("a target or a fault is empty: leave it out to heal everything, or everything there"))
-			}
 			target, fault, said := "", "", "Everything is healed."
 			if len(args) > 0 {
 				target, said = args[0], args[0]+" is healed."
@@ -202,7 +199,7 @@ func lizardHeal() *cobra.Command {
 
 // say prints a line.
 func say(c *cobra.Command, text string) error {
-	_, err := fmt.Fprintln(c.OutOrStdout(), strings.Map(printable, text))
+	_, err := fmt.Fprintln(c.OutOrStdout(), escaped(text))
 	return err
 }
 

@@ -37,6 +37,7 @@ func usage(err error) error { return &codedError{exitUsage, err} }
 
 func main() {
 	root := rootCommand()
+	root.SetOut(&printer{to: os.Stdout})
 	err := root.Execute()
 	if err != nil {
 		lastWords(err)
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 func lastWords(err error) {
 	said := make(chan struct{})
 	go func() {
-		fmt.Fprintln(os.Stderr, "failover:", err)
+		fmt.Fprintln(os.Stderr, "failover:", printed(err))
 		close(said)
 	}()
 	select {
@@ -101,7 +102,8 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// usageErrors makes a wrong number of arguments and an unknown command usage errors too, whatever cobra's default is.
+// usageErrors makes a wrong number of arguments, an empty one and an unknown command usage errors too, whatever cobra's default
+// is.
 func usageErrors(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
@@ -114,7 +116,11 @@ func usageErrors(c *cobra.Command) {
 		check = knownTopic
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
+		err := check(c, args)
+		if err == nil {
+			err = checkGiven(c.Flags(), args)
+		}
+		if err != nil {
 			return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
 		}
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,6 +38,7 @@ func (k *looking) dir(c *cobra.Command) (string, error) {
 	if err := s.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
+	s.tellWarnings()
 	s.stateDir, s.deviceID = k.stateDir, k.deviceID
 	if s.stateDir == "" && s.deviceID == "" {
 		return "", usage(errors.New("give --state-dir, or --device-id"))
@@ -78,9 +79,15 @@ type line struct {
 	Quarantined string            `json:"quarantined,omitempty"` // why
 }
 
-// lines calls each for every reading.
+// lines calls each for every reading, one after another: there may be millions. It goes on behind a
+// quarantined reading that cannot be read, and returns its error in the end.
 func lines(s *outbox.Snapshot, each func(line) error) error {
-	for _, q := range s.Quarantined {
+	var unreadable []error
+	for q, err := range s.Quarantined() {
+		if err != nil {
+			unreadable = append(unreadable, err)
+			continue
+		}
 		l := lineOf(q.Entry, "quarantined")
 		l.Quarantined = q.Why
 		if err := each(l); err != nil {
@@ -92,7 +99,7 @@ func lines(s *outbox.Snapshot, each func(line) error) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(unreadable...)
 }
 
 func lineOf(e outbox.Entry, state string) line {
@@ -112,21 +119,34 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			out := bufio.NewWriter(c.OutOrStdout())
 			if k.format == "json" {
-				out := json.NewEncoder(c.OutOrStdout())
-				return lines(s, func(l line) error { l.Body = nil; return out.Encode(l) })
+				encoder := json.NewEncoder(out)
+				err = lines(s, func(l line) error { l.Body = nil; return encoder.Encode(l) })
+			} else {
+				err = table(s, out)
 			}
-			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(table, "ID\tSTATE\tTAKEN\tBYTES\tWHY")
-			err = lines(s, func(l line) error {
-				_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", l.ID, l.State, l.Time.Format(time.RFC3339), l.Bytes, l.Quarantined)
-				return err
-			})
-			return errors.Join(err, table.Flush())
+			return errors.Join(err, out.Flush())
 		},
 	}
 	k.register(c)
 	return c
+}
+
+// table lists readings in columns whose widths are known before the first.
+func table(s *outbox.Snapshot, out io.Writer) error {
+	id := len(outbox.ID{Epoch: s.Epoch, N: s.Last}.String())
+	row := func(cells ...any) error {
+		line := fmt.Sprintf("%-*s  %-11s  %-20s  %-7v  %s", append([]any{id}, cells...)...)
+		_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
+		return err
+	}
+	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
+		return err
+	}
+	return lines(s, func(l line) error {
+		return row(escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined))
+	})
 }
 
 func exportCommand() *cobra.Command {
@@ -141,9 +161,11 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := json.NewEncoder(c.OutOrStdout())
-			out.SetEscapeHTML(false)
-			return lines(s, func(l line) error { return out.Encode(l) })
+			out := bufio.NewWriter(c.OutOrStdout())
+			encoder := json.NewEncoder(out)
+			encoder.SetEscapeHTML(false)
+			err = lines(s, func(l line) error { return encoder.Encode(l) })
+			return errors.Join(err, out.Flush())
 		},
 	}
 	k.register(c)
@@ -178,7 +200,7 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files are damaged; what could be read of this outbox will still be sent", len(a.Damage))
+				return fmt.Errorf("%d files cannot be read whole; what could be read will still be sent", len(a.Damage))
 			}
 			return nil
 		},
@@ -189,8 +211,7 @@ func verifyCommand() *cobra.Command {
 
 func audited(s *outbox.Snapshot) audit {
 	a := audit{
-		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Quarantined: len(s.Quarantined),
-		Dropped: []string{}, Damage: []string{},
+		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Dropped: []string{}, Damage: []string{},
 	}
 	for _, d := range s.Dropped {
 		a.Dropped = append(a.Dropped, d.IDs()+" ("+string(d.Reason())+")")
@@ -201,8 +222,12 @@ func audited(s *outbox.Snapshot) audit {
 	for _, d := range s.Damages {
 		a.Damage = append(a.Damage, d.Error())
 	}
-	for _, name := range s.DamagedQuarantine {
-		a.Damage = append(a.Damage, "the quarantined reading in "+name+" cannot be read")
+	for _, err := range s.Quarantined() {
+		if err != nil {
+			a.Damage = append(a.Damage, err.Error())
+		} else {
+			a.Quarantined++
+		}
 	}
 	return a
 }
@@ -211,9 +236,9 @@ func (a audit) print(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", a.Epoch, a.Last, a.Waiting, a.Bytes, a.Quarantined)
+	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", escaped(a.Epoch), a.Last, a.Waiting, a.Bytes, a.Quarantined)
 	for _, l := range slices.Concat(prefixed("given up: ", a.Dropped), prefixed("damaged: ", a.Damage)) {
-		fmt.Fprintln(out, l)
+		fmt.Fprintln(out, escaped(l))
 	}
 	return err
 }
@@ -245,7 +270,7 @@ func requeueCommand() *cobra.Command {
 				Owner: state,
 				// The device has bounds of its own. On a full disk nothing is given up for this.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
-				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), err) }, // it may not be found again
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), printed(err)) }, // it may not be found again
 			})
 			if err != nil {
 				return err
@@ -274,7 +299,7 @@ func (k *looking) requeue(c *cobra.Command, box *outbox.Log, text string) error 
 	if k.format == "json" {
 		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), text, "->", fresh)
+	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(text+" -> "+fresh.String()))
 	return err
 }
 

@@ -3,7 +3,10 @@
 package main_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -85,4 +88,40 @@ func fillUp(pipe *os.File) error {
 		}
 		return true
 	})
+}
+
+// A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and what is printed with it.
+func TestWhatIsPrintedToAClosedDescriptorReachesNoFile(t *testing.T) {
+	t.Parallel()
+	for name, redirect := range map[string]string{
+		"standard output": ">&-", "standard error": "2>&-", "both": ">&- 2>&-", "all": "<&- >&- 2>&-",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := newCloud(t)
+			state := t.TempDir()
+			env := append(deviceEnv(t, cloud), "FAILOVER_STATE_DIR="+state)
+			c := inShell(command(t, env, "run", "--stdin"), `exec "$0" "$@" `+redirect)
+			c.Stdin = strings.NewReader("1\n2\n3\n")
+			want := 3
+			if strings.Contains(redirect, "<") {
+				want = 0
+			}
+			p := start(t, c)
+			p.wantExit(0)
+			if n := len(cloud.Ledger()); n != want {
+				t.Errorf("%d of %d readings delivered", n, want)
+			}
+			must(t, filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				text, err := os.ReadFile(path)
+				if strings.Contains(string(text), `{"id":`) || strings.Contains(string(text), "Unprovisioned ->") {
+					t.Errorf("%s holds what was printed: %s", path, text)
+				}
+				return err
+			}))
+		})
+	}
 }

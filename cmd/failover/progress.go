@@ -20,6 +20,7 @@ type progress struct {
 func (p *progress) show(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	text = escaped(text)
 	switch {
 	case isTerminal(p.out):
 		fmt.Fprintf(p.out, "\r\x1b[K%s", text)

@@ -25,6 +25,7 @@ func runCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			device, err := s.device(c.Flags())
 			if err != nil {
+				s.tellWarnings()
 				return usage(err)
 			}
 			return runDevice(lasting(c.Context()), device, &s)
@@ -46,7 +47,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	if !s.stdin {
 		d.Handlers = source.Handlers()
 	}
-	log := observe.NewFan(observe.Thin(observe.NewPrinter(os.Stderr, s.logFormat == "json", observe.Level(s.logLevel))))
+	log := observe.NewFan(observe.Thin(observe.NewPrinter(&printer{to: os.Stderr}, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
 	defer finish(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
 	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, s.logLevel != "debug"
@@ -55,6 +56,9 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 		return err // the settings have been checked
 	}
 	source.Warn = device.Warn
+	for _, w := range s.warnings {
+		device.Warn(w)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sensing sync.WaitGroup
@@ -62,7 +66,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	sensing.Go(func() {
 		if s.stdin {
 			defer cancel() // the end of the readings is the end of the device
-			badInput = feed(ctx, os.Stdin, os.Stdout, device)
+			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
 			drained(ctx, device.Outbox)
 			return
 		}

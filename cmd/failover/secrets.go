@@ -36,6 +36,13 @@ func shownError(err error) error {
 	if err == nil {
 		return nil
 	}
+	if parts := joined(err); parts != nil {
+		lines := make([]error, len(parts))
+		for i, part := range parts {
+			lines[i] = shownError(part)
+		}
+		return errors.Join(lines...)
+	}
 	return errors.New(shown(err.Error()))
 }
 

@@ -19,6 +19,8 @@ const defaultProvisioningHost = "global.azure-devices-provisioning.net"
 // settings are what the flags, the environment and the env file say.
 type settings struct {
 	sources                             []source
+	usedEnvFile                         string // empty if there is none
+	warnings                            []error
 	provisioningHost, idScope, deviceID string
 	modelID, modelKey                   string
 	caFile, stateDir, envFile           string
@@ -70,13 +72,13 @@ func (s *settings) groups() []group {
 	what.DurationVar(&s.telemetryInterval, "telemetry-interval", 5*time.Second, "time between readings")
 	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
 	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")
-	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most")
+	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most, and 128 KiB of them and one more")
 	for i, k := range kinds {
 		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
 	}
 	what.DurationVar(&s.ackTimeout, "ack-timeout", time.Minute, "a hub that answers pings but acknowledges no reading for this long is left")
 	what.DurationVar(&s.handlerTimeout, "handler-timeout", 30*time.Second, "deadline of a method, command or property handler")
-	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT or SIGTERM")
+	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT, SIGTERM or SIGHUP")
 
 	kept.Var(&s.durability, "durability", "always: what is accepted is on the disk; memory: it dies with the process; or a `time`\nsuch as 10s, after which it is on the disk and is sent: kinder to flash, and a power cut\ncosts what came since")
 	kept.IntVar(&s.queue.Readings, "queue-readings", 1_000_000, "readings that wait, at most")
@@ -99,7 +101,8 @@ func (s *settings) groups() []group {
 
 func (s *settings) timing() *pflag.FlagSet {
 	f := newFlags()
-	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "bound on dial, TLS and CONNACK together")
+	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "a peer that says nothing for this long while connecting is given up,"+
+		" and after six times as long in any case")
 	f.DurationVar(&s.link.KeepAlive, "keep-alive", 6*time.Second, "ping when nothing was read for this long, in whole seconds")
 	f.DurationVar(&s.link.Silence, "silence", 12*time.Second, "a link on which nothing was read for this long is dead")
 	f.DurationVar(&s.tokenLife, "token-life", time.Hour, "life of a SAS token; the device reconnects after 80 to 85 % of it")
@@ -119,6 +122,12 @@ func newFlags() *pflag.FlagSet {
 	return f
 }
 
+// aboutSettings is part of the help.
+const aboutSettings = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
+A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files
+with text in UTF-8, and ~/ at the beginning of a path is the home directory. What the shell hands over, such
+as <(command) or /dev/stdin, is read once, at the start; other files with keys are read at each dial.`
+
 // register adds the groups to a command and lets its help show them apart.
 func register(c *cobra.Command, groups []group) {
 	for _, g := range groups {
@@ -130,7 +139,7 @@ func register(c *cobra.Command, groups []group) {
 		for _, g := range groups {
 			fmt.Fprintf(out, "\n%s\n%s", g.title, g.flags.FlagUsages())
 		}
-		fmt.Fprintf(out, "\nExample:\n%s\n\nEach flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.\n", c.Example)
+		fmt.Fprintf(out, "\nExample:\n%s\n\n%s\n", c.Example, aboutSettings)
 		return nil
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/textfile"
 )
 
 // maxLine is the longest line of standard input, in bytes: more than the largest reading that IoT Hub takes.
@@ -21,7 +24,12 @@ const maxLine = 1 << 20
 // aboutStdin is part of the help.
 const aboutStdin = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
 reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
-Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}.
+An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is
+changed in silence: a name that stands twice, a property that is no string (null is none either) and half of a
+surrogate pair (\ud800) are refused. A "time", "properties" or "component" that is null counts as left out. A time is
+kept to the millisecond.
+Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}; an
+empty line is no reading and gets an error too. The input is UTF-8; a byte-order mark at its beginning is left out.
 The next line is read after the answer, so whoever writes faster than readings are kept has to wait. When the input ends, the
 device goes on until every reading is delivered, and ends.`
 
@@ -68,10 +76,15 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 	answers := json.NewEncoder(out)
 	for n := 1; ; n++ {
 		line, err := readLine(lines)
-		if len(line) > 0 || err != nil && !errors.Is(err, io.EOF) {
-			if saying := answers.Encode(answerTo(ctx, n, line, err, to)); saying != nil {
-				return fmt.Errorf("standard output: %w", saying)
-			}
+		var encoding error // of the input, if it is none that we read; the lines behind are answered all the same
+		if n == 1 {
+			line, encoding = textfile.Decode(line)
+		}
+		if errors.Is(err, io.EOF) && len(line) == 0 && encoding == nil {
+			return nil
+		}
+		if saying := answers.Encode(answerTo(ctx, n, line, cmp.Or(encoding, err), to)); saying != nil {
+			return fmt.Errorf("standard output: %w", saying)
 		}
 		switch {
 		case errors.Is(err, io.EOF) || ctx.Err() != nil:
@@ -85,7 +98,7 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 func answerTo(ctx context.Context, n int, line []byte, err error, to sender) answer {
 	var r machine.Reading
 	if err == nil || errors.Is(err, io.EOF) {
-		r, err = parseLine(line)
+		r, err = parseLine(bytes.TrimSpace(line))
 	}
 	var id outbox.ID
 	if err == nil {
@@ -97,9 +110,11 @@ func answerTo(ctx context.Context, n int, line []byte, err error, to sender) ans
 	return answer{ID: id.String()}
 }
 
+var errEmptyLine = errors.New("the line is empty")
+
 var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub takes readings of 256 KB", maxLine)
 
-// readLine is the next line without its end and blanks around it. One that is too long is read to its end and not kept.
+// readLine is the next line with its end. One that is too long is read to its end and not kept.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -114,27 +129,74 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 		case long:
 			return nil, errLongLine
 		default:
-			return bytes.TrimSpace(line), err
+			return line, err
 		}
 	}
 }
 
 // parseLine tells an envelope by its members: "body", and none but those that an envelope may have.
 func parseLine(line []byte) (machine.Reading, error) {
-	var e struct {
-		Body       json.RawMessage
-		Time       time.Time
-		Properties map[string]string
-		Component  string
+	if len(line) == 0 {
+		return machine.Reading{}, errEmptyLine
 	}
-	members := map[string]json.RawMessage{}
-	if !utf8.Valid(line) || json.Unmarshal(line, &members) != nil || !isEnvelope(members) { // json would put U+FFFD in
+	var names map[string]json.RawMessage
+	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) { // json would put U+FFFD in
 		return machine.Reading{Body: line}, nil // which Send checks
 	}
-	if err := json.Unmarshal(line, &e); err != nil {
+	members, err := payloads.ReadObject(line)
+	if err != nil {
 		return machine.Reading{}, err
 	}
-	return machine.Reading{Body: e.Body, Taken: e.Time, Properties: e.Properties, Component: e.Component}, nil
+	r := machine.Reading{Body: members["body"]}
+	if err := decodeText(members, "time", (*moment)(&r.Taken)); err != nil {
+		return machine.Reading{}, err
+	}
+	if err := decodeText(members, "component", &r.Component); err != nil {
+		return machine.Reading{}, err
+	}
+	r.Properties, err = parseProperties(members["properties"])
+	return r, err
+}
+
+// decodeText decodes a member that is a string, unless it is null or missing.
+func decodeText(members map[string]json.RawMessage, name string, into any) error {
+	raw, ok := members[name]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	if raw[0] != '"' {
+		return fmt.Errorf("%.80q is no string: %.80s", name, raw)
+	}
+	err := payloads.CheckJSON(raw)
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%.80q: %w", name, err)
+	}
+	return nil
+}
+
+func parseProperties(raw json.RawMessage) (map[string]string, error) {
+	if raw == nil || string(raw) == "null" {
+		return nil, nil
+	}
+	members, err := payloads.ReadObject(raw)
+	if err != nil {
+		return nil, fmt.Errorf("properties: %w", err)
+	}
+	properties := map[string]string{}
+	for name := range members {
+		var value string
+		if err := decodeText(members, name, &value); err != nil {
+			return nil, fmt.Errorf("properties: %w", err)
+		}
+		if string(members[name]) == "null" {
+			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or give it "" for an empty value`, name)
+		}
+		properties[name] = value
+	}
+	return properties, nil
 }
 
 func isEnvelope(members map[string]json.RawMessage) bool {

@@ -5,6 +5,7 @@ package main_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -54,9 +55,10 @@ func TestReadingsFromStandardInputAreAnsweredWithTheirIDsAndDelivered(t *testing
 	must(t, err, in.Close())
 	p.wantExit(0)
 	got := answers(t, p)
-	if len(got) != 4 {
-		t.Fatalf("four readings were answered with\n%s", &p.stdout)
+	if len(got) != 5 || got[1] != (said{Line: 2, Error: "the line is empty"}) {
+		t.Fatalf("four readings and an empty line were answered with\n%s", &p.stdout)
 	}
+	got = slices.Delete(got, 1, 2)
 	ledger := cloud.Ledger()
 	want := []string{`{"temp":21.5}`, `{"temp":22}`, `{"body":1,"more":2}`, `{"last":true}`}
 	for i, a := range got {
@@ -80,7 +82,8 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
 	bad := []string{
-		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
+		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"time":"0001-01-01T00:00:00Z"}`,
+		`{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
 		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y", 3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
 		`{"body":1,"properties":{"a":"` + "\xff" + `"}}`, `{"body":1,"component":"` + "\xff" + `"}`,
 	}
@@ -98,6 +101,84 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	}
 	if l := cloud.Ledger(); len(l) != 1 || string(l[0].Body) != `"good"` || l[0].MessageID != got[len(bad)].ID {
 		t.Errorf("delivered: %v", l)
+	}
+}
+
+func TestABlankLineIsAnsweredWithAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
+	c.Stdin = strings.NewReader("\n1\n \t\r\n2\n  ") // the last line has no end
+	p := start(t, c)
+	p.wantExit(0)
+	got := answers(t, p)
+	if len(got) != 5 || got[1].ID == "" || got[3].ID == "" {
+		t.Fatalf("five lines were answered with\n%s", &p.stdout)
+	}
+	for _, n := range []int{1, 3, 5} {
+		if got[n-1] != (said{Line: n, Error: "the line is empty"}) {
+			t.Errorf("line %d was answered with %+v", n, got[n-1])
+		}
+	}
+}
+
+func TestWhatWouldBeChangedInALineIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	bad := map[string]string{
+		`{"body":1,"body":2}`: `"body" stands twice`, `{"body":1,"\u0062ody":2}`: `stands twice`,
+		`{"body":1,"time":"2026-01-02T03:04:05Z","time":"2026-01-02T03:04:06Z"}`: `"time" stands twice`,
+		`{"body":1,"properties":{"a":"1","a":"2"}}`:                              `"a" stands twice`,
+		`{"body":1,"properties":{"a\ud800":"1","a\udc00":"2"}}`:                  `half of a surrogate pair`,
+		`{"body":1,"properties":{"a":"\ud800"}}`:                                 `half of a surrogate pair`,
+		`{"body":1,"component":"\udc00"}`:                                        `half of a surrogate pair`,
+		`{"body":1,"properties":{"a":null}}`:                                     `"a" is null`,
+		`{"body":1,"properties":{"a":1}}`:                                        `"a" is no string: 1`,
+		`{"body":1,"properties":["a"]}`:                                          `properties: not a JSON object`,
+		`{"body":1,"component":7}`:                                               `"component" is no string: 7`,
+		`{"body":1,"time":7}`:                                                    `"time" is no string: 7`,
+	}
+	lines := slices.Sorted(maps.Keys(bad))
+	_, err := io.WriteString(in, strings.Join(lines, "\n"))
+	must(t, err, in.Close())
+	p.wantExit(0)
+	got := answers(t, p)
+	if len(got) != len(lines) {
+		t.Fatalf("%d lines were answered with\n%s", len(lines), &p.stdout)
+	}
+	for i, a := range got {
+		if a.ID != "" || !strings.Contains(a.Error, bad[lines[i]]) {
+			t.Errorf("%s was answered with %+v, not with %q", lines[i], a, bad[lines[i]])
+		}
+	}
+}
+
+func TestABodyIsDeliveredByteForByte(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	p, in := piped(t, cloud)
+	bodies := []string{
+		`{"n":12345678901234567890.10,"n":1E400}`, `{"a\ud800":"<&>","a\udc00":"\u0041"}`, `{"Body":1}`, `{"body":1,"Body":2}`,
+		`{"body":1,"x":2,"x":3}`, `null`, `[ 9007199254740993 ]`, `{"Body":1,"properties":{"a":"b"}}`,
+	}
+	lines := slices.Clone(bodies)
+	for _, body := range []string{`{"body":1, "body":9007199254740993}`, `"\ud800"`, `null`} {
+		lines = append(lines, `{"properties":null,"time":null,"component":null,"body": `+body+` }`)
+		bodies = append(bodies, body)
+	}
+	_, err := io.WriteString(in, strings.Join(lines, "\n"))
+	must(t, err, in.Close())
+	p.wantExit(0)
+	ledger := cloud.Ledger()
+	for i, a := range answers(t, p) {
+		at := slices.IndexFunc(ledger, func(d emulator.Delivery) bool { return d.MessageID == a.ID })
+		if at < 0 || string(ledger[at].Body) != bodies[i] {
+			t.Errorf("%s was answered with %+v, and not delivered as %s", lines[i], a, bodies[i])
+		}
+	}
+	if len(ledger) != len(lines) {
+		t.Errorf("%d of %d were delivered", len(ledger), len(lines))
 	}
 }
 

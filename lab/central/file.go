@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"giantlizard.example/failover/textfile"
 )
 
 // A control is what the emulator writes down for whoever wants to talk to it.
@@ -50,12 +51,7 @@ func Emulator(file string) (*Client, error) {
 }
 
 func readControl(file string) (c control, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return c, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, headerLimit))
+	text, err := textfile.Read(file, headerLimit)
 	if err != nil {
 		return c, err
 	}

@@ -109,7 +109,8 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text.
+// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text, and a body of
+// which something would be changed is refused.
 func decode(text []byte, into any, strict bool) error {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil
@@ -127,6 +128,25 @@ func decode(text []byte, into any, strict bool) error {
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return unreadable("Something follows the JSON object of the body.")
+	}
+	if err := emulator.CheckJSON(text); err != nil {
+		return unreadable("The body would not be kept as it is: %s.", err)
+	}
+	return checkSpelling(text, into)
+}
+
+// checkSpelling refuses an object with a name in two spellings, of which encoding/json would take the last for a field.
+func checkSpelling(text []byte, into any) error {
+	var names map[string]json.RawMessage
+	if _, isMap := into.(*map[string]any); isMap || json.Unmarshal(text, &names) != nil {
+		return nil
+	}
+	lower := map[string]string{}
+	for _, name := range sortedKeys(names) {
+		if other, twice := lower[strings.ToLower(name)]; twice {
+			return unreadable("The body has %.60q and %.60q, which are one name.", other, name)
+		}
+		lower[strings.ToLower(name)] = name
 	}
 	return nil
 }

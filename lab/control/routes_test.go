@@ -115,6 +115,24 @@ func TestABodyThatCannotBeReadSaysSo(t *testing.T) {
 	}
 }
 
+func TestABodyOfWhichSomethingWouldBeChangedSaysSo(t *testing.T) {
+	w := onSockets(t)
+	w.Assign(device, "A")
+	for _, c := range [][3]string{
+		{"PATCH", propertiesPath, `{"fanSpeed":1,"fanSpeed":2}`},
+		{"PUT", propertiesPath, `{"a\ud800":1,"a\udc00":2}`},
+		{"PATCH", propertiesPath, "{\"a\":\"\xff\"}"},
+		{"PATCH", devicePath + version, `{"enabled":true,"enabled":false}`},
+		{"PATCH", devicePath + version, `{"enabled":true,"Enabled":false}`},
+		{"POST", devicePath + "/commands/echo" + version, `{"request":"\ud800"}`},
+		{"POST", "/lizard/v1/strikes", `{"target":"A","Target":"B","fault":"fin"}`},
+	} {
+		w.wantError(400, "InvalidBody", "he body", c[0], c[1], c[2])
+	}
+	w.want(200, "PATCH", propertiesPath, `{"a":1,"A":2}`) // two properties
+	w.want(200, "PATCH", devicePath+version, `{"DisplayName":"x"}`)
+}
+
 func TestIoTCentralsRoutesWantToKnowTheVersion(t *testing.T) {
 	w := onSockets(t)
 	for query, status := range map[string]int{

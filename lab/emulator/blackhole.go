@@ -1,9 +1,6 @@
 package emulator
 
-import (
-	"errors"
-	"net"
-)
+import "errors"
 
 // A swallower is a listener that can let connection requests vanish, as lab/memnet's can.
 type swallower interface{ Swallow(bool) }
@@ -23,16 +20,15 @@ func (d *door) blackHole() error {
 		d.hole = closer(func() error { s.Swallow(false); return nil })
 		return nil
 	}
-	if _, ok := d.listener.(*net.TCPListener); !ok {
-		return errNoBlackHole
-	}
-	_ = d.listener.Close()
-	d.listener = nil
-	hole, err := openHole(d.address)
-	if err != nil {
+	hole, err := openHole(d.listener)
+	if _, refuses := d.listener.(refuser); err != nil && refuses { // openHole may have begun
+		d.listens = false
 		return errors.Join(err, d.open(d.address))
 	}
-	d.hole = hole
+	if err != nil {
+		return err
+	}
+	d.hole, d.listens = hole, false
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 	"time"
 )
 
@@ -15,24 +14,27 @@ const (
 )
 
 // openHole listens without ever accepting and fills the queue of what may be accepted, which Linux makes one longer than it
-// was told. From then on the kernel drops connection requests unanswered.
-func openHole(address string) (io.Closer, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
+// was told. From then on the kernel drops connection requests unanswered. When the hole is closed, the listener refuses connections.
+func openHole(listener net.Listener) (io.Closer, error) {
+	port, ok := listener.(*keptPort)
+	if !ok {
+		return nil, errNoBlackHole
+	}
+	if err := port.Refuse(true); err != nil {
 		return nil, err
 	}
-	held := []io.Closer{listener}
+	if err := port.listen(0); err != nil {
+		return nil, err
+	}
+	var held []io.Closer
 	hole := closer(func() error {
 		for _, h := range held {
 			_ = h.Close()
 		}
-		return nil
+		return port.stop()
 	})
-	if err := shorten(listener.(*net.TCPListener)); err != nil {
-		return nil, errors.Join(err, hole())
-	}
 	for range holeFillers {
-		filler, err := net.DialTimeout("tcp", address, holePatience)
+		filler, err := net.DialTimeout("tcp", port.Addr().String(), holePatience)
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			return hole, nil
@@ -43,17 +45,4 @@ func openHole(address string) (io.Closer, error) {
 		held = append(held, filler)
 	}
 	return nil, errors.Join(errNoBlackHole, hole())
-}
-
-// shorten makes a listener's queue as short as can be; listening again only changes that.
-func shorten(listener *net.TCPListener) error {
-	raw, err := listener.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failure error
-	if err := raw.Control(func(fd uintptr) { failure = syscall.Listen(int(fd), 0) }); err != nil {
-		return err
-	}
-	return failure
 }

@@ -2,6 +2,9 @@
 
 package emulator
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
-func openHole(string) (io.Closer, error) { return nil, errNoBlackHole }
+func openHole(net.Listener) (io.Closer, error) { return nil, errNoBlackHole }

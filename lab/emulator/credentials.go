@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A token is a parsed SAS token. Neither it nor its signature is ever printed.
@@ -106,7 +107,8 @@ func deriveKey(groupKey []byte, registrationID string) []byte {
 	return mac.Sum(nil)
 }
 
-// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus.
+// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus. Of a name that stands twice the
+// last value counts, as in Microsoft's SDK for C#.
 func parameters(text string) (map[string]string, error) {
 	values := map[string]string{}
 	if text == "" {
@@ -115,10 +117,10 @@ func parameters(text string) (map[string]string, error) {
 	for pair := range strings.SplitSeq(text, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err := url.PathUnescape(name)
-		if err != nil || name == "" {
+		if err != nil || name == "" || !utf8.ValidString(name) {
 			return nil, fmt.Errorf("%.60q has no name, or one that is badly percent-encoded", pair)
 		}
-		if values[name], err = url.PathUnescape(value); err != nil {
+		if values[name], err = url.PathUnescape(value); err != nil || !utf8.ValidString(values[name]) {
 			return nil, fmt.Errorf("%.60q is badly percent-encoded", pair)
 		}
 	}

@@ -16,7 +16,8 @@ type door struct {
 	to       endpoint
 	name     string       // "DPS" or the hub's
 	address  string       // host:port
-	listener net.Listener // nil while connections are refused
+	listener net.Listener // nil while there is none
+	listens  bool         // connections are accepted; a listener that keeps its address may be there without
 	hole     io.Closer    // swallows what would connect
 	frozen   bool
 	slowness *Params // nil: not slow
@@ -34,12 +35,22 @@ func (d *door) open(address string) error {
 	if d.cloud.isClosed() {
 		return ErrClosed
 	}
-	if d.listener != nil {
+	if d.listens {
+		return nil
+	}
+	if kept, ok := d.listener.(refuser); ok {
+		if err := kept.Refuse(false); err != nil {
+			return err
+		}
+		d.listens = true
 		return nil
 	}
 	listener, err := d.cloud.config.Listen(address)
 	if err != nil {
 		return err
+	}
+	if tcp, ok := listener.(*net.TCPListener); ok {
+		listener = keepingPort(tcp)
 	}
 	if d.address == "" {
 		host, _, _ := net.SplitHostPort(address)
@@ -50,19 +61,29 @@ func (d *door) open(address string) error {
 		}
 		d.address = net.JoinHostPort(host, port)
 	}
-	d.listener = listener
+	d.listener, d.listens = listener, true
 	d.cloud.running.Go(func() { d.accept(listener) })
 	return nil
 }
 
 // shut refuses new connections and ends those there are. After it nothing leaves any more.
 func (d *door) shut(how farewell) {
-	if d.listener != nil {
-		_ = d.listener.Close()
-		d.listener = nil
-	}
+	d.refuse()
 	d.fill()
 	d.endAll(how)
+}
+
+// refuse keeps the port for the next open if the listener can do that. Once the cloud is closed, no port is kept.
+func (d *door) refuse() {
+	d.listens = false
+	if d.listener == nil {
+		return
+	}
+	if kept, ok := d.listener.(refuser); ok && !d.cloud.isClosed() && kept.Refuse(true) == nil {
+		return
+	}
+	_ = d.listener.Close()
+	d.listener = nil
 }
 
 // endAll ends the connections, those beyond a frozen line too.
@@ -105,14 +126,14 @@ func (d *door) accept(listener net.Listener) {
 			d.admit(listener, raw)
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) || !d.listens(listener) {
+		if errors.Is(err, net.ErrClosed) || !d.has(listener) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond) // no file descriptors left, most likely
 	}
 }
 
-func (d *door) listens(listener net.Listener) bool {
+func (d *door) has(listener net.Listener) bool {
 	d.cloud.mu.Lock()
 	defer d.cloud.mu.Unlock()
 	return d.listener == listener
@@ -121,7 +142,7 @@ func (d *door) listens(listener net.Listener) bool {
 func (d *door) admit(listener net.Listener, raw net.Conn) {
 	d.cloud.mu.Lock()
 	defer d.cloud.mu.Unlock()
-	if d.listener != listener { // shut since
+	if d.listener != listener || !d.listens { // shut since
 		resetConn(raw)
 		return
 	}

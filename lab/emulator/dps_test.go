@@ -151,6 +151,9 @@ func TestAModelIDOutsideThePayloadIs400012(t *testing.T) {
 		"another registration ID":     `{"registrationId":"dev2"}`,
 		"no JSON":                     `registrationId`,
 		"no body":                     ``,
+		"a registration ID twice":     `{"registrationId":"dev2","registrationId":"dev1"}`,
+		"a payload's name twice":      `{"registrationId":"dev1","payload":{"modelId":"dtmi:a;1","modelId":"dtmi:b;1"}}`,
+		"text that is not UTF-8":      "{\"registrationId\":\"dev1\",\"payload\":\"\xff\"}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {

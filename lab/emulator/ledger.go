@@ -90,7 +90,7 @@ func readTelemetry(deviceID string, p publication) (Delivery, error) {
 	if !ok {
 		return Delivery{}, fmt.Errorf("has the topic %.100q, not %s…", p.topic, telemetryTopic(deviceID))
 	}
-	raw, err := parameters(text)
+	raw, err := parameters(strings.TrimPrefix(text, "?")) // Microsoft's SDK for Embedded C writes the "?"
 	if err != nil {
 		return Delivery{}, fmt.Errorf("has a bad property bag: %w", err)
 	}

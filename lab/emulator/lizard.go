@@ -91,7 +91,7 @@ func die(c *Cloud, t target, how Kill) error {
 		d.freeze()
 		return nil
 	case BlackHole:
-		wasShut := d.listener == nil && d.hole == nil
+		wasShut := !d.listens && d.hole == nil
 		if err := d.blackHole(); err != nil {
 			if wasShut {
 				d.shut(finish) // as before

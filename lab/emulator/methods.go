@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const maximumMethod = 128 << 10 // bytes, each way; azure-docs iot-hub/iot-hub-devguide-direct-methods.md
@@ -31,8 +32,8 @@ func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload
 		return 0, nil, fmt.Errorf("emulator: method: %q is no name that a topic can hold", name)
 	case len(payload) > maximumMethod:
 		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload), maximumMethod)
-	case len(payload) > 0 && !json.Valid(payload):
-		return 0, nil, errors.New("emulator: method: the payload is not JSON")
+	case len(payload) > 0 && !isJSON(payload):
+		return 0, nil, errors.New("emulator: method: the payload is not JSON in UTF-8")
 	}
 	rid, answer, err := c.callMethod(deviceID, name, payload)
 	if err != nil {
@@ -57,6 +58,8 @@ func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload
 	}
 	return 0, nil, err
 }
+
+func isJSON(text []byte) bool { return utf8.Valid(text) && json.Valid(text) }
 
 // callMethod sends the request. The channel holds one answer, so whoever brings it never waits.
 func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, answer chan methodAnswer, err error) {
@@ -102,8 +105,8 @@ func (s *session) methodAnswered(topic string, body []byte) error {
 		return s.breach("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic, methodReply)
 	case len(body) > maximumMethod:
 		return s.breach("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
-	case len(body) > 0 && !json.Valid(body):
-		return s.breach("answered a method with a body that is not JSON")
+	case len(body) > 0 && !isJSON(body):
+		return s.breach("answered a method with a body that is not JSON in UTF-8")
 	}
 	answer := s.device.methods[rid]
 	if answer == nil {

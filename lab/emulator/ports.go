@@ -8,13 +8,20 @@ import (
 	"syscall"
 )
 
-// Ports for endpoints that may have any. Systems choose the ports of outgoing connections above them (Linux from 32768 on): one of
-// those could be given away while its hub is dead.
+// Ports for endpoints that may have any. Systems choose the ports of outgoing connections above them (Linux from 32768 on): where
+// a dead endpoint cannot keep its port, one of those could be given away.
 const (
 	firstPort = 15_000
 	lastPort  = 32_000
 	portTries = 50
 )
+
+// A refuser is a listener that can refuse connections and keep its address meanwhile, so that nobody else gets it: lab/memnet's
+// and, on Linux, TCP's. While it refuses, Accept waits. Any other listener is closed and opened again.
+type refuser interface {
+	net.Listener
+	Refuse(on bool) error
+}
 
 // listenTCP listens at an address; port 0 is one that is free.
 func listenTCP(address string) (net.Listener, error) {

@@ -89,6 +89,9 @@ func parseRegistration(id string, body []byte) (payload []byte, notes []string, 
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
 		return nil, nil, errors.New("the body is no JSON object")
 	}
+	if err := CheckJSON(body); err != nil {
+		return nil, nil, fmt.Errorf("the body would not be kept as it is: %w", err)
+	}
 	for name := range fields {
 		switch name {
 		case "registrationId", "payload":

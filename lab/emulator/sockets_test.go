@@ -212,6 +212,50 @@ func TestAGivenPortIsDPSsAndTheHubsHaveTheNext(t *testing.T) {
 	}
 }
 
+// Go's listeners, as most servers', set SO_REUSEADDR, which takes a port that is merely bound by a socket with the same option.
+func TestADeadEndpointKeepsItsPort(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere a dead endpoint frees its port")
+	}
+	for _, how := range []emulator.Kill{emulator.FIN, emulator.RST, emulator.BlackHole} {
+		t.Run(string(how), func(t *testing.T) {
+			onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
+				for target, address := range map[string]string{"A": w.Hub("A"), emulator.OnDPS: w.DPSHost()} {
+					_, port, _ := net.SplitHostPort(address)
+					for range 3 {
+						conn, err := net.Dial("tcp", address) // the server's side of it has the port too
+						if err != nil {
+							t.Fatal(err)
+						}
+						w.mustStrike(target, how, emulator.Params{})
+						for _, taken := range []string{address, ":" + port} {
+							if l, err := net.Listen("tcp", taken); !errors.Is(err, syscall.EADDRINUSE) {
+								t.Errorf("%s: listening at %s got %v, %v", target, taken, l, err)
+							}
+						}
+						if how != emulator.BlackHole {
+							if _, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
+								t.Errorf("%s: dialing got %v", target, err)
+							}
+						}
+						w.mustHeal(target, how)
+						conn.Close()
+					}
+				}
+				w.mustConnect(login{}).bye()
+				w.mustConnect(login{hub: "A"}).mustPublish(events, "x")
+				w.mustStrike("A", how, emulator.Params{})
+				w.Close()
+				l, err := net.Listen("tcp", w.Hub("A"))
+				if err != nil {
+					t.Fatalf("after the end: %v", err)
+				}
+				l.Close()
+			})
+		})
+	}
+}
+
 // A port that the system gives to outgoing connections could be taken while the hub is dead.
 func TestAnEndpointThatMayHaveAnyPortHasOneThatNoConnectionGets(t *testing.T) {
 	cloud := emulator.ForTest(t, emulator.Config{})

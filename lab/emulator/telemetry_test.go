@@ -27,6 +27,19 @@ func TestPUBACKMeansStored(t *testing.T) {
 	})
 }
 
+// Microsoft's SDK for Embedded C writes a question mark before the properties.
+func TestAPropertyBagMayStandBehindAQuestionMark(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A"})
+		p.mustPublish(events+"?%24.mid=1-1&a=b", "1")
+		got := w.Ledger()[0]
+		if want := map[string]string{"$.mid": "1-1", "a": "b"}; got.MessageID != "1-1" || !maps.Equal(got.Properties, want) {
+			t.Errorf("stored %+v", got)
+		}
+		w.wantNoViolation()
+	})
+}
+
 func TestTheSameMessageIDAgainIsADuplicateOnWhateverHub(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})

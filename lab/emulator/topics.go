@@ -40,7 +40,7 @@ func isDocumented(filter, deviceID string) bool {
 // rawRID is the value of $rid as it stands in a topic: opaque, to be echoed byte for byte.
 func rawRID(query string) string {
 	for pair := range strings.SplitSeq(query, "&") {
-		if rid, ok := strings.CutPrefix(pair, "$rid="); ok {
+		if name, rid, ok := strings.Cut(pair, "="); ok && (name == "$rid" || name == "%24rid") {
 			return rid
 		}
 	}

@@ -65,7 +65,7 @@ func withVersion(properties map[string]any, version int) map[string]any {
 	return all
 }
 
-// decodeObject reads exactly one JSON object.
+// decodeObject reads exactly one JSON object, of which nothing is changed by that.
 func decodeObject(text []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -75,6 +75,9 @@ func decodeObject(text []byte) (map[string]any, error) {
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return nil, errors.New("something follows the JSON object")
+	}
+	if err := CheckJSON(text); err != nil {
+		return nil, err
 	}
 	return object, nil
 }
@@ -124,6 +127,9 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	text, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
+	}
+	if !isText(patch) {
+		return errors.New("emulator: desired properties: a text is not UTF-8")
 	}
 	var notes []string
 	checked, err := decodeObject(text)

@@ -24,6 +24,7 @@ func TestATwinIsReadAndReportedWithVersions(t *testing.T) {
 			{report + "x%20y", `{"a":1,"o":{"x":true,"y":"t"},"n":null}`, `$iothub/twin/res/204/?$rid=x%20y&$version=2`},
 			{report + "3", `{"a":null,"o":{"x":null,"z":[1,2.50]}}`, `$iothub/twin/res/204/?$rid=3&$version=3`},
 			{getTwin + "4", "", `$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
+			{"$iothub/twin/GET/?%24rid=5", "", `$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
 		} {
 			topic, body := p.ask(step.topic, step.body)
 			if got := strings.TrimSpace(topic + " " + body); got != step.answer {
@@ -65,6 +66,12 @@ func TestReportedPropertiesObeyTheRules(t *testing.T) {
 		"an array":                    {`[]`, 400},
 		"null":                        {`null`, 400},
 		"two objects":                 {`{}{}`, 400},
+		"a name twice":                {`{"a":1,"a":2}`, 400},
+		"a name twice, within":        {`{"a":[{"b":1,"\u0062":2}]}`, 400},
+		"half of a pair in a name":    {`{"a\ud800":1}`, 400},
+		"half of a pair in a text":    {`{"a":"\udc00"}`, 400},
+		"a pair and its escape":       {`{"a":"\ud834\udd1e \\ud800","b":{"a":1}}`, 204},
+		"a name that is not UTF-8":    {"{\"\xff\":1}", 400},
 		"a dot in a name":             {`{"a.b":1}`, 400},
 		"a dollar in a name":          {`{"$version":1}`, 400},
 		"a space in a name":           {`{"a b":1}`, 400},

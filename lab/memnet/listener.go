@@ -13,6 +13,7 @@ type listener struct {
 	waiting *sync.Cond
 	backlog []*Conn
 	closed  bool
+	refuses bool
 	hole    chan struct{} // closed when connection requests are no longer swallowed; nil while they are not
 }
 
@@ -22,7 +23,7 @@ func (l *listener) Addr() net.Addr { return l.at }
 func (l *listener) offer(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed || l.refuses {
 		return false
 	}
 	l.backlog = append(l.backlog, c)
@@ -41,6 +42,26 @@ func (l *listener) Swallow(on bool) {
 		close(l.hole)
 		l.hole = nil
 	}
+}
+
+// Refuse makes who dials hear that nobody listens, and resets the connections nobody accepted; the address stays taken. Accept
+// waits until that is over.
+func (l *listener) Refuse(on bool) error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return opError("refuse", nil, l.at, net.ErrClosed)
+	}
+	l.refuses = on
+	var backlog []*Conn
+	if on {
+		backlog, l.backlog = l.backlog, nil
+	}
+	l.mu.Unlock()
+	for _, c := range backlog {
+		_ = c.Reset()
+	}
+	return nil
 }
 
 func (l *listener) swallowing() <-chan struct{} {

@@ -88,6 +88,51 @@ func TestDialingWhereNobodyListensIsRefused(t *testing.T) {
 	again.Close()
 }
 
+func TestAListenerThatRefusesKeepsItsAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		l, _ := network.Listen("hub:8883")
+		listener := l.(interface {
+			net.Listener
+			Refuse(bool) error
+		})
+		waiting, err := network.DialContext(t.Context(), "tcp", "hub:8883")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := listener.Refuse(true); err != nil {
+			t.Fatal(err)
+		}
+		_, err = waiting.Read(make([]byte, 1))
+		wantError(t, err, syscall.ECONNRESET)
+		_, err = network.DialContext(t.Context(), "tcp", "hub:8883")
+		wantError(t, err, syscall.ECONNREFUSED)
+		_, err = network.Listen("hub:8883")
+		wantError(t, err, syscall.EADDRINUSE)
+
+		accepted := make(chan net.Conn)
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Error(err)
+			}
+			accepted <- conn
+		}()
+		if err := listener.Refuse(false); err != nil {
+			t.Fatal(err)
+		}
+		near, err := network.DialContext(t.Context(), "tcp", "hub:8883")
+		if err != nil {
+			t.Fatal(err)
+		}
+		far := <-accepted
+		near.Close()
+		far.Close()
+		listener.Close()
+		wantError(t, listener.Refuse(true), net.ErrClosed)
+	})
+}
+
 func TestClosingAListenerEndsAcceptAndResetsWhoWasWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()

@@ -66,6 +66,9 @@ func (p *phrase) act() (a Act) {
 		if !strings.HasPrefix(p.peek().text, "{") {
 			p.refuse(`a JSON object such as {"fanSpeed":3}`)
 		}
+		if err := emulator.CheckJSON([]byte(p.peek().text)); p.err == nil && err != nil {
+			p.fail("no twin would keep this as it is: %w", err)
+		}
 		a.Payload = p.take()
 	case "method", "command":
 		a.Verb, a.Name = Verb(verb), p.name(verb)

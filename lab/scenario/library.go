@@ -3,13 +3,13 @@ package scenario
 import (
 	"embed"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+
+	"giantlizard.example/failover/textfile"
 )
 
 //go:embed library/*.txt
@@ -56,20 +56,9 @@ func Load(nameOrFile string) (Scenario, error) {
 	if err == nil {
 		return s, nil
 	}
-	text, bad := readBounded(nameOrFile)
+	text, bad := textfile.Read(nameOrFile, longestText)
 	if bad != nil {
 		return Scenario{}, fmt.Errorf("%w; nor is it a file: %w", err, bad)
 	}
-	return Parse(nameOrFile, text)
-}
-
-// readBounded reads as much of a file as shows that it is too long: some have no end.
-func readBounded(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longestText+1))
-	return string(text), err
+	return Parse(nameOrFile, string(text))
 }

@@ -146,7 +146,7 @@ func TestOfAFileThatIsTooLongOnlyTheBeginningIsRead(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err := scenario.Load(file)
 	runtime.ReadMemStats(&after)
-	if err == nil || !strings.Contains(err.Error(), "more than 262144 bytes") {
+	if err == nil || !strings.Contains(err.Error(), "larger than 262144 bytes") {
 		t.Error(err)
 	}
 	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {

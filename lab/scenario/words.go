@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"giantlizard.example/failover/lab/emulator"
 )
 
 // A word is one of a statement's: a word, name=value, or a JSON value.
@@ -50,6 +52,9 @@ func firstWord(line string) (word, string, error) {
 	if name, _, ok := strings.Cut(line[:end], `="`); ok {
 		value, rest, err := firstJSON(line[len(name)+1:])
 		if err != nil {
+			return word{}, "", err
+		}
+		if err := emulator.CheckJSON([]byte(value)); err != nil {
 			return word{}, "", err
 		}
 		w := word{text: name + "=" + value, name: name}

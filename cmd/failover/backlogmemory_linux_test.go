@@ -1,0 +1,103 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
+)
+
+// highWater is the most memory that a running process has taken, in bytes.
+func highWater(t *testing.T, c *exec.Cmd) (size int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
+	must(t, err)
+	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
+	_, err = fmt.Sscan(string(after), &size)
+	must(t, err)
+	return size << 10
+}
+
+// longBacklog makes a state directory with readings that wait, and the receipts of all of them.
+func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buffer) {
+	t.Helper()
+	state, receipts = t.TempDir(), &bytes.Buffer{}
+	limits := outbox.Limits{Readings: readings, Bytes: 1 << 30}
+	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: limits})
+	must(t, err)
+	for i := range readings {
+		body := fmt.Appendf(nil, `{"n":%d}`, i)
+		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}})
+		must(t, err)
+		fmt.Fprintf(receipts, `{"messageId":"%s","body":"eyJuIjoxfQ=="}`+"\n", id)
+	}
+	must(t, box.Close())
+	return state, receipts
+}
+
+// listing is how much memory a command has taken when all but its last 5,000 lines are read. It cannot
+// end, for the pipe does not take these.
+func listing(t *testing.T, readings int, args ...string) int {
+	t.Helper()
+	c := command(t, nil, args...)
+	out, err := c.StdoutPipe()
+	must(t, err)
+	must(t, c.Start())
+	lines := bufio.NewScanner(out)
+	for range readings - 5000 {
+		if !lines.Scan() {
+			t.Fatalf("%v has ended: %v", args, lines.Err())
+		}
+	}
+	size := highWater(t, c)
+	left := 0
+	for lines.Scan() {
+		left++
+	}
+	if must(t, c.Wait()); left < 5000 || left > 5001 {
+		t.Errorf("%v: %d more lines", args, left)
+	}
+	return size
+}
+
+// comparing is how much memory the ledger has taken when it has read all receipts but those that a pipe holds.
+func comparing(t *testing.T, state string, receipts io.Reader) int {
+	t.Helper()
+	c := command(t, nil, "ledger", "-", "--state-dir="+state)
+	in, err := c.StdinPipe()
+	must(t, err)
+	must(t, c.Start())
+	_, err = io.Copy(in, receipts)
+	must(t, err)
+	size := highWater(t, c)
+	must(t, in.Close())
+	must(t, c.Wait())
+	return size
+}
+
+// A long outage leaves millions of readings. What looks at them holds an index, and not the readings.
+func TestWhatLooksAtALongBacklogStreamsIt(t *testing.T) {
+	t.Parallel()
+	const few, many, each = 10_000, 300_000, 100 // bytes for each reading, which the garbage collector at most doubles
+	small, fewReceipts := longBacklog(t, few)
+	large, manyReceipts := longBacklog(t, many)
+	want := func(name string, less, more int) {
+		t.Logf("%s: %d MB for %d readings, %d MB for %d", name, less>>20, few, more>>20, many)
+		if grows := (more - less) / (many - few); grows > each {
+			t.Errorf("%s takes %d bytes for each reading", name, grows)
+		}
+	}
+	for _, args := range [][]string{{"outbox", "list"}, {"outbox", "list", "--output=json"}, {"outbox", "export"}} {
+		less := listing(t, few, append(args, "--state-dir="+small)...)
+		want(fmt.Sprint(args), less, listing(t, many, append(args, "--state-dir="+large)...))
+	}
+	want("ledger", comparing(t, small, fewReceipts), comparing(t, large, manyReceipts))
+}

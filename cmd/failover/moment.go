@@ -1,0 +1,35 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A moment is when a reading was taken, in a line of standard input. RFC 3339 has leap seconds, and Go has not: like a
+// system's clock, a moment takes one for the second behind it.
+type moment time.Time
+
+// UnmarshalJSON refuses the zero time, which is how some languages say that a time was not set: it would count as now.
+func (m *moment) UnmarshalJSON(text []byte) error {
+	var t time.Time
+	leap := len(text) > 20 && string(text[18:20]) == "60" // "2016-12-31T23:59:60Z" in quotes
+	if leap {
+		text = append([]byte(nil), text...)
+		copy(text[18:20], "59")
+	}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return err
+	}
+	if utc := t.UTC(); leap && (utc.Hour() != 23 || utc.Minute() != 59) {
+		return fmt.Errorf("%s has no second 60: leap seconds are at 23:59:60 UTC", t.Format("15:04 -07:00"))
+	}
+	if leap {
+		t = t.Add(time.Second)
+	}
+	if t.IsZero() && string(text) != "null" {
+		return fmt.Errorf(`%s is no time; leave "time" out for now`, text)
+	}
+	*m = moment(t)
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// escaped is a text from outside in one line, as it may be printed: no character of it moves the
+// cursor, changes the order of what is read, or begins a line.
+func escaped(text string) string {
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		default:
+			b.WriteString(escape(r))
+		}
+	}
+	return b.String()
+}
+
+// escape is how Go, JSON and shells write a character by its number.
+func escape(r rune) string {
+	if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
+		return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// printed is an error as it may be printed. Only the errors that errors.Join has put together begin
+// a line each: any other line end came from outside.
+func printed(err error) string {
+	if parts := joined(err); parts != nil {
+		lines := make([]string, len(parts))
+		for i, part := range parts {
+			lines[i] = printed(part)
+		}
+		return strings.Join(lines, "\n")
+	}
+	text := err.Error()
+	var b strings.Builder
+	for _, inner := range wrapped(err) {
+		if before, after, found := strings.Cut(text, inner.Error()); found && inner.Error() != "" {
+			b.WriteString(escaped(before) + printed(inner))
+			text = after
+		}
+	}
+	return b.String() + escaped(text)
+}
+
+// wrapped are the errors in an error.
+func wrapped(err error) []error {
+	switch err := err.(type) {
+	case interface{ Unwrap() []error }:
+		return err.Unwrap()
+	case interface{ Unwrap() error }:
+		if inner := err.Unwrap(); inner != nil {
+			return []error{inner}
+		}
+	}
+	return nil
+}
+
+// joined are the errors that errors.Join has put together, or nil.
+func joined(err error) []error {
+	list, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil
+	}
+	var texts []string
+	for _, part := range list.Unwrap() {
+		texts = append(texts, part.Error())
+	}
+	if err.Error() != strings.Join(texts, "\n") {
+		return nil
+	}
+	return list.Unwrap()
+}
+
+// A printer writes text for a terminal: tables and JSON with values from outside. It escapes what a
+// terminal would obey, besides the ends of lines and tabs, which are ours; in JSON this changes no
+// value.
+type printer struct {
+	to   io.Writer
+	mu   sync.Mutex
+	rest []byte // the beginning of a character, of which the next Write has the end
+}
+
+func (p *printer) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unusual := func(r rune) bool { return r > '~' || r < ' ' && r != '\n' && r != '\t' }
+	if len(p.rest) == 0 && !bytes.ContainsFunc(text, unusual) {
+		return p.to.Write(text)
+	}
+	var out []byte
+	in := append(p.rest, text...)
+	for len(in) > 0 && utf8.FullRune(in) {
+		r, size := utf8.DecodeRune(in)
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
+			out = utf8.AppendRune(out, r)
+		} else {
+			out = append(out, escape(r)...)
+		}
+		in = in[size:]
+	}
+	p.rest = append([]byte(nil), in...)
+	if _, err := p.to.Write(out); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}

@@ -1,0 +1,100 @@
+package emulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"unicode/utf8"
+)
+
+// CheckJSON refuses a JSON text that decoding would change without a word: encoding/json keeps the last of two
+// members with one name, and writes U+FFFD for half of a surrogate pair and for bytes that are not UTF-8, so that
+// two names can become one. What the real services make of such a text is not documented.
+func CheckJSON(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("it is not UTF-8")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var open []level
+	for {
+		begin := decoder.InputOffset()
+		token, err := decoder.Token()
+		switch {
+		case err == io.EOF && len(open) == 0:
+			return nil
+		case err != nil:
+			return errors.New("it is no JSON")
+		}
+		if word, is := token.(string); is {
+			switch {
+			case holdsHalfPair(text[begin:decoder.InputOffset()]):
+				return fmt.Errorf("%.60q holds half of a surrogate pair", word)
+			case len(open) > 0 && open[len(open)-1].nameNext:
+				if !open[len(open)-1].name(word) {
+					return fmt.Errorf("%.60q stands twice in one object", word)
+				}
+				continue
+			}
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{names: map[string]bool{}, nameNext: true})
+			continue
+		case json.Delim('['):
+			open = append(open, level{})
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		}
+		if len(open) > 0 { // a value has ended
+			open[len(open)-1].nameNext = open[len(open)-1].names != nil
+		}
+	}
+}
+
+// A level is an object or an array that is open.
+type level struct {
+	names    map[string]bool // nil in an array
+	nameNext bool
+}
+
+// name takes a name and reports whether it is new.
+func (l *level) name(name string) bool {
+	isNew := !l.names[name]
+	l.names[name] = true
+	l.nameNext = false
+	return isNew
+}
+
+var (
+	surrogatePair = regexp.MustCompile(`(?i)\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}`)
+	surrogate     = regexp.MustCompile(`(?i)\\ud[89a-f]`)
+)
+
+// holdsHalfPair reports whether a \u escape stands for half of a surrogate pair.
+func holdsHalfPair(quoted []byte) bool {
+	quoted = bytes.ReplaceAll(quoted, []byte(`\\`), []byte("  "))
+	return surrogate.Match(surrogatePair.ReplaceAllLiteral(quoted, nil))
+}
+
+// isText reports whether every text in a patch is UTF-8; json.Marshal would change the others.
+func isText(value any) bool {
+	switch value := value.(type) {
+	case string:
+		return utf8.ValidString(value)
+	case []any:
+		return !slices.ContainsFunc(value, func(v any) bool { return !isText(v) })
+	case map[string]any:
+		for name, member := range value {
+			if !isText(name) || !isText(member) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,132 @@
+package emulator
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// backlog is how many connections may wait to be accepted, as Go's listeners have it at most.
+const backlog = 4096
+
+// A keptPort is a TCP listener whose socket stays bound while it refuses connections. Linux lets a socket stop listening with
+// shutdown and listen again.
+type keptPort struct {
+	*net.TCPListener
+
+	mu        sync.Mutex
+	changed   *sync.Cond
+	refusing  bool
+	closed    bool
+	accepting bool // a goroutine is in TCPListener.Accept
+}
+
+func keepingPort(l *net.TCPListener) net.Listener {
+	p := &keptPort{TCPListener: l}
+	p.changed = sync.NewCond(&p.mu)
+	return p
+}
+
+// Refuse stops listening or starts again. It returns when Accept has noticed.
+func (p *keptPort) Refuse(on bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return net.ErrClosed
+	case on == p.refusing:
+		return nil
+	case !on:
+		if err := p.listen(backlog); err != nil {
+			return err
+		}
+		p.refusing = false
+		p.changed.Broadcast()
+		return nil
+	}
+	if err := p.stop(); err != nil {
+		return err
+	}
+	p.refusing = true
+	for p.accepting && !p.closed {
+		p.changed.Wait()
+	}
+	return nil
+}
+
+// stop makes the socket one that is bound and does not listen. Until it listens again no other socket may have the port, also none
+// with SO_REUSEADDR, which Go and most servers set: so the option is cleared here.
+func (p *keptPort) stop() error {
+	return p.control(func(fd int) error {
+		return errors.Join(reuseAddress(fd, 0), syscall.Shutdown(fd, syscall.SHUT_RD))
+	})
+}
+
+// listen needs SO_REUSEADDR, because connections that were accepted earlier still have the port.
+func (p *keptPort) listen(backlog int) error {
+	err := p.control(func(fd int) error { return errors.Join(reuseAddress(fd, 1), syscall.Listen(fd, backlog)) })
+	if err != nil {
+		_ = p.control(func(fd int) error { return reuseAddress(fd, 0) })
+	}
+	return err
+}
+
+func reuseAddress(fd, value int) error {
+	return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, value)
+}
+
+func (p *keptPort) control(do func(fd int) error) error {
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failure error
+	if err := raw.Control(func(fd uintptr) { failure = do(int(fd)) }); err != nil {
+		return err
+	}
+	return failure
+}
+
+// Accept waits for a connection, also while the port refuses them.
+func (p *keptPort) Accept() (net.Conn, error) {
+	for p.begin() {
+		conn, err := p.TCPListener.Accept()
+		switch refused := p.end(); {
+		case !refused:
+			return conn, err
+		case err == nil:
+			resetConn(conn) // it came in this moment
+		}
+	}
+	return nil, net.ErrClosed
+}
+
+// begin returns true when the port listens, and false when it is closed.
+func (p *keptPort) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.refusing && !p.closed {
+		p.changed.Wait()
+	}
+	p.accepting = !p.closed
+	return p.accepting
+}
+
+// end reports whether the port refuses connections by now.
+func (p *keptPort) end() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.accepting = false
+	p.changed.Broadcast()
+	return p.refusing
+}
+
+// Close gives the port back.
+func (p *keptPort) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	return p.TCPListener.Close()
+}

@@ -1,0 +1,67 @@
+package machine
+
+import (
+	"slices"
+	"time"
+
+	"giantlizard.example/failover/outbox"
+)
+
+// Runs are what clock.json keeps for the next start: by how much the wall clock was set after readings were
+// taken that are pending. That it was set while no process of the device ran is not known.
+type runs struct {
+	Epoch string    `json:"epoch"`
+	Boot  string    `json:"boot"`  // of the machine
+	Since uint64    `json:"since"` // the newest number of an earlier boot
+	Saved time.Time `json:"saved"` // by the wall clock
+	Steps []setting `json:"steps,omitempty"`
+}
+
+// A setting is a step that readings with the numbers above After, up to UpTo, were taken before.
+type setting struct {
+	After uint64        `json:"after"`
+	UpTo  uint64        `json:"upTo"`
+	By    time.Duration `json:"by"`
+}
+
+// next is what holds for a run that begins now, after a newest reading.
+func (r runs) next(newest outbox.ID, boot string, now time.Time) runs {
+	if r.Epoch != newest.Epoch {
+		r = runs{Epoch: newest.Epoch}
+	}
+	if r.Boot != boot || boot == "" || now.Before(r.Saved) {
+		r.Boot, r.Since = boot, newest.N
+	}
+	return r
+}
+
+// with adds the steps of this run.
+func (r runs) with(steps []step, now time.Time) runs {
+	r.Steps, r.Saved = slices.Clone(r.Steps), now
+	for _, s := range steps {
+		r.Steps = append(r.Steps, setting{r.Since, s.newest, s.by})
+	}
+	r.Steps = r.Steps[max(0, len(r.Steps)-maxSteps):]
+	return r
+}
+
+// same reports whether both say the same, whenever they were saved.
+func (r runs) same(other runs) bool {
+	return r.Epoch == other.Epoch && r.Boot == other.Boot && r.Since == other.Since && slices.Equal(r.Steps, other.Steps)
+}
+
+// setSincePut is by how much the clock was set since a reading of an earlier run was put, as far as that is known.
+func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
+	if id.Epoch != c.runs.Epoch {
+		return 0
+	}
+	for _, s := range c.runs.Steps {
+		if id.N > s.After && id.N <= s.UpTo {
+			by = plus(by, s.By)
+		}
+	}
+	if id.N > c.runs.Since { // it was taken since the machine was started, by the clock that this run has met
+		by = plus(by, c.setSince(0))
+	}
+	return by
+}

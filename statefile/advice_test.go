@@ -1,0 +1,19 @@
+package statefile
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestTooManyOpenFilesIsNoMatterOfTheDisk(t *testing.T) {
+	for err, files := range map[error]bool{
+		fmt.Errorf("open: %w", syscall.EMFILE): true, fmt.Errorf("open: %w", syscall.ENFILE): true,
+		syscall.ENOSPC: false, nil: false,
+	} {
+		if got := Advice(err, "make room"); strings.Contains(got, "ulimit") != files || (got == "make room") == files {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}
