@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -488,14 +489,30 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 	})
 }
 
+// openedOnce is a disk of which one file can be opened but once, by whoever loads the log, so that it is not open later.
+type openedOnce struct {
+	*cutDisk
+	name   string
+	opened atomic.Bool
+}
+
+func (d *openedOnce) Open(name string) (File, error) {
+	f, err := d.cutDisk.Open(name)
+	if err == nil && name == d.name && d.opened.Swap(true) {
+		return nil, syscall.EMFILE
+	}
+	return f, err
+}
+
 func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		var warned []error
-		l := openedOn(t, d, &warned)
+		name := d.with(suffix)[1]
+		l := openedOn(t, &openedOnce{cutDisk: d, name: name}, &warned)
 		defer l.Close()
 		synctest.Wait()
-		if err := d.Remove(d.with(suffix)[1]); err != nil {
+		if err := d.Remove(name); err != nil {
 			t.Fatal(err)
 		}
 		there, missing := remaining(t, l)

@@ -10,14 +10,21 @@ func (l *Log) readFrom(s *segment, p place, id ID) (Entry, error) {
 	l.reads.Lock()
 	defer l.reads.Unlock()
 	if s.file == nil {
-		f, err := l.Files.Open(s.name)
-		if err != nil {
+		if err := l.openFile(s); err != nil {
 			return Entry{}, err
 		}
-		s.file, l.open = f, append(l.open, s)
 		l.closeSome()
 	}
 	return s.read(p, id)
+}
+
+// openFile is called with reads locked.
+func (l *Log) openFile(s *segment) error {
+	f, err := l.Files.Open(s.name)
+	if err == nil {
+		s.file, l.open = f, append(l.open, s)
+	}
+	return err
 }
 
 // closeSome closes the file that has been open for the longest, but for the tail's, which alone is written.

@@ -44,6 +44,7 @@ type Log struct {
 	epoch    string
 	before   ID // the last of the epoch before
 	last     uint64
+	taken    uint64        // the newest number that another process has given out in this epoch, when files were replaced
 	earlier  uint64        // the newest number of an earlier run
 	opened   time.Duration // Elapsed at Open
 	safe     uint64        // the newest number that may be handed out

@@ -26,6 +26,7 @@ const maxRestores = 3
 func (l *Log) patrol() error {
 	err := l.verifyAll()
 	if err == nil {
+		l.openSome()
 		return nil
 	}
 	restored, err := l.restore(err)
@@ -45,6 +46,23 @@ func (l *Log) watched() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.readings > 0 && len(l.segments) > 0
+}
+
+// openSome opens the newest files, so that what is in them can be restored when they are removed.
+func (l *Log) openSome() {
+	l.mu.Lock()
+	segments := slices.Clone(l.segments[max(0, len(l.segments)-openFiles):])
+	l.mu.Unlock()
+	l.reads.Lock()
+	defer l.reads.Unlock()
+	for _, s := range slices.Backward(segments) {
+		if len(l.open) >= openFiles {
+			return
+		}
+		if s.file == nil {
+			_ = l.openFile(s) // one that cannot be opened now is tried again
+		}
+	}
 }
 
 func (l *Log) verifyAll() error {
@@ -175,24 +193,27 @@ func (l *Log) admit(fresh Files, segments []*segment) error {
 	if err != nil {
 		return err
 	}
-	var strangers []string
-	isOther := false // some file is not the one that this log has written
+	var strangers, others []string // with names that this log does not have; all files that it has not written
 	for _, name := range names {
+		if _, is := numberOf(name); !is {
+			continue
+		}
 		i := slices.IndexFunc(segments, func(s *segment) bool { return s.name == name })
-		if _, is := numberOf(name); is && i < 0 {
+		if i < 0 {
 			strangers = append(strangers, name)
-		} else if is && fresh.Verify(name, segments[i].info, 0) != nil {
-			isOther = true
+		}
+		if i < 0 || fresh.Verify(name, segments[i].info, 0) != nil {
+			others = append(others, name)
 		}
 	}
-	if len(strangers) == 0 && !isOther {
+	if len(others) == 0 {
 		return nil
 	}
 	c, err := load(fresh)
 	if err != nil {
 		return err
 	}
-	if err := l.checkAccepted(c, strangers); err != nil {
+	if err := l.checkAccepted(c, others); err != nil {
 		return err
 	}
 	for _, name := range strangers {
@@ -204,8 +225,8 @@ func (l *Log) admit(fresh Files, segments []*segment) error {
 }
 
 // checkAccepted returns an error if another process has accepted readings that are pending in a directory: those of another
-// epoch, and those of this one that this log has not accepted, in segments that it has not written.
-func (l *Log) checkAccepted(c *contents, strangers []string) error {
+// epoch, and those of this one that this log has not accepted, in the other files, which it has not written.
+func (l *Log) checkAccepted(c *contents, others []string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	accepted := l.safe
@@ -217,7 +238,7 @@ func (l *Log) checkAccepted(c *contents, strangers []string) error {
 	theirs := 0
 	for _, s := range c.segments {
 		for i, p := range s.entries {
-			isNew := slices.Contains(strangers, s.name) && s.first+uint64(i) > accepted
+			isNew := slices.Contains(others, s.name) && s.first+uint64(i) > accepted
 			if p.size > 0 && (isNew || c.epoch != l.epoch) {
 				theirs++
 			}
@@ -228,7 +249,7 @@ func (l *Log) checkAccepted(c *contents, strangers []string) error {
 			"end this device and start it again, and they are sent", theirs, c.epoch, c.last)
 	}
 	if c.epoch == l.epoch {
-		l.last = max(l.last, c.last) // the other process has given out the numbers up to there
+		l.taken = max(l.taken, c.last)
 	}
 	return nil
 }

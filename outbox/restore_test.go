@@ -23,6 +23,7 @@ type homed struct {
 	state    string // the directory above the log's
 	owner    *statefile.Dir
 	answered []uint64
+	o        Options
 
 	mu       sync.Mutex // guards what follows
 	dropped  ranges
@@ -52,14 +53,21 @@ func openHomedIn(t *testing.T, state string, o Options) *homed {
 			h.dropped.add(d.Numbers)
 		}
 	}
-	l, err := Open(h.dir(), o)
-	must(t, err)
-	h.Log = l
+	h.o = o
+	h.reopen()
 	t.Cleanup(func() {
-		l.Close()
+		h.Log.Close()
 		h.owner.Close()
 	})
 	return h
+}
+
+// reopen opens the log, for the first time or after it was closed.
+func (h *homed) reopen() {
+	h.t.Helper()
+	l, err := Open(h.dir(), h.o)
+	must(h.t, err)
+	h.Log = l
 }
 
 func must(t *testing.T, errs ...error) {

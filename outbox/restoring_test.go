@@ -106,7 +106,11 @@ func (f *failing) Create(name string) (File, error) {
 	if err := f.fault("create", name); err != nil {
 		return nil, err
 	}
-	return f.Files.Create(name)
+	file, err := f.Files.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return failingFile{file, name, f}, nil
 }
 
 func (f *failing) Open(name string) (File, error) {
@@ -225,7 +229,7 @@ func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
 			}
 			return nil
 		})
-		h.put(100) // so that the second file is not open
+		h.put(100)
 		synctest.Wait()
 		bad = true
 		must(t, os.Rename(h.state, h.state+".old"))
@@ -250,7 +254,11 @@ func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 			return nil
 		})
 		h.put(100)
-		synctest.Wait()
+		must(t, h.Log.Close())
+		files := systemFiles(h.dir())
+		must(t, files.anchor())
+		h.o.Files = &failing{files, h.o.Files.(*failing).fault}
+		h.reopen() // with so many files that not all of them are open
 		out = true
 		must(t, os.Rename(h.state, h.state+".old"))
 		time.Sleep(time.Second)
@@ -295,6 +303,7 @@ func TestReadingsThatWereNotSyncedYetAreNamedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{Sync: time.Hour})
 		h.put(5)
+		synctest.Wait()
 		must(t, os.RemoveAll(h.state), os.WriteFile(h.state, nil, 0o600))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

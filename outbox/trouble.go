@@ -38,6 +38,7 @@ func (l *Log) failed(b *batch, err error, restored bool) {
 	w.retry, w.ackBy = time.Now().Add(retryDelay), time.Now().Add(retryDelay)
 	switch accepted, fresh := split(queue); {
 	case restored:
+		l.renumber(fresh)
 		w.items, w.retry = queue, time.Time{}
 	case l.Limits.Full == Block && !w.closing:
 		l.unnumber(fresh)
@@ -62,6 +63,17 @@ func (l *Log) unnumber(items []*item) {
 			it.entry.ID.N, l.last = 0, n-1
 		}
 	}
+}
+
+// renumber is for readings that were not accepted before the files were restored: another process may have given out their numbers.
+func (l *Log) renumber(items []*item) {
+	l.unnumber(items)
+	for _, it := range items {
+		if it.entry.ID.N <= l.taken {
+			it.entry.ID.N = 0
+		}
+	}
+	l.last = max(l.last, l.taken)
 }
 
 // expired takes back a reading whose Put was told to end while it was written.
