@@ -202,7 +202,7 @@ func (l *Log) admit(fresh Files, segments []*segment) error {
 		if i < 0 {
 			strangers = append(strangers, name)
 		}
-		if i < 0 || fresh.Verify(name, segments[i].info, 0) != nil {
+		if i < 0 || !l.isOurs(fresh, segments[i]) {
 			others = append(others, name)
 		}
 	}
@@ -222,6 +222,25 @@ func (l *Log) admit(fresh Files, segments []*segment) error {
 		}
 	}
 	return nil
+}
+
+// isOurs reports whether this log has written the file with the name of a segment, or it is a copy. Another process adds nothing to a
+// file, but it may have begun one with the name of that which this log is beginning.
+func (l *Log) isOurs(fresh Files, s *segment) bool {
+	if l.counts(s) > 0 || fresh.Verify(s.name, s.info, 0) == nil {
+		return true
+	}
+	ours, _, _ := l.contentOf(s, s.size)
+	there, _, _, err := readFile(fresh, s.name, nil)
+	return err == nil && bytes.HasPrefix(ours, there)
+}
+
+// counts is how many bytes of a segment are to be restored.
+func (l *Log) counts(s *segment) int64 {
+	if s == l.tail {
+		return s.safe // what is behind was not accepted, or is written again
+	}
+	return s.size
 }
 
 // checkAccepted returns an error if another process has accepted readings that are pending in a directory: those of another
@@ -260,10 +279,7 @@ const replacedSuffix = ".replaced"
 // names what is missing.
 func (l *Log) rewrite(fresh Files, segments []*segment) error {
 	for _, s := range slices.Backward(segments) {
-		size := s.size
-		if s == l.tail {
-			size = s.safe // what is behind was not accepted, or is written again
-		}
+		size := l.counts(s)
 		if size == 0 || fresh.Verify(s.name, s.info, size) == nil {
 			continue
 		}

@@ -138,6 +138,10 @@ type failingFile struct {
 	f    *failing
 }
 
+func (f failingFile) Sync() error {
+	return errors.Join(f.File.Sync(), f.f.fault("sync", f.name))
+}
+
 func (f failingFile) ReadAt(b []byte, at int64) (int, error) {
 	if err := f.f.fault("read", f.name); err != nil {
 		return 0, err
@@ -387,5 +391,52 @@ func TestAThousandReplacementsLeakNoFile(t *testing.T) {
 			t.Errorf("%d files are open, and %d were before", now, before)
 		}
 		want(t, "missing", h.wantNothingLost(), 0)
+	})
+}
+
+// The copy has a reading that was written and not accepted yet. It is this log's own.
+func TestACopyThatIsMadeWhileAReadingIsWrittenIsUsed(t *testing.T) {
+	for _, before := range []int{0, 1} { // readings in the file
+		synctest.Test(t, func(t *testing.T) {
+			var h *homed
+			syncs := 0
+			h = openFailing(t, func(op, name string) error {
+				if op == "sync" && name == segmentName(1) {
+					if syncs++; syncs == before+1 {
+						return replaceByCopy(h.state)
+					}
+				}
+				return nil
+			})
+			h.put(3)
+			want(t, "named as missing", h.wantNothingLost(), 0)
+		})
+	}
+}
+
+// Readings that are open or in the old directory take no room on the disk that is full, so none is dropped to make some.
+func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := false
+		h := openFailing(t, func(op, _ string) error {
+			if full && op == "create" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		h.put(20)
+		synctest.Wait()
+		full = true
+		must(t, os.RemoveAll(h.state))
+		for range 5 {
+			if id, err := h.Put(t.Context(), of("more")); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("Put returns %v, %v", id, err)
+			}
+			time.Sleep(time.Second)
+		}
+		full = false
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		want(t, "named as missing", h.wantNothingLost(), 0)
 	})
 }

@@ -43,7 +43,7 @@ func (l *Log) failed(b *batch, err error, restored bool) {
 	case l.Limits.Full == Block && !w.closing:
 		l.unnumber(fresh)
 		w.items = slices.DeleteFunc(queue, l.expired)
-	case len(tried) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && l.freeOldest():
+	case len(tried) > 0 && l.Limits.Full == DropOldest && outOfSpace(err) && !errors.Is(err, statefile.ErrReplaced) && l.freeOldest():
 		w.items, w.retry, l.freed = queue, time.Time{}, time.Now()
 	case len(accepted) > 0: // until they are safe, no other can be
 		w.items = accepted
@@ -113,7 +113,7 @@ func outOfSpace(err error) bool {
 }
 
 // freeOldest makes room on a full disk with the oldest segment of which nothing is on its way. The newest is never given up: it
-// knows the numbers.
+// knows the numbers. While files cannot be restored it would make no room, for they are not on that disk.
 func (l *Log) freeOldest() bool {
 	for i, s := range l.segments[:max(0, len(l.segments)-1)] {
 		if s.damaged || l.isAway(s) {
