@@ -263,3 +263,31 @@ func TestWhatADeviceSaysAtItsEndOfADirectoryThatWasTakenAwayIsTrue(t *testing.T)
 		})
 	}
 }
+
+// "rm st/*" removes the owner's name and the lock, and leaves the outbox.
+func TestTheFilesBesideTheOutboxMayBeRemovedWhileReadingsArePending(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "st")
+	bubble(t, in(dir), func(t *testing.T, w *world) {
+		w.connected()
+		w.strike(emulator.OnDPS, emulator.FIN, emulator.Params{})
+		w.strike("A", emulator.FIN, emulator.Params{})
+		time.Sleep(time.Second)
+		w.send()
+		synctest.Wait()
+		for name := range contentsOf(t, dir) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.send()
+		if err := w.close(); err != nil {
+			t.Errorf("it ends with %v", err)
+		}
+		if n := waitingIn(t, dir); n != 2 {
+			t.Errorf("%d readings are pending, want 2", n)
+		}
+		if _, there := contentsOf(t, dir)["device.json"]; !there {
+			t.Error("the directory does not say whose it is")
+		}
+	})
+}

@@ -2,10 +2,13 @@ package statefile_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"giantlizard.example/failover/statefile"
 )
@@ -172,4 +175,69 @@ func TestAFileThatCouldNotBeSavedIsSavedByALaterPatrol(t *testing.T) {
 	}
 	d.Patrol()
 	wantLizard(t, filepath.Join(dir, "pet.json"))
+}
+
+// Whoever replaces the directory again each time that it was locked must not exhaust the stack.
+func TestADirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	times := 0
+	d := statefile.NewDir(dir, func() error {
+		if times++; times > 1 && times < 100 {
+			return os.Rename(dir, fmt.Sprint(dir, times))
+		}
+		return nil
+	}, nil)
+	if err := d.Take(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f := d.File("pet.json")
+	if err := f.Save(lizard); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Save(lizard); !errors.Is(err, statefile.ErrReplaced) {
+		t.Errorf("Save returns %v", err)
+	}
+	if times > 3 {
+		t.Errorf("it was locked %d times for one Save", times)
+	}
+}
+
+func TestAClosedDirectoryIsNotLockedAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	d := statefile.NewDir(dir, nil, nil)
+	if err := d.Take(); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if err := d.File("pet.json").Save(lizard); err == nil {
+		t.Error("a file was saved after Close")
+	}
+	d.Patrol()
+	taken(t, dir)
+}
+
+// To accept may take long, for it may read all that is pending.
+func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, asked := filepath.Join(t.TempDir(), "state"), 0
+		refuse := errors.New("not mine")
+		d := statefile.NewDir(dir, func() error {
+			asked++
+			time.Sleep(time.Second)
+			return refuse
+		}, nil)
+		for range 120 {
+			if err := d.Take(); !errors.Is(err, refuse) {
+				t.Fatalf("Take returns %v", err)
+			}
+			time.Sleep(statefile.PatrolInterval)
+		}
+		if asked > 8 {
+			t.Errorf("in a minute it was read %d times, for a second each", asked)
+		}
+	})
 }
