@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -159,16 +160,16 @@ func openFailing(t *testing.T, fault func(op, name string) error) *homed {
 // While the disk is full, half of the files are in the new directory. Readers go on with those that are open.
 func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full := false
+		var full atomic.Bool
 		h := openFailing(t, func(op, name string) error {
-			if full && op == "create" && strings.HasPrefix(name, segmentName(1)) {
+			if full.Load() && op == "create" && strings.HasPrefix(name, segmentName(1)) {
 				return syscall.ENOSPC
 			}
 			return nil
 		})
 		h.put(20)
 		synctest.Wait()
-		full = true
+		full.Store(true)
 		must(t, os.RemoveAll(h.state))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -178,7 +179,7 @@ func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 				t.Fatalf("Peek returns %v, %t, want reading %d; dropped %v", e.ID, ok, n, h.dropped)
 			}
 		}
-		full = false
+		full.Store(false)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		want(t, "kept", h.wantNothingLost(), 0)
@@ -188,10 +189,11 @@ func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 // A kill half-way leaves the newest file, which knows the others, so the next start names what is missing.
 func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full, left := false, 0
+		var full atomic.Bool
+		var left atomic.Int64
 		h := openFailing(t, func(op, name string) error {
-			if full && op == "create" {
-				if left--; left < 0 {
+			if full.Load() && op == "create" {
+				if left.Add(-1) < 0 {
 					return syscall.EIO
 				}
 			}
@@ -199,7 +201,8 @@ func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 		})
 		h.put(20)
 		for kept := 1; kept < len(logs(h.dir())); kept++ {
-			full, left = true, kept
+			left.Store(int64(kept))
+			full.Store(true)
 			must(t, os.RemoveAll(h.state))
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -216,7 +219,7 @@ func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 			}
 			want(t, fmt.Sprintf("with %d files, pending or named", kept), len(known), 20)
 			want(t, "the last number", s.Last, uint64(20))
-			full = false
+			full.Store(false)
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
 			want(t, "lost", h.wantNothingLost(), 0)
@@ -226,20 +229,20 @@ func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 
 func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bad := false
+		var bad atomic.Bool
 		h := openFailing(t, func(op, name string) error {
-			if bad && op == "read" && name == segmentName(2) {
+			if bad.Load() && op == "read" && name == segmentName(2) {
 				return syscall.EIO
 			}
 			return nil
 		})
 		h.put(100)
 		synctest.Wait()
-		bad = true
+		bad.Store(true)
 		must(t, os.Rename(h.state, h.state+".old"))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		bad = false
+		bad.Store(false)
 		if named := h.wantNothingLost(); named == 0 || named > 5 {
 			t.Errorf("%d of 100 are named as missing", named)
 		}
@@ -250,9 +253,9 @@ func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
 // With too few file descriptors, what the old directory has is not given up.
 func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := false
+		var out atomic.Bool
 		h := openFailing(t, func(op, name string) error {
-			if out && op == "open" {
+			if out.Load() && op == "open" {
 				return syscall.EMFILE
 			}
 			return nil
@@ -263,11 +266,11 @@ func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 		must(t, files.anchor())
 		h.o.Files = &failing{files, h.o.Files.(*failing).fault}
 		h.reopen() // with so many files that not all of them are open
-		out = true
+		out.Store(true)
 		must(t, os.Rename(h.state, h.state+".old"))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		out = false
+		out.Store(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want(t, "named as missing", h.wantNothingLost(), 0)
@@ -323,10 +326,10 @@ func TestReadingsThatWereNotSyncedYetAreNamedToo(t *testing.T) {
 // On a file system whose inode numbers change, each check fails. Restoring does not take all the time.
 func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		retakes := 0
+		var retakes atomic.Int64
 		h := openFailing(t, func(op, name string) error {
 			if op == "retake" {
-				retakes++
+				retakes.Add(1)
 				time.Sleep(5 * time.Second) // so much is pending
 			}
 			return nil
@@ -336,7 +339,7 @@ func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
 			_, _ = h.Put(t.Context(), of("x"))
 			time.Sleep(time.Second)
 		}
-		if retakes > 40 {
+		if retakes := retakes.Load(); retakes > 40 {
 			t.Errorf("it was restored %d times in 600 s, for 5 s each", retakes)
 		}
 	})
@@ -417,16 +420,16 @@ func TestACopyThatIsMadeWhileAReadingIsWrittenIsUsed(t *testing.T) {
 // Readings that are open or in the old directory take no room on the disk that is full, so none is dropped to make some.
 func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full := false
+		var full atomic.Bool
 		h := openFailing(t, func(op, _ string) error {
-			if full && op == "create" {
+			if full.Load() && op == "create" {
 				return syscall.ENOSPC
 			}
 			return nil
 		})
 		h.put(20)
 		synctest.Wait()
-		full = true
+		full.Store(true)
 		must(t, os.RemoveAll(h.state))
 		for range 5 {
 			if id, err := h.Put(t.Context(), of("more")); !errors.Is(err, syscall.ENOSPC) {
@@ -434,7 +437,7 @@ func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		full = false
+		full.Store(false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		want(t, "named as missing", h.wantNothingLost(), 0)
