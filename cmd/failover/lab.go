@@ -5,7 +5,7 @@ package main
 import "github.com/spf13/cobra"
 
 const (
-	toTry = "To try failover without Azure: failover demo"
+	toTry = "to try failover without Azure, run: failover demo"
 	toSee = "\nTo see it: failover demo"
 )
 
