@@ -161,10 +161,15 @@ func (d *Dir) Patrol() {
 		err = d.restore()
 	}
 	switch {
-	case err != nil && !d.troubled:
+	case err != nil && d.troubled:
+	case err != nil && d.Verify() == nil:
+		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable", d.path, err))
+	case err != nil:
 		d.warn(fmt.Errorf("statefile: %s cannot be used: %w; nothing is accepted there until it can be made and locked", d.path, err))
-	case err == nil && (gone != nil || d.troubled):
+	case gone != nil:
 		d.warn(fmt.Errorf("statefile: %s was made and locked again, with the files that belong there", d.path))
+	case d.troubled:
+		d.warn(fmt.Errorf("statefile: %s can be used again, with the files that belong there", d.path))
 	}
 	d.troubled = err != nil
 }

@@ -241,3 +241,34 @@ func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
 		}
 	})
 }
+
+// A file that cannot be written says nothing about readings, which go on where they are.
+func TestAPatrolThatCannotWriteAFileDoesNotSayThatTheDirectoryIsLost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var warnings []string
+	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
+	if err := d.Take(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f := d.File("pet.json")
+	if err := f.Save(lizard); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(f.Path()), os.MkdirAll(filepath.Join(f.Path(), "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	d.Patrol()
+	d.Patrol()
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "files in "+dir+" cannot be written") {
+		t.Errorf("it warns %q", warnings)
+	}
+	if err := os.RemoveAll(f.Path()); err != nil {
+		t.Fatal(err)
+	}
+	d.Patrol()
+	wantLizard(t, f.Path())
+	if len(warnings) != 2 || !strings.Contains(warnings[1], "can be used again") {
+		t.Errorf("it warns %q", warnings)
+	}
+}
