@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -12,8 +13,8 @@ type agedLog struct {
 	*Log
 	t       *testing.T
 	options Options
-	ahead   time.Duration // of the right time
-	unset   bool
+	ahead   atomic.Int64 // of the right time, a time.Duration
+	unset   atomic.Bool
 	drops   []string
 }
 
@@ -32,10 +33,10 @@ func aged(t *testing.T, test func(l *agedLog)) {
 }
 
 func (l *agedLog) now() time.Time {
-	if l.unset {
+	if l.unset.Load() {
 		return time.Time{}
 	}
-	return time.Now().Add(l.ahead)
+	return time.Now().Add(time.Duration(l.ahead.Load()))
 }
 
 func (l *agedLog) open() {
@@ -75,10 +76,10 @@ func TestAReadingGrowsOldByItsAgeWhateverTheWallClockDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			aged(t, func(l *agedLog) {
-				l.ahead = ahead[0]
+				l.ahead.Store(int64(ahead[0]))
 				l.put(2)
 				time.Sleep(2 * time.Second)
-				l.ahead = ahead[1]
+				l.ahead.Store(int64(ahead[1]))
 				l.wantDropped("after two seconds")
 				time.Sleep(23 * time.Hour)
 				l.put(1)
@@ -92,10 +93,10 @@ func TestAReadingGrowsOldByItsAgeWhateverTheWallClockDoes(t *testing.T) {
 
 func TestTheAgeIsKnownAlsoWhileTheClockHasNotBeenSet(t *testing.T) {
 	aged(t, func(l *agedLog) {
-		l.unset = true
+		l.unset.Store(true)
 		l.put(1)
 		time.Sleep(2 * time.Second)
-		l.unset = false
+		l.unset.Store(false)
 		l.wantDropped("after two seconds")
 		time.Sleep(25 * time.Hour)
 		l.wantDropped("after a day", "1 too-old")
@@ -124,22 +125,22 @@ func TestAReadingGrowsOldWhileTheMachineSleeps(t *testing.T) {
 // Of an earlier run only what the wall clock said is known.
 func TestTheAgeOfAnEarlierRunsReadingsIsByTheWallClock(t *testing.T) {
 	aged(t, func(l *agedLog) {
-		l.unset = true
+		l.unset.Store(true)
 		l.put(1) // its age will never be known
-		l.unset = false
+		l.unset.Store(false)
 		l.put(1)
-		l.ahead = time.Hour // for them, the next start is before they were put
+		l.ahead.Store(int64(time.Hour)) // for them, the next start is before they were put
 		l.put(1)
-		l.ahead = 0
+		l.ahead.Store(0)
 		l.restart()
 		time.Sleep(30 * time.Minute)
 		l.put(1)
 		time.Sleep(23*time.Hour + 45*time.Minute)
 		l.wantDropped("a day after the first", "2 too-old")
-		l.unset = true
+		l.unset.Store(true)
 		time.Sleep(45 * time.Minute)
 		l.wantDropped("while the clock is not set again", "2 too-old", "4 too-old")
-		l.unset = false
+		l.unset.Store(false)
 		time.Sleep(10 * time.Minute)
 		l.wantDropped("a day and an hour after the first", "2 too-old", "4 too-old", "3 too-old")
 	})
@@ -147,9 +148,9 @@ func TestTheAgeOfAnEarlierRunsReadingsIsByTheWallClock(t *testing.T) {
 
 func TestTheAgeOfAnEarlierRunsReadingsFollowsAClockThatWasSetSince(t *testing.T) {
 	aged(t, func(l *agedLog) {
-		l.ahead = -3 * 24 * time.Hour
+		l.ahead.Store(int64(-3 * 24 * time.Hour))
 		l.put(2)
-		l.ahead = 0
+		l.ahead.Store(0)
 		l.options.SetSince = func(id ID) time.Duration {
 			if id == (ID{l.epoch, 2}) {
 				return 3 * 24 * time.Hour
@@ -169,17 +170,12 @@ func TestAReadingThatIsWrittenLateHasTheTimeOfAClockThatWasSetMeanwhile(t *testi
 	aged(t, func(l *agedLog) {
 		l.Limits.Full = Block
 		disk := l.options.Files.(*fakeDisk)
-		full := true
-		disk.fails(func(op, _ string, _ int) error {
-			if op == "write" && full {
-				return syscall.ENOSPC
-			}
-			return nil
-		})
-		l.ahead = -3 * 24 * time.Hour
+		disk.breaks(syscall.ENOSPC, "write")
+		l.ahead.Store(int64(-3 * 24 * time.Hour))
 		done := waiter(l.t.Context(), l)
 		time.Sleep(time.Hour)
-		l.ahead, full = 0, false
+		l.ahead.Store(0)
+		disk.breaks(nil)
 		if err := <-done; err != nil {
 			l.t.Fatal(err)
 		}
