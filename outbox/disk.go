@@ -2,8 +2,9 @@ package outbox
 
 import "slices"
 
-// openFiles is how many segments' files are open at once; a long outage has many segments.
-const openFiles = 16
+// openFiles is how many segments' files are open at once. A long outage has many segments, and a process may often open 1,024
+// files; what is open can be restored when somebody removes the files.
+const openFiles = 64
 
 // readFrom reads a reading, opening its segment's file if need be.
 func (l *Log) readFrom(s *segment, p place, id ID) (Entry, error) {

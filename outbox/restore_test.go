@@ -238,12 +238,12 @@ func TestWithinASecondWhatWasTakenAwayIsRestoredOrNamed(t *testing.T) {
 func TestMoreSegmentsThanAreOpenOutliveARename(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
-		h.put(100) // in some thirty segments
+		h.put(500) // in some 170 segments
 		synctest.Wait()
 		must(t, os.Rename(h.state, h.state+".old"))
 		h.put(1)
 		if named := h.wantNothingLost(); named > 0 {
-			t.Errorf("%d of 100 are named as missing", named)
+			t.Errorf("%d of 500 are named as missing", named)
 		}
 	})
 }

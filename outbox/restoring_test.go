@@ -260,7 +260,7 @@ func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 			}
 			return nil
 		})
-		h.put(100)
+		h.put(500)
 		must(t, h.Log.Close())
 		files := systemFiles(h.dir())
 		must(t, files.anchor())
@@ -441,5 +441,25 @@ func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		want(t, "named as missing", h.wantNothingLost(), 0)
+	})
+}
+
+// A long outage makes many files, and a process may not open them all.
+func TestALongOutageKeepsFewFilesOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openHomed(t, Options{})
+		h.put(500)
+		synctest.Wait()
+		h.reads.Lock()
+		n := len(h.open)
+		h.reads.Unlock()
+		if files := len(logs(h.dir())); n > openFiles || files < 2*openFiles {
+			t.Errorf("of %d files %d are open, want at most %d", files, n, openFiles)
+		}
+		must(t, os.RemoveAll(h.state))
+		h.put(1)
+		if named := h.wantNothingLost(); named == 0 || named > 450 {
+			t.Errorf("%d of 500 are named as missing", named)
+		}
 	})
 }

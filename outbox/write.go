@@ -96,10 +96,11 @@ func (l *Log) roll(b *batch) error {
 	l.mu.Unlock()
 	l.reads.Lock()
 	l.open = append(l.open, s)
-	l.reads.Unlock()
 	if l.tail != nil {
 		l.tail.writing.Store(false)
 	}
+	l.closeSome()
+	l.reads.Unlock()
 	s.writing.Store(true)
 	l.tail, l.created = s, true
 	return nil
