@@ -31,7 +31,7 @@ func Example() {
 			key, err := transport.ParseKey(cloud.GroupKey())
 			return key.Derive("thermostat-1"), err
 		},
-		Link: transport.Config{RootCAs: cloud.CAPool()},
+		Link: transport.Config{RootCAs: cloud.CAPool},
 		Handlers: machine.Handlers{
 			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
 				fmt.Printf("the cloud wishes %s = %s\n", key, value)

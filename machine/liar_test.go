@@ -130,7 +130,7 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 		t.Fatal(err)
 	}
 	s := machine.Settings{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID, StateDir: dir,
-		Link: transport.Config{RootCAs: fakePool}, DrainRate: -1,
+		Link: transport.Config{RootCAs: transport.FixedRoots(fakePool)}, DrainRate: -1,
 		Key:       func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
 		Observers: []func(machine.Record){w.observe}}
 	if inMemory {

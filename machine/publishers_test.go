@@ -109,7 +109,7 @@ func newEmbedded(b *testing.B, cloud *childCloud, id string, window, senders int
 	e.device, err = machine.New(machine.Settings{
 		ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: id,
 		Key:  func() (transport.Key, error) { return cloud.keyOf(id) },
-		Link: transport.Config{RootCAs: cloud.roots()}, Outbox: e.arrived, Window: window, DrainRate: -1, NoDebug: true,
+		Link: transport.Config{RootCAs: cloud.roots}, Outbox: e.arrived, Window: window, DrainRate: -1, NoDebug: true,
 		Observers: []func(machine.Record){func(r machine.Record) {
 			if r.To == string(machine.Connected) {
 				close(connected)

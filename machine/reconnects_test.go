@@ -72,7 +72,7 @@ func newLean(t *testing.T, cloud *childCloud) *lean {
 	var err error
 	d.device, err = machine.New(machine.Settings{
 		ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: deviceID, Key: cloud.key,
-		Link:      transport.Config{RootCAs: cloud.roots()},
+		Link:      transport.Config{RootCAs: cloud.roots},
 		Policy:    machine.Policy{Hold: time.Nanosecond, FirstWait: time.Millisecond}, // else it would call this a fight over the identity
 		DrainRate: -1,
 		Observers: []func(machine.Record){d.observe},

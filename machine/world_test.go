@@ -86,7 +86,7 @@ func (w *world) newDevice(change func(*machine.Settings)) *machine.Device {
 
 func (w *world) settings() machine.Settings {
 	s := machine.Settings{
-		ProvisioningHost: w.cloud.DPSHost(), Link: transport.Config{RootCAs: w.cloud.CAPool()},
+		ProvisioningHost: w.cloud.DPSHost(), Link: transport.Config{RootCAs: w.cloud.CAPool},
 		IDScope: emulator.DevelopmentIDScope, RegistrationID: deviceID, ModelID: "dtmi:Sample:Failover;1",
 		Key: func() (transport.Key, error) {
 			key, err := transport.ParseKey(emulator.DevelopmentGroupKey)

@@ -160,7 +160,7 @@ func (d *dps) request() provisioning.Request {
 	return provisioning.Request{
 		Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1", Key: key,
 		Payload: map[string]string{"modelId": "dtmi:Sample:Failover;1"},
-		Link:    transport.Config{Dial: d.network.DialContext, RootCAs: roots},
+		Link:    transport.Config{Dial: d.network.DialContext, RootCAs: transport.FixedRoots(roots)},
 	}
 }
 

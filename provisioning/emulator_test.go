@@ -24,7 +24,7 @@ func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, provisionin
 			return group.Derive("dev1"), err
 		},
 		Payload: map[string]string{"modelId": "dtmi:Sample:Failover;1"},
-		Link:    transport.Config{RootCAs: cloud.CAPool()},
+		Link:    transport.Config{RootCAs: cloud.CAPool},
 	}
 }
 

@@ -18,6 +18,9 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // shown when it returns a *KeyError.
 type KeySource func() (Key, error)
 
+// RootSource is the certificate roots to trust. It is asked again at each dial, so a replaced certificate authority needs no restart.
+type RootSource func() *x509.CertPool
+
 // A Config says to whom a session speaks, as whom, and what counts as dead. The zero durations mean the defaults.
 type Config struct {
 	Host         string // as DPS or the operator names it, a port included when there is one; 8883 otherwise
@@ -28,7 +31,7 @@ type Config struct {
 
 	Dial    DialFunc         // nil: TCP
 	Now     func() time.Time // the wall clock, by which tokens are made and certificates judged; nil: time.Now
-	RootCAs *x509.CertPool   // nil: the system's
+	RootCAs RootSource       // asked at each dial; nil means the system's certificate roots
 
 	ConnectTimeout time.Duration // a peer that says nothing for so long before CONNACK is given up; 5 s
 	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
@@ -90,7 +93,11 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 		return nil, nil, &Error{Reason: reasonFor(err), Host: c.Host, Err: err}
 	}
 	raw = &opening{Conn: raw, limit: c.ConnectTimeout}
-	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: c.RootCAs, Time: c.Now, MinVersion: tls.VersionTLS12})
+	var roots *x509.CertPool
+	if c.RootCAs != nil {
+		roots = c.RootCAs()
+	}
+	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: roots, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		reason := reasonFor(err)

@@ -13,6 +13,9 @@ import (
 // rootsLimit is far more than all the public authorities of the world take.
 const rootsLimit = 4 << 20
 
+// FixedRoots is a source whose certificates are always the same.
+func FixedRoots(pool *x509.CertPool) RootSource { return func() *x509.CertPool { return pool } }
+
 // RootsFromFile is the system's certificate roots and those of a PEM file, which is how an
 // emulator's or a company's own authority comes in. A file of which anything cannot be used is an
 // error.

@@ -13,7 +13,6 @@ import (
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
-	"giantlizard.example/failover/transport"
 )
 
 // Where Azure shows what a device needs.
@@ -59,8 +58,8 @@ func (s *settings) wire() (machine.Settings, error) {
 	var badKey, badCA, badState error
 	d.Key, badKey = s.keySource()
 	if s.caFile != "" {
-		if d.Link.RootCAs, badCA = transport.RootsFromFile(s.caFile); badCA != nil {
-			badCA = fileError("ca-file", s.caFile, badCA)
+		if s.authorities, badCA = openAuthorities(s.caFile); badCA == nil {
+			d.Link.RootCAs = s.authorities.roots
 		}
 	}
 	d.StateDir, badState = s.stateDirectory()

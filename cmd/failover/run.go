@@ -56,6 +56,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 		return err // the settings have been checked
 	}
 	source.Warn = device.Warn
+	s.authorities.reportTo(device.Warn)
 	for _, w := range s.warnings {
 		device.Warn(w)
 	}

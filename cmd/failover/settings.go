@@ -24,6 +24,7 @@ type settings struct {
 	provisioningHost, idScope, deviceID string
 	modelID, modelKey                   string
 	caFile, stateDir, envFile           string
+	authorities                         *authorities // of caFile
 	telemetryInterval, propertyInterval time.Duration
 	drainRate                           float64
 	window                              int

@@ -39,7 +39,7 @@ func run(ctx context.Context) error {
 			key, err := transport.ParseKey(os.Getenv("FAILOVER_GROUP_KEY"))
 			return key.Derive(id), err
 		},
-		Link: transport.Config{RootCAs: roots},
+		Link: transport.Config{RootCAs: transport.FixedRoots(roots)},
 		Handlers: machine.Handlers{
 			Method: func(ctx context.Context, name string, _ json.RawMessage) (int, any, error) {
 				if name != "update" {

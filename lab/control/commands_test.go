@@ -199,7 +199,7 @@ func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
 					group, err := transport.ParseKey(w.GroupKey())
 					return group.Derive(device), err
 				},
-				Link: transport.Config{Dial: w.dial, RootCAs: w.CAPool()},
+				Link: transport.Config{Dial: w.dial, RootCAs: w.CAPool},
 			})
 			if err != nil || a.Hub != w.Hub("A") {
 				t.Fatalf("got %+v, %v", a, err)

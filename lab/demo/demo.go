@@ -85,7 +85,7 @@ func (s *show) build() (err error) {
 			key, err := transport.ParseKey(s.cloud.GroupKey())
 			return key.Derive(deviceID), err
 		},
-		Link:      transport.Config{Dial: s.Dial, RootCAs: s.cloud.CAPool()},
+		Link:      transport.Config{Dial: s.Dial, RootCAs: s.cloud.CAPool},
 		Policy:    machine.Policy{Hold: s.Scene / 2}, // a demo is too short for connections of 20 s
 		Handlers:  s.sensor.Handlers(),
 		Observers: []func(machine.Record){s.log.Emit, s.observe},

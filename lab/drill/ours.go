@@ -32,7 +32,7 @@ func (c InProcess) Start(p Place) (Running, error) {
 	settings := machine.Settings{
 		ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
 		Key:  func() (transport.Key, error) { return transport.ParseKey(p.DeviceKey) },
-		Link: transport.Config{Dial: c.Dial, RootCAs: p.RootCAs}, Handlers: s.Handlers(),
+		Link: transport.Config{Dial: c.Dial, RootCAs: transport.FixedRoots(p.RootCAs)}, Handlers: s.Handlers(),
 	}
 	if c.Change != nil {
 		c.Change(&settings)

@@ -74,7 +74,7 @@ func (s *simple) Start(p drill.Place) (drill.Running, error) {
 		return nil, err
 	}
 	s.Place, s.key, s.took = p, key, make(chan struct{}, 1)
-	s.link = transport.Config{Dial: s.dial, RootCAs: p.RootCAs}
+	s.link = transport.Config{Dial: s.dial, RootCAs: transport.FixedRoots(p.RootCAs)}
 	if s.vice == hangsOnAHalfOpen {
 		s.link.KeepAlive, s.link.Silence, s.link.WriteTimeout = 10*time.Minute, 21*time.Minute, 21*time.Minute
 	}

@@ -78,7 +78,7 @@ func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial tran
 			key, err := transport.ParseKey(w.cloud.GroupKey())
 			return key.Derive(deviceID), err
 		},
-		Link: transport.Config{RootCAs: w.cloud.CAPool(), Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
+		Link: transport.Config{RootCAs: w.cloud.CAPool, Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
 			w.note(func() { w.dials = append(w.dials, time.Now()) })
 			return dial(ctx, kind, address)
 		}},
