@@ -34,6 +34,7 @@ type Report struct {
 	Duplicates  uint64            `json:"duplicates"`
 	OutOfOrder  uint64            `json:"outOfOrder"` // that arrived after a newer one of their lane
 	Foreign     uint64            `json:"foreign"`    // messages of other devices or epochs
+	Unreadable  uint64            `json:"unreadable"` // lines of what was received that could not be read; Compare leaves it 0
 }
 
 const maxLostIDs = 1000

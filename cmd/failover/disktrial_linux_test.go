@@ -91,19 +91,25 @@ func withoutFiles(t *testing.T) *diskTrial {
 func limited(t *testing.T, resource uintptr, env ...string) *diskTrial {
 	t.Helper()
 	d := newDiskTrial(t, filepath.Join(t.TempDir(), "state"), "", nil, env...)
+	limit, end := limiting(d.p, resource)
+	d.hit = func() { limit(0) }
+	d.mend = end
+	return d
+}
+
+// limiting are how a process gets a limit while it runs, and how it loses that again.
+func limiting(p *process, resource uintptr) (limit func(uint64), end func()) {
 	var ours syscall.Rlimit // which it has from us
-	must(t, syscall.Getrlimit(int(resource), &ours))
-	limit := func(size uint64) {
-		t.Helper()
+	must(p.t, syscall.Getrlimit(int(resource), &ours))
+	limit = func(size uint64) {
+		p.t.Helper()
 		to := syscall.Rlimit{Cur: size, Max: ours.Max}
-		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(d.p.cmd.Process.Pid), resource, uintptr(unsafe.Pointer(&to)), 0, 0, 0)
+		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), resource, uintptr(unsafe.Pointer(&to)), 0, 0, 0)
 		if err != 0 {
-			t.Fatal(err)
+			p.t.Fatal(err)
 		}
 	}
-	d.hit = func() { limit(0) }
-	d.mend = func() { limit(ours.Cur) }
-	return d
+	return limit, func() { limit(ours.Cur) }
 }
 
 // onADirectory starts a device, which is not root, with a directory that can be made read-only. What it has open stays writable,

@@ -19,7 +19,8 @@ func ledgerCommand() *cobra.Command {
 			"of the messages from a consumer of the real hubs, as JSON. It exits with 5 when a reading is lost: taken, neither\n" +
 			"delivered nor waiting, and given up neither by the policy nor into the quarantine. A reading that was put back from there\n" +
 			"has a new ID, and its old one stays quarantined. Of what was given up for one reason the newest 4,096 ranges of IDs are\n" +
-			"known; where there were more, the IDs that are shown as lost may be others than those that are.",
+			"known; where there were more, the IDs that are shown as lost may be others than those that are. A line of FILE that cannot be\n" +
+			"read, as a full disk leaves it, is skipped and counted; a delivery in it counts for nothing.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := k.snapshot(c)
 			if err != nil {
@@ -35,17 +36,26 @@ func ledgerCommand() *cobra.Command {
 			if err := received.Err(); err != nil {
 				return err
 			}
+			r.Unreadable = received.Damaged()
 			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
 				return err
 			}
 			if r.Lost > 0 {
-				return &codedError{exitLost, fmt.Errorf("%d readings are lost", r.Lost)}
+				return &codedError{exitLost, lostError(r)}
 			}
 			return nil
 		},
 	}
 	k.register(c)
 	return c
+}
+
+// lostError says how many readings are lost, and where they may be all the same.
+func lostError(r ledger.Report) error {
+	if r.Unreadable > 0 {
+		return fmt.Errorf("%d readings are lost, unless they are in the %d lines that cannot be read", r.Lost, r.Unreadable)
+	}
+	return fmt.Errorf("%d readings are lost", r.Lost)
 }
 
 func printReport(out io.Writer, r ledger.Report, format string) error {
@@ -69,6 +79,9 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	row("duplicates", r.Duplicates)
 	row("out of order within a lane", r.OutOfOrder)
 	row("of other devices or epochs", r.Foreign)
+	if r.Unreadable > 0 {
+		row("lines that cannot be read", r.Unreadable)
+	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }

@@ -15,7 +15,8 @@ import (
 type ledgerFile struct {
 	file    *os.File // nil: none is wanted
 	cloud   atomic.Pointer[emulator.Cloud]
-	written int
+	written int  // how many messages
+	torn    bool // the file ends in the middle of a line
 }
 
 // A ledgerLine is one message.
@@ -32,8 +33,22 @@ func openLedger(name string) (*ledgerFile, error) {
 	if name == "" {
 		return &ledgerFile{}, nil
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	return &ledgerFile{file: f}, err
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &ledgerFile{file: f, torn: endsMidLine(f)}, nil
+}
+
+// endsMidLine reports whether the last line of a file has no end, as a process that was killed may leave it.
+func endsMidLine(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	last := []byte{0}
+	_, err = f.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 // follow writes what has been stored since. The events come one after another.
@@ -49,15 +64,39 @@ func (l *ledgerFile) write() error {
 	if l.file == nil || cloud == nil {
 		return nil
 	}
-	out := json.NewEncoder(l.file)
 	for _, d := range cloud.Ledger()[l.written:] {
 		line := ledgerLine{d.Device, d.Hub, d.MessageID, d.Received.UTC(), d.Properties, d.Body}
-		if err := out.Encode(line); err != nil {
+		if err := l.append(line); err != nil {
 			return err
 		}
 		l.written++
 	}
 	return nil
+}
+
+// append writes a line. A full disk may take only a part of it, which is cut off again.
+func (l *ledgerFile) append(line ledgerLine) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if l.torn {
+		text = append([]byte{'\n'}, text...)
+	}
+	n, err := l.file.Write(text)
+	if err == nil {
+		l.torn = false
+		return nil
+	}
+	if n == 0 {
+		return err
+	}
+	l.torn = true
+	if info, failure := l.file.Stat(); failure == nil && l.file.Truncate(info.Size()-int64(n)) == nil {
+		l.torn = endsMidLine(l.file)
+	}
+	return err
 }
 
 // close writes the rest, once the cloud is closed.
