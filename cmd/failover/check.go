@@ -177,16 +177,22 @@ func (s *settings) stateDirectory() (string, error) {
 	if s.stateDir != "" {
 		return s.stateDir, nil
 	}
-	base, err := expandHome(os.Getenv("XDG_STATE_HOME"))
+	base, err := stateHome()
 	if err != nil {
-		return "", fmt.Errorf("XDG_STATE_HOME: %w", err)
-	}
-	if base == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("%s is missing, and there is no home directory to put it in: %w", named("state-dir"), err)
-		}
-		base = filepath.Join(home, ".local", "state")
+		return "", fmt.Errorf("%s is missing, and there is no place to put it in: %w", named("state-dir"), err)
 	}
 	return filepath.Join(base, "failover", strings.ReplaceAll(s.deviceID, ":", "%3A")), nil // Windows takes no colon
+}
+
+// stateHome is where programs of this user keep their state.
+func stateHome() (string, error) {
+	base, err := expandHome(os.Getenv("XDG_STATE_HOME"))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("XDG_STATE_HOME: %w", err)
+	case base != "":
+		return base, nil
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".local", "state"), err
 }

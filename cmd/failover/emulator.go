@@ -30,7 +30,7 @@ func emulatorCommand() *cobra.Command {
 			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT, SIGTERM or SIGHUP.\n" +
 			"Its HTTPS door answers IoT Central's REST API and the lizard's; the address and the token are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			l.config.Host = plainHost(l.config.Host)
+			l.config.Host, l.config.ListenHost = plainHost(l.config.Host), plainHost(l.config.ListenHost)
 			if err := l.check(); err != nil {
 				return usage(err)
 			}
@@ -42,7 +42,9 @@ func emulatorCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&l.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
 	f.StringVar(&l.ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
-	f.StringVar(&l.config.Host, "host", "127.0.0.1", "address to listen on")
+	f.StringVar(&l.config.Host, "host", "127.0.0.1", "address to listen on, and by which devices reach it")
+	f.StringVar(&l.config.ListenHost, "listen", "", "`address` to listen on, if that is another than --host; 0.0.0.0 for all, as in a container")
+	f.StringVar(&l.authorityFile, "authority-file", "", "keep the certificate authority and its key in this `file` (default in the user's state directory)")
 	f.IntVar(&l.config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
 	f.IntVar(&l.controlPort, "control-port", 8443, "port of the HTTPS door; 0: any that is free")
 	f.StringVar(&l.controlFile, "control-file", "", "write the door's address and token to this `file`, for its owner alone (default in the user's cache directory)")
@@ -62,6 +64,7 @@ type emulatorLab struct {
 	controlPort        int
 	controlFile        string
 	caFile, ledgerFile string
+	authorityFile      string
 }
 
 func (l emulatorLab) check() error {
@@ -80,7 +83,9 @@ func (l emulatorLab) check() error {
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
 		return fmt.Errorf("--host is %q: it is the address by which devices reach this machine", config.Host)
-	case !config.AnyAddress && !isLoopback(config.Host):
+	case !config.AnyAddress && config.ListenHost != "" && !isLoopback(config.ListenHost):
+		return fmt.Errorf("--listen %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.ListenHost)
+	case !config.AnyAddress && config.ListenHost == "" && !isLoopback(config.Host):
 		return fmt.Errorf("--host %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.Host)
 	}
 	return nil
@@ -93,10 +98,7 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	say := func(format string, values ...any) {
 		lines.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
 	}
-	ledger, err := openLedger(l.ledgerFile)
-	if err != nil {
-		return fmt.Errorf("--ledger-file: %w", err)
-	}
+	ledger := &ledgerFile{}
 	defer ledger.close()
 	l.config.Observe = func(e emulator.Event) {
 		if err := ledger.follow(e); err != nil {
@@ -108,6 +110,7 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
+	l.config.AuthorityFile = l.keepsAuthority(say)
 	cloud, err := emulator.Start(l.config)
 	if errors.Is(err, syscall.EADDRINUSE) && !l.config.OwnAddresses {
 		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)
@@ -116,15 +119,21 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer cloud.Close()
-	ledger.cloud.Store(cloud)
-	if err := os.WriteFile(caFile, cloud.CAPEM(), 0o644); err != nil {
-		return fmt.Errorf("--ca-file: %w", err)
-	}
-	door, controlFile, err := l.openDoor(cloud)
+	door, err := l.openDoor(cloud)
 	if err != nil {
 		return err
 	}
 	defer door.Close()
+	controlFile, err := l.announce(door, say) // every port is ours, so from here on files are written
+	if err != nil {
+		return fmt.Errorf("--control-file: %w", err)
+	}
+	if err := ledger.open(l.ledgerFile, cloud); err != nil {
+		return fmt.Errorf("--ledger-file: %w", err)
+	}
+	if err := replaceFile(caFile, cloud.CAPEM()); err != nil {
+		return fmt.Errorf("--ca-file: %w", err)
+	}
 	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
 	introduce(cloud, caFile, say)
 	<-ctx.Done()
@@ -142,8 +151,22 @@ func introduce(cloud *emulator.Cloud, caFile string, say func(format string, val
 	}
 }
 
-// openDoor opens the door beside DPS and says where it is, in a file.
-func (l emulatorLab) openDoor(cloud *emulator.Cloud) (door *control.Door, file string, err error) {
+// openDoor opens the door beside DPS.
+func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Door, error) {
+	host, _, err := net.SplitHostPort(cloud.DPSHost())
+	if err != nil {
+		return nil, err
+	}
+	door, err := control.Open(control.Config{Cloud: cloud, Host: host, ListenHost: l.config.ListenHost, Port: l.controlPort})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; give another --control-port, or 0 for any that is free", err)
+	}
+	return door, err
+}
+
+// announce writes the control file. Without --control-file, one that another running emulator has written stays, and this one has
+// a file of its own.
+func (l emulatorLab) announce(door *control.Door, say func(format string, values ...any)) (file string, err error) {
 	if file = l.controlFile; file == "" {
 		file, err = control.DefaultFile()
 	}
@@ -151,24 +174,50 @@ func (l emulatorLab) openDoor(cloud *emulator.Cloud) (door *control.Door, file s
 		file, err = filepath.Abs(file)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("--control-file: %w", err)
+		return "", err
 	}
-	host, _, err := net.SplitHostPort(cloud.DPSHost())
+	err = door.Announce(file)
+	var other *control.RunningError
+	if !errors.As(err, &other) {
+		return file, err
+	}
+	if l.controlFile != "" {
+		return "", fmt.Errorf("%w; give another one", err)
+	}
+	own := strings.TrimSuffix(file, ".json") + "-" + door.Port() + ".json"
+	if err := door.Announce(own); err != nil {
+		return "", err
+	}
+	say("# Another emulator runs at %s. For this one, failover lizard and failover central need this:", other.URL)
+	say("export FAILOVER_CONTROL_FILE=%s", quoted(own))
+	return own, nil
+}
+
+// keepsAuthority is the file of the certificate authority, or "" if there is no place for it.
+func (l emulatorLab) keepsAuthority(say func(format string, values ...any)) string {
+	if l.authorityFile != "" {
+		return l.authorityFile
+	}
+	base, err := stateHome()
 	if err != nil {
-		return nil, "", err
+		say("# The certificate authority is for this start alone, because there is no place to keep it: %v", err)
+		return ""
 	}
-	door, err = control.Open(control.Config{Cloud: cloud, Host: host, Port: l.controlPort})
-	if errors.Is(err, syscall.EADDRINUSE) {
-		err = fmt.Errorf("%w; give another --control-port, or 0 for any that is free", err)
-	}
+	return filepath.Join(base, "failover-emulator", "authority.pem")
+}
+
+// replaceFile writes a file that everybody may read, whole or not at all. A symbolic link of that name is replaced and not followed.
+func replaceFile(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	if err := door.Announce(file); err != nil {
-		door.Close()
-		return nil, "", fmt.Errorf("--control-file: %w", err)
+	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
 	}
-	return door, file, nil
+	return os.Rename(f.Name(), name)
 }
 
 // quoted is one word for a shell, whatever is in it.

@@ -29,15 +29,18 @@ type ledgerLine struct {
 	Body       []byte            `json:"body"` // base64: a device may send anything
 }
 
-func openLedger(name string) (*ledgerFile, error) {
+// open begins to write what a cloud has stored, and from now on stores, to a file. With "" nothing is written.
+func (l *ledgerFile) open(name string, cloud *emulator.Cloud) error {
 	if name == "" {
-		return &ledgerFile{}, nil
+		return nil
 	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &ledgerFile{file: f, torn: endsMidLine(f)}, nil
+	l.file, l.torn = f, endsMidLine(f)
+	l.cloud.Store(cloud) // after the file, which whoever follows an event looks at next
+	return nil
 }
 
 // endsMidLine reports whether the last line of a file has no end, as a process that was killed may leave it.
@@ -61,7 +64,7 @@ func (l *ledgerFile) follow(e emulator.Event) error {
 
 func (l *ledgerFile) write() error {
 	cloud := l.cloud.Load()
-	if l.file == nil || cloud == nil {
+	if cloud == nil || l.file == nil {
 		return nil
 	}
 	for _, d := range cloud.Ledger()[l.written:] {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,15 +37,17 @@ type Config struct {
 	Cloud *emulator.Cloud
 	// Listen opens an address; nil means real TCP.
 	Listen func(address string) (net.Listener, error)
-	// Host and Port are where to listen: 127.0.0.1, and any port that is free.
+	// Host is how clients reach the door: 127.0.0.1 if empty. Port is any that is free if zero.
 	Host string
 	Port int
+	// ListenHost is the address to listen on: Host if empty.
+	ListenHost string
 }
 
 // A Door is open. Its methods may be called from any goroutine.
 type Door struct {
 	cloud       *emulator.Cloud
-	host        string // that it listens on
+	host        string // by which it is reached
 	url, token  string
 	desk        *desk
 	server      *http.Server
@@ -64,7 +67,10 @@ func Open(config Config) (*Door, error) {
 	if config.Listen == nil {
 		config.Listen = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
-	listener, err := config.Listen(net.JoinHostPort(config.Host, strconv.Itoa(config.Port)))
+	if config.ListenHost == "" {
+		config.ListenHost = config.Host
+	}
+	listener, err := config.Listen(net.JoinHostPort(config.ListenHost, strconv.Itoa(config.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -116,6 +122,12 @@ func (d *Door) count(_ net.Conn, state http.ConnState) {
 // URL is the door's address, and Token what opens it.
 func (d *Door) URL() string   { return d.url }
 func (d *Door) Token() string { return d.token }
+
+// Port is the door's port.
+func (d *Door) Port() string {
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(d.url, "https://"))
+	return port
+}
 
 // Close removes the file of Announce, ends every connection and waits for every goroutine. A second Close does nothing.
 func (d *Door) Close() error {

@@ -1,12 +1,16 @@
 package control
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // DefaultFile is where a door is announced, unless the user wants it elsewhere.
@@ -25,9 +29,19 @@ type announcement struct {
 	CA    string `json:"ca"` // PEM
 }
 
+// A RunningError means that a control file is the one of another emulator that runs.
+type RunningError struct{ File, URL string }
+
+func (e *RunningError) Error() string {
+	return fmt.Sprintf("%s is the control file of the emulator that runs at %s", e.File, e.URL)
+}
+
 // Announce writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
-// takes the place of another emulator's file.
+// takes the place of the file that an emulator has left which was killed. The file of one that runs is a *RunningError.
 func (d *Door) Announce(path string) error {
+	if url := running(path); url != "" {
+		return &RunningError{path, url}
+	}
 	text, err := json.MarshalIndent(announcement{d.url, d.token, string(d.cloud.CAPEM())}, "", "  ")
 	if err == nil {
 		err = write(path, append(text, '\n'))
@@ -39,6 +53,37 @@ func (d *Door) Announce(path string) error {
 	defer d.mu.Unlock()
 	d.file = path
 	return nil
+}
+
+// pingTime is how long an emulator that runs may take to answer.
+const pingTime = 2 * time.Second
+
+// running is the address of the emulator that a file announces, or "" if none answers there to the file's token.
+func running(path string) string {
+	text, err := os.ReadFile(path)
+	var a announcement
+	if err != nil || json.Unmarshal(text, &a) != nil {
+		return ""
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(a.CA))
+	request, err := http.NewRequest("GET", a.URL+"/lizard/v1/faults", nil)
+	if err != nil {
+		return ""
+	}
+	request.Header.Set("Authorization", "Bearer "+a.Token)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: pingTime}
+	answer, err := client.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return ""
+	}
+	return a.URL
 }
 
 // write goes through a file beside it, which os.CreateTemp makes with mode 0600, so that nobody reads half of it.

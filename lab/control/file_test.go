@@ -2,9 +2,11 @@ package control_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"giantlizard.example/failover/lab/control"
@@ -39,6 +41,27 @@ func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 	}
 }
 
+func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
+	first, second := onSockets(t), onSockets(t)
+	path := filepath.Join(t.TempDir(), "emulator.json")
+	if err := first.door.Announce(path); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(path)
+	var running *control.RunningError
+	if err := second.door.Announce(path); !errors.As(err, &running) || running.URL != first.door.URL() {
+		t.Errorf("Announce returns %v", err)
+	}
+	if now, _ := os.ReadFile(path); string(now) != string(before) {
+		t.Errorf("the file says %s", now)
+	}
+	second.door.Close()
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the other's end has removed it: %v", err)
+	}
+}
+
+// The file of an emulator that was killed is taken, and at the end removed only by whoever wrote it last.
 func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
@@ -48,6 +71,13 @@ func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 	for _, w := range []world{first, second} {
 		if err := w.door.Announce(path); err != nil {
 			t.Fatal(err)
+		}
+		text, _ := os.ReadFile(path)
+		dead := strings.ReplaceAll(string(text), w.door.Token(), strings.Repeat("0", 64)) // nobody answers to this token
+		if w.door == first.door {
+			if err := os.WriteFile(path, []byte(dead), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	first.door.Close()

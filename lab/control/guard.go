@@ -17,10 +17,12 @@ func (d *Door) guard(inside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, fromPage := r.Header["Origin"]
 		switch {
+		case r.URL.Path == "/ready": // for whoever starts containers; it says that the emulator runs, and nothing else
+			w.WriteHeader(http.StatusNoContent)
 		case fromPage:
 			refuse(w, &problem{http.StatusForbidden, "Forbidden", "A request with an Origin comes from a web page, and none is served here."})
 		case !d.isMe(r.Host):
-			refuse(w, &problem{http.StatusForbidden, "Forbidden", "The Host of the request is neither a loopback address nor the one listened on."})
+			refuse(w, &problem{http.StatusForbidden, "Forbidden", "The Host of the request is neither a loopback address nor the one that is advertised."})
 		default:
 			if err := d.admits(r.Header["Authorization"]); err != nil {
 				w.Header().Set("WWW-Authenticate", "Bearer")

@@ -12,7 +12,7 @@ func (d *door) blackHole() error {
 	if d.hole != nil {
 		return nil
 	}
-	if err := d.open(d.address); err != nil {
+	if err := d.open(); err != nil {
 		return err
 	}
 	if s, ok := d.listener.(swallower); ok {
@@ -23,7 +23,7 @@ func (d *door) blackHole() error {
 	hole, err := openHole(d.listener)
 	if _, refuses := d.listener.(refuser); err != nil && refuses { // openHole may have begun
 		d.listens = false
-		return errors.Join(err, d.open(d.address))
+		return errors.Join(err, d.open())
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ const wrongName = "wrong.invalid"
 
 // badCertificates makes them at the start, because the authority's key is forgotten then.
 func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, error) {
-	foreign, err := newAuthority("somebody else's emulator")
+	foreign, err := newAuthority("somebody else's emulator", namesFor(hosts))
 	if err != nil {
 		return nil, err
 	}

@@ -22,9 +22,14 @@ const (
 type Config struct {
 	// Listen opens an address; nil means real TCP.
 	Listen func(address string) (net.Listener, error)
-	// Host is where everything listens, "127.0.0.1" if empty. AnyAddress allows one that is not loopback.
-	Host       string
+	// Host is how devices reach everything, "127.0.0.1" if empty: it stands in the certificate, and DPS names the hubs by it.
+	Host string
+	// ListenHost is the address to listen on, Host if empty; 0.0.0.0 and :: are all there are.
+	ListenHost string
+	// AnyAddress allows to listen on an address that is not loopback.
 	AnyAddress bool
+	// AuthorityFile keeps the certificate authority and its key over restarts, for the owner alone. If empty, each start has its own.
+	AuthorityFile string
 	// Port is DPS's; the hubs have the ones after it. Any that are free if zero.
 	Port int
 	// OwnAddresses puts DPS on 127.0.0.1:8883 and the hubs on 127.0.0.2:8883, 127.0.0.3:8883, …, and DPS names the hubs
@@ -107,11 +112,21 @@ func (config Config) check() error {
 	if address != nil && address.IsUnspecified() {
 		return fmt.Errorf("host %s names no machine: give the address by which devices reach this one", config.Host)
 	}
-	loopback := config.Host == "localhost" || address != nil && address.IsLoopback()
+	listens := config.listenHost(0)
+	address = net.ParseIP(listens)
+	loopback := listens == "localhost" || address != nil && address.IsLoopback()
 	if !loopback && !config.AnyAddress {
-		return fmt.Errorf("host %s is not loopback, and the keys of the emulator are public: set AnyAddress to allow it", config.Host)
+		return fmt.Errorf("host %s is not loopback, and the keys of the emulator are public: set AnyAddress to allow it", listens)
 	}
 	return nil
+}
+
+// listenHost is where DPS (0) or the i-th hub listens, without the port.
+func (config Config) listenHost(i int) string {
+	if config.ListenHost != "" && !config.OwnAddresses {
+		return config.ListenHost
+	}
+	return config.hostOf(i)
 }
 
 // addressOf is where DPS (0) or the i-th hub listens.
@@ -123,10 +138,10 @@ func (config Config) addressOf(i int) string {
 	case config.Port > 0:
 		port = config.Port + i
 	}
-	return net.JoinHostPort(config.hostOf(i), strconv.Itoa(port))
+	return net.JoinHostPort(config.listenHost(i), strconv.Itoa(port))
 }
 
-// hostOf is the host of DPS (0) or the i-th hub.
+// hostOf is by which host devices reach DPS (0) or the i-th hub.
 func (config Config) hostOf(i int) string {
 	if config.OwnAddresses {
 		return fmt.Sprintf("127.0.0.%d", i+1)

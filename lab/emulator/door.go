@@ -15,7 +15,8 @@ type door struct {
 	cloud    *Cloud
 	to       endpoint
 	name     string       // "DPS" or the hub's
-	address  string       // host:port
+	address  string       // host:port by which it is reached
+	listenAt string       // host:port on which it listens
 	listener net.Listener // nil while there is none
 	listens  bool         // connections are accepted; a listener that keeps its address may be there without
 	hole     io.Closer    // swallows what would connect
@@ -30,8 +31,21 @@ func newDoor(c *Cloud, name string, to endpoint) *door {
 	return &door{cloud: c, to: to, name: name, faults: afflictions{}, links: map[*link]struct{}{}}
 }
 
+// begin listens for the first time. Devices reach it by host.
+func (d *door) begin(listenAt, host string) error {
+	d.listenAt = listenAt
+	err := d.open()
+	if err != nil {
+		return err
+	}
+	listens, _, _ := net.SplitHostPort(listenAt)
+	_, port, err := net.SplitHostPort(d.listener.Addr().String())
+	d.listenAt, d.address = net.JoinHostPort(listens, port), net.JoinHostPort(host, port)
+	return err
+}
+
 // open listens; after a shut it does so on the same port again.
-func (d *door) open(address string) error {
+func (d *door) open() error {
 	if d.cloud.isClosed() {
 		return ErrClosed
 	}
@@ -45,21 +59,12 @@ func (d *door) open(address string) error {
 		d.listens = true
 		return nil
 	}
-	listener, err := d.cloud.config.Listen(address)
+	listener, err := d.cloud.config.Listen(d.listenAt)
 	if err != nil {
 		return err
 	}
 	if tcp, ok := listener.(*net.TCPListener); ok {
 		listener = keepingPort(tcp)
-	}
-	if d.address == "" {
-		host, _, _ := net.SplitHostPort(address)
-		_, port, err := net.SplitHostPort(listener.Addr().String())
-		if err != nil {
-			_ = listener.Close()
-			return err
-		}
-		d.address = net.JoinHostPort(host, port)
 	}
 	d.listener, d.listens = listener, true
 	d.cloud.running.Go(func() { d.accept(listener) })
@@ -109,7 +114,7 @@ func (d *door) freeze() {
 // revive is the end of every way to be dead.
 func (d *door) revive() error {
 	d.fill()
-	if err := d.open(d.address); err != nil {
+	if err := d.open(); err != nil {
 		return err
 	}
 	d.frozen = false

@@ -55,27 +55,43 @@ func Start(config Config) (*Cloud, error) {
 	for i := range config.Hubs {
 		hosts = append(hosts, config.hostOf(i+1))
 	}
-	if c.identity, err = newIdentity(append(hosts, config.Hubs...)); err != nil {
+	if c.identity, err = newIdentity(config.AuthorityFile, append(hosts, config.Hubs...)); err != nil {
 		return nil, fmt.Errorf("emulator: certificates: %w", err)
 	}
 	if err := c.open(); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
+	c.keepIdentity()
 	return c, nil
+}
+
+// keepIdentity keeps a new authority for the next start, now that this one is certain. Without that the emulator works all the same.
+func (c *Cloud) keepIdentity() {
+	c.mu.Lock()
+	defer c.unlock()
+	if why := c.identity.replaced; why != nil {
+		c.tell(KindNote, "", "", "the certificate authority in %s cannot be used (%v): there is a new one", c.config.AuthorityFile, why)
+	}
+	if c.identity.save == nil {
+		return
+	}
+	if err := c.identity.save(); err != nil {
+		c.tell(KindNote, "", "", "the certificate authority cannot be kept for the next start: %v", err)
+	}
 }
 
 func (c *Cloud) open() error {
 	c.mu.Lock()
 	defer c.unlock()
 	c.dps = newDPS(c)
-	if err := c.dps.door.open(c.config.addressOf(0)); err != nil {
+	if err := c.dps.door.begin(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
 		return err
 	}
 	for i, name := range c.config.Hubs {
 		h := newHub(c, name)
 		c.hubs = append(c.hubs, h)
-		if err := h.door.open(c.config.addressOf(i + 1)); err != nil {
+		if err := h.door.begin(c.config.addressOf(i+1), c.config.hostOf(i+1)); err != nil {
 			return err
 		}
 		h.address = h.door.address

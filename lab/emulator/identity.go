@@ -1,25 +1,22 @@
 package emulator
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"net"
 	"time"
 )
 
-// An identity is the emulator's certificate authority and the certificates it gave to DPS and the hubs. The authority's
-// key is forgotten once they are signed, so trusting it trusts nothing else.
+// An identity is the emulator's certificate authority and the certificates it gave to DPS and the hubs.
 type identity struct {
-	pem    []byte
-	pool   *x509.CertPool
-	server *tls.Config
-	bad    map[Fault]*tls.Config
+	pem      []byte
+	pool     *x509.CertPool
+	server   *tls.Config
+	bad      map[Fault]*tls.Config
+	save     func() error // keeps a new authority for the next start; nil if there is nothing to keep
+	replaced error        // why the authority of the last start is not used any more; nil if it is, or if there was none
 }
 
 // The certificates are backdated, because the clock of a testing/synctest bubble starts in 2000.
@@ -28,55 +25,17 @@ var (
 	validUntil = time.Date(2049, time.January, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// An authority signs certificates.
-type authority struct {
-	certificate *x509.Certificate
-	der         []byte
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(name string) (*authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// newIdentity takes the authority in a file, or a new one if there is none, and makes a certificate that is good for localhost, ::1,
+// 127.0.0.1 and the given hosts, and the bad ones.
+func newIdentity(file string, hosts []string) (*identity, error) {
+	a, isNew, why, err := loadAuthority(file, "failover emulator, for development only", hosts)
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: validFrom, NotAfter: validUntil,
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
+	id := &identity{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der}), pool: x509.NewCertPool(), replaced: why}
+	if isNew && file != "" {
+		id.save = func() error { return a.save(file, why != nil) }
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := x509.ParseCertificate(der)
-	return &authority{certificate, der, key}, err
-}
-
-// sign makes what a server needs.
-func (a *authority) sign(template *x509.Certificate) (*tls.Config, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der, a.der}, PrivateKey: key}},
-		// The services promise TLS 1.2 and no more.
-		MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
-	}, nil
-}
-
-// newIdentity makes a certificate that is good for localhost, ::1, 127.0.0.1 and the given hosts, and the bad ones.
-func newIdentity(hosts []string) (*identity, error) {
-	a, err := newAuthority("failover emulator, for development only")
-	if err != nil {
-		return nil, err
-	}
-	id := &identity{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der}), pool: x509.NewCertPool()}
 	id.pool.AddCert(a.certificate)
 	if id.server, err = a.sign(serverTemplate(hosts)); err != nil {
 		return nil, err
@@ -87,7 +46,7 @@ func newIdentity(hosts []string) (*identity, error) {
 
 func serverTemplate(hosts []string) *x509.Certificate {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "failover emulator"},
+		SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: "failover emulator"},
 		NotBefore: validFrom, NotAfter: validUntil,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

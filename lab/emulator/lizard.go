@@ -80,12 +80,12 @@ func die(c *Cloud, t target, how Kill) error {
 	switch how {
 	case Refuse:
 		d.fill()
-		if err := d.open(d.address); err != nil { // it may have been dead in another way
+		if err := d.open(); err != nil { // it may have been dead in another way
 			return err
 		}
 	case Silence:
 		d.fill()
-		if err := d.open(d.address); err != nil {
+		if err := d.open(); err != nil {
 			return err
 		}
 		d.freeze()

@@ -1,0 +1,197 @@
+//go:build unix
+
+package main_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// freePorts finds the first of n ports in a row that are free now.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for first := 15000 + os.Getpid()%5000; first < 30000; first += n {
+		free := true
+		for port := first; port < first+n; port++ {
+			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+			if err != nil {
+				free = false
+				break
+			}
+			l.Close()
+		}
+		if free {
+			return first
+		}
+	}
+	t.Skip("no ports are free")
+	return 0
+}
+
+// The device has its CA file from the first emulator, and goes on with the second.
+func TestADeviceGoesOnWithAnEmulatorThatWasStartedAnew(t *testing.T) {
+	t.Parallel()
+	dir, home := t.TempDir(), t.TempDir()
+	port := strconv.Itoa(freePorts(t, 3))
+	begin := func() *process {
+		c := command(t, []string{"HOME=" + home}, "emulator", "--port", port, "--control-port=0", "--retry-after=1s")
+		c.Dir = dir
+		p := start(t, c)
+		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
+		return p
+	}
+	cloud := begin()
+	exports := cloud.stdout.String()[:cloud.stdout.await(cloud, 0, "failover-ca.pem'\n")]
+	c := command(t, []string{"FAILOVER_FIRST_WAIT=100ms", "FAILOVER_LAST_WAIT=1s"}, "run", "--telemetry-interval=50ms")
+	must(t, os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(exports), 0o600))
+	p := start(t, c)
+	p.await("Connecting -> Connected")
+	cloud.signal(syscall.SIGKILL)
+	cloud.exit()
+	at := p.awaitAfter(len(p.stderr.String()), "-> Failover")
+	cloud = begin()
+	p.awaitAfter(at, "Connecting -> Connected")
+	if log := p.stderr.String(); strings.Contains(log, "CA file") || strings.Contains(log, "tls") {
+		t.Errorf("it says\n%s", log)
+	}
+	p.terminate(0)
+	cloud.terminate(0)
+}
+
+func TestAnEmulatorWhoseStartFailsWritesNothing(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { taken.Close() })
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for name, args := range map[string][]string{
+		"the port is taken":                  {"--port", port, "--control-port=0"},
+		"the control port is taken":          {"--port=0", "--control-port", port},
+		"the control file cannot be written": {"--port=0", "--control-port=0", "--control-file", "/proc/self/no/file.json"},
+		"the ledger file cannot be written":  {"--port=0", "--control-port=0", "--ledger-file", "/proc/self/no/ledger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home := t.TempDir()
+			c := command(t, []string{"HOME=" + home}, append([]string{"emulator"}, args...)...)
+			before := filepath.Join(c.Dir, "failover-ca.pem")
+			must(t, os.WriteFile(before, []byte("of another"), 0o600))
+			p := start(t, c)
+			p.wantExit(1)
+			if text, _ := os.ReadFile(before); string(text) != "of another" {
+				t.Errorf("the CA file says %s", text)
+			}
+			if left, _ := filepath.Glob(filepath.Join(home, ".cache", "failover", "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if left, _ := filepath.Glob(filepath.Join(c.Dir, "*")); len(left) != 1 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestTheCAFileReplacesALinkAndDoesNotFollowIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "precious"), filepath.Join(dir, "failover-ca.pem")
+	must(t, os.WriteFile(target, []byte("precious"), 0o600), os.Symlink(target, link))
+	cloud, _ := emulate(t, dir)
+	cloud.terminate(0)
+	if text, _ := os.ReadFile(target); string(text) != "precious" {
+		t.Errorf("the target says %s", text)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode() != 0o644 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestTwoEmulatorsCanBothBeAddressed(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	begin := func() (*process, string) {
+		c := command(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--retry-after=1s")
+		p := start(t, c)
+		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
+		return p, p.stdout.String()
+	}
+	first, _ := begin()
+	second, said := begin()
+	file := filepath.Join(home, ".cache", "failover", "emulator.json")
+	_, own, found := strings.Cut(said, "export FAILOVER_CONTROL_FILE='")
+	own, _, _ = strings.Cut(own, "'")
+	if !found || own == file {
+		t.Fatalf("the second says\n%s", said)
+	}
+	list := func(p *process, env ...string) {
+		t.Helper()
+		code, _, stderr := run(t, append([]string{"HOME=" + home}, env...), "lizard", "kill", "A")
+		if code != 0 {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+		p.stdout.await(p, 0, "lizard")
+	}
+	list(first)
+	list(second, "FAILOVER_CONTROL_FILE="+own)
+	// With the same file given, the second start fails and leaves it alone.
+	before, err := os.ReadFile(file)
+	must(t, err)
+	code, _, stderr := run(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--control-file", file)
+	if code != 1 || !strings.Contains(stderr, "give another one") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if now, _ := os.ReadFile(file); string(now) != string(before) {
+		t.Errorf("the control file says %s", now)
+	}
+	second.terminate(0)
+	list(first)
+	first.terminate(0)
+	if left, _ := filepath.Glob(filepath.Join(home, ".cache", "failover", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// As in a container: it listens everywhere, and is known by a name.
+func TestAnEmulatorListensElsewhereThanItIsAdvertised(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if code, _, stderr := run(t, nil, "emulator", "--port=0", "--host=cloud.localhost", "--listen=0.0.0.0"); code != 2 || !strings.Contains(stderr, "--any-address") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	cloud, exports := emulate(t, dir, "--host=cloud.localhost", "--listen=0.0.0.0", "--any-address")
+	if !strings.Contains(exports, "FAILOVER_PROVISIONING_HOST='cloud.localhost:") {
+		t.Errorf("it says\n%s", exports)
+	}
+	var announced struct{ URL string }
+	text, err := os.ReadFile(filepath.Join(dir, "control.json"))
+	must(t, err, json.Unmarshal(text, &announced))
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(announced.URL, "https://"))
+	must(t, err)
+	if host != "cloud.localhost" {
+		t.Errorf("the control API is at %s", announced.URL)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	answer, err := client.Get("https://127.0.0.2:" + port + "/ready")
+	must(t, err)
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusNoContent {
+		t.Errorf("ready: %s", answer.Status)
+	}
+	// A device whose resolver knows the name. The hub's name is the advertised one, too.
+	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms"), exports+`exec "$0" "$@"`))
+	if _, err := net.LookupHost("cloud.localhost"); err != nil {
+		t.Log("the rest is skipped: ", err)
+	} else {
+		p.await("Connecting -> Connected on connected at cloud.localhost:")
+		p.terminate(0)
+	}
+	cloud.terminate(0)
+}

@@ -1,0 +1,184 @@
+package emulator_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"giantlizard.example/failover/lab/emulator"
+)
+
+// kept starts a cloud whose authority lasts, and returns what it notes.
+func kept(t *testing.T, file string, config emulator.Config) (cloud *emulator.Cloud, notes func() string) {
+	t.Helper()
+	var mu sync.Mutex
+	var all []string
+	config.AuthorityFile = file
+	config.Observe = func(e emulator.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == emulator.KindNote {
+			all = append(all, e.Text)
+		}
+	}
+	cloud, err := emulator.Start(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cloud.Close() })
+	return cloud, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(all, "\n")
+	}
+}
+
+// trusted connects to DPS as a client does that trusts an authority.
+func trusted(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	conn, err := tls.Dial("tcp", cloud.DPSHost(), &tls.Config{RootCAs: pool})
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+func TestTheAuthorityLastsOverARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "authority.pem")
+	first, notes := kept(t, file, emulator.Config{})
+	pem := first.CAPEM()
+	first.Close()
+	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): os.ModeDir | 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	second, _ := kept(t, file, emulator.Config{})
+	third, _ := kept(t, file, emulator.Config{}) // at the same time
+	for _, cloud := range []*emulator.Cloud{second, third} {
+		if err := trusted(t, cloud, pem); err != nil || string(cloud.CAPEM()) != string(pem) {
+			t.Error(err)
+		}
+	}
+	if notes() != "" {
+		t.Error(notes())
+	}
+}
+
+func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
+	for name, damage := range map[string]func(file string) error{
+		"damaged": func(file string) error {
+			return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"), 0o600)
+		},
+		"empty":       func(file string) error { return os.Truncate(file, 0) },
+		"half":        func(file string) error { return os.Truncate(file, 700) },
+		"a directory": func(file string) error { return os.Remove(file) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "authority.pem")
+			first, _ := kept(t, file, emulator.Config{})
+			first.Close()
+			if err := damage(file); err != nil {
+				t.Fatal(err)
+			}
+			if name == "a directory" {
+				if err := os.Mkdir(file, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			second, notes := kept(t, file, emulator.Config{})
+			if err := trusted(t, second, second.CAPEM()); err != nil {
+				t.Error(err)
+			}
+			second.Close()
+			if !strings.Contains(notes(), "certificate authority") {
+				t.Errorf("it notes %q", notes())
+			}
+			if name == "a directory" {
+				return // nothing can be kept there
+			}
+			third, notes := kept(t, file, emulator.Config{})
+			if string(third.CAPEM()) != string(second.CAPEM()) || notes() != "" {
+				t.Errorf("the next start has another authority again: %s", notes())
+			}
+		})
+	}
+}
+
+// Who trusts the authority trusts it for this machine and the names that the emulator was started with, and for nothing else.
+func TestTheAuthorityIsGoodForTheEmulatorsNamesAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "authority.pem")
+	plain, _ := kept(t, file, emulator.Config{})
+	plain.Close()
+	container := emulator.Config{Host: "emulator", ListenHost: "127.0.0.1"}
+	named, notes := kept(t, file, container)
+	if !strings.Contains(notes(), "there is a new one") {
+		t.Errorf("it notes %q", notes())
+	}
+	named.Close()
+	pem := named.CAPEM()
+	for range 2 { // the new one permits what the old one did
+		plain, notes = kept(t, file, emulator.Config{})
+		if err := trusted(t, plain, pem); err != nil || notes() != "" {
+			t.Errorf("%v; it notes %q", err, notes())
+		}
+		plain.Close()
+		named, notes = kept(t, file, container)
+		if notes() != "" || named.DPSHost()[:9] != "emulator:" {
+			t.Errorf("DPS is %s; it notes %q", named.DPSHost(), notes())
+		}
+		named.Close()
+	}
+	certificate, err := tls.X509KeyPair(readAll(t, file), readAll(t, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, _ := x509.ParseCertificate(certificate.Certificate[0])
+	if !authority.PermittedDNSDomainsCritical || !authority.MaxPathLenZero || len(authority.PermittedDNSDomains) == 0 || len(authority.PermittedIPRanges) == 0 {
+		t.Errorf("%+v", authority)
+	}
+	for _, name := range authority.PermittedDNSDomains {
+		switch name {
+		case "localhost", "wrong.invalid", "emulator", "A", "B":
+		default:
+			t.Errorf("it may sign for %s", name)
+		}
+	}
+	for _, ip := range authority.PermittedIPRanges {
+		if !ip.IP.IsLoopback() {
+			t.Errorf("it may sign for %s", ip)
+		}
+	}
+}
+
+func readAll(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Another verifier than Go's takes the name constraints, too.
+func TestOpenSSLTakesTheAuthority(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("there is no openssl: ", err)
+	}
+	cloud, _ := kept(t, "", emulator.Config{})
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, cloud.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := exec.Command("openssl", "s_client", "-connect", cloud.DPSHost(), "-CAfile", file, "-verify_return_error", "-verify_ip", "127.0.0.1")
+	if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), "Verify return code: 0 (ok)") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
