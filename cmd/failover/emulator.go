@@ -20,6 +20,7 @@ import (
 	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/statefile"
 )
 
 func emulatorCommand() *cobra.Command {
@@ -44,6 +45,7 @@ func emulatorCommand() *cobra.Command {
 	f.StringVar(&l.ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
 	f.StringVar(&l.config.Host, "host", "127.0.0.1", "address to listen on, and by which devices reach it")
 	f.StringVar(&l.config.ListenHost, "listen", "", "`address` to listen on, if that is another than --host; 0.0.0.0 for all, as in a container")
+	f.StringVar(&l.dataDir, "data", "", "keep devices, twins and queued messages in this `directory` over restarts")
 	f.StringVar(&l.authorityFile, "authority-file", "", "keep the certificate authority and its key in this `file` (default in the user's state directory)")
 	f.IntVar(&l.config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
 	f.IntVar(&l.controlPort, "control-port", 8443, "port of the HTTPS door; 0: any that is free")
@@ -65,6 +67,7 @@ type emulatorLab struct {
 	controlFile        string
 	caFile, ledgerFile string
 	authorityFile      string
+	dataDir            string
 }
 
 func (l emulatorLab) check() error {
@@ -111,6 +114,14 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	l.config.AuthorityFile = l.keepsAuthority(say)
+	if l.dataDir != "" {
+		dir := statefile.NewDir(l.dataDir, nil, nil)
+		if err := dir.Take(); err != nil {
+			return fmt.Errorf("--data: %w", err)
+		}
+		defer dir.Close()
+		l.config.DataFile = filepath.Join(l.dataDir, "cloud.json")
+	}
 	cloud, err := emulator.Start(l.config)
 	if errors.Is(err, syscall.EADDRINUSE) && !l.config.OwnAddresses {
 		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)

@@ -11,14 +11,20 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// freePorts finds the first of n ports in a row that are free now.
+var nextPort = atomic.Int64{}
+
+// freePorts finds the first of n ports in a row that are free now, and that no other test of this process is given.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
-	for first := 15000 + os.Getpid()%5000; first < 30000; first += n {
+	nextPort.CompareAndSwap(0, int64(15_000+os.Getpid()%5000))
+	for range 1000 {
+		first := int(nextPort.Add(int64(n))) - n
 		free := true
 		for port := first; port < first+n; port++ {
 			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
@@ -193,5 +199,59 @@ func TestAnEmulatorListensElsewhereThanItIsAdvertised(t *testing.T) {
 		p.await("Connecting -> Connected on connected at cloud.localhost:")
 		p.terminate(0)
 	}
+	cloud.terminate(0)
+}
+
+// A twin and a command that is queued outlive an emulator that is killed; two may not use the same directory.
+func TestAnEmulatorKeepsItsDataOverAKill(t *testing.T) {
+	t.Parallel()
+	dir, home := t.TempDir(), t.TempDir()
+	port := strconv.Itoa(freePorts(t, 3))
+	args := []string{"emulator", "--port", port, "--control-port=0", "--retry-after=1s", "--data", filepath.Join(dir, "data")}
+	begin := func() *process {
+		c := command(t, []string{"HOME=" + home}, args...)
+		c.Dir = dir
+		p := start(t, c)
+		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
+		return p
+	}
+	central := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := run(t, []string{"HOME=" + home}, append([]string{"central", "device"}, args...)...)
+		if code != 0 {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+		return stdout
+	}
+	cloud := begin()
+	exports := cloud.stdout.String()[:cloud.stdout.await(cloud, 0, "failover-ca.pem'\n")]
+	env := filepath.Join(dir, "device.env")
+	must(t, os.WriteFile(env, []byte(exports), 0o600))
+	device := func() *process {
+		p := start(t, command(t, []string{"HOME=" + home}, "run", "--env-file", env, "--property-interval=50ms"))
+		p.await("Connecting -> Connected")
+		return p
+	}
+	p := device()
+	cloud.stdout.await(cloud, 0, "reported")
+	p.terminate(0)
+	central("manual-failover", "-d", "dev1")
+	before := central("twin", "show", "-d", "dev1")
+	time.Sleep(200 * time.Millisecond) // the data are written within 0.1 s
+	cloud.signal(syscall.SIGKILL)
+	cloud.exit()
+
+	cloud = begin()
+	if now := central("twin", "show", "-d", "dev1"); now != before || !strings.Contains(now, "battery") {
+		t.Errorf("the twin is\n%s\nand was\n%s", now, before)
+	}
+	if code, _, stderr := run(t, []string{"HOME=" + home}, append(args, "--port=0")...); code != 1 || !strings.Contains(stderr, "another process uses it") {
+		t.Errorf("a second emulator with the same data: exit code %d: %s", code, stderr)
+	}
+	p = device()
+	if !strings.Contains(cloud.stdout.String(), "hub B") {
+		t.Errorf("the device has not gone to hub B:\n%s", &cloud.stdout)
+	}
+	p.terminate(0)
 	cloud.terminate(0)
 }

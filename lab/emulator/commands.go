@@ -39,7 +39,7 @@ func (c *Cloud) queueCommand(deviceID, name string, parameter []byte, over chan 
 	}
 	c.mu.Lock()
 	c.serial++
-	id := fmt.Sprintf("command-%d", c.serial)
+	id := fmt.Sprintf("command-%x-%d", c.started.Unix(), c.serial) // a device remembers the IDs of an earlier start
 	c.mu.Unlock()
 	return c.queueMessage(deviceID, Message{ID: id, Properties: map[string]string{"method-name": name}, Body: parameter}, over)
 }

@@ -28,6 +28,9 @@ type Config struct {
 	ListenHost string
 	// AnyAddress allows to listen on an address that is not loopback.
 	AnyAddress bool
+	// DataFile keeps devices, twins and queued messages over restarts, for the owner alone; what happened within the last 0.1 s before a
+	// kill may be missing. If empty, nothing outlives the cloud. One cloud at a time may use it.
+	DataFile string
 	// AuthorityFile keeps the certificate authority and its key over restarts, for the owner alone. If empty, each start has its own.
 	AuthorityFile string
 	// Port is DPS's; the hubs have the ones after it. Any that are free if zero.

@@ -43,13 +43,17 @@ func (c *Cloud) device(id string) (*device, error) {
 func (c *Cloud) enroll(id string) *device {
 	d := c.devices[id]
 	if d == nil {
-		d = &device{
-			cloud: c, id: id, key: deriveKey(c.groupKey, id), created: time.Now(),
-			faults: afflictions{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connect: map[string]int{},
-		}
+		d = c.newDevice(id)
 		c.devices[id] = d
 	}
 	return d
+}
+
+func (c *Cloud) newDevice(id string) *device {
+	return &device{
+		cloud: c, id: id, key: deriveKey(c.groupKey, id), created: time.Now(),
+		faults: afflictions{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connect: map[string]int{},
+	}
 }
 
 // keyOf is the key that a registration ID has to sign with: its own, or the one derived from the group's.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // ErrClosed is what a closed Cloud answers.
@@ -29,6 +30,7 @@ type Cloud struct {
 
 	mu        sync.Mutex // guards all below, and whatever the hubs and devices hold
 	closed    chan struct{}
+	started   time.Time
 	dps       *dps
 	hubs      []*hub
 	devices   map[string]*device
@@ -37,7 +39,8 @@ type Cloud struct {
 	breaches  []string
 	noted     map[[3]string]bool // what note has told
 	news      news
-	serial    int // numbers operations, tracking IDs and methods
+	data      *data // nil: nothing outlives a restart
+	serial    int   // numbers operations, tracking IDs and methods
 }
 
 // Start starts a cloud. Close ends it.
@@ -48,7 +51,7 @@ func Start(config Config) (*Cloud, error) {
 	}
 	c := &Cloud{
 		config: config, groupKey: groupKey, broker: newBroker(),
-		closed: make(chan struct{}), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
+		closed: make(chan struct{}), started: time.Now(), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
 		noted: map[[3]string]bool{},
 	}
 	hosts := []string{config.Host}
@@ -62,6 +65,7 @@ func Start(config Config) (*Cloud, error) {
 		c.Close()
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
+	c.keepData()
 	c.keepIdentity()
 	return c, nil
 }
@@ -85,12 +89,17 @@ func (c *Cloud) open() error {
 	c.mu.Lock()
 	defer c.unlock()
 	c.dps = newDPS(c)
+	for _, name := range c.config.Hubs {
+		c.hubs = append(c.hubs, newHub(c, name))
+	}
+	c.newcomers = c.hubs[0]
+	if err := c.loadData(); err != nil { // before anybody can connect
+		return err
+	}
 	if err := c.dps.door.begin(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
 		return err
 	}
-	for i, name := range c.config.Hubs {
-		h := newHub(c, name)
-		c.hubs = append(c.hubs, h)
+	for i, h := range c.hubs {
 		if err := h.door.begin(c.config.addressOf(i+1), c.config.hostOf(i+1)); err != nil {
 			return err
 		}
@@ -100,7 +109,6 @@ func (c *Cloud) open() error {
 			h.host = c.config.hostOf(i + 1)
 		}
 	}
-	c.newcomers = c.hubs[0]
 	return nil
 }
 
@@ -110,6 +118,9 @@ func (c *Cloud) Close() error {
 	select {
 	case <-c.closed:
 	default:
+		if c.data != nil {
+			c.data.last, c.data.lastErr = c.saved()
+		}
 		close(c.closed)
 		c.closeAll()
 	}

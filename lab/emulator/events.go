@@ -65,6 +65,12 @@ func (c *Cloud) tell(kind Kind, hub, device, format string, values ...any) {
 
 // unlock releases c.mu, wakes whoever waits for news, and tells the events in order and outside the lock.
 func (c *Cloud) unlock() {
+	if c.data != nil {
+		select {
+		case c.data.changed <- struct{}{}:
+		default:
+		}
+	}
 	n := &c.news
 	if n.stirred && n.waiting > 0 {
 		close(n.changed)

@@ -23,6 +23,7 @@ type ManualMove struct {
 // A failover is a device that is away until the time is over. Whatever else moves the device ends it.
 type failover struct {
 	home  *hub
+	until time.Time
 	timer *time.Timer
 }
 
@@ -50,7 +51,7 @@ func (c *Cloud) ManualFailover(deviceID string, ttl time.Duration) (ManualMove, 
 	until := time.Now().Add(ttl)
 	c.tell(KindAssigned, home.name, d.id, "failed over by hand to hub %s, until %s", other.name, until.UTC().Format(time.RFC3339))
 	c.move(d, other)
-	f := &failover{home: home}
+	f := &failover{home: home, until: until}
 	f.timer = time.AfterFunc(ttl, func() { c.goHome(d, f) })
 	d.failover = f
 	return ManualMove{home.name, other.name, until}, nil

@@ -198,6 +198,9 @@ func TestAtQoS0AMessageIsCompleteOnceSent(t *testing.T) {
 	})
 }
 
+// commandID is the first one's in a bubble: the start of the cloud, in hexadecimal Unix seconds, and a number.
+const commandID = "command-386d4380-1"
+
 func TestADurableCommandIsAMessage(t *testing.T) {
 	for parameter, body := range map[string]string{"": "@", "1.23": "1.23", "sample string": "sample string"} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -206,7 +209,7 @@ func TestADurableCommandIsAMessage(t *testing.T) {
 			if err := w.SendCommand(device, "setAlarm", []byte(parameter)); err != nil {
 				t.Fatal(err)
 			}
-			p.wantHeard(bound + "%24.mid=command-1&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
+			p.wantHeard(bound + "%24.mid=" + commandID + "&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
 		})
 	}
 }

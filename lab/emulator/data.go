@@ -1,0 +1,257 @@
+package emulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// saveDelay is how long after a change the data are written at the latest.
+const saveDelay = 100 * time.Millisecond
+
+// dataVersion is the format of the file. A file of another one is left alone.
+const dataVersion = 1
+
+// savedCloud is what outlives a restart: devices, their twins and what is queued for them. Faults, the ledger and sessions do not.
+type savedCloud struct {
+	Version int           `json:"version"`
+	Serial  int           `json:"serial"`
+	Devices []savedDevice `json:"devices"`
+}
+
+type savedDevice struct {
+	ID        string         `json:"id"`
+	Key       []byte         `json:"key"`
+	Model     string         `json:"model,omitempty"`
+	Hub       string         `json:"hub,omitempty"`
+	Home      string         `json:"home,omitempty"`   // of a device that was failed over by hand
+	Returns   time.Time      `json:"returns,omitzero"` // when it goes back
+	Substatus string         `json:"substatus,omitempty"`
+	Created   time.Time      `json:"created"`
+	Updated   time.Time      `json:"updated,omitzero"`
+	Met       bool           `json:"met"` // it has had a session, so messages may be queued for it
+	Desired   savedSection   `json:"desired"`
+	Reported  savedSection   `json:"reported"`
+	Queue     []savedMessage `json:"queue,omitempty"`
+}
+
+type savedSection struct {
+	Properties json.RawMessage `json:"properties"`
+	Version    int             `json:"version"`
+	Metadata   Metadata        `json:"metadata"`
+}
+
+type savedMessage struct {
+	ID         string            `json:"id"`
+	Properties map[string]string `json:"properties,omitempty"`
+	Body       []byte            `json:"body,omitempty"`
+	Expires    time.Time         `json:"expires"`
+}
+
+// data writes a cloud to a file after each change.
+type data struct {
+	file    string
+	changed chan struct{} // has a value when something may have changed
+	written []byte        // what the file holds
+	failed  bool          // the last write has failed, and that was told
+
+	last    savedCloud // when the cloud was closed; guarded by its lock, as is lastErr
+	lastErr error
+}
+
+// loadData reads what the last start has left. It is called with the lock held.
+func (c *Cloud) loadData() error {
+	if c.config.DataFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.config.DataFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("data: %w", err)
+	}
+	if err := c.load(text); err != nil {
+		return fmt.Errorf("data: %s: %w; move it away to start without it", c.config.DataFile, err)
+	}
+	return nil
+}
+
+// keepData writes the data from now on, until the cloud is closed.
+func (c *Cloud) keepData() {
+	if c.config.DataFile == "" {
+		return
+	}
+	c.mu.Lock()
+	c.data = &data{file: c.config.DataFile, changed: make(chan struct{}, 1)}
+	d := c.data
+	c.unlock()
+	c.running.Go(func() { d.follow(c) })
+}
+
+// follow writes until the cloud is closed, and a last time then.
+func (d *data) follow(c *Cloud) {
+	for {
+		select {
+		case <-d.changed:
+			c.mu.Lock()
+			saved, err := c.saved()
+			c.mu.Unlock()
+			d.save(c, saved, err)
+			timer := time.NewTimer(saveDelay) // what comes meanwhile shares the next write
+			select {
+			case <-timer.C:
+			case <-c.closed:
+				timer.Stop()
+			}
+		case <-c.closed:
+			d.save(c, d.last, d.lastErr)
+			return
+		}
+	}
+}
+
+func (d *data) save(c *Cloud, saved savedCloud, err error) {
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(saved)
+	}
+	if err == nil && bytes.Equal(text, d.written) {
+		return
+	}
+	if err == nil {
+		err = writePrivate(d.file, text)
+	}
+	if err == nil {
+		d.written = text
+	}
+	if err != nil && !d.failed {
+		c.mu.Lock()
+		c.tell(KindNote, "", "", "the data cannot be written, and a restart will not have them: %v", err)
+		c.unlock()
+	}
+	d.failed = err != nil
+}
+
+// writePrivate replaces a file that only its owner may read.
+func writePrivate(file string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+// saved is called with the lock held.
+func (c *Cloud) saved() (savedCloud, error) {
+	all := savedCloud{Version: dataVersion, Serial: c.serial}
+	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
+		d := c.devices[id]
+		if d.faults[Deleted] != nil {
+			continue
+		}
+		s := savedDevice{
+			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus, Created: d.created, Updated: d.updated, Met: d.met,
+		}
+		if d.hub != nil {
+			s.Hub = d.hub.name
+		}
+		if d.failover != nil {
+			s.Home, s.Returns = d.failover.home.name, d.failover.until
+		}
+		var err, err2 error
+		s.Desired, err = d.twin.desired.saved()
+		s.Reported, err2 = d.twin.reported.saved()
+		if err := errors.Join(err, err2); err != nil {
+			return all, err
+		}
+		for _, m := range d.queue.waiting {
+			s.Queue = append(s.Queue, savedMessage{m.ID, m.Properties, m.Body, m.expires})
+		}
+		all.Devices = append(all.Devices, s)
+	}
+	return all, nil
+}
+
+func (s section) saved() (savedSection, error) {
+	text, err := json.Marshal(s.properties)
+	return savedSection{text, s.version, s.metadata}, err
+}
+
+// load takes in what saved has written. An error leaves the cloud without any of it. It is called with the lock held.
+func (c *Cloud) load(text []byte) error {
+	var all savedCloud
+	if err := json.Unmarshal(text, &all); err != nil {
+		return fmt.Errorf("it is damaged: %w", err)
+	}
+	if all.Version != dataVersion {
+		return fmt.Errorf("it is of format %d, and this version reads %d", all.Version, dataVersion)
+	}
+	devices := map[string]*device{}
+	for _, s := range all.Devices {
+		d, err := c.restored(s)
+		if err != nil {
+			return fmt.Errorf("device %.128q: %w", s.ID, err)
+		}
+		devices[d.id] = d
+	}
+	for _, d := range devices {
+		c.devices[d.id] = d
+		if f := d.failover; f != nil {
+			f.timer = time.AfterFunc(time.Until(f.until), func() { c.goHome(d, f) })
+		}
+	}
+	c.serial = max(c.serial, all.Serial)
+	return nil
+}
+
+func (c *Cloud) restored(s savedDevice) (*device, error) {
+	if s.ID == "" {
+		return nil, errors.New("it has no ID")
+	}
+	d := c.newDevice(s.ID)
+	d.key, d.model, d.substatus, d.created, d.updated, d.met = s.Key, s.Model, s.Substatus, s.Created, s.Updated, s.Met
+	if s.Hub != "" {
+		h, err := c.hub(s.Hub)
+		if err != nil {
+			return nil, err
+		}
+		d.hub = h
+	}
+	if s.Home != "" {
+		home, err := c.hub(s.Home)
+		if err != nil {
+			return nil, err
+		}
+		d.failover = &failover{home: home, until: s.Returns}
+	}
+	var err, err2 error
+	d.twin.desired, err = s.Desired.restored()
+	d.twin.reported, err2 = s.Reported.restored()
+	for _, m := range s.Queue {
+		d.queue.waiting = append(d.queue.waiting, &queued{
+			Message: Message{ID: m.ID, Properties: m.Properties, Body: m.Body}, expires: m.Expires,
+		})
+	}
+	return d, errors.Join(err, err2)
+}
+
+func (s savedSection) restored() (section, error) {
+	properties, err := decodeObject(s.Properties)
+	if err != nil {
+		return section{}, fmt.Errorf("its twin: %w", err)
+	}
+	return section{properties, s.Version, s.Metadata}, nil
+}
