@@ -67,9 +67,10 @@ func (l *Log) signal() {
 // run is the committer: it writes whatever has come together while it wrote.
 func (l *Log) run() {
 	defer close(l.ended)
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		timer.Reset(l.writeAll())
 		select {
 		case <-l.kick:
 		case <-timer.C:
@@ -78,17 +79,24 @@ func (l *Log) run() {
 			l.closeAll()
 			return
 		}
+	}
+}
+
+// writeAll writes and looks after whatever is due, and returns how long to wait. That is never 0: a timer that has expired already is run
+// by whoever waits for it, and two of those at once in a synctest bubble crash Go 1.26's race detector (they share one context).
+func (l *Log) writeAll() (wait time.Duration) {
+	for {
 		b, wait := l.gather(false)
 		for ; b != nil; b, wait = l.gather(false) {
 			_ = l.commit(b)   // it was told
 			runtime.Gosched() // who was just answered may have the next reading, and it goes with the others
 		}
 		wait, due := l.nextPatrol(wait)
-		if due {
-			_ = l.patrol() // it was told
-			l.patrolled = time.Now()
+		if !due {
+			return max(wait, 1)
 		}
-		timer.Reset(wait)
+		_ = l.patrol() // it was told
+		l.patrolled = time.Now()
 	}
 }
 

@@ -593,7 +593,7 @@ func TestDropOldestMakesRoomAmongReadingsThatWaitForTheirSync(t *testing.T) {
 		fillUp(t, d, 8)
 		want(t, "it took", time.Since(began), 0)
 		want(t, "dropped", d.drops, []string{"1 full", "2 full", "3 full", "4 full", "5 full"})
-		syncs := d.disk.calls["sync"]
+		syncs := d.disk.count("sync")
 		if syncs > 4 {
 			t.Errorf("%d syncs", syncs)
 		}

@@ -47,6 +47,13 @@ func (d *fakeDisk) fails(fault func(op, name string, size int) error) {
 	d.fault = fault
 }
 
+// count is how many operations of a kind there were.
+func (d *fakeDisk) count(op string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls[op]
+}
+
 // asked is how many operations there were, of all kinds but Verify, which reads no disk.
 func (d *fakeDisk) asked() (n int) {
 	d.mu.Lock()
