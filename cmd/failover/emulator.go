@@ -82,10 +82,14 @@ func (l emulatorLab) check() error {
 		return fmt.Errorf("--port is %d: it is 1 to %d, or 0 for any that are free", config.Port, lastPort)
 	case l.controlPort < 0 || l.controlPort > 65535:
 		return fmt.Errorf("--control-port is %d: it is 1 to 65535, or 0 for any that is free", l.controlPort)
+	case config.OwnAddresses && config.ListenHost != "":
+		return errors.New("--own-addresses has addresses of its own: leave --listen out")
 	case config.OwnAddresses:
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
 		return fmt.Errorf("--host is %q: it is the address by which devices reach this machine", config.Host)
+	case ip == nil && !emulator.IsHostName(config.Host):
+		return fmt.Errorf("--host is %q: it is a name or an address that a certificate can hold, without a port", config.Host)
 	case !config.AnyAddress && config.ListenHost != "" && !isLoopback(config.ListenHost):
 		return fmt.Errorf("--listen %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.ListenHost)
 	case !config.AnyAddress && config.ListenHost == "" && !isLoopback(config.Host):

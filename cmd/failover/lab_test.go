@@ -103,6 +103,8 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 		"--host [::]":                  "by which devices reach this machine",
 		"--host [2001:db8::1]":         "--any-address",
 		"--own-addresses --host x y z": "--help",
+		"--own-addresses --listen ::":  "leave --listen out",
+		"--host emulator:8883":         "without a port",
 		"--control-port -1":            "--control-port is -1",
 		"--control-port 65536":         "--control-port is 65536",
 		"--payload {":                  "--payload is no JSON",

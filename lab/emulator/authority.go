@@ -46,7 +46,7 @@ func namesFor(hosts []string) names {
 func (n *names) add(host string) {
 	ip := net.ParseIP(host)
 	switch {
-	case ip == nil && isHostName(host) && !slices.Contains(n.dns, host):
+	case ip == nil && IsHostName(host) && !slices.Contains(n.dns, host):
 		n.dns = append(n.dns, host)
 	case ip != nil && !slices.ContainsFunc(n.ips, func(x *net.IPNet) bool { return x.Contains(ip) }):
 		if four := ip.To4(); four != nil {
@@ -57,7 +57,7 @@ func (n *names) add(host string) {
 }
 
 // newAuthority makes one. Name constraints are critical (RFC 5280, 4.2.1.10), so who does not know them trusts nothing.
-func newAuthority(name string, permitted names) (*authority, error) {
+func newAuthority(name string, permitted names, usages ...x509.ExtKeyUsage) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -66,6 +66,7 @@ func newAuthority(name string, permitted names) (*authority, error) {
 		SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: name},
 		NotBefore: validFrom, NotAfter: validUntil,
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
+		ExtKeyUsage:                 usages,
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: permitted.dns, PermittedIPRanges: permitted.ips,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -124,7 +125,9 @@ const (
 // makes another one, which permits what the one before did; isNew says so, and why is the reason if there was one.
 func loadAuthority(file, name string, hosts []string) (a *authority, isNew bool, why, err error) {
 	permitted := namesFor(hosts)
+	var usages []x509.ExtKeyUsage
 	if file != "" {
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} // name constraints say nothing of mail, programs and clients
 		a, why = readAuthority(file)
 		if why == nil {
 			why = a.permits(hosts)
@@ -142,7 +145,7 @@ func loadAuthority(file, name string, hosts []string) (a *authority, isNew bool,
 	if errors.Is(why, fs.ErrNotExist) {
 		why = nil
 	}
-	a, err = newAuthority(name, permitted)
+	a, err = newAuthority(name, permitted, usages...)
 	return a, true, why, err
 }
 

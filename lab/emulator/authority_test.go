@@ -1,8 +1,12 @@
 package emulator_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -181,4 +185,48 @@ func TestOpenSSLTakesTheAuthority(t *testing.T) {
 	if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), "Verify return code: 0 (ok)") {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// The name constraints are of hosts. Without more, whoever has the key could sign mail or programs for anybody.
+func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "authority.pem")
+	cloud, _ := kept(t, file, emulator.Config{})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for usage, good := range map[x509.ExtKeyUsage]bool{
+		x509.ExtKeyUsageServerAuth: true, x509.ExtKeyUsageEmailProtection: false, x509.ExtKeyUsageCodeSigning: false, x509.ExtKeyUsageClientAuth: false,
+	} {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(7), NotAfter: signer.Leaf.NotAfter, EmailAddresses: []string{"boss@bank.example"}, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, signer.Leaf, &signer.PrivateKey.(*ecdsa.PrivateKey).PublicKey, signer.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = leaf.Verify(x509.VerifyOptions{Roots: cloud.CAPool(), KeyUsages: []x509.ExtKeyUsage{usage}})
+		if (err == nil) != good {
+			t.Errorf("usage %d: %v", usage, err)
+		}
+	}
+}
+
+// As docker compose names containers.
+func TestAHostWithAnUnderscoreStandsInTheCertificate(t *testing.T) {
+	cloud, _ := kept(t, "", emulator.Config{Host: "my_emulator", ListenHost: "127.0.0.1"})
+	_, port, _ := net.SplitHostPort(cloud.DPSHost())
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{RootCAs: cloud.CAPool(), ServerName: "my_emulator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
 }

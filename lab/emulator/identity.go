@@ -53,18 +53,18 @@ func serverTemplate(hosts []string) *x509.Certificate {
 	for _, host := range append([]string{"localhost", "127.0.0.1", "::1"}, hosts...) {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-		} else if isHostName(host) {
+		} else if IsHostName(host) {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
 	return template
 }
 
-// isHostName tells names that a certificate can hold; a hub may have been given any other.
-func isHostName(name string) bool {
+// IsHostName tells names that a certificate can hold; a hub may have been given any other. Containers have names with an underscore.
+func IsHostName(name string) bool {
 	for _, r := range name {
 		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '.':
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '.', r == '_':
 		default:
 			return false
 		}
