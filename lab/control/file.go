@@ -1,12 +1,15 @@
 package control
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,12 +42,13 @@ func (e *RunningError) Error() string {
 // Announce writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
 // takes the place of the file that an emulator has left which was killed. The file of one that runs is a *RunningError.
 func (d *Door) Announce(path string) error {
-	if url := running(path); url != "" {
-		return &RunningError{path, url}
-	}
 	text, err := json.MarshalIndent(announcement{d.url, d.token, string(d.cloud.CAPEM())}, "", "  ")
 	if err == nil {
-		err = write(path, append(text, '\n'))
+		err = announce(path, append(text, '\n'))
+	}
+	var running *RunningError
+	if errors.As(err, &running) {
+		return running
 	}
 	if err != nil {
 		return fmt.Errorf("control: announce: %w", err)
@@ -55,18 +59,80 @@ func (d *Door) Announce(path string) error {
 	return nil
 }
 
-// pingTime is how long an emulator that runs may take to answer.
+// announce gives the place to one of several emulators that start at once.
+func announce(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	draft, err := NewDraft(path, text, 0o600)
+	if err != nil {
+		return err
+	}
+	defer draft.Discard()
+	for {
+		if err := draft.PlaceNew(); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		found, err := readAnnouncement(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it has just been removed
+			continue
+		case err != nil:
+			return err
+		}
+		if url := running(found); url != "" {
+			return &RunningError{path, url}
+		}
+		if err := removeStale(path, found); err != nil {
+			return err
+		}
+	}
+}
+
+// readAnnouncement reads a control file. What a symbolic link leads to is not looked at.
+func readAnnouncement(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maximumBody {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+// removeStale removes a file if it still holds what was found in it.
+func removeStale(path string, found []byte) error {
+	aside := fmt.Sprint(path, ".old", rand.Uint32())
+	if err := os.Rename(path, aside); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if text, err := readAnnouncement(aside); err != nil || !bytes.Equal(text, found) {
+		_ = os.Link(aside, path) // another emulator has put it there in this moment
+	}
+	return os.Remove(aside)
+}
+
+// Running is the certificate of the authority of the emulator that has written a control file, or nil if that does not run.
+func Running(path string) []byte {
+	text, err := readAnnouncement(path)
+	if err != nil || running(text) == "" {
+		return nil
+	}
+	var a announcement
+	_ = json.Unmarshal(text, &a) // running has done so
+	return []byte(a.CA)
+}
+
+// pingTime is far more than a door takes to answer. One that does not answer in time may be suspended, and counts as running.
 const pingTime = 2 * time.Second
 
-// running is the address of the emulator that a file announces, or "" if none answers there to the file's token.
-func running(path string) string {
-	text, err := os.ReadFile(path)
+// running is the address of the emulator that is announced in a text, or "" if none answers there to the token.
+func running(text []byte) string {
 	var a announcement
-	if err != nil || json.Unmarshal(text, &a) != nil {
+	roots := x509.NewCertPool()
+	if json.Unmarshal(text, &a) != nil || !roots.AppendCertsFromPEM([]byte(a.CA)) {
 		return ""
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(a.CA))
 	request, err := http.NewRequest("GET", a.URL+"/lizard/v1/faults", nil)
 	if err != nil {
 		return ""
@@ -74,34 +140,19 @@ func running(path string) string {
 	request.Header.Set("Authorization", "Bearer "+a.Token)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: pingTime}
-	answer, err := client.Do(request)
-	if err != nil {
+	answer, err := (&http.Client{Transport: transport, Timeout: pingTime}).Do(request)
+	var failure net.Error
+	switch {
+	case errors.As(err, &failure) && failure.Timeout():
+		return a.URL
+	case err != nil:
 		return ""
 	}
-	defer answer.Body.Close()
+	answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		return ""
 	}
 	return a.URL
-}
-
-// write goes through a file beside it, which os.CreateTemp makes with mode 0600, so that nobody reads half of it.
-func write(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // withdraw removes the file, unless it is another emulator's by now.

@@ -95,6 +95,72 @@ func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 	}
 }
 
+// Each of them finds the same file, of one that runs no more.
+func TestOfEmulatorsThatStartAtOnceOneGetsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "emulator.json")
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var worlds []world
+	for range 8 {
+		worlds = append(worlds, onSockets(t))
+	}
+	errs := make(chan error, len(worlds))
+	for _, w := range worlds {
+		go func() { errs <- w.door.Announce(path) }()
+	}
+	got := 0
+	for range worlds {
+		var running *control.RunningError
+		switch err := <-errs; {
+		case err == nil:
+			got++
+		case !errors.As(err, &running):
+			t.Error(err)
+		}
+	}
+	if all, _ := os.ReadDir(filepath.Dir(path)); got != 1 || len(all) != 1 {
+		t.Errorf("%d have it; there are %v", got, all)
+	}
+}
+
+// The kernel accepts connections for a process that is suspended.
+func TestTheFileOfAnEmulatorThatIsSuspendedIsNotTaken(t *testing.T) {
+	w := onSockets(t)
+	suspended, err := listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer suspended.Close()
+	url := "https://" + suspended.Addr().String()
+	path := filepath.Join(t.TempDir(), "emulator.json")
+	text := jsonOf(map[string]string{"url": url, "token": "x", "ca": string(w.CAPEM())})
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var running *control.RunningError
+	if err := w.door.Announce(path); !errors.As(err, &running) || running.URL != url {
+		t.Errorf("Announce returns %v", err)
+	}
+}
+
+func TestWhatIsNoFileIsNotReplaced(t *testing.T) {
+	w := onSockets(t)
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("/dev/null", link); err != nil {
+		t.Skip(err)
+	}
+	for _, path := range []string{link, dir, "/dev/null/x"} {
+		if err := w.door.Announce(path); err == nil {
+			t.Errorf("%s was written", path)
+		}
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link: %v, %v", info, err)
+	}
+}
+
 func TestAFileThatCannotBeWrittenIsAnError(t *testing.T) {
 	w := onSockets(t)
 	dir := t.TempDir()
