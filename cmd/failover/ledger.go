@@ -37,6 +37,9 @@ func ledgerCommand() *cobra.Command {
 				return err
 			}
 			r.Unreadable = received.Damaged()
+			if r.Unreadable > 0 && r.Delivered+r.Duplicates+r.Foreign == 0 {
+				return fmt.Errorf("%s holds no message that can be read: give a ledger, or an export, as JSON", args[0])
+			}
 			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
 				return err
 			}

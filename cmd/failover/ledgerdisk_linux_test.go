@@ -52,4 +52,10 @@ func TestTheLedgerFileOutlivesAFullDisk(t *testing.T) {
 	if code != 5 || !strings.Contains(stderr, "1 readings are lost, unless they are in the 2 lines that cannot be read") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
+	// Another file says nothing about the readings.
+	must(t, os.WriteFile(path, []byte("no ledger\nat all\n"), 0o600))
+	code, _, stderr = run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
+	if code != 1 || !strings.Contains(stderr, "holds no message that can be read") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
 }
