@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -20,7 +19,6 @@ import (
 	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/statefile"
 )
 
 func emulatorCommand() *cobra.Command {
@@ -118,12 +116,14 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	l.config.AuthorityFile = l.keepsAuthority(say)
+	l.config.WriteLater = true
+	started := false
 	if l.dataDir != "" {
-		dir := statefile.NewDir(l.dataDir, nil, nil)
-		if err := dir.Take(); err != nil {
+		leave, err := takeData(l.dataDir)
+		if err != nil {
 			return fmt.Errorf("--data: %w", err)
 		}
-		defer dir.Close()
+		defer func() { leave(started) }()
 		l.config.DataFile = filepath.Join(l.dataDir, "cloud.json")
 	}
 	cloud, err := emulator.Start(l.config)
@@ -139,6 +139,11 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer door.Close()
+	ca, err := l.draftCA(caFile, cloud.CAPEM())
+	if err != nil {
+		return fmt.Errorf("--ca-file: %w", err)
+	}
+	defer ca.Discard()
 	controlFile, err := l.announce(door, say) // every port is ours, so from here on files are written
 	if err != nil {
 		return fmt.Errorf("--control-file: %w", err)
@@ -146,9 +151,11 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	if err := ledger.open(l.ledgerFile, cloud); err != nil {
 		return fmt.Errorf("--ledger-file: %w", err)
 	}
-	if err := replaceFile(caFile, cloud.CAPEM()); err != nil {
+	if err := ca.Place(); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
+	started = true
+	cloud.Keep()
 	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
 	introduce(cloud, caFile, say)
 	<-ctx.Done()
@@ -219,20 +226,6 @@ func (l emulatorLab) keepsAuthority(say func(format string, values ...any)) stri
 		return ""
 	}
 	return filepath.Join(base, "failover-emulator", "authority.pem")
-}
-
-// replaceFile writes a file that everybody may read, whole or not at all. A symbolic link of that name is replaced and not followed.
-func replaceFile(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 // quoted is one word for a shell, whatever is in it.

@@ -87,7 +87,7 @@ func TestAnEmulatorWhoseStartFailsWritesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			home := t.TempDir()
-			c := command(t, []string{"HOME=" + home}, append([]string{"emulator"}, args...)...)
+			c := command(t, []string{"HOME=" + home}, append([]string{"emulator", "--data=data"}, args...)...)
 			before := filepath.Join(c.Dir, "failover-ca.pem")
 			must(t, os.WriteFile(before, []byte("of another"), 0o600))
 			p := start(t, c)
@@ -98,11 +98,41 @@ func TestAnEmulatorWhoseStartFailsWritesNothing(t *testing.T) {
 			if left, _ := filepath.Glob(filepath.Join(home, ".cache", "failover", "*")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
+			if left, _ := filepath.Glob(filepath.Join(home, ".local", "state", "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
 			if left, _ := filepath.Glob(filepath.Join(c.Dir, "*")); len(left) != 1 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
 	}
+}
+
+// Its devices read the file at each dial.
+func TestTheCAFileOfAnEmulatorThatRunsIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	dir, home := t.TempDir(), t.TempDir()
+	begin := func(args ...string) *process {
+		c := command(t, []string{"HOME=" + home}, append([]string{"emulator", "--port=0", "--control-port=0"}, args...)...)
+		c.Dir = dir
+		return start(t, c)
+	}
+	first := begin()
+	first.stdout.await(first, 0, "export FAILOVER_CA_FILE=")
+	before, err := os.ReadFile(filepath.Join(dir, "failover-ca.pem"))
+	must(t, err)
+	second := begin("--authority-file=" + filepath.Join(home, "another.pem"))
+	second.wantExit(1)
+	if text := second.stderr.String(); !strings.Contains(text, "give another file") {
+		t.Errorf("it says %s", text)
+	}
+	if now, _ := os.ReadFile(filepath.Join(dir, "failover-ca.pem")); string(now) != string(before) {
+		t.Error("the CA file is another one")
+	}
+	first.terminate(0)
+	third := begin("--authority-file=" + filepath.Join(home, "another.pem"))
+	third.stdout.await(third, 0, "export FAILOVER_CA_FILE=")
+	third.terminate(0)
 }
 
 func TestTheCAFileReplacesALinkAndDoesNotFollowIt(t *testing.T) {

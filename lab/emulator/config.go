@@ -33,6 +33,8 @@ type Config struct {
 	DataFile string
 	// AuthorityFile keeps the certificate authority and its key over restarts, for the owner alone. If empty, each start has its own.
 	AuthorityFile string
+	// WriteLater leaves both files as they are until Keep is called: for a program that may not be able to start after all.
+	WriteLater bool
 	// Port is DPS's; the hubs have the ones after it. Any that are free if zero.
 	Port int
 	// OwnAddresses puts DPS on 127.0.0.1:8883 and the hubs on 127.0.0.2:8883, 127.0.0.3:8883, …, and DPS names the hubs

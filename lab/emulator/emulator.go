@@ -65,9 +65,16 @@ func Start(config Config) (*Cloud, error) {
 		c.Close()
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
+	if !config.WriteLater {
+		c.Keep()
+	}
+	return c, nil
+}
+
+// Keep begins to write the files that outlive the cloud. It is called once, and by Start unless Config.WriteLater is set.
+func (c *Cloud) Keep() {
 	c.keepData()
 	c.keepIdentity()
-	return c, nil
 }
 
 // keepIdentity keeps a new authority for the next start, now that this one is certain. Without that the emulator works all the same.
