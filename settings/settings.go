@@ -1,0 +1,66 @@
+// Package settings is what the settings of all packages have in common: the error that names a field, and how a zero
+// field gets its default.
+package settings
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A FieldError says which field of a settings struct is wrong, and why.
+type FieldError struct {
+	Field string // the path to the field, such as "Delivery.Window"
+	Err   error  // what is wrong, such as "is 20000: at most 10000"
+}
+
+func (e *FieldError) Error() string { return fmt.Sprintf("%s %v", e.Field, e.Err) }
+
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Wrong returns a *FieldError for a field. The format and its arguments continue the sentence that begins with the name.
+func Wrong(field, format string, args ...any) error {
+	return &FieldError{field, fmt.Errorf(format, args...)}
+}
+
+// In adds the name of the group that holds the fields to each *FieldError that errors.Join has put into err. It returns
+// nil for nil.
+func In(group string, err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *FieldError:
+		return &FieldError{group + "." + e.Field, e.Err}
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, one := range e.Unwrap() {
+			all = append(all, In(group, one))
+		}
+		return errors.Join(all...)
+	}
+	return err
+}
+
+// All returns the *FieldErrors that errors.Join has put into err, in order.
+func All(err error) []*FieldError {
+	switch e := err.(type) {
+	case *FieldError:
+		return []*FieldError{e}
+	case interface{ Unwrap() []error }:
+		var all []*FieldError
+		for _, one := range e.Unwrap() {
+			all = append(all, All(one)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return All(e.Unwrap())
+	}
+	return nil
+}
+
+// Default sets a field to its default value if the field is zero.
+func Default[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
