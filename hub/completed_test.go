@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
@@ -32,7 +31,7 @@ func commanded(t *testing.T, file string, handle func(context.Context, payloads.
 	t.Helper()
 	records := make(chan observe.Record, 1000)
 	h := New(Settings{
-		Handlers: Handlers{Command: handle}, HandlerTimeout: time.Minute, CompletedFile: statefile.At(file),
+		Handlers: Handlers{Command: handle}, CompletedFile: statefile.At(file),
 		Emit: func(r observe.Record) { records <- r },
 	})
 	h.device = "dev1"
@@ -271,8 +270,8 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 		file := filepath.Join(below, "state", "commands.json")
 		records := make(chan observe.Record, 10)
 		h := New(Settings{
-			Handlers:       Handlers{Command: func(context.Context, payloads.Message) error { return nil }},
-			HandlerTimeout: time.Minute, CompletedFile: statefile.At(file), Emit: func(r observe.Record) { records <- r },
+			Handlers:      Handlers{Command: func(context.Context, payloads.Message) error { return nil }},
+			CompletedFile: statefile.At(file), Emit: func(r observe.Record) { records <- r },
 		})
 		h.device = "dev1"
 		h.command(delivery("m1", "x"))

@@ -27,8 +27,7 @@ func desiredHub() (*Hub, func() []string) {
 	var mu sync.Mutex
 	var handled []string
 	h := New(Settings{
-		HandlerTimeout: time.Minute,
-		Emit:           func(observe.Record) {},
+		Emit: func(observe.Record) {},
 		Handlers: Handlers{Desired: func(_ context.Context, key payloads.PropertyName, value json.RawMessage) (Ack, error) {
 			time.Sleep(time.Second)
 			mu.Lock()

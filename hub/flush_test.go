@@ -49,7 +49,7 @@ func connect(t *testing.T, device string) (*emulator.Cloud, *transport.Session) 
 func TestReportsAreFlushedOverASessionThatHasNotSubscribedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud, session := connect(t, "dev1")
-		h := hub.New(hub.Settings{Outbox: outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), Window: 1})
+		h := hub.New(hub.Settings{Outbox: outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), Delivery: hub.Delivery{Window: 1}})
 		if err := h.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/transport"
@@ -26,6 +27,8 @@ type Handlers struct {
 	// again when the value changes or is set anew, and after a restart, not because it has failed. Unset, every
 	// property is acknowledged with 404.
 	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (Ack, error)
+	// Timeout is each call's deadline. Zero means 30 s.
+	Timeout time.Duration
 }
 
 // An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the

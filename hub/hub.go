@@ -35,20 +35,16 @@ func (k Kinds) Has(other Kinds) bool { return k&other != 0 }
 
 // Settings are what a Hub needs for the life of its device.
 type Settings struct {
-	Handlers       Handlers
-	Off            Kinds // switched off
-	Outbox         outbox.Outbox
-	Window         int            // readings on their way at once
-	InOrder        bool           // no lane for the live readings: all go out in the order of their numbers
-	DrainRate      float64        // readings a second from the backlog; 0: as fast as the hub takes them
-	AckTimeout     time.Duration  // a reading without an acknowledgement for this long ends the session
-	HandlerTimeout time.Duration  // a handler's deadline
-	CompletedFile  statefile.File // optional: remembers over a restart which cloud-to-device messages have been completed
-	TwinFile       statefile.File // optional: keeps over a restart what is reported and answered until a hub has confirmed it
-	InMemory       bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
-	SyncEvery      time.Duration  // 0: Report waits until TwinFile has it; else the file has it after so long
-	Emit           func(observe.Record)
-	Hide           func(text string) string // optional: takes the device's key out of what a handler says
+	Handlers      Handlers
+	Off           Kinds // switched off
+	Outbox        outbox.Outbox
+	Delivery      Delivery
+	CompletedFile statefile.File // optional: remembers over a restart which cloud-to-device messages have been completed
+	TwinFile      statefile.File // optional: keeps over a restart what is reported and answered until a hub has confirmed it
+	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
+	SyncEvery     time.Duration  // 0: Report waits until TwinFile has it; else the file has it after so long
+	Emit          func(observe.Record)
+	Hide          func(text string) string // optional: takes the device's key out of what a handler says
 
 	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
 	Date func(outbox.Entry) (taken time.Time, estimated bool)
@@ -75,7 +71,8 @@ type Hub struct {
 
 // New makes a Hub without a session. What TwinFile holds waits again.
 func New(s Settings) *Hub {
-	h := &Hub{Settings: s, pool: newPool(s.HandlerTimeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
+	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
+	h := &Hub{Settings: s, pool: newPool(s.Handlers.Timeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
 	if s.Hide != nil {
 		h.pool.hide = s.Hide
 	}

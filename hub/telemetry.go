@@ -59,7 +59,7 @@ type landing struct {
 func newCourier(h *Hub) *courier {
 	return &courier{
 		hub: h, session: h.session, began: time.Now(), mark: h.Outbox.Last(),
-		onWay: map[uint64]trip{}, landed: make(chan landing, h.Window),
+		onWay: map[uint64]trip{}, landed: make(chan landing, h.Delivery.Window),
 	}
 }
 
@@ -102,7 +102,7 @@ func (c *courier) run(ctx context.Context) error {
 // idle is how long nothing needs to be done unless something happens: until the backlog may send again, or until the
 // oldest acknowledgement is overdue.
 func (c *courier) idle() time.Duration {
-	wait := c.hub.AckTimeout
+	wait := c.hub.Delivery.AckTimeout
 	if len(c.sent) > 0 {
 		wait -= time.Since(c.sent[0].at)
 	}
@@ -137,12 +137,12 @@ func (c *courier) overdue() error {
 		}
 		c.sent = c.sent[1:]
 	}
-	if len(c.sent) == 0 || time.Since(c.sent[0].at) < c.hub.AckTimeout || len(c.landed) > 0 {
+	if len(c.sent) == 0 || time.Since(c.sent[0].at) < c.hub.Delivery.AckTimeout || len(c.landed) > 0 {
 		return nil // in the last case it may have come while nobody worked
 	}
 	return &transport.Error{
 		Reason: transport.AckOverdue, Host: c.session.Host(),
-		Err: fmt.Errorf("a reading has had no acknowledgement for %s", c.hub.AckTimeout),
+		Err: fmt.Errorf("a reading has had no acknowledgement for %s", c.hub.Delivery.AckTimeout),
 	}
 }
 
@@ -187,12 +187,12 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	}
 	var r outbox.Entry
 	ok := false
-	if !c.hub.InOrder {
+	if !c.hub.Delivery.InOrder {
 		r, ok = c.peek(c.mark)
 	}
 	if !ok && (unpaced || !time.Now().Before(c.next)) {
-		if r, ok = c.peek(0); ok && r.ID.N <= c.mark && c.hub.DrainRate > 0 {
-			c.next = time.Now().Add(time.Duration(float64(time.Second) / c.hub.DrainRate))
+		if r, ok = c.peek(0); ok && r.ID.N <= c.mark && !c.hub.Delivery.Unpaced {
+			c.next = time.Now().Add(time.Duration(float64(time.Second) / c.hub.Delivery.DrainRate))
 		}
 	}
 	if !ok {
@@ -213,7 +213,7 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 
 // isFull tells whether an acknowledgement must come before another reading may go.
 func (c *courier) isFull() bool {
-	return len(c.onWay) >= c.hub.suspicion.window(c.hub.Window) || c.bytes >= windowBytes
+	return len(c.onWay) >= c.hub.suspicion.window(c.hub.Delivery.Window) || c.bytes >= windowBytes
 }
 
 // end takes a reading from those on their way.

@@ -25,7 +25,7 @@ type reporter struct {
 func newReporter(t *testing.T, s Settings) reporter {
 	t.Helper()
 	r := reporter{nil, t, make(chan string, 1000)}
-	s.HandlerTimeout = time.Minute
+	s.Handlers.Timeout = time.Minute
 	s.Emit = func(record observe.Record) { r.warnings <- record.Error }
 	r.Hub = New(s)
 	t.Cleanup(func() { r.End() })

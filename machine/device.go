@@ -85,10 +85,12 @@ func New(s Settings) (*Device, error) {
 	d.clock.earlier = d.Outbox.Last()
 	d.clock.put(d.clock.earlier)
 	d.hub = hub.New(hub.Settings{
-		Handlers: d.Handlers, Off: d.Off, Outbox: d.Outbox, Window: d.Window, DrainRate: d.DrainRate,
-		AckTimeout: d.AckTimeout, HandlerTimeout: d.HandlerTimeout, CompletedFile: d.stateFile("commands.json"),
-		TwinFile: d.stateFile("twin.json"), InMemory: d.InMemory, SyncEvery: d.SyncEvery,
-		Emit: d.emit, Hide: d.hide, Date: d.clock.date, InOrder: d.InOrder,
+		Handlers: d.handlers(), Off: d.Off, Outbox: d.Outbox, Delivery: hub.Delivery{
+			Window: d.Window, DrainRate: d.DrainRate, Unpaced: d.DrainRate == 0, InOrder: d.InOrder, AckTimeout: d.AckTimeout,
+		},
+		CompletedFile: d.stateFile("commands.json"),
+		TwinFile:      d.stateFile("twin.json"), InMemory: d.InMemory, SyncEvery: d.SyncEvery,
+		Emit: d.emit, Hide: d.hide, Date: d.clock.date,
 	})
 	table := d.table()
 	if d.Settings.Table != nil {
@@ -102,6 +104,12 @@ func New(s Settings) (*Device, error) {
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
 	return d, nil
+}
+
+func (d *Device) handlers() Handlers {
+	h := d.Handlers
+	h.Timeout = d.HandlerTimeout
+	return h
 }
 
 // Run lives the device's life until ctx ends or Close is called, and then closes it within Settings.CloseTimeout. It
