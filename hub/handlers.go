@@ -42,7 +42,7 @@ type Ack struct {
 
 // Attach attaches the message handlers to a session. The readings taken until a session is first attached are its backlog.
 // The first time, it reads which messages have been completed.
-func (h *Hub) Attach(s *transport.Session, deviceID string) {
+func (h *Hub) Attach(s Session, deviceID string) {
 	if h.session != s {
 		h.session, h.device = s, deviceID
 		h.courier = newCourier(h)

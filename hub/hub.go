@@ -61,7 +61,7 @@ type Hub struct {
 	twin      *twin
 	suspicion *suspicion
 	completed *completed
-	session   *transport.Session
+	session   Session
 	device    string
 	courier   *courier
 

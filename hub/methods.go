@@ -44,7 +44,7 @@ func (h *Hub) method(m transport.Message) error {
 }
 
 // answer gives up with ctx: receive, which Detach waits for, must not be held up by a link that stalls.
-func (h *Hub) answer(ctx context.Context, session *transport.Session, request payloads.MethodRequest, r methodResult, err error) {
+func (h *Hub) answer(ctx context.Context, session Session, request payloads.MethodRequest, r methodResult, err error) {
 	if err != nil {
 		if r.status < 400 {
 			r.status = 500

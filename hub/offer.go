@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
-	"giantlizard.example/failover/transport"
 )
 
 // send sends the reported properties that wait.
-func (t *twin) send(ctx context.Context, s *transport.Session) error {
+func (t *twin) send(ctx context.Context, s Session) error {
 	for {
 		b := t.reports.take()
 		patches := b.patches()
@@ -30,7 +29,7 @@ func (t *twin) send(ctx context.Context, s *transport.Session) error {
 }
 
 // offer sends a patch. What the hub finds wrong in it is given up, or it would block the rest for ever.
-func (t *twin) offer(ctx context.Context, s *transport.Session, patch map[string]any) error {
+func (t *twin) offer(ctx context.Context, s Session, patch map[string]any) error {
 	err := payloads.CheckReported(patch) // each report and each answer has passed; all at once may be too much
 	if err == nil {
 		if err = t.report(ctx, s, patch); err == nil || !isFinal(err) {
@@ -49,7 +48,7 @@ func (t *twin) offer(ctx context.Context, s *transport.Session, patch map[string
 	return nil
 }
 
-func (t *twin) report(ctx context.Context, s *transport.Session, patch map[string]any) error {
+func (t *twin) report(ctx context.Context, s Session, patch map[string]any) error {
 	body, err := json.Marshal(patch)
 	if err == nil {
 		_, err = t.ask(ctx, s, payloads.ReportTopic, body)

@@ -3,8 +3,6 @@ package hub
 import (
 	"context"
 	"time"
-
-	"giantlizard.example/failover/transport"
 )
 
 // busyLimit is how much longer an answer may take on a session that is busy.
@@ -12,7 +10,7 @@ const busyLimit = time.Minute
 
 // bounded is ctx with a deadline of answerTimeout. It is put off while the session is busy: on a slow link a large twin
 // takes longer to arrive, and so does a request behind large readings.
-func bounded(ctx context.Context, s *transport.Session) (context.Context, context.CancelFunc) {
+func bounded(ctx context.Context, s Session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	last := time.Now().Add(answerTimeout + busyLimit)
 	ready := make(chan *time.Timer, 1)

@@ -25,7 +25,7 @@ const (
 // again when the hub has acknowledged its reading.
 type courier struct {
 	hub     *Hub
-	session *transport.Session
+	session Session
 	began   time.Time
 	mark    uint64          // the newest number of the backlog
 	onWay   map[uint64]trip // by number

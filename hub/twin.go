@@ -51,7 +51,7 @@ func (t *twin) restart() {
 
 // run works until ctx or the session ends. What the device is to be and what it has become are two things: neither waits for the
 // other, and a twin that a hub does not give must not cost the telemetry.
-func (t *twin) run(ctx context.Context, s *transport.Session) {
+func (t *twin) run(ctx context.Context, s Session) {
 	var both sync.WaitGroup
 	read := make(chan struct{}) // or tried: answers that wait get this hub's version first
 	tried := sync.OnceFunc(func() { close(read) })
@@ -60,7 +60,7 @@ func (t *twin) run(ctx context.Context, s *transport.Session) {
 	} else {
 		both.Go(func() {
 			defer tried()
-			t.keep(ctx, s, t.wake, func(ctx context.Context, s *transport.Session) error {
+			t.keep(ctx, s, t.wake, func(ctx context.Context, s Session) error {
 				defer tried()
 				return t.follow(ctx, s)
 			})
@@ -77,7 +77,7 @@ func (t *twin) run(ctx context.Context, s *transport.Session) {
 
 // keep does something at once and whenever there is news. What fails is tried again, ever more slowly.
 func (t *twin) keep(
-	ctx context.Context, s *transport.Session, news chan struct{}, do func(context.Context, *transport.Session) error,
+	ctx context.Context, s Session, news chan struct{}, do func(context.Context, Session) error,
 ) {
 	retry := firstTwinRetry
 	for ctx.Err() == nil {
@@ -113,7 +113,7 @@ func onlyIf(ok bool, c chan struct{}) chan struct{} {
 
 // follow reads the twin if need be and applies the patches that came. It reads once at most: a hub that makes what it says
 // useless at once would have no end of it.
-func (t *twin) follow(ctx context.Context, s *transport.Session) error {
+func (t *twin) follow(ctx context.Context, s Session) error {
 	for read := false; ; {
 		t.mu.Lock()
 		version := t.version
@@ -151,7 +151,7 @@ func (t *twin) setVersion(v int64) {
 	t.version = v
 }
 
-func (t *twin) read(ctx context.Context, s *transport.Session) error {
+func (t *twin) read(ctx context.Context, s Session) error {
 	t.mu.Lock()
 	missed := t.missed
 	t.mu.Unlock()
@@ -175,7 +175,7 @@ func (t *twin) read(ctx context.Context, s *transport.Session) error {
 }
 
 // flush sends what waits and returns when the hub has confirmed it. The device may have been told to end before it had subscribed.
-func (t *twin) flush(ctx context.Context, s *transport.Session) error {
+func (t *twin) flush(ctx context.Context, s Session) error {
 	if !t.hub.usesTwin() || !t.reports.wait() {
 		return nil
 	}
@@ -188,7 +188,7 @@ func (t *twin) flush(ctx context.Context, s *transport.Session) error {
 }
 
 // ask sends one request and waits for its answer. Twin requests travel at QoS 0, so each has its own time-out.
-func (t *twin) ask(ctx context.Context, s *transport.Session, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
+func (t *twin) ask(ctx context.Context, s Session, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
 	id := rand.Text()
 	answer := make(chan payloads.TwinAnswer, 1)
 	t.mu.Lock()

@@ -15,15 +15,15 @@ const inboxLimit = 1024
 type Message struct {
 	Topic   string
 	Payload []byte
-	Again   bool // the hub says that it may have delivered it before
-	ack     func()
+	Again   bool   // the hub says that it may have delivered it before
+	SendAck func() // what Ack calls; nil means that there is nothing to acknowledge
 }
 
 // Ack tells the hub that the message is done with (QoS 1). It may be called late and more than once; on a session that
 // has ended it does nothing, and the hub delivers the message again.
 func (m Message) Ack() {
-	if m.ack != nil {
-		m.ack()
+	if m.SendAck != nil {
+		m.SendAck()
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *Session) receive(m mqtt.Message) {
 	}
 	b.waiting = append(b.waiting, Message{
 		Topic: m.Topic(), Payload: m.Payload(), Again: m.Duplicate(),
-		ack: func() { b.later(m) },
+		SendAck: func() { b.later(m) },
 	})
 	b.ready.Broadcast()
 }
