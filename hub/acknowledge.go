@@ -10,8 +10,8 @@ import (
 )
 
 // acknowledgement is the answer to a wish, as its handler gave it, and what went wrong.
-func acknowledgement(w wish, a Ack, err error) (payloads.Ack, error) {
-	sent := payloads.Ack{Value: w.Value, Code: a.Code, Description: a.Description}
+func acknowledgement(w wish, a PropertyAck, err error) (payloads.PropertyAck, error) {
+	sent := payloads.PropertyAck{Value: w.Value, Code: a.Code, Description: a.Description}
 	if value, ok := a.Value.(json.RawMessage); ok {
 		sent.Value = value
 	}
@@ -40,7 +40,7 @@ func versionFor(code int, version int64) int64 {
 }
 
 // acknowledged records an acknowledgement; it is sent with the reported properties.
-func (h *Hub) acknowledged(key payloads.PropertyName, a payloads.Ack, err error) {
+func (h *Hub) acknowledged(key payloads.PropertyName, a payloads.PropertyAck, err error) {
 	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + key.String(), Status: a.Code}
 	if err != nil {
 		r.Level, r.Error = observe.Warn, err.Error()

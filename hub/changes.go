@@ -100,7 +100,7 @@ func lesser(patch map[string]any, reason error) (parts []map[string]any) {
 	}
 	for _, name := range names {
 		switch v := patch[name].(type) {
-		case payloads.Ack:
+		case payloads.PropertyAck:
 			if v.Value != nil {
 				part(name, v.Without(reason))
 			}

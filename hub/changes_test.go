@@ -165,7 +165,7 @@ func afterwards(held, patch map[string]any) map[string]any {
 
 func TestOfARefusedPatchTheHalvesAreTriedAndOfAnAnswerThatWithoutItsValue(t *testing.T) {
 	why := errors.New("no room")
-	ack := payloads.Ack{Value: json.RawMessage("1"), Code: 200, Version: 3}
+	ack := payloads.PropertyAck{Value: json.RawMessage("1"), Code: 200, Version: 3}
 	for name, c := range map[string]struct {
 		patch map[string]any
 		want  string

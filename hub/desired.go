@@ -32,11 +32,11 @@ const desiredLimit = 1 << 20
 var errTooMuch = errors.New("hub: the desired properties are more than a twin holds")
 
 type property struct {
-	wished  json.RawMessage // the newest value, whole
-	version int64           // of the desired section that had it last
-	busy    bool            // a handler runs
-	again   bool            // and must run once more
-	answer  *payloads.Ack   // to the value that is wished; nil: none yet
+	wished  json.RawMessage       // the newest value, whole
+	version int64                 // of the desired section that had it last
+	busy    bool                  // a handler runs
+	again   bool                  // and must run once more
+	answer  *payloads.PropertyAck // to the value that is wished; nil: none yet
 }
 
 type wish struct {
@@ -139,7 +139,7 @@ func (d *desired) stands(w wish, acked map[payloads.PropertyName]int64) bool {
 	}
 	if av, ok := acked[w.Key()]; !ok || av > w.version || d.reports.answering(w.Key()) {
 		p.answer.Version = versionFor(p.answer.Code, w.version)
-		d.reports.answer(payloads.Acked{DesiredProperty: w.DesiredProperty, Ack: *p.answer})
+		d.reports.answer(payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: *p.answer})
 	}
 	return true
 }
@@ -204,9 +204,9 @@ func (d *desired) handle(w wish) error {
 }
 
 func (d *desired) run(w wish) {
-	err := invoke(d.hub.pool, noLimit, "desired "+w.Key().String(), func(ctx context.Context) (Ack, error) {
+	err := invoke(d.hub.pool, noLimit, "desired "+w.Key().String(), func(ctx context.Context) (PropertyAck, error) {
 		if d.hub.Handlers.Desired == nil {
-			return Ack{Code: 404}, errors.New("this device has no such property")
+			return PropertyAck{Code: 404}, errors.New("this device has no such property")
 		}
 		a, err := d.hub.Handlers.Desired(ctx, w.Key(), bytes.Clone(w.Value))
 		if a.Value != nil {
@@ -217,18 +217,18 @@ func (d *desired) run(w wish) {
 			}
 		}
 		return a, err
-	}, func(a Ack, err error) { d.done(w, a, err) }, func(Ack, error) { d.next(w) })
+	}, func(a PropertyAck, err error) { d.done(w, a, err) }, func(PropertyAck, error) { d.next(w) })
 	if err != nil {
-		d.done(w, Ack{Code: 503}, err)
+		d.done(w, PropertyAck{Code: 503}, err)
 		d.next(w)
 	}
 }
 
 // done answers. What no hub takes is shortened; a name that no hub takes cannot be answered.
-func (d *desired) done(w wish, a Ack, err error) {
+func (d *desired) done(w wish, a PropertyAck, err error) {
 	whole, err := acknowledgement(w, a, err)
-	answer, left := payloads.Acked{DesiredProperty: w.DesiredProperty, Ack: whole}.Fit()
-	bad := payloads.CheckReported(payloads.AckPatch([]payloads.Acked{answer}))
+	answer, left := payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: whole}.Fit()
+	bad := payloads.CheckReported(payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{answer}))
 	d.mu.Lock()
 	p := d.known[w.Key()]
 	if !p.again {
@@ -236,12 +236,12 @@ func (d *desired) done(w wish, a Ack, err error) {
 	}
 	if bad == nil {
 		d.reports.answer(answer)
-		if sent := answer.Ack; !p.again {
+		if sent := answer.PropertyAck; !p.again {
 			p.answer = &sent
 		}
 	}
 	d.mu.Unlock()
-	d.hub.acknowledged(w.Key(), answer.Ack, errors.Join(err, left))
+	d.hub.acknowledged(w.Key(), answer.PropertyAck, errors.Join(err, left))
 }
 
 // next goes on, once the handler has returned, with the value that has come meanwhile.

@@ -28,12 +28,12 @@ func desiredHub() (*Hub, func() []string) {
 	var handled []string
 	h := New(Settings{
 		Emit: func(observe.Record) {},
-		Handlers: Handlers{Desired: func(_ context.Context, key payloads.PropertyName, value json.RawMessage) (Ack, error) {
+		Handlers: Handlers{Desired: func(_ context.Context, key payloads.PropertyName, value json.RawMessage) (PropertyAck, error) {
 			time.Sleep(time.Second)
 			mu.Lock()
 			defer mu.Unlock()
 			handled = append(handled, key.String()+"="+string(value))
-			return Ack{}, nil
+			return PropertyAck{}, nil
 		}},
 	})
 	return h, func() []string {
@@ -245,7 +245,7 @@ func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
 func TestAnswersThatNoHubConfirmsFillNoMemory(t *testing.T) {
 	r := newReports()
 	for i := range answersLimit + 100 {
-		r.answer(payloads.Acked{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
+		r.answer(payloads.AcknowledgedProperty{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
 	}
 	if n := r.waiting.count(); n != answersLimit {
 		t.Errorf("%d answers wait, want %d", n, answersLimit)

@@ -26,15 +26,15 @@ type Handlers struct {
 	// a part of an object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked
 	// again when the value changes or is set anew, and after a restart, not because it has failed. Unset, every
 	// property is acknowledged with 404.
-	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (Ack, error)
+	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (PropertyAck, error)
 	// Timeout is each call's deadline. Zero means 30 s.
 	Timeout time.Duration
 }
 
-// An Ack is what a device answers to a desired property. The zero Ack is 200, with the desired value. An error from the
+// An PropertyAck is what a device answers to a desired property. The zero PropertyAck is 200, with the desired value. An error from the
 // handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
 // hub takes, or that would be changed on its way, is left out, which the text then says.
-type Ack struct {
+type PropertyAck struct {
 	Value       any // the value in force; nil: the desired one
 	Code        int // 200 done, 202 going on, 203 a value of the device's own, 4xx refused; 0: 200
 	Description string

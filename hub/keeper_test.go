@@ -20,17 +20,17 @@ import (
 // silent counts what it is asked and accepts it.
 func silent(asked *int) Handlers {
 	var mu sync.Mutex
-	return Handlers{Desired: func(context.Context, payloads.PropertyName, json.RawMessage) (Ack, error) {
+	return Handlers{Desired: func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		*asked++
-		return Ack{}, nil
+		return PropertyAck{}, nil
 	}}
 }
 
-func hangs(ctx context.Context, _ payloads.PropertyName, _ json.RawMessage) (Ack, error) {
+func hangs(ctx context.Context, _ payloads.PropertyName, _ json.RawMessage) (PropertyAck, error) {
 	<-ctx.Done()
-	return Ack{}, ctx.Err()
+	return PropertyAck{}, ctx.Err()
 }
 
 // A slowDisk is written only when it is let, and counts that.

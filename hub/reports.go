@@ -25,7 +25,7 @@ type reports struct {
 // checked, and the newest of a property is the only one.
 type batch struct {
 	own     changes
-	answers map[payloads.PropertyName]payloads.Acked
+	answers map[payloads.PropertyName]payloads.AcknowledgedProperty
 }
 
 // answersLimit is more than a twin has desired properties. What is above it would be a hub's that invents names and confirms
@@ -70,7 +70,7 @@ func (r *reports) add(patch map[string]any) error {
 }
 
 // answer adds an answer, which Fit has made fit.
-func (r *reports) answer(a payloads.Acked) {
+func (r *reports) answer(a payloads.AcknowledgedProperty) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting.answer(a)
@@ -168,13 +168,13 @@ func (b *batch) report(patch map[string]any) {
 	b.own = b.own.lay(patch)
 }
 
-func (b *batch) answer(a payloads.Acked) {
+func (b *batch) answer(a payloads.AcknowledgedProperty) {
 	if concerns(b.own.then, a.Key()) {
 		b.among(a)
 		return
 	}
 	if b.answers == nil {
-		b.answers = map[payloads.PropertyName]payloads.Acked{}
+		b.answers = map[payloads.PropertyName]payloads.AcknowledgedProperty{}
 	}
 	if _, known := b.answers[a.Key()]; known || len(b.answers) < answersLimit {
 		b.answers[a.Key()] = a
@@ -182,8 +182,8 @@ func (b *batch) answer(a payloads.Acked) {
 }
 
 // among puts an answer among the reports, whose order counts.
-func (b *batch) among(a payloads.Acked) {
-	for _, patch := range []map[string]any{payloads.ClearPatch([]payloads.Acked{a}), payloads.AckPatch([]payloads.Acked{a})} {
+func (b *batch) among(a payloads.AcknowledgedProperty) {
+	for _, patch := range []map[string]any{payloads.ClearPatch([]payloads.AcknowledgedProperty{a}), payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{a})} {
 		plain, _ := asJSON(patch) // an answer marshals
 		b.own = b.own.lay(plain)
 	}
@@ -221,7 +221,7 @@ func replaces(patch map[string]any, p payloads.PropertyName) bool {
 func (b batch) patches() []map[string]any {
 	answers := slices.Collect(maps.Values(b.answers))
 	first := changes{then: payloads.ClearPatch(answers)}.lay(b.own.first)
-	then := b.own.lay(payloads.AckPatch(answers))
+	then := b.own.lay(payloads.PropertyAckPatch(answers))
 	return changes{first.then, then.then}.patches()
 }
 

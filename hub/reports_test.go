@@ -11,10 +11,10 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-func answerTo(component, name, value string, version int64) payloads.Acked {
-	return payloads.Acked{
+func answerTo(component, name, value string, version int64) payloads.AcknowledgedProperty {
+	return payloads.AcknowledgedProperty{
 		DesiredProperty: payloads.DesiredProperty{Component: component, Name: name},
-		Ack:             payloads.Ack{Value: json.RawMessage(value), Code: 200, Version: version},
+		PropertyAck:     payloads.PropertyAck{Value: json.RawMessage(value), Code: 200, Version: version},
 	}
 }
 

@@ -40,12 +40,12 @@ func (b batch) stored() (f twinFile) {
 	room := answersRoom
 	for _, key := range slices.SortedFunc(maps.Keys(b.answers), payloads.PropertyName.Compare) {
 		a := b.answers[key]
-		room -= len(a.Component) + len(a.Name) + len(a.DesiredProperty.Value) + len(a.Ack.Value) + len(a.Description)
+		room -= len(a.Component) + len(a.Name) + len(a.DesiredProperty.Value) + len(a.PropertyAck.Value) + len(a.Description)
 		if room < 0 {
 			break
 		}
 		f.Answers = append(f.Answers, keptAnswer{
-			a.Component, a.Name, string(a.DesiredProperty.Value), a.Ack.Value, a.Code, a.Version, a.Description,
+			a.Component, a.Name, string(a.DesiredProperty.Value), a.PropertyAck.Value, a.Code, a.Version, a.Description,
 		})
 	}
 	return f
@@ -68,9 +68,9 @@ func (f twinFile) batch() (b batch, err error) {
 		return batch{}, err
 	}
 	for _, a := range f.Answers {
-		b.answer(payloads.Acked{
+		b.answer(payloads.AcknowledgedProperty{
 			DesiredProperty: payloads.DesiredProperty{Component: a.Component, Name: a.Name, Value: json.RawMessage(a.Wished)},
-			Ack:             payloads.Ack{Value: a.Value, Code: a.Code, Version: a.Version, Description: a.Description},
+			PropertyAck:     payloads.PropertyAck{Value: a.Value, Code: a.Code, Version: a.Version, Description: a.Description},
 		})
 	}
 	return b, nil

@@ -95,11 +95,11 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 			w.note(func() { w.dials = append(w.dials, call{address, time.Now()}) })
 			return dial(ctx, network, address)
 		}
-		s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 			var n int
 			err := json.Unmarshal(value, &n)
 			w.note(func() { w.wishes.arrive(n) })
-			return machine.Ack{}, err
+			return machine.PropertyAck{}, err
 		}
 		s.Handlers.Command = func(_ context.Context, m machine.Message) error {
 			w.note(func() { w.messages[m.ID]++ })

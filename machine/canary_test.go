@@ -181,8 +181,8 @@ func TestAHandlerThatFailsWithTheKeyGivesItToNobody(t *testing.T) {
 						s.Handlers = machine.Handlers{
 							Method:  func(context.Context, string, json.RawMessage) (int, any, error) { return 0, nil, stumble() },
 							Command: func(context.Context, machine.Message) error { return stumble() },
-							Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
-								return machine.Ack{}, stumble()
+							Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+								return machine.PropertyAck{}, stumble()
 							},
 						}
 						settings = *s

@@ -73,9 +73,9 @@ func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwoProperties(t *testing.
 func TestAHandlerTellsAComponentsPropertyFromOneWithAStarInItsName(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 			handled.add(fmt.Sprintf("%q %q %s", p.Component, p.Name, value))
-			return machine.Ack{}, nil
+			return machine.PropertyAck{}, nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()
@@ -93,11 +93,11 @@ func TestAHandlerTellsAComponentsPropertyFromOneWithAStarInItsName(t *testing.T)
 func TestADescriptionOfAnEarlierAnswerDoesNotStay(t *testing.T) {
 	fail := true
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
 			if fail {
-				return machine.Ack{}, errors.New("stuck")
+				return machine.PropertyAck{}, errors.New("stuck")
 			}
-			return machine.Ack{}, nil
+			return machine.PropertyAck{}, nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()
@@ -113,7 +113,7 @@ func TestADescriptionOfAnEarlierAnswerDoesNotStay(t *testing.T) {
 }
 
 func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
-	answers := map[string]machine.Ack{
+	answers := map[string]machine.PropertyAck{
 		"own":    {Value: 5, Code: 203},
 		"going":  {Code: 202, Description: "on the way"},
 		"actual": {Value: map[string]any{"low": 1}, Code: 400},
@@ -121,7 +121,7 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 		"minus":  {Code: -1},
 	}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, _ json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {
 			return answers[key.Name], nil
 		}
 	}, func(t *testing.T, w *world) {

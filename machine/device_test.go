@@ -200,16 +200,16 @@ func TestACommandSentDuringAnOutageIsHandledAtTheOtherHub(t *testing.T) {
 
 func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 			switch key.String() {
 			case "fanSpeed", "thermostat*target":
-				return machine.Ack{Description: "done"}, nil
+				return machine.PropertyAck{Description: "done"}, nil
 			case "limited":
-				return machine.Ack{Value: 10, Code: 400}, errors.New("at most 10")
+				return machine.PropertyAck{Value: 10, Code: 400}, errors.New("at most 10")
 			case "broken":
 				panic("no fan")
 			}
-			return machine.Ack{Code: 404}, errors.New("unknown")
+			return machine.PropertyAck{Code: 404}, errors.New("unknown")
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()
@@ -239,9 +239,9 @@ func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 func TestWhatWasWishedDuringAnOutageIsHandledOnceAfterIt(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 			handled.add(key.String() + "=" + string(value))
-			return machine.Ack{}, nil
+			return machine.PropertyAck{}, nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()

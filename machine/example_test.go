@@ -33,9 +33,9 @@ func Example() {
 		},
 		Link: transport.Config{RootCAs: cloud.CAPool},
 		Handlers: machine.Handlers{
-			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 				fmt.Printf("the cloud wishes %s = %s\n", key, value)
-				return machine.Ack{Description: "done"}, nil
+				return machine.PropertyAck{Description: "done"}, nil
 			},
 		},
 		Observers: []func(machine.Record){func(r machine.Record) {

@@ -126,8 +126,8 @@ func TestAnAnswerWhoseMarshalJSONPanicsIs500(t *testing.T) {
 }
 func TestAnAcknowledgementWhoseMarshalJSONPanicsDoesNoHarm(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
-			return machine.Ack{Value: bomb{}}, nil
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+			return machine.PropertyAck{Value: bomb{}}, nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()
@@ -145,8 +145,8 @@ func TestAHandlersTextThatIsNotUTF8IsNotChangedInSilence(t *testing.T) {
 		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
 			return 200, map[string]int{"a\xff": 1, "a\xfe": 2}, nil
 		}
-		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
-			return machine.Ack{Value: "\xff"}, nil
+		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+			return machine.PropertyAck{Value: "\xff"}, nil
 		}
 	}, func(t *testing.T, w *world) {
 		w.connected()

@@ -47,9 +47,9 @@ func callFrom(t *testing.T, who string, call func(*machine.Device)) {
 		s.Handlers = machine.Handlers{
 			Method:  func(context.Context, string, json.RawMessage) (int, any, error) { when("method"); return 200, nil, nil },
 			Command: func(context.Context, machine.Message) error { when("command"); return nil },
-			Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
+			Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
 				when("desired")
-				return machine.Ack{}, nil
+				return machine.PropertyAck{}, nil
 			},
 		}
 		s.Observers = append(s.Observers, func(r machine.Record) {
@@ -134,8 +134,8 @@ func TestAHubThatLiesCannotEndTheDevice(t *testing.T) {
 			w := fakeWorld(t, true, func(s *machine.Settings) {
 				s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 0, 1, nil }
 				s.Handlers.Command = func(context.Context, machine.Message) error { return nil }
-				s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
-					return machine.Ack{}, nil
+				s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+					return machine.PropertyAck{}, nil
 				}
 			}, func(p *liar) {
 				p.welcome()
@@ -195,11 +195,11 @@ func TestPatchesThatOverflowDuringAReadAreNotForgotten(t *testing.T) {
 		var mu sync.Mutex
 		last := ""
 		w := fakeWorld(t, true, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.PropertyAck, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				last = string(v)
-				return machine.Ack{}, nil
+				return machine.PropertyAck{}, nil
 			}
 		}, func(p *liar) {
 			p.welcome()

@@ -147,8 +147,8 @@ func repeated(t *testing.T, asDPS bool, repeat parrot, whole bool, how string) {
 				return 0, nil, quote(name, b)
 			},
 			Command: func(_ context.Context, m machine.Message) error { return quote(m) },
-			Desired: func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.Ack, error) {
-				return machine.Ack{}, quote(k, v)
+			Desired: func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.PropertyAck, error) {
+				return machine.PropertyAck{}, quote(k, v)
 			},
 		}
 	}, func(p *liar) {

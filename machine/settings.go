@@ -17,11 +17,11 @@ import (
 
 // What a program that embeds a device speaks of.
 type (
-	Reading  = payloads.Reading // one telemetry message: Body, Properties, Taken, Component
-	Message  = payloads.Message // a cloud-to-device message
-	Handlers = hub.Handlers     // Method, Command, Desired
-	Ack      = hub.Ack          // the answer to a desired property
-	Record   = observe.Record   // one event of the device's life
+	Reading     = payloads.Reading // one telemetry message: Body, Properties, Taken, Component
+	Message     = payloads.Message // a cloud-to-device message
+	Handlers    = hub.Handlers     // Method, Command, Desired
+	PropertyAck = hub.PropertyAck  // the answer to a desired property
+	Record      = observe.Record   // one event of the device's life
 
 	Assignment   = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
 	PropertyName = payloads.PropertyName   // of a desired property: Component, "" for the device itself, and Name

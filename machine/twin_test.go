@@ -188,9 +188,9 @@ func TestAPatchThatTheTwinHadAlreadyIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var handled journal
 		w := fakeWorld(t, true, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 				handled.add(key.String() + "=" + string(value))
-				return machine.Ack{}, nil
+				return machine.PropertyAck{}, nil
 			}
 		}, func(p *liar) {
 			patch := func(version int) {

@@ -175,10 +175,10 @@ func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 			var asked journal
 			again := w.again(func(s *machine.Settings) {
 				s.StateDir = next
-				s.Handlers.Desired = func(ctx context.Context, key machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+				s.Handlers.Desired = func(ctx context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 					asked.add(key.String() + "=" + string(value))
 					time.Sleep(20 * time.Second)
-					return machine.Ack{Code: 202}, nil
+					return machine.PropertyAck{Code: 202}, nil
 				}
 			})
 			again.connected()
@@ -226,9 +226,9 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		w.strike(emulator.Deleted, emulator.Params{Anew: true})
 		again := w.again(func(s *machine.Settings) {
 			s.StateDir = dir
-			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {
 				<-ctx.Done()
-				return machine.Ack{}, ctx.Err()
+				return machine.PropertyAck{}, ctx.Err()
 			}
 		})
 		again.connected()

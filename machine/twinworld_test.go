@@ -69,17 +69,17 @@ func (w *twinWorld) again(change func(*machine.Settings)) *twinWorld {
 	return other
 }
 
-func (w *twinWorld) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+func (w *twinWorld) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 	w.handled.add(p.String() + "=" + string(value))
 	switch p.Name {
 	case "slow":
 		time.Sleep(slowly)
 	case "broken":
-		return machine.Ack{}, errors.New("no such fan")
+		return machine.PropertyAck{}, errors.New("no such fan")
 	case "huge":
-		return machine.Ack{}, errors.New(strings.Repeat("no such fan ", 10_000))
+		return machine.PropertyAck{}, errors.New(strings.Repeat("no such fan ", 10_000))
 	}
-	return machine.Ack{}, nil
+	return machine.PropertyAck{}, nil
 }
 
 // set wishes and returns the version that the wish has.

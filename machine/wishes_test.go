@@ -17,10 +17,10 @@ func TestAHangingPropertyDoesNotStopMethods(t *testing.T) {
 		release := make(chan struct{})
 		var running atomic.Int32
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
 				running.Add(1)
 				<-release
-				return machine.Ack{}, nil
+				return machine.PropertyAck{}, nil
 			}
 			s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 200, nil, nil }
 		})
@@ -63,9 +63,9 @@ func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.TwinMute, emulator.TwinThrottles, emulator.TwinError} {
 		heard := make(chan string, 100)
 		bubble(t, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+			s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 				heard <- string(value)
-				return machine.Ack{}, nil
+				return machine.PropertyAck{}, nil
 			}
 		}, func(t *testing.T, w *world) {
 			w.connected()

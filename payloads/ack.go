@@ -12,8 +12,8 @@ import (
 // maxDescription is far below the twin's limit for a text: many answers share its 32 KB.
 const maxDescription = 512
 
-// An Ack answers one desired property: the value now in force and how the wish was met.
-type Ack struct {
+// An PropertyAck answers one desired property: the value now in force and how the wish was met.
+type PropertyAck struct {
 	Value       json.RawMessage // nil: none
 	Code        int             // as in HTTP; 203 is a value that the device set by itself
 	Version     int64           // of the desired section that was answered, 0 with 203
@@ -21,7 +21,7 @@ type Ack struct {
 }
 
 // MarshalJSON writes a description that is empty as null, which removes that of an earlier answer from the twin.
-func (a Ack) MarshalJSON() ([]byte, error) {
+func (a PropertyAck) MarshalJSON() ([]byte, error) {
 	var description *string
 	if a.Description != "" {
 		description = &a.Description
@@ -34,29 +34,29 @@ func (a Ack) MarshalJSON() ([]byte, error) {
 	}{a.Value, a.Code, a.Version, description})
 }
 
-// An Acked is a desired property with its answer.
-type Acked struct {
+// An AcknowledgedProperty is a desired property with its answer.
+type AcknowledgedProperty struct {
 	DesiredProperty
-	Ack
+	PropertyAck
 }
 
 // Fit is the answer as IoT Hub takes it: a long description is cut off, and a value that breaks the rules for reported
 // properties is left out. Its reason is the error then.
-func (a Acked) Fit() (Acked, error) {
+func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
 	a.Description = shorten(a.Description)
-	if isNull(a.Ack.Value) {
-		a.Ack.Value = nil
+	if isNull(a.PropertyAck.Value) {
+		a.PropertyAck.Value = nil
 	}
-	err := CheckReported(AckPatch([]Acked{a}))
-	if err == nil || a.Ack.Value == nil {
+	err := CheckReported(PropertyAckPatch([]AcknowledgedProperty{a}))
+	if err == nil || a.PropertyAck.Value == nil {
 		return a, err
 	}
-	a.Ack = a.Without(err)
+	a.PropertyAck = a.Without(err)
 	return a, err
 }
 
 // Without is the answer without its value, and why.
-func (a Ack) Without(reason error) Ack {
+func (a PropertyAck) Without(reason error) PropertyAck {
 	a.Value = nil
 	a.Description = shorten(strings.TrimPrefix(fmt.Sprintf("%s; the value is left out: %v", a.Description, reason), "; "))
 	return a
@@ -75,22 +75,22 @@ func shorten(s string) string {
 	return s[:end] + mark
 }
 
-// AckPatch puts answers into one patch of reported properties, those of components into their marked
+// PropertyAckPatch puts answers into one patch of reported properties, those of components into their marked
 // components. Of two answers to one property the later counts.
-func AckPatch(acks []Acked) map[string]any {
+func PropertyAckPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
-		place(patch, a.DesiredProperty, a.Ack)
+		place(patch, a.DesiredProperty, a.PropertyAck)
 	}
 	return patch
 }
 
 // ClearPatch is to be sent before the AckPatch of the same answers, unless it is empty: a twin merges an object into the
 // one that it has, so values that are objects would keep what they no longer hold.
-func ClearPatch(acks []Acked) map[string]any {
+func ClearPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
-		if !isNull(a.Ack.Value) && bytes.TrimSpace(a.Ack.Value)[0] == '{' {
+		if !isNull(a.PropertyAck.Value) && bytes.TrimSpace(a.PropertyAck.Value)[0] == '{' {
 			place(patch, a.DesiredProperty, map[string]any{"value": nil})
 		}
 	}

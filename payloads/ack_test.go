@@ -8,7 +8,7 @@ import (
 )
 
 func TestAnAcknowledgementIsWrittenAsTheConventionSays(t *testing.T) {
-	for want, ack := range map[string]Ack{
+	for want, ack := range map[string]PropertyAck{
 		`{"value":3,"ac":200,"av":8,"ad":"completed"}`: {Value: json.RawMessage("3"), Code: 200, Version: 8, Description: "completed"},
 		`{"value":3,"ac":203,"av":0,"ad":null}`:        {Value: json.RawMessage("3"), Code: 203},
 		`{"value":null,"ac":200,"av":1,"ad":null}`:     {Code: 200, Version: 1},
@@ -20,14 +20,16 @@ func TestAnAcknowledgementIsWrittenAsTheConventionSays(t *testing.T) {
 }
 
 func TestAcknowledgementsOfAComponentStandInIt(t *testing.T) {
-	ok := func(value string) Ack { return Ack{Value: json.RawMessage(value), Code: 200, Version: 8} }
+	ok := func(value string) PropertyAck {
+		return PropertyAck{Value: json.RawMessage(value), Code: 200, Version: 8}
+	}
 	for name, c := range map[string]struct {
-		acks []Acked
+		acks []AcknowledgedProperty
 		want string
 	}{
 		"none": {nil, `{}`},
 		"root and components": {
-			[]Acked{
+			[]AcknowledgedProperty{
 				{property("", "fanSpeed", "3"), ok("3")},
 				{property("c1", "a", "1"), ok("1")},
 				{property("c1", "b", "2"), ok("2")},
@@ -35,16 +37,16 @@ func TestAcknowledgementsOfAComponentStandInIt(t *testing.T) {
 			`{"c1":{"__t":"c","a":{"value":1,"ac":200,"av":8,"ad":null},"b":{"value":2,"ac":200,"av":8,"ad":null}},"fanSpeed":{"value":3,"ac":200,"av":8,"ad":null}}`,
 		},
 		"the later of two counts": {
-			[]Acked{{property("", "a", "1"), ok("1")}, {property("", "a", "2"), ok("2")}},
+			[]AcknowledgedProperty{{property("", "a", "1"), ok("1")}, {property("", "a", "2"), ok("2")}},
 			`{"a":{"value":2,"ac":200,"av":8,"ad":null}}`,
 		},
 		"a component wins over a property of its name": {
-			[]Acked{{property("", "c1", "null"), ok("null")}, {property("c1", "a", "1"), ok("1")}, {property("", "c1", "null"), ok("null")}},
+			[]AcknowledgedProperty{{property("", "c1", "null"), ok("null")}, {property("c1", "a", "1"), ok("1")}, {property("", "c1", "null"), ok("null")}},
 			`{"c1":{"__t":"c","a":{"value":1,"ac":200,"av":8,"ad":null}}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			patch := AckPatch(c.acks)
+			patch := PropertyAckPatch(c.acks)
 			if got, err := json.Marshal(patch); err != nil || string(got) != c.want {
 				t.Fatalf("got  %s, %v\nwant %s", got, err, c.want)
 			}
@@ -75,10 +77,10 @@ func TestAnAnswerThatNoHubTakesIsMadeFit(t *testing.T) {
 		"an integer too large":           {`9007199254740993`, "", "the integer", "4503599627370495"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			whole := Acked{property("", "p", ""), Ack{Value: json.RawMessage(c.value), Code: 200, Version: 8, Description: c.description}}
+			whole := AcknowledgedProperty{property("", "p", ""), PropertyAck{Value: json.RawMessage(c.value), Code: 200, Version: 8, Description: c.description}}
 			got, err := whole.Fit()
-			if c.left == "" && (err != nil || string(got.Ack.Value) != c.value) || c.left != "" && (err == nil || !strings.Contains(err.Error(), c.left) || got.Ack.Value != nil) {
-				t.Errorf("the value is %.80s, the error %v", got.Ack.Value, err)
+			if c.left == "" && (err != nil || string(got.PropertyAck.Value) != c.value) || c.left != "" && (err == nil || !strings.Contains(err.Error(), c.left) || got.PropertyAck.Value != nil) {
+				t.Errorf("the value is %.80s, the error %v", got.PropertyAck.Value, err)
 			}
 			if !strings.HasSuffix(got.Description, c.says) || !strings.HasPrefix(got.Description, c.description[:min(4, len(c.description))]) && utf8.ValidString(c.description) {
 				t.Errorf("it says %q", got.Description)
@@ -86,22 +88,22 @@ func TestAnAnswerThatNoHubTakesIsMadeFit(t *testing.T) {
 			if got.Code != 200 || got.Version != 8 {
 				t.Errorf("code %d, version %d", got.Code, got.Version)
 			}
-			if err := CheckReported(AckPatch([]Acked{got})); err != nil {
+			if err := CheckReported(PropertyAckPatch([]AcknowledgedProperty{got})); err != nil {
 				t.Errorf("it still does not fit: %v", err)
 			}
 		})
 	}
-	if got, err := (Acked{property("", "a.b", ""), Ack{Value: json.RawMessage("1"), Code: 200}}).Fit(); err == nil {
+	if got, err := (AcknowledgedProperty{property("", "a.b", ""), PropertyAck{Value: json.RawMessage("1"), Code: 200}}).Fit(); err == nil {
 		t.Errorf("a name that no hub takes: %+v", got)
 	}
 }
 
 func TestOnlyAnswersWhoseValuesAreObjectsNeedRoomMade(t *testing.T) {
-	acks := []Acked{
-		{property("", "a", ""), Ack{Value: json.RawMessage(` {"x":1}`)}},
-		{property("", "b", ""), Ack{Value: json.RawMessage(`[1]`)}},
-		{property("c", "d", ""), Ack{Value: json.RawMessage(`{}`)}},
-		{property("c", "e", ""), Ack{}},
+	acks := []AcknowledgedProperty{
+		{property("", "a", ""), PropertyAck{Value: json.RawMessage(` {"x":1}`)}},
+		{property("", "b", ""), PropertyAck{Value: json.RawMessage(`[1]`)}},
+		{property("c", "d", ""), PropertyAck{Value: json.RawMessage(`{}`)}},
+		{property("c", "e", ""), PropertyAck{}},
 	}
 	if got, _ := json.Marshal(ClearPatch(acks)); string(got) != `{"a":{"value":null},"c":{"__t":"c","d":{"value":null}}}` {
 		t.Errorf("%s", got)

@@ -97,9 +97,9 @@ func TestReportedPropertiesThatWouldChangeAreRefused(t *testing.T) {
 	if err := CheckReported(map[string]any{"a\xff": 1}); err == nil {
 		t.Error("a name that is not UTF-8 was taken")
 	}
-	big := Acked{DesiredProperty: property("", "p", "1"), Ack: Ack{Value: json.RawMessage(`{"a":1,"a":2}`), Code: 200}}
-	if fit, err := big.Fit(); err == nil || fit.Ack.Value != nil || !strings.Contains(fit.Description, "stands twice") {
-		t.Errorf("an answer that no twin keeps as it is became %+v, %v", fit.Ack, err)
+	big := AcknowledgedProperty{DesiredProperty: property("", "p", "1"), PropertyAck: PropertyAck{Value: json.RawMessage(`{"a":1,"a":2}`), Code: 200}}
+	if fit, err := big.Fit(); err == nil || fit.PropertyAck.Value != nil || !strings.Contains(fit.Description, "stands twice") {
+		t.Errorf("an answer that no twin keeps as it is became %+v, %v", fit.PropertyAck, err)
 	}
 }
 

@@ -146,14 +146,14 @@ func checkDesired(t *testing.T, d Desired) {
 	if !sorted {
 		t.Errorf("not sorted: %v", d.Properties)
 	}
-	var acks []Acked
+	var acks []AcknowledgedProperty
 	for _, p := range d.Properties {
 		if !json.Valid(p.Value) || strings.HasPrefix(p.Name, "$") || p.Name == "__t" {
 			t.Errorf("%q is %q", p.Key(), p.Value)
 		}
-		acks = append(acks, Acked{p, Ack{Value: p.Value, Code: 200, Version: d.Version}})
+		acks = append(acks, AcknowledgedProperty{p, PropertyAck{Value: p.Value, Code: 200, Version: d.Version}})
 	}
-	patch := AckPatch(acks)
+	patch := PropertyAckPatch(acks)
 	if _, err := json.Marshal(patch); err != nil {
 		t.Errorf("the acknowledgements cannot be written: %v", err)
 	}

@@ -134,16 +134,16 @@ func parseAlarm(parameter json.RawMessage) (time.Time, error) {
 }
 
 // desired sets the fan's speed; null means off again.
-func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.Ack, error) {
+func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 	if p != (machine.PropertyName{Name: "fanSpeed"}) {
-		return machine.Ack{Code: 404}, fmt.Errorf("there is no property %q", p)
+		return machine.PropertyAck{Code: 404}, fmt.Errorf("there is no property %q", p)
 	}
 	var speed int64
 	if err := json.Unmarshal(value, &speed); err != nil {
-		return machine.Ack{Code: 400, Value: s.FanSpeed()}, errors.New("fanSpeed is a whole number")
+		return machine.PropertyAck{Code: 400, Value: s.FanSpeed()}, errors.New("fanSpeed is a whole number")
 	}
 	s.fanSpeed.Store(speed)
-	return machine.Ack{Value: speed, Description: "completed"}, nil
+	return machine.PropertyAck{Value: speed, Description: "completed"}, nil
 }
 
 // FanSpeed is the speed in force.

@@ -276,17 +276,17 @@ func (s *simple) acknowledge(ctx context.Context, m transport.Message) error {
 	if len(desired.Properties) == 0 || err != nil {
 		return err
 	}
-	var answers []payloads.Acked
+	var answers []payloads.AcknowledgedProperty
 	for _, p := range desired.Properties {
-		answers = append(answers, payloads.Acked{DesiredProperty: p, Ack: payloads.Ack{Value: p.Value, Code: 200, Version: desired.Version}})
+		answers = append(answers, payloads.AcknowledgedProperty{DesiredProperty: p, PropertyAck: payloads.PropertyAck{Value: p.Value, Code: 200, Version: desired.Version}})
 	}
 	if s.vice == acknowledgesOne {
 		answers = answers[:1]
 	}
 	if s.vice == answersOtherwise {
-		answers[0].Ack.Value = json.RawMessage(`"otherwise"`)
+		answers[0].PropertyAck.Value = json.RawMessage(`"otherwise"`)
 	}
-	patch := payloads.AckPatch(answers)
+	patch := payloads.PropertyAckPatch(answers)
 	if s.vice == namesNoVersion {
 		for _, p := range desired.Properties {
 			patch[p.Name] = map[string]any{"value": p.Value, "ac": 200}
