@@ -27,16 +27,7 @@ func acknowledgement(w wish, a PropertyAck, err error) (payloads.PropertyAck, er
 		}
 		sent.Description = err.Error()
 	}
-	sent.Version = versionFor(sent.Code, w.version)
-	return sent, err
-}
-
-// versionFor is the version that an answer names: 203 is a value that the device set by itself, and answers none.
-func versionFor(code int, version int64) int64 {
-	if code == 203 {
-		return 0
-	}
-	return version
+	return sent.For(w.version), err
 }
 
 // acknowledged records an acknowledgement; it is sent with the reported properties.

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"maps"
-	"slices"
 
 	"giantlizard.example/failover/payloads"
 )
@@ -38,7 +37,7 @@ func (c changes) lay(newer map[string]any) changes {
 			}
 			delete(first, k)
 			if len(inner.first) > 0 {
-				first[k] = marked(inner.first, inner.then)
+				first[k] = payloads.MarkPart(inner.first, inner.then)
 			}
 		}
 	}
@@ -63,71 +62,4 @@ func copied(m map[string]any) map[string]any {
 		return map[string]any{}
 	}
 	return maps.Clone(m)
-}
-
-const marker = "__t"
-
-// marked gives a part of a component the mark that every component that is sent must carry.
-func marked(part, whole map[string]any) map[string]any {
-	if mark, ok := whole[marker]; ok {
-		part[marker] = mark
-	}
-	return part
-}
-
-// lesser is what to try in place of a patch that a hub refused: its halves, down to a single property, so that what is
-// wrong costs nothing else. An answer that is refused is tried without its value. At the end nothing is left to try.
-func lesser(patch map[string]any, reason error) (parts []map[string]any) {
-	var names []string
-	for name := range patch {
-		if name != marker {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	part := func(name string, v any) {
-		parts = append(parts, marked(map[string]any{name: v}, patch))
-	}
-	if len(names) > 1 {
-		for _, half := range [][]string{names[:len(names)/2], names[len(names)/2:]} {
-			p := map[string]any{}
-			for _, name := range half {
-				p[name] = patch[name]
-			}
-			parts = append(parts, marked(p, patch))
-		}
-		return parts
-	}
-	for _, name := range names {
-		switch v := patch[name].(type) {
-		case payloads.PropertyAck:
-			if v.Value != nil {
-				part(name, v.Without(reason))
-			}
-		case map[string]any:
-			if _, isAnswer := v["ac"]; isAnswer {
-				continue
-			}
-			for _, p := range lesser(v, reason) {
-				part(name, p)
-			}
-		}
-	}
-	return parts
-}
-
-// nameOf is the way to the one property of a patch that has no lesser one.
-func nameOf(patch map[string]any) string {
-	for name, v := range patch {
-		if name == marker {
-			continue
-		}
-		if inner, ok := v.(map[string]any); ok {
-			if below := nameOf(inner); below != "" {
-				return name + "." + below
-			}
-		}
-		return name
-	}
-	return ""
 }

@@ -2,13 +2,10 @@ package hub
 
 import (
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
-
-	"giantlizard.example/failover/payloads"
 )
 
 func object(t *testing.T, text string) map[string]any {
@@ -161,28 +158,4 @@ func afterwards(held, patch map[string]any) map[string]any {
 		}
 	}
 	return result
-}
-
-func TestOfARefusedPatchTheHalvesAreTriedAndOfAnAnswerThatWithoutItsValue(t *testing.T) {
-	why := errors.New("no room")
-	ack := payloads.PropertyAck{Value: json.RawMessage("1"), Code: 200, Version: 3}
-	for name, c := range map[string]struct {
-		patch map[string]any
-		want  string
-	}{
-		"four":                            {object(t, `{"a":1,"b":2,"c":3,"d":4}`), `{"a":1,"b":2} | {"c":3,"d":4}`},
-		"a component":                     {object(t, `{"c":{"__t":"c","a":1,"b":2}}`), `{"c":{"__t":"c","a":1}} | {"c":{"__t":"c","b":2}}`},
-		"one":                             {object(t, `{"a":1}`), ``},
-		"a removal":                       {object(t, `{"a":null}`), ``},
-		"an empty":                        {object(t, `{"a":{}}`), ``},
-		"an answer that the program gave": {object(t, `{"a":{"value":1,"ac":200,"av":1}}`), ``},
-		"an answer":                       {map[string]any{"a": ack}, `{"a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}`},
-		"in a component": {map[string]any{"c": map[string]any{"__t": "c", "a": ack}},
-			`{"c":{"__t":"c","a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}}`},
-		"an answer without a value": {map[string]any{"a": ack.Without(why)}, ``},
-	} {
-		if got := text(lesser(c.patch, why)); got != c.want {
-			t.Errorf("%s: %s, want %s", name, got, c.want)
-		}
-	}
 }

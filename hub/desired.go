@@ -98,7 +98,7 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 		return all
 	}
 	all = nil
-	delete(object, marker)
+	delete(object, payloads.ComponentMarker)
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		all = append(all, payloads.DesiredProperty{Component: p.Name, Name: name, Value: object[name]})
 	}
@@ -138,7 +138,7 @@ func (d *desired) stands(w wish, acked map[payloads.PropertyName]int64) bool {
 		return true
 	}
 	if av, ok := acked[w.Key()]; !ok || av > w.version || d.reports.answering(w.Key()) {
-		p.answer.Version = versionFor(p.answer.Code, w.version)
+		*p.answer = p.answer.For(w.version)
 		d.reports.answer(payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: *p.answer})
 	}
 	return true
@@ -232,7 +232,7 @@ func (d *desired) done(w wish, a PropertyAck, err error) {
 	d.mu.Lock()
 	p := d.known[w.Key()]
 	if !p.again {
-		answer.Version = versionFor(answer.Code, p.version)
+		answer.PropertyAck = answer.For(p.version)
 	}
 	if bad == nil {
 		d.reports.answer(answer)

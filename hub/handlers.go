@@ -31,7 +31,7 @@ type Handlers struct {
 	Timeout time.Duration
 }
 
-// An PropertyAck is what a device answers to a desired property. The zero PropertyAck is 200, with the desired value. An error from the
+// A PropertyAck is what a device answers to a desired property. The zero PropertyAck is 200, with the desired value. An error from the
 // handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
 // hub takes, or that would be changed on its way, is left out, which the text then says.
 type PropertyAck struct {

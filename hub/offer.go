@@ -36,9 +36,9 @@ func (t *twin) offer(ctx context.Context, s Session, patch map[string]any) error
 			return err
 		}
 	}
-	parts := lesser(patch, err)
+	parts := payloads.SplitPatch(patch, err)
 	if len(parts) == 0 {
-		t.hub.warn("the hub refused a reported property; it was given up", fmt.Errorf("hub: report %.200q: %w", nameOf(patch), err))
+		t.hub.warn("the hub refused a reported property; it was given up", fmt.Errorf("hub: report %.200q: %w", payloads.FirstProperty(patch), err))
 	}
 	for _, part := range parts {
 		if err := t.offer(ctx, s, part); err != nil {

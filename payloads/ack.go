@@ -12,7 +12,7 @@ import (
 // maxDescription is far below the twin's limit for a text: many answers share its 32 KB.
 const maxDescription = 512
 
-// An PropertyAck answers one desired property: the value now in force and how the wish was met.
+// A PropertyAck answers one desired property: the value now in force and how the wish was met.
 type PropertyAck struct {
 	Value       json.RawMessage // nil: none
 	Code        int             // as in HTTP; 203 is a value that the device set by itself
@@ -59,6 +59,15 @@ func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
 func (a PropertyAck) Without(reason error) PropertyAck {
 	a.Value = nil
 	a.Description = shorten(strings.TrimPrefix(fmt.Sprintf("%s; the value is left out: %v", a.Description, reason), "; "))
+	return a
+}
+
+// For returns the acknowledgement for a version of the desired section. Code 203 is a value that the device set by itself: it
+// acknowledges no version.
+func (a PropertyAck) For(version int64) PropertyAck {
+	if a.Version = version; a.Code == 203 {
+		a.Version = 0
+	}
 	return a
 }
 

@@ -1,0 +1,69 @@
+package payloads
+
+import (
+	"maps"
+	"slices"
+)
+
+// ComponentMarker is the member, with the value "c", by which an object of a twin is known to be a component. Its source is
+// azure-docs iot-develop/concepts-convention.md, "Device twins".
+const ComponentMarker = "__t"
+
+// MarkPart gives a part of a component the marker of the whole, if it has one: each component that is sent must carry it.
+func MarkPart(part, whole map[string]any) map[string]any {
+	if mark, ok := whole[ComponentMarker]; ok {
+		part[ComponentMarker] = mark
+	}
+	return part
+}
+
+// SplitPatch returns what to send in the place of a patch of reported properties that a hub refused: its halves, down to
+// a single property, so that what is wrong costs nothing else. A single PropertyAck is sent without its value. SplitPatch
+// returns nothing for what cannot be made smaller.
+func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
+	names := propertiesOf(patch)
+	if len(names) > 1 {
+		for _, half := range [][]string{names[:len(names)/2], names[len(names)/2:]} {
+			part := map[string]any{}
+			for _, name := range half {
+				part[name] = patch[name]
+			}
+			parts = append(parts, MarkPart(part, patch))
+		}
+		return parts
+	}
+	for _, name := range names {
+		switch v := patch[name].(type) {
+		case PropertyAck:
+			if v.Value != nil {
+				parts = append(parts, MarkPart(map[string]any{name: v.Without(reason)}, patch))
+			}
+		case map[string]any:
+			if _, isAck := v["ac"]; isAck {
+				continue
+			}
+			for _, inner := range SplitPatch(v, reason) {
+				parts = append(parts, MarkPart(map[string]any{name: inner}, patch))
+			}
+		}
+	}
+	return parts
+}
+
+// FirstProperty returns the path of the first property in a patch of reported properties, such as "component.name".
+func FirstProperty(patch map[string]any) string {
+	for _, name := range propertiesOf(patch) {
+		if inner, ok := patch[name].(map[string]any); ok {
+			if below := FirstProperty(inner); below != "" {
+				return name + "." + below
+			}
+		}
+		return name
+	}
+	return ""
+}
+
+func propertiesOf(patch map[string]any) []string {
+	names := slices.Sorted(maps.Keys(patch))
+	return slices.DeleteFunc(names, func(name string) bool { return name == ComponentMarker })
+}
