@@ -195,7 +195,7 @@ func (w *witness) besides(back time.Duration) (all []string) {
 		switch r.Kind {
 		case observe.Dropped:
 			all = append(all, "a reading "+r.Cause)
-		case observe.Refused:
+		case observe.IllegalEvent:
 			w.t.Errorf("an event was refused: %s", r.Message)
 		case observe.Warning:
 			all = append(all, w.known(r))

@@ -189,7 +189,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	}
 	d.clock.put(id.N)
 	if d.tells(observe.Debug) { // or its ID need not be written
-		d.emit(Record{Level: observe.Debug, Kind: observe.Taken, ID: id.String()})
+		d.emit(Record{Level: observe.Debug, Kind: observe.Accepted, ID: id.String()})
 	}
 	return id, nil
 }

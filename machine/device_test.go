@@ -347,7 +347,7 @@ func TestAnIllegalEventFromOutsideIsAnErrorAndARecord(t *testing.T) {
 			t.Errorf("fire: %v", err)
 		}
 		w.await("a record of it", 0, func(r machine.Record) bool {
-			return r.Kind == observe.Refused && r.State == string(machine.Connected) && r.Event == string(machine.Assigned)
+			return r.Kind == observe.IllegalEvent && r.State == string(machine.Connected) && r.Event == string(machine.Assigned)
 		})
 	})
 }

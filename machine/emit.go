@@ -70,7 +70,7 @@ func (d *Device) waiting(until time.Time, next Event, cause error) {
 }
 
 func (d *Device) refusedEvent(s State, e Event) {
-	d.emit(Record{Level: observe.Warn, Kind: observe.Refused, State: string(s), Event: string(e)})
+	d.emit(Record{Level: observe.Warn, Kind: observe.IllegalEvent, State: string(s), Event: string(e)})
 }
 
 func (d *Device) late(s State, after time.Duration) {

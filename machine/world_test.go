@@ -57,7 +57,7 @@ func (w *world) tell() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.records {
-		if r.Kind != observe.Taken && r.Kind != observe.Delivered {
+		if r.Kind != observe.Accepted && r.Kind != observe.Delivered {
 			w.t.Logf("%s %s %s", r.Time.Format("15:04:05.000"), r.Message, r.Error)
 		}
 	}

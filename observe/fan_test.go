@@ -41,7 +41,7 @@ func (e *ear) hear(r observe.Record) {
 func emit(f *observe.Fan, from, to int) (ids []string) {
 	for i := from; i <= to; i++ {
 		id := fmt.Sprint(i)
-		f.Emit(observe.Record{Kind: observe.Taken, Device: "lizard-1", ID: id})
+		f.Emit(observe.Record{Kind: observe.Accepted, Device: "lizard-1", ID: id})
 		ids = append(ids, id)
 	}
 	return ids

@@ -45,7 +45,7 @@ func sortOf(r Record) (sort Record, burst int) {
 		sort.Name, _, _ = strings.Cut(r.Name, " ") // method, command, message or desired
 		sort.Status = r.Status
 		return sort, floodBurst
-	case Warning, Refused:
+	case Warning, IllegalEvent:
 		return sort, floodBurst
 	}
 	return sort, 0

@@ -210,7 +210,7 @@ func TestAFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
 			return observe.Record{Kind: observe.Warning, Error: fmt.Sprint("unknown topic ", i)}
 		},
 		"refused events": func(i int) observe.Record {
-			return observe.Record{Kind: observe.Refused, Event: fmt.Sprint("event ", i)}
+			return observe.Record{Kind: observe.IllegalEvent, Event: fmt.Sprint("event ", i)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestCombinedRecordsKeepTheOrderOfTimes(t *testing.T) {
 			emitNow(f, drop(n, []string{"full", "too-old", "disk"}[n%3]))
 			emitNow(f, observe.Record{Kind: observe.Warning, Error: fmt.Sprint(n)})
 			if n%10 == 0 {
-				emitNow(f, observe.Record{Kind: observe.Taken, ID: fmt.Sprint(n)})
+				emitNow(f, observe.Record{Kind: observe.Accepted, ID: fmt.Sprint(n)})
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -14,8 +14,8 @@ import (
 )
 
 var kinds = []observe.Kind{
-	observe.Transition, observe.Waiting, observe.Outcome, observe.Taken, observe.Delivered, observe.Dropped,
-	observe.Refused, observe.Handled, observe.Warning, observe.Note, observe.Payload, observe.Clock,
+	observe.Transition, observe.Waiting, observe.Outcome, observe.Accepted, observe.Delivered, observe.Dropped,
+	observe.IllegalEvent, observe.Handled, observe.Warning, observe.Note, observe.Payload, observe.Clock,
 }
 
 // printed is what the printer makes of records.
@@ -144,7 +144,7 @@ func TestTheConsoleIsForPeople(t *testing.T) {
 		Time: now, Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: "retry-hub", Next: now.Add(time.Second),
 		Cause: "refused", Error: "transport: hub-a: refused", Repeated: 7,
 	}
-	taken := observe.Record{Time: now, Level: observe.Debug, Kind: observe.Taken, ID: "9f-1"}
+	taken := observe.Record{Time: now, Level: observe.Debug, Kind: observe.Accepted, ID: "9f-1"}
 	named := observe.Record{Time: now, Level: observe.Warn, Kind: observe.Warning, Message: "a twin request failed", Error: "no answer"}
 	plain := observe.Record{Time: now, Level: observe.Warn, Kind: observe.Warning, Error: "one\ntwo"}
 	rude := observe.Record{Time: now, Kind: observe.Handled, Name: "method \x1b[2J\nforged", Status: 404}

@@ -14,18 +14,18 @@ type Kind string
 
 // The kinds.
 const (
-	Transition Kind = "transition" // the machine moved
-	Waiting    Kind = "waiting"    // the machine waits before its next attempt
-	Outcome    Kind = "outcome"    // an outage has ended
-	Payload    Kind = "payload"    // DPS returned a payload with the assignment
-	Taken      Kind = "taken"      // a reading was accepted
-	Delivered  Kind = "delivered"  // a hub has acknowledged a reading
-	Dropped    Kind = "dropped"    // a reading was given up
-	Refused    Kind = "refused"    // the machine refused an event
-	Handled    Kind = "handled"    // a handler has answered a method, a command or a desired property
-	Clock      Kind = "clock"      // the wall clock was set
-	Warning    Kind = "warning"    // something an operator should know that stops nothing
-	Note       Kind = "note"       // something worth a line
+	Transition   Kind = "transition" // the machine moved
+	Waiting      Kind = "waiting"    // the machine waits before its next attempt
+	Outcome      Kind = "outcome"    // an outage has ended
+	Payload      Kind = "payload"    // DPS returned a payload with the assignment
+	Accepted     Kind = "taken"      // a reading was accepted
+	Delivered    Kind = "delivered"  // a hub has acknowledged a reading
+	Dropped      Kind = "dropped"    // a reading was given up
+	IllegalEvent Kind = "refused"    // the machine refused an event
+	Handled      Kind = "handled"    // a handler has answered a method, a command or a desired property
+	Clock        Kind = "clock"      // the wall clock was set
+	Warning      Kind = "warning"    // something an operator should know that stops nothing
+	Note         Kind = "note"       // something worth a line
 )
 
 // A Level is how much a record matters.
@@ -102,7 +102,7 @@ func (r Record) text() string {
 		return words(r.Outcome, after("from", r.FromHub), after("to", r.Hub), took)
 	case Payload:
 		return fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", r.Bytes)
-	case Taken, Delivered:
+	case Accepted, Delivered:
 		return words(string(r.Kind), r.ID, after("to", r.Hub), bracketed(r.Cause))
 	case Dropped:
 		if r.Count > 1 {
@@ -114,7 +114,7 @@ func (r Record) text() string {
 			return "the clock was set " + Span(-step) + " back"
 		}
 		return "the clock was set " + Span(r.step()) + " ahead"
-	case Refused:
+	case IllegalEvent:
 		return fmt.Sprintf("refused %q in %s", r.Event, r.State)
 	case Handled:
 		return words(r.Name, after("answered", number(r.Status)))

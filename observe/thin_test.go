@@ -154,7 +154,7 @@ func TestReadingsAndAnswersAreNotThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
-		for _, kind := range []observe.Kind{observe.Taken, observe.Delivered, observe.Dropped, observe.Refused, observe.Handled, observe.Note,
+		for _, kind := range []observe.Kind{observe.Accepted, observe.Delivered, observe.Dropped, observe.IllegalEvent, observe.Handled, observe.Note,
 			observe.Payload, observe.Clock} {
 			s.say(0, observe.Record{Kind: kind})
 		}

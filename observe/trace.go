@@ -128,7 +128,7 @@ func (t *tracer) line(line []byte) {
 		d.clockSet(r.step())
 	case Warning:
 		t.warnings += 1 + r.Repeated
-	case Taken:
+	case Accepted:
 		t.taken++
 	case Delivered:
 		t.delivered++

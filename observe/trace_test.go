@@ -48,7 +48,7 @@ func failedOver(tell func(observe.Record)) {
 	s.starts()
 	for n := range 3 {
 		id := fmt.Sprint("9f2c-", n+1)
-		s.say(time.Second, observe.Record{Level: observe.Debug, Kind: observe.Taken, ID: id})
+		s.say(time.Second, observe.Record{Level: observe.Debug, Kind: observe.Accepted, ID: id})
 		s.say(0, observe.Record{Level: observe.Debug, Kind: observe.Delivered, ID: id, Hub: hubA})
 	}
 	s.blinks(12300 * time.Millisecond)

@@ -113,7 +113,7 @@ func (s *show) observe(r machine.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case r.Kind == observe.Taken:
+	case r.Kind == observe.Accepted:
 		s.balance.takenIDs = append(s.balance.takenIDs, r.ID)
 		return
 	case r.Kind == observe.Outcome:
