@@ -179,7 +179,7 @@ func (h *Hub) subscribe(ctx context.Context) error {
 	sort(!h.Off.Has(Methods), payloads.MethodFilter)
 	sort(h.usesTwin(), payloads.TwinAnswerFilter)
 	sort(!h.Off.Has(Desired), payloads.DesiredFilter)
-	if h.session.Present() {
+	if h.session.SessionPresent() {
 		if err := h.session.Unsubscribe(ctx, off...); err != nil {
 			return timedOut(ctx, err)
 		}

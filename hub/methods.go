@@ -62,7 +62,7 @@ func (h *Hub) answer(ctx context.Context, session Session, request payloads.Meth
 	if bad == nil {
 		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
-		bad = session.Start(ctx, topic, 0, body, func(error) {})
+		bad = session.Publish(ctx, topic, 0, body, func(error) {})
 	}
 	record := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: session.Host()}
 	if err = errors.Join(err, bad); err != nil {

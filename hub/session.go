@@ -9,9 +9,9 @@ import (
 // A Session is what a Hub needs of a *transport.Session, whose documentation also holds for these methods.
 type Session interface {
 	Host() string
-	Present() bool // reports whether the hub kept a session of this device
+	SessionPresent() bool // reports whether the hub kept a session of this device
 
-	Start(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error
+	Publish(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error
 	Subscribe(ctx context.Context, qos byte, filters ...string) error
 	Unsubscribe(ctx context.Context, filters ...string) error
 

@@ -111,7 +111,7 @@ func TestTheSuspectIsTriedOnlyWhereAnotherWasTaken(t *testing.T) {
 
 func TestABadNetworkMakesNobodySuspect(t *testing.T) {
 	s := newSuspicion()
-	for _, r := range []transport.Reason{transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.Ended, transport.TimedOut} {
+	for _, r := range []transport.Reason{transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ClosedLocally, transport.TimedOut} {
 		for range 5 {
 			s.ended(&transport.Error{Reason: r}, []uint64{1})
 		}

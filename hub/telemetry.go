@@ -201,7 +201,7 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	n, id := r.ID.N, r.ID.String()
 	c.onWay[n] = trip{id, len(r.Reading.Body)}
 	c.bytes += len(r.Reading.Body)
-	err := c.session.Start(ctx, c.topic(r, id), 1, r.Reading.Body, func(err error) { c.landed <- landing{n, err} })
+	err := c.session.Publish(ctx, c.topic(r, id), 1, r.Reading.Body, func(err error) { c.landed <- landing{n, err} })
 	if err != nil {
 		c.end(n)
 		c.hub.Outbox.Leave(n)

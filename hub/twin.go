@@ -201,7 +201,7 @@ func (t *twin) ask(ctx context.Context, s Session, topic func(requestID string) 
 	}()
 	ctx, cancel := bounded(ctx, s)
 	defer cancel()
-	if err := s.Start(ctx, topic(id), 0, body, func(error) {}); err != nil {
+	if err := s.Publish(ctx, topic(id), 0, body, func(error) {}); err != nil {
 		return payloads.TwinAnswer{}, err
 	}
 	select {

@@ -20,7 +20,7 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 		}
 		if s.Cause() != nil { // what was acknowledged just before it ended is not lost
 			select {
-			case <-s.Over():
+			case <-s.Done():
 			case <-ctx.Done():
 			}
 		}

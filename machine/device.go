@@ -267,4 +267,4 @@ func (d *Device) drop() {
 }
 
 // wind is for a session that has ended. It may take a moment to be over, for which no failover waits; Run does in the end.
-func (d *Device) wind(s *transport.Session) { d.winding.Go(func() { <-s.Over() }) }
+func (d *Device) wind(s *transport.Session) { d.winding.Go(func() { <-s.Done() }) }

@@ -19,13 +19,13 @@ func dps(v provisioning.Verdict, retryAfter time.Duration) error {
 var (
 	ends = []transport.Reason{
 		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ProtocolBroken,
-		transport.SubscriptionRefused, transport.TimedOut, transport.Ended, transport.TLSFailed, transport.Unknown,
+		transport.SubscriptionRefused, transport.TimedOut, transport.ClosedLocally, transport.TLSFailed, transport.Unknown,
 	}
 	refusals = []transport.Reason{
-		transport.NameNotFound, transport.Unreachable, transport.Refused, transport.TimedOut, transport.TLSFailed,
+		transport.NameNotFound, transport.Unreachable, transport.ConnectionRefused, transport.TimedOut, transport.TLSFailed,
 		transport.ServerUnavailable, transport.BadCredentials, transport.NotAuthorized, transport.ConnectRejected,
 		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.ProtocolBroken,
-		transport.KeyUnusable, transport.Ended, transport.Unknown,
+		transport.KeyUnusable, transport.ClosedLocally, transport.Unknown,
 	}
 )
 
@@ -46,14 +46,14 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 		{"it goes on: a longer one", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 2}, choice{event: RetryHub, wait: 90 * time.Second}},
 		{"the first session ends again before it held: DPS", Lost, lost(transport.Closed), history{assigned: true, last: RetryHub}, choice{event: Reprovision}},
 		{"so does the next: in turn, waiting", Lost, lost(transport.Closed), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"the hub that DPS named fails too: in turn, waiting", ConnectFailed, lost(transport.Refused), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"then DPS again, waiting longer", ConnectFailed, lost(transport.Refused), history{assigned: true, last: RetryHub, asked: true, waits: 1}, choice{event: Reprovision, wait: time.Second}},
-		{"the wait doubles", ConnectFailed, lost(transport.Refused), history{assigned: true, last: RetryHub, asked: true, waits: 4}, choice{event: Reprovision, wait: 8 * time.Second}},
-		{"up to a minute", ConnectFailed, lost(transport.Refused), history{assigned: true, last: RetryHub, asked: true, waits: 500}, choice{event: Reprovision, wait: 30 * time.Second}},
+		{"the hub that DPS named fails too: in turn, waiting", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
+		{"then DPS again, waiting longer", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 1}, choice{event: Reprovision, wait: time.Second}},
+		{"the wait doubles", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 4}, choice{event: Reprovision, wait: 8 * time.Second}},
+		{"up to a minute", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 500}, choice{event: Reprovision, wait: 30 * time.Second}},
 		{"DPS is unavailable: the hub, waiting", Unavailable, dps(provisioning.Unavailable, 0), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
 		{"DPS is unavailable and there is no hub: DPS, waiting", Unavailable, dps(provisioning.Unavailable, 0), history{last: Reprovision, asked: true}, choice{event: Reprovision, wait: time.Second / 2}},
-		{"DPS is closed to us: the hub's turns go on, waiting", ConnectFailed, lost(transport.Refused), history{assigned: true, last: RetryHub, asked: true, waits: 1, dpsFrom: later}, choice{event: RetryHub, wait: time.Second}},
-		{"DPS is closed to us when its turn comes at once", ConnectFailed, lost(transport.Refused), history{assigned: true, dpsFrom: later}, choice{event: RetryHub, wait: time.Second / 2}},
+		{"DPS is closed to us: the hub's turns go on, waiting", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 1, dpsFrom: later}, choice{event: RetryHub, wait: time.Second}},
+		{"DPS is closed to us when its turn comes at once", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, dpsFrom: later}, choice{event: RetryHub, wait: time.Second / 2}},
 		{"DPS is closed to us and there is no hub: its time", Unavailable, dps(provisioning.Throttled, time.Minute), history{last: Reprovision, asked: true, dpsFrom: later}, choice{event: Reprovision, wait: time.Minute}},
 	}
 	for _, r := range ends {

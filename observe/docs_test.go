@@ -134,7 +134,7 @@ func TestTheDocumentNamesLevelsOutcomesAndBounds(t *testing.T) {
 func TestTheDocumentsLinesAreWhatIsPrinted(t *testing.T) {
 	lost := time.Date(2026, 3, 1, 9, 12, 15, 814e6, time.UTC)
 	closed := &transport.Error{Reason: transport.Closed, Host: hubA, Err: errors.New("EOF")}
-	refused := &transport.Error{Reason: transport.Refused, Host: hubB, Err: errors.New("connection refused")}
+	refused := &transport.Error{Reason: transport.ConnectionRefused, Host: hubB, Err: errors.New("connection refused")}
 	got := printed(true, observe.Info, observe.Record{
 		Time: lost, Level: observe.Warn, Kind: observe.Transition, Device: "lizard-1", From: "Connected", Event: "lost",
 		To: "Failover", Hub: hubA, Cause: string(closed.Reason), Error: closed.Error(), SpentMS: 4_320_000,

@@ -139,7 +139,7 @@ func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
 		if err := cloud.StopDPS(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.Refused) {
+		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.ConnectionRefused) {
 			t.Errorf("got %v", err)
 		}
 		if err := cloud.StartDPS(); err != nil {
@@ -168,7 +168,7 @@ func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
 			if len(ended) != 1 {
 				t.Fatalf("%s: %d sessions were handed over", fault, len(ended))
 			}
-			<-ended[0].Over()
+			<-ended[0].Done()
 		})
 	}
 }

@@ -234,7 +234,7 @@ func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string,
 	defer d.pending.Store(nil)
 	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := d.session.Start(inTime, topic(q.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
+	if err := d.session.Publish(inTime, topic(q.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
 		return none, err
 	}
 	select {

@@ -143,10 +143,10 @@ func (s *Session) say(ctx context.Context, c call) error {
 	}
 }
 
-// Start hands a message to the session, in order. When it returns nil, done is called once, and must not block:
+// Publish hands a message to the session, in order. When it returns nil, done is called once, and must not block:
 // with nil when the hub has acknowledged the message (QoS 0: when it was written), else with why that is not known.
 // Until then the payload must not change.
-func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
+func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
 	if len(topic) > math.MaxUint16 { // paho would cut it off
 		return fmt.Errorf("transport: %s: a topic of %d bytes, at most %d fit", s.host, len(topic), math.MaxUint16)
 	}
@@ -158,15 +158,6 @@ func (s *Session) Start(ctx context.Context, topic string, qos byte, payload []b
 		}
 		s.work.Go(func() { done(s.written(token)) }) // at QoS 0, or paho would not have it
 	}})
-}
-
-// Publish is Start, waiting for the acknowledgement.
-func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte) error {
-	done := make(chan error, 1)
-	if err := s.Start(ctx, topic, qos, payload, func(err error) { done <- err }); err != nil {
-		return err
-	}
-	return s.await(ctx, done)
 }
 
 // Subscribe asks for the filters at QoS qos and checks every one of the answers.

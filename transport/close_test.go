@@ -94,8 +94,8 @@ func TestCloseMayBeCalledAgainAndByMany(t *testing.T) {
 		start := time.Now()
 		w.close(s)
 		w.wantTook(start, 0)
-		w.wantReason(s.Cause(), transport.Ended)
-		<-s.Over()
+		w.wantReason(s.Cause(), transport.ClosedLocally)
+		<-s.Done()
 	})
 }
 
@@ -108,7 +108,7 @@ func TestClosingTakesNoTimeWhereThePeerLivesOrHasGone(t *testing.T) {
 				w.serve(func(p *peer) { p.welcome(); end(p) })
 				s := w.connect()
 				if name == "has gone" {
-					go s.Publish(context.Background(), "t", 1, nil)
+					go publishAndWait(s, context.Background(), "t", 1, nil)
 					w.wantEnd(s, transport.Reset)
 				}
 				start := time.Now()
@@ -124,7 +124,7 @@ func TestCloseOnALinkThatTakesNothingCutsItAfterASecond(t *testing.T) {
 		"idle": func(*transport.Session) {},
 		"busy": func(s *transport.Session) {
 			for range 5 {
-				go s.Publish(context.Background(), "t", 1, nil)
+				go publishAndWait(s, context.Background(), "t", 1, nil)
 			}
 		},
 	} {
@@ -141,7 +141,7 @@ func TestCloseOnALinkThatTakesNothingCutsItAfterASecond(t *testing.T) {
 				if took := time.Since(start); took < time.Second || took > 2*time.Second {
 					w.Errorf("it took %v", took)
 				}
-				w.wantReason(s.Cause(), transport.Ended)
+				w.wantReason(s.Cause(), transport.ClosedLocally)
 			})
 		})
 	}
@@ -155,7 +155,7 @@ func TestCloseEndsWithItsContextAndSoDoesTheSession(t *testing.T) {
 			s := w.connect(through(&v))
 			v.stop()
 			for range 3 {
-				go s.Publish(context.Background(), "t", 1, nil)
+				go publishAndWait(s, context.Background(), "t", 1, nil)
 			}
 			synctest.Wait()
 			ctx, cancel := context.WithTimeout(w.Context(), patience)
@@ -164,10 +164,10 @@ func TestCloseEndsWithItsContextAndSoDoesTheSession(t *testing.T) {
 				w.Errorf("after %v: %v", patience, err)
 			}
 			w.wantTook(start, patience)
-			w.wantEnd(s, transport.Ended)
+			w.wantEnd(s, transport.ClosedLocally)
 			w.wantTook(start, patience)
 			cancel()
-			<-s.Over()
+			<-s.Done()
 			if took := time.Since(start); took > 2*time.Second {
 				w.Errorf("it was over only after %v", took)
 			}
@@ -182,13 +182,13 @@ func TestAStartThatMustWaitEndsWithItsContext(t *testing.T) {
 		s := w.connect(through(&v))
 		v.stop()
 		for range 100 { // more than the queues take
-			go s.Publish(context.Background(), "t", 1, make([]byte, 1024))
+			go publishAndWait(s, context.Background(), "t", 1, make([]byte, 1024))
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(w.Context(), 2500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if err := s.Start(ctx, "t", 1, nil, func(error) { w.Error("done was told") }); !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.Publish(ctx, "t", 1, nil, func(error) { w.Error("done was told") }); !errors.Is(err, context.DeadlineExceeded) {
 			w.Errorf("got %v", err)
 		}
 		w.wantTook(start, 2500*time.Millisecond)

@@ -154,7 +154,7 @@ func TestWhereNobodyListensIsRefused(t *testing.T) {
 		c := w.config()
 		c.Host = "127.0.0.1:1"
 		_, err := transport.Connect(w.Context(), c)
-		w.wantReason(err, transport.Refused)
+		w.wantReason(err, transport.ConnectionRefused)
 	})
 }
 
@@ -191,16 +191,16 @@ func TestWhatADialSaysIsUnderstood(t *testing.T) {
 	}{
 		"no route":                   {number(syscall.EHOSTUNREACH), transport.Unreachable},
 		"no network":                 {number(syscall.ENETUNREACH), transport.Unreachable},
-		"refused":                    {number(syscall.ECONNREFUSED), transport.Refused},
+		"refused":                    {number(syscall.ECONNREFUSED), transport.ConnectionRefused},
 		"reset":                      {number(syscall.ECONNRESET), transport.Reset},
 		"the system's own time-out":  {number(syscall.ETIMEDOUT), transport.TimedOut},
-		"refused, on Windows":        {number(10061), transport.Refused},
+		"refused, on Windows":        {number(10061), transport.ConnectionRefused},
 		"reset, on Windows":          {number(10054), transport.Reset},
 		"no route, on Windows":       {number(10065), transport.Unreachable},
 		"timed out, on Windows":      {number(10060), transport.TimedOut},
 		"DNS did not answer in time": {&net.OpError{Err: &net.DNSError{IsTimeout: true}}, transport.TimedOut},
 		"DNS has failed":             {&net.DNSError{IsTemporary: true}, transport.NameNotFound},
-		"a proxy's own reason":       {&transport.Error{Reason: transport.Refused}, transport.Refused},
+		"a proxy's own reason":       {&transport.Error{Reason: transport.ConnectionRefused}, transport.ConnectionRefused},
 		"anything else":              {errors.New("the proxy says no"), transport.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 				time.AfterFunc(time.Second, cancel)
 				start := time.Now()
 				_, err := transport.Connect(ctx, config)
-				w.wantReason(err, transport.Ended)
+				w.wantReason(err, transport.ClosedLocally)
 				w.wantTook(start, time.Second)
 				if !errors.Is(err, context.Canceled) {
 					w.Errorf("%v does not tell that the caller ended it", err)

@@ -21,7 +21,7 @@ type Reason string
 const (
 	NameNotFound        Reason = "name-not-found" // DNS does not know the host
 	Unreachable         Reason = "unreachable"    // no route to the host
-	Refused             Reason = "refused"        // nobody listens there
+	ConnectionRefused   Reason = "refused"        // nobody listens there
 	TimedOut            Reason = "timed-out"      // dial, TLS and CONNACK took too long together
 	TLSFailed           Reason = "tls"            // certificate, protocol version or alert
 	ServerUnavailable   Reason = "connack-3"      // the hub is unavailable or throttles
@@ -35,7 +35,7 @@ const (
 	WriteStalled        Reason = "write-stalled"  // the peer took no bytes for Config.WriteTimeout
 	AckOverdue          Reason = "ack-overdue"    // a publish has had no acknowledgement for long, on a link that lives
 	ProtocolBroken      Reason = "protocol"       // what came was not MQTT
-	Ended               Reason = "ended"          // this side ended the session
+	ClosedLocally       Reason = "ended"          // this side ended the session
 	KeyUnusable         Reason = "key"            // the key could not be read, so no token could be made
 	Unknown             Reason = "unknown"        // none of these
 )
@@ -70,7 +70,7 @@ func ReasonOf(err error) Reason {
 
 // numbers are what an operating system's error means. The large ones are Windows', which Go does not translate.
 var numbers = map[syscall.Errno]Reason{
-	syscall.ECONNREFUSED: Refused, 10061: Refused,
+	syscall.ECONNREFUSED: ConnectionRefused, 10061: ConnectionRefused,
 	syscall.ECONNRESET: Reset, 10054: Reset, syscall.EPIPE: Reset, syscall.ECONNABORTED: Reset, 10053: Reset,
 	syscall.ENETUNREACH: Unreachable, 10051: Unreachable, syscall.EHOSTUNREACH: Unreachable, 10065: Unreachable,
 	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
@@ -87,7 +87,7 @@ func reasonFor(err error) Reason {
 	case errors.As(err, &reason):
 		return reason
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
-		return Ended
+		return ClosedLocally
 	case isTimeout(err):
 		return TimedOut
 	case errors.As(err, &dns):

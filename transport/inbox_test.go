@@ -85,7 +85,7 @@ func TestAnAcknowledgementDoesNotWaitBehindAllThatIsToBeSent(t *testing.T) {
 		s.Attach(func(m transport.Message) bool { m.Ack(); return true })
 		v.stop()
 		for range 64 {
-			if err := s.Start(w.Context(), "t", 1, make([]byte, 1000), func(error) {}); err != nil {
+			if err := s.Publish(w.Context(), "t", 1, make([]byte, 1000), func(error) {}); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -174,7 +174,7 @@ func TestWhatIsTooMuchIsLeftToTheHubAndTheRestIsKept(t *testing.T) {
 		s.Attach(func(m transport.Message) bool { handled.add(string(m.Payload)); m.Ack(); return true })
 		w.wantSeen("handled", &handled, numbers(1, 1024)...)
 		w.wantSeen("acknowledged", acked, numbers(1, 1024)...)
-		if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+		if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
 			w.Errorf("the session has ended: %v", err)
 		}
 	})

@@ -69,7 +69,7 @@ func TestWhatIsOddAndHarmlessDoesNotEndTheSession(t *testing.T) {
 				w.serve(func(p *peer) { p.welcome(); io.WriteString(p, bytes); p.behave() })
 				s := w.connect()
 				s.Attach(func(m transport.Message) bool { m.Ack(); return true })
-				if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+				if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
 					w.Error(err)
 				}
 				if err := s.Subscribe(w.Context(), 1, "a", "b"); err != nil {
@@ -86,7 +86,7 @@ func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
 		end  func(*valve)
 		want transport.Reason // of what becomes of the message
 	}{
-		"and never will": {func(v *valve) { v.Close() }, transport.Ended},
+		"and never will": {func(v *valve) { v.Close() }, transport.ClosedLocally},
 		"yet":            {(*valve).release, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
 				s := w.connect(through(&v))
 				v.stop()
 				published := make(chan error, 1)
-				go func() { published <- s.Publish(w.Context(), "t", 1, nil) }()
+				go func() { published <- publishAndWait(s, w.Context(), "t", 1, nil) }()
 				synctest.Wait()
 				close(early)
 				synctest.Wait()
@@ -160,7 +160,7 @@ func TestAlterationOnTheWayIsToldAsTLS(t *testing.T) {
 			everywhere(t, func(w *world) {
 				w.serve(func(p *peer) { p.welcome(); p.next(); io.WriteString(p.raw, bytes); p.mute() })
 				s := w.connect()
-				w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.TLSFailed)
+				w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), transport.TLSFailed)
 			})
 		})
 	}
@@ -211,7 +211,7 @@ func TestWhateverBytesComeTheProcessLives(t *testing.T) {
 			s := w.connect()
 			s.Attach(func(m transport.Message) bool { m.Ack(); return true })
 			ctx, cancel := context.WithTimeout(w.Context(), time.Second)
-			go s.Publish(ctx, "t", 1, nil)
+			go publishAndWait(s, ctx, "t", 1, nil)
 			_ = s.Subscribe(ctx, 1, "a", "b")
 			cancel()
 			w.close(s)

@@ -66,7 +66,7 @@ func (l *link) end(cause error) {
 		return
 	}
 	if l.leaving {
-		cause = &Error{Reason: Ended, Host: l.host}
+		cause = &Error{Reason: ClosedLocally, Host: l.host}
 	}
 	l.cause = cause
 	close(l.ended)

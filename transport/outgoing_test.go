@@ -22,7 +22,7 @@ func TestAMessageAtQoS0IsDoneWhenItHasBeenWrittenAndNotBefore(t *testing.T) {
 		end  func(*valve)
 		want transport.Reason
 	}{
-		"and never is": {func(v *valve) { v.Close() }, transport.Ended},
+		"and never is": {func(v *valve) { v.Close() }, transport.ClosedLocally},
 		"late":         {(*valve).release, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestAMessageAtQoS0IsDoneWhenItHasBeenWrittenAndNotBefore(t *testing.T) {
 				v.stop()
 				fates := make(chan error, 2)
 				for range cap(fates) { // the first is being written, the second waits
-					if err := s.Start(w.Context(), "t", 0, nil, func(err error) { fates <- err }); err != nil {
+					if err := s.Publish(w.Context(), "t", 0, nil, func(err error) { fates <- err }); err != nil {
 						w.Fatal(err)
 					}
 					synctest.Wait()
@@ -75,7 +75,7 @@ func TestAMessageIsAnsweredByItsPUBACKAlone(t *testing.T) {
 				start := time.Now()
 				ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 				defer cancel()
-				if err := s.Publish(ctx, "t", 1, nil); err != nil {
+				if err := publishAndWait(s, ctx, "t", 1, nil); err != nil {
 					w.Error(err)
 				}
 				w.wantTook(start, time.Second)
@@ -97,7 +97,7 @@ func TestAMessageAtQoS2IsDoneWithPUBCOMP(t *testing.T) {
 		s := w.connect()
 		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 		defer cancel()
-		if err := s.Publish(ctx, "t", 2, nil); err != nil {
+		if err := publishAndWait(s, ctx, "t", 2, nil); err != nil {
 			w.Error(err)
 		}
 	})
@@ -113,9 +113,9 @@ func TestADoneMayAskASessionThatHasEnded(t *testing.T) {
 	for full := false; !full; { // what is handed over last waits for paho
 		ctx, cancel := context.WithTimeout(w.Context(), 300*time.Millisecond)
 		done.Add(1)
-		err := s.Start(ctx, "t", 1, make([]byte, 256<<10), func(error) {
+		err := s.Publish(ctx, "t", 1, make([]byte, 256<<10), func(error) {
 			defer done.Done()
-			w.wantReason(s.Start(w.Context(), "t", 1, nil, func(error) {}), transport.Ended)
+			w.wantReason(s.Publish(w.Context(), "t", 1, nil, func(error) {}), transport.ClosedLocally)
 		})
 		if full = err != nil; full {
 			done.Done()
@@ -166,7 +166,7 @@ func TestMessagesAreGatheredWhileOthersAreWritten(t *testing.T) {
 				return g, err
 			}
 		})
-		if err := s.Publish(w.Context(), "t", 1, make([]byte, 256<<10)); err != nil { // TLS makes small records before
+		if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, 256<<10)); err != nil { // TLS makes small records before
 			w.Fatal(err)
 		}
 		g.shut.Store(true)
@@ -174,7 +174,7 @@ func TestMessagesAreGatheredWhileOthersAreWritten(t *testing.T) {
 		var starting sync.WaitGroup
 		defer starting.Wait()
 		starting.Go(func() {
-			for s.Start(w.Context(), "t", 1, make([]byte, 1000), func(error) {}) == nil {
+			for s.Publish(w.Context(), "t", 1, make([]byte, 1000), func(error) {}) == nil {
 				started.Add(1)
 			}
 		})
@@ -212,7 +212,7 @@ func TestCloseAfterAShortStallLosesNothing(t *testing.T) {
 			var want []string
 			for i := range n {
 				want = append(want, fmt.Sprint(i))
-				if err := s.Start(w.Context(), want[i], byte(i%2), make([]byte, 1000), func(error) {}); err != nil {
+				if err := s.Publish(w.Context(), want[i], byte(i%2), make([]byte, 1000), func(error) {}); err != nil {
 					w.Fatal(err)
 				}
 			}

@@ -129,7 +129,7 @@ func TestEachDoneIsToldOnceAndTheTruth(t *testing.T) {
 					for i := first; i < len(fates); i += 3 {
 						f := &fates[i]
 						f.payload, f.qos = fmt.Sprintf("%d-%d", run, i), byte(min(1, i%7))
-						f.started = s.Start(ctx, "t", f.qos, []byte(f.payload), func(err error) {
+						f.started = s.Publish(ctx, "t", f.qos, []byte(f.payload), func(err error) {
 							mu.Lock()
 							defer mu.Unlock()
 							f.told = append(f.told, err)
@@ -154,7 +154,7 @@ func TestEachDoneIsToldOnceAndTheTruth(t *testing.T) {
 			starting.Wait()
 			cancel()
 			w.close(s)
-			<-s.Over()
+			<-s.Done()
 			for i := range fates {
 				if err := fates[i].judge(g); err != nil {
 					w.Errorf("run %d: %v", run, err)

@@ -162,8 +162,8 @@ func TestAReasonIsAnAnswerToErrorsIs(t *testing.T) {
 	if !errors.Is(err, transport.Silence) || !errors.Is(err, inner) || errors.Is(err, transport.Closed) {
 		t.Errorf("%v", err)
 	}
-	bare := &transport.Error{Reason: transport.Ended, Host: "hub"}
-	if bare.Error() != "transport: hub: ended" || !errors.Is(bare, transport.Ended) || errors.Is(bare, inner) {
+	bare := &transport.Error{Reason: transport.ClosedLocally, Host: "hub"}
+	if bare.Error() != "transport: hub: ended" || !errors.Is(bare, transport.ClosedLocally) || errors.Is(bare, inner) {
 		t.Errorf("%v", bare)
 	}
 	if r := transport.ReasonOf(inner); r != transport.Unknown {
@@ -220,7 +220,7 @@ func TestAnAuthorityFromAFileIsTrustedAndTheHubTakesOurToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer w.close(s)
-			if err := s.Publish(t.Context(), "devices/dev1/messages/events/", 1, []byte("{}")); err != nil || len(cloud.Ledger()) != 1 {
+			if err := publishAndWait(s, t.Context(), "devices/dev1/messages/events/", 1, []byte("{}")); err != nil || len(cloud.Ledger()) != 1 {
 				t.Errorf("%v; the hub has %v", err, cloud.Ledger())
 			}
 		})

@@ -112,8 +112,8 @@ func (s *Session) own() {
 // Host is the host as the session's Config named it.
 func (s *Session) Host() string { return s.host }
 
-// Present tells whether the hub had kept a session of this device.
-func (s *Session) Present() bool { return s.present }
+// SessionPresent reports whether the hub has kept a session of this device.
+func (s *Session) SessionPresent() bool { return s.present }
 
 // Ended is closed when the session has ended; Cause then says why.
 func (s *Session) Ended() <-chan struct{} { return s.link.ended }
@@ -127,8 +127,8 @@ func (s *Session) Busy() bool {
 	return s.link.frames.arriving.Load() || all > gathered
 }
 
-// Over is closed when nothing of the session is left running, some time after Ended.
-func (s *Session) Over() <-chan struct{} { return s.over }
+// Done is closed when all goroutines of the session have returned, some time after Ended.
+func (s *Session) Done() <-chan struct{} { return s.over }
 
 // Close sends what was started and acknowledged before it, then DISCONNECT, ends the session and waits until nothing of it
 // is left running, or ctx ends. A peer that does not take DISCONNECT is cut off after a second. It may be called more than
@@ -136,22 +136,22 @@ func (s *Session) Over() <-chan struct{} { return s.over }
 func (s *Session) Close(ctx context.Context) error {
 	leave, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
-	cut := context.AfterFunc(leave, func() { s.link.fail(Ended, nil) })
+	cut := context.AfterFunc(leave, func() { s.link.fail(ClosedLocally, nil) })
 	defer cut()
 	err := s.say(leave, call{func() {
 		s.inbox.acknowledge()
 		s.link.leave()
 		s.client.Disconnect(uint(goodbye.Milliseconds()))
-		s.link.fail(Ended, nil)
+		s.link.fail(ClosedLocally, nil)
 	}, func(error) {}})
 	if err != nil {
-		s.link.fail(Ended, nil)
+		s.link.fail(ClosedLocally, nil)
 	}
 	select {
 	case <-s.over:
 		return nil
 	case <-ctx.Done():
-		s.link.fail(Ended, nil)
+		s.link.fail(ClosedLocally, nil)
 		return ctx.Err()
 	}
 }

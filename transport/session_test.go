@@ -40,8 +40,8 @@ func TestTheHubSaysWhetherItKeptTheSession(t *testing.T) {
 			p.behave()
 		})
 		for _, present = range []bool{false, true} {
-			if s := w.connect(); s.Present() != present || s.Host() != w.host {
-				w.Errorf("present %t at %s", s.Present(), s.Host())
+			if s := w.connect(); s.SessionPresent() != present || s.Host() != w.host {
+				w.Errorf("present %t at %s", s.SessionPresent(), s.Host())
 			}
 		}
 	})
@@ -62,7 +62,7 @@ func TestPublishReturnsNilWhenThePeerHasTheMessage(t *testing.T) {
 		})
 		s := w.connect()
 		for i := range 10 {
-			if err := s.Publish(w.Context(), "t", 1, fmt.Append(nil, i)); err != nil {
+			if err := publishAndWait(s, w.Context(), "t", 1, fmt.Append(nil, i)); err != nil {
 				w.Fatal(err)
 			}
 			if all := got.all(); len(all) != i+1 || all[i] != fmt.Sprint("t ", i) {
@@ -95,7 +95,7 @@ func TestTheOrderOfStartIsTheOrderOnTheWireAndCloseOvertakesNothing(t *testing.T
 		for i := range n {
 			want = append(want, fmt.Sprint(i))
 			done.Add(1)
-			if err := s.Start(w.Context(), "t", byte(i%2), []byte(want[i]), func(error) { done.Done() }); err != nil {
+			if err := s.Publish(w.Context(), "t", byte(i%2), []byte(want[i]), func(error) { done.Done() }); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -105,13 +105,13 @@ func TestTheOrderOfStartIsTheOrderOnTheWireAndCloseOvertakesNothing(t *testing.T
 		if all := got.all(); !slices.Equal(all, append(want, "DISCONNECT")) {
 			w.Errorf("of %d messages and DISCONNECT the peer has %d, the last being %q", n, len(all), all[max(0, len(all)-3):])
 		}
-		w.wantReason(s.Cause(), transport.Ended)
+		w.wantReason(s.Cause(), transport.ClosedLocally)
 	})
 }
 
 func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
 	for end, want := range map[string]transport.Reason{
-		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken, "Close": transport.Ended,
+		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken, "Close": transport.ClosedLocally,
 	} {
 		for _, clean := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, clean session %t", end, clean), func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
 					waiting.Add(12)
 					land := func(err error) { fates.add(err); waiting.Done() }
 					for range 10 {
-						if err := s.Start(w.Context(), "t", 1, nil, land); err != nil {
+						if err := s.Publish(w.Context(), "t", 1, nil, land); err != nil {
 							w.Fatal(err)
 						}
 					}
@@ -154,8 +154,8 @@ func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
 					for _, err := range fates.all() {
 						w.wantReason(err, want)
 					}
-					w.wantReason(s.Publish(w.Context(), "t", 1, nil), want)
-					w.wantReason(s.Publish(w.Context(), "t", 0, nil), want)
+					w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), want)
+					w.wantReason(publishAndWait(s, w.Context(), "t", 0, nil), want)
 					w.wantReason(s.Subscribe(w.Context(), 1, "f"), want)
 				})
 			})
@@ -172,7 +172,7 @@ func TestWhatIsAskedWhileTheSessionClosesLearnsThat(t *testing.T) {
 			for range 4 {
 				asking.Go(func() {
 					for s.Cause() == nil {
-						w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.Ended)
+						w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), transport.ClosedLocally)
 					}
 				})
 			}
@@ -207,7 +207,7 @@ func TestEveryFilterThatTheHubRefusesIsAnError(t *testing.T) {
 				} else if err != nil {
 					w.Error(err)
 				}
-				if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+				if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
 					w.Errorf("the session has ended too: %v", err)
 				}
 			})
@@ -217,7 +217,7 @@ func TestEveryFilterThatTheHubRefusesIsAnError(t *testing.T) {
 
 func TestAWaitEndsWithItsContextAndTheSessionGoesOn(t *testing.T) {
 	for name, call := range map[string]func(*transport.Session, context.Context) error{
-		"Publish":     func(s *transport.Session, ctx context.Context) error { return s.Publish(ctx, "t", 1, nil) },
+		"Publish":     func(s *transport.Session, ctx context.Context) error { return publishAndWait(s, ctx, "t", 1, nil) },
 		"Subscribe":   func(s *transport.Session, ctx context.Context) error { return s.Subscribe(ctx, 1, "f") },
 		"Unsubscribe": func(s *transport.Session, ctx context.Context) error { return s.Unsubscribe(ctx, "f") },
 	} {
@@ -244,10 +244,10 @@ func TestATopicThatDoesNotFitIsRefusedAndNotCutOff(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect()
-		if err := s.Publish(w.Context(), strings.Repeat("t", 65536), 1, nil); err == nil {
+		if err := publishAndWait(s, w.Context(), strings.Repeat("t", 65536), 1, nil); err == nil {
 			w.Error("the topic was taken")
 		}
-		if err := s.Publish(w.Context(), strings.Repeat("t", 65535), 1, nil); err != nil {
+		if err := publishAndWait(s, w.Context(), strings.Repeat("t", 65535), 1, nil); err != nil {
 			w.Errorf("the longest topic: %v", err)
 		}
 	})
@@ -260,7 +260,7 @@ func TestMoreMessagesThanMQTTHasNumbers(t *testing.T) {
 		window := make(chan struct{}, 100)
 		for range 70000 {
 			window <- struct{}{}
-			if err := s.Start(w.Context(), "t", 1, nil, func(err error) {
+			if err := s.Publish(w.Context(), "t", 1, nil, func(err error) {
 				if err != nil {
 					w.Error(err)
 				}

@@ -35,7 +35,7 @@ func TestSilenceIsNoticedHoweverBusyThisSideIs(t *testing.T) {
 		s := w.connect()
 		var talking sync.WaitGroup
 		talking.Go(func() {
-			for s.Start(w.Context(), "t", 1, nil, func(error) {}) == nil {
+			for s.Publish(w.Context(), "t", 1, nil, func(error) {}) == nil {
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
@@ -64,7 +64,7 @@ func TestAStallOfFiveSecondsIsLivedThrough(t *testing.T) {
 				w.serve(func(p *peer) { p.welcome(); p.behave() })
 				s := w.connect()
 				if busy {
-					go s.Publish(w.Context(), "t", 1, nil)
+					go publishAndWait(s, w.Context(), "t", 1, nil)
 				}
 				time.Sleep(phase)
 				w.network.SetLatency(stall)
@@ -107,7 +107,7 @@ func TestALinkThatIsUsedInOneDirectionOnlyLives(t *testing.T) {
 				s := w.connect()
 				start := time.Now()
 				if strings.Contains(name, "late") {
-					if err := s.Publish(w.Context(), "t", 1, nil); err != nil {
+					if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
 						w.Error(err)
 					}
 					w.wantTook(start, 50*time.Second)
@@ -191,7 +191,7 @@ func TestAPeerThatTakesNothingIsNoticedInTenSeconds(t *testing.T) {
 		s := w.connect(through(&v))
 		v.stop()
 		start := time.Now()
-		w.wantReason(s.Publish(w.Context(), "t", 1, nil), transport.WriteStalled)
+		w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), transport.WriteStalled)
 		w.wantEnd(s, transport.WriteStalled)
 		w.wantTook(start, 10*time.Second)
 	})
@@ -203,7 +203,7 @@ func TestAPeerThatTakesNothingIsNoticedOverSockets(t *testing.T) {
 	w.serve(func(p *peer) { p.welcome(); <-stop })
 	s := w.connect(func(c *transport.Config) { c.WriteTimeout = 300 * time.Millisecond })
 	for s.Cause() == nil {
-		_ = s.Start(t.Context(), "t", 0, make([]byte, 1<<20), func(error) {})
+		_ = s.Publish(t.Context(), "t", 0, make([]byte, 1<<20), func(error) {})
 	}
 	close(stop)
 	w.wantEnd(s, transport.WriteStalled)
@@ -220,7 +220,7 @@ func TestASlowLinkIsNotTakenForSilence(t *testing.T) {
 		for ctx.Err() == nil && s.Cause() == nil {
 			select {
 			case window <- nil:
-				_ = s.Start(ctx, "devices/dev1/messages/events/", 1, make([]byte, 250), func(error) { <-window })
+				_ = s.Publish(ctx, "devices/dev1/messages/events/", 1, make([]byte, 250), func(error) { <-window })
 			case <-ctx.Done():
 			case <-s.Ended():
 			}
@@ -309,7 +309,7 @@ func TestAStallOfTheWriterLosesAndDoublesNothing(t *testing.T) {
 		want, done := []string{}, make(chan error, 10)
 		for i := range 10 {
 			want = append(want, fmt.Sprint(i))
-			if err := s.Start(w.Context(), "t", 1, []byte(want[i]), func(err error) { done <- err }); err != nil {
+			if err := s.Publish(w.Context(), "t", 1, []byte(want[i]), func(err error) { done <- err }); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -357,7 +357,7 @@ func TestALargePacketOnASlowLinkIsNotTakenForSilence(t *testing.T) {
 				s := w.connect()
 				start := time.Now()
 				for range 3 {
-					if err := s.Publish(w.Context(), "t", qos, make([]byte, 250<<10)); err != nil {
+					if err := publishAndWait(s, w.Context(), "t", qos, make([]byte, 250<<10)); err != nil {
 						w.Fatalf("after %v: %v", time.Since(start), err)
 					}
 					time.Sleep(time.Minute)
@@ -387,12 +387,12 @@ func TestSilenceIsNoticedWhileALargePacketIsOnItsWay(t *testing.T) {
 				})
 				s := w.connect()
 				for range 3 {
-					if err := s.Publish(w.Context(), "t", 1, make([]byte, c.size)); err != nil {
+					if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, c.size)); err != nil {
 						w.Fatal(err)
 					}
 				}
 				start := time.Now()
-				go s.Publish(w.Context(), "t", 1, make([]byte, c.size))
+				go publishAndWait(s, w.Context(), "t", 1, make([]byte, c.size))
 				w.wantEnd(s, transport.Silence)
 				if took := time.Since(start).Truncate(time.Second); took != c.noticed {
 					w.Errorf("noticed after %v, want %v", took, c.noticed)
@@ -432,7 +432,7 @@ func TestALargePacketThatIsTakenPieceByPieceIsNoStall(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		if err := s.Publish(w.Context(), "t", 1, make([]byte, 250<<10)); err != nil {
+		if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, 250<<10)); err != nil {
 			w.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})

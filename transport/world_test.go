@@ -111,6 +111,20 @@ func (w *world) close(s *transport.Session) {
 	}
 }
 
+// publishAndWait publishes a message and waits for its acknowledgement, the end of the session or ctx.
+func publishAndWait(s *transport.Session, ctx context.Context, topic string, qos byte, payload []byte) error {
+	done := make(chan error, 1)
+	if err := s.Publish(ctx, topic, qos, payload, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // wantEnd waits for the session's end and checks its cause.
 func (w *world) wantEnd(s *transport.Session, want transport.Reason) {
 	w.Helper()

@@ -183,7 +183,21 @@ func (s *simple) connect(ctx context.Context) error {
 		return nil
 	}
 	s.asked++
-	return s.session.Publish(ctx, payloads.TwinGetTopic("get"), 0, nil)
+	return s.publish(ctx, payloads.TwinGetTopic("get"), 0, nil)
+}
+
+// publish waits until the hub has acknowledged a message, or at QoS 0 until it is written.
+func (s *simple) publish(ctx context.Context, topic string, qos byte, payload []byte) error {
+	done := make(chan error, 1)
+	if err := s.session.Publish(ctx, topic, qos, payload, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *simple) leave() {
@@ -218,7 +232,7 @@ func (s *simple) send(ctx context.Context) error {
 	for n := s.next(); n > 0; n = s.next() {
 		topic := payloads.Reading{}.Topic(s.DeviceID, fmt.Sprintf("run-%d", n))
 		for range map[bool]int{false: 1, true: 2}[s.vice == sendsTwice] {
-			if err := s.session.Publish(ctx, topic, 1, []byte("1")); err != nil {
+			if err := s.publish(ctx, topic, 1, []byte("1")); err != nil {
 				return err
 			}
 		}
@@ -252,7 +266,7 @@ func (s *simple) answer(ctx context.Context, m transport.Message) error {
 		if err != nil {
 			return err
 		}
-		return s.session.Publish(ctx, topic, 0, body)
+		return s.publish(ctx, topic, 0, body)
 	case strings.HasPrefix(m.Topic, "devices/"):
 		if s.vice != completesNothing {
 			m.Ack()
@@ -296,5 +310,5 @@ func (s *simple) acknowledge(ctx context.Context, m transport.Message) error {
 	if err != nil {
 		return err
 	}
-	return s.session.Publish(ctx, payloads.ReportTopic("answer"), 0, body)
+	return s.publish(ctx, payloads.ReportTopic("answer"), 0, body)
 }
