@@ -47,7 +47,7 @@ type Settings struct {
 	Hide          func(text string) string // optional: takes the device's key out of what a handler says
 
 	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
-	Date func(outbox.Entry) (taken time.Time, estimated bool)
+	Date func(outbox.Reading) (taken time.Time, estimated bool)
 }
 
 // answerTimeout bounds a request to the hub and a SUBACK: what travels at QoS 0 may never be answered.

@@ -149,7 +149,7 @@ func (c *courier) overdue() error {
 // flush sends everything, live first, and waits for every acknowledgement.
 func (c *courier) flush(ctx context.Context) error {
 	for {
-		coming := c.hub.Outbox.Coming() // first, or what comes between would be passed over
+		coming := c.hub.Outbox.RequestSync() // first, or what comes between would be passed over
 		sent, err := c.sendNext(ctx, true)
 		if err != nil {
 			return err
@@ -185,7 +185,7 @@ func (c *courier) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if c.isFull() || c.hub.Off.Has(Telemetry) {
 		return false, nil
 	}
-	var r outbox.Entry
+	var r outbox.Reading
 	ok := false
 	if !c.hub.Delivery.InOrder {
 		r, ok = c.peek(c.mark)
@@ -223,7 +223,7 @@ func (c *courier) end(n uint64) {
 }
 
 // peek passes over the reading that is held back.
-func (c *courier) peek(after uint64) (outbox.Entry, bool) {
+func (c *courier) peek(after uint64) (outbox.Reading, bool) {
 	r, ok := c.hub.Outbox.Peek(after)
 	if ok && c.hub.suspicion.holds(r.ID.N) {
 		c.held = append(c.held, r.ID.N)
@@ -233,7 +233,7 @@ func (c *courier) peek(after uint64) (outbox.Entry, bool) {
 }
 
 // topic dates the reading and marks it. payloads has left room for both marks in a reading's size.
-func (c *courier) topic(r outbox.Entry, id string) string {
+func (c *courier) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
 	var estimated bool
 	reading.Taken, estimated = c.hub.Date(r)

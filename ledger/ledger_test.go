@@ -29,7 +29,7 @@ func taken(t *testing.T) *outbox.Snapshot {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if _, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}); err != nil {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}

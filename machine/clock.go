@@ -184,46 +184,42 @@ func (c *clock) watch(ctx context.Context, each func()) {
 }
 
 // stamp dates a reading unless the caller did.
-func (c *clock) stamp(r *Reading) {
-	r.Early, r.Uptime = 0, 0 // the device's alone
+func (c *clock) stamp(r *Reading) outbox.Stamp {
 	wall, uptime := c.look()
 	if !r.Taken.IsZero() {
-		return
+		return outbox.Stamp{}
 	}
-	r.Taken, r.Uptime = wall, uptime
-	if wall.Before(c.floor) {
-		r.Early = uptime
-	}
+	r.Taken = wall
+	return outbox.Stamp{Uptime: uptime, BeforeClockWasSet: wall.Before(c.floor)}
 }
 
 // date is when a reading was taken, as well as it is known now, and whether that is an estimate.
-func (c *clock) date(e outbox.Entry) (taken time.Time, estimated bool) {
-	r, thisRun := e.Reading, e.ID.N > c.earlier
+func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	wall, uptime := c.look()
-	if r.Early <= 0 && r.Uptime <= 0 || wall.Before(c.floor) {
+	if r.Stamp.Uptime <= 0 || wall.Before(c.floor) {
 		return r.Taken, false
 	}
-	if dated := r.Taken.Add(c.setSinceTaken(e)); !dated.Equal(r.Taken) && !dated.Before(c.floor) {
+	if dated := r.Taken.Add(c.setSinceTaken(r)); !dated.Equal(r.Taken) && !dated.Before(c.floor) {
 		return dated, true
 	}
 	switch {
-	case r.Early <= 0:
+	case !r.Stamp.BeforeClockWasSet:
 		return r.Taken, false
-	case thisRun:
-		return wall.Add(r.Early - uptime), true
+	case r.ID.N > c.earlier:
+		return wall.Add(r.Stamp.Uptime - uptime), true
 	}
 	return wall.Add(-uptime), true // the uptime of an earlier run, which was over by the birth of this one, says nothing
 }
 
 // setSinceTaken is by how much the clock was set since a reading was taken, as far as that is known.
-func (c *clock) setSinceTaken(e outbox.Entry) time.Duration {
-	if e.ID.N > c.earlier {
-		return c.setSince(max(e.Reading.Uptime, e.Reading.Early))
+func (c *clock) setSinceTaken(r outbox.Reading) time.Duration {
+	if r.ID.N > c.earlier {
+		return c.setSince(r.Stamp.Uptime)
 	}
-	if _, requeued := e.Reading.Properties[outbox.RequeuedProperty]; requeued {
+	if _, requeued := r.Properties[outbox.RequeuedProperty]; requeued {
 		return 0 // its number does not say when it was taken
 	}
-	return c.setSincePut(e.ID)
+	return c.setSincePut(r.ID)
 }
 
 // setSince is by how much the clock was set since an uptime.

@@ -109,11 +109,9 @@ func TestAReadingWhoseTimeTheCallerGaveKeepsIt(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		at := time.Date(1985, 10, 26, 1, 21, 0, 0, time.UTC)
 		id := w.take(machine.Reading{Taken: at})
-		other := w.take(machine.Reading{Taken: at, Early: time.Minute})
 		wall.offset.Store(0)
 		w.connected()
 		w.wantCreated(id, at, false)
-		w.wantCreated(other, at, false)
 	})
 }
 
@@ -176,19 +174,22 @@ func TestAReadingThatComesAgainHasTheSameCreationTime(t *testing.T) {
 
 // What an outbox on disk gives back: the monotonic clock by which such a reading was taken has ended with its process.
 func TestAReadingOfAnEarlierRunIsDatedToTheBeginningOfThisOne(t *testing.T) {
-	early := payloads.Reading{Body: []byte("1"), Taken: time.Unix(3600, 0), Early: time.Hour}
+	early := payloads.Reading{Body: []byte("1"), Taken: time.Unix(3600, 0)}
+	beforeClockWasSet := outbox.Stamp{Uptime: time.Hour, BeforeClockWasSet: true}
 	dated := payloads.Reading{Body: []byte("2"), Taken: time.Date(1999, 12, 24, 18, 0, 0, 0, time.UTC)}
 	var ids []string
 	var born time.Time
 	unsetClock(t, func(s *machine.Settings) {
 		s.Outbox, born = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), time.Now()
-		for _, r := range []payloads.Reading{early, dated} {
-			id, err := s.Outbox.Put(t.Context(), r)
+		put := func(r payloads.Reading, stamp outbox.Stamp) {
+			id, err := s.Outbox.Put(t.Context(), r, stamp)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ids = append(ids, id.String())
 		}
+		put(early, beforeClockWasSet)
+		put(dated, outbox.Stamp{})
 	}, func(t *testing.T, w *world, wall *wallClock) {
 		time.Sleep(10 * time.Second)
 		at, ours := time.Now(), w.take(machine.Reading{})

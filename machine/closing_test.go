@@ -146,7 +146,7 @@ func waitingIn(t *testing.T, dir string) (n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range kept.Waiting() {
+	for range kept.Pending() {
 		n++
 	}
 	return n

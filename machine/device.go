@@ -165,7 +165,7 @@ func (d *Device) Close(ctx context.Context) error {
 }
 
 // reserved are the properties that a device gives to its readings itself.
-var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.BeforeProperty, outbox.RequeuedProperty}
+var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.PreviousProperty, outbox.RequeuedProperty}
 
 // Send accepts a reading, in whatever state the device is, and returns its ID once it is as safe as the outbox makes
 // it. It is delivered at least once. A reading that no hub would take is refused here.
@@ -173,7 +173,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 	if d.Off.Has(hub.Telemetry) {
 		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
-	d.clock.stamp(&r)
+	stamp := d.clock.stamp(&r)
 	for _, ours := range reserved {
 		if _, given := r.Properties[ours]; given {
 			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
@@ -183,7 +183,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
 	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller's, who may use them again
-	id, err := d.Outbox.Put(ctx, r)
+	id, err := d.Outbox.Put(ctx, r, stamp)
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}

@@ -39,7 +39,7 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 	}
 	var newest outbox.ID
 	for range 20_000 {
-		if newest, err = box.Put(t.Context(), payloads.Reading{Body: []byte("1")}); err != nil {
+		if newest, err = box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,7 +120,7 @@ func TestReadingsThatAFileHasLostAreOneRecordWithTheirCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 12 {
-		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 200<<10)}); err != nil {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 200<<10)}, outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}

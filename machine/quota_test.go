@@ -28,7 +28,7 @@ func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
 					}
 					time.Sleep(2 * time.Hour)
 					w.wantNothingLost()
-					if n, _ := w.device.Outbox.Waiting(); n > 0 {
+					if n, _ := w.device.Outbox.Pending(); n > 0 {
 						t.Errorf("%d readings are still pending", n)
 					}
 					w.mu.Lock()

@@ -46,7 +46,7 @@ func (d *Device) openState() error {
 	}
 	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Before: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Limits, Sync: d.SyncEvery, Previous: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
 		Now: d.clock.set, Elapsed: d.clock.uptime, SetSince: d.clock.setSincePut,
 	})
 	if err != nil {
@@ -206,7 +206,7 @@ func (d *Device) closeState() (lost int, err error) {
 	if d.leaveEpoch != nil {
 		d.leaveEpoch()
 	}
-	left, _ := d.Outbox.Waiting()
+	left, _ := d.Outbox.Pending()
 	if left == 0 || !d.durable || errors.Is(err, statefile.ErrReplaced) {
 		return left, err
 	}

@@ -42,7 +42,7 @@ func pendingFor(t *testing.T, who string) string {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}); err != nil {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -190,7 +190,7 @@ func TestADirectoryToWhichALaterVersionHasAddedMembersIsUsed(t *testing.T) {
 	if _, err := d.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
 		t.Fatal(err)
 	}
-	if e, ok := d.Outbox.Peek(0); !ok || e.Reading.Properties[outbox.BeforeProperty] != "8f3a1c02-7" {
+	if e, ok := d.Outbox.Peek(0); !ok || e.Reading.Properties[outbox.PreviousProperty] != "8f3a1c02-7" {
 		t.Errorf("handed out %v", e)
 	}
 	if aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged")); len(aside) > 0 {

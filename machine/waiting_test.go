@@ -84,7 +84,7 @@ func (w *world) life(readings int) {
 // namedBefore are the readings that name what the epoch before ended with: "b-1 after a-3".
 func (w *world) namedBefore() (named []string) {
 	for _, d := range w.cloud.Ledger() {
-		if before := d.Properties[outbox.BeforeProperty]; before != "" {
+		if before := d.Properties[outbox.PreviousProperty]; before != "" {
 			named = append(named, d.MessageID+" after "+before)
 		}
 	}

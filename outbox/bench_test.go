@@ -106,7 +106,7 @@ func BenchmarkPut(b *testing.B) {
 				b.Fatal(err)
 			}
 			perReading(b, goroutines, func() error {
-				_, err := l.Put(b.Context(), sample)
+				_, err := l.Put(b.Context(), sample, Stamp{})
 				return err
 			})
 			b.ReportMetric(float64(files.bytes.Load())/float64(b.N), "written-B/op")
@@ -119,7 +119,7 @@ func BenchmarkPut(b *testing.B) {
 			if goroutines > 1 {
 				transaction = db.Batch
 			}
-			value := appendReading(nil, Entry{Reading: sample}, time.Now())
+			value := appendReading(nil, Reading{Reading: sample}, time.Now())
 			perReading(b, goroutines, func() error {
 				return transaction(func(tx *bbolt.Tx) error { return boltPut(tx, value) })
 			})
@@ -187,7 +187,7 @@ func BenchmarkDrain(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			db := bolt(b, onDisk(b))
-			value := appendReading(nil, Entry{Reading: sample}, time.Now())
+			value := appendReading(nil, Reading{Reading: sample}, time.Now())
 			for range count / 1000 {
 				if err := db.Update(func(tx *bbolt.Tx) (err error) {
 					for i := 0; i < 1000 && err == nil; i++ {
@@ -239,7 +239,7 @@ func filled(b *testing.B, dir string, count int) {
 	for range 100 {
 		all.Go(func() {
 			for range (count + 99) / 100 {
-				if _, err := l.Put(b.Context(), sample); err != nil {
+				if _, err := l.Put(b.Context(), sample, Stamp{}); err != nil {
 					b.Error(err)
 				}
 			}
@@ -268,7 +268,7 @@ func BenchmarkOpen(b *testing.B) {
 		}
 		b.StopTimer()
 		held = heap() - before
-		if n, _ := l.Waiting(); n != count {
+		if n, _ := l.Pending(); n != count {
 			b.Fatalf("%d wait", n)
 		}
 		l.Close()

@@ -11,7 +11,7 @@ import (
 func untilNothingComes(d *device) time.Duration {
 	began := time.Now()
 	never := time.After(24 * time.Hour)
-	for d.Coming() {
+	for d.RequestSync() {
 		select {
 		case <-d.Changed():
 		case <-never:

@@ -65,7 +65,7 @@ func bodyOf(n uint64) string { return fmt.Sprintf("reading %d", n) }
 func fill(t *testing.T, l *Log, count int) {
 	t.Helper()
 	for range count {
-		id, err := l.Put(context.Background(), payloads.Reading{Body: []byte(bodyOf(l.Last() + 1))})
+		id, err := l.Put(context.Background(), payloads.Reading{Body: []byte(bodyOf(l.Last() + 1))}, Stamp{})
 		if err != nil {
 			t.Fatal(id, err)
 		}
@@ -439,7 +439,7 @@ func TestADirectoryInPlaceOfASegmentIsNoSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Put(t.Context(), payloads.Reading{Body: []byte(bodyOf(l.Last() + 1))}); err != nil {
+		if _, err := l.Put(t.Context(), payloads.Reading{Body: []byte(bodyOf(l.Last() + 1))}, Stamp{}); err != nil {
 			t.Error(err)
 		}
 		if err := l.Close(); err != nil {
@@ -727,7 +727,7 @@ func FuzzScanSegment(f *testing.F) {
 		f.Fatal(err)
 	}
 	for range 3 {
-		if _, err := l.Put(f.Context(), payloads.Reading{Body: []byte("x"), Properties: map[string]string{"a": "b"}}); err != nil {
+		if _, err := l.Put(f.Context(), payloads.Reading{Body: []byte("x"), Properties: map[string]string{"a": "b"}}, Stamp{}); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -826,7 +826,7 @@ func TestManySegmentsTakeLittleMemory(t *testing.T) {
 	if took := int64(held() - before); took > 8<<20 {
 		t.Errorf("opened, %d segments take %d bytes", count, took)
 	}
-	if n, _ := l.Waiting(); n != count {
+	if n, _ := l.Pending(); n != count {
 		t.Errorf("%d wait", n)
 	}
 }

@@ -7,12 +7,12 @@ import "slices"
 const openFiles = 64
 
 // readFrom reads a reading, opening its segment's file if need be.
-func (l *Log) readFrom(s *segment, p place, id ID) (Entry, error) {
+func (l *Log) readFrom(s *segment, p place, id ID) (Reading, error) {
 	l.reads.Lock()
 	defer l.reads.Unlock()
 	if s.file == nil {
 		if err := l.openFile(s); err != nil {
-			return Entry{}, err
+			return Reading{}, err
 		}
 		l.closeSome()
 	}

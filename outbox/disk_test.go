@@ -124,7 +124,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 			d.deliver()
 			d.disk.breaks(x.err, x.op)
 			for range 3 {
-				if _, err := d.Put(t.Context(), of("lost")); !errors.Is(err, DiskFull) || !errors.Is(err, x.err) {
+				if _, err := d.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) || !errors.Is(err, x.err) {
 					t.Fatalf("Put returns %v", err)
 				}
 			}
@@ -154,7 +154,7 @@ func TestBlockWaitsForADiskThatFails(t *testing.T) {
 		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := d.Put(ctx, of("waits")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := d.Put(ctx, of("waits"), Stamp{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Put returns %v", err)
 		}
 		want(t, "wait", []int{len(first), len(second)}, []int{0, 0})
@@ -202,7 +202,7 @@ func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
 			return nil
 		})
 		fillUp(t, d, 400)
-		if n, _ := d.Waiting(); n < 10 || len(d.drops) == 0 {
+		if n, _ := d.Pending(); n < 10 || len(d.drops) == 0 {
 			t.Errorf("%d wait, %d drops", n, len(d.drops))
 		}
 		d.mu.Lock()
@@ -213,7 +213,7 @@ func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
 		}
 		d.mu.Unlock()
 		d.warned(1)
-		readings, _ := d.Waiting()
+		readings, _ := d.Pending()
 		d.reboot()
 		got := handedOut(d)
 		want(t, "wait after a restart", len(got), readings)
@@ -343,9 +343,9 @@ func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
 			d.disk.breaks(x.err, x.op)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
-			_, err := d.Put(ctx, of("6"))
+			_, err := d.Put(ctx, of("6"), Stamp{})
 			time.Sleep(20 * time.Minute)
-			waiting, _ := d.Waiting()
+			waiting, _ := d.Pending()
 			d.disk.breaks(nil)
 			time.Sleep(2 * time.Minute)
 			fillUp(t, d, 1)
@@ -482,7 +482,7 @@ func TestASegmentThatIsDeletedBetweenOthersIsNoDamage(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
 		fillUp(t, d, 1) // never acknowledged
 		for range 3 {
-			if _, err := d.Put(t.Context(), of(strings.Repeat("longer", 50))); err != nil {
+			if _, err := d.Put(t.Context(), of(strings.Repeat("longer", 50)), Stamp{}); err != nil {
 				t.Fatal(err)
 			}
 			d.Peek(1)
@@ -553,7 +553,7 @@ func TestANumberThatWasRefusedIsNotUsedAgainAfterAKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			fillUp(t, l, 2)
-			if _, err := l.Put(t.Context(), of(strings.Repeat("x", 1000))); !errors.Is(err, ErrFull) {
+			if _, err := l.Put(t.Context(), of(strings.Repeat("x", 1000)), Stamp{}); !errors.Is(err, ErrFull) {
 				t.Errorf("%s: Put returns %v", full, err)
 			}
 			alive.kill() // at once
@@ -572,14 +572,14 @@ func TestNoNumberIsHeardOfBeforeTheDiskHasIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, Limits: Limits{Readings: 1, Full: DropNewest}})
 		fillUp(t, d, 1)
-		if _, err := d.Put(t.Context(), of("more")); !errors.Is(err, ErrFull) {
+		if _, err := d.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, ErrFull) {
 			t.Error(err)
 		}
 		want(t, "heard of before the sync", len(d.heard()), 0)
 		time.Sleep(2 * time.Hour)
 		want(t, "heard of", d.heard(), []string{"2 full"})
 		d.disk.breaks(syscall.EIO, "write", "create")
-		if _, err := d.Put(t.Context(), of("more")); !errors.Is(err, ErrFull) {
+		if _, err := d.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, ErrFull) {
 			t.Error(err)
 		}
 		want(t, "on a broken disk", d.heard(), []string{"2 full", "0 full"})
@@ -600,7 +600,7 @@ func TestDropOldestMakesRoomAmongReadingsThatWaitForTheirSync(t *testing.T) {
 		d.disk.breaks(syscall.EIO, "sync")
 		fresh := 0
 		for range 10 {
-			if _, err := d.Put(t.Context(), of("more")); err == nil {
+			if _, err := d.Put(t.Context(), of("more"), Stamp{}); err == nil {
 				fresh++
 			} else if !errors.Is(err, ErrFull) && !errors.Is(err, DiskFull) {
 				t.Error(err)
@@ -642,14 +642,14 @@ func TestABrokenDiskRefusesAtOnceHoweverMuchIsToBeWrittenAgain(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, Limits: Limits{Full: DropNewest}})
 		large := of(strings.Repeat("x", 1_000_000)) // two do not fit into one write
 		for range 2 {
-			if _, err := d.Put(t.Context(), large); err != nil {
+			if _, err := d.Put(t.Context(), large, Stamp{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		d.disk.breaks(syscall.EIO, "write", "create")
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			if _, err := d.Put(ctx, of("more")); !errors.Is(err, DiskFull) {
+			if _, err := d.Put(ctx, of("more"), Stamp{}); !errors.Is(err, DiskFull) {
 				t.Errorf("Put returns %v", err)
 			}
 			cancel()
@@ -678,7 +678,7 @@ func TestASegmentThatWasGivenUpOnAFullDiskIsNamedThoughTheProcessIsKilledThen(t 
 			}
 			return nil
 		})
-		if _, err := l.Put(t.Context(), of("lost")); err == nil {
+		if _, err := l.Put(t.Context(), of("lost"), Stamp{}); err == nil {
 			t.Error("it was written")
 		}
 		l.Close()
@@ -711,7 +711,7 @@ func TestAPutThatEndsWhileItIsWrittenInVainLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := d.Put(ctx, of("slow")); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 11*time.Second {
+		if _, err := d.Put(ctx, of("slow"), Stamp{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 11*time.Second {
 			t.Errorf("Put returns %v after %v", err, time.Since(began))
 		}
 		d.disk.breaks(nil)

@@ -95,7 +95,7 @@ func TestWhatIsAcceptedIsSyncedAndSoAreTheNamesThatLeadToIt(t *testing.T) {
 			}
 			w, l := witnessed(t, dir)
 			for range 5 { // in some segments
-				if _, err := l.Put(t.Context(), of("precious")); err != nil {
+				if _, err := l.Put(t.Context(), of("precious"), Stamp{}); err != nil {
 					t.Fatal(err)
 				}
 				w.wantSafe(t, root, dir)
@@ -115,7 +115,7 @@ func TestWhatTheOperatingSystemCannotSyncIsNotAccepted(t *testing.T) {
 		root := t.TempDir()
 		w, l := witnessed(t, filepath.Join(root, "outbox"))
 		w.fails = filepath.Join(root, fails)
-		if id, err := l.Put(t.Context(), of("precious")); !errors.Is(err, syscall.EIO) {
+		if id, err := l.Put(t.Context(), of("precious"), Stamp{}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s cannot be synced, and Put returns %v, %v", w.fails, id, err)
 		}
 		l.Close()

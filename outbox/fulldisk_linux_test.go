@@ -84,11 +84,11 @@ func onATinyDisk(t *testing.T, dir, ballast string) {
 	}
 	const count = 5000
 	for range count { // 500 kB
-		if _, err := l.Put(t.Context(), of(strings.Repeat("x", 70))); err != nil {
+		if _, err := l.Put(t.Context(), of(strings.Repeat("x", 70)), Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	readings, _ := l.Waiting()
+	readings, _ := l.Pending()
 	want(t, "kept and dropped", uint64(readings)+dropped, uint64(count))
 	// Now there is not a byte left, and Open and acknowledgements must do with that.
 	if err := l.Close(); err != nil {
@@ -100,19 +100,19 @@ func onATinyDisk(t *testing.T, dir, ballast string) {
 	if l, err = Open(dir, o); err != nil {
 		t.Fatal(err)
 	}
-	kept, _ := l.Waiting()
+	kept, _ := l.Pending()
 	want(t, "kept after a restart", kept, readings)
 	e, _ := l.Peek(0)
 	want(t, "the oldest names", e.Reading.Properties[MissingProperty], fmt.Sprintf("1-%d", count-readings))
 	for ok := true; ok; e, ok = l.Peek(0) {
 		l.Remove(e.ID.N)
 	}
-	left, _ := l.Waiting()
+	left, _ := l.Pending()
 	want(t, "left", left, 0)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	id, err := l.Put(t.Context(), of("again"))
+	id, err := l.Put(t.Context(), of("again"), Stamp{})
 	if err != nil || id.N != count+1 {
 		t.Errorf("Put gives %v, %v", id, err)
 	}
@@ -130,7 +130,7 @@ func withALimit(t *testing.T, dir string) {
 	}
 	defer l.Close()
 	for range 500 {
-		if _, err := l.Put(context.Background(), of(strings.Repeat("x", 70))); err != nil {
+		if _, err := l.Put(context.Background(), of(strings.Repeat("x", 70)), Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 		if segments, err := filepath.Glob(filepath.Join(dir, "*"+suffix)); err != nil || len(segments) > 3 {
@@ -140,7 +140,7 @@ func withALimit(t *testing.T, dir string) {
 	for e, ok := l.Peek(0); ok; e, ok = l.Peek(0) {
 		l.Remove(e.ID.N)
 	}
-	if n, _ := l.Waiting(); n != 0 {
+	if n, _ := l.Pending(); n != 0 {
 		t.Errorf("%d wait", n)
 	}
 }

@@ -25,7 +25,7 @@ func TestEachDropIsCountedOnceHoweverManyThereAre(t *testing.T) {
 				for range 2 {
 					for range knownDrops * 2 / 3 {
 						for range 2 {
-							_, _ = d.Put(t.Context(), of("reading")) // it may be refused: there is no room, or the disk does not take it
+							_, _ = d.Put(t.Context(), of("reading"), Stamp{}) // it may be refused: there is no room, or the disk does not take it
 						}
 						time.Sleep(every)
 						if d.deliver() > 0 {

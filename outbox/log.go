@@ -12,14 +12,14 @@ import (
 
 // Options are a Log's settings.
 type Options struct {
-	Limits  Limits
-	Sync    time.Duration    // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
-	Before  ID               // what another outbox has ended with since this one was last open, or before it is new; zero: none has
-	Owner   *statefile.Dir   // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
-	Files   Files            // nil: the operating system's
-	Now     func() time.Time // the wall clock; the zero time means that it has not been set. nil: time.Now
-	Dropped func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
-	Warn    func(error)      // hears of damage and of the disk's troubles, likewise
+	Limits   Limits
+	Sync     time.Duration    // 0: Put waits until the disk has it; else it is on the disk, and can be sent, at the latest after so long
+	Previous ID               // the last ID of another outbox of this device that was in use since this one was last open; the zero ID means that there was none
+	Owner    *statefile.Dir   // the directory above, whose lock must be ours whenever a Put is answered; nil means that none is needed
+	Files    Files            // nil: the operating system's
+	Now      func() time.Time // the wall clock; the zero time means that it has not been set. nil: time.Now
+	Dropped  func(Drop)       // hears of the readings that are given up; must neither block nor call the log; may be nil
+	Warn     func(error)      // hears of damage and of the disk's troubles, likewise
 
 	Elapsed  func() time.Duration   // since any moment before Open, whatever the wall clock does; nil: by the monotonic clock
 	SetSince func(ID) time.Duration // by how much the wall clock was set after a reading of an earlier run was put; nil: not at all
@@ -83,7 +83,7 @@ type Log struct {
 // Open opens the log in a directory, which needs to exist no sooner than the first Put. It needs no space on the disk. One
 // process at a time may have it open.
 func Open(dir string, o Options) (*Log, error) {
-	o.Limits = o.Limits.withDefaults()
+	o.Limits = o.Limits.WithDefaults()
 	if o.Files == nil {
 		files := ownedFiles(dir, o.Owner)
 		if err := files.anchor(); err != nil {
@@ -123,10 +123,10 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l.room = sync.NewCond(&l.mu)
 	if l.epoch == "" {
-		l.epoch, l.before = newEpoch(), o.Before
+		l.epoch, l.before = newEpoch(), o.Previous
 	}
-	if o.Before != (ID{}) && o.Before != c.before { // else it is known
-		l.untold.before = o.Before
+	if o.Previous != (ID{}) && o.Previous != c.before { // else it is known
+		l.untold.before = o.Previous
 	}
 	for _, s := range l.segments {
 		l.readings += s.live
@@ -169,14 +169,14 @@ func (l *Log) Last() uint64 {
 func (l *Log) Newest() ID { return ID{l.epoch, l.Last()} }
 
 // Waiting is how many readings are kept, and the bytes that they take.
-func (l *Log) Waiting() (readings, bytes int) {
+func (l *Log) Pending() (readings, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.readings, l.bytes
 }
 
 // Coming tells whether there are readings that are not safe yet, and has them made so at once.
-func (l *Log) Coming() bool {
+func (l *Log) RequestSync() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.hurry()

@@ -38,10 +38,10 @@ func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
 	l := opened(t, dir, outbox.Options{})
 	first := payloads.Reading{
 		Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"line": "4 & more", "": "x"}, Component: "oven",
-		Taken: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.FixedZone("", 3600)), Early: 17 * time.Second,
-		Uptime: 18 * time.Second,
+		Taken: time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.FixedZone("", 3600)),
 	}
-	id, err := l.Put(t.Context(), first)
+	stamp := outbox.Stamp{Uptime: 18 * time.Second, BeforeClockWasSet: true}
+	id, err := l.Put(t.Context(), first, stamp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,16 +51,15 @@ func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
 	l.Remove(4)
 	l = reopened(t, l, dir, outbox.Options{})
 	e, ok := l.Peek(0)
-	if !ok || e.ID != id || fmt.Sprint(e.Reading) != fmt.Sprint(payloads.Reading{
-		Body: first.Body, Properties: first.Properties, Component: "oven", Taken: first.Taken.UTC(), Early: first.Early,
-		Uptime: first.Uptime,
+	if !ok || e.ID != id || e.Stamp != stamp || fmt.Sprint(e.Reading) != fmt.Sprint(payloads.Reading{
+		Body: first.Body, Properties: first.Properties, Component: "oven", Taken: first.Taken.UTC(),
 	}) {
 		t.Errorf("the first came back as %v", e)
 	}
 	if got := peeked(l, 0); !slices.Equal(got, []uint64{3, 5}) {
 		t.Errorf("after it came %v", got)
 	}
-	if next, err := l.Put(t.Context(), reading("6")); err != nil || next.N != 6 || next.Epoch != id.Epoch {
+	if next, err := l.Put(t.Context(), reading("6"), outbox.Stamp{}); err != nil || next.N != 6 || next.Epoch != id.Epoch {
 		t.Errorf("the next is %s, %v", next, err)
 	}
 	for n := uint64(1); n <= 6; n++ {
@@ -82,7 +81,7 @@ func TestTheNumberOutlivesAnEmptyOutbox(t *testing.T) {
 		}
 		l = reopened(t, l, dir, outbox.Options{})
 	}
-	if n, bytes := l.Waiting(); n != 0 || bytes != 0 || l.Last() != 3000 {
+	if n, bytes := l.Pending(); n != 0 || bytes != 0 || l.Last() != 3000 {
 		t.Errorf("%d readings, %d bytes wait; the last is %d", n, bytes, l.Last())
 	}
 	names, err := os.ReadDir(dir)

@@ -33,7 +33,7 @@ type Memory struct {
 
 // A kept reading is an entry with its size and the time at which it was put.
 type kept struct {
-	Entry
+	Reading
 	size int
 	put  time.Duration // Elapsed
 	told notice        // by the properties with which it was handed out
@@ -48,7 +48,7 @@ func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 	began := time.Now()
 	m := &Memory{
 		Elapsed: func() time.Duration { return time.Since(began) },
-		limits:  l.withDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
+		limits:  l.WithDefaults(), untold: notice{before: before}, dropped: dropped, epoch: newEpoch(),
 		changed: make(chan struct{}, 1), away: map[uint64]kept{},
 	}
 	m.room = sync.NewCond(&m.mu)
@@ -56,7 +56,7 @@ func NewMemory(l Limits, before ID, dropped func(Drop)) *Memory {
 }
 
 // Put numbers a reading and keeps it, making room by the policy if it must.
-func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
+func (m *Memory) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	size := sizeOf(r)
@@ -66,7 +66,7 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 	m.last++
 	id := ID{m.epoch, m.last}
 	m.bytes += size
-	m.waiting = append(m.waiting, kept{Entry: Entry{id, r}, size: size, put: m.Elapsed()})
+	m.waiting = append(m.waiting, kept{Reading: Reading{id, r, s}, size: size, put: m.Elapsed()})
 	m.wake()
 	return id, nil
 }
@@ -137,13 +137,13 @@ func (m *Memory) drop(n uint64, why error) {
 }
 
 // Peek hands out the oldest waiting entry whose number is above after.
-func (m *Memory) Peek(after uint64) (Entry, bool) {
+func (m *Memory) Peek(after uint64) (Reading, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expire()
 	i := m.position(after + 1)
 	if i == len(m.waiting) {
-		return Entry{}, false
+		return Reading{}, false
 	}
 	r := m.waiting[i]
 	if i == 0 {
@@ -151,7 +151,7 @@ func (m *Memory) Peek(after uint64) (Entry, bool) {
 	} else {
 		m.waiting = slices.Delete(m.waiting, i, i+1)
 	}
-	e := r.Entry
+	e := r.Reading
 	r.told = m.untold.on(&e)
 	m.away[r.ID.N] = r
 	return e, true
@@ -243,14 +243,14 @@ func (m *Memory) Last() uint64 {
 func (m *Memory) Newest() ID { return ID{m.epoch, m.Last()} }
 
 // Waiting is how many readings are kept, and their bytes.
-func (m *Memory) Waiting() (readings, bytes int) {
+func (m *Memory) Pending() (readings, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.waiting) + len(m.away), m.bytes
 }
 
 // Coming is false: what was put can be handed out.
-func (m *Memory) Coming() bool { return false }
+func (m *Memory) RequestSync() bool { return false }
 
 // Changed has a value when something may have been put or left since it was last read.
 func (m *Memory) Changed() <-chan struct{} { return m.changed }

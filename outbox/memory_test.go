@@ -20,7 +20,7 @@ func reading(body string) payloads.Reading { return payloads.Reading{Body: []byt
 func put(t *testing.T, box outbox.Outbox, count int) {
 	t.Helper()
 	for range count {
-		if _, err := box.Put(t.Context(), reading("12345678")); err != nil {
+		if _, err := box.Put(t.Context(), reading("12345678"), outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -39,13 +39,13 @@ func peeked(box outbox.Outbox, after uint64) (numbers []uint64) {
 
 func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
 	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
-	first, _ := box.Put(t.Context(), reading("1"))
-	second, _ := box.Put(t.Context(), reading("2"))
+	first, _ := box.Put(t.Context(), reading("1"), outbox.Stamp{})
+	second, _ := box.Put(t.Context(), reading("2"), outbox.Stamp{})
 	if first.N != 1 || second.N != 2 || first.Epoch != second.Epoch || first.Epoch == "" {
 		t.Errorf("%s, %s", first, second)
 	}
 	if other := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil); other != nil {
-		if id, _ := other.Put(t.Context(), reading("1")); id.Epoch == first.Epoch {
+		if id, _ := other.Put(t.Context(), reading("1"), outbox.Stamp{}); id.Epoch == first.Epoch {
 			t.Error("two outboxes share an epoch, so their numbers collide")
 		}
 	}
@@ -64,7 +64,7 @@ func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
 	if got := peeked(box, 0); !slices.Equal(got, []uint64{1, 2, 3, 5}) {
 		t.Errorf("in the end %v", got)
 	}
-	if n, bytes := box.Waiting(); n != 4 || bytes != 4*8 {
+	if n, bytes := box.Pending(); n != 4 || bytes != 4*8 {
 		t.Errorf("%d readings, %d bytes wait", n, bytes)
 	}
 }
@@ -87,7 +87,7 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 			}
 			peeked(box, 0)
 			dropped = nil
-			if _, err := box.Put(t.Context(), reading("12345678")); !errors.Is(err, outbox.ErrFull) {
+			if _, err := box.Put(t.Context(), reading("12345678"), outbox.Stamp{}); !errors.Is(err, outbox.ErrFull) {
 				t.Errorf("everything is on its way: %v", err)
 			}
 			box.Leave(1)
@@ -100,7 +100,7 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 
 func TestAReadingTooLargeForTheWholeOutboxIsRefused(t *testing.T) {
 	box := outbox.NewMemory(outbox.Limits{Bytes: 10}, outbox.ID{}, nil)
-	if _, err := box.Put(t.Context(), reading("12345678901")); !errors.Is(err, outbox.ErrFull) {
+	if _, err := box.Put(t.Context(), reading("12345678901"), outbox.Stamp{}); !errors.Is(err, outbox.ErrFull) {
 		t.Error(err)
 	}
 }
@@ -109,11 +109,11 @@ func TestPutAfterTheEndIsRefused(t *testing.T) {
 	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := box.Put(ctx, reading("1")); !errors.Is(err, context.Canceled) {
+	if _, err := box.Put(ctx, reading("1"), outbox.Stamp{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	box.Close()
-	if _, err := box.Put(t.Context(), reading("1")); !errors.Is(err, outbox.ErrClosed) {
+	if _, err := box.Put(t.Context(), reading("1"), outbox.Stamp{}); !errors.Is(err, outbox.ErrClosed) {
 		t.Error(err)
 	}
 }
@@ -130,7 +130,7 @@ func TestWhatWasDeliveredIsFreed(t *testing.T) {
 		deliver()
 	}
 	for range 2_000 {
-		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 64<<10)}); err != nil {
+		if _, err := box.Put(t.Context(), payloads.Reading{Body: make([]byte, 64<<10)}, outbox.Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 		deliver()

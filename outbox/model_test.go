@@ -165,7 +165,7 @@ func (s *subject) Put(*rapid.T) {
 	now := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
 	defer cancel()
-	id, err := s.box.Put(ctx, r)
+	id, err := s.box.Put(ctx, r, Stamp{})
 	want := s.model.put(now, now.Add(2500*time.Millisecond), r)
 	if !errors.Is(err, want) {
 		s.Fatalf("Put returned %v, not %v", err, want)
@@ -210,7 +210,7 @@ func (s *subject) peek(after uint64) bool {
 }
 
 // named are the numbers that a reading names as missing.
-func (s *subject) named(e Entry) (numbers []uint64) {
+func (s *subject) named(e Reading) (numbers []uint64) {
 	text := e.Reading.Properties[MissingProperty]
 	if len(text) > noticeLimit {
 		s.Errorf("reading %d names %d bytes", e.ID.N, len(text))
@@ -325,7 +325,7 @@ func (s *subject) Kill(*rapid.T) {
 		recorded := slices.ContainsFunc(snapshot.Dropped, func(d Drop) bool {
 			return d.Numbers.First <= n && n <= d.Numbers.Last && d.Reason() == reason
 		})
-		if snapshot.Waits(n) {
+		if snapshot.IsPending(n) {
 			e.away, e.told = false, nil
 			s.kept[n] = e
 		}
@@ -356,7 +356,7 @@ func (s *subject) atRest() {
 		s.Errorf("the files say that %v were dropped, not %v", dropped, s.dropped)
 	}
 	var waiting []uint64
-	for e := range snapshot.Waiting() {
+	for e := range snapshot.Pending() {
 		waiting = append(waiting, e.ID.N)
 	}
 	if want := slices.Sorted(maps.Keys(s.kept)); !slices.Equal(waiting, want) {
@@ -374,7 +374,7 @@ func (s *subject) atRest() {
 // Check compares the outbox with the model after each step.
 func (s *subject) Check(*rapid.T) {
 	synctest.Wait()
-	readings, bytes := s.box.Waiting()
+	readings, bytes := s.box.Pending()
 	if wantReadings, wantBytes := s.usage(); readings != wantReadings || bytes != wantBytes {
 		s.Fatalf("%d readings, %d bytes wait; want %d, %d", readings, bytes, wantReadings, wantBytes)
 	}
@@ -420,14 +420,14 @@ func (s *subject) drain() {
 			}
 		}
 	}
-	if readings, bytes := s.box.Waiting(); readings != 0 || bytes != 0 {
+	if readings, bytes := s.box.Pending(); readings != 0 || bytes != 0 {
 		s.Fatalf("all is delivered, and %d readings, %d bytes wait", readings, bytes)
 	}
 	for range 200 {
 		if len(s.told) >= len(s.dropped) {
 			break
 		}
-		if _, err := s.box.Put(context.Background(), payloads.Reading{}); err != nil {
+		if _, err := s.box.Put(context.Background(), payloads.Reading{}, Stamp{}); err != nil {
 			return // not even an empty one fits
 		}
 		_ = s.model.put(time.Now(), time.Now(), payloads.Reading{})
@@ -472,7 +472,7 @@ func (s *subject) actions() map[string]func(*rapid.T) {
 func (s *subject) end(t *rapid.T) {
 	s.drain()
 	s.box.Seal()
-	if _, err := s.box.Put(context.Background(), payloads.Reading{}); !errors.Is(err, ErrClosed) {
+	if _, err := s.box.Put(context.Background(), payloads.Reading{}, Stamp{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("a sealed outbox returns %v", err)
 	}
 }
@@ -507,7 +507,7 @@ func TestALogDoesWhatItsModelDoesThroughRestartsAndKills(t *testing.T) {
 			defer func() { s.box.Close() }()
 			epoch := s.log.epoch
 			s.size = func(n uint64, r payloads.Reading) int {
-				return frameHead + len(appendReading(nil, Entry{ID{epoch, n}, r}, time.Now()))
+				return frameHead + len(appendReading(nil, Reading{ID{epoch, n}, r, Stamp{}}, time.Now()))
 			}
 			t.Repeat(s.actions())
 			if s.last > 0 {

@@ -11,7 +11,7 @@ type notice struct {
 // on gives a reading that is handed out the properties that tell this, and returns what they tell. A reading tells only of
 // numbers below its own, so whoever counts finds a gap explained where it ends. Whoever does not hear that the reading has
 // arrived adds this again, so that no notice is lost with its reading.
-func (n *notice) on(e *Entry) (told notice) {
+func (n *notice) on(e *Reading) (told notice) {
 	text, missing := n.missing.takeText(e.ID.N, noticeLimit)
 	if told = (notice{n.before, missing}); told.empty() {
 		return told
@@ -21,7 +21,7 @@ func (n *notice) on(e *Entry) (told notice) {
 		properties = map[string]string{}
 	}
 	if n.before != (ID{}) {
-		properties[BeforeProperty], n.before = n.before.String(), ID{}
+		properties[PreviousProperty], n.before = n.before.String(), ID{}
 	}
 	if text != "" {
 		properties[MissingProperty] = text

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/settings"
 )
 
 var (
@@ -27,19 +28,27 @@ type ID struct {
 
 func (id ID) String() string { return id.Epoch + "-" + strconv.FormatUint(id.N, 10) }
 
-// An Entry is a reading with its number.
-type Entry struct {
-	ID      ID
-	Reading payloads.Reading
+// A Reading is one telemetry message that an outbox has accepted and numbered.
+type Reading struct {
+	ID ID
+	payloads.Reading
+	Stamp Stamp
+}
+
+// A Stamp says how the device's clock stood when a reading was taken. The zero Stamp means that the device did not date the
+// reading: the program gave the time.
+type Stamp struct {
+	Uptime            time.Duration // from the start of the device until it took the reading
+	BeforeClockWasSet bool          // the wall clock had not been set yet, so Taken is wrong
 }
 
 // The properties that an outbox gives to readings. They are its own; nobody else may set them.
 const (
 	// MissingProperty names readings with lower numbers that were given up and will not come: "17-20,25".
 	MissingProperty = "failover-missing"
-	// BeforeProperty stands on the first reading of an epoch that is sent, and on the first after a start with another outbox: the
-	// last ID of the epoch, or of the outbox, before.
-	BeforeProperty = "failover-before"
+	// PreviousProperty is the last ID of the previous epoch, or of another outbox that was in use meanwhile. The first reading
+	// that is sent after the change has it.
+	PreviousProperty = "failover-before"
 	// RequeuedProperty is the ID under which a reading was quarantined that was put back.
 	RequeuedProperty = "failover-requeued"
 
@@ -56,25 +65,42 @@ const (
 	Block      Policy = "block"       // lets Put wait for room
 )
 
-// Limits bound an outbox. Readings that are on their way to a hub are never dropped.
+// Limits bound an outbox. Readings in flight count, and are never dropped to keep a limit.
 type Limits struct {
-	Readings int           // 100,000 when 0
-	Bytes    int           // that they take; 64 MiB when 0
-	Age      time.Duration // readings that wait for longer are given up; 0: never
-	Full     Policy        // DropOldest when ""
+	Readings int           // how many may be pending. Zero means 1,000,000.
+	Bytes    int           // how many bytes the pending readings may take. Zero means 256 MiB.
+	Age      time.Duration // readings that have been pending for longer are dropped. Zero means never.
+	Full     Policy        // what a full outbox does. "" means DropOldest.
 }
 
-func (l Limits) withDefaults() Limits {
-	if l.Readings <= 0 {
-		l.Readings = 100_000
-	}
-	if l.Bytes <= 0 {
-		l.Bytes = 64 << 20
-	}
-	if l.Full == "" {
-		l.Full = DropOldest
-	}
+// minBytes is a little more than one reading of the largest size takes.
+const minBytes = 512 << 10
+
+// WithDefaults returns l with the defaults in the place of zero fields.
+func (l Limits) WithDefaults() Limits {
+	settings.Default(&l.Readings, 1_000_000)
+	settings.Default(&l.Bytes, 256<<20)
+	settings.Default(&l.Full, DropOldest)
 	return l
+}
+
+// Check returns a *settings.FieldError for each field that cannot be used, joined.
+func (l Limits) Check() error {
+	var errs []error
+	l = l.WithDefaults()
+	if l.Readings < 1 {
+		errs = append(errs, settings.Wrong("Readings", "is %d: at least 1", l.Readings))
+	}
+	if l.Bytes < minBytes {
+		errs = append(errs, settings.Wrong("Bytes", "is %d: at least %d, for one reading of the largest size", l.Bytes, minBytes))
+	}
+	if l.Age < 0 {
+		errs = append(errs, settings.Wrong("Age", "is negative"))
+	}
+	if l.Full != DropOldest && l.Full != DropNewest && l.Full != Block {
+		errs = append(errs, settings.Wrong("Full", "is %q: %s, %s or %s", l.Full, DropOldest, DropNewest, Block))
+	}
+	return errors.Join(errs...)
 }
 
 // An Outbox is a queue with a memory of what is on its way. An entry that Peek has handed out is on its way until
@@ -82,9 +108,9 @@ func (l Limits) withDefaults() Limits {
 type Outbox interface {
 	// Put numbers a reading and keeps it. When it returns nil the reading is accepted: as safe as this outbox makes it. When
 	// ctx ends before that, the reading may be kept all the same.
-	Put(ctx context.Context, r payloads.Reading) (ID, error)
+	Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error)
 	// Peek hands out the oldest waiting entry whose number is above after.
-	Peek(after uint64) (Entry, bool)
+	Peek(after uint64) (Reading, bool)
 	// Remove forgets an entry that was handed out: a hub has acknowledged it.
 	Remove(n uint64)
 	// Leave takes an entry back that was handed out: it is not known to have arrived.
@@ -93,11 +119,11 @@ type Outbox interface {
 	Quarantine(n uint64, why error)
 	// Last is the newest number, 0 before the first.
 	Last() uint64
-	// Waiting is how many readings are neither removed nor given up, and their bytes.
-	Waiting() (readings, bytes int)
-	// Coming tells whether there are readings that Peek cannot hand out yet, and has them made safe at once. Changed then
-	// says when to ask again. Those that a disk does not take are not coming.
-	Coming() bool
+	// Pending returns how many readings are neither removed nor dropped, and how many bytes they take.
+	Pending() (readings, bytes int)
+	// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether there are any. Changed
+	// then signals when to call Peek again. Readings that the disk refuses do not count.
+	RequestSync() bool
 	// Changed has a value when something may have been put or left since it was last read.
 	Changed() <-chan struct{}
 	// Seal refuses what comes later; what waits can still be sent.

@@ -16,14 +16,14 @@ type trip struct {
 }
 
 // Peek hands out the oldest waiting entry whose number is above after. One that has rotted on the disk is given up.
-func (l *Log) Peek(after uint64) (Entry, bool) {
+func (l *Log) Peek(after uint64) (Reading, bool) {
 	for {
 		l.mu.Lock()
 		l.expire()
 		s, n, ok := l.oldest(after)
 		if !ok || l.work.closing {
 			l.mu.Unlock()
-			return Entry{}, false
+			return Reading{}, false
 		}
 		p, id := *s.at(n), ID{l.epoch, n}
 		t := &trip{}
@@ -40,7 +40,7 @@ func (l *Log) Peek(after uint64) (Entry, bool) {
 			return e, true
 		}
 		if !l.unreadable(s, n, err) {
-			return Entry{}, false
+			return Reading{}, false
 		}
 	}
 }

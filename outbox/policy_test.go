@@ -46,7 +46,7 @@ func of(body string) payloads.Reading { return payloads.Reading{Body: []byte(bod
 func fillUp(t *testing.T, box Outbox, count int) {
 	t.Helper()
 	for range count {
-		if _, err := box.Put(t.Context(), of("reading")); err != nil {
+		if _, err := box.Put(t.Context(), of("reading"), Stamp{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +71,7 @@ func handedOut(box Outbox) (all []string) {
 func waiter(ctx context.Context, box Outbox) chan error {
 	done := make(chan error, 1)
 	go func() {
-		_, err := box.Put(ctx, of("waits"))
+		_, err := box.Put(ctx, of("waits"), Stamp{})
 		done <- err
 	}()
 	synctest.Wait()
@@ -92,7 +92,7 @@ func TestDropOldestGivesUpTheOldestAndSaysSoOnTheOldestThatIsLeft(t *testing.T) 
 		fillUp(t, box, 2)
 		want(t, "dropped", *drops, []string{"1 full", "3 full"})
 		want(t, "handed out", handedOut(box), []string{"4:1,3", "5"})
-		if _, err := box.Put(t.Context(), of("6")); !errors.Is(err, ErrFull) {
+		if _, err := box.Put(t.Context(), of("6"), Stamp{}); !errors.Is(err, ErrFull) {
 			t.Errorf("everything is on its way, and Put returns %v", err)
 		}
 		box.Leave(5)
@@ -115,7 +115,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 	before := ID{"8f3a1c02", 17}
 	disk := newDisk()
 	log := func() Outbox {
-		box, err := Open("", Options{Limits: Limits{Readings: 2}, Before: before, Files: disk})
+		box, err := Open("", Options{Limits: Limits{Readings: 2}, Previous: before, Files: disk})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 			fillUp(t, box, 3) // 1 is dropped
 			for range 2 {
 				e, _ := box.Peek(0)
-				want(t, "on the first", e.Reading.Properties[BeforeProperty], before.String())
+				want(t, "on the first", e.Reading.Properties[PreviousProperty], before.String())
 				box.Leave(2)
 				if name == "log" {
 					box.Close()
@@ -139,12 +139,12 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 				box.Close()
 				box = log()
 				s, err := readFiles("", disk)
-				if err != nil || s.Before != before {
-					t.Errorf("the files name %v, %v", s.Before, err)
+				if err != nil || s.Previous != before {
+					t.Errorf("the files name %v, %v", s.Previous, err)
 				}
 			}
 			e, _ := box.Peek(0)
-			want(t, "on the second", e.Reading.Properties[BeforeProperty], "")
+			want(t, "on the second", e.Reading.Properties[PreviousProperty], "")
 			box.Close()
 		})
 	}
@@ -154,7 +154,7 @@ func TestDropNewestRefusesWithANumberThatALaterReadingNames(t *testing.T) {
 	both(t, Limits{Readings: 2, Full: DropNewest}, func(t *testing.T, box Outbox, drops *[]string) {
 		fillUp(t, box, 2)
 		for range 3 {
-			if _, err := box.Put(t.Context(), of("more")); !errors.Is(err, ErrFull) {
+			if _, err := box.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, ErrFull) {
 				t.Error(err)
 			}
 		}
@@ -195,7 +195,7 @@ func TestBlockEndsWithItsContextWithoutANumber(t *testing.T) {
 		fillUp(t, box, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := box.Put(ctx, of("waits")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := box.Put(ctx, of("waits"), Stamp{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		want(t, "the last number", box.Last(), 1)
@@ -246,7 +246,7 @@ func TestAReadingLargerThanTheWholeOutboxIsRefusedByEachPolicyAndMakesNoRoom(t *
 		t.Run(string(full), func(t *testing.T) {
 			both(t, Limits{Bytes: 1000, Full: full}, func(t *testing.T, box Outbox, drops *[]string) {
 				fillUp(t, box, 2)
-				if _, err := box.Put(t.Context(), of(string(make([]byte, 1001)))); !errors.Is(err, ErrFull) {
+				if _, err := box.Put(t.Context(), of(string(make([]byte, 1001))), Stamp{}); !errors.Is(err, ErrFull) {
 					t.Error(err)
 				}
 				want(t, "dropped", *drops, []string{"3 full"})
@@ -263,11 +263,11 @@ func TestAReadingThatNoRecordHoldsIsRefusedAndTheLargestComesBack(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := box.Put(t.Context(), of(string(make([]byte, frameLimit)))); !errors.Is(err, ErrFull) {
+	if _, err := box.Put(t.Context(), of(string(make([]byte, frameLimit))), Stamp{}); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
 	large := bytes.Repeat([]byte("x"), frameLimit-100)
-	if _, err := box.Put(t.Context(), payloads.Reading{Body: large}); err != nil {
+	if _, err := box.Put(t.Context(), payloads.Reading{Body: large}, Stamp{}); err != nil {
 		t.Error(err)
 	}
 	box.Close()
@@ -292,8 +292,8 @@ func TestTheLargestReadingThatIsAcceptedIsStillARecordUnderALaterNumber(t *testi
 			return nil
 		})
 		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
-		full := frameLimit + frameHead - d.sizeOf(Entry{ID{d.epoch, 127}, payloads.Reading{Body: make([]byte, frameLimit/2)}}) + frameLimit/2
-		_, err := d.Put(t.Context(), of(strings.Repeat("x", full)))
+		full := frameLimit + frameHead - d.sizeOf(Reading{ID{d.epoch, 127}, payloads.Reading{Body: make([]byte, frameLimit/2)}, Stamp{}}) + frameLimit/2
+		_, err := d.Put(t.Context(), of(strings.Repeat("x", full)), Stamp{})
 		if <-first != nil || <-second != nil {
 			t.Error("the others were refused")
 		}

@@ -93,7 +93,7 @@ func (k *ledger) forget() {
 }
 
 // handedOut notes a reading that Peek has returned, and says what is wrong with it.
-func (k *ledger) handedOut(e Entry) error {
+func (k *ledger) handedOut(e Reading) error {
 	body := string(e.Reading.Body)
 	switch was, ok := k.sent[e.ID]; {
 	case !k.bodies[body]:
@@ -134,7 +134,7 @@ func numbersIn(text string) (all ranges) {
 }
 
 // all hands out everything that waits, and checks it.
-func (k *ledger) all(l *Log) (entries []Entry, err error) {
+func (k *ledger) all(l *Log) (entries []Reading, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	last := uint64(0)
@@ -217,7 +217,7 @@ func (k *ledger) checkOne(o Options, image *cutDisk) error {
 // goesOn checks that a log takes readings as before, and keeps them.
 func (k *ledger) goesOn(l *Log, o Options, waiting int) error {
 	k.bodies["the next"] = true
-	id, err := l.Put(context.Background(), payloads.Reading{Body: []byte("the next")})
+	id, err := l.Put(context.Background(), payloads.Reading{Body: []byte("the next")}, Stamp{})
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (v *life) put() {
 		v.count++
 		body := fmt.Sprintf("%d %s", v.count, strings.Repeat("x", v.random.IntN([]int{20, 400, 1500}[v.random.IntN(3)])))
 		v.know.locked(func() { v.know.bodies[body] = true })
-		if it, err := v.log.enqueue(context.Background(), payloads.Reading{Body: []byte(body)}); err == nil {
+		if it, err := v.log.enqueue(context.Background(), payloads.Reading{Body: []byte(body)}, Stamp{}); err == nil {
 			items = append(items, it)
 		}
 	}
@@ -478,7 +478,7 @@ func (k *ledger) nothingUntold(d *cutDisk) error {
 	defer l.Close()
 	k.bodies["the last"] = true
 	for range 3 { // a long list of missing numbers needs more than one
-		if _, err := l.Put(context.Background(), payloads.Reading{Body: []byte("the last")}); err != nil {
+		if _, err := l.Put(context.Background(), payloads.Reading{Body: []byte("the last")}, Stamp{}); err != nil {
 			return err
 		}
 	}

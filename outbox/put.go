@@ -20,7 +20,7 @@ const growth = 2 * binary.MaxVarintLen64
 
 // An item is a reading on its way to the disk.
 type item struct {
-	entry Entry // its number is 0 until a commit takes it
+	entry Reading // its number is 0 until a commit takes it
 	ctx   context.Context
 	put   time.Duration // Options.Elapsed
 	size  int           // of its frame
@@ -38,8 +38,8 @@ func (it *item) answer(err error) {
 }
 
 // Put numbers a reading and returns once it is on the disk. When ctx ends while it is being written, it waits for that.
-func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
-	it, err := l.enqueue(ctx, r)
+func (l *Log) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error) {
+	it, err := l.enqueue(ctx, r, s)
 	if err != nil {
 		return ID{}, err
 	}
@@ -56,10 +56,10 @@ func (l *Log) Put(ctx context.Context, r payloads.Reading) (ID, error) {
 }
 
 // enqueue hands a reading to the committer, or the news that it was refused.
-func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
+func (l *Log) enqueue(ctx context.Context, r payloads.Reading, s Stamp) (*item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it := &item{entry: Entry{ID{l.epoch, l.last + 1}, r}, ctx: ctx, done: make(chan error, 1)}
+	it := &item{entry: Reading{ID{l.epoch, l.last + 1}, r, s}, ctx: ctx, done: make(chan error, 1)}
 	it.size = l.sizeOf(it.entry)
 	it.entry.ID.N = 0 // others may get one sooner
 	switch err := l.makeRoom(ctx, it.size); {
@@ -82,7 +82,7 @@ func (l *Log) enqueue(ctx context.Context, r payloads.Reading) (*item, error) {
 }
 
 // sizeOf is how long a reading's frame is, as far as that is known before it has its number.
-func (l *Log) sizeOf(e Entry) int {
+func (l *Log) sizeOf(e Reading) int {
 	frame := appendReading(l.scratch[:0], e, l.Now())
 	if cap(frame) <= scratchLimit {
 		l.scratch = frame

@@ -29,7 +29,7 @@ const quarantineSuffix = ".quarantined"
 
 // A QuarantinedReading is one that no hub would take.
 type QuarantinedReading struct {
-	Entry
+	Reading
 	Since time.Time
 	Why   string
 }
@@ -63,7 +63,7 @@ func (l *Log) keep(q QuarantinedReading) error {
 		return err
 	}
 	_, err = f.Write(appendFrame(nil, name, 0, func(b []byte) []byte {
-		return appendReading(appendText(b, q.Why), q.Entry, q.Since)
+		return appendReading(appendText(b, q.Why), q.Reading, q.Since)
 	}))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -124,7 +124,7 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	r := &reader{b: bytes.Clone(payload)}
 	q.Why = string(r.text())
 	if r.err == nil && len(r.b) > 0 && r.b[0] == kindReading {
-		if q.Entry, q.Since, err = readEntry(r.b[1:]); err == nil {
+		if q.Reading, q.Since, err = readEntry(r.b[1:]); err == nil {
 			return q, nil
 		}
 	}
@@ -142,15 +142,15 @@ func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	if err != nil {
 		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)
 	}
-	r := q.Reading
+	r := q.Reading.Reading
 	r.Properties = maps.Clone(r.Properties)
 	if r.Properties == nil {
 		r.Properties = map[string]string{}
 	}
 	delete(r.Properties, MissingProperty) // it named them when it was first put
-	delete(r.Properties, BeforeProperty)
+	delete(r.Properties, PreviousProperty)
 	r.Properties[RequeuedProperty] = id.String()
-	fresh, err := l.Put(ctx, r)
+	fresh, err := l.Put(ctx, r, q.Stamp)
 	if err == nil {
 		err = files.Remove(name)
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -106,25 +105,25 @@ func (r *reader) id() ID { return ID{string(r.text()), r.number()} }
 const (
 	fieldBody      = 1
 	fieldTaken     = 2
-	fieldEarly     = 3
+	fieldEarly     = 3 // the uptime, if the clock had not been set
 	fieldComponent = 4
 	fieldProperty  = 5 // a name and a value, each with its length
 	fieldUptime    = 6
 )
 
 // appendReading writes an entry, with the time at which it was put.
-func appendReading(b []byte, e Entry, put time.Time) []byte {
+func appendReading(b []byte, e Reading, put time.Time) []byte {
 	b = appendID(append(b, kindReading), e.ID)
 	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
 	r := e.Reading
 	b = appendText(append(b, fieldBody), r.Body)
 	taken, _ := r.Taken.UTC().AppendBinary(make([]byte, 0, 16)) // in UTC it has no zone to fail at
 	b = appendText(append(b, fieldTaken), taken)
-	if r.Early != 0 {
-		b = appendText(append(b, fieldEarly), binary.AppendVarint(nil, int64(r.Early)))
-	}
-	if r.Uptime != 0 {
-		b = appendText(append(b, fieldUptime), binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(r.Uptime)))
+	if uptime := binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(e.Stamp.Uptime)); e.Stamp.Uptime != 0 {
+		if e.Stamp.BeforeClockWasSet {
+			b = appendText(append(b, fieldEarly), uptime)
+		}
+		b = appendText(append(b, fieldUptime), uptime)
 	}
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
@@ -137,20 +136,20 @@ func appendReading(b []byte, e Entry, put time.Time) []byte {
 }
 
 // readEntry reads what appendReading has written, behind the kind. The body stays in payload.
-func readEntry(payload []byte) (e Entry, put time.Time, err error) {
+func readEntry(payload []byte) (e Reading, put time.Time, err error) {
 	r := &reader{b: payload}
 	e.ID, put = r.id(), time.Unix(int64(r.number()), 0)
 	for len(r.b) > 0 && r.err == nil {
 		field := r.b[0]
 		r.b = r.b[1:]
-		if err := setField(&e.Reading, field, r.text()); err != nil {
+		if err := e.setField(field, r.text()); err != nil {
 			return e, put, err
 		}
 	}
 	return e, put, r.err
 }
 
-func setField(r *payloads.Reading, field byte, value []byte) error {
+func (r *Reading) setField(field byte, value []byte) error {
 	switch field {
 	case fieldBody:
 		r.Body = slices.Clip(value)
@@ -161,11 +160,8 @@ func setField(r *payloads.Reading, field byte, value []byte) error {
 		if size <= 0 {
 			return errShort
 		}
-		if field == fieldEarly {
-			r.Early = time.Duration(d)
-		} else {
-			r.Uptime = time.Duration(d)
-		}
+		r.Stamp.Uptime = max(r.Stamp.Uptime, time.Duration(d)) // files of an early version have only the first of the two
+		r.Stamp.BeforeClockWasSet = r.Stamp.BeforeClockWasSet || field == fieldEarly && d > 0
 	case fieldComponent:
 		r.Component = string(value)
 	case fieldProperty:

@@ -176,7 +176,7 @@ func (l *Log) restoreFiles() error {
 }
 
 func (l *Log) tellRestored(missing ranges) {
-	kept, _ := l.Waiting()
+	kept, _ := l.Pending()
 	how := "none is missing"
 	if text, _ := missing.takeText(math.MaxUint64, noticeLimit); text != "" {
 		how = "these are missing: " + text

@@ -85,7 +85,7 @@ func (h *homed) dir() string { return filepath.Join(h.state, "outbox") }
 func (h *homed) put(n int) {
 	h.t.Helper()
 	for range n {
-		id, err := h.Put(h.t.Context(), of(fmt.Sprint("reading ", h.Last()+1)))
+		id, err := h.Put(h.t.Context(), of(fmt.Sprint("reading ", h.Last()+1)), Stamp{})
 		must(h.t, err)
 		h.answered = append(h.answered, id.N)
 	}
@@ -96,7 +96,7 @@ func (h *homed) found() (numbers []uint64) {
 	h.t.Helper()
 	s, err := Read(h.dir())
 	must(h.t, err)
-	for e := range s.Waiting() {
+	for e := range s.Pending() {
 		want(h.t, "the body", string(e.Reading.Body), fmt.Sprint("reading ", e.ID.N))
 		numbers = append(numbers, e.ID.N)
 	}
@@ -294,7 +294,7 @@ func TestPendingReadingsOfAnotherOutboxAreLeftAlone(t *testing.T) {
 		h.put(5)
 		synctest.Wait() // else the committer may restore the directory while it is being replaced
 		must(t, os.RemoveAll(h.dir()), os.CopyFS(h.dir(), os.DirFS(other.dir())))
-		if id, err := h.Put(t.Context(), of("lost")); !errors.Is(err, DiskFull) || !strings.Contains(err.Error(), "another process") {
+		if id, err := h.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) || !strings.Contains(err.Error(), "another process") {
 			t.Errorf("Put returns %v, %v", id, err)
 		}
 		s, err := Read(h.dir())
@@ -317,10 +317,10 @@ func TestAnotherProcessThatHasTakenThePathIsLeftAlone(t *testing.T) {
 		must(t, owner.Take())
 		other, err := Open(h.dir(), Options{Owner: owner})
 		must(t, err)
-		theirs, err := other.Put(t.Context(), of("theirs"))
+		theirs, err := other.Put(t.Context(), of("theirs"), Stamp{})
 		must(t, err)
 		for range 10 {
-			if id, err := h.Put(t.Context(), of("lost")); !errors.Is(err, statefile.ErrLocked) {
+			if id, err := h.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, statefile.ErrLocked) {
 				t.Errorf("Put returns %v, %v", id, err)
 			}
 			time.Sleep(time.Second)
@@ -341,7 +341,7 @@ func TestNothingIsAcceptedWithoutTheLock(t *testing.T) {
 			disk := newDisk()
 			l, err := Open("", Options{Files: disk})
 			must(t, err)
-			_, err = l.Put(t.Context(), of("before"))
+			_, err = l.Put(t.Context(), of("before"), Stamp{})
 			must(t, err)
 			disk.fails(func(op, _ string, _ int) error {
 				switch op {
@@ -352,12 +352,12 @@ func TestNothingIsAcceptedWithoutTheLock(t *testing.T) {
 				}
 				return nil
 			})
-			if id, err := l.Put(t.Context(), of("without")); !errors.Is(err, why) {
+			if id, err := l.Put(t.Context(), of("without"), Stamp{}); !errors.Is(err, why) {
 				t.Errorf("%v: Put returns %v, %v", why, id, err)
 			}
 			disk.fails(nil)
 			time.Sleep(time.Minute)
-			id, err := l.Put(t.Context(), of("after"))
+			id, err := l.Put(t.Context(), of("after"), Stamp{})
 			must(t, err)
 			want(t, "the number", id.N, uint64(3))
 			must(t, l.Close())

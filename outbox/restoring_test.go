@@ -26,7 +26,7 @@ func (h *homed) second(accepts, delivers int) (ids []ID) {
 	other, err := Open(h.dir(), Options{Owner: owner})
 	must(h.t, err)
 	for range accepts {
-		id, err := other.Put(h.t.Context(), of("theirs"))
+		id, err := other.Put(h.t.Context(), of("theirs"), Stamp{})
 		must(h.t, err)
 		ids = append(ids, id)
 	}
@@ -58,7 +58,7 @@ func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing
 					if patrols {
 						h.owner.Patrol()
 					}
-					if id, err := h.Put(t.Context(), of("mine")); err == nil || !strings.Contains(err.Error(), "another process") {
+					if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil || !strings.Contains(err.Error(), "another process") {
 						t.Errorf("Put returns %v, %v", id, err)
 					}
 					time.Sleep(2 * time.Second)
@@ -67,7 +67,7 @@ func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing
 					}
 					s, err := Read(h.dir())
 					must(t, err)
-					for e := range s.Waiting() {
+					for e := range s.Pending() {
 						if slices.Contains(theirs, e.ID) && string(e.Reading.Body) != "theirs" {
 							t.Errorf("%v holds %q", e.ID, e.Reading.Body)
 						}
@@ -88,7 +88,7 @@ func TestNumbersThatASecondProcessGaveOutAreNotGivenOutAgain(t *testing.T) {
 		theirs := h.second(3, 8) // which are all that are pending
 		h.owner.Patrol()
 		for range 2 {
-			id, err := h.Put(t.Context(), of("mine"))
+			id, err := h.Put(t.Context(), of("mine"), Stamp{})
 			must(t, err)
 			if slices.Contains(theirs, id) {
 				t.Errorf("%v was given out twice", id)
@@ -209,7 +209,7 @@ func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 			s, err := Read(h.dir())
 			must(t, err)
 			known := map[uint64]bool{}
-			for e := range s.Waiting() {
+			for e := range s.Pending() {
 				known[e.ID.N] = true
 			}
 			for _, d := range s.Dropped {
@@ -336,7 +336,7 @@ func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
 		})
 		h.Files.(*failing).Files = moving{h.Files.(*failing).Files}
 		for range 600 {
-			_, _ = h.Put(t.Context(), of("x"))
+			_, _ = h.Put(t.Context(), of("x"), Stamp{})
 			time.Sleep(time.Second)
 		}
 		if retakes := retakes.Load(); retakes > 40 {
@@ -432,7 +432,7 @@ func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 		full.Store(true)
 		must(t, os.RemoveAll(h.state))
 		for range 5 {
-			if id, err := h.Put(t.Context(), of("more")); !errors.Is(err, syscall.ENOSPC) {
+			if id, err := h.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("Put returns %v, %v", id, err)
 			}
 			time.Sleep(time.Second)

@@ -109,23 +109,23 @@ func (s *segment) gone() (r ranges) {
 var errRotten = errors.New("the record has changed since it was written")
 
 // read reads a reading, and checks that it is the one.
-func (s *segment) read(p place, id ID) (Entry, error) {
+func (s *segment) read(p place, id ID) (Reading, error) {
 	b := make([]byte, p.size)
 	if n, err := s.file.ReadAt(b, int64(p.offset)); err != nil && (n < len(b) || !errors.Is(err, io.EOF)) {
-		return Entry{}, err
+		return Reading{}, err
 	}
 	return entryIn(b, s.name, p, id)
 }
 
 // entryIn is the reading whose frame begins b, if it is the one that stands at a place. Its body stays in b.
-func entryIn(b []byte, name string, p place, id ID) (Entry, error) {
+func entryIn(b []byte, name string, p place, id ID) (Reading, error) {
 	payload, _, size := frameAt(b, name)
 	if payload == nil || size != int(p.size) || payload[0] != kindReading {
-		return Entry{}, errRotten
+		return Reading{}, errRotten
 	}
 	e, _, err := readEntry(payload[1:])
 	if err != nil || e.ID != id {
-		return Entry{}, errRotten
+		return Reading{}, errRotten
 	}
 	return e, nil
 }

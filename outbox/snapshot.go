@@ -9,7 +9,7 @@ import (
 // A Snapshot is what stands in a log's directory, for whoever looks at it beside a running device. Nothing in it is ever written.
 type Snapshot struct {
 	Epoch     string
-	Before    ID     // the last of the epoch before; zero: not known
+	Previous  ID     // the last ID of the previous epoch; the zero ID means that it is not known
 	Last      uint64 // the newest number
 	Readings  int    // that wait
 	Bytes     int    // that they take
@@ -35,7 +35,7 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
 	}
-	s := &Snapshot{Epoch: c.epoch, Before: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
+	s := &Snapshot{Epoch: c.epoch, Previous: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
 	for _, why := range c.dropped.known.reasons() {
 		for _, r := range c.dropped.known[why] {
 			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
@@ -62,8 +62,8 @@ func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return q
 
 // Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then
 // they are left out. Each segment is read at once, into one buffer: a reading is valid until the next.
-func (s *Snapshot) Waiting() iter.Seq[Entry] {
-	return func(yield func(Entry) bool) {
+func (s *Snapshot) Pending() iter.Seq[Reading] {
+	return func(yield func(Reading) bool) {
 		var buffer []byte
 		for _, seg := range s.segments {
 			if seg.live == 0 {
@@ -101,6 +101,6 @@ func (s *Snapshot) Numbers() iter.Seq[uint64] {
 }
 
 // Waits tells whether a number waits.
-func (s *Snapshot) Waits(n uint64) bool {
+func (s *Snapshot) IsPending(n uint64) bool {
 	return slices.ContainsFunc(s.segments, func(seg *segment) bool { return seg.at(n) != nil })
 }

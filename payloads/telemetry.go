@@ -32,8 +32,6 @@ type Reading struct {
 	Body       []byte            // UTF-8 JSON, which is delivered byte for byte
 	Properties map[string]string // the application's own
 	Taken      time.Time         // when it was measured, not when it was sent
-	Early      time.Duration     // since the device began, when its clock had not been set yet; zero means that it had
-	Uptime     time.Duration     // since the device began, when the device gave Taken; zero means that the caller did
 	Component  string            // of the model, "" for the root
 }
 

@@ -87,14 +87,14 @@ func waitFor(t *testing.T, dir string, n int) {
 	for range 64 {
 		putting.Go(func() {
 			for range n / 64 {
-				_, err := box.Put(t.Context(), payloads.Reading{Body: body, Taken: time.Now()})
+				_, err := box.Put(t.Context(), payloads.Reading{Body: body, Taken: time.Now()}, outbox.Stamp{})
 				must(t, err)
 			}
 		})
 	}
 	putting.Wait()
 	for range n % 64 {
-		_, err := box.Put(t.Context(), payloads.Reading{Body: body, Taken: time.Now()})
+		_, err := box.Put(t.Context(), payloads.Reading{Body: body, Taken: time.Now()}, outbox.Stamp{})
 		must(t, err)
 	}
 	must(t, box.Close())

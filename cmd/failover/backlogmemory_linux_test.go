@@ -35,7 +35,7 @@ func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buff
 	must(t, err)
 	for i := range readings {
 		body := fmt.Appendf(nil, `{"n":%d}`, i)
-		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}})
+		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}}, outbox.Stamp{})
 		must(t, err)
 		fmt.Fprintf(receipts, `{"messageId":"%s","body":"eyJuIjoxfQ=="}`+"\n", id)
 	}

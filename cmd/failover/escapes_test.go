@@ -101,7 +101,7 @@ func TestWhatIsQuotedOfAnOutboxIsEscaped(t *testing.T) {
 	dir := t.TempDir()
 	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Limits: outbox.Limits{Readings: 10, Bytes: 1 << 20, Full: outbox.DropNewest}})
 	must(t, err)
-	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(`"x\u001b[2J\u009b"`)})
+	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(`"x\u001b[2J\u009b"`)}, outbox.Stamp{})
 	must(t, err)
 	_, _ = box.Peek(0)
 	box.Quarantine(id.N, errors.New(evil))

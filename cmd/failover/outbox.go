@@ -88,13 +88,13 @@ func lines(s *outbox.Snapshot, each func(line) error) error {
 			unreadable = append(unreadable, err)
 			continue
 		}
-		l := lineOf(q.Entry, "quarantined")
+		l := lineOf(q.Reading, "quarantined")
 		l.Quarantined = q.Why
 		if err := each(l); err != nil {
 			return err
 		}
 	}
-	for e := range s.Waiting() {
+	for e := range s.Pending() {
 		if err := each(lineOf(e, "waiting")); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func lines(s *outbox.Snapshot, each func(line) error) error {
 	return errors.Join(unreadable...)
 }
 
-func lineOf(e outbox.Entry, state string) line {
+func lineOf(e outbox.Reading, state string) line {
 	r := e.Reading
 	return line{
 		ID: e.ID.String(), State: state, Time: r.Taken.UTC(), Component: r.Component, Properties: r.Properties,

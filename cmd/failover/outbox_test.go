@@ -175,7 +175,7 @@ func TestAReadingIsPutBackBehindALongBacklog(t *testing.T) {
 	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
 	must(t, err)
 	put := func(body string) outbox.ID {
-		id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(body)})
+		id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(body)}, outbox.Stamp{})
 		must(t, err)
 		return id
 	}
@@ -211,7 +211,7 @@ func TestRequeueSaysWhatItFindsDamaged(t *testing.T) {
 	box, err := outbox.Open(dir, outbox.Options{})
 	must(t, err)
 	for range 3 {
-		_, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")})
+		_, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{})
 		must(t, err)
 	}
 	must(t, box.Close())
@@ -230,7 +230,7 @@ func TestEachOutboxCommandKeepsToTheOutputThatItWasAskedFor(t *testing.T) {
 	state := t.TempDir()
 	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{})
 	must(t, err)
-	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")})
+	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{})
 	must(t, err)
 	box.Peek(0)
 	box.Quarantine(id.N, errors.New("bad"))

@@ -62,7 +62,7 @@ func feed(ctx context.Context, in io.Reader, out io.Writer, to sender) error {
 func drained(ctx context.Context, box outbox.Outbox) {
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	for left, _ := box.Waiting(); left > 0; left, _ = box.Waiting() {
+	for left, _ := box.Pending(); left > 0; left, _ = box.Pending() {
 		select {
 		case <-look.C:
 		case <-ctx.Done():

@@ -61,7 +61,7 @@ func TestAQuarantinedReadingThatCannotBeReadIsNamed(t *testing.T) {
 	box, err := outbox.Open(dir, outbox.Options{})
 	must(t, err)
 	for range 4 {
-		_, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")})
+		_, err := box.Put(t.Context(), payloads.Reading{Body: []byte("1")}, outbox.Stamp{})
 		must(t, err)
 	}
 	for range 3 {
