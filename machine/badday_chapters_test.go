@@ -16,10 +16,10 @@ type chapter struct {
 }
 
 var (
-	onDPS    = []string{emulator.OnDPS}
-	onHub    = []string{emulator.OnHub}
-	onDevice = []string{emulator.OnDevice}
-	onEither = []string{emulator.OnHub, emulator.OnDevice}
+	onDPS    = []string{emulator.TargetDPS}
+	onHub    = []string{emulator.TargetHub}
+	onDevice = []string{emulator.TargetDevice}
+	onEither = []string{emulator.TargetHub, emulator.TargetDevice}
 )
 
 func chapterOf(fault emulator.Fault, on string) chapter {
@@ -217,9 +217,9 @@ type reason struct {
 var alive = states[:len(states)-1]
 
 var reasons = []reason{
-	{nil, emulator.OnDPS, []machine.State{machine.Connecting}, "DPS has answered already"},
-	{nil, emulator.OnDPS, []machine.State{machine.Connected}, "a device that is connected asks DPS nothing"},
-	{nil, emulator.OnDPS, []machine.State{machine.Closing}, "closing asks DPS nothing"},
+	{nil, emulator.TargetDPS, []machine.State{machine.Connecting}, "DPS has answered already"},
+	{nil, emulator.TargetDPS, []machine.State{machine.Connected}, "a device that is connected asks DPS nothing"},
+	{nil, emulator.TargetDPS, []machine.State{machine.Closing}, "closing asks DPS nothing"},
 	{
 		[]emulator.Fault{
 			emulator.Flaky, emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,

@@ -64,7 +64,7 @@ five readings it then reported as lost. "–" is a device that was Connected all
 |---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, d := range bad {
-		for _, on := range d.On {
+		for _, on := range d.Targets {
 			fmt.Fprintf(&b, "| %s | %s | %s |", d.Name, on, d.causes(on, good))
 			for _, s := range d.on(on) {
 				fmt.Fprintf(&b, " %s |", s.brief())
@@ -103,7 +103,7 @@ func (c chapter) write(t *testing.T, b *strings.Builder, bad []*diary) {
 		c.title, strings.Join(names, ", "), strings.Join(targets, " or "), c.text, tables[0])
 }
 
-var named = map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "the hub", emulator.OnDevice: "the device alone"}
+var named = map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "the hub", emulator.TargetDevice: "the device alone"}
 
 // on are the days on which one target was struck.
 func (d *diary) on(target string) (stories []story) {

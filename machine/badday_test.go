@@ -36,7 +36,7 @@ func TestOnEachBadDayTheDeviceDoesWhatItsDocumentSaysAndLosesNothing(t *testing.
 				t.Parallel()
 				d.goThrough(t, nil)
 				d.wantReasons(t, good)
-				for _, on := range d.On {
+				for _, on := range d.Targets {
 					if table := d.table(on); !*update && !strings.Contains(string(text), table) {
 						t.Errorf("%s has no such days on which %s is struck:\n%s", faultsDocument, on, table)
 					}
@@ -44,7 +44,7 @@ func TestOnEachBadDayTheDeviceDoesWhatItsDocumentSaysAndLosesNothing(t *testing.
 			})
 		}
 	})
-	if slices.ContainsFunc(bad, func(d *diary) bool { return len(d.days) < len(states)*len(d.On) }) {
+	if slices.ContainsFunc(bad, func(d *diary) bool { return len(d.days) < len(states)*len(d.Targets) }) {
 		return // -run has chosen some
 	}
 	whole := document(t, good, bad)
@@ -87,7 +87,7 @@ func TestEveryFaultHasItsChapter(t *testing.T) {
 	known := map[emulator.Fault]bool{}
 	for _, f := range emulator.Faults() {
 		known[f.Name] = true
-		for _, on := range f.On {
+		for _, on := range f.Targets {
 			day := fmt.Sprint(f.Name, " on ", on)
 			if told[day] != 1 {
 				t.Errorf("%s is in %d chapters", day, told[day])
@@ -125,7 +125,7 @@ func (d *diary) goThrough(t *testing.T, luck *rand.Rand) {
 	if luck != nil {
 		bounds = withAnyLuck
 	}
-	on := d.On
+	on := d.Targets
 	if d.Name == "" {
 		on = []string{""}
 	}

@@ -165,10 +165,10 @@ func (w *witness) strike() {
 	})
 	w.firstOf.registrations, w.firstOf.connects = w.cloud.Registrations(deviceID), w.connects()
 	if w.fault.Name != "" {
-		target := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: w.cloud.HubOf(deviceID), emulator.OnDevice: deviceID}[w.on]
+		target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: w.cloud.HubOf(deviceID), emulator.TargetDevice: deviceID}[w.on]
 		params := parameters[w.fault.Name]
 		params.For = struckFor
-		if err := w.cloud.Strike(target, w.fault.Name, params); err != nil {
+		if err := w.cloud.Inject(target, w.fault.Name, params); err != nil {
 			w.t.Error(err)
 		}
 	}

@@ -142,7 +142,7 @@ func TestUploadsThatTakeLongerThanSilenceArrive(t *testing.T) {
 		t.Run(fmt.Sprint(c.readings), func(t *testing.T) {
 			bubble(t, nil, func(t *testing.T, w *world) {
 				w.connected()
-				if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: c.rate}); err != nil { // bytes a second
+				if err := w.cloud.Inject("A", emulator.Slow, emulator.Params{Rate: c.rate}); err != nil { // bytes a second
 					t.Fatal(err)
 				}
 				from := w.count()
@@ -183,7 +183,7 @@ func TestALargeTwinOnASlowLinkIsNotGivenUpWhileItComes(t *testing.T) {
 		if err := w.cloud.SetDesired(deviceID, wishes); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 1500}); err != nil { // bytes a second
+		if err := w.cloud.Inject("A", emulator.Slow, emulator.Params{Rate: 1500}); err != nil { // bytes a second
 			t.Fatal(err)
 		}
 		w.connected()
@@ -199,7 +199,7 @@ func TestALargeTwinOnASlowLinkIsNotGivenUpWhileItComes(t *testing.T) {
 func TestAReportBehindLargeReadingsOnASlowLinkIsNotGivenUp(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		w.connected()
-		if err := w.cloud.Strike("A", emulator.Slow, emulator.Params{Rate: 10_000}); err != nil { // bytes a second
+		if err := w.cloud.Inject("A", emulator.Slow, emulator.Params{Rate: 10_000}); err != nil { // bytes a second
 			t.Fatal(err)
 		}
 		for range 10 {

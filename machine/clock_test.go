@@ -156,7 +156,7 @@ func TestAReadingThatComesAgainHasTheSameCreationTime(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wall.offset.Store(0)
 		for _, hub := range []string{"A", "B"} {
-			if err := w.cloud.Strike(hub, emulator.CutBeforePUBACK, emulator.Params{Count: 1}); err != nil {
+			if err := w.cloud.Inject(hub, emulator.CutBeforePUBACK, emulator.Params{Count: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}

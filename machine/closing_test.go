@@ -19,7 +19,7 @@ func TestClosingCountsTheAcknowledgementsThatCameJustBeforeTheEnd(t *testing.T) 
 	for range 50 {
 		bubble(t, nil, func(t *testing.T, w *world) {
 			w.connected()
-			if err := w.cloud.Strike("A", emulator.Poison, emulator.Params{Mark: "poison=yes"}); err != nil {
+			if err := w.cloud.Inject("A", emulator.Poison, emulator.Params{Mark: "poison=yes"}); err != nil {
 				t.Fatal(err)
 			}
 			w.network.SetLatency(10 * time.Millisecond) // all is sent before anything comes
@@ -70,7 +70,7 @@ func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
 		for range 5 {
 			w.send()
 		}
-		if err := w.cloud.Heal("A", emulator.LatePUBACK); err != nil {
+		if err := w.cloud.Clear("A", emulator.LatePUBACK); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
@@ -122,7 +122,7 @@ func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
 			t.Errorf("it says %q, want %q", said, want)
 		}
 
-		if err := w.cloud.Heal("A", emulator.LatePUBACK); err != nil {
+		if err := w.cloud.Clear("A", emulator.LatePUBACK); err != nil {
 			t.Fatal(err)
 		}
 		next := w.again(durable)

@@ -47,7 +47,7 @@ func serveCloud(in io.Reader, out io.Writer) error {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		if err := cloud.Strike("A", emulator.Garbage, emulator.Params{Count: 1}); err != nil {
+		if err := cloud.Inject("A", emulator.Garbage, emulator.Params{Count: 1}); err != nil {
 			return err
 		}
 	}

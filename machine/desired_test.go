@@ -163,7 +163,7 @@ func TestATwinThatBeginsAgainIsReconciledByValue(t *testing.T) {
 		w.mu.Unlock()
 		w.network.SetLatency(50 * time.Millisecond) // so that the wish is there before the device
 		from := w.count()
-		w.strike(emulator.Deleted, emulator.Params{Anew: true})
+		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		w.awaitState(machine.Connected, from)
 		time.Sleep(time.Second)
 		w.wantHandled(append(before, "changed=2", "gone=null")...)
@@ -203,7 +203,7 @@ func TestAnAnswerThatAnOutageHeldUpNamesTheVersionOfTheHubThatGetsIt(t *testing.
 				synctest.Wait()
 				var version int
 				w.moved(func() {
-					w.cloud.Heal(deviceID, emulator.TwinMute)
+					w.cloud.Clear(deviceID, emulator.TwinMute)
 					version = w.set(`{"other":1}`)
 				})
 				time.Sleep(slowly)

@@ -16,7 +16,7 @@ func TestAPoisonousReadingIsQuarantinedAndTheRestArrive(t *testing.T) {
 		bubble(t, nil, func(t *testing.T, w *world) {
 			w.connected()
 			for _, hub := range []string{"A", "B"} {
-				if err := w.cloud.Strike(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}); err != nil {
+				if err := w.cloud.Inject(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -47,7 +47,7 @@ func TestAHubThatAcknowledgesNothingButAnswersPingsIsLeftAfterAMinute(t *testing
 		w.connected()
 		time.Sleep(time.Minute)
 		from := w.count()
-		if err := w.cloud.Strike("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
+		if err := w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
 			t.Fatal(err)
 		}
 		w.send()
@@ -59,7 +59,7 @@ func TestAHubThatAcknowledgesNothingButAnswersPingsIsLeftAfterAMinute(t *testing
 		if took := r.Time.Sub(sent); r.Cause != "ack-overdue" || took != time.Minute {
 			t.Errorf("left after %v: %+v", took, r)
 		}
-		w.cloud.Heal("A", "")
+		w.cloud.Clear("A", "")
 		w.delivered("A", i)
 		if err := w.close(); err != nil {
 			t.Error(err)
@@ -72,13 +72,13 @@ func TestAHubThatAcknowledgesNothingButAnswersPingsIsLeftAfterAMinute(t *testing
 func TestLateAcknowledgementsEndNoSession(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		w.connected()
-		if err := w.cloud.Strike("A", emulator.LatePUBACK, emulator.Params{Delay: 30 * time.Second}); err != nil {
+		if err := w.cloud.Inject("A", emulator.LatePUBACK, emulator.Params{Delay: 30 * time.Second}); err != nil {
 			t.Fatal(err)
 		}
 		stop := w.sending(time.Second)
 		time.Sleep(10 * time.Minute)
 		stop()
-		w.cloud.Heal("A", "")
+		w.cloud.Clear("A", "")
 		w.wantPath(0, machine.Provisioning, machine.Connecting, machine.Connected)
 		time.Sleep(time.Minute)
 		if err := w.close(); err != nil {
@@ -90,7 +90,7 @@ func TestLateAcknowledgementsEndNoSession(t *testing.T) {
 
 // Half-open: noticed by silence within 12 s, then the same hub is tried once for 2 s, then DPS.
 func TestAHalfOpenLinkIsNoticedAndTheDeviceGoesOnAtTheOtherHub(t *testing.T) {
-	for _, how := range []emulator.Kill{emulator.Silence, emulator.BlackHole} {
+	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		bubble(t, nil, func(t *testing.T, w *world) {
 			w.connected()
 			stop := w.sending(100 * time.Millisecond)

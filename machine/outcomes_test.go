@@ -11,12 +11,12 @@ import (
 
 // Outcomes are counted and alerted on, so a hub that the device was never at is not one that it can have failed over from.
 func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
-	for _, strike := range []emulator.Strike{
-		{Target: emulator.OnDPS, Fault: emulator.DPSMisdirects, Params: emulator.Params{Hub: "192.0.2.1:8883", For: time.Minute}},
+	for _, strike := range []emulator.Injection{
+		{Target: emulator.TargetDPS, Fault: emulator.DPSMisdirects, Params: emulator.Params{Hub: "192.0.2.1:8883", For: time.Minute}},
 		{Target: "A", Fault: emulator.FIN, Params: emulator.Params{For: time.Minute}},
 	} {
 		bubble(t, nil, func(t *testing.T, w *world) {
-			if err := w.cloud.Strike(strike.Target, strike.Fault, strike.Params); err != nil {
+			if err := w.cloud.Inject(strike.Target, strike.Fault, strike.Params); err != nil {
 				t.Fatal(err)
 			}
 			w.connected()

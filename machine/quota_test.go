@@ -23,7 +23,7 @@ func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
 						w.sendWith(map[string]string{"quota": "used up"})
 					}
 					time.Sleep(time.Duration(hours) * time.Hour)
-					if err := w.cloud.Heal("A", emulator.Poison); err != nil {
+					if err := w.cloud.Clear("A", emulator.Poison); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(2 * time.Hour)
@@ -46,7 +46,7 @@ func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
 
 func (w *world) strikeHub(fault emulator.Fault, p emulator.Params) {
 	w.t.Helper()
-	if err := w.cloud.Strike("A", fault, p); err != nil {
+	if err := w.cloud.Inject("A", fault, p); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -105,8 +105,8 @@ func TestAFightOverTheIdentityIsNamedAndMetWithLongRests(t *testing.T) {
 func TestADayOnASlowNetworkHasNoFalseAlarm(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		w.network.SetLatency(75 * time.Millisecond)
-		for _, on := range []string{emulator.OnDPS, "A", "B"} {
-			if err := w.cloud.Strike(on, emulator.Flaky, emulator.Params{Probability: 0.02}); err != nil {
+		for _, on := range []string{emulator.TargetDPS, "A", "B"} {
+			if err := w.cloud.Inject(on, emulator.Flaky, emulator.Params{Probability: 0.02}); err != nil {
 				t.Fatal(err)
 			}
 		}

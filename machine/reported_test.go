@@ -57,7 +57,7 @@ func TestAReportThatADisconnectCaughtIsSentAtTheOtherHub(t *testing.T) {
 		synctest.Wait() // it is on its way
 		w.moved(func() {
 			w.report(`{"a":2}`)
-			w.cloud.Heal(deviceID, emulator.TwinMute)
+			w.cloud.Clear(deviceID, emulator.TwinMute)
 		})
 		w.wantReported(`{"a":2,"battery":80}`)
 	})

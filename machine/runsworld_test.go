@@ -28,7 +28,7 @@ func restarted(t *testing.T, off time.Duration, set int, test func(next *world, 
 				wall.offset.Store(0)
 			}
 		}
-		w.strike(emulator.OnDPS, emulator.FIN, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 		w.live()
 		at, ids := time.Now(), []string{w.take(machine.Reading{}), w.take(machine.Reading{})}
 		time.Sleep(10 * time.Second)
@@ -37,7 +37,7 @@ func restarted(t *testing.T, off time.Duration, set int, test func(next *world, 
 		if err := w.close(); err != nil {
 			t.Fatal(err)
 		}
-		w.cloud.Heal(emulator.OnDPS, emulator.FIN)
+		w.cloud.Clear(emulator.TargetDPS, emulator.FIN)
 		right(meanwhile)
 		next := w.again(func(s *machine.Settings) {
 			s.StateDir, s.Limits.Age, s.Link.Now, s.ClockFloor = dir, day, wall.now, floor
@@ -97,7 +97,7 @@ func TestAStepThatARunWithoutReadingsHasSeenIsKept(t *testing.T) {
 	kept := func(s *machine.Settings) { s.StateDir = dir }
 	clocked(t, -3*day, kept, func(t *testing.T, w *world, wall *wallClock) {
 		floor := time.Now().AddDate(-1, 0, 0)
-		w.strike(emulator.OnDPS, emulator.FIN, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 		next := func() *world {
 			n := w.again(func(s *machine.Settings) { s.StateDir, s.Link.Now, s.ClockFloor = dir, wall.now, floor })
 			n.device.SetAsleep(func() (time.Duration, bool) { return 0, true })
@@ -112,7 +112,7 @@ func TestAStepThatARunWithoutReadingsHasSeenIsKept(t *testing.T) {
 		wall.offset.Store(0)
 		time.Sleep(10 * time.Second)
 		second.close()
-		w.cloud.Heal(emulator.OnDPS, emulator.FIN)
+		w.cloud.Clear(emulator.TargetDPS, emulator.FIN)
 		third := next()
 		third.awaitState(machine.Connected, 0)
 		third.close()

@@ -96,14 +96,14 @@ func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			skewed(t, c.off, func(t *testing.T, w *world, wall *wallClock) {
 				if c.fault != "" {
-					w.strike(emulator.OnDPS, c.fault, emulator.Params{})
+					w.strike(emulator.TargetDPS, c.fault, emulator.Params{})
 				}
 				w.live()
 				time.Sleep(time.Hour)
 				w.wantClock(0, c.says)
 				wall.offset.Store(0)
 				if c.fault != "" {
-					w.cloud.Heal(emulator.OnDPS, c.fault)
+					w.cloud.Clear(emulator.TargetDPS, c.fault)
 				}
 				w.recovers()
 				w.wantClock(0, c.says)
@@ -115,14 +115,14 @@ func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
 func TestASkewedClockIsNamedAgainInTheNextTrouble(t *testing.T) {
 	const says = "1 h 0 min ahead"
 	skewed(t, time.Hour, func(t *testing.T, w *world, _ *wallClock) {
-		w.strike(emulator.OnDPS, emulator.DPSThrottles, emulator.Params{For: time.Minute})
+		w.strike(emulator.TargetDPS, emulator.DPSThrottles, emulator.Params{For: time.Minute})
 		w.live()
 		time.Sleep(time.Hour)
 		w.wantClock(0, says)
 		for _, hub := range []string{"A", "B"} {
 			w.strike(hub, emulator.FIN, emulator.Params{For: time.Minute})
 		}
-		w.strike(emulator.OnDPS, emulator.DPSThrottles, emulator.Params{For: time.Minute})
+		w.strike(emulator.TargetDPS, emulator.DPSThrottles, emulator.Params{For: time.Minute})
 		time.Sleep(time.Hour)
 		w.wantClock(0, says, says)
 	})
@@ -167,7 +167,7 @@ func TestCertificatesAreReadAgainstTheClock(t *testing.T) {
 		emulator.CertificateExpired: "or more ahead, or else the certificate of ",
 	} {
 		skewed(t, 0, func(t *testing.T, w *world, _ *wallClock) {
-			for _, on := range []string{emulator.OnDPS, "A", "B"} {
+			for _, on := range []string{emulator.TargetDPS, "A", "B"} {
 				w.strike(on, fault, emulator.Params{})
 			}
 			w.live()
@@ -182,7 +182,7 @@ func TestAClockThatIsRightIsNotBlamed(t *testing.T) {
 		"the cloud has moved the device": func(w *world) { w.cloud.MoveDevice(deviceID, "B") },
 		"its hub has died":               func(w *world) { w.cloud.KillHub("A", emulator.RST, emulator.WithMove) },
 		"its token is refused by both, and DPS says what time it is": func(w *world) {
-			w.strike(emulator.OnDPS, emulator.DPSUnauthorized, emulator.Params{})
+			w.strike(emulator.TargetDPS, emulator.DPSUnauthorized, emulator.Params{})
 			w.strike("A", emulator.Reject, emulator.Params{})
 			w.strike("A", emulator.FIN, emulator.Params{For: time.Second})
 		},
@@ -201,7 +201,7 @@ func TestAClockThatIsRightIsNotBlamed(t *testing.T) {
 
 func TestWhenOnlyTheTokenIsRefusedTheKeyIsSuspectedToo(t *testing.T) {
 	skewed(t, 0, func(t *testing.T, w *world, _ *wallClock) {
-		w.strike(emulator.OnDPS, emulator.Reject, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.Reject, emulator.Params{})
 		w.live()
 		time.Sleep(time.Hour)
 		w.wantClock(0, "or else the key is wrong: the device's token is refused, and the clock says 2000-01-01T00:00:00Z")

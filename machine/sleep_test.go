@@ -82,11 +82,11 @@ func TestReadingsGrowOldWhileTheMachineSleeps(t *testing.T) {
 
 func TestAWaitIsOverWhenTheMachineHasSleptThroughIt(t *testing.T) {
 	sleeping(t, 0, true, unlucky, func(t *testing.T, w *world, s *sleeper) {
-		w.strike(emulator.OnDPS, emulator.DPSDisabled, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.DPSDisabled, emulator.Params{})
 		w.live()
 		time.Sleep(time.Hour)
 		w.awaitRest()
-		w.cloud.Heal(emulator.OnDPS, emulator.DPSDisabled)
+		w.cloud.Clear(emulator.TargetDPS, emulator.DPSDisabled)
 		s.sleep(30 * time.Minute)
 		time.Sleep(8 * time.Second)
 		if state := w.device.State(); state != machine.Connected {

@@ -46,7 +46,7 @@ func onSockets(t *testing.T, test func(t *testing.T, w *world) time.Duration) {
 }
 
 func TestAHalfOpenLinkOverSocketsIsLeftInTime(t *testing.T) {
-	for _, how := range []emulator.Kill{emulator.Silence, emulator.BlackHole} {
+	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
 			onSockets(t, func(t *testing.T, w *world) time.Duration {
 				from, struck := w.count(), time.Now()
@@ -70,7 +70,7 @@ func TestDPSInTroubleForTwentySecondsWhileTheHubDiesLosesNothing(t *testing.T) {
 		t.Run(string(fault), func(t *testing.T) {
 			onSockets(t, func(t *testing.T, w *world) time.Duration {
 				from, struck := w.count(), time.Now()
-				if err := w.cloud.Strike(emulator.OnDPS, fault, emulator.Params{For: 20 * time.Second}); err != nil {
+				if err := w.cloud.Inject(emulator.TargetDPS, fault, emulator.Params{For: 20 * time.Second}); err != nil {
 					t.Fatal(err)
 				}
 				if err := w.cloud.KillHub("A", emulator.RST, emulator.WithMove); err != nil {

@@ -238,7 +238,7 @@ func TestWhatADeviceSaysAtItsEndOfADirectoryThatWasTakenAwayIsTrue(t *testing.T)
 			dir := filepath.Join(t.TempDir(), "st")
 			bubble(t, in(dir), func(t *testing.T, w *world) {
 				w.connected()
-				w.strike(emulator.OnDPS, emulator.FIN, emulator.Params{})
+				w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 				w.strike("A", emulator.FIN, emulator.Params{})
 				time.Sleep(time.Second)
 				for range 5 {
@@ -269,7 +269,7 @@ func TestTheFilesBesideTheOutboxMayBeRemovedWhileReadingsArePending(t *testing.T
 	dir := filepath.Join(t.TempDir(), "st")
 	bubble(t, in(dir), func(t *testing.T, w *world) {
 		w.connected()
-		w.strike(emulator.OnDPS, emulator.FIN, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 		w.strike("A", emulator.FIN, emulator.Params{})
 		time.Sleep(time.Second)
 		w.send()

@@ -22,7 +22,7 @@ var refusals = map[string]struct {
 	"certificates have expired":      {200 * 365 * day, nil},
 	"DPS refuses the token":          {-2 * time.Hour, nil},
 	"DPS answers 401, as it seems to it": {0, func(w *world) {
-		w.strike(emulator.OnDPS, emulator.DPSUnauthorized, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.DPSUnauthorized, emulator.Params{})
 	}},
 }
 
@@ -41,7 +41,7 @@ func TestWhatFailedBecauseOfTheClockIsTriedAgainAtOnceWhenItIsSet(t *testing.T) 
 				w.awaitRest()
 				from := w.count()
 				if c.weak != nil {
-					w.cloud.Heal(emulator.OnDPS, emulator.DPSUnauthorized)
+					w.cloud.Clear(emulator.TargetDPS, emulator.DPSUnauthorized)
 					wall.jump(time.Hour)
 				} else {
 					wall.offset.Store(0)
@@ -97,7 +97,7 @@ func TestWhatTheClockHasNotCausedIsWaitedOutAlsoWhenItIsSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clocked(t, 0, unlucky, func(t *testing.T, w *world, wall *wallClock) {
-				w.strike(emulator.OnDPS, fault, emulator.Params{})
+				w.strike(emulator.TargetDPS, fault, emulator.Params{})
 				w.live()
 				time.Sleep(time.Hour)
 				w.awaitRest()
@@ -112,7 +112,7 @@ func TestWhatTheClockHasNotCausedIsWaitedOutAlsoWhenItIsSet(t *testing.T) {
 
 func TestAClockThatJumpsAboutMakesNoStormAtDPS(t *testing.T) {
 	clocked(t, 0, nil, func(t *testing.T, w *world, wall *wallClock) {
-		w.strike(emulator.OnDPS, emulator.DPSUnauthorized, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.DPSUnauthorized, emulator.Params{})
 		w.live()
 		time.Sleep(time.Hour)
 		from := w.count()
@@ -155,7 +155,7 @@ func TestAClockThatWasSetBeforeAnAttemptIsNoReasonToTryAgainAtOnce(t *testing.T)
 		w.connected()
 		wall.jump(time.Minute)
 		time.Sleep(time.Hour)
-		w.strike(emulator.OnDPS, emulator.DPSUnauthorized, emulator.Params{})
+		w.strike(emulator.TargetDPS, emulator.DPSUnauthorized, emulator.Params{})
 		w.strike("A", emulator.Reject, emulator.Params{})
 		from := w.count()
 		w.strike("A", emulator.FIN, emulator.Params{For: time.Second})

@@ -44,8 +44,8 @@ func storm(t *testing.T, r *rand.Rand) {
 			w.strikeAtRandom(r)
 		}
 	}
-	for _, target := range []string{emulator.OnDPS, "A", "B"} {
-		if err := w.cloud.Heal(target, ""); err != nil {
+	for _, target := range []string{emulator.TargetDPS, "A", "B"} {
+		if err := w.cloud.Clear(target, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,16 +66,16 @@ func storm(t *testing.T, r *rand.Rand) {
 // strikeAtRandom strikes DPS or a hub with some fault for up to two minutes.
 func (w *world) strikeAtRandom(r *rand.Rand) {
 	w.t.Helper()
-	target := []string{emulator.OnDPS, "A", "B"}[r.IntN(3)]
-	on := emulator.OnHub
-	if target == emulator.OnDPS {
-		on = emulator.OnDPS
+	target := []string{emulator.TargetDPS, "A", "B"}[r.IntN(3)]
+	on := emulator.TargetHub
+	if target == emulator.TargetDPS {
+		on = emulator.TargetDPS
 	}
-	faults := slices.DeleteFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return !slices.Contains(f.On, on) })
+	faults := slices.DeleteFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return !slices.Contains(f.Targets, on) })
 	fault := faults[r.IntN(len(faults))].Name
 	params := parameters[fault]
 	params.For = time.Duration(r.Int64N(int64(2 * time.Minute)))
-	if err := w.cloud.Strike(target, fault, params); err != nil {
+	if err := w.cloud.Inject(target, fault, params); err != nil {
 		w.t.Fatal(err)
 	}
 }

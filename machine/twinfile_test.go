@@ -140,7 +140,7 @@ func TestWhatWasOnItsWayWhenTheDeviceWasKilledIsSentAgain(t *testing.T) {
 			synctest.Wait()
 			w.report(`{"a":2}`)
 			next := copied(t, dir)
-			w.cloud.Heal(deviceID, emulator.TwinMute)
+			w.cloud.Clear(deviceID, emulator.TwinMute)
 			w.offline()
 			w.close()
 			w.network.SetLatency(0)
@@ -170,7 +170,7 @@ func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 				next = copied(t, dir)
 			}
 			w.close()
-			w.cloud.Heal(deviceID, emulator.TwinMute)
+			w.cloud.Clear(deviceID, emulator.TwinMute)
 			w.revive()
 			var asked journal
 			again := w.again(func(s *machine.Settings) {
@@ -209,7 +209,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		synctest.Wait()
 		w.offline()
 		w.close()
-		w.cloud.Heal(deviceID, emulator.TwinMute)
+		w.cloud.Clear(deviceID, emulator.TwinMute)
 		if err := w.cloud.StartDPS(); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		}
 		w.mu.Unlock()
 		w.network.SetLatency(50 * time.Millisecond) // so that the wish is there before the device
-		w.strike(emulator.Deleted, emulator.Params{Anew: true})
+		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		again := w.again(func(s *machine.Settings) {
 			s.StateDir = dir
 			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {

@@ -158,7 +158,7 @@ func (w *twinWorld) moved(meanwhile func()) {
 
 func (w *twinWorld) strike(fault emulator.Fault, p emulator.Params) {
 	w.t.Helper()
-	if err := w.cloud.Strike(deviceID, fault, p); err != nil {
+	if err := w.cloud.Inject(deviceID, fault, p); err != nil {
 		w.t.Fatal(err)
 	}
 }

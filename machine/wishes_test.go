@@ -69,7 +69,7 @@ func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 			}
 		}, func(t *testing.T, w *world) {
 			w.connected()
-			if err := w.cloud.Strike("A", fault, emulator.Params{}); err != nil {
+			if err := w.cloud.Inject("A", fault, emulator.Params{}); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.device.Report(t.Context(), map[string]any{"fanSpeed": 0}); err != nil {

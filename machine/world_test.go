@@ -258,7 +258,7 @@ func (w *world) wantNothingLost() int {
 // strike has a fault begin.
 func (w *world) strike(on string, fault emulator.Fault, p emulator.Params) {
 	w.t.Helper()
-	if err := w.cloud.Strike(on, fault, p); err != nil {
+	if err := w.cloud.Inject(on, fault, p); err != nil {
 		w.t.Fatal(err)
 	}
 }

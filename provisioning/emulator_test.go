@@ -76,7 +76,7 @@ func TestTheEmulatorAssignsItsHubOverSockets(t *testing.T) {
 }
 
 func TestTheEmulatorsFaults(t *testing.T) {
-	for fault, want := range map[emulator.DPSFault]provisioning.Error{
+	for fault, want := range map[emulator.Fault]provisioning.Error{
 		emulator.DPSThrottles:    {Verdict: provisioning.Throttled, Status: 429, Code: 429001, RetryAfter: 3 * time.Second},
 		emulator.DPSUnavailable:  {Verdict: provisioning.Unavailable, Status: 503, Code: 503001},
 		emulator.DPSUnauthorized: {Verdict: provisioning.Refused, Status: 401, Code: 401002},
@@ -156,7 +156,7 @@ func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
 func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong} {
 		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
-			if err := cloud.Strike(emulator.OnDPS, fault, emulator.Params{}); err != nil {
+			if err := cloud.Inject(emulator.TargetDPS, fault, emulator.Params{}); err != nil {
 				t.Fatal(err)
 			}
 			var ended []*transport.Session

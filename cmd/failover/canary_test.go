@@ -147,10 +147,10 @@ func befall(t *testing.T, args ...string) {
 	must(t, cloud.BreakDPS(emulator.DPSUnauthorized))
 	at = told.await(p, at, "register DPS dev1 answered 401")
 	once := emulator.Params{Count: 1}
-	must(t, cloud.Strike(emulator.OnDPS, emulator.CertificateForeign, once), cloud.BreakDPS(emulator.DPSHealthy))
+	must(t, cloud.Inject(emulator.TargetDPS, emulator.CertificateForeign, once), cloud.BreakDPS(emulator.DPSHealthy))
 	for _, fault := range []emulator.Fault{emulator.CertificateExpired, emulator.GarbageCONNACK, emulator.SUBACKRefused, emulator.TwinError} {
 		at = told.await(p, at, "twin B dev1 read") // it has all that it asks for, so the fault meets the next session
-		must(t, cloud.Strike("B", fault, once), cloud.Strike("B", emulator.Garbage, once))
+		must(t, cloud.Inject("B", fault, once), cloud.Inject("B", emulator.Garbage, once))
 		at = told.await(p, at, string(fault)+" has struck for the last time")
 	}
 	told.await(p, at, "twin B dev1 read")

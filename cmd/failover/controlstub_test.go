@@ -81,7 +81,7 @@ func (s *controlStub) lizard(w http.ResponseWriter, r *http.Request, body []byte
 	case "GET /lizard/v1/faults":
 		all := []map[string]any{}
 		for _, f := range emulator.Faults() {
-			all = append(all, map[string]any{"name": f.Name, "on": f.On, "doc": f.Sentence, "parameters": append([]string{"for"}, f.Parameters...)})
+			all = append(all, map[string]any{"name": f.Name, "on": f.Targets, "doc": f.Description, "parameters": append([]string{"for"}, f.Parameters...)})
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"faults": all})
 	case "GET /lizard/v1/strikes":

@@ -88,7 +88,7 @@ func TestADeviceWhoseStateDirectoryIsTakenAwayLosesNothingUnnamed(t *testing.T) 
 	close(done)
 	lizard.Wait()
 	for _, hub := range []string{"A", "B"} {
-		must(t, d.cloud.Heal(hub, emulator.LatePUBACK))
+		must(t, d.cloud.Clear(hub, emulator.LatePUBACK))
 	}
 	p, f := d.start(*hands, "the last", d.env)
 	must(t, f.Close()) // the end of the input: what is pending is delivered first

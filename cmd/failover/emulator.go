@@ -151,11 +151,11 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	if err := ledger.open(l.ledgerFile, cloud); err != nil {
 		return fmt.Errorf("--ledger-file: %w", err)
 	}
-	if err := ca.Place(); err != nil {
+	if err := ca.Commit(); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	started = true
-	cloud.Keep()
+	cloud.StartSaving()
 	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
 	introduce(cloud, caFile, say)
 	<-ctx.Done()
@@ -174,12 +174,12 @@ func introduce(cloud *emulator.Cloud, caFile string, say func(format string, val
 }
 
 // openDoor opens the door beside DPS.
-func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Door, error) {
+func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Server, error) {
 	host, _, err := net.SplitHostPort(cloud.DPSHost())
 	if err != nil {
 		return nil, err
 	}
-	door, err := control.Open(control.Config{Cloud: cloud, Host: host, ListenHost: l.config.ListenHost, Port: l.controlPort})
+	door, err := control.Start(control.Config{Cloud: cloud, Host: host, ListenHost: l.config.ListenHost, Port: l.controlPort})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w; give another --control-port, or 0 for any that is free", err)
 	}
@@ -188,7 +188,7 @@ func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Door, error) {
 
 // announce writes the control file. Without --control-file, one that another running emulator has written stays, and this one has
 // a file of its own.
-func (l emulatorLab) announce(door *control.Door, say func(format string, values ...any)) (file string, err error) {
+func (l emulatorLab) announce(door *control.Server, say func(format string, values ...any)) (file string, err error) {
 	if file = l.controlFile; file == "" {
 		file, err = control.DefaultFile()
 	}
@@ -198,7 +198,7 @@ func (l emulatorLab) announce(door *control.Door, say func(format string, values
 	if err != nil {
 		return "", err
 	}
-	err = door.Announce(file)
+	err = door.WriteFile(file)
 	var other *control.RunningError
 	if !errors.As(err, &other) {
 		return file, err
@@ -207,7 +207,7 @@ func (l emulatorLab) announce(door *control.Door, say func(format string, values
 		return "", fmt.Errorf("%w; give another one", err)
 	}
 	own := strings.TrimSuffix(file, ".json") + "-" + door.Port() + ".json"
-	if err := door.Announce(own); err != nil {
+	if err := door.WriteFile(own); err != nil {
 		return "", err
 	}
 	say("# Another emulator runs at %s. For this one, failover lizard and failover central need this:", other.URL)

@@ -32,19 +32,19 @@ func takeData(path string) (leave func(started bool), err error) {
 }
 
 // draftCA writes the CA file beside its place, unless it is the one of another emulator that runs: devices read it at each dial.
-func (l emulatorLab) draftCA(file string, text []byte) (*control.Draft, error) {
+func (l emulatorLab) draftCA(file string, text []byte) (*control.StagedFile, error) {
 	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 		old, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		for _, other := range l.controlFiles() {
-			if !bytes.Equal(old, text) && bytes.Equal(old, control.Running(other)) {
+			if !bytes.Equal(old, text) && bytes.Equal(old, control.RunningCA(other)) {
 				return nil, fmt.Errorf("%s is that of the emulator that runs and is announced in %s: give another file", file, other)
 			}
 		}
 	}
-	return control.NewDraft(file, text, 0o644)
+	return control.StageFile(file, text, 0o644)
 }
 
 // controlFiles are those in which emulators on this machine are announced, as far as that is known.

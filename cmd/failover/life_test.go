@@ -102,7 +102,7 @@ func TestARestartedDeviceKnowsItsHubWithoutDPS(t *testing.T) {
 
 func TestARefusedDeviceRestsAndSaysWhyAndWhatComesNext(t *testing.T) {
 	t.Parallel()
-	for fault, why := range map[emulator.DPSFault]string{
+	for fault, why := range map[emulator.Fault]string{
 		emulator.DPSForbids:      "enable the enrollment, or approve the device",
 		emulator.DPSForgets:      "check the ID scope, and that an enrollment or an enrollment group covers this registration ID",
 		emulator.DPSUnauthorized: "check the ID scope, the registration ID and the key",

@@ -35,8 +35,8 @@ func lizardCommand() *cobra.Command {
 
 // lizards are the faults that there are and those in force.
 type lizards struct {
-	Faults  []central.Fault  `json:"faults"`
-	Strikes []central.Strike `json:"strikes"`
+	Faults  []central.Fault     `json:"faults"`
+	Strikes []central.Injection `json:"strikes"`
 }
 
 func lizardList() *cobra.Command {
@@ -50,7 +50,7 @@ func lizardList() *cobra.Command {
 				if all.Faults, err = client.Faults(ctx); err != nil {
 					return err
 				}
-				if all.Strikes, err = client.Strikes(ctx); err != nil {
+				if all.Strikes, err = client.ActiveFaults(ctx); err != nil {
 					return err
 				}
 				if format == "json" {
@@ -111,7 +111,7 @@ func (l lizards) print(out io.Writer) error {
 	return table.Flush()
 }
 
-func parametersOf(s central.Strike) string {
+func parametersOf(s central.Injection) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		all = append(all, name+"="+s.Parameters[name])
@@ -142,7 +142,7 @@ func lizardKill() *cobra.Command {
 		Long:    "kill strikes a target. Each fault takes the parameters that list shows behind it, and --for.\n\n" + aboutLizard,
 		Example: "  failover lizard kill A --for 30s\n  failover lizard kill dev1 late-puback --delay 10s --count 3",
 		RunE: func(c *cobra.Command, args []string) error {
-			s := central.Strike{Target: args[0], Fault: "fin", Parameters: map[string]string{}}
+			s := central.Injection{Target: args[0], Fault: "fin", Parameters: map[string]string{}}
 			if len(args) > 1 {
 				s.Fault = args[1]
 			}
@@ -152,7 +152,7 @@ func lizardKill() *cobra.Command {
 				}
 			}
 			return withLizard(c, format, func(ctx context.Context, client *central.Client) error {
-				struck, err := client.Strike(ctx, s)
+				struck, err := client.Inject(ctx, s)
 				if err != nil {
 					return misnamed(err)
 				}
@@ -188,7 +188,7 @@ func lizardHeal() *cobra.Command {
 				fault, said = args[1], args[0]+" is healed of "+args[1]+"."
 			}
 			return withLizard(c, "table", func(ctx context.Context, client *central.Client) error {
-				if err := client.Heal(ctx, target, fault); err != nil {
+				if err := client.Clear(ctx, target, fault); err != nil {
 					return misnamed(err)
 				}
 				return say(c, said)

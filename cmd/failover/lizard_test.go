@@ -24,7 +24,7 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 	}
 	list, _ := lizard(0, "list")
 	for _, f := range emulator.Faults() {
-		if !strings.Contains(list, "\n"+string(f.Name)+" ") || !strings.Contains(list, f.Sentence) {
+		if !strings.Contains(list, "\n"+string(f.Name)+" ") || !strings.Contains(list, f.Description) {
 			t.Errorf("%s is not in the list", f.Name)
 		}
 	}

@@ -45,7 +45,7 @@ func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, hub := range []string{"A", "B"} {
-		must(t, cloud.Strike(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}))
+		must(t, cloud.Inject(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}))
 	}
 	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=50ms", "FAILOVER_FIRST_REST=10ms", "FAILOVER_LAST_REST=50ms")
 	c := command(t, env, "run", "--stdin")
@@ -84,7 +84,7 @@ func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
 	}
 	p.terminate(5) // one reading was given up
 	for _, hub := range []string{"A", "B"} {
-		must(t, cloud.Heal(hub, emulator.Poison))
+		must(t, cloud.Clear(hub, emulator.Poison))
 	}
 	code, said, stderr := run(t, nil, "outbox", "requeue", bad, state)
 	if code != 0 || !strings.HasPrefix(said, bad+" -> ") {

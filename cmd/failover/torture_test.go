@@ -72,7 +72,7 @@ func newTorture(t *testing.T, more ...string) *torture {
 	t.Helper()
 	cloud := newCloud(t)
 	for _, hub := range []string{"A", "B"} {
-		must(t, cloud.Strike(hub, emulator.LatePUBACK, emulator.Params{Delay: late}))
+		must(t, cloud.Inject(hub, emulator.LatePUBACK, emulator.Params{Delay: late}))
 	}
 	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
 	return &torture{t: t, cloud: cloud, env: append(env, more...), accepted: map[string]int{}, settled: map[string]time.Time{}}
@@ -103,7 +103,7 @@ func (tt *torture) run(kills int) {
 	lizard.Wait()
 	tt.early = len(tt.cloud.Ledger())
 	for _, hub := range []string{"A", "B"} { // a device that was killed more than it worked has a long backlog
-		must(tt.t, tt.cloud.Heal(hub, emulator.LatePUBACK))
+		must(tt.t, tt.cloud.Clear(hub, emulator.LatePUBACK))
 	}
 	tt.life(func(p *process, in io.WriteCloser) {
 		in.Close() // the end of the input: what waits is delivered first

@@ -158,37 +158,37 @@ func TestEachCallIsOneRequestAsIoTCentralWantsIt(t *testing.T) {
 			`[{"name":"fin","on":["hub","DPS"],"doc":"ends","parameters":["for","code"]}]`,
 		},
 		"strikes": {
-			func(ctx context.Context, c *central.Client) (any, error) { return c.Strikes(ctx) },
+			func(ctx context.Context, c *central.Client) (any, error) { return c.ActiveFaults(ctx) },
 			"GET /lizard/v1/strikes",
 			`{"strikes":[{"target":"A","fault":"fin","parameters":{"for":"30s"}}]}`,
 			`[{"target":"A","fault":"fin","parameters":{"for":"30s"}}]`,
 		},
 		"strike": {
 			func(ctx context.Context, c *central.Client) (any, error) {
-				return c.Strike(ctx, central.Strike{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
+				return c.Inject(ctx, central.Injection{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
 			},
 			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 59\n\n" + `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`,
 			`{"target":"A","fault":"fin","parameters":{"for":"30s"}}`, "",
 		},
 		"strike without parameters": {
 			func(ctx context.Context, c *central.Client) (any, error) {
-				return c.Strike(ctx, central.Strike{Target: "DPS", Fault: "mute"})
+				return c.Inject(ctx, central.Injection{Target: "DPS", Fault: "mute"})
 			},
 			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 48\n\n" + `{"target":"DPS","fault":"mute","parameters":{}}`,
 			`{"target":"DPS","fault":"mute","parameters":{}}`, "",
 		},
 		"heal a fault": {
-			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Heal(ctx, "dev/1&x", "fin") },
+			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "dev/1&x", "fin") },
 			"DELETE /lizard/v1/strikes?fault=fin&target=dev%2F1%26x",
 			``, "null",
 		},
 		"heal a fault everywhere": {
-			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Heal(ctx, "", "fin") },
+			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "", "fin") },
 			"DELETE /lizard/v1/strikes?fault=fin",
 			``, "null",
 		},
 		"heal everything": {
-			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Heal(ctx, "", "") },
+			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "", "") },
 			"DELETE /lizard/v1/strikes",
 			``, "null",
 		},

@@ -42,7 +42,7 @@ func TestTheEmulatorIsFoundByItsControlFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Strikes(t.Context()); err != nil {
+	if _, err := c.ActiveFaults(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if sent := a.requests(); c.URL() != a.URL || !strings.Contains(sent[0], "\nAuthorization: Bearer "+emulatorToken+"\n") {

@@ -18,8 +18,8 @@ type Fault struct {
 	Parameters []string `json:"parameters"`
 }
 
-// A Strike is a fault at a target: DPS, a hub by its name or a device by its ID.
-type Strike struct {
+// An Injection is a fault at a target: DPS, a hub by its name or a device by its ID.
+type Injection struct {
 	Target     string            `json:"target"`
 	Fault      string            `json:"fault"`
 	Parameters map[string]string `json:"parameters"`
@@ -34,31 +34,31 @@ func (c *Client) Faults(ctx context.Context) ([]Fault, error) {
 	return answer.Faults, err
 }
 
-// Strikes are the faults in force.
-func (c *Client) Strikes(ctx context.Context) ([]Strike, error) {
+// ActiveFaults returns the active faults.
+func (c *Client) ActiveFaults(ctx context.Context) ([]Injection, error) {
 	var answer struct {
-		Strikes []Strike `json:"strikes"`
+		Strikes []Injection `json:"strikes"`
 	}
 	err := c.call(ctx, http.MethodGet, strikes, nil, &answer)
 	return answer.Strikes, err
 }
 
-// Strike strikes, and returns the strike as it is in force.
-func (c *Client) Strike(ctx context.Context, s Strike) (Strike, error) {
+// Inject injects a fault and returns it with the parameters as the emulator understood them.
+func (c *Client) Inject(ctx context.Context, s Injection) (Injection, error) {
 	if s.Parameters == nil {
 		s.Parameters = map[string]string{}
 	}
 	body, err := json.Marshal(s)
 	if err != nil {
-		return Strike{}, fmt.Errorf("central: strike: %w", err)
+		return Injection{}, fmt.Errorf("central: strike: %w", err)
 	}
-	var answer Strike
+	var answer Injection
 	err = c.call(ctx, http.MethodPost, strikes, body, &answer)
 	return answer, err
 }
 
 // Heal ends a fault at a target; without a fault every one there, and without a target every one everywhere.
-func (c *Client) Heal(ctx context.Context, target, fault string) error {
+func (c *Client) Clear(ctx context.Context, target, fault string) error {
 	query := url.Values{}
 	if target != "" {
 		query.Set("target", target)

@@ -44,8 +44,8 @@ type Config struct {
 	ListenHost string
 }
 
-// A Door is open. Its methods may be called from any goroutine.
-type Door struct {
+// A Server is open. Its methods may be called from any goroutine.
+type Server struct {
 	cloud       *emulator.Cloud
 	host        string // by which it is reached
 	url, token  string
@@ -59,8 +59,8 @@ type Door struct {
 	file string // what Announce has written
 }
 
-// Open opens a door to a cloud. Close it before the cloud.
-func Open(config Config) (*Door, error) {
+// Start opens a door to a cloud. Close it before the cloud.
+func Start(config Config) (*Server, error) {
 	if config.Host == "" {
 		config.Host = "127.0.0.1"
 	}
@@ -86,13 +86,13 @@ func Open(config Config) (*Door, error) {
 }
 
 // newDoor makes one that does not listen yet.
-func newDoor(cloud *emulator.Cloud, host string) *Door {
+func newDoor(cloud *emulator.Cloud, host string) *Server {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // it never fails
-	return &Door{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), desk: newDesk(cloud)}
+	return &Server{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), desk: newDesk(cloud)}
 }
 
-func (d *Door) serve(listener net.Listener) {
+func (d *Server) serve(listener net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.enough = cancel
 	d.server = &http.Server{
@@ -110,7 +110,7 @@ func (d *Door) serve(listener net.Listener) {
 }
 
 // count is told of every connection twice, at its beginning and its end.
-func (d *Door) count(_ net.Conn, state http.ConnState) {
+func (d *Server) count(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		d.connections.Add(1)
@@ -120,17 +120,17 @@ func (d *Door) count(_ net.Conn, state http.ConnState) {
 }
 
 // URL is the door's address, and Token what opens it.
-func (d *Door) URL() string   { return d.url }
-func (d *Door) Token() string { return d.token }
+func (d *Server) URL() string   { return d.url }
+func (d *Server) Token() string { return d.token }
 
 // Port is the door's port.
-func (d *Door) Port() string {
+func (d *Server) Port() string {
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(d.url, "https://"))
 	return port
 }
 
 // Close removes the file of Announce, ends every connection and waits for every goroutine. A second Close does nothing.
-func (d *Door) Close() error {
+func (d *Server) Close() error {
 	err := d.withdraw()
 	d.enough()
 	err = errors.Join(err, d.server.Close())

@@ -140,13 +140,13 @@ func set[T any](value *T, wish *T) {
 // enable blocks a device or lets it in again.
 func (k *desk) enable(id string, enabled bool) error {
 	if !enabled {
-		return k.cloud.Strike(targetOf(id), emulator.Blocked, emulator.Params{})
+		return k.cloud.Inject(targetOf(id), emulator.Blocked, emulator.Params{})
 	}
-	return errors.Join(k.cloud.Heal(targetOf(id), emulator.Blocked), k.cloud.Heal(targetOf(id), emulator.Disabled))
+	return errors.Join(k.cloud.Clear(targetOf(id), emulator.Blocked), k.cloud.Clear(targetOf(id), emulator.Disabled))
 }
 
 // targetOf is a device as the lizard takes it, even one that has a hub's name.
-func targetOf(id string) string { return emulator.OnDevice + "/" + id }
+func targetOf(id string) string { return emulator.TargetDevice + "/" + id }
 
 // delete forgets a device. If it registers again, it is a new one.
 func (k *desk) delete(r *http.Request, _ []byte) (int, any, error) {

@@ -80,17 +80,17 @@ func TestADeviceThatIsNotEnabledIsBlocked(t *testing.T) {
 		if on := w.want(200, "PATCH", path, `{"enabled":false}`)["enabled"]; on != false {
 			t.Errorf("enabled is %v", on)
 		}
-		if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != emulator.Blocked {
+		if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != emulator.Blocked {
 			t.Errorf("in force are %+v", struck)
 		}
 		w.want(200, "PATCH", path, `{"displayName":"still blocked"}`)
 		if on := w.want(200, "GET", path, "")["enabled"]; on != false {
 			t.Errorf("after another change, enabled is %v", on)
 		}
-		w.Strike("device/"+id, emulator.Disabled, emulator.Params{})
+		w.Inject("device/"+id, emulator.Disabled, emulator.Params{})
 		w.want(200, "PUT", path, `{}`)
-		if on := w.want(200, "GET", path, "")["enabled"]; on != true || len(w.Struck()) > 0 {
-			t.Errorf("enabled is %v, in force are %+v", on, w.Struck())
+		if on := w.want(200, "GET", path, "")["enabled"]; on != true || len(w.ActiveFaults()) > 0 {
+			t.Errorf("enabled is %v, in force are %+v", on, w.ActiveFaults())
 		}
 	}
 }

@@ -33,7 +33,7 @@ const (
 type world struct {
 	*emulator.Cloud
 	*testing.T
-	door   *control.Door
+	door   *control.Server
 	client *http.Client
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -41,7 +41,7 @@ type world struct {
 func newWorld(t *testing.T, config emulator.Config, dial func(context.Context, string, string) (net.Conn, error)) world {
 	t.Helper()
 	w := world{Cloud: emulator.ForTest(t, config), T: t, dial: dial}
-	door, err := control.Open(control.Config{Cloud: w.Cloud, Listen: config.Listen})
+	door, err := control.Start(control.Config{Cloud: w.Cloud, Listen: config.Listen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.Open(control.Config{Cloud: w.Cloud, Port: n}); err == nil || !strings.Contains(err.Error(), port) {
+	if _, err := control.Start(control.Config{Cloud: w.Cloud, Port: n}); err == nil || !strings.Contains(err.Error(), port) {
 		t.Errorf("it says %v", err)
 	}
 }
@@ -287,7 +287,7 @@ func TestTheCertificateIsGoodForEveryNameOfThisMachine(t *testing.T) {
 func TestTheDoorOpensOnEveryLoopbackAddress(t *testing.T) {
 	w := onSockets(t)
 	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
-		door, err := control.Open(control.Config{Cloud: w.Cloud, Host: host})
+		door, err := control.Start(control.Config{Cloud: w.Cloud, Host: host})
 		if err != nil {
 			t.Logf("%s: %v", host, err) // not every machine has it
 			continue

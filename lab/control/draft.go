@@ -8,19 +8,19 @@ import (
 	"os"
 )
 
-// A Draft is a file that is written beside its place, so that nobody reads half of it, and nothing is replaced before Place.
-type Draft struct{ path, fresh string }
+// A StagedFile is a file that is written beside its place, so that nobody reads half of it, and nothing is replaced before Place.
+type StagedFile struct{ path, fresh string }
 
-// NewDraft writes one. Place replaces a symbolic link and does not follow it. What is no file, such as a device, is not replaced, and a
+// StageFile writes one. Place replaces a symbolic link and does not follow it. What is no file, such as a device, is not replaced, and a
 // link to one is not either.
-func NewDraft(path string, text []byte, mode fs.FileMode) (*Draft, error) {
+func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) {
 	switch info, err := os.Stat(path); {
 	case err == nil && !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is no regular file, and is not replaced: name another one", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	d := &Draft{path, fmt.Sprint(path, ".new", rand.Uint32())}
+	d := &StagedFile{path, fmt.Sprint(path, ".new", rand.Uint32())}
 	f, err := os.OpenFile(d.fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, err
@@ -33,11 +33,11 @@ func NewDraft(path string, text []byte, mode fs.FileMode) (*Draft, error) {
 	return d, nil
 }
 
-// Place replaces what is in the place.
-func (d *Draft) Place() error { return os.Rename(d.fresh, d.path) }
+// Commit replaces what is in the place.
+func (d *StagedFile) Commit() error { return os.Rename(d.fresh, d.path) }
 
-// PlaceNew is Place for a place that is empty; else the error is fs.ErrExist, and nothing has changed.
-func (d *Draft) PlaceNew() error {
+// CommitNew is Place for a place that is empty; else the error is fs.ErrExist, and nothing has changed.
+func (d *StagedFile) CommitNew() error {
 	err := os.Link(d.fresh, d.path)
 	if err == nil {
 		d.Discard()
@@ -48,8 +48,8 @@ func (d *Draft) PlaceNew() error {
 	if _, there := os.Lstat(d.path); there == nil { // this file system has no hard links
 		return fs.ErrExist
 	}
-	return d.Place()
+	return d.Commit()
 }
 
 // Discard removes the draft. After Place there is none, and nothing happens.
-func (d *Draft) Discard() { _ = os.Remove(d.fresh) }
+func (d *StagedFile) Discard() { _ = os.Remove(d.fresh) }

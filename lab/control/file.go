@@ -39,9 +39,9 @@ func (e *RunningError) Error() string {
 	return fmt.Sprintf("%s is the control file of the emulator that runs at %s", e.File, e.URL)
 }
 
-// Announce writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
+// WriteFile writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
 // takes the place of the file that an emulator has left which was killed. The file of one that runs is a *RunningError.
-func (d *Door) Announce(path string) error {
+func (d *Server) WriteFile(path string) error {
 	text, err := json.MarshalIndent(announcement{d.url, d.token, string(d.cloud.CAPEM())}, "", "  ")
 	if err == nil {
 		err = announce(path, append(text, '\n'))
@@ -64,13 +64,13 @@ func announce(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	draft, err := NewDraft(path, text, 0o600)
+	draft, err := StageFile(path, text, 0o600)
 	if err != nil {
 		return err
 	}
 	defer draft.Discard()
 	for {
-		if err := draft.PlaceNew(); !errors.Is(err, fs.ErrExist) {
+		if err := draft.CommitNew(); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		found, err := readAnnouncement(path)
@@ -112,8 +112,8 @@ func removeStale(path string, found []byte) error {
 	return os.Remove(aside)
 }
 
-// Running is the certificate of the authority of the emulator that has written a control file, or nil if that does not run.
-func Running(path string) []byte {
+// RunningCA is the certificate of the authority of the emulator that has written a control file, or nil if that does not run.
+func RunningCA(path string) []byte {
 	text, err := readAnnouncement(path)
 	if err != nil || running(text) == "" {
 		return nil
@@ -156,7 +156,7 @@ func running(text []byte) string {
 }
 
 // withdraw removes the file, unless it is another emulator's by now.
-func (d *Door) withdraw() error {
+func (d *Server) withdraw() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	path := d.file

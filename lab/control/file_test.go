@@ -17,7 +17,7 @@ func listen(address string) (net.Listener, error) { return net.Listen("tcp", add
 func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 	w := onSockets(t)
 	path := filepath.Join(t.TempDir(), "new", "emulator.json")
-	if err := w.door.Announce(path); err != nil {
+	if err := w.door.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -44,12 +44,12 @@ func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
-	if err := first.door.Announce(path); err != nil {
+	if err := first.door.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(path)
 	var running *control.RunningError
-	if err := second.door.Announce(path); !errors.As(err, &running) || running.URL != first.door.URL() {
+	if err := second.door.WriteFile(path); !errors.As(err, &running) || running.URL != first.door.URL() {
 		t.Errorf("Announce returns %v", err)
 	}
 	if now, _ := os.ReadFile(path); string(now) != string(before) {
@@ -69,7 +69,7 @@ func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range []world{first, second} {
-		if err := w.door.Announce(path); err != nil {
+		if err := w.door.WriteFile(path); err != nil {
 			t.Fatal(err)
 		}
 		text, _ := os.ReadFile(path)
@@ -107,7 +107,7 @@ func TestOfEmulatorsThatStartAtOnceOneGetsTheFile(t *testing.T) {
 	}
 	errs := make(chan error, len(worlds))
 	for _, w := range worlds {
-		go func() { errs <- w.door.Announce(path) }()
+		go func() { errs <- w.door.WriteFile(path) }()
 	}
 	got := 0
 	for range worlds {
@@ -139,7 +139,7 @@ func TestTheFileOfAnEmulatorThatIsSuspendedIsNotTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	var running *control.RunningError
-	if err := w.door.Announce(path); !errors.As(err, &running) || running.URL != url {
+	if err := w.door.WriteFile(path); !errors.As(err, &running) || running.URL != url {
 		t.Errorf("Announce returns %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestWhatIsNoFileIsNotReplaced(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, path := range []string{link, dir, "/dev/null/x"} {
-		if err := w.door.Announce(path); err == nil {
+		if err := w.door.WriteFile(path); err == nil {
 			t.Errorf("%s was written", path)
 		}
 	}
@@ -168,7 +168,7 @@ func TestAFileThatCannotBeWrittenIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(dir, "file", "emulator.json"), dir} {
-		if err := w.door.Announce(path); err == nil {
+		if err := w.door.WriteFile(path); err == nil {
 			t.Errorf("%s was written", path)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // guard lets nobody in who has not the token. A browser is turned away before that: a page from elsewhere says its Origin, or, if
 // its name was made to lead here, the wrong Host.
-func (d *Door) guard(inside http.Handler) http.Handler {
+func (d *Server) guard(inside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, fromPage := r.Header["Origin"]
 		switch {
@@ -35,7 +35,7 @@ func (d *Door) guard(inside http.Handler) http.Handler {
 }
 
 // isMe judges a Host header, whatever its port.
-func (d *Door) isMe(host string) bool {
+func (d *Server) isMe(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
@@ -45,7 +45,7 @@ func (d *Door) isMe(host string) bool {
 }
 
 // admits tells why the Authorization headers do not let a request in. No error quotes them.
-func (d *Door) admits(headers []string) error {
+func (d *Server) admits(headers []string) error {
 	if len(headers) != 1 {
 		return errors.New("there has to be one Authorization header")
 	}
@@ -59,7 +59,7 @@ func (d *Door) admits(headers []string) error {
 	return errors.New("the Authorization header begins with neither Bearer nor SharedAccessSignature")
 }
 
-func (d *Door) isToken(token string) error {
+func (d *Server) isToken(token string) error {
 	if subtle.ConstantTimeCompare([]byte(token), []byte(d.token)) != 1 {
 		return errors.New("the token is not this emulator's, which makes a new one at each start")
 	}
@@ -67,7 +67,7 @@ func (d *Door) isToken(token string) error {
 }
 
 // admitsSignature takes an API token as IoT Central's are, with the door's token for a signature: sr=…&sig=…&skn=…&se=…
-func (d *Door) admitsSignature(text string) error {
+func (d *Server) admitsSignature(text string) error {
 	fields := map[string]string{}
 	for field := range strings.SplitSeq(text, "&") {
 		name, value, _ := strings.Cut(field, "=")

@@ -125,7 +125,7 @@ func TestAHostThatIsNotThisMachineIsTurnedAway(t *testing.T) {
 func TestADoorThatListensOnANameIsAskedByIt(t *testing.T) {
 	w := onSockets(t)
 	var address string
-	door, err := control.Open(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
+	door, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err == nil {
 			address = l.Addr().String()

@@ -25,23 +25,23 @@ type strike struct {
 	Parameters map[string]string `json:"parameters"`
 }
 
-func (d *Door) faults(*http.Request, []byte) (int, any, error) {
+func (d *Server) faults(*http.Request, []byte) (int, any, error) {
 	all := []faultAnswer{}
 	for _, f := range emulator.Faults() {
-		all = append(all, faultAnswer{f.Name, f.On, f.Sentence, append([]string{"for"}, f.Parameters...)})
+		all = append(all, faultAnswer{f.Name, f.Targets, f.Description, append([]string{"for"}, f.Parameters...)})
 	}
 	return http.StatusOK, map[string]any{"faults": all}, nil
 }
 
-func (d *Door) strikes(*http.Request, []byte) (int, any, error) {
+func (d *Server) strikes(*http.Request, []byte) (int, any, error) {
 	all := []strike{}
-	for _, s := range d.cloud.Struck() {
+	for _, s := range d.cloud.ActiveFaults() {
 		all = append(all, strike{s.Target, s.Fault, s.Params.Given()})
 	}
 	return http.StatusOK, map[string]any{"strikes": all}, nil
 }
 
-func (d *Door) strike(_ *http.Request, body []byte) (int, any, error) {
+func (d *Server) strike(_ *http.Request, body []byte) (int, any, error) {
 	var s strike
 	if err := decode(body, &s, true); err != nil {
 		return 0, nil, err
@@ -55,14 +55,14 @@ func (d *Door) strike(_ *http.Request, body []byte) (int, any, error) {
 			return 0, nil, wrong("%s", sentence(err))
 		}
 	}
-	if err := d.cloud.Strike(s.Target, s.Fault, params); err != nil {
+	if err := d.cloud.Inject(s.Target, s.Fault, params); err != nil {
 		return 0, nil, unstruck(err)
 	}
 	return http.StatusCreated, strike{s.Target, s.Fault, params.Given()}, nil
 }
 
 // heal ends one fault at a target, all there, or all that there are.
-func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
+func (d *Server) heal(r *http.Request, _ []byte) (int, any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil { // URL.Query leaves out what it cannot read, and then everything would be healed
 		return 0, nil, wrong("The query is ?target=A&fault=fin, percent-encoded, and cannot be read: %s.", err.Error())
@@ -77,7 +77,7 @@ func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
 		return 0, nil, wrong("There is no fault %.60q.", fault)
 	}
 	if query.Has("target") {
-		err = d.cloud.Heal(query.Get("target"), fault)
+		err = d.cloud.Clear(query.Get("target"), fault)
 	} else {
 		err = d.healAll(fault)
 	}
@@ -87,11 +87,11 @@ func (d *Door) heal(r *http.Request, _ []byte) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-func (d *Door) healAll(fault emulator.Fault) error {
+func (d *Server) healAll(fault emulator.Fault) error {
 	var errs []error
-	for _, s := range d.cloud.Struck() {
+	for _, s := range d.cloud.ActiveFaults() {
 		if fault == "" || s.Fault == fault {
-			errs = append(errs, d.cloud.Heal(s.Target, s.Fault))
+			errs = append(errs, d.cloud.Clear(s.Target, s.Fault))
 		}
 	}
 	return errors.Join(errs...)

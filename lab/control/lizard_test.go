@@ -18,10 +18,10 @@ func TestEveryFaultIsListed(t *testing.T) {
 	}
 	for i, f := range emulator.Faults() {
 		got := listed[i].(map[string]any)
-		if got["name"] != string(f.Name) || got["doc"] != f.Sentence || len(got) != 4 {
+		if got["name"] != string(f.Name) || got["doc"] != f.Description || len(got) != 4 {
 			t.Errorf("%s is listed as %v", f.Name, got)
 		}
-		same(t, got["on"], string(jsonOf(f.On)))
+		same(t, got["on"], string(jsonOf(f.Targets)))
 		same(t, got["parameters"], string(jsonOf(append([]string{"for"}, f.Parameters...))))
 	}
 }
@@ -55,7 +55,7 @@ func TestTheLizardStrikesAndIsHealed(t *testing.T) {
 }
 
 func struck(w world) (all []string) {
-	for _, s := range w.Struck() {
+	for _, s := range w.ActiveFaults() {
 		all = append(all, s.Target+" "+string(s.Fault))
 	}
 	return all
@@ -112,7 +112,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 	}
 	same(t, struck(w), `null`)
 
-	w.Strike("A", emulator.FIN, emulator.Params{})
+	w.Inject("A", emulator.FIN, emulator.Params{})
 	for query, part := range map[string]string{
 		"?target=A%": "percent-encoded", "?target=A;fault=fin": "percent-encoded", "?%zz": "percent-encoded",
 		"?targett=A": "targett", "?target=A&target=B": "target", "?x": "x",

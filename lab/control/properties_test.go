@@ -192,7 +192,7 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 			"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,"fanSpeed":{`+at+`,"$lastUpdatedVersion":2}}},
 			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,"$metadata":{`+at+`,"fanSpeed":{`+at+`,
 				"value":{`+at+`},"ac":{`+at+`},"av":{`+at+`},"ad":{`+at+`}}}}}}`)
-		w.Strike(device, emulator.Disabled, emulator.Params{})
+		w.Inject(device, emulator.Disabled, emulator.Params{})
 		if err := w.SendCommand(device, "wake", nil); err != nil {
 			t.Fatal(err)
 		}

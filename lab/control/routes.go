@@ -18,7 +18,7 @@ type methods map[string]handler
 // apiVersions are those of IoT Central that the routes below /api/ are of.
 var apiVersions = []string{"2022-07-31", "2022-06-30-preview", "2022-05-31"}
 
-func (d *Door) handler() http.Handler {
+func (d *Server) handler() http.Handler {
 	const devices, system = "/api/devices", "/system/iothub/devices/{device}"
 	k := d.desk
 	mux := http.NewServeMux()

@@ -13,17 +13,17 @@ func init() {
 }
 
 var (
-	endpoints      = []string{OnDPS, OnHub}
-	hubsAndDevices = []string{OnHub, OnDevice}
-	everyone       = []string{OnDPS, OnHub, OnDevice}
-	onlyDPS        = []string{OnDPS}
-	onlyDevices    = []string{OnDevice}
+	endpoints      = []string{TargetDPS, TargetHub}
+	hubsAndDevices = []string{TargetHub, TargetDevice}
+	everyone       = []string{TargetDPS, TargetHub, TargetDevice}
+	onlyDPS        = []string{TargetDPS}
+	onlyDevices    = []string{TargetDevice}
 )
 
 // entry is a fault that is looked up where it strikes. A parameter with a '!' behind it must be given; "chance" stands for the
 // two that say how often.
 func entry(name Fault, on []string, sentence string, parameters ...string) faultKind {
-	info := FaultInfo{Name: name, Sentence: sentence, On: on}
+	info := FaultInfo{Name: name, Description: sentence, Targets: on}
 	for _, p := range parameters {
 		if p == "chance" {
 			info.Parameters = append(info.Parameters, "count", "probability")
@@ -66,9 +66,9 @@ var deaths = []faultKind{
 	deadly(BlackHole, "the same, but connecting is never answered at all (on lab/memnet and Linux)"),
 }
 
-func deadly(how Kill, sentence string, parameters ...string) faultKind {
+func deadly(how Fault, sentence string, parameters ...string) faultKind {
 	die := func(c *Cloud, t target, _ *affliction) error { return die(c, t, how) }
-	return entry(how, endpoints, sentence, parameters...).oneOf(Death).begins(die).ends(func(t target) error { return t.door.revive() })
+	return entry(how, endpoints, sentence, parameters...).oneOf(GroupDown).begins(die).ends(func(t target) error { return t.door.revive() })
 }
 
 var networks = []faultKind{

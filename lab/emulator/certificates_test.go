@@ -58,7 +58,7 @@ func TestAnEndpointHasOneBadCertificateAtATime(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustStrike("A", emulator.CertificateName, emulator.Params{})
 		w.mustStrike("A", emulator.CertificateExpired, emulator.Params{})
-		if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != emulator.CertificateExpired {
+		if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != emulator.CertificateExpired {
 			t.Errorf("struck are %+v", struck)
 		}
 	})

@@ -95,7 +95,7 @@ func (config Config) check() error {
 		return errors.New("the allocation payload is no JSON")
 	}
 	for i, name := range config.Hubs {
-		if name == "" || name == OnDPS || slices.Contains(config.Hubs[:i], name) {
+		if name == "" || name == TargetDPS || slices.Contains(config.Hubs[:i], name) {
 			return fmt.Errorf("hub %d: the name %q is empty or taken", i+1, name)
 		}
 	}

@@ -55,11 +55,11 @@ func (q dpsRequest) barred() bool {
 	if d == nil {
 		return false
 	}
-	if a := d.faults[Disabled]; a != nil && !a.Anew {
+	if a := d.faults[Disabled]; a != nil && !a.Reregister {
 		q.fail(403, 403001, "The enrollment is disabled.")
 		return true
 	}
-	if a := d.faults[Deleted]; a != nil && !a.Anew {
+	if a := d.faults[Deleted]; a != nil && !a.Reregister {
 		q.fail(404, 404201, "There is no such enrollment.")
 		return true
 	}
@@ -69,7 +69,7 @@ func (q dpsRequest) barred() bool {
 // renew ends what bars a device from its hub. What was deleted is assigned as if it were new.
 func (q dpsRequest) renew(d *device) {
 	for _, fault := range []Fault{Disabled, Deleted} {
-		if a := d.faults[fault]; a != nil && a.Anew {
+		if a := d.faults[fault]; a != nil && a.Reregister {
 			if fault == Deleted {
 				d.hub = nil
 			}

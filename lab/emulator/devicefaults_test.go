@@ -63,7 +63,7 @@ func TestRegisteringAnewEnablesADeviceAgain(t *testing.T) {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.mustConnect(login{hub: "B"}).bye()
-				w.mustStrike(device, fault, emulator.Params{Anew: true})
+				w.mustStrike(device, fault, emulator.Params{Reregister: true})
 				if code := w.refusal(login{hub: "B"}); code != 5 {
 					t.Errorf("CONNACK %d", code)
 				}
@@ -72,7 +72,7 @@ func TestRegisteringAnewEnablesADeviceAgain(t *testing.T) {
 					t.Errorf("got %v", state)
 				}
 				w.mustConnect(login{hub: want})
-				if struck := w.Struck(); len(struck) > 0 {
+				if struck := w.ActiveFaults(); len(struck) > 0 {
 					t.Errorf("struck are %+v", struck)
 				}
 			})
@@ -122,7 +122,7 @@ func TestWhatWasMovedIsMovedBack(t *testing.T) {
 		if w.HubOf(device) != "A" || w.HubOf("dev2") != "C" {
 			t.Errorf("healed, at %s and %s", w.HubOf(device), w.HubOf("dev2"))
 		}
-		if err := w.Strike(device, emulator.Moved, emulator.Params{Hub: "D"}); err == nil || len(w.Struck()) > 0 {
+		if err := w.Inject(device, emulator.Moved, emulator.Params{Hub: "D"}); err == nil || len(w.ActiveFaults()) > 0 {
 			t.Errorf("moved to nowhere: %v", err)
 		}
 	})

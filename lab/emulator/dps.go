@@ -43,7 +43,7 @@ func newDPS(c *Cloud) *dps {
 		cloud: c, clients: map[*link]*registrant{}, registers: map[string]int{},
 		payloads: map[string][]byte{}, polls: map[string][]time.Time{},
 	}
-	p.door = newDoor(c, OnDPS, p)
+	p.door = newDoor(c, TargetDPS, p)
 	return p
 }
 

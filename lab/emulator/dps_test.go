@@ -213,7 +213,7 @@ func TestDPSEndsWhoLeavesItsTopics(t *testing.T) {
 }
 
 func TestDPSFaults(t *testing.T) {
-	for fault, want := range map[emulator.DPSFault]string{
+	for fault, want := range map[emulator.Fault]string{
 		emulator.DPSThrottles:    "/res/429/?$rid=1&retry-after=3",
 		emulator.DPSUnavailable:  "/res/503/?$rid=1",
 		emulator.DPSUnauthorized: "/res/401/?$rid=1",
@@ -239,7 +239,7 @@ func TestDPSFaults(t *testing.T) {
 }
 
 func TestAnOperationMayEndAsFailedOrDisabled(t *testing.T) {
-	for fault, status := range map[emulator.DPSFault]string{emulator.DPSFails: "failed", emulator.DPSDisabled: "disabled"} {
+	for fault, status := range map[emulator.Fault]string{emulator.DPSFails: "failed", emulator.DPSDisabled: "disabled"} {
 		t.Run(status, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.BreakDPS(fault)

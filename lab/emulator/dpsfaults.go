@@ -5,41 +5,38 @@ import (
 	"time"
 )
 
-// A DPSFault is a fault of DPS. BreakDPS allows one at a time.
-type DPSFault = Fault
-
-// What BreakDPS takes.
+// The faults of DPS that BreakDPS takes. DPSHealthy means none.
 const (
-	DPSHealthy      DPSFault = ""
-	DPSThrottles    DPSFault = "throttles"
-	DPSUnavailable  DPSFault = "unavailable"
-	DPSUnauthorized DPSFault = "unauthorized"
-	DPSForbids      DPSFault = "forbids"
-	DPSForgets      DPSFault = "forgets"
-	DPSRefuses      DPSFault = Reject
-	DPSFails        DPSFault = "fails"
-	DPSDisabled     DPSFault = "disables"
+	DPSHealthy      Fault = ""
+	DPSThrottles    Fault = "throttles"
+	DPSUnavailable  Fault = "unavailable"
+	DPSUnauthorized Fault = "unauthorized"
+	DPSForbids      Fault = "forbids"
+	DPSForgets      Fault = "forgets"
+	DPSRefuses      Fault = Reject
+	DPSFails        Fault = "fails"
+	DPSDisabled     Fault = "disables"
 )
 
 // More that may go wrong with DPS's answers.
 const (
-	DPSThrottlesRegister DPSFault = "throttles-register"
-	DPSThrottlesPoll     DPSFault = "throttles-poll"
-	DPSUnassigned        DPSFault = "unassigned"
-	DPSHubless           DPSFault = "hubless"
-	DPSMisdirects        DPSFault = "misdirects"
-	DPSAlternates        DPSFault = "alternates"
-	DPSMute              DPSFault = "mute"
-	DPSLingers           DPSFault = "lingers"
-	DPSLateAnswers       DPSFault = "late-answers"
-	DPSWrongRID          DPSFault = "wrong-rid"
-	DPSNoOperationID     DPSFault = "no-operation-id"
+	DPSThrottlesRegister Fault = "throttles-register"
+	DPSThrottlesPoll     Fault = "throttles-poll"
+	DPSUnassigned        Fault = "unassigned"
+	DPSHubless           Fault = "hubless"
+	DPSMisdirects        Fault = "misdirects"
+	DPSAlternates        Fault = "alternates"
+	DPSMute              Fault = "mute"
+	DPSLingers           Fault = "lingers"
+	DPSLateAnswers       Fault = "late-answers"
+	DPSWrongRID          Fault = "wrong-rid"
+	DPSNoOperationID     Fault = "no-operation-id"
 )
 
-var breaks = []DPSFault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
+var breaks = []Fault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
 
 var dpsAnswers = []struct {
-	fault        DPSFault
+	fault        Fault
 	status, code int
 	message      string
 }{
@@ -50,21 +47,21 @@ var dpsAnswers = []struct {
 }
 
 // StopDPS refuses connections to DPS and ends those there are. StartDPS ends that.
-func (c *Cloud) StopDPS() error { return c.Strike(OnDPS, FIN, Params{}) }
+func (c *Cloud) StopDPS() error { return c.Inject(TargetDPS, FIN, Params{}) }
 
 // StartDPS brings DPS back on the same port.
 func (c *Cloud) StartDPS() error {
 	c.mu.Lock()
 	defer c.unlock()
-	t, _ := c.target(OnDPS)
-	return named(c.healAny(t, func(k *faultKind) bool { return k.Group == Death }), "start DPS")
+	t, _ := c.target(TargetDPS)
+	return named(c.healAny(t, func(k *faultKind) bool { return k.Group == GroupDown }), "start DPS")
 }
 
 // BreakDPS makes DPS answer wrongly until DPSHealthy. Throttling tells Config.RetryAfter.
-func (c *Cloud) BreakDPS(fault DPSFault) error {
+func (c *Cloud) BreakDPS(fault Fault) error {
 	c.mu.Lock()
 	defer c.unlock()
-	t, _ := c.target(OnDPS)
+	t, _ := c.target(TargetDPS)
 	known := fault == DPSHealthy
 	for _, f := range breaks {
 		known = known || f == fault
@@ -89,15 +86,15 @@ func (c *Cloud) BreakDPS(fault DPSFault) error {
 	return named(c.strike(t, fault, p), "break DPS")
 }
 
-func (q dpsRequest) hit(fault DPSFault) *affliction { return q.cloud.hit(fault, q.door.faults) }
+func (q dpsRequest) hit(fault Fault) *affliction { return q.cloud.hit(fault, q.door.faults) }
 
 // faulty answers a request wrongly, if there is a fault for it. Either half of throttling has a name.
-func (q dpsRequest) faulty(half DPSFault) bool {
+func (q dpsRequest) faulty(half Fault) bool {
 	if q.barred() {
 		return true
 	}
 	tell := func(status int) { q.cloud.tell(KindRegister, "DPS", q.registrant.id, "answered %d", status) }
-	for _, f := range []DPSFault{DPSThrottles, half} {
+	for _, f := range []Fault{DPSThrottles, half} {
 		if a := q.hit(f); a != nil {
 			tell(429)
 			q.throttle(a.RetryAfter)

@@ -66,13 +66,13 @@ func Start(config Config) (*Cloud, error) {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
 	if !config.WriteLater {
-		c.Keep()
+		c.StartSaving()
 	}
 	return c, nil
 }
 
-// Keep begins to write the files that outlive the cloud. It is called once, and by Start unless Config.WriteLater is set.
-func (c *Cloud) Keep() {
+// StartSaving begins to write the files that outlive the cloud. It is called once, and by Start unless Config.WriteLater is set.
+func (c *Cloud) StartSaving() {
 	c.keepData()
 	c.keepIdentity()
 }

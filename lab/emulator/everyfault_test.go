@@ -14,8 +14,8 @@ import (
 
 // targetsOf are the targets that a fault strikes.
 func targetsOf(f emulator.FaultInfo) (targets []string) {
-	for _, kind := range f.On {
-		targets = append(targets, map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: device}[kind])
+	for _, kind := range f.Targets {
+		targets = append(targets, map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[kind])
 	}
 	return targets
 }
@@ -73,7 +73,7 @@ func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
 }
 
 func TestNothingIsStoredOrAcknowledgedInSilence(t *testing.T) {
-	for _, how := range []emulator.Kill{emulator.Silence, emulator.BlackHole} {
+	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
 			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
 				if w.network == nil && how == emulator.BlackHole && runtime.GOOS != "linux" {

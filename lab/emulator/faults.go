@@ -8,26 +8,26 @@ import (
 // A Fault is a bad day by its name. The same names stand in docs/emulator.md, on command lines and in scenarios.
 type Fault string
 
-// What a fault may strike.
+// The kinds of targets that a fault can be injected into.
 const (
-	OnDPS    = "DPS"
-	OnHub    = "hub"
-	OnDevice = "device"
+	TargetDPS    = "DPS"
+	TargetHub    = "hub"
+	TargetDevice = "device"
 )
 
 // A FaultInfo describes a fault.
 type FaultInfo struct {
-	Name       Fault
-	Sentence   string   // what a device sees
-	On         []string // OnDPS, OnHub, OnDevice
-	Parameters []string // those it understands besides "for"; the names are ParameterNames
-	Required   []string // those of them that must be given
-	Group      string   // of those of one group only one is in force at a target, the last; "" is no group
+	Name        Fault
+	Description string   // what a device sees
+	Targets     []string // TargetDPS, TargetHub, TargetDevice
+	Parameters  []string // those it understands besides "for"; the names are ParameterNames
+	Required    []string // those of them that must be given
+	Group       string   // of those of one group only one is in force at a target, the last; "" is no group
 }
 
-// A Strike is a fault that is in force.
-type Strike struct {
-	Target string // as Strike takes it
+// An Injection is a fault at a target, with its parameters.
+type Injection struct {
+	Target string // as Inject takes it
 	Fault  Fault
 	Params Params
 }
@@ -36,7 +36,7 @@ type Strike struct {
 func Faults() []FaultInfo {
 	infos := make([]FaultInfo, len(catalogue))
 	for i, f := range catalogue {
-		infos[i] = FaultInfo{f.Name, f.Sentence, slices.Clone(f.On), slices.Clone(f.Parameters), slices.Clone(f.Required), f.Group}
+		infos[i] = FaultInfo{f.Name, f.Description, slices.Clone(f.Targets), slices.Clone(f.Parameters), slices.Clone(f.Required), f.Group}
 	}
 	return infos
 }
@@ -58,9 +58,10 @@ func findFault(name Fault) (*faultKind, error) {
 	return nil, fmt.Errorf("there is no fault %.60q", name)
 }
 
-// Strike lets a fault strike a target: "DPS", a hub by its name or a device by its ID. What strikes a hub strikes every device
-// there. It is in force when Strike returns, until Heal or what the parameters say. A second strike replaces the first.
-func (c *Cloud) Strike(targetName string, fault Fault, p Params) error {
+// Inject injects a fault into a target: "DPS", the name of a hub, or the ID of a device. A fault at a hub affects every device
+// there. The fault is active when Inject returns. It stays active until Clear, or until the parameters end it. Injecting an
+// active fault again replaces its parameters.
+func (c *Cloud) Inject(targetName string, fault Fault, p Params) error {
 	c.mu.Lock()
 	defer c.unlock()
 	t, err := c.target(targetName)
@@ -70,8 +71,8 @@ func (c *Cloud) Strike(targetName string, fault Fault, p Params) error {
 	return named(err, "strike %s with %s", targetName, fault)
 }
 
-// Heal ends a fault at a target, or every fault there if it is "". Healing what is well does nothing.
-func (c *Cloud) Heal(targetName string, fault Fault) error {
+// Clear ends a fault at a target. The empty fault means all faults there. Clear does nothing if the fault is not active.
+func (c *Cloud) Clear(targetName string, fault Fault) error {
 	c.mu.Lock()
 	defer c.unlock()
 	t, err := c.target(targetName)
@@ -87,15 +88,15 @@ func (c *Cloud) Heal(targetName string, fault Fault) error {
 	return named(err, "heal %s of %s", targetName, fault)
 }
 
-// Struck are the faults in force, those of DPS first, then those of the hubs and of the devices.
-func (c *Cloud) Struck() []Strike {
+// ActiveFaults returns the active faults: first those of DPS, then those of the hubs, then those of the devices.
+func (c *Cloud) ActiveFaults() []Injection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []Strike
+	var all []Injection
 	for _, t := range c.targets() {
 		for _, f := range catalogue {
 			if a := t.faults()[f.Name]; a != nil {
-				all = append(all, Strike{c.reference(t), f.Name, a.Params})
+				all = append(all, Injection{c.reference(t), f.Name, a.Params})
 			}
 		}
 	}

@@ -14,14 +14,14 @@ import (
 
 func (w world) mustStrike(target string, fault emulator.Fault, p emulator.Params) {
 	w.Helper()
-	if err := w.Strike(target, fault, p); err != nil {
+	if err := w.Inject(target, fault, p); err != nil {
 		w.Fatal(err)
 	}
 }
 
 func (w world) mustHeal(target string, fault emulator.Fault) {
 	w.Helper()
-	if err := w.Heal(target, fault); err != nil {
+	if err := w.Clear(target, fault); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -46,7 +46,7 @@ func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
 		for _, name := range f.Required {
 			parameters = strings.Replace(parameters, "`"+name+"`", "**`"+name+"`**", 1)
 		}
-		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.On, ", "), parameters, f.Sentence)
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.Targets, ", "), parameters, f.Description)
 	}
 	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Strikes | Parameters | What a device sees |\n|---|---|---|---|\n")
 	documented, _, _ = strings.Cut(documented, "\n\n")
@@ -63,7 +63,7 @@ func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
 func TestEveryFaultHasASentenceAndParametersThatExist(t *testing.T) {
 	seen := map[emulator.Fault]bool{}
 	for _, f := range emulator.Faults() {
-		if seen[f.Name] || f.Sentence == "" || len(f.On) == 0 || strings.HasSuffix(f.Sentence, ".") {
+		if seen[f.Name] || f.Description == "" || len(f.Targets) == 0 || strings.HasSuffix(f.Description, ".") {
 			t.Errorf("%+v", f)
 		}
 		seen[f.Name] = true
@@ -91,14 +91,14 @@ func full(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
 }
 
 func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
-	targets := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: device}
+	targets := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}
 	for _, f := range emulator.Faults() {
 		t.Run(string(f.Name), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
 				for kind, target := range targets {
-					err := w.Strike(target, f.Name, full(t, f))
-					fits, told := strings.Contains(strings.Join(f.On, " "), kind), f.Takes(kind, full(t, f))
+					err := w.Inject(target, f.Name, full(t, f))
+					fits, told := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, full(t, f))
 					if (err == nil) != fits || (told == nil) != fits {
 						t.Errorf("%s: %v; before that: %v", kind, err, told)
 					}
@@ -106,14 +106,14 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				struck := w.Struck()
-				if len(struck) != len(f.On) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, full(t, f)) {
+				struck := w.ActiveFaults()
+				if len(struck) != len(f.Targets) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, full(t, f)) {
 					t.Errorf("struck are %+v", struck)
 				}
 				for _, target := range targets {
 					w.mustHeal(target, "")
 				}
-				if struck := w.Struck(); len(struck) > 0 {
+				if struck := w.ActiveFaults(); len(struck) > 0 {
 					t.Errorf("healed, and yet struck are %+v", struck)
 				}
 				w.registered(t)
@@ -129,19 +129,19 @@ func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
 		t.Run(string(f.Name), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
-				target := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: device}[f.On[0]]
+				target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[f.Targets[0]]
 				p := full(t, f)
 				p.For = time.Minute
 				w.mustStrike(target, f.Name, p)
 				time.Sleep(time.Minute - time.Nanosecond)
 				synctest.Wait()
-				if len(w.Struck()) != 1 {
-					t.Errorf("too early: %+v", w.Struck())
+				if len(w.ActiveFaults()) != 1 {
+					t.Errorf("too early: %+v", w.ActiveFaults())
 				}
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				if len(w.Struck()) != 0 {
-					t.Errorf("too late: %+v", w.Struck())
+				if len(w.ActiveFaults()) != 0 {
+					t.Errorf("too late: %+v", w.ActiveFaults())
 				}
 				w.registered(t)
 				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
@@ -159,8 +159,8 @@ func TestAFaultStrikesAsOftenAsItsCountSays(t *testing.T) {
 			}
 		}
 		w.mustConnect(login{})
-		if len(w.Struck()) != 0 {
-			t.Errorf("struck are %+v", w.Struck())
+		if len(w.ActiveFaults()) != 0 {
+			t.Errorf("struck are %+v", w.ActiveFaults())
 		}
 	})
 }
@@ -189,17 +189,17 @@ func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
 		w.Enroll("A", "") // a device like a hub
 		var p emulator.Params
 		for name, err := range map[string]error{
-			"an unknown target":        w.Strike("C", emulator.FIN, p),
-			"an unknown fault":         w.Strike("A", "bad luck", p),
-			"no fault":                 w.Strike("A", "", p),
-			"healing an unknown fault": w.Heal("A", "bad luck"),
-			"healing no one":           w.Heal("C", ""),
-			"another's parameter":      w.Strike("A", emulator.FIN, emulator.Params{Mark: "x"}),
-			"a probability of two":     w.Strike("A", emulator.Reject, emulator.Params{Probability: 2}),
-			"no mark":                  w.Strike("A", emulator.Poison, p),
-			"a status of success":      w.Strike("A", emulator.TwinError, emulator.Params{Status: 204}),
-			"a negative time":          w.Strike("A", emulator.FIN, emulator.Params{For: -1}),
-			"a hub's fault":            w.Strike("device/A", emulator.FIN, p),
+			"an unknown target":        w.Inject("C", emulator.FIN, p),
+			"an unknown fault":         w.Inject("A", "bad luck", p),
+			"no fault":                 w.Inject("A", "", p),
+			"healing an unknown fault": w.Clear("A", "bad luck"),
+			"healing no one":           w.Clear("C", ""),
+			"another's parameter":      w.Inject("A", emulator.FIN, emulator.Params{Mark: "x"}),
+			"a probability of two":     w.Inject("A", emulator.Reject, emulator.Params{Probability: 2}),
+			"no mark":                  w.Inject("A", emulator.Poison, p),
+			"a status of success":      w.Inject("A", emulator.TwinError, emulator.Params{Status: 204}),
+			"a negative time":          w.Inject("A", emulator.FIN, emulator.Params{For: -1}),
+			"a hub's fault":            w.Inject("device/A", emulator.FIN, p),
 			"no such parameter":        p.Set("luck", "1"),
 			"no duration":              p.Set("for", "long"),
 			"no number":                p.Set("count", "many"),
@@ -208,14 +208,14 @@ func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if len(w.Struck()) != 0 {
-			t.Errorf("struck are %+v", w.Struck())
+		if len(w.ActiveFaults()) != 0 {
+			t.Errorf("struck are %+v", w.ActiveFaults())
 		}
-		if err := w.Strike("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // a text, though it looks like a number
+		if err := w.Inject("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // a text, though it looks like a number
 			t.Error(err)
 		}
 		w.Close()
-		if err := w.Strike("A", emulator.FIN, p); err != emulator.ErrClosed {
+		if err := w.Inject("A", emulator.FIN, p); err != emulator.ErrClosed {
 			t.Errorf("closed: %v", err)
 		}
 	})

@@ -109,11 +109,11 @@ func TestAnAttemptIsToldOnceHoweverItIsRefused(t *testing.T) {
 		w.refusal(login{hub: "A", tokenLife: -time.Minute})
 		w.refusal(login{hub: "A", username: "nonsense"})
 		for _, fault := range []emulator.Fault{emulator.Refuse, emulator.Reject} {
-			if err := w.Strike("A", fault, emulator.Params{}); err != nil {
+			if err := w.Inject("A", fault, emulator.Params{}); err != nil {
 				t.Fatal(err)
 			}
 			w.refusal(login{hub: "A"})
-			if err := w.Heal("A", fault); err != nil {
+			if err := w.Clear("A", fault); err != nil {
 				t.Fatal(err)
 			}
 		}

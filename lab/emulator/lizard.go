@@ -10,20 +10,17 @@ import (
 // The giant lizard: what kills hubs and moves devices. Each takes effect before its call returns, and none touches what belongs
 // to the cloud: twins, queues, the ledger and the assignments stay.
 
-// A Kill is a fault that is a way for a hub to die; it has at most one at a time.
-type Kill = Fault
-
-// The ways for a hub, or DPS, to die.
+// The faults of GroupDown. KillHub takes them.
 const (
-	FIN       Kill = "fin"
-	RST       Kill = "rst"
-	Refuse    Kill = "refuse"
-	Silence   Kill = "silence"
-	BlackHole Kill = "black-hole"
+	FIN       Fault = "fin"
+	RST       Fault = "rst"
+	Refuse    Fault = "refuse"
+	Silence   Fault = "silence"
+	BlackHole Fault = "black-hole"
 )
 
-// Death is the group of the ways to die.
-const Death = "death"
+// GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one of them at a time.
+const GroupDown = "death"
 
 // Reject is a login that is refused however good it is.
 const Reject Fault = "reject"
@@ -38,21 +35,21 @@ type KillOption int
 const WithMove KillOption = 1
 
 // KillHub kills a hub. Killing a dead one changes the way in which it is dead.
-func (c *Cloud) KillHub(name string, how Kill, options ...KillOption) error {
+func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 	c.mu.Lock()
 	defer c.unlock()
 	h, err := c.hub(name)
 	if err != nil {
 		return err
 	}
-	if k, err := findFault(how); err != nil || k.Group != Death {
+	if k, err := findFault(how); err != nil || k.Group != GroupDown {
 		return fmt.Errorf("emulator: there is no way %q to kill a hub; there are %s, %s, %s, %s and %s", how, FIN, RST, Refuse, Silence, BlackHole)
 	}
 	moves := slices.Contains(options, WithMove)
 	if moves && len(c.hubs) == 1 {
 		return errNoOther
 	}
-	if err := c.strike(target{kind: OnHub, name: name, door: h.door}, how, Params{}); err != nil {
+	if err := c.strike(target{kind: TargetHub, name: name, door: h.door}, how, Params{}); err != nil {
 		return named(err, "kill hub %s", name)
 	}
 	if moves {
@@ -70,12 +67,12 @@ func (c *Cloud) ReviveHub(name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.healAny(target{kind: OnHub, name: name, door: h.door}, func(k *faultKind) bool { return k.Group == Death })
+	err = c.healAny(target{kind: TargetHub, name: name, door: h.door}, func(k *faultKind) bool { return k.Group == GroupDown })
 	return named(err, "revive hub %s", name)
 }
 
 // die is the beginning of every way to be dead. A silent endpoint lives, so its sessions go on until it misses its clients.
-func die(c *Cloud, t target, how Kill) error {
+func die(c *Cloud, t target, how Fault) error {
 	d := t.door
 	switch how {
 	case Refuse:

@@ -17,7 +17,7 @@ import (
 
 func TestAKilledHubEndsItsConnectionsAndRefusesNewOnes(t *testing.T) {
 	for _, c := range []struct {
-		how       emulator.Kill
+		how       emulator.Fault
 		lost      error // nil: any
 		dial      error
 		connackIs byte
@@ -57,7 +57,7 @@ func TestAKilledHubEndsItsConnectionsAndRefusesNewOnes(t *testing.T) {
 }
 
 func TestARevivedHubIsItselfAgain(t *testing.T) {
-	for _, how := range []emulator.Kill{emulator.FIN, emulator.RST, emulator.Refuse} {
+	for _, how := range []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse} {
 		t.Run(string(how), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})

@@ -36,7 +36,7 @@ func TestWhatIsKnownOfADeviceFollowsItsLife(t *testing.T) {
 		if d := w.mustKnow(); d.Hub != "A" || !d.Connected || d.Model != "dtmi:Sample:Failover;1" || d.Waiting != 1 {
 			t.Errorf("connected: %+v", d)
 		}
-		w.Strike(device, emulator.Blocked, emulator.Params{})
+		w.Inject(device, emulator.Blocked, emulator.Params{})
 		p.mustLose(time.Second)
 		if d := w.mustKnow(); d.Connected || d.Enabled {
 			t.Errorf("blocked: %+v", d)
@@ -153,7 +153,7 @@ func TestADeviceThatIsDeletedComesBackAsANewOne(t *testing.T) {
 		p := w.mustConnect(login{hub: "B"})
 		p.mustSubscribe("$iothub/methods/POST/#")
 		w.SetDesired(device, map[string]any{"a": 1})
-		w.Strike(device, emulator.NoPUBACK, emulator.Params{For: time.Minute})
+		w.Inject(device, emulator.NoPUBACK, emulator.Params{For: time.Minute})
 		called := make(chan error, 1)
 		go func() {
 			_, _, err := w.InvokeMethod(t.Context(), device, "slow", nil)
@@ -164,7 +164,7 @@ func TestADeviceThatIsDeletedComesBackAsANewOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.mustLose(time.Second)
-		if _, err := w.Device(device); !errors.Is(err, emulator.ErrUnknownDevice) || len(w.Devices()) > 0 || len(w.Struck()) > 0 {
+		if _, err := w.Device(device); !errors.Is(err, emulator.ErrUnknownDevice) || len(w.Devices()) > 0 || len(w.ActiveFaults()) > 0 {
 			t.Errorf("it is still there: %v", err)
 		}
 		if code := w.refusal(login{hub: "B"}); code != 5 {
@@ -188,15 +188,15 @@ func TestAStrikeIsNamedAsItCanBeHealed(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for _, id := range []string{"A", "DPS", device} {
 			w.Enroll(id, "")
-			w.Strike("device/"+id, emulator.Reject, emulator.Params{})
+			w.Inject("device/"+id, emulator.Reject, emulator.Params{})
 		}
-		w.Strike("A", emulator.Reject, emulator.Params{Count: 3})
-		for _, s := range w.Struck() {
-			if err := w.Heal(s.Target, s.Fault); err != nil {
+		w.Inject("A", emulator.Reject, emulator.Params{Count: 3})
+		for _, s := range w.ActiveFaults() {
+			if err := w.Clear(s.Target, s.Fault); err != nil {
 				t.Error(err)
 			}
 		}
-		if left := w.Struck(); len(left) > 0 {
+		if left := w.ActiveFaults(); len(left) > 0 {
 			t.Errorf("left are %+v", left)
 		}
 	})

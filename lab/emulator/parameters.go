@@ -20,7 +20,7 @@ type Params struct {
 	Status      int           // of the answer: the fault's own
 	Mark        string
 	Hub         string
-	Anew        bool // DPS registers the device anew, which ends the fault
+	Reregister  bool // DPS registers the device anew, which ends the fault
 }
 
 // ParameterNames are the names of the parameters, as Set takes them.
@@ -53,10 +53,10 @@ var faultParameters = []faultParameter{
 	textParameter("mark", func(p *Params) *string { return &p.Mark }),
 	textParameter("hub", func(p *Params) *string { return &p.Hub }),
 	{"anew", "true or false", func(p *Params, text string) (err error) {
-		p.Anew, err = strconv.ParseBool(text)
+		p.Reregister, err = strconv.ParseBool(text)
 		return err
 	}, func(p Params) string {
-		if !p.Anew {
+		if !p.Reregister {
 			return ""
 		}
 		return "true"
@@ -142,10 +142,10 @@ func (p Params) String() string {
 	return text.String()
 }
 
-// Takes tells why a fault does not strike such a target (OnDPS, OnHub, OnDevice) with these parameters.
-func (f FaultInfo) Takes(kind string, p Params) error {
-	if !slices.Contains(f.On, kind) {
-		return fmt.Errorf("it strikes %s, and not %s", strings.Join(f.On, " or "), kind)
+// Check tells why a fault does not strike such a target (TargetDPS, TargetHub, TargetDevice) with these parameters.
+func (f FaultInfo) Check(kind string, p Params) error {
+	if !slices.Contains(f.Targets, kind) {
+		return fmt.Errorf("it strikes %s, and not %s", strings.Join(f.Targets, " or "), kind)
 	}
 	for _, known := range faultParameters {
 		given := known.value(p) != ""

@@ -65,7 +65,7 @@ func TestGarbageAndShortPacketsEndARealClientsConnection(t *testing.T) {
 				p.mustLose(time.Second)
 				w.mustStrike("DPS", fault, emulator.Params{Count: 1})
 				other.mustLose(time.Second)
-				if struck := w.Struck(); len(struck) != 0 {
+				if struck := w.ActiveFaults(); len(struck) != 0 {
 					t.Errorf("struck are %+v", struck)
 				}
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "well again")

@@ -105,7 +105,7 @@ func TestADeviceThatIsMovedFromASilentHubLearnsNothing(t *testing.T) {
 }
 
 func TestASilentHubMayDieInAnotherWay(t *testing.T) {
-	for how, want := range map[emulator.Kill]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
+	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
 				raw := w.rawConnect(0)
@@ -118,7 +118,7 @@ func TestASilentHubMayDieInAnotherWay(t *testing.T) {
 				if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 					t.Errorf("dialing got %v", err)
 				}
-				if struck := w.Struck(); len(struck) != 1 || struck[0].Fault != how {
+				if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != how {
 					t.Errorf("struck are %+v", struck)
 				}
 				w.ReviveHub("A")
@@ -134,7 +134,7 @@ func TestASilentHubMayDieInAnotherWay(t *testing.T) {
 func TestABlackHoleAnswersNoDial(t *testing.T) {
 	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
 		if w.network == nil && runtime.GOOS != "linux" {
-			if err := w.Strike("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.Struck()) != 0 {
+			if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.ActiveFaults()) != 0 {
 				t.Errorf("on %s: %v", runtime.GOOS, err)
 			}
 			return
@@ -160,13 +160,13 @@ func TestANetworkWithoutBlackHolesSaysSo(t *testing.T) {
 		return struct{ net.Listener }{l}, err
 	}
 	w := world{emulator.ForTest(t, emulator.Config{Listen: listen}), t, nil}
-	if err := w.Strike("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.Struck()) != 0 {
-		t.Errorf("struck are %+v: %v", w.Struck(), err)
+	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.ActiveFaults()) != 0 {
+		t.Errorf("struck are %+v: %v", w.ActiveFaults(), err)
 	}
 	w.mustConnect(login{hub: "A"})
 	w.KillHub("A", emulator.FIN)
-	if err := w.Strike("A", emulator.BlackHole, emulator.Params{}); err == nil || w.Struck()[0].Fault != emulator.FIN {
-		t.Errorf("struck are %+v: %v", w.Struck(), err)
+	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || w.ActiveFaults()[0].Fault != emulator.FIN {
+		t.Errorf("struck are %+v: %v", w.ActiveFaults(), err)
 	}
 	if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialing got %v", err)

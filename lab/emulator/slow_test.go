@@ -119,7 +119,7 @@ func TestASlowHubOnSockets(t *testing.T) {
 }
 
 func TestASlowHubDiesAtOnce(t *testing.T) {
-	for how, want := range map[emulator.Kill]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
+	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
 				raw := w.rawConnect(0)

@@ -27,7 +27,7 @@ func TestTheWholeWayOverSockets(t *testing.T) {
 			t.Fatalf("DPS assigns %v", state)
 		}
 		for _, step := range []struct {
-			how  emulator.Kill
+			how  emulator.Fault
 			lost error
 		}{{emulator.FIN, io.EOF}, {emulator.RST, syscall.ECONNRESET}} {
 			p := w.mustConnect(login{hub: "A"})
@@ -217,10 +217,10 @@ func TestADeadEndpointKeepsItsPort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("elsewhere a dead endpoint frees its port")
 	}
-	for _, how := range []emulator.Kill{emulator.FIN, emulator.RST, emulator.BlackHole} {
+	for _, how := range []emulator.Fault{emulator.FIN, emulator.RST, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
 			onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
-				for target, address := range map[string]string{"A": w.Hub("A"), emulator.OnDPS: w.DPSHost()} {
+				for target, address := range map[string]string{"A": w.Hub("A"), emulator.TargetDPS: w.DPSHost()} {
 					_, port, _ := net.SplitHostPort(address)
 					for range 3 {
 						conn, err := net.Dial("tcp", address) // the server's side of it has the port too

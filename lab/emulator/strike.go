@@ -26,7 +26,7 @@ func (t target) faults() afflictions {
 }
 
 func (t target) String() string {
-	if t.kind == OnDPS {
+	if t.kind == TargetDPS {
 		return t.name
 	}
 	return t.kind + " " + t.name
@@ -36,15 +36,15 @@ func (t target) String() string {
 func (c *Cloud) target(name string) (target, error) {
 	id, isDevice := strings.CutPrefix(name, "device/")
 	if !isDevice {
-		if name == OnDPS {
-			return target{kind: OnDPS, name: name, door: c.dps.door}, nil
+		if name == TargetDPS {
+			return target{kind: TargetDPS, name: name, door: c.dps.door}, nil
 		}
 		if h, err := c.hub(name); err == nil {
-			return target{kind: OnHub, name: name, door: h.door}, nil
+			return target{kind: TargetHub, name: name, door: h.door}, nil
 		}
 	}
 	if d := c.devices[id]; d != nil {
-		return target{kind: OnDevice, name: id, device: d}, nil
+		return target{kind: TargetDevice, name: id, device: d}, nil
 	}
 	return target{}, fmt.Errorf("%w: %.128q, which is neither DPS nor one of the hubs %s", ErrUnknownDevice, name, strings.Join(c.config.Hubs, ", "))
 }
@@ -52,7 +52,7 @@ func (c *Cloud) target(name string) (target, error) {
 // reference is what target reads as t.
 func (c *Cloud) reference(t target) string {
 	if other, err := c.target(t.name); err == nil && other.kind != t.kind {
-		return OnDevice + "/" + t.name
+		return TargetDevice + "/" + t.name
 	}
 	return t.name
 }
@@ -117,7 +117,7 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 	}
 	k, err := findFault(fault)
 	if err == nil {
-		err = k.Takes(t.kind, p)
+		err = k.Check(t.kind, p)
 	}
 	if err != nil {
 		return err
@@ -199,12 +199,12 @@ func (c *Cloud) heal(t target, k *faultKind) error {
 
 // targets are all there are, in order.
 func (c *Cloud) targets() []target {
-	all := []target{{kind: OnDPS, name: OnDPS, door: c.dps.door}}
+	all := []target{{kind: TargetDPS, name: TargetDPS, door: c.dps.door}}
 	for _, h := range c.hubs {
-		all = append(all, target{kind: OnHub, name: h.name, door: h.door})
+		all = append(all, target{kind: TargetHub, name: h.name, door: h.door})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
-		all = append(all, target{kind: OnDevice, name: id, device: c.devices[id]})
+		all = append(all, target{kind: TargetDevice, name: id, device: c.devices[id]})
 	}
 	return all
 }

@@ -50,19 +50,19 @@ type outage struct {
 	least, most time.Duration
 }
 
-func dies(how emulator.Kill) func(*emulator.Cloud) error {
+func dies(how emulator.Fault) func(*emulator.Cloud) error {
 	return func(c *emulator.Cloud) error { return c.KillHub("A", how, emulator.WithMove) }
 }
 
-func off(how emulator.Kill, d time.Duration) func(*emulator.Cloud) error {
-	return func(c *emulator.Cloud) error { return c.Strike("A", how, emulator.Params{For: d}) }
+func off(how emulator.Fault, d time.Duration) func(*emulator.Cloud) error {
+	return func(c *emulator.Cloud) error { return c.Inject("A", how, emulator.Params{For: d}) }
 }
 
 func moved(c *emulator.Cloud) error { return c.MoveDevice(deviceID, "B") }
 
 func withoutDPS(begin func(*emulator.Cloud) error) func(*emulator.Cloud) error {
 	return func(c *emulator.Cloud) error {
-		if err := c.Strike(emulator.OnDPS, emulator.FIN, emulator.Params{For: 20 * time.Second}); err != nil {
+		if err := c.Inject(emulator.TargetDPS, emulator.FIN, emulator.Params{For: 20 * time.Second}); err != nil {
 			return err
 		}
 		return begin(c)

@@ -24,7 +24,7 @@ func (v Verb) ofLizard() bool { return v == Strike || v == Heal || v == Move }
 
 // The targets of faults besides the hubs.
 const (
-	DPS    = emulator.OnDPS
+	DPS    = emulator.TargetDPS
 	Device = "device" // the one that the scenario is about
 )
 
@@ -85,7 +85,7 @@ func (p *phrase) fault(verb, target string) emulator.Fault {
 	if w := p.peek(); w.text == "" || w.text == "for" || w.name != "" {
 		return emulator.FIN
 	}
-	return emulator.Fault(p.choose(faultsOn(target, emulator.Death)...))
+	return emulator.Fault(p.choose(faultsOn(target, emulator.GroupDown)...))
 }
 
 // examples are values that the faults' parameters take.
@@ -122,7 +122,7 @@ func (p *phrase) parameters(a *Act) {
 		}
 	}
 	if p.err == nil {
-		if err := f.Takes(kindOf(a.Target), a.Params); err != nil {
+		if err := f.Check(kindOf(a.Target), a.Params); err != nil {
 			p.fail("%s: %w", a.Fault, err)
 		}
 	}
@@ -131,7 +131,7 @@ func (p *phrase) parameters(a *Act) {
 // faultsOn are the names of the faults that strike a target; of one group, or of all.
 func faultsOn(target, group string) (names []string) {
 	for _, f := range catalog {
-		if slices.Contains(f.On, kindOf(target)) && (group == "" || f.Group == group) {
+		if slices.Contains(f.Targets, kindOf(target)) && (group == "" || f.Group == group) {
 			names = append(names, string(f.Name))
 		}
 	}
@@ -141,11 +141,11 @@ func faultsOn(target, group string) (names []string) {
 func kindOf(target string) string {
 	switch target {
 	case DPS:
-		return emulator.OnDPS
+		return emulator.TargetDPS
 	case Device:
-		return emulator.OnDevice
+		return emulator.TargetDevice
 	}
-	return emulator.OnHub
+	return emulator.TargetHub
 }
 
 // known is what the emulator says of a fault.
@@ -160,7 +160,7 @@ func known(name emulator.Fault) emulator.FaultInfo {
 // String is the act as a scenario has it.
 func (a Act) String() string {
 	text := string(a.Verb)
-	if a.Verb == Strike && known(a.Fault).Group == emulator.Death {
+	if a.Verb == Strike && known(a.Fault).Group == emulator.GroupDown {
 		text = "kill"
 	}
 	for _, part := range []string{a.Target, string(a.Fault), a.Name, a.lasting()} {

@@ -180,10 +180,10 @@ func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 }
 
 func TestEachFaultAndParameterOfTheEmulatorHasItsName(t *testing.T) {
-	targets := map[string]string{emulator.OnDPS: "DPS", emulator.OnHub: "A", emulator.OnDevice: "device"}
+	targets := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: "device"}
 	values := map[string]string{"probability": "0.5", "mark": "x", "hub": "B", "anew": "true", "status": "503", "count": "3", "rate": "9"}
 	for _, f := range emulator.Faults() {
-		for _, kind := range f.On {
+		for _, kind := range f.Targets {
 			text := fmt.Sprintf("at 1s strike %s %s for 1m", targets[kind], f.Name)
 			for _, name := range f.Parameters {
 				value := values[name]

@@ -16,8 +16,8 @@ import (
 
 // A World is the cloud in which a scenario happens. *emulator.Cloud is one.
 type World interface {
-	Strike(target string, fault emulator.Fault, p emulator.Params) error
-	Heal(target string, fault emulator.Fault) error
+	Inject(target string, fault emulator.Fault, p emulator.Params) error
+	Clear(target string, fault emulator.Fault) error
 	MoveDevice(deviceID, hub string) error
 	SetDesired(deviceID string, patch map[string]any) error
 	InvokeMethod(ctx context.Context, deviceID, name string, payload []byte) (status int, body []byte, err error)
@@ -146,11 +146,11 @@ func (r *run) unleash(step Step) (err error) {
 	case Strike:
 		p := step.Params
 		p.For = 0 // its end is a step of its own
-		if err = r.world.Strike(r.target(step.Target), step.Fault, p); err == nil {
+		if err = r.world.Inject(r.target(step.Target), step.Fault, p); err == nil {
 			r.struck.strike(step.Act, 0)
 		}
 	case Heal:
-		if err = r.world.Heal(r.target(step.Target), step.Fault); err == nil {
+		if err = r.world.Clear(r.target(step.Target), step.Fault); err == nil {
 			r.struck.heal(step.Target, step.Fault)
 		}
 	case Move:

@@ -51,11 +51,11 @@ func (r *recorder) do(format string, values ...any) error {
 	return nil
 }
 
-func (r *recorder) Strike(target string, fault emulator.Fault, p emulator.Params) error {
+func (r *recorder) Inject(target string, fault emulator.Fault, p emulator.Params) error {
 	return r.do("strike %s %s%s", target, fault, p)
 }
 
-func (r *recorder) Heal(target string, fault emulator.Fault) error {
+func (r *recorder) Clear(target string, fault emulator.Fault) error {
 	return r.do("heal %s %s", target, fault)
 }
 

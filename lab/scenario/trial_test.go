@@ -103,7 +103,7 @@ func (w *trial) run(s scenario.Scenario) verdict {
 	if err := s.Run(w.t.Context(), w.cloud, deviceID, w.happen); err != nil {
 		w.t.Error(err)
 	}
-	if struck := w.cloud.Struck(); len(struck) > 0 {
+	if struck := w.cloud.ActiveFaults(); len(struck) > 0 {
 		w.t.Errorf("in the end struck are %+v", struck)
 	}
 	v := w.verdict(s)
