@@ -34,6 +34,14 @@ func (d *Device) changed(c Change) {
 		SpentMS: now.Sub(d.entered).Milliseconds(),
 	}
 	d.entered = now
+	switch {
+	case c.To == Connected:
+		r.Phase = observe.Connected
+	case c.To == Closing:
+		r.Phase = observe.Closing
+	case c.To == Failover && (c.From == Connected || c.From == Connecting):
+		r.Phase = observe.Disconnected
+	}
 	if c.To == Connecting || c.To == Connected || c.From == Connecting || c.From == Connected {
 		r.Hub = d.assignment.Hub
 	}

@@ -45,3 +45,26 @@ func TestADeviceWhoseHubDiedWhileItWasOffFailsOver(t *testing.T) {
 		again.wantOutcome(0, observe.FailedOver, "A", "B")
 	})
 }
+
+func TestTransitionsSayWhatTheyMeanForTheConnection(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.connected()
+		if err := w.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
+			t.Fatal(err)
+		}
+		w.wantOutcome(0, observe.FailedOver, "A", "B")
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, r := range w.records {
+			want := map[string]observe.Phase{
+				"Connected": observe.Connected, "Failover": observe.Disconnected, "Closing": observe.Closing,
+			}[r.To]
+			if r.Phase != want {
+				t.Errorf("%q has the phase %q, want %q", r.Message, r.Phase, want)
+			}
+		}
+	})
+}

@@ -120,7 +120,8 @@ func TestTheDocumentExplainsEveryCause(t *testing.T) {
 
 func TestTheDocumentNamesLevelsOutcomesAndBounds(t *testing.T) {
 	text := eventsDocument(t)
-	words := append(constants(t, ".", "Level"), observe.Reconnected, observe.FailedOver, observe.FailedBack)
+	words := append(constants(t, ".", "Level"), constants(t, ".", "Phase")...)
+	words = append(words, observe.Reconnected, observe.FailedOver, observe.FailedBack)
 	for _, word := range words {
 		if !strings.Contains(text, "`"+word+"`") {
 			t.Errorf("no word about %q", word)
@@ -137,7 +138,7 @@ func TestTheDocumentsLinesAreWhatIsPrinted(t *testing.T) {
 	refused := &transport.Error{Reason: transport.ConnectionRefused, Host: hubB, Err: errors.New("connection refused")}
 	got := printed(true, observe.Info, observe.Record{
 		Time: lost, Level: observe.Warn, Kind: observe.Transition, Device: "lizard-1", From: "Connected", Event: "lost",
-		To: "Failover", Hub: hubA, Cause: string(closed.Reason), Error: closed.Error(), SpentMS: 4_320_000,
+		To: "Failover", Phase: observe.Disconnected, Hub: hubA, Cause: string(closed.Reason), Error: closed.Error(), SpentMS: 4_320_000,
 	}, observe.Record{
 		Time: lost.Add(244 * time.Millisecond), Level: observe.Warn, Kind: observe.Waiting, Device: "lizard-1", State: "Failover",
 		Event: "retry-hub", Next: lost.Add(1057 * time.Millisecond), Cause: string(refused.Reason), Error: refused.Error(),

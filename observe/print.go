@@ -46,7 +46,7 @@ func zerologLevel(l Level) zerolog.Level {
 func (r Record) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("time", r.Time.UTC().Format(time.RFC3339Nano)).Str("kind", string(r.Kind))
 	for _, f := range []struct{ name, value string }{
-		{"device", r.Device}, {"from", r.From}, {"to", r.To}, {"state", r.State}, {"event", r.Event},
+		{"device", r.Device}, {"from", r.From}, {"to", r.To}, {"phase", string(r.Phase)}, {"state", r.State}, {"event", r.Event},
 		{"cause", r.Cause}, {"error", r.Error}, {"hub", r.Hub}, {"from_hub", r.FromHub}, {"outcome", r.Outcome},
 		{"id", r.ID}, {"name", r.Name},
 	} {

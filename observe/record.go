@@ -38,6 +38,16 @@ const (
 	Warn  Level = "warn"
 )
 
+// A Phase says what a transition means for the connection to a hub, whatever the states are called.
+type Phase string
+
+// The phases. A transition that changes none of this has no phase.
+const (
+	Connected    Phase = "connected"    // a hub was reached
+	Disconnected Phase = "disconnected" // the hub was lost, or could not be reached
+	Closing      Phase = "closing"      // the device ends
+)
+
 // The outcomes of an outage. State Failover is not "failed over": a reconnection passes through it too.
 const (
 	Reconnected = "reconnected" // at the same hub
@@ -59,6 +69,7 @@ type Record struct {
 
 	From    string    `json:"from,omitempty"`     // the state left
 	To      string    `json:"to,omitempty"`       // the state entered
+	Phase   Phase     `json:"phase,omitempty"`    // what the transition means for the connection
 	State   string    `json:"state,omitempty"`    // the state it happened in
 	Event   string    `json:"event,omitempty"`    // of the table; while waiting, the one to come
 	Cause   string    `json:"cause,omitempty"`    // one stable word

@@ -35,6 +35,16 @@ func (s *story) say(later time.Duration, r observe.Record) {
 
 func (s *story) move(later time.Duration, from, event, to, hub, cause string) {
 	r := observe.Record{Kind: observe.Transition, From: from, Event: event, To: to, Hub: hub, Cause: cause}
+	switch {
+	case to == "Connected":
+		r.Phase = observe.Connected
+	case to == "Closing":
+		r.Phase = observe.Closing
+	case to == "Connecting" || to == "Provisioning":
+		r.Attempt = 1
+	case from != "Provisioning":
+		r.Phase = observe.Disconnected
+	}
 	if cause != "" {
 		r.Level, r.Error = observe.Warn, "transport: "+hub+": "+cause
 	}

@@ -14,7 +14,7 @@ const (
 // as before are passed three times and then left out. When 4, then 8, 16, … of one sort were left out,
 // the last of each sort is passed, with the number of those it stands for; so it is before anything
 // else that is passed of these kinds. Thus the order stays and the numbers add up. Thin starts afresh
-// when a device is Connected, and passes everything from Closing on: no later record would say what
+// in phase Connected, and passes everything from phase Closing on: no later record would say what
 // was left out. What it returns is not safe for concurrent use.
 func Thin(next func(Record)) func(Record) {
 	devices := map[string]*thinner{}
@@ -38,7 +38,7 @@ type thinner struct {
 	next  func(Record)
 	met   map[Record]*repetition // by what does not differ between repetitions
 	limit int                    // of repetition.left
-	ends  bool                   // the device is Closing
+	ends  bool                   // the device is in phase Closing
 	out   int                    // how many were left out, ever
 }
 
@@ -56,9 +56,9 @@ func (t *thinner) restart() {
 
 func (t *thinner) hear(r Record) {
 	if r.Kind == Transition {
-		t.ends = r.To == "Closing"
+		t.ends = r.Phase == Closing
 	}
-	if r.To == "Connected" || r.To == "Closing" {
+	if r.Phase == Connected || r.Phase == Closing {
 		t.restart()
 	}
 	if t.ends {

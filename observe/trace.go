@@ -152,10 +152,24 @@ func (t *tracer) prefix() int {
 // moved follows the outage that the device may be in.
 func (d *traced) moved(r Record) {
 	d.last = r.Time
-	switch {
-	case r.To == "Connected":
+	switch phase := phaseOf(r); {
+	case phase == Connected:
 		d.lost = time.Time{}
-	case r.To == "Failover" && (r.From == "Connected" || r.From == "Connecting") && d.lost.IsZero():
+	case phase == Disconnected && d.lost.IsZero():
 		d.lost = r.Time
 	}
+}
+
+// phaseOf returns the phase of a transition, also in logs of versions that did not write it. In these, a transition that
+// names a hub and no attempt ends a session, or the attempt to begin one: with a cause if the hub was lost or could not
+// be reached, without one if it was reached. Only a device that was closed during such an attempt counts as connected,
+// so its outage is missing in the summary.
+func phaseOf(r Record) Phase {
+	switch {
+	case r.Phase != "" || r.Hub == "" || r.Attempt > 0:
+		return r.Phase
+	case r.Cause != "":
+		return Disconnected
+	}
+	return Connected
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -106,6 +107,41 @@ func TestALongOutageIsShortAndNothingIsUncounted(t *testing.T) {
 	}
 }
 
+func TestALogWithoutPhasesHasTheSameTrace(t *testing.T) {
+	for name, tells := range map[string]func(func(observe.Record)){
+		"ended outages": failedOver,
+		"an open outage": func(tell func(observe.Record)) {
+			s := newStory("lizard-1", tell)
+			s.starts()
+			s.blinks(time.Hour)
+			s.move(time.Hour, "Connected", "lost", "Failover", hubA, "silence")
+			for range 10 {
+				s.fails("timed-out", "dps-unavailable")
+			}
+			s.move(time.Second, "Failover", "close", "Closing", "", "")
+		},
+		"a first connection after failures": func(tell func(observe.Record)) {
+			s := newStory("lizard-1", tell)
+			for range 10 {
+				s.fails("timed-out", "dps-unavailable")
+			}
+			s.starts()
+			s.move(time.Hour, "Connected", "renew", "Connecting", hubA, "")
+			s.move(time.Second, "Connecting", "connected", "Connected", hubA, "")
+			s.move(time.Hour, "Connected", "close", "Closing", hubA, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := logged(tells)
+			old := regexp.MustCompile(`"phase":"[a-z]+",`).ReplaceAllString(log, "")
+			if old == log {
+				t.Fatal("the log has no phases")
+			}
+			wantTrace(t, old, trace(t, log))
+		})
+	}
+}
+
 func TestSeveralDevicesAreToldApart(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		a, b := newStory("lizard-1", tell), newStory("monitor", tell)
@@ -151,13 +187,13 @@ func TestAnOutageIsNoLongerBecauseTheClockWasSetMeanwhile(t *testing.T) {
 	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	for _, by := range []time.Duration{3 * 24 * time.Hour, -3 * 24 * time.Hour} {
 		text := trace(t, logged(func(tell func(observe.Record)) {
-			moves := func(after time.Duration, from, to string) {
-				tell(observe.Record{Time: at.Add(after), Kind: observe.Transition, From: from, To: to})
+			moves := func(after time.Duration, from, to string, phase observe.Phase) {
+				tell(observe.Record{Time: at.Add(after), Kind: observe.Transition, From: from, To: to, Phase: phase})
 			}
-			moves(0, "Connected", "Failover")
-			moves(time.Second, "Failover", "Connecting")
+			moves(0, "Connected", "Failover", observe.Disconnected)
+			moves(time.Second, "Failover", "Connecting", "")
 			tell(observe.Record{Time: at.Add(2*time.Second + by), Kind: observe.Clock, StepMS: by.Milliseconds()})
-			moves(5*time.Second+by, "Connecting", "Failover")
+			moves(5*time.Second+by, "Connecting", "Failover", observe.Disconnected)
 		}))
 		if want := "1 device, 3 transitions, 1 outage: 1 not over after 5.0 s"; summaryOf(text) != want {
 			t.Errorf("set by %v: %q, want %q", by, summaryOf(text), want)
