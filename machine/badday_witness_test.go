@@ -81,13 +81,13 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 	w := &witness{badDay: day, struck: make(chan struct{}), messages: map[string]int{}}
 	config := emulator.Config{Rand: rand.New(rand.NewPCG(1, 2)), Observe: w.overhear}
 	w.world = newWorld(t, true, config, func(s *machine.Settings) {
-		s.Policy, s.ClockFloor = machine.Policy{}, time.Unix(0, 0)
+		s.Policy, s.Timing.ClockFloor = machine.Policy{}, time.Unix(0, 0)
 		s.Rand = func() float64 { return 0.5 }
 		if luck != nil {
 			s.Rand = luck.Float64
 		}
 		if day.fault.Name == emulator.NoGrace {
-			s.TokenLife = time.Minute // so that some expire
+			s.Timing.TokenLife = time.Minute // so that some expire
 		}
 		s.Table = w.watch
 		dial := s.Link.Dial

@@ -112,8 +112,8 @@ func TestAKeySourceThatQuotesTheKeyIsNotQuoted(t *testing.T) {
 				t.Run(fmt.Sprint(kind, " ", how, " ", when), func(t *testing.T) {
 					failing := when == "at first"
 					bubble(t, func(s *machine.Settings) {
-						good := s.Key
-						s.Key = func() (transport.Key, error) {
+						good := s.Identity.Key
+						s.Identity.Key = func() (transport.Key, error) {
 							if failing {
 								return transport.Key{}, newError(form)
 							}
@@ -143,7 +143,7 @@ func TestAKeySourceThatQuotesTheKeyIsNotQuoted(t *testing.T) {
 
 func TestAKeySourceSaysWhyWithAKeyError(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Key = func() (transport.Key, error) {
+		s.Identity.Key = func() (transport.Key, error) {
 			return transport.Key{}, fmt.Errorf("key %s: %w", canaryDevice, &transport.KeyError{Err: errors.New("the key store is locked")})
 		}
 	}, func(t *testing.T, w *world) {
@@ -177,7 +177,7 @@ func TestAHandlerThatFailsWithTheKeyGivesItToNobody(t *testing.T) {
 				}
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, true, emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))}, func(s *machine.Settings) {
-						s.Key = groupSource
+						s.Identity.Key = groupSource
 						s.Handlers = machine.Handlers{
 							Method:  func(context.Context, string, json.RawMessage) (int, any, error) { return 0, nil, stumble() },
 							Command: func(context.Context, machine.Message) error { return stumble() },

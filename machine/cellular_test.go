@@ -26,7 +26,7 @@ func idleWorld(t *testing.T, keepAlive, tokenLife time.Duration, test func(w *wo
 	synctest.Test(t, func(t *testing.T) {
 		m := new(meter)
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.Link.KeepAlive, s.Link.Silence, s.TokenLife = keepAlive, 2*keepAlive, tokenLife
+			s.Link.KeepAlive, s.Link.Silence, s.Timing.TokenLife = keepAlive, 2*keepAlive, tokenLife
 			s.Rand = func() float64 { return 0.5 }
 			s.Link.Dial = m.through(s.Link.Dial)
 			s.Handlers.Command = func(context.Context, machine.Message) error { return nil }

@@ -21,7 +21,7 @@ func unsetClock(t *testing.T, change func(*machine.Settings), test func(*testing
 	var wall wallClock
 	prepare := func(s *machine.Settings) {
 		wall.jump(time.Until(time.Unix(0, 0)))
-		s.Link.Now, s.ClockFloor = wall.now, time.Now()
+		s.Link.Now, s.Timing.ClockFloor = wall.now, time.Now()
 		if change != nil {
 			change(s)
 		}
@@ -117,7 +117,9 @@ func TestAReadingWhoseTimeTheCallerGaveKeepsIt(t *testing.T) {
 
 // How long it has waited cannot be told from two clocks.
 func TestAReadingWhoseTimeTheCallerGaveIsNotTooOldBecauseTheClockIsSetThen(t *testing.T) {
-	aged := func(s *machine.Settings) { s.StateDir, s.InMemory, s.Limits.Age = t.TempDir(), false, time.Hour }
+	aged := func(s *machine.Settings) {
+		s.Storage.StateDir, s.Storage.InMemory, s.Storage.Limits.Age = t.TempDir(), false, time.Hour
+	}
 	unsetClock(t, aged, func(t *testing.T, w *world, wall *wallClock) {
 		at := time.Date(1985, 10, 26, 1, 21, 0, 0, time.UTC)
 		time.Sleep(10 * time.Second) // 0 in seconds would be no time
@@ -179,10 +181,10 @@ func TestAReadingOfAnEarlierRunIsDatedToTheBeginningOfThisOne(t *testing.T) {
 	dated := payloads.Reading{Body: []byte("2"), Taken: time.Date(1999, 12, 24, 18, 0, 0, 0, time.UTC)}
 	var ids []string
 	var born time.Time
-	unsetClock(t, func(s *machine.Settings) {
-		s.Outbox, born = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), time.Now()
+	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
+		kept := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 		put := func(r payloads.Reading, stamp outbox.Stamp) {
-			id, err := s.Outbox.Put(t.Context(), r, stamp)
+			id, err := kept.Put(t.Context(), r, stamp)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +192,14 @@ func TestAReadingOfAnEarlierRunIsDatedToTheBeginningOfThisOne(t *testing.T) {
 		}
 		put(early, beforeClockWasSet)
 		put(dated, outbox.Stamp{})
-	}, func(t *testing.T, w *world, wall *wallClock) {
+		born = time.Now()
+		var err error
+		w.device, err = machine.NewWithOutbox(w.settings(func(s *machine.Settings) {
+			s.Link.Now, s.Timing.ClockFloor = wall.now, born
+		}), kept)
+		if err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(10 * time.Second)
 		at, ours := time.Now(), w.take(machine.Reading{})
 		time.Sleep(time.Minute)

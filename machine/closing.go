@@ -8,10 +8,10 @@ import (
 
 // closing sends what it still can and ends. It does not connect for that.
 func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
-	d.closeBy = time.Now().Add(d.CloseTimeout)
+	d.closeBy = time.Now().Add(d.Timing.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, d.closeBy)
 	defer cancel()
-	d.Outbox.Seal()
+	d.outbox.Seal()
 	if s := d.session; s != nil {
 		if s.Cause() == nil {
 			if err := d.hub.Flush(ctx); err != nil {

@@ -36,7 +36,7 @@ func TestClosingCountsTheAcknowledgementsThatCameJustBeforeTheEnd(t *testing.T) 
 
 func TestClosingSendsTheReadingsThatTheDiskDoesNotHaveYet(t *testing.T) {
 	dir := t.TempDir()
-	seldom := func(s *machine.Settings) { s.StateDir, s.SyncEvery = dir, time.Hour }
+	seldom := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.SyncEvery = dir, time.Hour }
 	bubble(t, seldom, func(t *testing.T, w *world) {
 		w.connected()
 		for range 3 {
@@ -59,7 +59,7 @@ func TestClosingSendsTheReadingsThatTheDiskDoesNotHaveYet(t *testing.T) {
 // What is live waits when the device is closed, because the window is full.
 func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
 	dir := t.TempDir()
-	paced := func(s *machine.Settings) { s.StateDir, s.DrainRate, s.Window = dir, 10, 4 }
+	paced := func(s *machine.Settings) { s.Storage.StateDir, s.Delivery.Unpaced, s.Delivery.Window = dir, false, 4 }
 	bubble(t, paced, func(t *testing.T, w *world) {
 		for range 200 {
 			w.send()
@@ -96,7 +96,7 @@ func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
 
 func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
 	dir := t.TempDir()
-	durable := func(s *machine.Settings) { s.StateDir, s.DrainRate = dir, 10 }
+	durable := func(s *machine.Settings) { s.Storage.StateDir, s.Delivery.Unpaced = dir, false }
 	bubble(t, durable, func(t *testing.T, w *world) {
 		for range 300 {
 			w.send()

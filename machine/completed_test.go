@@ -46,7 +46,7 @@ func working(t *testing.T, slow bool, change func(*machine.Settings), test func(
 			k.results = make(chan error)
 		}
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.HandlerTimeout = time.Hour
+			s.Handlers.Timeout = time.Hour
 			s.Handlers.Command = k.command
 			if change != nil {
 				change(s)
@@ -121,7 +121,7 @@ func TestAMessageThatComesAgainWhenItsLockRunsOutIsHandledOnceAndCompleted(t *te
 		w.wantHandled(k, []string{"m1 x"}, []int{200, 208, 208}, 0)
 	})
 	// A handler that has its deadline behind it is told of, and may still succeed.
-	working(t, true, func(s *machine.Settings) { s.HandlerTimeout = 30 * time.Second }, func(t *testing.T, w *world, k *worker) {
+	working(t, true, func(s *machine.Settings) { s.Handlers.Timeout = 30 * time.Second }, func(t *testing.T, w *world, k *worker) {
 		w.order("m1", "x")
 		time.Sleep(90 * time.Second)
 		w.wantHandled(k, []string{"m1 x"}, []int{500}, 1)
@@ -199,11 +199,11 @@ func TestARestartHandlesAMessageAgainOnlyIfItCannotKnow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "commands.json")
-			working(t, true, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
+			working(t, true, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
 				w.loseThePUBACK(k)
 				c.between(t, file)
 				next := &worker{}
-				again := w.again(func(s *machine.Settings) { s.StateDir, s.Handlers.Command = dir, next.command })
+				again := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Handlers.Command = dir, next.command })
 				again.connected()
 				if !c.again {
 					again.wantHandled(next, nil, []int{208}, 0)
@@ -215,7 +215,7 @@ func TestARestartHandlesAMessageAgainOnlyIfItCannotKnow(t *testing.T) {
 				}
 				again.close()
 				w.strike("A", emulator.DuplicateMessage, emulator.Params{})
-				last := w.again(func(s *machine.Settings) { s.StateDir, s.Handlers.Command = dir, next.command })
+				last := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Handlers.Command = dir, next.command })
 				last.connected()
 				w.order("m1", "x") // as if it had come to the hub twice
 				last.wantHandled(&worker{}, nil, []int{208, 208}, 0)
@@ -255,7 +255,7 @@ func (w *world) warnings(text string) (all string) {
 
 func TestAMessageWhoseHandlerEndsWithTheDeviceIsRemembered(t *testing.T) {
 	dir := t.TempDir()
-	working(t, true, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
+	working(t, true, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
 		w.order("m1", "x")
 		from := w.count()
 		closed := make(chan error)
@@ -267,7 +267,7 @@ func TestAMessageWhoseHandlerEndsWithTheDeviceIsRemembered(t *testing.T) {
 			t.Error(err)
 		}
 		next := &worker{}
-		again := w.again(func(s *machine.Settings) { s.StateDir, s.Handlers.Command = dir, next.command })
+		again := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Handlers.Command = dir, next.command })
 		again.connected()
 		again.wantHandled(next, nil, []int{208}, 0)
 	})
@@ -278,7 +278,7 @@ func TestWhereNothingCanBeStoredMessagesAreCompletedAndStillHandledOnce(t *testi
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	working(t, false, func(s *machine.Settings) { s.StateDir = filepath.Join(file, "state") }, func(t *testing.T, w *world, k *worker) {
+	working(t, false, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "state") }, func(t *testing.T, w *world, k *worker) {
 		w.strike("A", emulator.DuplicateMessage, emulator.Params{})
 		w.order("m1", "x")
 		w.wantHandled(k, []string{"m1 x"}, []int{200, 208}, 0)
@@ -305,7 +305,7 @@ func TestMessagesThatDifferOrHaveNoIDAreAllHandled(t *testing.T) {
 
 func TestWhatCameDuringALongOutageIsHandledOnceEach(t *testing.T) {
 	dir := t.TempDir()
-	working(t, false, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
+	working(t, false, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
 		w.strike("B", emulator.DuplicateMessage, emulator.Params{})
 		from := w.count()
 		w.cloud.KillHub("A", emulator.FIN, emulator.WithMove)

@@ -40,15 +40,15 @@ func (d *Device) hubLink() transport.Config {
 	c := d.Link
 	c.Host = hub
 	c.ClientID = device
-	c.Username = payloads.HubUsername(hub, device, d.ModelID)
+	c.Username = payloads.HubUsername(hub, device, d.Identity.ModelID)
 	c.CleanSession = false // a clean session would delete the device's queued messages
 	c.Password = func(now time.Time) (string, error) {
 		key, err := d.readKey()
 		if err != nil {
 			return "", err
 		}
-		d.term = newTerm(time.Now(), now, d.TokenLife, d.Rand(), d.cutShort)
-		return transport.SAS(hub+"/devices/"+device, "", key, now.Add(d.TokenLife)), nil
+		d.term = newTerm(time.Now(), now, d.Timing.TokenLife, d.Rand(), d.cutShort)
+		return transport.SAS(hub+"/devices/"+device, "", key, now.Add(d.Timing.TokenLife)), nil
 	}
 	return c
 }

@@ -29,6 +29,7 @@ type Device struct {
 	Settings
 	machine *Machine
 	hub     *hub.Hub
+	outbox  outbox.Outbox
 	fan     *observe.Fan
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
@@ -70,26 +71,27 @@ type Device struct {
 }
 
 // New checks the settings and makes a device.
-func New(s Settings) (*Device, error) {
-	if err := s.check(); err != nil {
+func New(s Settings) (*Device, error) { return newDevice(s, nil) }
+
+// newDevice makes a device with an outbox that a test gives, or nil for the one that the settings describe.
+func newDevice(s Settings, box outbox.Outbox) (*Device, error) {
+	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("machine: settings: %w", err)
 	}
-	d := &Device{Settings: s.withDefaults(), ended: make(chan struct{}), entered: time.Now()}
+	d := &Device{Settings: s.WithDefaults(), outbox: box, ended: make(chan struct{}), entered: time.Now()}
 	d.fan = observe.NewFan(d.Observers...)
 	d.saver.warn = d.Warn
 	d.saver.save = func(a Assignment) error { return d.cache().Save(a) }
-	d.clock = newClock(d.Link.Now, d.ClockFloor, d.entered)
+	d.clock = newClock(d.Link.Now, d.Timing.ClockFloor, d.entered)
 	if err := d.openState(); err != nil {
 		return nil, err
 	}
-	d.clock.earlier = d.Outbox.Last()
+	d.clock.earlier = d.outbox.Last()
 	d.clock.put(d.clock.earlier)
 	d.hub = hub.New(hub.Settings{
-		Handlers: d.handlers(), Off: d.Off, Outbox: d.Outbox, Delivery: hub.Delivery{
-			Window: d.Window, DrainRate: d.DrainRate, Unpaced: d.DrainRate == 0, InOrder: d.InOrder, AckTimeout: d.AckTimeout,
-		},
+		Handlers: d.Handlers, Off: d.Off, Outbox: d.outbox, Delivery: d.Delivery,
 		CompletedFile: d.stateFile("commands.json"),
-		TwinFile:      d.stateFile("twin.json"), InMemory: d.InMemory, SyncEvery: d.SyncEvery,
+		TwinFile:      d.stateFile("twin.json"), InMemory: d.Storage.InMemory, SyncEvery: d.Storage.SyncEvery,
 		Emit: d.emit, Hide: d.hide, Date: d.clock.date,
 	})
 	table := d.table()
@@ -106,13 +108,7 @@ func New(s Settings) (*Device, error) {
 	return d, nil
 }
 
-func (d *Device) handlers() Handlers {
-	h := d.Handlers
-	h.Timeout = d.HandlerTimeout
-	return h
-}
-
-// Run lives the device's life until ctx ends or Close is called, and then closes it within Settings.CloseTimeout. It
+// Run lives the device's life until ctx ends or Close is called, and then closes it within Timing.CloseTimeout. It
 // returns nil when every reading was delivered; a *LostError says how many were not.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.started.CompareAndSwap(false, true) {
@@ -183,7 +179,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
 	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller's, who may use them again
-	id, err := d.Outbox.Put(ctx, r, stamp)
+	id, err := d.outbox.Put(ctx, r, stamp)
 	if err != nil {
 		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
 	}
@@ -203,6 +199,26 @@ func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)
 	}
 	return d.hub.Report(ctx, patch)
+}
+
+// drainCheck is how often Drained looks at the outbox.
+const drainCheck = 100 * time.Millisecond
+
+// Drained returns nil as soon as no reading is pending: hubs have acknowledged all that were accepted, or they were dropped.
+// It returns ctx's error when that ends first. Readings that are accepted meanwhile count.
+func (d *Device) Drained(ctx context.Context) error {
+	look := time.NewTicker(drainCheck)
+	defer look.Stop()
+	for {
+		if pending, _ := d.outbox.Pending(); pending == 0 {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("machine: drained: %w", ctx.Err())
+		}
+	}
 }
 
 // Fire asks the machine for an event, for states that a program has added.
@@ -235,7 +251,7 @@ func Markdown() (string, error) { return new(Device).table().Markdown() }
 
 // readKey asks the key source, and remembers the key for hide.
 func (d *Device) readKey() (transport.Key, error) {
-	key, err := d.Key()
+	key, err := d.Identity.Key()
 	if err == nil {
 		d.key.Store(&key)
 	}

@@ -22,6 +22,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/transport"
 )
 
@@ -113,7 +114,7 @@ func TestAMethodIsAnsweredByItsHandler(t *testing.T) {
 func TestAHandlerThatNeverReturnsDelaysNothingAndIsNamedAtTheEnd(t *testing.T) {
 	release := make(chan struct{})
 	bubble(t, func(s *machine.Settings) {
-		s.HandlerTimeout = 20 * time.Second // the caller waits for 30
+		s.Handlers.Timeout = 20 * time.Second // the caller waits for 30
 		s.Handlers.Method = func(_ context.Context, name string, _ json.RawMessage) (int, any, error) {
 			if name == "hang" {
 				<-release
@@ -386,11 +387,11 @@ func TestEachKindCanBeSwitchedOff(t *testing.T) {
 
 func TestARestartWithAGoodCacheMakesNoDPSCall(t *testing.T) {
 	dir := t.TempDir()
-	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world) {
 		w.connected()
 		w.close()
 		w.cloud.StopDPS()
-		again := w.again(func(s *machine.Settings) { s.StateDir = dir })
+		again := w.again(func(s *machine.Settings) { s.Storage.StateDir = dir })
 		again.connected()
 		again.wantPath(0, machine.Connecting, machine.Connected)
 		if n := w.cloud.Registrations(deviceID); n != 1 {
@@ -405,7 +406,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"assignedHub":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world) {
 		w.connected()
 		w.wantPath(0, machine.Provisioning, machine.Connecting, machine.Connected)
 		w.await("a warning", 0, func(r machine.Record) bool {
@@ -415,7 +416,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 			t.Errorf("set aside: %q", kept)
 		}
 	})
-	bubble(t, func(s *machine.Settings) { s.StateDir = filepath.Join(file, "under") }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "under") }, func(t *testing.T, w *world) {
 		w.connected()
 		w.await("a warning", 0, func(r machine.Record) bool {
 			return r.Kind == observe.Warning && strings.Contains(r.Error, "store the assignment")
@@ -425,7 +426,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 
 func TestARefusedDeviceRestsAndSaysWhyAndWhenNext(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Key = func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") }
+		s.Identity.Key = func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") }
 	}, func(t *testing.T, w *world) {
 		w.live()
 		i := w.await("the rest", 0, func(r machine.Record) bool { return r.Kind == observe.Waiting })
@@ -471,7 +472,7 @@ func TestWithDPSDownTheDeviceGoesOnTryingItsHubAndLosesNothing(t *testing.T) {
 }
 
 func TestATokenIsRenewedByAPlannedReconnect(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.TokenLife = time.Minute }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Timing.TokenLife = time.Minute }, func(t *testing.T, w *world) {
 		w.connected()
 		stop := w.sending(100 * time.Millisecond)
 		time.Sleep(10 * time.Minute)
@@ -595,7 +596,7 @@ func TestAReadingThatNoHubWouldTakeIsRefusedAtSend(t *testing.T) {
 }
 
 func TestTheBacklogFollowsItsPaceAndLiveReadingsGoFirst(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.DrainRate = 10 }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Delivery.Unpaced = false }, func(t *testing.T, w *world) {
 		for range 100 {
 			w.send()
 		}
@@ -639,11 +640,53 @@ func TestADeviceRunsOnceAndOneThatNeverRanCloses(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	_, err := machine.New(machine.Settings{
-		ProvisioningHost: "https://dps", RegistrationID: "dev 1", Window: 1 << 20, TokenLife: time.Second,
+		Identity: machine.Identity{ProvisioningHost: "https://dps", RegistrationID: "dev 1"},
+		Storage:  machine.Storage{SyncEvery: -1, Limits: machine.Limits{Readings: -1}},
+		Delivery: machine.Delivery{Window: 1 << 20},
+		Handlers: machine.Handlers{Timeout: -1},
+		Timing:   machine.Timing{TokenLife: time.Second, CloseTimeout: -1},
+		Policy:   machine.Policy{FirstRest: -1},
 	})
-	for _, want := range []string{"provisioning host", "ID scope", "registration ID", "key", "window", "token life"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("nothing about the %s in: %v", want, err)
+	want := []string{
+		"Identity.ProvisioningHost", "Identity.IDScope", "Identity.RegistrationID", "Identity.Key",
+		"Storage.StateDir", "Storage.SyncEvery", "Storage.Limits.Readings", "Delivery.Window", "Handlers.Timeout",
+		"Timing.CloseTimeout", "Timing.TokenLife", "Policy.FirstRest",
+	}
+	var got []string
+	for _, wrong := range settings.All(err) {
+		got = append(got, wrong.Field)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the error names %q, want %q: %v", got, want, err)
+	}
+}
+
+// A program that wants to lose its readings with the process has to say so.
+func TestNewRefusesSettingsThatDoNotSayWhereReadingsAreKept(t *testing.T) {
+	s := idle("")
+	_, err := machine.New(s)
+	for _, way := range []string{"Storage.StateDir", "Storage.InMemory"} {
+		if err == nil || !strings.Contains(err.Error(), way) {
+			t.Errorf("the error does not name %s: %v", way, err)
 		}
+	}
+	for _, storage := range []machine.Storage{{InMemory: true}, {StateDir: t.TempDir()}, {StateDir: t.TempDir(), InMemory: true}} {
+		s.Storage = storage
+		d, err := machine.New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTheDefaultsAreThoseOfTheGroups(t *testing.T) {
+	s := machine.Settings{}.WithDefaults()
+	if s.Delivery.Window != 64 || s.Handlers.Timeout != 30*time.Second || s.Timing.CloseTimeout != 5*time.Second ||
+		s.Timing.TokenLife != time.Hour || s.Policy.Hold != 20*time.Second || s.Identity.ModelKey != "modelId" ||
+		s.Rand == nil || s.Link.Now == nil {
+		t.Errorf("the defaults are %+v", s)
 	}
 }

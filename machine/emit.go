@@ -16,7 +16,7 @@ func (d *Device) emit(r Record) {
 		return
 	}
 	r.Time = time.Now()
-	r.Device = d.RegistrationID
+	r.Device = d.Identity.RegistrationID
 	r.Message, r.Error, r.Name = d.hide(r.Message), d.hide(r.Error), d.hide(r.Name)
 	d.fan.Emit(r.Describe())
 }

@@ -24,14 +24,17 @@ func Example() {
 
 	delivered := make(chan string, 1)
 	device, err := machine.New(machine.Settings{
-		ProvisioningHost: cloud.DPSHost(),
-		IDScope:          cloud.IDScope(),
-		RegistrationID:   "thermostat-1",
-		Key: func() (transport.Key, error) {
-			key, err := transport.ParseKey(cloud.GroupKey())
-			return key.Derive("thermostat-1"), err
+		Identity: machine.Identity{
+			ProvisioningHost: cloud.DPSHost(),
+			IDScope:          cloud.IDScope(),
+			RegistrationID:   "thermostat-1",
+			Key: func() (transport.Key, error) {
+				key, err := transport.ParseKey(cloud.GroupKey())
+				return key.Derive("thermostat-1"), err
+			},
 		},
-		Link: transport.Config{RootCAs: cloud.CAPool},
+		Storage: machine.Storage{InMemory: true},
+		Link:    machine.Link{RootCAs: cloud.CAPool},
 		Handlers: machine.Handlers{
 			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 				fmt.Printf("the cloud wishes %s = %s\n", key, value)

@@ -1,6 +1,10 @@
 package machine
 
-import "time"
+import (
+	"time"
+
+	"giantlizard.example/failover/outbox"
+)
 
 // SetAsleep has a device that does not run yet believe how long the machine has slept. known is false where
 // the system does not say.
@@ -17,3 +21,9 @@ func (d *Device) BeforeSaves(do func()) {
 		return save(a)
 	}
 }
+
+// NewWithOutbox makes a device with an outbox of the test's. It has its own limits; the device closes it.
+func NewWithOutbox(s Settings, box outbox.Outbox) (*Device, error) { return newDevice(s, box) }
+
+// Outbox is the device's.
+func (d *Device) Outbox() outbox.Outbox { return d.outbox }

@@ -46,7 +46,7 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 	if err := box.Close(); err != nil {
 		t.Fatal(err)
 	}
-	bubble(t, func(s *machine.Settings) { s.StateDir, s.Limits = dir, outbox.Limits{Readings: 100} }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.Limits = dir, outbox.Limits{Readings: 100} }, func(t *testing.T, w *world) {
 		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 }
 
 func TestAFullOutboxInMemoryTellsOnceASecondWhatItDrops(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
 		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
 func TestWhatCannotBeReadOfAnAnswerOfDPSIsInTheRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const assigned = `{"status":"assigned","registrationState":{"assignedHub":"hub.example:8883"}}`
-		w := fakeWorld(t, true, func(s *machine.Settings) { s.ProvisioningHost, s.StateDir = "hub.example:8883", "" }, func(p *liar) {
+		w := fakeWorld(t, true, func(s *machine.Settings) { s.Identity.ProvisioningHost, s.Storage.StateDir = "hub.example:8883", "" }, func(p *liar) {
 			p.welcome()
 			for packet := p.next(); packet != nil; packet = p.next() {
 				p.basics(packet)
@@ -222,7 +222,7 @@ func TestTheShortBoundAfterSilenceIsForOneAttempt(t *testing.T) {
 
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
 			s.Policy.Hold = 0
-			s.TokenLife = 10 * time.Minute
+			s.Timing.TokenLife = 10 * time.Minute
 		})
 		w.connected()
 		time.Sleep(time.Minute)

@@ -129,16 +129,23 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 		provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
 		t.Fatal(err)
 	}
-	s := machine.Settings{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID, StateDir: dir,
-		Link: transport.Config{RootCAs: transport.FixedRoots(fakePool)}, DrainRate: -1,
-		Key:       func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
-		Observers: []func(machine.Record){w.observe}}
+	s := machine.Settings{
+		Identity: machine.Identity{
+			ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID,
+			Key: func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
+		},
+		Storage:   machine.Storage{StateDir: dir},
+		Delivery:  machine.Delivery{Unpaced: true},
+		Link:      machine.Link{RootCAs: transport.FixedRoots(fakePool)},
+		Observers: []func(machine.Record){w.observe},
+	}
 	if inMemory {
 		s.Link.Dial = w.network.DialContext
 	}
 	if change != nil {
 		change(&s)
 	}
+	s.Storage.InMemory = s.Storage.InMemory || s.Storage.StateDir == ""
 	w.device, err = machine.New(s)
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func TestAHubThatAcceptsAndDropsIsNotStormed(t *testing.T) {
 }
 
 func TestAFullOutboxRefusesAtOnceWhenAllOfItIsOnItsWay(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
 		w.connected()
 		if err := w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
 			t.Fatal(err)

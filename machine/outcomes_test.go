@@ -31,7 +31,7 @@ func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
 // A device that is restarted belongs to the hub that it remembers.
 func TestADeviceWhoseHubDiedWhileItWasOffFailsOver(t *testing.T) {
 	dir := t.TempDir()
-	remembers := func(s *machine.Settings) { s.StateDir = dir }
+	remembers := func(s *machine.Settings) { s.Storage.StateDir = dir }
 	bubble(t, remembers, func(t *testing.T, w *world) {
 		w.connected()
 		if err := w.close(); err != nil {

@@ -137,9 +137,9 @@ func repeated(t *testing.T, asDPS bool, repeat parrot, whole bool, how string) {
 	var heard []canary
 	state := t.TempDir()
 	w := fakeWorld(t, true, func(s *machine.Settings) {
-		s.Key = groupSource
+		s.Identity.Key = groupSource
 		if asDPS {
-			s.ProvisioningHost, s.StateDir = "hub.example:8883", state
+			s.Identity.ProvisioningHost, s.Storage.StateDir = "hub.example:8883", state
 		}
 		quote := func(values ...any) error { return fmt.Errorf("cannot use %q", values) }
 		s.Handlers = machine.Handlers{

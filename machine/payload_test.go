@@ -35,7 +35,7 @@ func TestAProgramReadsThePayloadThatDPSReturned(t *testing.T) {
 	for _, inMemory := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			dir := t.TempDir()
-			kept := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, inMemory }
+			kept := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, inMemory }
 			w := newWorld(t, true, emulator.Config{AllocationPayload: allocated}, kept)
 			if a := w.device.Assignment(); a != (machine.Assignment{}) {
 				t.Errorf("before it ran: %+v", a)
@@ -92,7 +92,7 @@ func TestAnAssignmentWithoutAPayloadIsNotToldOf(t *testing.T) {
 func TestAPayloadThatIsTooLargeCostsNoAssignment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
-		w := newWorld(t, true, emulator.Config{AllocationPayload: payload}, func(s *machine.Settings) { s.StateDir = t.TempDir() })
+		w := newWorld(t, true, emulator.Config{AllocationPayload: payload}, func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() })
 		w.live()
 		i := w.await("the warning", 0, func(r machine.Record) bool { return r.Kind == observe.Warning && strings.Contains(r.Error, "payload") })
 		if want := fmt.Sprintf("a payload of %d bytes", len(payload)); !strings.Contains(w.records[i].Error, want) || len(w.records[i].Error) > 500 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/transport"
 )
 
@@ -19,19 +20,32 @@ type Policy struct {
 	Spread       time.Duration // 0: over this a fleet spreads its first attempts, at the start and when all lose their hub
 }
 
-func (p Policy) withDefaults() Policy {
+// WithDefaults returns p with the defaults in the place of zero fields.
+func (p Policy) WithDefaults() Policy {
+	settings.Default(&p.Hold, 20*time.Second)
+	settings.Default(&p.FirstWait, time.Second)
+	settings.Default(&p.LastWait, time.Minute)
+	settings.Default(&p.AfterSilence, 2*time.Second)
+	settings.Default(&p.FirstRest, time.Minute)
+	settings.Default(&p.LastRest, 15*time.Minute)
+	return p
+}
+
+// Check returns a *settings.FieldError for each field that cannot be used, joined.
+func (p Policy) Check() error {
+	var errs []error
 	for _, d := range []struct {
-		value *time.Duration
-		def   time.Duration
+		field string
+		value time.Duration
 	}{
-		{&p.Hold, 20 * time.Second}, {&p.FirstWait, time.Second}, {&p.LastWait, time.Minute},
-		{&p.AfterSilence, 2 * time.Second}, {&p.FirstRest, time.Minute}, {&p.LastRest, 15 * time.Minute},
+		{"Hold", p.Hold}, {"FirstWait", p.FirstWait}, {"LastWait", p.LastWait}, {"AfterSilence", p.AfterSilence},
+		{"FirstRest", p.FirstRest}, {"LastRest", p.LastRest}, {"Spread", p.Spread},
 	} {
-		if *d.value <= 0 {
-			*d.value = d.def
+		if d.value < 0 {
+			errs = append(errs, settings.Wrong(d.field, "is negative"))
 		}
 	}
-	return p
+	return errors.Join(errs...)
 }
 
 // A history is what has happened since the last connection that held, as far as the choice depends on it.

@@ -31,7 +31,7 @@ var (
 
 func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := Policy{}.withDefaults()
+	p := Policy{}.WithDefaults()
 	const luck = 0.5
 	later := now.Add(time.Minute)
 	type row struct {
@@ -75,7 +75,7 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 }
 
 func TestAFleetThatLosesItsHubSpreadsItsFirstAttempts(t *testing.T) {
-	p := Policy{Spread: 10 * time.Second}.withDefaults()
+	p := Policy{Spread: 10 * time.Second}.WithDefaults()
 	for luck, want := range map[float64]time.Duration{0: 0, 0.25: 2500 * time.Millisecond, 0.5: 5 * time.Second} {
 		for trouble, h := range map[Event]history{RetryHub: {assigned: true}, Reprovision: {assigned: true, last: RetryHub}} {
 			c := p.choose(Lost, lost(transport.Closed), h, time.Now(), luck)
@@ -88,7 +88,7 @@ func TestAFleetThatLosesItsHubSpreadsItsFirstAttempts(t *testing.T) {
 
 func TestWhatDPSSaysDecidesWhenItIsAskedAgain(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	p := Policy{}.withDefaults()
+	p := Policy{}.WithDefaults()
 	for _, c := range []struct {
 		name  string
 		cause error
@@ -126,7 +126,7 @@ func TestAConnectionThatHeldEndsTheTroubleButNotDPSsPatience(t *testing.T) {
 }
 
 func TestFourShortSessionsInTwoMinutesAreAFightAndOtherEndsAreNot(t *testing.T) {
-	p := Policy{}.withDefaults()
+	p := Policy{}.WithDefaults()
 	for _, c := range []struct {
 		name         string
 		cause        error

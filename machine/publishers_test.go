@@ -106,16 +106,21 @@ func newEmbedded(b *testing.B, cloud *childCloud, id string, window, senders int
 	e := &embedded{b: b, ran: make(chan error, 1), senders: senders, arrived: &arrivals{Outbox: o, all: make(chan struct{}, 1)}}
 	connected := make(chan struct{})
 	var err error
-	e.device, err = machine.New(machine.Settings{
-		ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: id,
-		Key:  func() (transport.Key, error) { return cloud.keyOf(id) },
-		Link: transport.Config{RootCAs: cloud.roots}, Outbox: e.arrived, Window: window, DrainRate: -1, NoDebug: true,
+	e.device, err = machine.NewWithOutbox(machine.Settings{
+		Identity: machine.Identity{
+			ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: id,
+			Key: func() (transport.Key, error) { return cloud.keyOf(id) },
+		},
+		Storage:  machine.Storage{InMemory: true},
+		Delivery: machine.Delivery{Window: window, Unpaced: true},
+		Link:     machine.Link{RootCAs: cloud.roots},
+		NoDebug:  true,
 		Observers: []func(machine.Record){func(r machine.Record) {
 			if r.To == string(machine.Connected) {
 				close(connected)
 			}
 		}},
-	})
+	}, e.arrived)
 	if err != nil {
 		b.Fatal(err)
 	}

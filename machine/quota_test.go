@@ -16,7 +16,7 @@ func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
 	for _, readings := range []int{1, 40} {
 		for hours := 1; hours <= 3; hours++ {
 			t.Run(fmt.Sprint(readings, " readings, ", hours, " hours"), func(t *testing.T) {
-				bubble(t, func(s *machine.Settings) { s.StateDir = t.TempDir() }, func(t *testing.T, w *world) {
+				bubble(t, func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() }, func(t *testing.T, w *world) {
 					w.connected()
 					w.strikeHub(emulator.Poison, emulator.Params{Mark: "quota"})
 					for range readings {
@@ -28,7 +28,7 @@ func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
 					}
 					time.Sleep(2 * time.Hour)
 					w.wantNothingLost()
-					if n, _ := w.device.Outbox.Pending(); n > 0 {
+					if n, _ := w.device.Outbox().Pending(); n > 0 {
 						t.Errorf("%d readings are still pending", n)
 					}
 					w.mu.Lock()

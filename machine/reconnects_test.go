@@ -11,7 +11,6 @@ import (
 
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/transport"
 )
 
 // Every second reconnect is planned, every other follows a cut. The cloud is another process, so that what it remembers is
@@ -71,10 +70,13 @@ func newLean(t *testing.T, cloud *childCloud) *lean {
 	d := &lean{t: t, cloud: cloud, ran: make(chan error, 1), news: make(chan struct{}, 1)}
 	var err error
 	d.device, err = machine.New(machine.Settings{
-		ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: deviceID, Key: cloud.key,
-		Link:      transport.Config{RootCAs: cloud.roots},
+		Identity: machine.Identity{
+			ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: deviceID, Key: cloud.key,
+		},
+		Storage:   machine.Storage{InMemory: true},
+		Link:      machine.Link{RootCAs: cloud.roots},
 		Policy:    machine.Policy{Hold: time.Nanosecond, FirstWait: time.Millisecond}, // else it would call this a fight over the identity
-		DrainRate: -1,
+		Delivery:  machine.Delivery{Unpaced: true},
 		Observers: []func(machine.Record){d.observe},
 	})
 	if err != nil {

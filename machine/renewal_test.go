@@ -59,7 +59,7 @@ func TestRenewalsUnderLoadLoseNothingAndAreNoFault(t *testing.T) {
 	if *soak {
 		duration = time.Hour
 	}
-	bubble(t, func(s *machine.Settings) { s.TokenLife = 20 * time.Second; s.DrainRate = -1 }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Timing.TokenLife = 20 * time.Second }, func(t *testing.T, w *world) {
 		w.connected()
 		from := w.count()
 		stop := w.sending(20 * time.Millisecond)

@@ -20,7 +20,7 @@ const (
 // reached, and another one at its end. The next device delivers them; the clock is set at some time.
 func restarted(t *testing.T, off time.Duration, set int, test func(next *world, ids []string, at time.Time)) {
 	dir := t.TempDir()
-	kept := func(s *machine.Settings) { s.StateDir, s.Limits.Age = dir, day }
+	kept := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.Limits.Age = dir, day }
 	clocked(t, off, kept, func(t *testing.T, w *world, wall *wallClock) {
 		floor := time.Now().AddDate(-1, 0, 0)
 		right := func(now int) {
@@ -40,7 +40,7 @@ func restarted(t *testing.T, off time.Duration, set int, test func(next *world, 
 		w.cloud.Clear(emulator.TargetDPS, emulator.FIN)
 		right(meanwhile)
 		next := w.again(func(s *machine.Settings) {
-			s.StateDir, s.Limits.Age, s.Link.Now, s.ClockFloor = dir, day, wall.now, floor
+			s.Storage.StateDir, s.Storage.Limits.Age, s.Link.Now, s.Timing.ClockFloor = dir, day, wall.now, floor
 		})
 		next.device.SetAsleep(func() (time.Duration, bool) { return 0, true })
 		next.taken = w.taken
@@ -94,12 +94,12 @@ func TestAStepThatARunWithoutReadingsHasSeenIsKept(t *testing.T) {
 		t.Skip("only Linux says whether the machine was started again")
 	}
 	dir := t.TempDir()
-	kept := func(s *machine.Settings) { s.StateDir = dir }
+	kept := func(s *machine.Settings) { s.Storage.StateDir = dir }
 	clocked(t, -3*day, kept, func(t *testing.T, w *world, wall *wallClock) {
 		floor := time.Now().AddDate(-1, 0, 0)
 		w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 		next := func() *world {
-			n := w.again(func(s *machine.Settings) { s.StateDir, s.Link.Now, s.ClockFloor = dir, wall.now, floor })
+			n := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Link.Now, s.Timing.ClockFloor = dir, wall.now, floor })
 			n.device.SetAsleep(func() (time.Duration, bool) { return 0, true })
 			n.live()
 			return n

@@ -13,7 +13,7 @@ import (
 // The disk takes a minute for each assignment. Meanwhile the device works and fails over. The newest assignment is stored.
 func TestADiskThatHangsHoldsUpNoFailover(t *testing.T) {
 	state := t.TempDir()
-	bubble(t, func(s *machine.Settings) { s.StateDir = state }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = state }, func(t *testing.T, w *world) {
 		w.device.BeforeSaves(func() { time.Sleep(time.Minute) })
 		w.connected()
 		from, began := w.count(), time.Now()
@@ -31,7 +31,7 @@ func TestADiskThatHangsHoldsUpNoFailover(t *testing.T) {
 		if n := strings.Count(w.warnings("the disk has not taken"), "the disk has not taken"); n != 2 {
 			t.Errorf("%d warnings of a slow disk, want 2", n)
 		}
-		again := w.again(func(s *machine.Settings) { s.StateDir = state })
+		again := w.again(func(s *machine.Settings) { s.Storage.StateDir = state })
 		again.live()
 		again.awaitState(machine.Connected, 0)
 		if path := again.path(0); strings.Contains(strings.Join(path, " "), string(machine.Provisioning)) {

@@ -2,100 +2,117 @@ package machine
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
-	"giantlizard.example/failover/hub"
-	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
-	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/transport"
 )
 
-// What a program that embeds a device speaks of.
-type (
-	Reading     = payloads.Reading // one telemetry message: Body, Properties, Taken, Component
-	Message     = payloads.Message // a cloud-to-device message
-	Handlers    = hub.Handlers     // Method, Command, Desired
-	PropertyAck = hub.PropertyAck  // the answer to a desired property
-	Record      = observe.Record   // one event of the device's life
-
-	Assignment   = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
-	PropertyName = payloads.PropertyName   // of a desired property: Component, "" for the device itself, and Name
-)
-
-const (
-	maxWindow    = 10_000 // MQTT numbers 65,535
-	minTokenLife = 10 * time.Second
-)
-
-// Settings are a device. The zero value of an optional field means the default that stands beside it.
+// Settings describe a device. The zero value of an optional field means its default; WithDefaults has all defaults.
 type Settings struct {
+	Identity Identity
+	Storage  Storage
+	Delivery Delivery
+	Handlers Handlers // optional: the program's code for what the cloud sends
+	Off      Kinds    // optional: what the device does not do
+	Timing   Timing
+	Policy   Policy
+	Link     Link // optional: how to reach DPS and hubs
+
+	// Observers get every record, in order, each on a goroutine of its own. Optional.
+	Observers []func(Record)
+	// NoDebug keeps records of level debug from the observers. Each reading has two of them.
+	NoDebug bool
+	// Table adds states to the device's table; docs/extending.md shows how. Optional.
+	Table func(Table) Table
+	// Rand returns a random number in [0, 1), for jitter. Nil means math/rand's.
+	Rand func() float64
+}
+
+// Identity says who the device is.
+type Identity struct {
 	ProvisioningHost string              // DPS: global.azure-devices-provisioning.net, or host:port
 	IDScope          string              // of the DPS instance
 	RegistrationID   string              // best in lower case: a key derived from a group's fits one spelling
 	Key              transport.KeySource // the device's key; read at each dial. Only a *transport.KeyError has its text shown
-
-	ModelID  string // optional: the DTDL model
-	ModelKey string // "modelId": its name in the registration payload; older IoT Central samples say iotcModelId
-	StateDir string // optional: the device's own directory for what must outlive a restart, readings and reports included
-
-	Handlers  Handlers
-	Off       hub.Kinds
-	Observers []func(Record) // each gets every record, in order, on a goroutine of its own
-	NoDebug   bool           // they get none of level debug, which each reading has two of: taken and delivered
-	Outbox    outbox.Outbox  // one that the program gives has its own limits and reports its own drops; the device closes it
-	Limits    outbox.Limits  // of the outbox that the device makes
-	InMemory  bool           // it is in memory although there is a StateDir, and so are reports; without one they always are
-	SyncEvery time.Duration  // 0: Send and Report wait for the disk; else it has both after so long, and readings are sent then
-	InOrder   bool           // readings go out in the order in which they were taken; else the newest first after an outage
-
-	Window         int           // 64 readings on their way at once
-	DrainRate      float64       // 10 readings a second of the backlog; negative: as fast as the hub takes them
-	AckTimeout     time.Duration // 60 s: a reading without an acknowledgement for this long ends the session
-	HandlerTimeout time.Duration // 30 s
-	CloseTimeout   time.Duration // 5 s
-	TokenLife      time.Duration // 1 h; renewed after 80 to 85 % of it
-	ClockFloor     time.Time     // the start of 2026: a wall clock (Link.Now) before it has not been set
-	Policy         Policy
-	Link           transport.Config // how to reach DPS and hubs: Dial, RootCAs and the time-outs
-
-	Table func(Table) Table // optional: adds states; see docs/extending.md
-	Rand  func() float64    // math/rand: in [0, 1), for jitter
+	ModelID          string              // optional: the DTDL model
+	ModelKey         string              // its name in the registration payload; older IoT Central samples say iotcModelId. Zero means "modelId"
 }
 
-func (s Settings) withDefaults() Settings {
-	s.Policy = s.Policy.withDefaults()
-	if s.ModelKey == "" {
-		s.ModelKey = "modelId"
+// Storage says where what must not be lost is kept. Either StateDir or InMemory must be given.
+type Storage struct {
+	// StateDir is the device's own directory for what must outlive the process. If it is empty, InMemory must be true.
+	StateDir string
+	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends. The StateDir,
+	// if there is one, still keeps the assignment and which messages were completed.
+	InMemory bool
+	// SyncEvery lets Send and Report return before the disk has the reading or property, which it has after at most so
+	// long. Zero means that they wait for the disk.
+	SyncEvery time.Duration
+	// Limits bound the outbox.
+	Limits Limits
+}
+
+// WithDefaults returns s with the defaults in the place of zero fields.
+func (s Storage) WithDefaults() Storage {
+	s.Limits = s.Limits.WithDefaults()
+	return s
+}
+
+// Check returns a *settings.FieldError for each field that cannot be used, joined.
+func (s Storage) Check() error {
+	var errs []error
+	if s.StateDir == "" && !s.InMemory {
+		errs = append(errs, settings.Wrong("StateDir", "is missing: give the device a directory of its own, "+
+			"or set Storage.InMemory, with which pending readings are lost when the process ends"))
 	}
-	if s.Window <= 0 {
-		s.Window = 64
+	if s.SyncEvery < 0 {
+		errs = append(errs, settings.Wrong("SyncEvery", "is negative"))
 	}
-	switch {
-	case s.DrainRate == 0:
-		s.DrainRate = 10
-	case s.DrainRate < 0:
-		s.DrainRate = 0
+	errs = append(errs, settings.In("Limits", s.Limits.Check()))
+	return errors.Join(errs...)
+}
+
+// Timing has the times that belong to the device as a whole.
+type Timing struct {
+	CloseTimeout time.Duration // how long closing may take. Zero means 5 s
+	TokenLife    time.Duration // of a SAS token, at least 10 s; it is renewed after 80 to 85 % of it. Zero means 1 h
+	ClockFloor   time.Time     // a wall clock (Link.Now) before it has not been set. Zero means the start of 2026
+}
+
+// minTokenLife leaves time for a renewal, which needs a connection, before the next one.
+const minTokenLife = 10 * time.Second
+
+// WithDefaults returns t with the defaults in the place of zero fields.
+func (t Timing) WithDefaults() Timing {
+	settings.Default(&t.CloseTimeout, 5*time.Second)
+	settings.Default(&t.TokenLife, time.Hour)
+	settings.Default(&t.ClockFloor, release)
+	return t
+}
+
+// Check returns a *settings.FieldError for each field that cannot be used, joined.
+func (t Timing) Check() error {
+	var errs []error
+	t = t.WithDefaults()
+	if t.CloseTimeout < 0 {
+		errs = append(errs, settings.Wrong("CloseTimeout", "is negative"))
 	}
-	if s.AckTimeout <= 0 {
-		s.AckTimeout = time.Minute
+	if t.TokenLife < minTokenLife {
+		errs = append(errs, settings.Wrong("TokenLife", "is %s: at least %s, because each renewal needs a new connection",
+			t.TokenLife, minTokenLife))
 	}
-	if s.HandlerTimeout <= 0 {
-		s.HandlerTimeout = 30 * time.Second
-	}
-	if s.CloseTimeout <= 0 {
-		s.CloseTimeout = 5 * time.Second
-	}
-	if s.TokenLife <= 0 {
-		s.TokenLife = time.Hour
-	}
-	if s.ClockFloor.IsZero() {
-		s.ClockFloor = release
-	}
+	return errors.Join(errs...)
+}
+
+// WithDefaults returns s with the defaults in the place of zero fields.
+func (s Settings) WithDefaults() Settings {
+	settings.Default(&s.Identity.ModelKey, "modelId")
+	s.Storage, s.Delivery, s.Handlers = s.Storage.WithDefaults(), s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
+	s.Timing, s.Policy = s.Timing.WithDefaults(), s.Policy.WithDefaults()
 	if s.Link.Now == nil {
 		s.Link.Now = time.Now
 	}
@@ -105,25 +122,32 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-func (s Settings) check() error {
+// Check returns a *settings.FieldError for each field that New would refuse, joined. Each names its field by the path
+// from Settings, such as "Delivery.Window".
+func (s Settings) Check() error {
+	return errors.Join(
+		settings.In("Identity", s.Identity.check()),
+		settings.In("Storage", s.Storage.Check()),
+		settings.In("Delivery", s.Delivery.Check()),
+		settings.In("Handlers", s.Handlers.Check()),
+		settings.In("Timing", s.Timing.Check()),
+		settings.In("Policy", s.Policy.Check()),
+	)
+}
+
+func (i Identity) check() error {
 	var errs []error
-	if _, _, err := payloads.HostPort(s.ProvisioningHost, "8883"); err != nil {
-		errs = append(errs, fmt.Errorf("the provisioning host: %w", err))
+	if _, _, err := payloads.HostPort(i.ProvisioningHost, "8883"); err != nil {
+		errs = append(errs, settings.Wrong("ProvisioningHost", "is wrong: %w", err))
 	}
-	if s.IDScope == "" || strings.ContainsAny(s.IDScope, "/ \t\r\n") {
-		errs = append(errs, errors.New("the ID scope: give the one that the DPS instance's overview shows"))
+	if i.IDScope == "" || strings.ContainsAny(i.IDScope, "/ \t\r\n") {
+		errs = append(errs, settings.Wrong("IDScope", "is wrong: give the one that the DPS instance's overview shows"))
 	}
-	if err := payloads.CheckRegistrationID(s.RegistrationID); err != nil {
-		errs = append(errs, err)
+	if err := payloads.CheckRegistrationID(i.RegistrationID); err != nil {
+		errs = append(errs, settings.Wrong("RegistrationID", "is wrong: %w", err))
 	}
-	if s.Window > maxWindow {
-		errs = append(errs, fmt.Errorf("a window of %d readings: at most %d, and a few hundred are as fast", s.Window, maxWindow))
-	}
-	if s.TokenLife > 0 && s.TokenLife < minTokenLife {
-		errs = append(errs, fmt.Errorf("a token life of %s: a renewal needs a connection, so it is at least %s", s.TokenLife, minTokenLife))
-	}
-	if s.Key == nil {
-		errs = append(errs, errors.New("there is no key"))
+	if i.Key == nil {
+		errs = append(errs, settings.Wrong("Key", "is missing"))
 	}
 	return errors.Join(errs...)
 }

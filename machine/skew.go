@@ -130,7 +130,7 @@ func (d *Device) try(e evidence) {
 	t.set = set
 	t.hub, t.dps = t.hub || e.hub, t.dps || e.dps
 	barred := t.dps && (t.hub || !d.history.assigned)
-	f := judge(e, now, d.ClockFloor, barred)
+	f := judge(e, now, d.Timing.ClockFloor, barred)
 	if f.proof == none || t.proven != none && f.proof >= t.proven {
 		return
 	}

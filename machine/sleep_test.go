@@ -68,7 +68,7 @@ func TestReadingsGrowOldWhileTheMachineSleeps(t *testing.T) {
 	for where, inMemory := range map[string]bool{"on the disk": false, "in memory": true} {
 		t.Run(where, func(t *testing.T) {
 			sleeping(t, 0, true, func(s *machine.Settings) {
-				s.StateDir, s.InMemory, s.Limits.Age = t.TempDir(), inMemory, day
+				s.Storage.StateDir, s.Storage.InMemory, s.Storage.Limits.Age = t.TempDir(), inMemory, day
 			}, func(t *testing.T, w *world, s *sleeper) {
 				old := w.take(machine.Reading{})
 				s.sleep(25 * time.Hour)
@@ -97,7 +97,7 @@ func TestAWaitIsOverWhenTheMachineHasSleptThroughIt(t *testing.T) {
 
 // Where the system does not tell how long the machine slept, dates that may be right stay as they are.
 func TestAClockThatMovesAheadWhereSleepIsNotKnownChangesNoDate(t *testing.T) {
-	aged := func(s *machine.Settings) { s.StateDir, s.Limits.Age = t.TempDir(), day }
+	aged := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.Limits.Age = t.TempDir(), day }
 	sleeping(t, 0, false, aged, func(t *testing.T, w *world, s *sleeper) {
 		at, id := time.Now(), w.take(machine.Reading{})
 		s.sleep(3 * day)

@@ -37,16 +37,16 @@ func (d *Device) openState() error {
 	if err := d.takeDir(); err != nil {
 		return err
 	}
-	if d.Outbox != nil {
+	if d.outbox != nil {
 		return nil
 	}
-	if d.dir == nil || d.InMemory {
+	if d.dir == nil || d.Storage.InMemory {
 		d.openMemory()
 		return nil
 	}
 	before := d.takeEpoch()
 	log, err := outbox.Open(d.outboxDir(), outbox.Options{
-		Limits: d.Limits, Sync: d.SyncEvery, Previous: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
+		Limits: d.Storage.Limits, Sync: d.Storage.SyncEvery, Previous: before, Owner: d.dir, Dropped: d.dropped, Warn: d.Warn,
 		Now: d.clock.set, Elapsed: d.clock.uptime, SetSince: d.clock.setSincePut,
 	})
 	if err != nil {
@@ -54,7 +54,7 @@ func (d *Device) openState() error {
 		d.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
-	d.Outbox, d.durable = log, true
+	d.outbox, d.durable = log, true
 	d.log.Store(log)
 	d.loadRuns(log.Newest())
 	return nil
@@ -65,9 +65,9 @@ func (d *Device) openMemory() {
 	if before == (outbox.ID{}) {
 		before = onDisk
 	}
-	memory := outbox.NewMemory(d.Limits, before, d.dropped)
+	memory := outbox.NewMemory(d.Storage.Limits, before, d.dropped)
 	memory.Elapsed = d.clock.uptime
-	d.Outbox, d.leaveEpoch = memory, func() {
+	d.outbox, d.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			before = newest
 		}
@@ -77,16 +77,16 @@ func (d *Device) openMemory() {
 
 // takeDir locks the state directory and makes sure that it is this device's. Unless both are certain, nothing in it is used.
 func (d *Device) takeDir() error {
-	if d.StateDir == "" {
+	if d.Storage.StateDir == "" {
 		return nil
 	}
-	d.dir = statefile.NewDir(d.StateDir, d.claim, d.Warn)
+	d.dir = statefile.NewDir(d.Storage.StateDir, d.claim, d.Warn)
 	err := d.dir.Take()
 	var foreign *foreignError
 	var other *statefile.VersionError
 	switch {
 	case err == nil:
-		err = d.stateFile("device.json").Save(owner{d.RegistrationID})
+		err = d.stateFile("device.json").Save(owner{d.Identity.RegistrationID})
 		if err != nil {
 			d.Warn(err)
 		}
@@ -97,7 +97,7 @@ func (d *Device) takeDir() error {
 		return fmt.Errorf("machine: %w", err)
 	case errors.Is(err, statefile.ErrLocked):
 		return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)
-	case d.InMemory:
+	case d.Storage.InMemory:
 		d.Warn(fmt.Errorf("%w; nothing is kept there", err))
 		d.dir = nil
 		return nil
@@ -111,7 +111,7 @@ func (d *Device) takeDir() error {
 
 // isUnused reports whether nothing was ever kept in the state directory.
 func (d *Device) isUnused() bool {
-	entries, err := os.ReadDir(d.StateDir)
+	entries, err := os.ReadDir(d.Storage.StateDir)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && len(entries) == 0
 }
 
@@ -143,20 +143,20 @@ func (d *Device) claim() error {
 		who = provisioning.OwnerOf(d.stateFile("assignment.json").Path())
 	}
 	switch {
-	case strings.EqualFold(who, d.RegistrationID): // to DPS, case is nothing
+	case strings.EqualFold(who, d.Identity.RegistrationID): // to DPS, case is nothing
 		return nil
 	case who != "":
-		return &foreignError{text: fmt.Sprintf("%s holds what waits for device %.128q", d.StateDir, who)}
+		return &foreignError{text: fmt.Sprintf("%s holds what waits for device %.128q", d.Storage.StateDir, who)}
 	}
 	pending, err := d.pending()
 	switch {
 	case errors.As(err, new(*statefile.VersionError)):
 		return err
 	case err != nil:
-		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.StateDir, err), err}
+		return &foreignError{fmt.Sprintf("%s does not say whose it is, and cannot be read: %v", d.Storage.StateDir, err), err}
 	case pending != "":
 		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged",
-			d.StateDir, pending)}
+			d.Storage.StateDir, pending)}
 	}
 	return nil
 }
@@ -202,15 +202,15 @@ func (d *Device) closeState() (lost int, err error) {
 		d.dir.Patrol() // so that what is said below is true
 	}
 	d.endReports()
-	err = d.Outbox.Close()
+	err = d.outbox.Close()
 	if d.leaveEpoch != nil {
 		d.leaveEpoch()
 	}
-	left, _ := d.Outbox.Pending()
+	left, _ := d.outbox.Pending()
 	if left == 0 || !d.durable || errors.Is(err, statefile.ErrReplaced) {
 		return left, err
 	}
-	d.Warn(fmt.Errorf("machine: %d readings are pending in %s and will be sent at the next start", left, d.StateDir))
+	d.Warn(fmt.Errorf("machine: %d readings are pending in %s and will be sent at the next start", left, d.Storage.StateDir))
 	return 0, err
 }
 
@@ -221,7 +221,7 @@ func (d *Device) endReports() {
 	}
 	switch {
 	case n > 0 && kept:
-		d.Warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start", n, d.StateDir))
+		d.Warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start", n, d.Storage.StateDir))
 	case n > 0:
 		d.Warn(fmt.Errorf("machine: %d reported properties were not sent before the end; what still holds must be reported again", n))
 	}
@@ -261,7 +261,7 @@ func (d *Device) leftOnDisk() outbox.ID {
 	return outbox.ID{Epoch: s.Epoch, N: s.Last}
 }
 
-func (d *Device) outboxDir() string { return filepath.Join(d.StateDir, "outbox") }
+func (d *Device) outboxDir() string { return filepath.Join(d.Storage.StateDir, "outbox") }
 
 func (d *Device) saveEpoch(newest outbox.ID) {
 	if newest == (outbox.ID{}) {
@@ -282,7 +282,7 @@ func (d *Device) stateFile(name string) statefile.File {
 
 func (d *Device) cache() provisioning.Cache {
 	return provisioning.Cache{
-		File: d.stateFile("assignment.json"), Host: d.ProvisioningHost, IDScope: d.IDScope, RegistrationID: d.RegistrationID,
+		File: d.stateFile("assignment.json"), Host: d.Identity.ProvisioningHost, IDScope: d.Identity.IDScope, RegistrationID: d.Identity.RegistrationID,
 	}
 }
 

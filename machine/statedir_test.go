@@ -22,9 +22,7 @@ import (
 // refused makes a device that is expected to be refused, and returns the error.
 func refused(t *testing.T, w *world, change func(*machine.Settings)) string {
 	t.Helper()
-	s := w.settings()
-	change(&s)
-	d, err := machine.New(s)
+	d, err := machine.New(w.settings(change))
 	if err == nil {
 		t.Error("the device was made")
 		_ = d.Close(t.Context())
@@ -67,7 +65,7 @@ func TestNothingPendingIsOpenedWithoutTheLock(t *testing.T) {
 			t.Errorf("it says %q", err)
 		}
 	})
-	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
 	bubble(t, inMemory, func(t *testing.T, w *world) { // which is the way out that the error names
 		w.connected()
 		w.send()
@@ -160,7 +158,7 @@ func TestSmallFilesAreWrittenAgain(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "st")
 			keeping := func(s *machine.Settings) {
-				s.StateDir = dir
+				s.Storage.StateDir = dir
 				s.Handlers.Command = func(context.Context, machine.Message) error { return nil }
 			}
 			twinBubbleWith(t, keeping, func(t *testing.T, w *twinWorld) {

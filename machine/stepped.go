@@ -55,7 +55,7 @@ func (d *Device) loadRuns(newest outbox.ID) {
 		d.Warn(err)
 		r = runs{}
 	}
-	if pending, _ := d.Outbox.Pending(); pending == 0 {
+	if pending, _ := d.outbox.Pending(); pending == 0 {
 		r.Steps = nil
 	}
 	now, _ := d.clock.look()
@@ -69,7 +69,7 @@ func (d *Device) saveRuns() {
 	}
 	now, _ := d.clock.look()
 	r := d.clock.runs.with(d.clock.sure(), now)
-	if pending, _ := d.Outbox.Pending(); pending == 0 || r.same(d.savedRuns) {
+	if pending, _ := d.outbox.Pending(); pending == 0 || r.same(d.savedRuns) {
 		return
 	}
 	switch err := d.stateFile("clock.json").Save(r); {

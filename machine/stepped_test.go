@@ -22,7 +22,7 @@ func clocked(t *testing.T, off time.Duration, change func(*machine.Settings), te
 	wall.jump(off)
 	bubble(t, func(s *machine.Settings) {
 		s.Policy = machine.Policy{}
-		s.Link.Now, s.ClockFloor = wall.now, time.Now().AddDate(-1, 0, 0)
+		s.Link.Now, s.Timing.ClockFloor = wall.now, time.Now().AddDate(-1, 0, 0)
 		if change != nil {
 			change(s)
 		}
@@ -67,7 +67,7 @@ func TestReadingsAreNotTooOldBecauseTheClockIsSet(t *testing.T) {
 		for where, inMemory := range map[string]bool{"on the disk": false, "in memory": true} {
 			t.Run(name+", "+where, func(t *testing.T) {
 				clocked(t, off, func(s *machine.Settings) {
-					s.StateDir, s.InMemory, s.Limits.Age = t.TempDir(), inMemory, day
+					s.Storage.StateDir, s.Storage.InMemory, s.Storage.Limits.Age = t.TempDir(), inMemory, day
 				}, func(t *testing.T, w *world, wall *wallClock) {
 					for range 3 {
 						w.send()
@@ -90,7 +90,7 @@ func TestReadingsThatAClockDatedWhichOnlyLookedRightAreDatedAnewWhenItIsSet(t *t
 		"it was behind": -3 * day, "it was ahead": 3 * day, "by three seconds": -3 * time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
-			kept := func(s *machine.Settings) { s.StateDir = t.TempDir() }
+			kept := func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() }
 			clocked(t, off, kept, func(t *testing.T, w *world, wall *wallClock) {
 				given := w.take(machine.Reading{Taken: time.Now().Add(off)})
 				at, before := time.Now(), w.take(machine.Reading{})

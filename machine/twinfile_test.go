@@ -15,7 +15,9 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-func in(dir string) func(*machine.Settings) { return func(s *machine.Settings) { s.StateDir = dir } }
+func in(dir string) func(*machine.Settings) {
+	return func(s *machine.Settings) { s.Storage.StateDir = dir }
+}
 
 // copied is the state directory as a kill at this moment leaves it.
 func copied(t *testing.T, dir string) string {
@@ -73,13 +75,13 @@ func TestWhatWasReportedOfflineIsSentOnceAfterARestart(t *testing.T) {
 		"killed":                      {true, true, nil},
 		"ended, never run":            {false, false, nil},
 		"killed, never run":           {false, true, nil},
-		"ended, with time to write":   {true, false, func(s *machine.Settings) { s.SyncEvery = time.Hour }},
-		"killed, after time to write": {true, true, func(s *machine.Settings) { s.SyncEvery = 10 * time.Second }},
+		"ended, with time to write":   {true, false, func(s *machine.Settings) { s.Storage.SyncEvery = time.Hour }},
+		"killed, after time to write": {true, true, func(s *machine.Settings) { s.Storage.SyncEvery = 10 * time.Second }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			settings := func(s *machine.Settings) {
-				s.StateDir = dir
+				s.Storage.StateDir = dir
 				if c.change != nil {
 					c.change(s)
 				}
@@ -174,7 +176,7 @@ func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 			w.revive()
 			var asked journal
 			again := w.again(func(s *machine.Settings) {
-				s.StateDir = next
+				s.Storage.StateDir = next
 				s.Handlers.Desired = func(ctx context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 					asked.add(key.String() + "=" + string(value))
 					time.Sleep(20 * time.Second)
@@ -225,7 +227,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		w.network.SetLatency(50 * time.Millisecond) // so that the wish is there before the device
 		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		again := w.again(func(s *machine.Settings) {
-			s.StateDir = dir
+			s.Storage.StateDir = dir
 			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {
 				<-ctx.Done()
 				return machine.PropertyAck{}, ctx.Err()
@@ -240,7 +242,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 
 func TestInMemoryNothingThatIsReportedReachesTheDisk(t *testing.T) {
 	dir := t.TempDir()
-	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
 	twinBubbleWith(t, inMemory, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.offline()

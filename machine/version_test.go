@@ -20,8 +20,11 @@ import (
 // idle is the settings of a device that is only made.
 func idle(dir string) machine.Settings {
 	return machine.Settings{
-		ProvisioningHost: "dps.example", IDScope: "0ne1", RegistrationID: deviceID, StateDir: dir,
-		Key: func() (transport.Key, error) { return transport.Key{}, errors.New("none") },
+		Identity: machine.Identity{
+			ProvisioningHost: "dps.example", IDScope: "0ne1", RegistrationID: deviceID,
+			Key: func() (transport.Key, error) { return transport.Key{}, errors.New("none") },
+		},
+		Storage: machine.Storage{StateDir: dir},
 	}
 }
 
@@ -85,7 +88,7 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 				}
 				before := filesIn(t, dir)
 				s := idle(dir)
-				s.InMemory = inMemory
+				s.Storage.InMemory = inMemory
 				for range 2 { // and the lock is given back
 					_, err := machine.New(s)
 					if !errors.As(err, new(*statefile.VersionError)) || !strings.Contains(err.Error(), filepath.Base(name)) ||
@@ -142,7 +145,7 @@ func TestAStartInMemoryLeavesAnOutboxOfALaterVersionAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := idle(dir)
-	s.InMemory = true
+	s.Storage.InMemory = true
 	d, err := machine.New(s)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +193,7 @@ func TestADirectoryToWhichALaterVersionHasAddedMembersIsUsed(t *testing.T) {
 	if _, err := d.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
 		t.Fatal(err)
 	}
-	if e, ok := d.Outbox.Peek(0); !ok || e.Reading.Properties[outbox.PreviousProperty] != "8f3a1c02-7" {
+	if e, ok := d.Outbox().Peek(0); !ok || e.Reading.Properties[outbox.PreviousProperty] != "8f3a1c02-7" {
 		t.Errorf("handed out %v", e)
 	}
 	if aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged")); len(aside) > 0 {

@@ -24,7 +24,7 @@ func (w *world) arrived() (numbers []string) {
 }
 
 func TestInOrderTheOldestReadingsGoFirstAtThePaceOfTheBacklog(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.InOrder, s.DrainRate = true, 10 }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Delivery.InOrder, s.Delivery.Unpaced = true, false }, func(t *testing.T, w *world) {
 		var want []string
 		for n := range 25 {
 			want = append(want, fmt.Sprint(n+1))
@@ -51,7 +51,7 @@ func TestInOrderTheOldestReadingsGoFirstAtThePaceOfTheBacklog(t *testing.T) {
 
 func TestAReadingIsSentOnlyWhenTheDiskHasIt(t *testing.T) {
 	dir := t.TempDir()
-	bubble(t, func(s *machine.Settings) { s.StateDir, s.SyncEvery = dir, 10*time.Second }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.SyncEvery = dir, 10*time.Second }, func(t *testing.T, w *world) {
 		w.connected()
 		before := len(w.cloud.Ledger()) // connected sends one itself, or none
 		w.send()
@@ -94,7 +94,7 @@ func (w *world) namedBefore() (named []string) {
 // Where readings wait in memory every start is an epoch, and its first reading names what the one before ended with.
 func TestTheFirstReadingOfAnEpochNamesTheOneBefore(t *testing.T) {
 	dir := t.TempDir()
-	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
 	bubble(t, inMemory, func(t *testing.T, w *world) {
 		w.life(3)
 		last := w.taken[len(w.taken)-1]
@@ -109,8 +109,8 @@ func TestTheFirstReadingOfAnEpochNamesTheOneBefore(t *testing.T) {
 
 func TestADeviceThatChangesItsDurabilityNamesWhatTheOneBeforeEndedWith(t *testing.T) {
 	dir := t.TempDir()
-	onDisk := func(s *machine.Settings) { s.StateDir = dir }
-	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	onDisk := func(s *machine.Settings) { s.Storage.StateDir = dir }
+	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
 	bubble(t, onDisk, func(t *testing.T, first *world) {
 		first.life(3)
 		second := first.again(inMemory)
@@ -127,19 +127,19 @@ func TestADeviceThatChangesItsDurabilityNamesWhatTheOneBeforeEndedWith(t *testin
 
 func TestADeviceInMemorySaysWhatWaitsOnTheDisk(t *testing.T) {
 	dir := t.TempDir()
-	bubble(t, func(s *machine.Settings) { s.StateDir = dir }, func(t *testing.T, w *world) {
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world) {
 		w.live() // and not connected, so that the readings wait
 		w.send()
 		w.send()
 		if err := w.close(); err != nil {
 			t.Error(err)
 		}
-		again := w.again(func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true })
+		again := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true })
 		again.life(1)
 		if again.warnings("2 readings wait in "+dir) == "" {
 			t.Error("it says nothing")
 		}
-		last := w.again(func(s *machine.Settings) { s.StateDir = dir })
+		last := w.again(func(s *machine.Settings) { s.Storage.StateDir = dir })
 		last.life(0)
 		w.taken = append(w.taken, again.taken...)
 		w.wantNothingLost()
@@ -148,7 +148,7 @@ func TestADeviceInMemorySaysWhatWaitsOnTheDisk(t *testing.T) {
 
 func TestADamagedEpochIsAWarning(t *testing.T) {
 	dir := t.TempDir()
-	inMemory := func(s *machine.Settings) { s.StateDir, s.InMemory = dir, true }
+	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
 	bubble(t, inMemory, func(t *testing.T, w *world) {
 		w.life(1)
 		file := filepath.Join(dir, "epoch.json")

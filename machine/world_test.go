@@ -73,32 +73,36 @@ func (w *world) again(change func(*machine.Settings)) *world {
 
 func (w *world) newDevice(change func(*machine.Settings)) *machine.Device {
 	w.t.Helper()
-	s := w.settings()
-	if change != nil {
-		change(&s)
-	}
-	device, err := machine.New(s)
+	device, err := machine.New(w.settings(change))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return device
 }
 
-func (w *world) settings() machine.Settings {
+// settings are those of the device. Without a state directory it keeps everything in memory.
+func (w *world) settings(change func(*machine.Settings)) machine.Settings {
 	s := machine.Settings{
-		ProvisioningHost: w.cloud.DPSHost(), Link: transport.Config{RootCAs: w.cloud.CAPool},
-		IDScope: emulator.DevelopmentIDScope, RegistrationID: deviceID, ModelID: "dtmi:Sample:Failover;1",
-		Key: func() (transport.Key, error) {
-			key, err := transport.ParseKey(emulator.DevelopmentGroupKey)
-			return key.Derive(deviceID), err
+		Identity: machine.Identity{
+			ProvisioningHost: w.cloud.DPSHost(), IDScope: emulator.DevelopmentIDScope, RegistrationID: deviceID,
+			Key: func() (transport.Key, error) {
+				key, err := transport.ParseKey(emulator.DevelopmentGroupKey)
+				return key.Derive(deviceID), err
+			},
+			ModelID: "dtmi:Sample:Failover;1",
 		},
+		Delivery:  machine.Delivery{Unpaced: true},
 		Policy:    machine.Policy{Hold: 100 * time.Millisecond},
-		DrainRate: -1,
+		Link:      machine.Link{RootCAs: w.cloud.CAPool},
 		Observers: []func(machine.Record){w.observe},
 	}
 	if w.network != nil {
 		s.Link.Dial = w.network.DialContext
 	}
+	if change != nil {
+		change(&s)
+	}
+	s.Storage.InMemory = s.Storage.InMemory || s.Storage.StateDir == ""
 	return s
 }
 

@@ -41,28 +41,33 @@ func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) 
 
 func (s *settings) wire() (machine.Settings, error) {
 	d := machine.Settings{
-		ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
-		ModelID: s.modelID, ModelKey: s.modelKey, DrainRate: s.drainRate, Window: s.window,
-		AckTimeout: s.ackTimeout, HandlerTimeout: s.handlerTimeout, CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife,
-		Policy: s.policy, Link: s.link, Limits: s.queue, InMemory: s.durability.memory, SyncEvery: s.durability.every, InOrder: s.inOrder,
+		Identity: machine.Identity{
+			ProvisioningHost: s.provisioningHost, IDScope: s.idScope, RegistrationID: s.deviceID,
+			ModelID: s.modelID, ModelKey: s.modelKey,
+		},
+		Storage: machine.Storage{InMemory: s.durability.memory, SyncEvery: s.durability.every, Limits: s.queue},
+		Delivery: machine.Delivery{
+			Window: s.window, DrainRate: s.drainRate, Unpaced: s.drainRate == 0, InOrder: s.inOrder, AckTimeout: s.ackTimeout,
+		},
+		Handlers: machine.Handlers{Timeout: s.handlerTimeout},
+		Timing:   machine.Timing{CloseTimeout: s.closeTimeout, TokenLife: s.tokenLife},
+		Policy:   s.policy,
+		Link:     s.link,
 	}
-	d.Limits.Full = outbox.Policy(s.queueFull)
-	if s.drainRate == 0 {
-		d.DrainRate = -1 // machine's 0 is the default
-	}
+	d.Storage.Limits.Full = outbox.Policy(s.queueFull)
 	for i, k := range kinds {
 		if s.off[i] {
 			d.Off |= k.kind
 		}
 	}
 	var badKey, badCA, badState error
-	d.Key, badKey = s.keySource()
+	d.Identity.Key, badKey = s.keySource()
 	if s.caFile != "" {
 		if s.authorities, badCA = openAuthorities(s.caFile); badCA == nil {
 			d.Link.RootCAs = s.authorities.roots
 		}
 	}
-	d.StateDir, badState = s.stateDirectory()
+	d.Storage.StateDir, badState = s.stateDirectory()
 	return d, errors.Join(badKey, badCA, badState)
 }
 

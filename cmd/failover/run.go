@@ -45,7 +45,9 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 		source.PropertyInterval = 0
 	}
 	if !s.stdin {
-		d.Handlers = source.Handlers()
+		handlers := source.Handlers()
+		handlers.Timeout = d.Handlers.Timeout
+		d.Handlers = handlers
 	}
 	log := observe.NewFan(observe.Thin(observe.NewPrinter(&printer{to: os.Stderr}, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
@@ -68,7 +70,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 		if s.stdin {
 			defer cancel() // the end of the readings is the end of the device
 			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
-			drained(ctx, device.Outbox)
+			_ = device.Drained(ctx) // or ctx has ended, and so does the device
 			return
 		}
 		source.Run(ctx, device)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 	"unicode/utf8"
 
 	"giantlizard.example/failover/machine"
@@ -55,19 +54,6 @@ func feed(ctx context.Context, in io.Reader, out io.Writer, to sender) error {
 		return err
 	case <-ctx.Done():
 		return nil
-	}
-}
-
-// drained waits until every reading is delivered, or for ctx.
-func drained(ctx context.Context, box outbox.Outbox) {
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	for left, _ := box.Pending(); left > 0; left, _ = box.Pending() {
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 

@@ -25,10 +25,13 @@ func TestADeviceThatIsRefusedThreeTimesIsQuarantinedForADay(t *testing.T) {
 		cloud := emulator.ForTest(t, emulator.Config{Listen: network.Listen})
 		var path []string
 		device, err := machine.New(machine.Settings{
-			ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
-			Key:   func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
-			Link:  transport.Config{Dial: network.DialContext, RootCAs: cloud.CAPool},
-			Table: quarantined.After(3, 24*time.Hour),
+			Identity: machine.Identity{
+				ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
+				Key: func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
+			},
+			Storage: machine.Storage{InMemory: true},
+			Link:    machine.Link{Dial: network.DialContext, RootCAs: cloud.CAPool},
+			Table:   quarantined.After(3, 24*time.Hour),
 			Observers: []func(machine.Record){func(r machine.Record) {
 				if r.Kind == observe.Transition {
 					path = append(path, r.To)

@@ -32,14 +32,17 @@ func run(ctx context.Context) error {
 	var device *machine.Device
 	id := os.Getenv("FAILOVER_DEVICE_ID")
 	device, err = machine.New(machine.Settings{
-		ProvisioningHost: os.Getenv("FAILOVER_PROVISIONING_HOST"),
-		IDScope:          os.Getenv("FAILOVER_ID_SCOPE"),
-		RegistrationID:   id,
-		Key: func() (transport.Key, error) {
-			key, err := transport.ParseKey(os.Getenv("FAILOVER_GROUP_KEY"))
-			return key.Derive(id), err
+		Identity: machine.Identity{
+			ProvisioningHost: os.Getenv("FAILOVER_PROVISIONING_HOST"),
+			IDScope:          os.Getenv("FAILOVER_ID_SCOPE"),
+			RegistrationID:   id,
+			Key: func() (transport.Key, error) {
+				key, err := transport.ParseKey(os.Getenv("FAILOVER_GROUP_KEY"))
+				return key.Derive(id), err
+			},
 		},
-		Link: transport.Config{RootCAs: transport.FixedRoots(roots)},
+		Storage: machine.Storage{InMemory: true},
+		Link:    machine.Link{RootCAs: transport.FixedRoots(roots)},
 		Handlers: machine.Handlers{
 			Method: func(ctx context.Context, name string, _ json.RawMessage) (int, any, error) {
 				if name != "update" {

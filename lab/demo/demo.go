@@ -80,12 +80,15 @@ func (s *show) build() (err error) {
 	s.log = observe.NewFan(observe.Thin(print))
 	s.sensor = &sensor.Sensor{TelemetryInterval: 500 * time.Millisecond, PropertyInterval: 2 * time.Second}
 	s.device, err = machine.New(machine.Settings{
-		ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-		Key: func() (transport.Key, error) {
-			key, err := transport.ParseKey(s.cloud.GroupKey())
-			return key.Derive(deviceID), err
+		Identity: machine.Identity{
+			ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
+			Key: func() (transport.Key, error) {
+				key, err := transport.ParseKey(s.cloud.GroupKey())
+				return key.Derive(deviceID), err
+			},
 		},
-		Link:      transport.Config{Dial: s.Dial, RootCAs: s.cloud.CAPool},
+		Storage:   machine.Storage{InMemory: true},
+		Link:      machine.Link{Dial: s.Dial, RootCAs: s.cloud.CAPool},
 		Policy:    machine.Policy{Hold: s.Scene / 2}, // a demo is too short for connections of 20 s
 		Handlers:  s.sensor.Handlers(),
 		Observers: []func(machine.Record){s.log.Emit, s.observe},

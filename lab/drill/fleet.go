@@ -99,7 +99,7 @@ func (f *fleet) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		client := InProcess{Dial: f.Dial, Change: func(s *machine.Settings) { s.Policy.Spread, s.DrainRate = f.Spread, -1 }}
+		client := InProcess{Dial: f.Dial, Change: func(s *machine.Settings) { s.Policy.Spread, s.Delivery.Unpaced = f.Spread, true }}
 		r, err := client.Start(Place{
 			ProvisioningHost: f.cloud.DPSHost(), IDScope: f.cloud.IDScope(), DeviceID: id, DeviceKey: key, RootCAs: f.cloud.CAPool(), Interval: f.Interval,
 		})

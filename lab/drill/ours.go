@@ -30,9 +30,13 @@ type inProcess struct {
 func (c InProcess) Start(p Place) (Running, error) {
 	s := &sensor.Sensor{TelemetryInterval: p.Interval, PropertyInterval: 5 * p.Interval}
 	settings := machine.Settings{
-		ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
-		Key:  func() (transport.Key, error) { return transport.ParseKey(p.DeviceKey) },
-		Link: transport.Config{Dial: c.Dial, RootCAs: transport.FixedRoots(p.RootCAs)}, Handlers: s.Handlers(),
+		Identity: machine.Identity{
+			ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
+			Key: func() (transport.Key, error) { return transport.ParseKey(p.DeviceKey) },
+		},
+		Storage:  machine.Storage{InMemory: true},
+		Handlers: s.Handlers(),
+		Link:     machine.Link{Dial: c.Dial, RootCAs: transport.FixedRoots(p.RootCAs)},
 	}
 	if c.Change != nil {
 		c.Change(&settings)

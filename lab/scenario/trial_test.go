@@ -73,17 +73,21 @@ func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial tran
 	w.cloud = emulator.ForTest(t, emulator.Config{Listen: listen, Observe: w.overhear, Rand: rand.New(rand.NewPCG(luck, 1))})
 	var err error
 	w.device, err = machine.New(machine.Settings{
-		ProvisioningHost: w.cloud.DPSHost(), IDScope: w.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-		Key: func() (transport.Key, error) {
-			key, err := transport.ParseKey(w.cloud.GroupKey())
-			return key.Derive(deviceID), err
+		Identity: machine.Identity{
+			ProvisioningHost: w.cloud.DPSHost(), IDScope: w.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
+			Key: func() (transport.Key, error) {
+				key, err := transport.ParseKey(w.cloud.GroupKey())
+				return key.Derive(deviceID), err
+			},
 		},
-		Link: transport.Config{RootCAs: w.cloud.CAPool, Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
+		Storage: machine.Storage{InMemory: true},
+		Timing:  machine.Timing{ClockFloor: time.Unix(0, 0)},
+		Link: machine.Link{RootCAs: w.cloud.CAPool, Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
 			w.note(func() { w.dials = append(w.dials, time.Now()) })
 			return dial(ctx, kind, address)
 		}},
 		Handlers: w.sensor.Handlers(), Observers: []func(machine.Record){w.observe},
-		ClockFloor: time.Unix(0, 0), Rand: rand.New(rand.NewPCG(luck, 2)).Float64,
+		Rand: rand.New(rand.NewPCG(luck, 2)).Float64,
 	})
 	if err != nil {
 		t.Fatal(err)
