@@ -13,7 +13,7 @@ import (
 	"text/tabwriter"
 )
 
-// printAnswer prints a value as az does: as JSON with its members in order; or as a table, with a line for each member.
+// printAnswer prints a value as az does: as JSON with sorted members, or as a table with one row per member.
 func printAnswer(out io.Writer, format string, answer any) error {
 	if answer == nil {
 		answer = map[string]string{"result": "success"}
@@ -32,7 +32,7 @@ func printAnswer(out io.Writer, format string, answer any) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	members(table, "", plain)
+	writeRows(table, "", plain)
 	return table.Flush()
 }
 
@@ -43,8 +43,8 @@ func encode(out io.Writer, indent string, v any) error {
 	return encoder.Encode(v)
 }
 
-// members writes a line for each member of an object, however deep.
-func members(table io.Writer, name string, v any) {
+// writeRows writes one row for each member of an object, with nested members under dotted names.
+func writeRows(table io.Writer, name string, v any) {
 	object, ok := v.(map[string]any)
 	if !ok || len(object) == 0 && name != "" {
 		fmt.Fprintf(table, "%s\t%s\n", escaped(name), escaped(cell(v)))
@@ -52,14 +52,14 @@ func members(table io.Writer, name string, v any) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
 		if name == "" {
-			members(table, key, object[key])
+			writeRows(table, key, object[key])
 		} else {
-			members(table, name+"."+key, object[key])
+			writeRows(table, name+"."+key, object[key])
 		}
 	}
 }
 
-// cell is a value in a line: a text as it is, the rest as JSON.
+// cell returns a value as it stands in a table: a string as it is, anything else as JSON.
 func cell(v any) string {
 	if text, ok := v.(string); ok {
 		return text

@@ -15,17 +15,17 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// whole tells whether the suffix is an address by itself.
-func (a *asking) whole() bool { return strings.Contains(a.suffix, "://") }
+// isWholeAddress tells whether the suffix is an address by itself.
+func (a *centralFlags) isWholeAddress() bool { return strings.Contains(a.suffix, "://") }
 
 // client is one of the application that the flags name, or of the emulator. An emulator's token goes to that emulator alone,
 // and an application's to that application.
-func (a *asking) client() (*central.Client, error) {
-	s, err := surroundings()
+func (a *centralFlags) client() (*central.Client, error) {
+	s, err := readEnvironment()
 	if err != nil {
 		return nil, err
 	}
-	if a.appID == "" && !a.whole() {
+	if a.appID == "" && !a.isWholeAddress() {
 		c, err := s.emulator()
 		if err != nil {
 			return nil, fmt.Errorf("%w, or name an application with --app-id", err)
@@ -34,7 +34,7 @@ func (a *asking) client() (*central.Client, error) {
 	}
 	address, err := central.Address(a.appID, a.suffix)
 	if err != nil {
-		return nil, usage(shownError(err))
+		return nil, usage(errorWithoutKeys(err))
 	}
 	emulator, none := s.emulator()
 	if none == nil && plain(emulator.URL()) == plain(address) {
@@ -43,7 +43,7 @@ func (a *asking) client() (*central.Client, error) {
 	config := central.Config{URL: address}
 	config.Token, err = a.findToken(s)
 	if errors.Is(err, errNoToken) && onThisMachine(address) {
-		err = unannounced(address, emulator, none)
+		err = notAnnouncedError(address, emulator, none)
 	}
 	if err != nil {
 		return nil, usage(err)
@@ -66,8 +66,8 @@ func plain(address string) string {
 	return strings.Replace(strings.ToLower(address), "//localhost:", "//127.0.0.1:", 1)
 }
 
-// unannounced says why the token of no emulator on this machine is taken.
-func unannounced(address string, emulator *central.Client, none error) error {
+// notAnnouncedError says why the token of no emulator on this machine is taken.
+func notAnnouncedError(address string, emulator *central.Client, none error) error {
 	if none != nil {
 		return fmt.Errorf("nothing announces %s: %w", address, none)
 	}
@@ -75,13 +75,13 @@ func unannounced(address string, emulator *central.Client, none error) error {
 		emulator.URL(), address)
 }
 
-// surroundings are the environment and the env file.
-func surroundings() (*settings, error) {
+// readEnvironment are the environment and the env file.
+func readEnvironment() (*settings, error) {
 	s := &settings{envFile: ".env"}
 	if err := s.read(newFlags()); err != nil {
 		return nil, usage(err)
 	}
-	s.tellWarnings()
+	s.printWarnings()
 	return s, nil
 }
 
@@ -110,13 +110,13 @@ func (s *settings) emulator() (*central.Client, error) {
 // tokenLimit is far more than a token takes.
 const tokenLimit = 64 << 10
 
-func (a *asking) findToken(s *settings) (string, error) {
+func (a *centralFlags) findToken(s *settings) (string, error) {
 	if a.tokenFile != "" {
-		s.warnOfReaders("token-file", a.tokenFile)
-		s.tellWarnings()
+		s.warnIfReadableByOthers("token-file", a.tokenFile)
+		s.printWarnings()
 		text, err := textfile.Read(a.tokenFile, tokenLimit)
 		if err != nil {
-			return "", fmt.Errorf("--token-file: %w", hidden(a.tokenFile, err))
+			return "", fmt.Errorf("--token-file: %w", hideToken(a.tokenFile, err))
 		}
 		return string(text), nil
 	}
@@ -128,21 +128,21 @@ func (a *asking) findToken(s *settings) (string, error) {
 
 var errNoToken = errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central, Permissions, API tokens")
 
-// hidden is an error about a file whose name may be the token itself.
-func hidden(name string, err error) error {
-	if shown(name) != name && !leadsSomewhere(name) {
+// hideToken is an error about a file whose name may be the token itself.
+func hideToken(name string, err error) error {
+	if withoutKeys(name) != name && !hasExistingParent(name) {
 		return errors.New("it holds a token, it seems; it is the name of a file")
 	}
 	return err
 }
 
-func (a *asking) roots() (*x509.CertPool, error) {
+func (a *centralFlags) roots() (*x509.CertPool, error) {
 	if a.caFile == "" {
 		return nil, nil
 	}
 	roots, err := transport.RootsFromFile(a.caFile)
 	if err != nil {
-		return nil, fmt.Errorf("--ca-file: %w", hidden(a.caFile, err))
+		return nil, fmt.Errorf("--ca-file: %w", hideToken(a.caFile, err))
 	}
 	return roots, nil
 }

@@ -13,10 +13,9 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// checkGiven refuses a flag or an argument that was given and is empty, as an unset variable of a
-// script leaves it: it must not count as one that was left out. In paths it expands what no shell
-// has expanded.
-func checkGiven(flags *pflag.FlagSet, args []string) error {
+// checkNotEmpty refuses a flag or an argument that was given but is empty, because a script with an unset variable
+// must not get the default value. It also expands ~ in paths where no shell has done so.
+func checkNotEmpty(flags *pflag.FlagSet, args []string) error {
 	var errs []error
 	for i, a := range args {
 		if strings.TrimSpace(a) == "" {
@@ -42,6 +41,7 @@ func checkGiven(flags *pflag.FlagSet, args []string) error {
 	return errors.Join(errs...)
 }
 
+// valuesOf returns the values of a flag: several for a list.
 func valuesOf(f *pflag.Flag) []string {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		return list.GetSlice()
@@ -51,18 +51,18 @@ func valuesOf(f *pflag.Flag) []string {
 
 // isPath reports whether the help shows that a flag's value is a path.
 func isPath(f *pflag.Flag) bool {
-	what, _ := pflag.UnquoteUsage(f)
-	return what == "file" || what == "directory"
+	placeholder, _ := pflag.UnquoteUsage(f)
+	return placeholder == "file" || placeholder == "directory"
 }
 
-// expandHome expands a leading ~, as a shell does where it sees one: not in an env file, nor behind --state-dir=.
+// expandHome expands a leading ~. A shell does not do that in an env file or after --state-dir=.
 func expandHome(path string) (string, error) {
 	if !strings.HasPrefix(path, "~") {
 		return path, nil
 	}
 	user, rest, _ := strings.Cut(filepath.ToSlash(path[1:]), "/")
 	if user != "" {
-		return "", fmt.Errorf("%s: only ~/ is expanded: write the whole path, or ./~%s for a file of that name",
+		return "", fmt.Errorf("%s: only ~/ is expanded: write the full path, or ./~%s for a file with that name",
 			path, user)
 	}
 	home, err := os.UserHomeDir()
@@ -72,7 +72,7 @@ func expandHome(path string) (string, error) {
 	return filepath.Join(home, rest), nil
 }
 
-// openInput opens a file to read it piece by piece; - is standard input.
+// openInput opens a file for reading. The name - means standard input.
 func openInput(name string, stdin io.Reader) (io.ReadCloser, error) {
 	if name == "-" {
 		return io.NopCloser(textfile.NewReader("standard input", stdin)), nil

@@ -9,15 +9,15 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// An authorities is the CA file, which is read again at each dial: a root certificate may be replaced while the device runs. While the
-// file cannot be used, what was read last goes on to count.
+// An authorities reads the CA file again at each dial, because a root certificate may be replaced while the device
+// runs. While the file cannot be read, the certificates that were read last stay in use.
 type authorities struct {
 	file string
 
 	mu     sync.Mutex
-	warn   func(error) // nil while there is nobody to tell
+	warn   func(error) // nil until reportTo is called
 	pool   *x509.CertPool
-	failed bool // reading failed the last time, and that was told
+	failed bool // the last read failed, and a warning was given
 }
 
 // openAuthorities reads the file for the first time.
@@ -29,30 +29,31 @@ func openAuthorities(file string) (*authorities, error) {
 	return &authorities{file: file, pool: pool}, nil
 }
 
-// roots are the certificates to trust now.
+// roots returns the certificates to trust now.
 func (a *authorities) roots() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if textfile.OnlyOnce(a.file) { // the shell's pipe has been read
+	if textfile.OnlyOnce(a.file) { // a pipe of the shell, already read
 		return a.pool
 	}
 	pool, err := transport.RootsFromFile(a.file)
 	if err != nil {
-		a.tell(fmt.Errorf("%w; the certificates that were read before still count", fileError("ca-file", a.file, err)))
+		a.reportFailure(fmt.Errorf("%w; the certificates that were read before stay in use", fileError("ca-file", a.file, err)))
 		return a.pool
 	}
 	a.pool, a.failed = pool, false
 	return pool
 }
 
-func (a *authorities) tell(err error) {
+// reportFailure warns once, until the file can be read again.
+func (a *authorities) reportFailure(err error) {
 	if !a.failed && a.warn != nil {
 		a.warn(err)
 	}
 	a.failed = true
 }
 
-// reportTo has warnings go to warn from now on. It may be called on nil.
+// reportTo passes warnings to warn from now on. It may be called on nil.
 func (a *authorities) reportTo(warn func(error)) {
 	if a == nil {
 		return

@@ -15,14 +15,14 @@ import (
 	"giantlizard.example/failover/lab/central"
 )
 
-const aboutApplication = "It talks to the application that --app-id names. Its token stands in FAILOVER_CENTRAL_TOKEN or in the file of --token-file:\n" +
+const centralHelp = "It talks to the application that --app-id names. Its token stands in FAILOVER_CENTRAL_TOKEN or in the file of --token-file:\n" +
 	"an API token (IoT Central, Permissions, API tokens), or a bearer token, as az account get-access-token prints it for the\n" +
 	"resource https://apps.azureiotcentral.com. Without --app-id it talks to the emulator that runs on this machine."
 
 const clientExitCodes = "Exit codes: 0 done, 1 failure, 2 settings or usage."
 
-// An asking is the flags of a command that asks an application for something.
-type asking struct {
+// An centralFlags is the flags of a command that asks an application for something.
+type centralFlags struct {
 	appID, suffix, deviceID    string
 	token, tokenFile, caFile   string
 	timeout                    time.Duration
@@ -46,14 +46,14 @@ func centralCommand() *cobra.Command {
 			parent("twin", "The properties of a device", showTwin()),
 			parent("command", "The commands of a device", runDeviceCommand())))
 	c.GroupID = "lab"
-	c.Long = "central has the commands of az iot central device, with their words and flags, that a test of failover needs.\n\n" + aboutApplication
+	c.Long = "central has the commands of az iot central device, with their words and flags, that a test of failover needs.\n\n" + centralHelp
 	return c
 }
 
 // command is one that asks for something and prints the answer.
-func (a *asking) command(use, short, long string, ask func(context.Context, *central.Client) (any, error)) *cobra.Command {
+func (a *centralFlags) command(use, short, long string, ask func(context.Context, *central.Client) (any, error)) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs, Long: strings.TrimSpace(long+"\n"+aboutApplication) + "\n\n" + clientExitCodes,
+		Use: use, Short: short, Args: cobra.NoArgs, Long: strings.TrimSpace(long+"\n"+centralHelp) + "\n\n" + clientExitCodes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := a.check(c.Flags())
 			if err == nil && a.also != nil {
@@ -90,17 +90,17 @@ func (a *asking) command(use, short, long string, ask func(context.Context, *cen
 	return c
 }
 
-func (a *asking) check(f *pflag.FlagSet) error {
+func (a *centralFlags) check(f *pflag.FlagSet) error {
 	switch {
 	case f.Changed("token"):
 		return errors.New("--token is not taken: every user of this machine can read command lines; put the token into FAILOVER_CENTRAL_TOKEN, or into a file and name that with --token-file")
 	case a.format != "json" && a.format != "table":
-		return shownError(fmt.Errorf("--output is %q: it is json or table", a.format))
+		return errorWithoutKeys(fmt.Errorf("--output is %q: it is json or table", a.format))
 	case a.timeout <= 0:
 		return fmt.Errorf("--timeout is %s: it is a time above 0, such as 30s", a.timeout)
 	case a.deviceID == "":
 		return errors.New("--device-id (-d) is missing: the ID of the device")
-	case a.appID == "" && !a.whole() && a.suffix != central.DefaultSuffix:
+	case a.appID == "" && !a.isWholeAddress() && a.suffix != central.DefaultSuffix:
 		return errors.New("--app-id (-n) is missing: the first part of the application's address, before the suffix")
 	}
 	return nil

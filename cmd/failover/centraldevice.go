@@ -19,7 +19,7 @@ import (
 )
 
 func manualFailover() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	c := a.command("manual-failover", "Move a device to another hub for some minutes",
 		"manual-failover moves a device to another hub of its application, as if the lizard had been at its own, and prints the\n"+
 			"identifier of the hub that it leaves. It comes back by itself; the message says when.\n",
@@ -38,7 +38,7 @@ func manualFailover() *cobra.Command {
 }
 
 func manualFailback() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	return a.command("manual-failback", "Move a device back to its own hub before the time",
 		"manual-failback ends a manual-failover, and prints the identifier of the hub to which that had moved the device.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
@@ -47,7 +47,7 @@ func manualFailback() *cobra.Command {
 }
 
 func showDevice() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	return a.command("show", "Print what the application says of a device", "",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Device(ctx, a.deviceID)
@@ -55,7 +55,7 @@ func showDevice() *cobra.Command {
 }
 
 func registrationInfo() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	return a.command("registration-info", "Print what the application and DPS say of a device",
 		"registration-info asks the application for the device and, if it is provisioned, DPS with the device's own key, which it\n"+
 			"gets from the application and shows to nobody. Of an emulator it asks no DPS.\n",
@@ -65,7 +65,7 @@ func registrationInfo() *cobra.Command {
 }
 
 func showTwin() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	c := a.command("show", "Print the properties of a device, or of a part of it", "",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Properties(ctx, a.deviceID, a.part)
@@ -75,7 +75,7 @@ func showTwin() *cobra.Command {
 }
 
 func runDeviceCommand() *cobra.Command {
-	a := &asking{}
+	a := &centralFlags{}
 	var content []byte
 	c := a.command("run", "Run a command on a device, and print its answer",
 		"run calls a command of a device. The content is JSON with the command's argument as \"request\": '{\"request\":true}'.\n",
@@ -95,7 +95,7 @@ func runDeviceCommand() *cobra.Command {
 		if a.name == "" {
 			return errors.New("--command-name (--cn) is missing: the name that the device's template gives the command")
 		}
-		content, err = contentOf(c.InOrStdin(), a.content)
+		content, err = readContent(c.InOrStdin(), a.content)
 		return err
 	}
 	f := c.Flags()
@@ -107,7 +107,7 @@ func runDeviceCommand() *cobra.Command {
 	return c
 }
 
-func (a *asking) parts(f *pflag.FlagSet) {
+func (a *centralFlags) parts(f *pflag.FlagSet) {
 	f.StringVar(&a.part.Component, "component-name", "", "`name` of a component; --co for short")
 	f.StringVar(&a.part.Module, "module-name", "", "`name` of a module; --mn for short")
 	alias(f, "co", "component-name")
@@ -121,8 +121,8 @@ func alias(f *pflag.FlagSet, short, long string) {
 	f.AddFlag(&flag)
 }
 
-// contentOf is the content of a command: JSON, or what a file holds.
-func contentOf(stdin io.Reader, text string) ([]byte, error) {
+// readContent is the content of a command: JSON, or what a file holds.
+func readContent(stdin io.Reader, text string) ([]byte, error) {
 	content := []byte(text)
 	name, isFile := strings.CutPrefix(text, "@")
 	if !isFile && !json.Valid(content) {
@@ -138,7 +138,7 @@ func contentOf(stdin io.Reader, text string) ([]byte, error) {
 	case isFile:
 		var err error
 		if content, err = textfile.Read(name, contentLimit); err != nil {
-			return nil, fmt.Errorf("--content: %w", hidden(name, err))
+			return nil, fmt.Errorf("--content: %w", hideToken(name, err))
 		}
 	}
 	if !json.Valid(content) {

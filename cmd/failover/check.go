@@ -28,11 +28,11 @@ const (
 func (s *settings) device(flags *pflag.FlagSet) (d machine.Settings, err error) {
 	if err = s.read(flags); err == nil {
 		d, err = s.wire()
-		err = errors.Join(shownError(errors.Join(s.checkIdentity(), s.checkWords())), s.checkNumbers(), s.checkTimes(), err)
+		err = errors.Join(errorWithoutKeys(errors.Join(s.checkIdentity(), s.checkWords())), s.checkNumbers(), s.checkTimes(), err)
 	}
 	if err != nil {
-		if toTry != "" {
-			err = errors.Join(err, errors.New(toTry))
+		if demoHint != "" {
+			err = errors.Join(err, errors.New(demoHint))
 		}
 		return d, err
 	}
@@ -55,7 +55,7 @@ func (s *settings) wire() (machine.Settings, error) {
 		Link:     s.link,
 	}
 	d.Storage.Limits.Full = outbox.Policy(s.queueFull)
-	for i, k := range kinds {
+	for i, k := range offFlags {
 		if s.off[i] {
 			d.Off |= k.kind
 		}
@@ -74,7 +74,7 @@ func (s *settings) wire() (machine.Settings, error) {
 func (s *settings) checkIdentity() error {
 	var errs []error
 	wrong := func(flag, where, format string, values ...any) {
-		errs = append(errs, fmt.Errorf("%s %s: %s", named(flag), fmt.Sprintf(format, values...), where))
+		errs = append(errs, fmt.Errorf("%s %s: %s", settingName(flag), fmt.Sprintf(format, values...), where))
 	}
 	if _, _, err := payloads.HostPort(s.provisioningHost, "8883"); err != nil {
 		wrong("provisioning-host", whereHost, "is wrong: %v", err)
@@ -106,7 +106,7 @@ func (s *settings) checkWords() error {
 			known = known || word == w.value
 		}
 		if !known {
-			errs = append(errs, fmt.Errorf("%s is %q: it is %s", named(w.flag), w.value, w.words))
+			errs = append(errs, fmt.Errorf("%s is %q: it is %s", settingName(w.flag), w.value, w.words))
 		}
 	}
 	return errors.Join(errs...)
@@ -122,16 +122,16 @@ const (
 func (s *settings) checkNumbers() error {
 	var errs []error
 	if s.window < 1 || s.window > maxWindow {
-		errs = append(errs, fmt.Errorf("%s is %d: it is 1 to %d", named("window"), s.window, maxWindow))
+		errs = append(errs, fmt.Errorf("%s is %d: it is 1 to %d", settingName("window"), s.window, maxWindow))
 	}
 	if s.drainRate != 0 && !(s.drainRate >= minDrainRate) { // which NaN is not, either
-		errs = append(errs, fmt.Errorf("%s is %g: it is readings a second, at least %g, or 0 for as fast as the hub takes them", named("drain-rate"), s.drainRate, minDrainRate))
+		errs = append(errs, fmt.Errorf("%s is %g: it is readings a second, at least %g, or 0 for as fast as the hub takes them", settingName("drain-rate"), s.drainRate, minDrainRate))
 	}
 	if s.queue.Readings < 1 {
-		errs = append(errs, fmt.Errorf("%s is %d: it is at least 1", named("queue-readings"), s.queue.Readings))
+		errs = append(errs, fmt.Errorf("%s is %d: it is at least 1", settingName("queue-readings"), s.queue.Readings))
 	}
 	if s.queue.Bytes < minQueueBytes {
-		errs = append(errs, fmt.Errorf("%s is %d: it is at least %d, which is one reading of the largest size", named("queue-bytes"), s.queue.Bytes, minQueueBytes))
+		errs = append(errs, fmt.Errorf("%s is %d: it is at least %d, which is one reading of the largest size", settingName("queue-bytes"), s.queue.Bytes, minQueueBytes))
 	}
 	return errors.Join(errs...)
 }
@@ -144,7 +144,7 @@ const (
 func (s *settings) checkTimes() error {
 	var errs []error
 	wrong := func(flag string, value time.Duration, is string) {
-		errs = append(errs, fmt.Errorf("%s is %s: it is %s", named(flag), value, is))
+		errs = append(errs, fmt.Errorf("%s is %s: it is %s", settingName(flag), value, is))
 	}
 	for _, t := range []struct {
 		flag  string
@@ -184,7 +184,7 @@ func (s *settings) stateDirectory() (string, error) {
 	}
 	base, err := stateHome()
 	if err != nil {
-		return "", fmt.Errorf("%s is missing, and there is no place to put it in: %w", named("state-dir"), err)
+		return "", fmt.Errorf("%s is missing, and there is no place to put it in: %w", settingName("state-dir"), err)
 	}
 	return filepath.Join(base, "failover", strings.ReplaceAll(s.deviceID, ":", "%3A")), nil // Windows takes no colon
 }

@@ -18,7 +18,7 @@ func demoCommand() *cobra.Command {
 			"what the device took with what the cloud got. It takes about half a minute. SIGINT, SIGTERM or SIGHUP ends it early.\n\n" + exitCodes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
-			balance, err := demo.Run(lasting(c.Context()), o)
+			balance, err := demo.Run(untilSignal(c.Context()), o)
 			if err == nil || balance.Taken > 0 {
 				balance.Print(c.ErrOrStderr())
 			}

@@ -42,7 +42,7 @@ type drillFlags struct {
 	spread            time.Duration
 }
 
-func nameByFlag(_ *cobra.Command, args []string) error {
+func refuseArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%.100q stands alone: a scenario is named by --scenario", args[0])
 	}
@@ -52,13 +52,13 @@ func nameByFlag(_ *cobra.Command, args []string) error {
 func drillCommand() *cobra.Command {
 	var k drillFlags
 	c := &cobra.Command{
-		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: nameByFlag, Long: aboutDrill,
+		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: refuseArguments, Long: aboutDrill,
 		Example: "  failover drill --scenario polite-failover\n  failover drill --client 'node device.js' --own-addresses --html card.html\n  failover drill --devices 1000 --spread 30s",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := k.check(c.Flags().Changed("devices")); err != nil {
 				return usage(err)
 			}
-			ctx := lasting(c.Context())
+			ctx := untilSignal(c.Context())
 			switch {
 			case k.devices > 0:
 				return k.fleet(ctx, c.OutOrStdout(), c.ErrOrStderr())
@@ -101,14 +101,14 @@ func (k *drillFlags) check(fleet bool) error {
 }
 
 func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
-	scenarios, err := k.chosen()
+	scenarios, err := k.chosenScenarios()
 	if err != nil {
 		return usage(err)
 	}
-	if err := k.openPage(); err != nil {
+	if err := k.checkPageWritable(); err != nil {
 		return err
 	}
-	client, name, done, err := k.theClient()
+	client, name, done, err := k.openClient()
 	if err != nil {
 		return err
 	}
@@ -129,8 +129,8 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	return err
 }
 
-// openPage tells whether the page can be written, before it takes half an hour to have one.
-func (k *drillFlags) openPage() error {
+// checkPageWritable tells whether the page can be written, before it takes half an hour to have one.
+func (k *drillFlags) checkPageWritable() error {
 	if k.page == "" {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (k *drillFlags) openPage() error {
 func (k *drillFlags) print(r *drill.Report, out io.Writer) error {
 	shown := r.Print
 	if k.format == "json" {
-		shown = func(out io.Writer) error { return indented(out, r) }
+		shown = func(out io.Writer) error { return encodeIndented(out, r) }
 	}
 	return errors.Join(shown(out), k.writePage(r))
 }
@@ -161,14 +161,14 @@ func (k *drillFlags) writePage(r *drill.Report) error {
 	return nil
 }
 
-func indented(out io.Writer, v any) error {
+func encodeIndented(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", " ")
 	return e.Encode(v)
 }
 
-// chosen are the scenarios by name or file, or all.
-func (k *drillFlags) chosen() ([]scenario.Scenario, error) {
+// chosenScenarios are the scenarios by name or file, or all.
+func (k *drillFlags) chosenScenarios() ([]scenario.Scenario, error) {
 	all := scenario.Library()
 	if len(k.scenarios) > 0 {
 		all = nil
@@ -189,7 +189,7 @@ func (k *drillFlags) chosen() ([]scenario.Scenario, error) {
 	return all, nil
 }
 
-func (k *drillFlags) theClient() (client drill.Client, name string, done func(), err error) {
+func (k *drillFlags) openClient() (client drill.Client, name string, done func(), err error) {
 	line, name := k.client, escaped(k.client)
 	if line == "" {
 		self, err := os.Executable()
@@ -216,7 +216,7 @@ func (k *drillFlags) fleet(ctx context.Context, out, messages io.Writer) error {
 	case err != nil:
 		return err
 	case k.format == "json":
-		err = indented(out, r)
+		err = encodeIndented(out, r)
 	default:
 		err = r.Print(out)
 	}

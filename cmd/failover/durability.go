@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// durability is how safe a reading is once it is accepted; the zero value is the default, always.
+// durability is the flag that says how safe an accepted reading is. The zero value means "always": it is on the
+// disk before Send returns.
 type durability struct {
 	memory bool
 	every  time.Duration
@@ -22,7 +23,7 @@ func (d *durability) Set(text string) error {
 	}
 	every, err := time.ParseDuration(text)
 	if err != nil || every <= 0 {
-		return errors.New("it is always, memory, or a time above 0, such as 10s")
+		return errors.New("it must be always, memory, or a duration above 0, such as 10s")
 	}
 	*d = durability{every: every}
 	return nil

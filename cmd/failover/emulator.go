@@ -22,7 +22,7 @@ import (
 )
 
 func emulatorCommand() *cobra.Command {
-	var l emulatorLab
+	var l emulatorOptions
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "emulator is DPS and the hubs A and B in this process, over TLS, with keys for development that everybody knows.\n" +
@@ -34,7 +34,7 @@ func emulatorCommand() *cobra.Command {
 				return usage(err)
 			}
 			l.config.AnyAddress = true // check has decided
-			return l.run(lasting(c.Context()), c.OutOrStdout())
+			return l.run(untilSignal(c.Context()), c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
@@ -58,8 +58,8 @@ func emulatorCommand() *cobra.Command {
 // lastPort leaves room for the two hubs.
 const lastPort = 65533
 
-// An emulatorLab is the cloud, its door, and the files that tell of them.
-type emulatorLab struct {
+// An emulatorOptions is the cloud, its door, and the files that tell of them.
+type emulatorOptions struct {
 	config             emulator.Config
 	controlPort        int
 	controlFile        string
@@ -68,7 +68,7 @@ type emulatorLab struct {
 	dataDir            string
 }
 
-func (l emulatorLab) check() error {
+func (l emulatorOptions) check() error {
 	config := l.config
 	ip := net.ParseIP(config.Host)
 	switch {
@@ -96,10 +96,10 @@ func (l emulatorLab) check() error {
 	return nil
 }
 
-func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
+func (l emulatorOptions) run(ctx context.Context, out io.Writer) error {
 	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, escaped(r.Message)) }) // so that the cloud waits for no reader
 	lines.Start()
-	defer finish(lines)
+	defer closeLog(lines)
 	say := func(format string, values ...any) {
 		lines.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
 	}
@@ -115,11 +115,11 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	l.config.AuthorityFile = l.keepsAuthority(say)
+	l.config.AuthorityFile = l.authorityPath(say)
 	l.config.WriteLater = true
 	started := false
 	if l.dataDir != "" {
-		leave, err := takeData(l.dataDir)
+		leave, err := lockDataDir(l.dataDir)
 		if err != nil {
 			return fmt.Errorf("--data: %w", err)
 		}
@@ -134,7 +134,7 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer cloud.Close()
-	door, err := l.openDoor(cloud)
+	door, err := l.openControlAPI(cloud)
 	if err != nil {
 		return err
 	}
@@ -157,13 +157,13 @@ func (l emulatorLab) run(ctx context.Context, out io.Writer) error {
 	started = true
 	cloud.StartSaving()
 	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
-	introduce(cloud, caFile, say)
+	printDeviceSettings(cloud, caFile, say)
 	<-ctx.Done()
 	return nil
 }
 
-// introduce says what a device needs, as lines for a shell.
-func introduce(cloud *emulator.Cloud, caFile string, say func(format string, values ...any)) {
+// printDeviceSettings says what a device needs, as lines for a shell.
+func printDeviceSettings(cloud *emulator.Cloud, caFile string, say func(format string, values ...any)) {
 	say("# Hub A is %s, hub B is %s. A device needs this:", cloud.Hub("A"), cloud.Hub("B"))
 	for _, setting := range [][2]string{
 		{"PROVISIONING_HOST", cloud.DPSHost()}, {"ID_SCOPE", cloud.IDScope()}, {"DEVICE_ID", "dev1"},
@@ -173,8 +173,8 @@ func introduce(cloud *emulator.Cloud, caFile string, say func(format string, val
 	}
 }
 
-// openDoor opens the door beside DPS.
-func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Server, error) {
+// openControlAPI opens the door beside DPS.
+func (l emulatorOptions) openControlAPI(cloud *emulator.Cloud) (*control.Server, error) {
 	host, _, err := net.SplitHostPort(cloud.DPSHost())
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (l emulatorLab) openDoor(cloud *emulator.Cloud) (*control.Server, error) {
 
 // announce writes the control file. Without --control-file, one that another running emulator has written stays, and this one has
 // a file of its own.
-func (l emulatorLab) announce(door *control.Server, say func(format string, values ...any)) (file string, err error) {
+func (l emulatorOptions) announce(door *control.Server, say func(format string, values ...any)) (file string, err error) {
 	if file = l.controlFile; file == "" {
 		file, err = control.DefaultFile()
 	}
@@ -215,8 +215,8 @@ func (l emulatorLab) announce(door *control.Server, say func(format string, valu
 	return own, nil
 }
 
-// keepsAuthority is the file of the certificate authority, or "" if there is no place for it.
-func (l emulatorLab) keepsAuthority(say func(format string, values ...any)) string {
+// authorityPath is the file of the certificate authority, or "" if there is no place for it.
+func (l emulatorOptions) authorityPath(say func(format string, values ...any)) string {
 	if l.authorityFile != "" {
 		return l.authorityFile
 	}

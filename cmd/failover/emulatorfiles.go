@@ -14,9 +14,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// takeData makes and locks the directory of --data. leave gives it back, and removes it if it was made for an emulator that did not
+// lockDataDir makes and locks the directory of --data. leave gives it back, and removes it if it was made for an emulator that did not
 // start.
-func takeData(path string) (leave func(started bool), err error) {
+func lockDataDir(path string) (leave func(started bool), err error) {
 	_, before := os.Stat(path)
 	dir := statefile.NewDir(path, nil, nil)
 	if err := dir.Take(); err != nil {
@@ -32,7 +32,7 @@ func takeData(path string) (leave func(started bool), err error) {
 }
 
 // draftCA writes the CA file beside its place, unless it is the one of another emulator that runs: devices read it at each dial.
-func (l emulatorLab) draftCA(file string, text []byte) (*control.StagedFile, error) {
+func (l emulatorOptions) draftCA(file string, text []byte) (*control.StagedFile, error) {
 	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 		old, err := os.ReadFile(file)
 		if err != nil {
@@ -48,7 +48,7 @@ func (l emulatorLab) draftCA(file string, text []byte) (*control.StagedFile, err
 }
 
 // controlFiles are those in which emulators on this machine are announced, as far as that is known.
-func (l emulatorLab) controlFiles() (all []string) {
+func (l emulatorOptions) controlFiles() (all []string) {
 	if usual, err := control.DefaultFile(); err == nil {
 		all, _ = filepath.Glob(filepath.Join(filepath.Dir(usual), "emulator*.json"))
 	}

@@ -23,8 +23,8 @@ func sourceOf(values map[string]string) source {
 	return func(variable string) string { return values[variable] }
 }
 
-// microsofts are the names that Microsoft's samples use. Where both stand, ours counts.
-var microsofts = map[string]string{
+// microsoftNames are the names that Microsoft's samples use. Where both stand, ours counts.
+var microsoftNames = map[string]string{
 	"FAILOVER_PROVISIONING_HOST": "IOTHUB_DEVICE_DPS_ENDPOINT",
 	"FAILOVER_ID_SCOPE":          "IOTHUB_DEVICE_DPS_ID_SCOPE",
 	"FAILOVER_DEVICE_ID":         "IOTHUB_DEVICE_DPS_DEVICE_ID",
@@ -33,7 +33,7 @@ var microsofts = map[string]string{
 
 // find looks a setting up under both of its names, and tells which of them had it. A path comes with ~ expanded.
 func (from source) find(variable string) (name, value string) {
-	for _, name := range []string{variable, microsofts[variable]} {
+	for _, name := range []string{variable, microsoftNames[variable]} {
 		if value := from(name); name != "" && value != "" {
 			if path, err := expandHome(value); err == nil && namesPath(variable) {
 				value = path
@@ -67,8 +67,8 @@ func variableOf(flag string) string {
 	return "FAILOVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// named is how messages speak of a flag's setting.
-func named(flag string) string { return fmt.Sprintf("%s (--%s)", variableOf(flag), flag) }
+// settingName is how messages speak of a flag's setting.
+func settingName(flag string) string { return fmt.Sprintf("%s (--%s)", variableOf(flag), flag) }
 
 // read sets every flag that was not given from the environment or, after it, the env file.
 func (s *settings) read(flags *pflag.FlagSet) error {
@@ -79,7 +79,7 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 		return err
 	}
 	s.sources = []source{sourceOf(given), os.Getenv, sourceOf(file)}
-	s.warnOfUnknown(flags, file)
+	s.warnOfUnknownVariables(flags, file)
 	var errs []error
 	for _, from := range s.sources[1:] {
 		errs = append(errs, from.checkPaths())
@@ -97,7 +97,7 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 			}
 		}
 	})
-	return shownError(errors.Join(errs...))
+	return errorWithoutKeys(errors.Join(errs...))
 }
 
 // kindOf says what a flag's value looks like.
@@ -131,14 +131,14 @@ func (s *settings) readEnvFile(given map[string]string) (map[string]string, erro
 	case err != nil:
 		return nil, fileError("env-file", name, err)
 	}
-	values, err := godotenv.UnmarshalBytes(append(referred(text), text...))
+	values, err := godotenv.UnmarshalBytes(append(referencedVariables(text), text...))
 	if _, nameless := values[""]; err != nil || nameless {
-		return nil, fmt.Errorf("%s: %s cannot be read: each line is NAME=value, or a comment that begins with #", named("env-file"), name)
+		return nil, fmt.Errorf("%s: %s cannot be read: each line is NAME=value, or a comment that begins with #", settingName("env-file"), name)
 	}
 	if slices.ContainsFunc(secretVariables, func(v string) bool { return values[v] != "" }) {
-		s.warnOfReaders("env-file", name)
+		s.warnIfReadableByOthers("env-file", name)
 	}
-	s.usedEnvFile = name
+	s.envFileRead = name
 	return values, nil
 }
 
@@ -147,9 +147,9 @@ const envLimit = 1 << 20
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
 
-// referred are lines with those variables of the environment to which an env file refers: godotenv looks for them in
+// referencedVariables are lines with those variables of the environment to which an env file refers: godotenv looks for them in
 // the file alone, and would make /st of $HOME/st.
-func referred(text []byte) []byte {
+func referencedVariables(text []byte) []byte {
 	var lines []byte
 	for _, match := range reference.FindAllSubmatch(text, -1) {
 		name := string(match[1])

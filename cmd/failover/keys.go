@@ -36,7 +36,7 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			read := func() (transport.Key, error) { return parseKey(name, value) }
 			if k.flag != "" {
 				read = keyFile(k.flag, value)
-				s.warnOfReaders(k.flag, value)
+				s.warnIfReadableByOthers(k.flag, value)
 			}
 			found = append(found, s.derived(k.group, read))
 		}
@@ -88,5 +88,5 @@ func readKey(flag, file string) (transport.Key, error) {
 	if err != nil {
 		return transport.Key{}, &transport.KeyError{Err: fileError(flag, file, err)}
 	}
-	return parseKey(named(flag)+": "+file, string(text))
+	return parseKey(settingName(flag)+": "+file, string(text))
 }

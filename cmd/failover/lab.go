@@ -5,12 +5,12 @@ package main
 import "github.com/spf13/cobra"
 
 const (
-	toTry = "to try failover without Azure, run: failover demo"
-	toSee = "\nTo see it: failover demo"
+	demoHint = "to try failover without Azure, run: failover demo"
+	demoLine = "\nTo see it work, run: failover demo"
 )
 
-// addLab adds what a field device has no use for; `-tags nolab` leaves it out.
+// addLab adds the commands that a device in the field does not need. The build tag nolab leaves them out.
 func addLab(root *cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: "lab", Title: "The lab:"})
+	root.AddGroup(&cobra.Group{ID: "lab", Title: "Lab commands:"})
 	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), lizardCommand(), centralCommand())
 }

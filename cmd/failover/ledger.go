@@ -12,7 +12,7 @@ import (
 )
 
 func ledgerCommand() *cobra.Command {
-	var k looking
+	var k stateFlags
 	c := &cobra.Command{
 		Use: "ledger FILE", Short: "Compare what a device took with what its hubs received", GroupID: "device", Args: cobra.ExactArgs(1),
 		Long: "ledger compares the state directory of a device with FILE (- for standard input): the emulator's --ledger-file, or an export\n" +

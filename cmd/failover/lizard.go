@@ -20,21 +20,21 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-const aboutLizard = "It talks to the emulator that runs on this machine: by its control file, which FAILOVER_CONTROL_FILE names if it is not in\n" +
+const lizardHelp = "It talks to the emulator that runs on this machine: by its control file, which FAILOVER_CONTROL_FILE names if it is not in\n" +
 	"its usual place. A target is DPS, a hub by its name (A or B), or a device by its ID.\n\n" + clientExitCodes
 
 func lizardCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "lizard", Short: "Let the giant lizard attack the emulator that runs on this machine", GroupID: "lab", Args: cobra.NoArgs,
-		Long:    "lizard strikes DPS, the hubs and the devices of a running emulator with faults by their names, and heals them.\n\n" + aboutLizard,
+		Long:    "lizard strikes DPS, the hubs and the devices of a running emulator with faults by their names, and heals them.\n\n" + lizardHelp,
 		Example: "  failover lizard list\n  failover lizard kill A --for 30s\n  failover lizard kill DPS throttles --retry-after 5s\n  failover lizard heal",
 	}
 	c.AddCommand(lizardList(), lizardKill(), lizardHeal())
 	return c
 }
 
-// lizards are the faults that there are and those in force.
-type lizards struct {
+// faultList are the faults that there are and those in force.
+type faultList struct {
 	Faults  []central.Fault     `json:"faults"`
 	Strikes []central.Injection `json:"strikes"`
 }
@@ -43,10 +43,10 @@ func lizardList() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use: "list", Short: "List every fault with what a device sees of it, and those in force", Args: cobra.NoArgs,
-		Long: "list prints the faults that the lizard knows and then those that are in force.\n\n" + aboutLizard,
+		Long: "list prints the faults that the lizard knows and then those that are in force.\n\n" + lizardHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withLizard(c, format, func(ctx context.Context, client *central.Client) (err error) {
-				var all lizards
+			return withEmulator(c, format, func(ctx context.Context, client *central.Client) (err error) {
+				var all faultList
 				if all.Faults, err = client.Faults(ctx); err != nil {
 					return err
 				}
@@ -64,12 +64,12 @@ func lizardList() *cobra.Command {
 	return c
 }
 
-// withLizard asks the emulator for something.
-func withLizard(c *cobra.Command, format string, ask func(context.Context, *central.Client) error) error {
+// withEmulator asks the emulator for something.
+func withEmulator(c *cobra.Command, format string, ask func(context.Context, *central.Client) error) error {
 	if format != "table" && format != "json" {
-		return usage(shownError(fmt.Errorf("--output is %q: it is table or json", format)))
+		return usage(errorWithoutKeys(fmt.Errorf("--output is %q: it is table or json", format)))
 	}
-	s, err := surroundings()
+	s, err := readEnvironment()
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func withLizard(c *cobra.Command, format string, ask func(context.Context, *cent
 // patience is far more than an emulator on this machine takes.
 const patience = 30 * time.Second
 
-func (l lizards) print(out io.Writer) error {
+func (l faultList) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) {
 		for i := range cells {
@@ -139,7 +139,7 @@ func lizardKill() *cobra.Command {
 	given := map[string]*string{}
 	c := &cobra.Command{
 		Use: "kill TARGET [FAULT]", Short: "Strike a target, with the fault fin if no other is named", Args: cobra.RangeArgs(1, 2),
-		Long:    "kill strikes a target. Each fault takes the parameters that list shows behind it, and --for.\n\n" + aboutLizard,
+		Long:    "kill strikes a target. Each fault takes the parameters that list shows behind it, and --for.\n\n" + lizardHelp,
 		Example: "  failover lizard kill A --for 30s\n  failover lizard kill dev1 late-puback --delay 10s --count 3",
 		RunE: func(c *cobra.Command, args []string) error {
 			s := central.Injection{Target: args[0], Fault: "fin", Parameters: map[string]string{}}
@@ -151,10 +151,10 @@ func lizardKill() *cobra.Command {
 					s.Parameters[name] = *value
 				}
 			}
-			return withLizard(c, format, func(ctx context.Context, client *central.Client) error {
+			return withEmulator(c, format, func(ctx context.Context, client *central.Client) error {
 				struck, err := client.Inject(ctx, s)
 				if err != nil {
-					return misnamed(err)
+					return asUsageError(err)
 				}
 				if format == "json" {
 					return encode(c.OutOrStdout(), "  ", struck)
@@ -178,7 +178,7 @@ func lizardKill() *cobra.Command {
 func lizardHeal() *cobra.Command {
 	return &cobra.Command{
 		Use: "heal [TARGET] [FAULT]", Short: "Heal a target of a fault, or of every one; without a target, everything", Args: cobra.MaximumNArgs(2),
-		Long: "heal ends what kill began. What is well stays so.\n\n" + aboutLizard,
+		Long: "heal ends what kill began. What is well stays so.\n\n" + lizardHelp,
 		RunE: func(c *cobra.Command, args []string) error {
 			target, fault, said := "", "", "Everything is healed."
 			if len(args) > 0 {
@@ -187,9 +187,9 @@ func lizardHeal() *cobra.Command {
 			if len(args) > 1 {
 				fault, said = args[1], args[0]+" is healed of "+args[1]+"."
 			}
-			return withLizard(c, "table", func(ctx context.Context, client *central.Client) error {
+			return withEmulator(c, "table", func(ctx context.Context, client *central.Client) error {
 				if err := client.Clear(ctx, target, fault); err != nil {
-					return misnamed(err)
+					return asUsageError(err)
 				}
 				return say(c, said)
 			})
@@ -203,8 +203,8 @@ func say(c *cobra.Command, text string) error {
 	return err
 }
 
-// misnamed makes the emulator's complaint about a fault, a parameter or a target what it is: one about usage.
-func misnamed(err error) error {
+// asUsageError makes the emulator's complaint about a fault, a parameter or a target what it is: one about usage.
+func asUsageError(err error) error {
 	var e *central.Error
 	switch {
 	case errors.As(err, &e) && e.Status == http.StatusBadRequest:

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// plainHost is a host as a listener wants it: an address of IPv6 without its brackets, a name
-// without the dot at its end.
+// plainHost returns a host in the form that net.Listen accepts: an IPv6 address without brackets, a name without a
+// trailing dot.
 func plainHost(host string) string {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		if inner, ok = strings.CutSuffix(inner, "]"); ok {
@@ -20,11 +20,11 @@ func plainHost(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// lookupTimeout is far more than a name of this machine takes.
+// lookupTimeout bounds the lookup of a host name. A name of this machine takes far less.
 const lookupTimeout = 2 * time.Second
 
-// isLoopback reports whether a host can be reached from this machine only: by its address, by its
-// name, or because the name has no other address.
+// isLoopback reports whether a host can be reached from this machine only: it is a loopback address, or a name that
+// resolves to nothing else.
 func isLoopback(host string) bool {
 	name := strings.ToLower(host)
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, 6.3

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,13 +19,13 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitLost    = 5
-	exitMissed  = 6 // of the drill
+	exitMissed  = 6 // a drill missed a limit
 )
 
-// exitCodes stands in the help of the commands that have them all.
+// exitCodes is part of the help of the commands that can end with each of these codes.
 const exitCodes = "Exit codes: 0 clean, 1 failure, 2 settings or usage, 5 readings were lost."
 
-// A codedError ends the program with its code.
+// A codedError ends the program with an exit code.
 type codedError struct {
 	code int
 	err  error
@@ -33,6 +34,7 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
+// usage marks an error as one of settings or usage.
 func usage(err error) error { return &codedError{exitUsage, err} }
 
 func main() {
@@ -40,7 +42,7 @@ func main() {
 	root.SetOut(&printer{to: os.Stdout})
 	err := root.Execute()
 	if err != nil {
-		lastWords(err)
+		printError(err)
 	}
 	os.Exit(exitCode(err))
 }
@@ -51,7 +53,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &lost): // whatever else went wrong
+	case errors.As(err, &lost): // counts more than any other error
 		return exitLost
 	case errors.As(err, &coded):
 		return coded.code
@@ -59,24 +61,27 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// lastWords prints the error but does not wait for long: whoever has standard error may not be reading it.
-func lastWords(err error) {
-	said := make(chan struct{})
+// printError prints the error. It waits for half a second at most, because the reader of standard error may
+// have stopped reading.
+func printError(err error) {
+	printed := make(chan struct{})
 	go func() {
-		fmt.Fprintln(os.Stderr, "failover:", printed(err))
-		close(said)
+		fmt.Fprintln(os.Stderr, "failover:", escapedError(err))
+		close(printed)
 	}()
 	select {
-	case <-said:
+	case <-printed:
 	case <-time.After(time.Second / 2):
 	}
 }
 
+const about = "An Azure IoT device that stays connected when its hub dies, and a local cloud to try it on"
+
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "failover",
-		Short:             "An Azure IoT device that stays connected when its hub dies, and a local cloud to try it on",
-		Long:              "failover is an Azure IoT device that stays connected when its hub dies, and a local cloud to try it on." + toSee,
+		Short:             about,
+		Long:              "failover is " + strings.ToLower(about[:1]) + about[1:] + "." + demoLine,
 		Args:              cobra.NoArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -86,42 +91,42 @@ func rootCommand() *cobra.Command {
 			return c.Help()
 		},
 	}
-	root.AddGroup(&cobra.Group{ID: "device", Title: "The device:"})
+	root.AddGroup(&cobra.Group{ID: "device", Title: "Device commands:"})
 	root.AddCommand(runCommand(), outboxCommand(), ledgerCommand())
 	addLab(root)
-	root.AddGroup(&cobra.Group{ID: "read", Title: "To read:"})
+	root.AddGroup(&cobra.Group{ID: "read", Title: "Information:"})
 	root.AddCommand(statesCommand(), traceCommand(), versionCommand(), manCommand(root))
 	root.SetHelpCommandGroupID("read")
 	root.SetCompletionCommandGroupID("read")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
+		return usage(fmt.Errorf("%w; see %s --help", errorWithoutKeys(err), c.CommandPath()))
 	})
 	usageErrors(root)
 	return root
 }
 
-// usageErrors makes a wrong number of arguments, an empty one and an unknown command usage errors too, whatever cobra's default
-// is.
+// usageErrors reports a wrong number of arguments, an empty argument and an unknown command as usage errors, in
+// place of cobra's defaults.
 func usageErrors(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
 		check = cobra.ArbitraryArgs
 	}
-	if !c.Runnable() { // it has commands only, and cobra would answer any other with its help
+	if !c.Runnable() { // cobra would answer an unknown subcommand with the help and exit code 0
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	if c.Name() == "help" {
-		check = knownTopic
+		check = checkHelpTopic
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		err := check(c, args)
 		if err == nil {
-			err = checkGiven(c.Flags(), args)
+			err = checkNotEmpty(c.Flags(), args)
 		}
 		if err != nil {
-			return usage(fmt.Errorf("%w; see %s --help", shownError(err), c.CommandPath()))
+			return usage(fmt.Errorf("%w; see %s --help", errorWithoutKeys(err), c.CommandPath()))
 		}
 		return nil
 	}
@@ -130,7 +135,8 @@ func usageErrors(c *cobra.Command) {
 	}
 }
 
-func knownTopic(c *cobra.Command, args []string) error {
+// checkHelpTopic refuses a help topic that is not a command.
+func checkHelpTopic(c *cobra.Command, args []string) error {
 	if found, rest, err := c.Root().Find(args); err != nil || len(rest) > 0 {
 		return fmt.Errorf("unknown command %q for %q", rest[0], found.CommandPath())
 	}
@@ -147,7 +153,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// version is what the build knows of itself.
+// version returns the versions of the module and of Go that the build recorded.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

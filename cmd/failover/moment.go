@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// A moment is when a reading was taken, in a line of standard input. RFC 3339 has leap seconds, and Go has not: like a
-// system's clock, a moment takes one for the second behind it.
+// A moment is the "time" of a reading on standard input. RFC 3339 allows leap seconds, but package time does not. A
+// leap second becomes the second after it, as in a system's clock.
 type moment time.Time
 
-// UnmarshalJSON refuses the zero time, which is how some languages say that a time was not set: it would count as now.
+// UnmarshalJSON refuses the zero time, which some languages write when a time was not set. The outbox would take it
+// for the present time.
 func (m *moment) UnmarshalJSON(text []byte) error {
 	var t time.Time
 	leap := len(text) > 20 && string(text[18:20]) == "60" // "2016-12-31T23:59:60Z" in quotes
@@ -28,7 +29,7 @@ func (m *moment) UnmarshalJSON(text []byte) error {
 		t = t.Add(time.Second)
 	}
 	if t.IsZero() && string(text) != "null" {
-		return fmt.Errorf(`%s is no time; leave "time" out for now`, text)
+		return fmt.Errorf(`%s is not a time; leave "time" out for the present time`, text)
 	}
 	*m = moment(t)
 	return nil

@@ -4,8 +4,8 @@ package main
 
 import "github.com/spf13/cobra"
 
-// Without the lab nothing can be tried or seen.
-const toTry, toSee = "", ""
+// Without the lab there is no demo to name.
+const demoHint, demoLine = "", ""
 
-// addLab adds nothing: this build is the device alone.
+// addLab adds nothing: this build contains the device only.
 func addLab(*cobra.Command) {}

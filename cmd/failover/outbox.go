@@ -19,10 +19,10 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// looking are the flags of the commands that look at a state directory.
-type looking struct{ stateDir, deviceID, format string }
+// stateFlags are the flags of the commands that look at a state directory.
+type stateFlags struct{ stateDir, deviceID, format string }
 
-func (k *looking) register(c *cobra.Command) {
+func (k *stateFlags) register(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&k.stateDir, "state-dir", "", "`directory` of the device's state (default ~/.local/state/failover/<device ID>)")
 	f.StringVar(&k.deviceID, "device-id", "", "registration `ID` of the device, in place of the directory")
@@ -30,7 +30,7 @@ func (k *looking) register(c *cobra.Command) {
 }
 
 // dir is where the outbox is.
-func (k *looking) dir(c *cobra.Command) (string, error) {
+func (k *stateFlags) dir(c *cobra.Command) (string, error) {
 	if k.format != "table" && k.format != "json" {
 		return "", usage(fmt.Errorf("--output is %q: it is table or json", k.format))
 	}
@@ -38,7 +38,7 @@ func (k *looking) dir(c *cobra.Command) (string, error) {
 	if err := s.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
-	s.tellWarnings()
+	s.printWarnings()
 	s.stateDir, s.deviceID = k.stateDir, k.deviceID
 	if s.stateDir == "" && s.deviceID == "" {
 		return "", usage(errors.New("give --state-dir, or --device-id"))
@@ -46,7 +46,7 @@ func (k *looking) dir(c *cobra.Command) (string, error) {
 	return s.stateDirectory()
 }
 
-func (k *looking) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
+func (k *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
 	dir, err := k.dir(c)
 	if err != nil {
 		return nil, err
@@ -88,21 +88,21 @@ func lines(s *outbox.Snapshot, each func(line) error) error {
 			unreadable = append(unreadable, err)
 			continue
 		}
-		l := lineOf(q.Reading, "quarantined")
+		l := exportedReading(q.Reading, "quarantined")
 		l.Quarantined = q.Why
 		if err := each(l); err != nil {
 			return err
 		}
 	}
 	for e := range s.Pending() {
-		if err := each(lineOf(e, "waiting")); err != nil {
+		if err := each(exportedReading(e, "waiting")); err != nil {
 			return err
 		}
 	}
 	return errors.Join(unreadable...)
 }
 
-func lineOf(e outbox.Reading, state string) line {
+func exportedReading(e outbox.Reading, state string) line {
 	r := e.Reading
 	return line{
 		ID: e.ID.String(), State: state, Time: r.Taken.UTC(), Component: r.Component, Properties: r.Properties,
@@ -111,7 +111,7 @@ func lineOf(e outbox.Reading, state string) line {
 }
 
 func listCommand() *cobra.Command {
-	var k looking
+	var k stateFlags
 	c := &cobra.Command{
 		Use: "list", Short: "List the readings that wait, and those in quarantine", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -150,7 +150,7 @@ func table(s *outbox.Snapshot, out io.Writer) error {
 }
 
 func exportCommand() *cobra.Command {
-	var k looking
+	var k stateFlags
 	c := &cobra.Command{
 		Use: "export", Short: "Write the readings that wait, and those in quarantine, as JSON lines", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -186,7 +186,7 @@ type audit struct {
 }
 
 func verifyCommand() *cobra.Command {
-	var k looking
+	var k stateFlags
 	c := &cobra.Command{
 		Use: "verify", Short: "Read every record and say what is damaged", Args: cobra.NoArgs,
 		Long: "verify reads every record and checks it. It exits with 1 when something is damaged.",
@@ -195,7 +195,7 @@ func verifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a := audited(s)
+			a := newAudit(s)
 			if err := a.print(c.OutOrStdout(), k.format); err != nil {
 				return err
 			}
@@ -209,7 +209,7 @@ func verifyCommand() *cobra.Command {
 	return c
 }
 
-func audited(s *outbox.Snapshot) audit {
+func newAudit(s *outbox.Snapshot) audit {
 	a := audit{
 		Epoch: s.Epoch, Last: s.Last, Waiting: s.Readings, Bytes: s.Bytes, Dropped: []string{}, Damage: []string{},
 	}
@@ -251,7 +251,7 @@ func prefixed(prefix string, lines []string) (all []string) {
 }
 
 func requeueCommand() *cobra.Command {
-	var k looking
+	var k stateFlags
 	c := &cobra.Command{
 		Use: "requeue ID...", Short: "Put quarantined readings back into the queue", Args: cobra.MinimumNArgs(1),
 		Long: "requeue puts readings from the quarantine back into the queue, under new IDs and with the old ones in the property\n" +
@@ -270,7 +270,7 @@ func requeueCommand() *cobra.Command {
 				Owner: state,
 				// The device has bounds of its own. On a full disk nothing is given up for this.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
-				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), printed(err)) }, // it may not be found again
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), escapedError(err)) }, // it may not be found again
 			})
 			if err != nil {
 				return err
@@ -287,7 +287,7 @@ func requeueCommand() *cobra.Command {
 	return c
 }
 
-func (k *looking) requeue(c *cobra.Command, box *outbox.Log, text string) error {
+func (k *stateFlags) requeue(c *cobra.Command, box *outbox.Log, text string) error {
 	id, err := parseID(text)
 	if err != nil {
 		return err

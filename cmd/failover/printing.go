@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// escaped is a text from outside in one line, as it may be printed: no character of it moves the
-// cursor, changes the order of what is read, or begins a line.
+// escaped returns text from outside in a form that is safe to print on one line: no character moves the cursor,
+// changes the direction of the text, or begins a line.
 func escaped(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -34,7 +34,7 @@ func escaped(text string) string {
 	return b.String()
 }
 
-// escape is how Go, JSON and shells write a character by its number.
+// escape returns a character as \uXXXX, as Go and JSON write it.
 func escape(r rune) string {
 	if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
 		return fmt.Sprintf(`\u%04x\u%04x`, high, low)
@@ -42,13 +42,13 @@ func escape(r rune) string {
 	return fmt.Sprintf(`\u%04x`, r)
 }
 
-// printed is an error as it may be printed. Only the errors that errors.Join has put together begin
-// a line each: any other line end came from outside.
-func printed(err error) string {
+// escapedError returns the text of an error in a form that is safe to print. Each error of errors.Join begins a line;
+// any other line end came from outside and is escaped.
+func escapedError(err error) string {
 	if parts := joined(err); parts != nil {
 		lines := make([]string, len(parts))
 		for i, part := range parts {
-			lines[i] = printed(part)
+			lines[i] = escapedError(part)
 		}
 		return strings.Join(lines, "\n")
 	}
@@ -56,14 +56,14 @@ func printed(err error) string {
 	var b strings.Builder
 	for _, inner := range wrapped(err) {
 		if before, after, found := strings.Cut(text, inner.Error()); found && inner.Error() != "" {
-			b.WriteString(escaped(before) + printed(inner))
+			b.WriteString(escaped(before) + escapedError(inner))
 			text = after
 		}
 	}
 	return b.String() + escaped(text)
 }
 
-// wrapped are the errors in an error.
+// wrapped returns the errors that an error wraps.
 func wrapped(err error) []error {
 	switch err := err.(type) {
 	case interface{ Unwrap() []error }:
@@ -76,7 +76,7 @@ func wrapped(err error) []error {
 	return nil
 }
 
-// joined are the errors that errors.Join has put together, or nil.
+// joined returns the errors that errors.Join has joined, or nil if err is not from errors.Join.
 func joined(err error) []error {
 	list, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -92,13 +92,12 @@ func joined(err error) []error {
 	return list.Unwrap()
 }
 
-// A printer writes text for a terminal: tables and JSON with values from outside. It escapes what a
-// terminal would obey, besides the ends of lines and tabs, which are ours; in JSON this changes no
-// value.
+// A printer writes text that contains values from outside, such as tables and JSON, to a terminal. It escapes control
+// characters except line ends and tabs, which this program writes itself. In JSON the escapes do not change a value.
 type printer struct {
 	to   io.Writer
 	mu   sync.Mutex
-	rest []byte // the beginning of a character, of which the next Write has the end
+	rest []byte // the first bytes of a character whose other bytes come with the next Write
 }
 
 func (p *printer) Write(text []byte) (int, error) {

@@ -35,10 +35,10 @@ func TestOnlyJoinedErrorsBeginALine(t *testing.T) {
 		{usage(errors.Join(errors.Join(first, evil), second)), "first\\r\n" + one + "\nsecond"},
 		{fmt.Errorf("x\n: %w, y\n", errors.Join(first, second)), `x\n: first\r` + "\nsecond" + `, y\n`},
 		{fmt.Errorf("%w; nor a file:\n %w", errors.Join(first, second), evil), "first\\r\nsecond" + `; nor a file:\n ` + one},
-		{shownError(errors.Join(first, second)), "first\\r\nsecond"},
+		{errorWithoutKeys(errors.Join(first, second)), "first\\r\nsecond"},
 		{&codedError{1, errors.New("")}, ""},
 	} {
-		if got := printed(c.err); got != c.want {
+		if got := escapedError(c.err); got != c.want {
 			t.Errorf("%q is printed as\n%s\nwant\n%s", c.err, got, c.want)
 		}
 	}

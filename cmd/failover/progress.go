@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A progress is one line that changes; where there is no terminal, a line every half minute.
+// A progress prints what goes on: on a terminal as one line that changes, elsewhere as one line every 30 seconds.
 type progress struct {
 	out  io.Writer
 	mu   sync.Mutex

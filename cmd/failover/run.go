@@ -20,15 +20,15 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run the sample device against DPS and IoT Hub, real or emulated", GroupID: "device", Args: cobra.NoArgs,
 		Long: "run is the sample device: it asks DPS for its hub, sends a reading every few seconds, and stays connected.\n" +
-			"Readings are taken and kept while there is no hub. The log goes to standard error.\n\n" + aboutStdin + "\n\n" + exitCodes,
+			"Readings are taken and kept while there is no hub. The log goes to standard error.\n\n" + stdinHelp + "\n\n" + exitCodes,
 		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY_FILE=./group.key\n  failover run",
 		RunE: func(c *cobra.Command, _ []string) error {
 			device, err := s.device(c.Flags())
 			if err != nil {
-				s.tellWarnings()
+				s.printWarnings()
 				return usage(err)
 			}
-			return runDevice(lasting(c.Context()), device, &s)
+			return runDevice(untilSignal(c.Context()), device, &s)
 		},
 	}
 	register(c, groups)
@@ -51,7 +51,7 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	}
 	log := observe.NewFan(observe.Thin(observe.NewPrinter(&printer{to: os.Stderr}, s.logFormat == "json", observe.Level(s.logLevel))))
 	log.Start()
-	defer finish(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
+	defer closeLog(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
 	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, s.logLevel != "debug"
 	device, err := machine.New(d)
 	if err != nil {

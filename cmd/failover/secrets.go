@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A key that has got into the wrong setting, or among the arguments, must not get from there into a log. keyLike is a word
-// that is long enough for one: in base64, URL-encoded or not, or in hex.
+// A key that was put into the wrong setting or among the arguments must not reach a log. keyLike matches a word that is
+// long enough to be a key in base64, URL-encoded or not, or in hex.
 var (
 	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_%-]{22,}`)
 	hexKey  = regexp.MustCompile(`[0-9A-Fa-f]{32,}`)
@@ -21,8 +21,8 @@ const (
 	upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
-// shown is a text without the words that may be keys.
-func shown(text string) string {
+// withoutKeys replaces the words of a text that may be keys.
+func withoutKeys(text string) string {
 	return keyLike.ReplaceAllStringFunc(text, func(word string) string {
 		if hexKey.MatchString(word) || strings.ContainsAny(word, lowerCase) && strings.ContainsAny(word, upperCase) {
 			return "[may be a key]"
@@ -31,30 +31,33 @@ func shown(text string) string {
 	})
 }
 
-// shownError is an error about settings or arguments, none of which is a path.
-func shownError(err error) error {
+// errorWithoutKeys does the same with an error about settings or arguments. It is not for errors that contain paths,
+// which may look like keys.
+func errorWithoutKeys(err error) error {
 	if err == nil {
 		return nil
 	}
 	if parts := joined(err); parts != nil {
 		lines := make([]error, len(parts))
 		for i, part := range parts {
-			lines[i] = shownError(part)
+			lines[i] = errorWithoutKeys(part)
 		}
 		return errors.Join(lines...)
 	}
-	return errors.New(shown(err.Error()))
+	return errors.New(withoutKeys(err.Error()))
 }
 
-// fileError is an error about the file that a setting names. Its name, too, may be a key, unless the way there exists.
+// fileError returns an error about the file that a setting names. The name may itself be a key, given by mistake; it is
+// shown only if one of its parent directories exists.
 func fileError(flag, name string, err error) error {
-	if shown(name) != name && !leadsSomewhere(name) {
-		return fmt.Errorf("%s holds a key, it seems: it is the name of a file", named(flag))
+	if withoutKeys(name) != name && !hasExistingParent(name) {
+		return fmt.Errorf("%s seems to be a key: give the name of the file that contains it", settingName(flag))
 	}
-	return fmt.Errorf("%s: %w", named(flag), err)
+	return fmt.Errorf("%s: %w", settingName(flag), err)
 }
 
-func leadsSomewhere(name string) bool {
+// hasExistingParent reports whether a directory above a file exists, so that the name is a path and not a key.
+func hasExistingParent(name string) bool {
 	for dir := filepath.Dir(name); dir != "." && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(dir); err == nil {
 			return true

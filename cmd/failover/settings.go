@@ -19,7 +19,7 @@ const defaultProvisioningHost = "global.azure-devices-provisioning.net"
 // settings are what the flags, the environment and the env file say.
 type settings struct {
 	sources                             []source
-	usedEnvFile                         string // empty if there is none
+	envFileRead                         string // empty if there is none
 	warnings                            []error
 	provisioningHost, idScope, deviceID string
 	modelID, modelKey                   string
@@ -47,8 +47,8 @@ type group struct {
 	flags *pflag.FlagSet
 }
 
-// kinds are what can be switched off, in the order of settings.off.
-var kinds = []struct {
+// offFlags are what can be switched off, in the order of settings.off.
+var offFlags = []struct {
 	flag, what string
 	kind       hub.Kinds
 }{
@@ -74,7 +74,7 @@ func (s *settings) groups() []group {
 	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
 	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")
 	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most, and 128 KiB of them and one more")
-	for i, k := range kinds {
+	for i, k := range offFlags {
 		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
 	}
 	what.DurationVar(&s.ackTimeout, "ack-timeout", time.Minute, "a hub that answers pings but acknowledges no reading for this long is left")
@@ -123,8 +123,8 @@ func newFlags() *pflag.FlagSet {
 	return f
 }
 
-// aboutSettings is part of the help.
-const aboutSettings = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
+// settingsHelp is part of the help.
+const settingsHelp = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
 A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files
 with text in UTF-8, and ~/ at the beginning of a path is the home directory. What the shell hands over, such
 as <(command) or /dev/stdin, is read once, at the start; other files with keys are read at each dial.`
@@ -140,7 +140,7 @@ func register(c *cobra.Command, groups []group) {
 		for _, g := range groups {
 			fmt.Fprintf(out, "\n%s\n%s", g.title, g.flags.FlagUsages())
 		}
-		fmt.Fprintf(out, "\nExample:\n%s\n\n%s\n", c.Example, aboutSettings)
+		fmt.Fprintf(out, "\nExample:\n%s\n\n%s\n", c.Example, settingsHelp)
 		return nil
 	})
 }

@@ -12,7 +12,8 @@ import (
 func statesCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use: "states", Short: "Print the states, the diagram and every row of the table, as Markdown", GroupID: "read", Args: cobra.NoArgs,
+		Use: "states", Short: "Print the states, the diagram and every row of the transition table, as Markdown",
+		GroupID: "read", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			text, err := machine.Markdown()
 			if err != nil {

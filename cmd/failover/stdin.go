@@ -20,8 +20,8 @@ import (
 // maxLine is the longest line of standard input, in bytes: more than the largest reading that IoT Hub takes.
 const maxLine = 1 << 20
 
-// aboutStdin is part of the help.
-const aboutStdin = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
+// stdinHelp is part of the help.
+const stdinHelp = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
 reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
 An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is
 changed in silence: a name that stands twice, a property that is no string (null is none either) and half of a

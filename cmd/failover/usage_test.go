@@ -27,7 +27,7 @@ func TestWhatCannotBeUnderstoodExitsWithTwoAndSaysWhereHelpIs(t *testing.T) {
 
 func TestHelpIsNoError(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "failover demo", "--help": "The lab:", "help": "To read:", "help run": "Exit codes:", "run --help": "Example:",
+		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:", "run --help": "Example:",
 		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
 		"drill --help": "FAILOVER_DEVICE_KEY", "scenario": "check", "scenario show --help": "--steps",
 		"central": "the commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",

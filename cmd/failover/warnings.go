@@ -33,9 +33,9 @@ func knownVariables() map[string]bool {
 	return known
 }
 
-// warnOfUnknown warns of the variables that look like settings and are none: a misspelt one would
+// warnOfUnknownVariables warns of the variables that look like settings and are none: a misspelt one would
 // be ignored in silence.
-func (s *settings) warnOfUnknown(flags *pflag.FlagSet, file map[string]string) {
+func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]string) {
 	known := knownVariables()
 	flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })
 	environment := map[string]string{}
@@ -50,11 +50,11 @@ func (s *settings) warnOfUnknown(flags *pflag.FlagSet, file map[string]string) {
 	for _, from := range []struct {
 		where  string
 		values map[string]string
-	}{{"the environment", environment}, {s.usedEnvFile, file}} {
+	}{{"the environment", environment}, {s.envFileRead, file}} {
 		var unknown []string
 		for name, value := range from.values {
 			if value != "" && strings.HasPrefix(strings.ToUpper(name), variablePrefix) && !known[name] {
-				unknown = append(unknown, shown(name)+" in "+from.where+nearest(name, known))
+				unknown = append(unknown, withoutKeys(name)+" in "+from.where+nearest(name, known))
 			}
 		}
 		slices.Sort(unknown)
@@ -100,8 +100,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// warnOfReaders warns of a file with a secret that other users of the machine can read.
-func (s *settings) warnOfReaders(flag, name string) {
+// warnIfReadableByOthers warns of a file with a secret that other users of the machine can read.
+func (s *settings) warnIfReadableByOthers(flag, name string) {
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() || textfile.OnlyOnce(name) || runtime.GOOS == "windows" {
 		return
@@ -112,10 +112,10 @@ func (s *settings) warnOfReaders(flag, name string) {
 	}
 }
 
-// tellWarnings prints the warnings of a command that has no log.
-func (s *settings) tellWarnings() {
+// printWarnings prints the warnings of a command that has no log.
+func (s *settings) printWarnings() {
 	for _, w := range s.warnings {
-		fmt.Fprintln(os.Stderr, "failover: warning:", printed(w))
+		fmt.Fprintln(os.Stderr, "failover: warning:", escapedError(w))
 	}
 	s.warnings = nil
 }
