@@ -27,7 +27,7 @@ func acknowledgement(w wish, a PropertyAck, err error) (payloads.PropertyAck, er
 		}
 		sent.Description = err.Error()
 	}
-	return sent.For(w.version), err
+	return sent.ForVersion(w.version), err
 }
 
 // acknowledged records an acknowledgement; it is sent with the reported properties.

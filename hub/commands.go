@@ -83,7 +83,7 @@ func (c command) returned(_ struct{}, err error) {
 // completeAgain completes a delivery of a message that is done.
 func (c command) completeAgain(m transport.Message) {
 	m.Ack()
-	c.tell(observe.Record{Level: observe.Info, Status: observe.DoneBefore, Message: c.name() + " was done before"})
+	c.tell(observe.Record{Level: observe.Info, Status: observe.AlreadyCompleted, Message: c.name() + " was done before"})
 }
 
 func (c command) tell(r observe.Record) {

@@ -138,7 +138,7 @@ func (d *desired) stands(w wish, acked map[payloads.PropertyName]int64) bool {
 		return true
 	}
 	if av, ok := acked[w.Key()]; !ok || av > w.version || d.reports.answering(w.Key()) {
-		*p.answer = p.answer.For(w.version)
+		*p.answer = p.answer.ForVersion(w.version)
 		d.reports.answer(payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: *p.answer})
 	}
 	return true
@@ -232,7 +232,7 @@ func (d *desired) done(w wish, a PropertyAck, err error) {
 	d.mu.Lock()
 	p := d.known[w.Key()]
 	if !p.again {
-		answer.PropertyAck = answer.For(p.version)
+		answer.PropertyAck = answer.ForVersion(p.version)
 	}
 	if bad == nil {
 		d.reports.answer(answer)

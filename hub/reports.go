@@ -83,7 +83,7 @@ func (r *reports) readdress(w wish) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a, waits := r.waiting.answers[w.Key()]; waits && payloads.SameJSON(a.DesiredProperty.Value, w.Value) {
-		a.PropertyAck = a.For(w.version)
+		a.PropertyAck = a.ForVersion(w.version)
 		r.waiting.answers[w.Key()] = a
 	}
 }

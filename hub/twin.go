@@ -163,7 +163,7 @@ func (t *twin) read(ctx context.Context, s Session) error {
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
 	}
-	if err := t.desired.reconcile(read.Desired, read.Acks()); err != nil {
+	if err := t.desired.reconcile(read.Desired, read.AcknowledgedVersions()); err != nil {
 		return err
 	}
 	t.mu.Lock()

@@ -23,9 +23,9 @@ type Receipt struct {
 // A Report is the result. Taken = Delivered + Waiting + Missing, each reading counted once, and Missing = Dropped +
 // Quarantined + Lost.
 type Report struct {
-	Taken       uint64            `json:"taken"`
+	Accepted    uint64            `json:"taken"`
 	Delivered   uint64            `json:"delivered"`
-	Waiting     uint64            `json:"waiting"` // and not delivered; what is both counts as delivered
+	Pending     uint64            `json:"waiting"` // and not delivered; what is both counts as delivered
 	Missing     uint64            `json:"missing"`
 	Dropped     map[string]uint64 `json:"dropped"` // by reason: what the policy gave up, or the disk
 	Quarantined uint64            `json:"quarantined"`
@@ -42,7 +42,7 @@ const maxLostIDs = 1000
 // Compare compares a state directory's outbox with what was received. The numbers of the outbox's present epoch are compared; a
 // message of any other counts as foreign.
 func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
-	r := Report{Taken: s.Last, Dropped: map[string]uint64{}, LostIDs: []string{}}
+	r := Report{Accepted: s.Last, Dropped: map[string]uint64{}, LostIDs: []string{}}
 	known := numbers{}
 	newest := map[string]uint64{} // by lane
 	for m := range received {
@@ -62,11 +62,11 @@ func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
 	}
 	for n := range s.Numbers() {
 		if known.add(n) {
-			r.Waiting++
+			r.Pending++
 		}
 	}
 	lost := r.excuse(s.Forgotten, r.giveUp(s, gaps(known, s.Last)))
-	r.Missing = r.Taken - r.Delivered - r.Waiting
+	r.Missing = r.Accepted - r.Delivered - r.Pending
 	for _, l := range lost[:min(len(lost), maxLostIDs)] {
 		r.LostIDs = append(r.LostIDs, fmt.Sprintf("%s-%s", s.Epoch, l))
 	}

@@ -71,7 +71,7 @@ func receipts(text string) ([]ledger.Receipt, error) {
 func TestWhereNothingIsLostEveryReadingIsAccountedFor(t *testing.T) {
 	s := taken(t)
 	want := ledger.Report{
-		Taken: 100, Delivered: 79, Waiting: 10, Missing: 11, Dropped: map[string]uint64{"full": 10}, Quarantined: 1, LostIDs: []string{},
+		Accepted: 100, Delivered: 79, Pending: 10, Missing: 11, Dropped: map[string]uint64{"full": 10}, Quarantined: 1, LostIDs: []string{},
 	}
 	if got := ledger.Compare(s, slices.Values(received(s))); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -87,7 +87,7 @@ func TestOneLossOneDuplicateAndOneSwapAreReportedAsExactlyThose(t *testing.T) {
 	all = append(all, ledger.Receipt{}, ledger.Receipt{MessageID: "another-1"}, ledger.Receipt{MessageID: s.Epoch + "-101"}, ledger.Receipt{MessageID: s.Epoch + "-012"})
 	got := ledger.Compare(s, slices.Values(all))
 	want := ledger.Report{
-		Taken: 100, Delivered: 78, Waiting: 10, Missing: 12, Dropped: map[string]uint64{"full": 10}, Quarantined: 1,
+		Accepted: 100, Delivered: 78, Pending: 10, Missing: 12, Dropped: map[string]uint64{"full": 10}, Quarantined: 1,
 		Lost: 1, LostIDs: []string{s.Epoch + "-32"}, Duplicates: 1, OutOfOrder: 1, Foreign: 4,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -152,7 +152,7 @@ func TestNumbersBeyondCountingAreCountedAllTheSame(t *testing.T) {
 	}}
 	got := ledger.Compare(s, slices.Values([]ledger.Receipt{{MessageID: "e-2"}, {MessageID: "e-7"}, {MessageID: "e-18446744073709551615"}}))
 	want := ledger.Report{
-		Taken: math.MaxUint64, Delivered: 3, Missing: math.MaxUint64 - 3, Quarantined: 1, Lost: 2, LostIDs: []string{"e-1", "e-3"},
+		Accepted: math.MaxUint64, Delivered: 3, Missing: math.MaxUint64 - 3, Quarantined: 1, Lost: 2, LostIDs: []string{"e-1", "e-3"},
 		Dropped: map[string]uint64{"full": 1<<60 - 5, "too-old": math.MaxUint64 - 1 - 1<<60},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -102,13 +102,13 @@ func TestAMessageThatComesTwiceOnOneSessionIsHandledOnce(t *testing.T) {
 				w.wantHandled(k, []string{"m1 x"}, nil, 1)
 				k.end(nil)
 			}
-			w.wantHandled(k, []string{"m1 x"}, []int{200, observe.DoneBefore}, 0)
-			i := w.await("a record", 0, func(r machine.Record) bool { return r.Status == observe.DoneBefore })
+			w.wantHandled(k, []string{"m1 x"}, []int{200, observe.AlreadyCompleted}, 0)
+			i := w.await("a record", 0, func(r machine.Record) bool { return r.Status == observe.AlreadyCompleted })
 			if text := w.records[i].Message; text != "message m1 was done before" {
 				t.Errorf("an operator reads %q", text)
 			}
 			time.Sleep(10 * time.Minute)
-			w.wantHandled(k, []string{"m1 x"}, []int{200, observe.DoneBefore}, 0)
+			w.wantHandled(k, []string{"m1 x"}, []int{200, observe.AlreadyCompleted}, 0)
 		})
 	}
 }

@@ -81,7 +81,7 @@ func (d *Device) takeDir() error {
 		return nil
 	}
 	d.dir = statefile.NewDir(d.Storage.StateDir, d.claim, d.Warn)
-	err := d.dir.Take()
+	err := d.dir.Acquire()
 	var foreign *foreignError
 	var other *statefile.VersionError
 	switch {
@@ -181,14 +181,14 @@ func (d *Device) pending() (string, error) {
 
 // watchState looks after the state directory until ctx ends.
 func (d *Device) watchState(ctx context.Context) {
-	tick := time.NewTicker(statefile.PatrolInterval)
+	tick := time.NewTicker(statefile.RepairInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			d.dir.Patrol()
+			d.dir.Repair()
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (d *Device) closeState() (lost int, err error) {
 	d.saver.wait()
 	if d.dir != nil {
 		defer d.dir.Close()
-		d.dir.Patrol() // so that what is said below is true
+		d.dir.Repair() // so that what is said below is true
 	}
 	d.endReports()
 	err = d.outbox.Close()

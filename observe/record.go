@@ -55,8 +55,8 @@ const (
 	FailedBack  = "failed back" // at the hub it had failed over from
 )
 
-// DoneBefore is the status of a command that was delivered again after it had been done: it is completed, and not handled.
-const DoneBefore = 208
+// AlreadyCompleted is the status of a command that was delivered again after it had been done: it is completed, and not handled.
+const AlreadyCompleted = 208
 
 // A Record is one event. It is the log line, and whatever else shows what the device did is made from it.
 // Durations are in milliseconds. A field that says nothing is left out; docs/events.md says when each is there.

@@ -61,7 +61,7 @@ func systemFiles(path string) *directory { return &directory{path: path, fsync: 
 func ownedFiles(path string, owner *statefile.Dir) *directory {
 	d := systemFiles(path)
 	if d.owner = owner; owner != nil {
-		d.takes = owner.Takes()
+		d.takes = owner.Generation()
 	}
 	return d
 }
@@ -165,7 +165,7 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 		if err := d.owner.Verify(); err != nil {
 			return err
 		}
-		if d.owner.Takes() != d.takes {
+		if d.owner.Generation() != d.takes {
 			return fmt.Errorf("%w: it was not locked for a time", statefile.ErrReplaced)
 		}
 	}
@@ -190,7 +190,7 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 
 func (d *directory) Retake() (Files, error) {
 	if d.owner != nil {
-		if err := d.owner.Take(); err != nil {
+		if err := d.owner.Acquire(); err != nil {
 			return nil, err
 		}
 	}

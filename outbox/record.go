@@ -128,7 +128,7 @@ func appendReading(b []byte, e Reading, put time.Time) []byte {
 	if r.Component != "" {
 		b = appendText(append(b, fieldComponent), r.Component)
 	}
-	for _, name := range r.Names() {
+	for _, name := range r.PropertyNames() {
 		property := appendText(appendText(nil, name), r.Properties[name])
 		b = appendText(append(b, fieldProperty), property)
 	}

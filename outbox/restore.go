@@ -419,7 +419,7 @@ func (l *Log) dropMissing(segments []*segment) (missing ranges) {
 }
 
 // patrolInterval is how often the files are looked after while readings are pending.
-const patrolInterval = statefile.PatrolInterval
+const patrolInterval = statefile.RepairInterval
 
 // nextPatrol is how long to wait at most, and whether a patrol is due.
 func (l *Log) nextPatrol(wait time.Duration) (time.Duration, bool) {

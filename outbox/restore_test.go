@@ -39,7 +39,7 @@ func openHomedIn(t *testing.T, state string, o Options) *homed {
 	t.Helper()
 	h := &homed{t: t, state: state}
 	h.owner = statefile.NewDir(h.state, nil, nil)
-	must(t, h.owner.Take())
+	must(t, h.owner.Acquire())
 	o.Owner, o.segmentSize = h.owner, 300
 	o.Warn = func(err error) {
 		h.mu.Lock()
@@ -314,7 +314,7 @@ func TestAnotherProcessThatHasTakenThePathIsLeftAlone(t *testing.T) {
 		synctest.Wait() // for a patrol; the next one comes later
 		must(t, os.Rename(h.state, h.state+".old"))
 		owner := statefile.NewDir(h.state, nil, nil)
-		must(t, owner.Take())
+		must(t, owner.Acquire())
 		other, err := Open(h.dir(), Options{Owner: owner})
 		must(t, err)
 		theirs, err := other.Put(t.Context(), of("theirs"), Stamp{})

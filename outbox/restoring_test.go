@@ -21,7 +21,7 @@ import (
 func (h *homed) second(accepts, delivers int) (ids []ID) {
 	h.t.Helper()
 	owner := statefile.NewDir(h.state, nil, nil)
-	must(h.t, owner.Take())
+	must(h.t, owner.Acquire())
 	defer owner.Close()
 	other, err := Open(h.dir(), Options{Owner: owner})
 	must(h.t, err)
@@ -56,7 +56,7 @@ func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing
 					must(t, take(h))
 					theirs := h.second(3, 0)
 					if patrols {
-						h.owner.Patrol()
+						h.owner.Repair()
 					}
 					if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil || !strings.Contains(err.Error(), "another process") {
 						t.Errorf("Put returns %v, %v", id, err)
@@ -86,7 +86,7 @@ func TestNumbersThatASecondProcessGaveOutAreNotGivenOutAgain(t *testing.T) {
 		synctest.Wait()
 		must(t, os.Remove(filepath.Join(h.state, "lock")))
 		theirs := h.second(3, 8) // which are all that are pending
-		h.owner.Patrol()
+		h.owner.Repair()
 		for range 2 {
 			id, err := h.Put(t.Context(), of("mine"), Stamp{})
 			must(t, err)

@@ -51,20 +51,20 @@ func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
 	if err == nil || a.PropertyAck.Value == nil {
 		return a, err
 	}
-	a.PropertyAck = a.Without(err)
+	a.PropertyAck = a.WithoutValue(err)
 	return a, err
 }
 
-// Without is the answer without its value, and why.
-func (a PropertyAck) Without(reason error) PropertyAck {
+// WithoutValue is the answer without its value, and why.
+func (a PropertyAck) WithoutValue(reason error) PropertyAck {
 	a.Value = nil
 	a.Description = shorten(strings.TrimPrefix(fmt.Sprintf("%s; the value is left out: %v", a.Description, reason), "; "))
 	return a
 }
 
-// For returns the acknowledgement for a version of the desired section. Code 203 is a value that the device set by itself: it
+// ForVersion returns the acknowledgement for a version of the desired section. Code 203 is a value that the device set by itself: it
 // acknowledges no version.
-func (a PropertyAck) For(version int64) PropertyAck {
+func (a PropertyAck) ForVersion(version int64) PropertyAck {
 	if a.Version = version; a.Code == 203 {
 		a.Version = 0
 	}
@@ -94,7 +94,7 @@ func PropertyAckPatch(acks []AcknowledgedProperty) map[string]any {
 	return patch
 }
 
-// ClearPatch is to be sent before the AckPatch of the same answers, unless it is empty: a twin merges an object into the
+// ClearPatch is to be sent before the PropertyAckPatch of the same acknowledgements, unless it is empty: a twin merges an object into the
 // one that it has, so values that are objects would keep what they no longer hold.
 func ClearPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}

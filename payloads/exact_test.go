@@ -147,7 +147,7 @@ func TestOfAnAnswersTwoSpellingsOfANameTheLastDoesNotWin(t *testing.T) {
 		}
 	}
 	twin := Twin{Reported: json.RawMessage(`{"p":{"ac":200,"av":3,"AV":9},"q":{"AC":200,"AV":9},"r":{"ac":200,"av":1,"av":2}}`)}
-	if got := fmt.Sprint(twin.Acks()); got != "map[p:3]" {
+	if got := fmt.Sprint(twin.AcknowledgedVersions()); got != "map[p:3]" {
 		t.Errorf("the answers are %s", got)
 	}
 	e, err := ParseTwinAnswer("$iothub/twin/res/400/?$rid=1", []byte(`{"errorCode":400004,"ERRORCODE":1,"message":"no","Message":"yes"}`))

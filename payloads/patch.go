@@ -36,7 +36,7 @@ func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 		switch v := patch[name].(type) {
 		case PropertyAck:
 			if v.Value != nil {
-				parts = append(parts, MarkPart(map[string]any{name: v.Without(reason)}, patch))
+				parts = append(parts, MarkPart(map[string]any{name: v.WithoutValue(reason)}, patch))
 			}
 		case map[string]any:
 			if _, isAck := v["ac"]; isAck {

@@ -31,7 +31,7 @@ func TestRefusedPatchIsSplitDownToOnePropertyAndAnAcknowledgementLosesItsValue(t
 		"an acknowledgement":                           {map[string]any{"a": ack}, `{"a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}`, "a"},
 		"an acknowledgement in a component": {map[string]any{"c": map[string]any{"__t": "c", "a": ack}},
 			`{"c":{"__t":"c","a":{"value":null,"ac":200,"av":3,"ad":"the value is left out: no room"}}}`, "c.a"},
-		"an acknowledgement without a value": {map[string]any{"a": ack.Without(why)}, ``, "a"},
+		"an acknowledgement without a value": {map[string]any{"a": ack.WithoutValue(why)}, ``, "a"},
 	} {
 		var parts []string
 		for _, p := range SplitPatch(c.patch, why) {
@@ -49,7 +49,7 @@ func TestRefusedPatchIsSplitDownToOnePropertyAndAnAcknowledgementLosesItsValue(t
 
 func TestCode203AcknowledgesNoVersion(t *testing.T) {
 	for code, want := range map[int]int64{200: 7, 203: 0, 404: 7} {
-		if got := (PropertyAck{Code: code, Version: 3}).For(7); got.Version != want || got.Code != code {
+		if got := (PropertyAck{Code: code, Version: 3}).ForVersion(7); got.Version != want || got.Code != code {
 			t.Errorf("code %d: %+v", code, got)
 		}
 	}

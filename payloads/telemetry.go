@@ -57,7 +57,7 @@ func (r Reading) Topic(deviceID, messageID string) string {
 		b = append(b, Property{Name: "$.sub", Value: r.Component})
 	}
 	b = append(b, Property{Name: creationTime, Value: r.Taken.UTC().Format(creationTimeLayout)})
-	for _, name := range r.Names() {
+	for _, name := range r.PropertyNames() {
 		b = append(b, Property{Name: name, Value: r.Properties[name]})
 	}
 	topic := make([]byte, 0, 256)
@@ -67,8 +67,8 @@ func (r Reading) Topic(deviceID, messageID string) string {
 	return string(b.appendTo(topic))
 }
 
-// Names are the properties' names, in order.
-func (r Reading) Names() []string {
+// PropertyNames are the properties' names, in order.
+func (r Reading) PropertyNames() []string {
 	if len(r.Properties) == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (r Reading) Check() error {
 	if err := checkText(r.Component); err != nil {
 		return fmt.Errorf("payloads: reading: component %.80q: %w", r.Component, err)
 	}
-	for _, name := range r.Names() {
+	for _, name := range r.PropertyNames() {
 		if err := checkProperty(name, r.Properties[name]); err != nil {
 			return fmt.Errorf("payloads: reading: property %.80q: %w", name, err)
 		}

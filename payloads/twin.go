@@ -74,8 +74,8 @@ type Twin struct {
 	Reported json.RawMessage // an object, or nil
 }
 
-// Acks are the versions that the reported section's answers to desired properties name, by the properties' names.
-func (t Twin) Acks() map[PropertyName]int64 {
+// AcknowledgedVersions are the versions that the reported section's answers to desired properties name, by the properties' names.
+func (t Twin) AcknowledgedVersions() map[PropertyName]int64 {
 	versions := map[PropertyName]int64{}
 	note := func(p DesiredProperty) {
 		var code, version *int64

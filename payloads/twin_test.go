@@ -71,7 +71,7 @@ func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwo(t *testing.T) {
 	twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":{
 		"c": {"__t": "c", "x": {"value": 1, "ac": 200, "av": 5}}, "c*x": {"value": 2, "ac": 200, "av": 6}}}`))
 	want := map[PropertyName]int64{{"c", "x"}: 5, {"", "c*x"}: 6}
-	if got := twin.Acks(); err != nil || !reflect.DeepEqual(got, want) {
+	if got := twin.AcknowledgedVersions(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the answers are %v, %v", got, err)
 	}
 }
@@ -88,10 +88,10 @@ func TestTheAnswersThatATwinHoldsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[PropertyName]int64{{Name: "fanSpeed"}: 7, {Name: "set"}: 0, {"thermostat1", "target"}: 9}
-	if got := twin.Acks(); !reflect.DeepEqual(got, want) {
+	if got := twin.AcknowledgedVersions(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
 	}
-	if got := (Twin{}).Acks(); len(got) > 0 {
+	if got := (Twin{}).AcknowledgedVersions(); len(got) > 0 {
 		t.Errorf("in none: %v", got)
 	}
 }

@@ -24,8 +24,8 @@ var (
 
 const lockName = "lock"
 
-// PatrolInterval is how often the owner of a Dir should call Patrol.
-const PatrolInterval = 500 * time.Millisecond
+// RepairInterval is how often the owner of a Dir should call Repair.
+const RepairInterval = 500 * time.Millisecond
 
 // A Dir is a directory of small files that one process at a time owns, by a lock on a file in it. The process reads and writes
 // through a handle on the directory, so it never touches what somebody has put in its place. All methods may be called from any
@@ -64,7 +64,7 @@ type content struct {
 }
 
 // NewDir makes a Dir that is not taken yet. accept, which may be nil, decides each time whether a directory that was just locked
-// may be used. warn, which may be nil, receives what Patrol finds. Neither may call the Dir.
+// may be used. warn, which may be nil, receives what Repair finds. Neither may call the Dir.
 func NewDir(path string, accept func() error, warn func(error)) *Dir {
 	if accept == nil {
 		accept = func() error { return nil }
@@ -81,10 +81,10 @@ func (d *Dir) Path() string { return d.path }
 // File is a file in the directory.
 func (d *Dir) File(name string) File { return File{d, name} }
 
-// Take makes and locks the directory, unless this process owns it already, and removes what a killed process left half-written.
-// If the path led to another directory before, Take writes the files again that were loaded or saved there. The error is ErrLocked
+// Acquire makes and locks the directory, unless this process owns it already, and removes what a killed process left half-written.
+// If the path led to another directory before, Acquire writes the files again that were loaded or saved there. The error is ErrLocked
 // if another process owns the directory, or what accept returned; any other means that nothing can be locked there.
-func (d *Dir) Take() error {
+func (d *Dir) Acquire() error {
 	d.files.Lock()
 	defer d.files.Unlock()
 	return d.take()
@@ -122,8 +122,8 @@ func (d *Dir) take() error {
 	return d.restore()
 }
 
-// Takes is how often the directory was taken. Another process may have used it between two times.
-func (d *Dir) Takes() int {
+// Generation is how often the directory was taken. Another process may have used it between two times.
+func (d *Dir) Generation() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.takes
@@ -150,9 +150,9 @@ func (d *Dir) Verify() error {
 
 var errNotTaken = errors.New("the directory is not locked")
 
-// Patrol takes the directory again if it was removed or replaced, and writes the files again that were. It warns once when that
+// Repair takes the directory again if it was removed or replaced, and writes the files again that were. It warns once when that
 // fails, and once when it succeeds.
-func (d *Dir) Patrol() {
+func (d *Dir) Repair() {
 	d.files.Lock()
 	defer d.files.Unlock()
 	gone := d.Verify()

@@ -14,7 +14,7 @@ import (
 func taken(t *testing.T, path string) *statefile.Dir {
 	t.Helper()
 	d := statefile.NewDir(path, nil, nil)
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
@@ -24,7 +24,7 @@ func taken(t *testing.T, path string) *statefile.Dir {
 func TestADirectoryIsOneProcessesOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	first := taken(t, dir)
-	if err := statefile.NewDir(dir, nil, nil).Take(); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
+	if err := statefile.NewDir(dir, nil, nil).Acquire(); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
 		t.Errorf("it was locked twice: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "lock"))
@@ -77,7 +77,7 @@ func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
 func TestADirectoryThatCannotBeMadeIsNotTakenForALockedOne(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
-	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Take(); err == nil || errors.Is(err, statefile.ErrLocked) {
+	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Acquire(); err == nil || errors.Is(err, statefile.ErrLocked) {
 		t.Error(err)
 	}
 }

@@ -42,14 +42,14 @@ func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
 			var warnings []string
 			d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
-			if err := d.Take(); err != nil {
+			if err := d.Acquire(); err != nil {
 				t.Fatal(err)
 			}
 			defer d.Close()
 			if err := d.File("pet.json").Save(lizard); err != nil {
 				t.Fatal(err)
 			}
-			d.Patrol()
+			d.Repair()
 			if err := d.Verify(); err != nil || len(warnings) > 0 {
 				t.Fatalf("%v, %q", err, warnings)
 			}
@@ -59,7 +59,7 @@ func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
 			if err := d.Verify(); !errors.Is(err, statefile.ErrReplaced) {
 				t.Errorf("Verify returns %v", err)
 			}
-			d.Patrol()
+			d.Repair()
 			if err := d.Verify(); err != nil {
 				t.Error(err)
 			}
@@ -67,7 +67,7 @@ func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
 			if len(warnings) != 1 || !strings.Contains(warnings[0], "made and locked again") {
 				t.Errorf("it warns %q", warnings)
 			}
-			if err := statefile.NewDir(dir, nil, nil).Take(); !errors.Is(err, statefile.ErrLocked) {
+			if err := statefile.NewDir(dir, nil, nil).Acquire(); !errors.Is(err, statefile.ErrLocked) {
 				t.Errorf("a second owner: %v", err)
 			}
 		})
@@ -78,7 +78,7 @@ func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var warnings []string
 	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
@@ -90,7 +90,7 @@ func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
 	}
 	other := taken(t, dir)
 	for range 3 {
-		d.Patrol()
+		d.Repair()
 		if err := d.File("pet.json").Save(lizard); !errors.Is(err, statefile.ErrLocked) {
 			t.Errorf("Save returns %v", err)
 		}
@@ -102,7 +102,7 @@ func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
 		t.Errorf("it warns %q", warnings)
 	}
 	other.Close()
-	d.Patrol()
+	d.Repair()
 	wantLizard(t, filepath.Join(dir, "pet.json"))
 	if len(warnings) != 2 {
 		t.Errorf("it warns %q", warnings)
@@ -114,12 +114,12 @@ func TestADirectoryIsTakenOnlyIfItsOwnerAccepts(t *testing.T) {
 	refuse := errors.New("not mine")
 	answer := refuse
 	d := statefile.NewDir(dir, func() error { return answer }, nil)
-	if err := d.Take(); !errors.Is(err, refuse) {
+	if err := d.Acquire(); !errors.Is(err, refuse) {
 		t.Errorf("Take returns %v", err)
 	}
 	taken(t, dir).Close() // the lock was given back
 	answer = nil
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
@@ -148,12 +148,12 @@ func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
 			if err := change(f.Path()); err != nil {
 				t.Fatal(err)
 			}
-			d.Patrol()
+			d.Repair()
 			wantLizard(t, f.Path())
 			if err := f.Remove(); err != nil {
 				t.Fatal(err)
 			}
-			d.Patrol()
+			d.Repair()
 			if _, err := os.Stat(f.Path()); err == nil {
 				t.Error("a file that the owner removed was written again")
 			}
@@ -161,7 +161,7 @@ func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
 	}
 }
 
-func TestAFileThatCouldNotBeSavedIsSavedByALaterPatrol(t *testing.T) {
+func TestAFileThatCouldNotBeSavedIsSavedByALaterRepair(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	d := taken(t, dir)
 	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
@@ -173,7 +173,7 @@ func TestAFileThatCouldNotBeSavedIsSavedByALaterPatrol(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	d.Patrol()
+	d.Repair()
 	wantLizard(t, filepath.Join(dir, "pet.json"))
 }
 
@@ -187,7 +187,7 @@ func TestADirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
 		}
 		return nil
 	}, nil)
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
@@ -209,14 +209,14 @@ func TestADirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
 func TestAClosedDirectoryIsNotLockedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	d := statefile.NewDir(dir, nil, nil)
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
 	if err := d.File("pet.json").Save(lizard); err == nil {
 		t.Error("a file was saved after Close")
 	}
-	d.Patrol()
+	d.Repair()
 	taken(t, dir)
 }
 
@@ -231,10 +231,10 @@ func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
 			return refuse
 		}, nil)
 		for range 120 {
-			if err := d.Take(); !errors.Is(err, refuse) {
+			if err := d.Acquire(); !errors.Is(err, refuse) {
 				t.Fatalf("Take returns %v", err)
 			}
-			time.Sleep(statefile.PatrolInterval)
+			time.Sleep(statefile.RepairInterval)
 		}
 		if asked > 8 {
 			t.Errorf("in a minute it was read %d times, for a second each", asked)
@@ -243,11 +243,11 @@ func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
 }
 
 // A file that cannot be written says nothing about readings, which go on where they are.
-func TestAPatrolThatCannotWriteAFileDoesNotSayThatTheDirectoryIsLost(t *testing.T) {
+func TestARepairThatCannotWriteAFileDoesNotSayThatTheDirectoryIsLost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var warnings []string
 	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
-	if err := d.Take(); err != nil {
+	if err := d.Acquire(); err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
@@ -258,15 +258,15 @@ func TestAPatrolThatCannotWriteAFileDoesNotSayThatTheDirectoryIsLost(t *testing.
 	if err := errors.Join(os.Remove(f.Path()), os.MkdirAll(filepath.Join(f.Path(), "in the way"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	d.Patrol()
-	d.Patrol()
+	d.Repair()
+	d.Repair()
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "files in "+dir+" cannot be written") {
 		t.Errorf("it warns %q", warnings)
 	}
 	if err := os.RemoveAll(f.Path()); err != nil {
 		t.Fatal(err)
 	}
-	d.Patrol()
+	d.Repair()
 	wantLizard(t, f.Path())
 	if len(warnings) != 2 || !strings.Contains(warnings[1], "can be used again") {
 		t.Errorf("it warns %q", warnings)

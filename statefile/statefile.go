@@ -168,7 +168,7 @@ func (f File) setAside(what string, why error) error {
 }
 
 // Save writes v, an object, so that a crash leaves either the old file or the new one; when it returns nil, the new one outlives a
-// power cut. Only the owner may read it, and the directory if Save has to make that. After an error, Patrol tries again.
+// power cut. Only the owner may read it, and the directory if Save has to make that. After an error, Repair tries again.
 func (f File) Save(v any) error {
 	if f.dir == nil {
 		return nil

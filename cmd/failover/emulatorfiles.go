@@ -19,7 +19,7 @@ import (
 func lockDataDir(path string) (leave func(started bool), err error) {
 	_, before := os.Stat(path)
 	dir := statefile.NewDir(path, nil, nil)
-	if err := dir.Take(); err != nil {
+	if err := dir.Acquire(); err != nil {
 		return nil, err
 	}
 	return func(started bool) {

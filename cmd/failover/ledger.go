@@ -67,9 +67,9 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	}
 	var b strings.Builder
 	row := func(name string, n uint64) { fmt.Fprintf(&b, "%-28s %d\n", name, n) }
-	row("taken", r.Taken)
+	row("taken", r.Accepted)
 	row("delivered", r.Delivered)
-	row("waiting", r.Waiting)
+	row("waiting", r.Pending)
 	row("missing", r.Missing)
 	for _, why := range r.Reasons() {
 		row("  given up ("+escaped(why)+")", r.Dropped[why])

@@ -262,7 +262,7 @@ func requeueCommand() *cobra.Command {
 				return err
 			}
 			state := statefile.NewDir(dir, nil, nil)
-			if err := state.Take(); err != nil {
+			if err := state.Acquire(); err != nil {
 				return fmt.Errorf("%w; end the device first", err)
 			}
 			defer state.Close()
