@@ -17,8 +17,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// delivery is a cloud-to-device message as a session hands it on.
-func delivery(id, body string) transport.Message {
+// message is a cloud-to-device message as a session hands it on.
+func message(id, body string) transport.Message {
 	topic := "devices/dev1/messages/devicebound/"
 	if id != "" {
 		topic += "%24.mid=" + id
@@ -62,10 +62,10 @@ func wantRecords(t *testing.T, records chan observe.Record, want ...string) {
 func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
 	calls := 0
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls++; return nil })
-	h.command(delivery("m1", "x"))
+	h.command(message("m1", "x"))
 	wantRecords(t, records, "handled m1 200")
 	for range 3 {
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "handled m1 208")
 	}
 	if calls != 1 {
@@ -107,17 +107,17 @@ func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *t
 
 func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
-	other := delivery("one", "x")
+	other := message("one", "x")
 	other.Topic += "&method-name=stop"
-	shifted := delivery("one", "1x") // topic and body put together would be those of m1
-	for _, m := range []transport.Message{delivery("one", "x"), delivery("one", "y"), other, delivery("one1", "x"), shifted} {
+	shifted := message("one", "1x") // topic and body put together would be those of m1
+	for _, m := range []transport.Message{message("one", "x"), message("one", "y"), other, message("one1", "x"), shifted} {
 		h.command(m)
 		if r := <-records; r.Status != 200 {
 			t.Errorf("%s %s: %+v", m.Topic, m.Payload, r)
 		}
 	}
 	for range 3 {
-		h.command(delivery("", "x"))
+		h.command(message("", "x"))
 		wantRecords(t, records, "handled  200")
 	}
 }
@@ -127,10 +127,10 @@ func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.
 		for _, fails := range []bool{false, true} {
 			calls, results := make(chan bool), make(chan error)
 			h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls <- true; return <-results })
-			h.command(delivery("m1", "x"))
+			h.command(message("m1", "x"))
 			<-calls
-			h.command(delivery("m1", "x"))
-			h.command(delivery("m1", "x"))
+			h.command(message("m1", "x"))
+			h.command(message("m1", "x"))
 			if !fails {
 				results <- nil
 				wantRecords(t, records, "handled m1 200", "handled m1 208", "handled m1 208")
@@ -141,7 +141,7 @@ func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.
 				t.Errorf("%+v", r)
 			}
 			synctest.Wait()
-			h.command(delivery("m1", "x")) // starts anew
+			h.command(message("m1", "x")) // starts anew
 			<-calls
 			results <- nil
 			wantRecords(t, records, "handled m1 200")
@@ -158,15 +158,15 @@ func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
 			}
 			return nil
 		})
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "handled m1 500")
 		synctest.Wait()
 		h.pool.bounded = poolLimit
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "warning  0")
 		h.pool.bounded = 0
 		down = false
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "handled m1 200")
 	})
 }
@@ -174,11 +174,11 @@ func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
 func TestADeliveryIsCompletedEvenWhileAllPlacesAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "handled m1 200")
 		synctest.Wait()
 		h.pool.bounded = poolLimit
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		h.pool.bounded = 0
 		wantRecords(t, records, "handled m1 208")
 	})
@@ -194,7 +194,7 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 			if i == completedLimit {
 				h.completed.file = statefile.At(file) // one write is enough
 			}
-			h.command(delivery(id(i), "x"))
+			h.command(message(id(i), "x"))
 			wantRecords(t, records, "handled "+id(i)+" 200")
 			synctest.Wait()
 		}
@@ -204,10 +204,10 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 			records chan observe.Record
 		}{{h, records}, {again, later}} {
 			for i := 1; i <= completedLimit; i++ {
-				one.h.command(delivery(id(i), "x"))
+				one.h.command(message(id(i), "x"))
 				wantRecords(t, one.records, "handled "+id(i)+" 208")
 			}
-			one.h.command(delivery(id(0), "x")) // the oldest was forgotten
+			one.h.command(message(id(0), "x")) // the oldest was forgotten
 			wantRecords(t, one.records, "handled m0 200")
 			synctest.Wait()
 			if n := len(one.h.completed.newest); n != completedLimit {
@@ -224,7 +224,7 @@ func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
 	h, records := commanded(t, file, func(_ context.Context, m payloads.Message) error { calls <- m.ID; return nil })
 	h.completed.saving.Lock()
 	for _, id := range []string{"m1", "m2", "m1"} {
-		h.command(delivery(id, "x"))
+		h.command(message(id, "x"))
 	}
 	started := []string{<-calls, <-calls}
 	slices.Sort(started)
@@ -247,7 +247,7 @@ func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
 	handle := func(context.Context, payloads.Message) error { return nil }
 	h, records := commanded(t, file, handle)
 	for i := range 50 {
-		h.command(delivery(fmt.Sprint("m", i), "x"))
+		h.command(message(fmt.Sprint("m", i), "x"))
 	}
 	for range 50 {
 		if r := <-records; r.Status != 200 {
@@ -256,7 +256,7 @@ func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
 	}
 	again, records := commanded(t, file, handle)
 	for i := range 50 {
-		again.command(delivery(fmt.Sprint("m", i), "x"))
+		again.command(message(fmt.Sprint("m", i), "x"))
 		wantRecords(t, records, fmt.Sprint("handled m", i, " 208"))
 	}
 }
@@ -274,13 +274,13 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 			CompletedFile: statefile.At(file), Emit: func(r observe.Record) { records <- r },
 		})
 		h.device = "dev1"
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, "make the state directory writable") {
 			t.Errorf("%+v", r)
 		}
 		wantRecords(t, records, "handled m1 200")
 		synctest.Wait()
-		h.command(delivery("m1", "x"))
+		h.command(message("m1", "x"))
 		wantRecords(t, records, "handled m1 208")
 	})
 }
@@ -288,7 +288,7 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 // A handler that hangs for ever must not gather deliveries for ever.
 func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T) {
 	c := newCompleted(statefile.File{})
-	m := delivery("m1", "x")
+	m := message("m1", "x")
 	d := digestOf("m1", m)
 	for i := range 1000 {
 		if got, want := c.begin(d, m), map[bool]standing{true: fresh, false: underWay}[i == 0]; got != want {

@@ -45,7 +45,7 @@ type PropertyAck struct {
 func (h *Hub) Attach(s Session, deviceID string) {
 	if h.session != s {
 		h.session, h.device = s, deviceID
-		h.courier = newCourier(h)
+		h.delivery = newDelivery(h.Settings, h.suspects, s, deviceID)
 	}
 	h.twin.restart()
 	if err := h.completed.load(); err != nil {

@@ -59,11 +59,11 @@ type Hub struct {
 	Settings
 	pool      *pool
 	twin      *twin
-	suspicion *suspicion
+	suspects  *suspects
 	completed *completed
 	session   Session
 	device    string
-	courier   *courier
+	delivery  *delivery
 
 	attached context.Context // ends with Detach
 	detach   context.CancelFunc
@@ -72,7 +72,7 @@ type Hub struct {
 // New makes a Hub without a session. What TwinFile holds waits again.
 func New(s Settings) *Hub {
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
-	h := &Hub{Settings: s, pool: newPool(s.Handlers.Timeout), suspicion: newSuspicion(), completed: newCompleted(s.CompletedFile)}
+	h := &Hub{Settings: s, pool: newPool(s.Handlers.Timeout), suspects: newSuspects(), completed: newCompleted(s.CompletedFile)}
 	if s.Hide != nil {
 		h.pool.hide = s.Hide
 	}
@@ -89,7 +89,9 @@ func (h *Hub) Work(ctx context.Context) error {
 	err := h.subscribe(ctx)
 	if err == nil {
 		group, inner := errgroup.WithContext(ctx)
-		group.Go(func() error { return h.courier.run(inner) })
+		if !h.Off.Has(Telemetry) {
+			group.Go(func() error { return h.delivery.run(inner) })
+		}
 		group.Go(func() error { h.twin.run(inner, h.session); return nil })
 		group.Go(func() error {
 			select {
@@ -118,27 +120,27 @@ func (h *Hub) Flush(ctx context.Context) error {
 	})
 	defer h.session.Detach()
 	var group errgroup.Group // a twin that a hub does not give must not cost the telemetry
-	group.Go(func() error { return h.courier.flush(ctx) })
+	if !h.Off.Has(Telemetry) {
+		group.Go(func() error { return h.delivery.flush(ctx) })
+	}
 	group.Go(func() error { return h.twin.flush(ctx, h.session) })
 	return group.Wait()
 }
 
-// Settle sends nothing more and waits for the acknowledgements of what is on its way.
-func (h *Hub) Settle(ctx context.Context) error {
-	for h.courier != nil && len(h.courier.onWay) > 0 {
-		if err := h.courier.settleOne(ctx, nil); err != nil {
-			return err
-		}
+// AwaitAcks sends nothing more and waits for the acknowledgements of the readings in flight.
+func (h *Hub) AwaitAcks(ctx context.Context) error {
+	if h.delivery == nil {
+		return nil
 	}
-	return nil
+	return h.delivery.awaitAcks(ctx)
 }
 
 // Release forgets the session, which has ended. What was on its way goes back into the outbox.
 func (h *Hub) Release() {
-	if h.courier != nil {
-		h.courier.abandon()
+	if h.delivery != nil {
+		h.delivery.end()
 	}
-	h.session, h.courier = nil, nil
+	h.session, h.delivery = nil, nil
 }
 
 // Report merges reported properties into those that wait to be sent. The newest value of a property wins. A patch

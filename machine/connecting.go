@@ -16,7 +16,7 @@ const settleTime = 2 * time.Second
 func (d *Device) connecting(ctx context.Context, c Change) (Event, error) {
 	if c.On == Renew {
 		settling, cancel := context.WithTimeout(ctx, settleTime)
-		_ = d.hub.Settle(settling)
+		_ = d.hub.AwaitAcks(settling)
 		cancel()
 	}
 	d.drop()

@@ -11,10 +11,10 @@ import (
 func byHub() error { return &transport.Error{Reason: transport.Closed, Host: "hub"} }
 
 func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
-	s := newSuspicion()
+	s := newSuspects()
 	ended := func(want bool, onWay ...uint64) {
 		t.Helper()
-		if n, guilty := s.ended(byHub(), onWay); guilty != want || guilty && n != 2 {
+		if n, guilty := s.sessionEnded(byHub(), onWay); guilty != want || guilty && n != 2 {
 			t.Errorf("condemned %d, %t", n, guilty)
 		}
 	}
@@ -26,48 +26,48 @@ func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
 	if s.window(64) != 1 {
 		t.Error("after two sessions the readings must go one at a time")
 	}
-	s.acknowledged(1, calm) // innocent
+	s.acknowledged(1, steadyAge) // innocent
 	ended(false, 2)
-	if s.holds(2) {
+	if s.isWithheld(2) {
 		t.Error("held back too soon")
 	}
 	ended(false, 2)
-	if !s.holds(2) || s.holds(3) {
+	if !s.isWithheld(2) || s.isWithheld(3) {
 		t.Error("2 has ended two sessions alone and is not held back")
 	}
 	for round := range 3 {
-		if !s.acknowledged(3, calm) || s.holds(2) {
+		if !s.acknowledged(3, steadyAge) || s.isWithheld(2) {
 			t.Error("3 went through, so 2 has a try")
 		}
 		ended(round == 2, 2)
-		if s.holds(2) != (round < 2) {
+		if s.isWithheld(2) != (round < 2) {
 			t.Error("2 has ended the session again, and is not held back")
 		}
 	}
-	if s.window(64) != 64 || s.holds(2) {
-		t.Error("the suspicion has not ended")
+	if s.window(64) != 64 || s.isWithheld(2) {
+		t.Error("a reading is still suspected")
 	}
 }
 
 func TestAHubThatEndsEverySessionAndThenRecoversCondemnsNothing(t *testing.T) {
 	for recovers := range 30 { // after so many sessions
-		s := newSuspicion()
+		s := newSuspects()
 		waiting := []uint64{1, 2, 3}
 		for range recovers {
 			n := waiting[0]
-			if s.holds(n) {
+			if s.isWithheld(n) {
 				n = waiting[1]
 			}
-			if _, guilty := s.ended(byHub(), []uint64{n}); guilty {
+			if _, guilty := s.sessionEnded(byHub(), []uint64{n}); guilty {
 				t.Fatalf("%d is condemned by a hub that takes nothing", n)
 			}
 		}
 		for len(waiting) > 0 {
 			i := 0
-			if s.holds(waiting[0]) {
+			if s.isWithheld(waiting[0]) {
 				i = 1
 			}
-			s.acknowledged(waiting[i], calm)
+			s.acknowledged(waiting[i], steadyAge)
 			waiting = append(waiting[:i:i], waiting[i+1:]...)
 		}
 		if s.window(64) != 64 {
@@ -79,16 +79,16 @@ func TestAHubThatEndsEverySessionAndThenRecoversCondemnsNothing(t *testing.T) {
 // Sessions that last for a moment only, each with a reading or two that arrive before the next one is on its way: all of that is
 // coincidence.
 func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
-	s := newSuspicion()
+	s := newSuspects()
 	for range 100 {
-		if s.holds(1) {
-			s.acknowledged(2, calm-1)
+		if s.isWithheld(1) {
+			s.acknowledged(2, steadyAge-1)
 		}
 		n := uint64(1)
-		if s.holds(1) {
+		if s.isWithheld(1) {
 			n = 3
 		}
-		if n, guilty := s.ended(byHub(), []uint64{n}); guilty {
+		if n, guilty := s.sessionEnded(byHub(), []uint64{n}); guilty {
 			t.Fatalf("%d is condemned", n)
 		}
 	}
@@ -96,47 +96,47 @@ func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
 
 // A session that ends before the suspect's try proves nothing: it is held back on the next one too.
 func TestTheSuspectIsTriedOnlyWhereAnotherWasTaken(t *testing.T) {
-	s := newSuspicion()
+	s := newSuspects()
 	for range 4 {
-		s.ended(byHub(), []uint64{1})
+		s.sessionEnded(byHub(), []uint64{1})
 	}
-	if !s.acknowledged(2, calm) || s.holds(1) {
+	if !s.acknowledged(2, steadyAge) || s.isWithheld(1) {
 		t.Fatal("it has no try")
 	}
-	s.ended(byHub(), nil)
-	if !s.holds(1) {
+	s.sessionEnded(byHub(), nil)
+	if !s.isWithheld(1) {
 		t.Error("it would be the first on the next session")
 	}
 }
 
 func TestABadNetworkMakesNobodySuspect(t *testing.T) {
-	s := newSuspicion()
+	s := newSuspects()
 	for _, r := range []transport.Reason{transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ClosedLocally, transport.TimedOut} {
 		for range 5 {
-			s.ended(&transport.Error{Reason: r}, []uint64{1})
+			s.sessionEnded(&transport.Error{Reason: r}, []uint64{1})
 		}
 	}
-	if s.window(64) != 64 || s.holds(1) {
+	if s.window(64) != 64 || s.isWithheld(1) {
 		t.Error("reading 1 is suspected")
 	}
 }
 
 // The readings that were left went out in the session's first second, and no other comes.
 func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
-	s := newSuspicion()
+	s := newSuspects()
 	for range 4 {
-		s.ended(byHub(), []uint64{1})
+		s.sessionEnded(byHub(), []uint64{1})
 	}
 	began := time.Now()
-	if _, ok := s.due(began, false); ok || !s.holds(1) {
+	if _, ok := s.retryAt(began, false); ok || !s.isWithheld(1) {
 		t.Fatal("it is due before another was taken")
 	}
-	s.acknowledged(2, calm-1)
-	if at, ok := s.due(began, true); !ok || !at.Equal(began.Add(calm)) {
+	s.acknowledged(2, steadyAge-1)
+	if at, ok := s.retryAt(began, true); !ok || !at.Equal(began.Add(steadyAge)) {
 		t.Fatalf("due at %v, %t", at, ok)
 	}
-	s.try()
-	if s.holds(1) {
+	s.retry()
+	if s.isWithheld(1) {
 		t.Error("it has no try")
 	}
 }
@@ -145,25 +145,25 @@ func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
 // seldom, and is not condemned for it.
 func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSuspicion()
+		s := newSuspects()
 		for range 4 {
-			s.ended(byHub(), []uint64{1})
+			s.sessionEnded(byHub(), []uint64{1})
 		}
 		for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
-			at, ok := s.due(time.Now(), true)
+			at, ok := s.retryAt(time.Now(), true)
 			if !ok || time.Until(at) != want*time.Minute {
 				t.Fatalf("try %d is due in %v, %t", i, time.Until(at), ok)
 			}
 			time.Sleep(time.Until(at))
-			s.try()
-			if _, guilty := s.ended(byHub(), []uint64{1}); guilty || !s.holds(1) {
+			s.retry()
+			if _, guilty := s.sessionEnded(byHub(), []uint64{1}); guilty || !s.isWithheld(1) {
 				t.Fatal("it is condemned, or free")
 			}
 		}
-		s.try()
+		s.retry()
 		s.acknowledged(1, time.Hour)
-		if s.holds(1) || s.window(64) != 64 {
-			t.Error("the suspicion has not ended")
+		if s.isWithheld(1) || s.window(64) != 64 {
+			t.Error("a reading is still suspected")
 		}
 	})
 }

@@ -1,0 +1,152 @@
+package hub
+
+import (
+	"errors"
+	"time"
+
+	"giantlizard.example/failover/transport"
+)
+
+// errEndsSessions is why a reading is quarantined.
+var errEndsSessions = errors.New("the hub ends every session in which this reading is sent, and acknowledges others in between")
+
+// suspects finds the reading for which a hub ends the session. MQTT has no other way to refuse a reading, so it would be
+// sent again and end the next session, for ever. It outlives sessions. It counts only those that the hub ended.
+//
+//   - A reading was in flight when two sessions ended: from now on there is one in flight at a time.
+//   - It was alone in flight when two of those ended: it is the suspect. It is withheld, and the next reading is sent.
+//   - That one ends its session, too: the fault is the hub's, and nobody is suspected any more.
+//   - Or it is acknowledged on a steady session: the suspect is sent again on that one, and is withheld again if the
+//     session ends.
+//   - After three such rounds the suspect is quarantined.
+//   - If no other reading is left, the suspect is sent again after a minute, then two, up to an hour. This proves nothing
+//     and quarantines nothing.
+//
+// A session is steady when it is a second old, which is long compared with the time that a reading is in flight. So a hub that
+// ends sessions on its own, even every other session at its first reading, gets nothing quarantined.
+type suspects struct {
+	ended      map[uint64]int // by number: how many sessions ended with this reading in flight
+	endedAlone map[uint64]int // the same, with no other reading in flight
+	suspect    uint64
+	stage      stage
+	rounds     int       // how many sessions acknowledged another reading and ended with the suspect
+	since      time.Time // when the suspect was withheld last
+	otherAcked bool      // this session has acknowledged another reading since then
+	retries    int       // of the suspect as the only reading
+}
+
+const (
+	quarantineRounds = 3
+	steadyAge        = time.Second
+	firstRetry       = time.Minute // doubles
+	lastRetry        = time.Hour
+)
+
+// A stage is what happens to the suspect.
+type stage int
+
+const (
+	noSuspect stage = iota
+	withheld        // not sent, to see how the next reading fares
+	onTrial         // sent again, because this session has acknowledged another reading
+	retried         // sent again, because there is no other reading
+)
+
+func newSuspects() *suspects {
+	return &suspects{ended: map[uint64]int{}, endedAlone: map[uint64]int{}}
+}
+
+// window returns how many readings may be in flight.
+func (s *suspects) window(full int) int {
+	for _, sessions := range s.ended {
+		if sessions >= 2 {
+			return 1
+		}
+	}
+	return full
+}
+
+func (s *suspects) isWithheld(n uint64) bool { return s.stage == withheld && n == s.suspect }
+
+// acknowledged clears a reading, on a session of an age. It reports whether the suspect is to be sent again.
+func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
+	delete(s.ended, n)
+	delete(s.endedAlone, n)
+	switch {
+	case s.stage == withheld && age >= steadyAge:
+		s.stage = onTrial
+		return true
+	case s.stage == withheld:
+		s.otherAcked = true
+	case s.stage != noSuspect && n == s.suspect:
+		s.acquit()
+	}
+	return false
+}
+
+// retryAt returns when the suspect is sent again unless another reading is acknowledged before. began is when this session
+// began; alone says that no other reading is left. ok is false if the suspect is not withheld or must wait for others.
+func (s *suspects) retryAt(began time.Time, alone bool) (at time.Time, ok bool) {
+	switch {
+	case s.stage != withheld:
+		return time.Time{}, false
+	case s.otherAcked:
+		return began.Add(steadyAge), true
+	}
+	return s.since.Add(min(firstRetry<<min(s.retries, 6), lastRetry)), alone
+}
+
+// retry notes that the suspect is sent again at the time that retryAt returned.
+func (s *suspects) retry() {
+	if s.otherAcked {
+		s.stage = onTrial
+		return
+	}
+	s.stage = retried
+	s.retries++
+}
+
+func (s *suspects) withhold() { s.stage, s.since = withheld, time.Now() }
+
+func (s *suspects) acquit() { s.stage, s.rounds, s.retries = noSuspect, 0, 0 }
+
+// sessionEnded notes why a session ended and what was in flight. It returns the reading that is to be quarantined, if any.
+func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, found bool) {
+	before := s.stage
+	if before == onTrial || before == retried {
+		s.withhold()
+	}
+	s.otherAcked = false
+	switch transport.ReasonOf(cause) {
+	case transport.Closed, transport.Reset:
+	default:
+		return 0, false // the fault of the network, or ours
+	}
+	oneAtATime := s.window(2) == 1
+	for _, n := range inFlight {
+		s.ended[n]++
+	}
+	if !oneAtATime || len(inFlight) != 1 {
+		return 0, false
+	}
+	n := inFlight[0]
+	switch {
+	case before == onTrial && n == s.suspect:
+		if s.rounds++; s.rounds == quarantineRounds {
+			delete(s.ended, n)
+			delete(s.endedAlone, n)
+			s.acquit()
+			return n, true
+		}
+	case before == retried && n == s.suspect:
+	case s.stage == withheld: // another reading has fared no better
+		s.acquit()
+		clear(s.endedAlone)
+	default:
+		if s.endedAlone[n]++; s.endedAlone[n] >= 2 {
+			s.suspect = n
+			s.withhold()
+		}
+	}
+	return 0, false
+}
