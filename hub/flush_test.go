@@ -29,7 +29,8 @@ func connect(t *testing.T, device string) (*emulator.Cloud, *transport.Session) 
 	}
 	host := cloud.Hub("A")
 	s, err := transport.Connect(t.Context(), transport.Config{
-		Host: host, ClientID: device, Username: payloads.HubUsername(host, device, ""), RootCAs: cloud.CAPool, Dial: network.DialContext,
+		Host: host, ClientID: device, Username: payloads.HubUsername(host, device, ""),
+		Link: transport.Link{RootCAs: cloud.CAPool, Dial: network.DialContext},
 		Password: func(now time.Time) (string, error) {
 			return transport.SAS(host+"/devices/"+device, "", group.Derive(device), now.Add(time.Hour)), nil
 		},

@@ -37,7 +37,7 @@ func (d *Device) connecting(ctx context.Context, c Change) (Event, error) {
 // hubLink is the hub as DPS named it: username and token carry that name as it is, a port included.
 func (d *Device) hubLink() transport.Config {
 	hub, device := d.assignment.Hub, d.assignment.DeviceID
-	c := d.Link
+	c := transport.Config{Link: d.Link}
 	c.Host = hub
 	c.ClientID = device
 	c.Username = payloads.HubUsername(hub, device, d.Identity.ModelID)

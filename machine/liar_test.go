@@ -125,8 +125,11 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 	t.Cleanup(func() { cancel(); l.Close(); wg.Wait() })
 	dir := t.TempDir()
 	dps := "dps.example:8883"
-	if err := (provisioning.Cache{File: statefile.At(filepath.Join(dir, "assignment.json")), Host: dps, IDScope: "0ne1", RegistrationID: deviceID}).Save(
-		provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
+	cache := provisioning.Cache{
+		File:     statefile.At(filepath.Join(dir, "assignment.json")),
+		Identity: provisioning.Identity{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID},
+	}
+	if err := cache.Save(provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
 		t.Fatal(err)
 	}
 	s := machine.Settings{

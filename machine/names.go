@@ -23,5 +23,6 @@ type (
 
 	Limits     = outbox.Limits           // bounds of the outbox
 	Assignment = provisioning.Assignment // what DPS has assigned: Hub, DeviceID, Substatus, Payload
-	Link       = transport.Config        // how to reach a host
+	Identity   = provisioning.Identity   // who the device is
+	Link       = transport.Link          // how to reach a host
 )

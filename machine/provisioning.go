@@ -15,8 +15,7 @@ func (d *Device) provisioning(ctx context.Context, _ Change) (Event, error) {
 	d.attempt()
 	d.history.chose(choice{event: Reprovision})
 	a, err := provisioning.Register(ctx, provisioning.Request{
-		Host: d.Identity.ProvisioningHost, IDScope: d.Identity.IDScope, RegistrationID: d.Identity.RegistrationID,
-		Key: d.readKey, Payload: d.payload(), Polls: &d.polls, Link: d.Link, Ended: d.wind,
+		Identity: d.identity(), Polls: &d.polls, Link: d.Link, Ended: d.wind,
 		Warn: func(err error) { d.warn("DPS sent an answer of which not every property can be read", err) },
 	})
 	switch {
@@ -45,10 +44,9 @@ func (d *Device) payloadCame(a Assignment) {
 	}
 }
 
-// payload is IoT Central's, when the device has a model.
-func (d *Device) payload() any {
-	if d.Identity.ModelID == "" {
-		return nil
-	}
-	return map[string]string{d.Identity.ModelKey: d.Identity.ModelID}
+// identity is the device's identity with a key whose secrets the records hide.
+func (d *Device) identity() Identity {
+	i := d.Identity
+	i.Key = d.readKey
+	return i
 }

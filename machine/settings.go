@@ -3,12 +3,9 @@ package machine
 import (
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"time"
 
-	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/settings"
-	"giantlizard.example/failover/transport"
 )
 
 // Settings describe a device. The zero value of an optional field means its default; WithDefaults has all defaults.
@@ -30,16 +27,6 @@ type Settings struct {
 	Table func(Table) Table
 	// Rand returns a random number in [0, 1), for jitter. Nil means math/rand's.
 	Rand func() float64
-}
-
-// Identity says who the device is.
-type Identity struct {
-	ProvisioningHost string              // DPS: global.azure-devices-provisioning.net, or host:port
-	IDScope          string              // of the DPS instance
-	RegistrationID   string              // best in lower case: a key derived from a group's fits one spelling
-	Key              transport.KeySource // the device's key; read at each dial. Only a *transport.KeyError has its text shown
-	ModelID          string              // optional: the DTDL model
-	ModelKey         string              // its name in the registration payload; older IoT Central samples say iotcModelId. Zero means "modelId"
 }
 
 // Storage says where what must not be lost is kept. Either StateDir or InMemory must be given.
@@ -110,12 +97,9 @@ func (t Timing) Check() error {
 
 // WithDefaults returns s with the defaults in the place of zero fields.
 func (s Settings) WithDefaults() Settings {
-	settings.Default(&s.Identity.ModelKey, "modelId")
+	s.Identity, s.Link = s.Identity.WithDefaults(), s.Link.WithDefaults()
 	s.Storage, s.Delivery, s.Handlers = s.Storage.WithDefaults(), s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
 	s.Timing, s.Policy = s.Timing.WithDefaults(), s.Policy.WithDefaults()
-	if s.Link.Now == nil {
-		s.Link.Now = time.Now
-	}
 	if s.Rand == nil {
 		s.Rand = rand.Float64
 	}
@@ -126,28 +110,12 @@ func (s Settings) WithDefaults() Settings {
 // from Settings, such as "Delivery.Window".
 func (s Settings) Check() error {
 	return errors.Join(
-		settings.In("Identity", s.Identity.check()),
+		settings.In("Identity", s.Identity.Check()),
 		settings.In("Storage", s.Storage.Check()),
 		settings.In("Delivery", s.Delivery.Check()),
 		settings.In("Handlers", s.Handlers.Check()),
 		settings.In("Timing", s.Timing.Check()),
 		settings.In("Policy", s.Policy.Check()),
+		settings.In("Link", s.Link.Check()),
 	)
-}
-
-func (i Identity) check() error {
-	var errs []error
-	if _, _, err := payloads.HostPort(i.ProvisioningHost, "8883"); err != nil {
-		errs = append(errs, settings.Wrong("ProvisioningHost", "is wrong: %w", err))
-	}
-	if i.IDScope == "" || strings.ContainsAny(i.IDScope, "/ \t\r\n") {
-		errs = append(errs, settings.Wrong("IDScope", "is wrong: give the one that the DPS instance's overview shows"))
-	}
-	if err := payloads.CheckRegistrationID(i.RegistrationID); err != nil {
-		errs = append(errs, settings.Wrong("RegistrationID", "is wrong: %w", err))
-	}
-	if i.Key == nil {
-		errs = append(errs, settings.Wrong("Key", "is missing"))
-	}
-	return errors.Join(errs...)
 }

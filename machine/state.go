@@ -281,9 +281,7 @@ func (d *Device) stateFile(name string) statefile.File {
 }
 
 func (d *Device) cache() provisioning.Cache {
-	return provisioning.Cache{
-		File: d.stateFile("assignment.json"), Host: d.Identity.ProvisioningHost, IDScope: d.Identity.IDScope, RegistrationID: d.Identity.RegistrationID,
-	}
+	return provisioning.Cache{File: d.stateFile("assignment.json"), Identity: d.Identity}
 }
 
 func (d *Device) dropped(drop outbox.Drop) {

@@ -84,7 +84,8 @@ func TestNothingPendingIsOpenedWithoutTheLock(t *testing.T) {
 func TestPendingReadingsAreSentOnlyInTheNameOfTheirDevice(t *testing.T) {
 	assigned := func(t *testing.T, dir, who string) {
 		cache := provisioning.Cache{
-			File: statefile.At(filepath.Join(dir, "assignment.json")), Host: "dps.example", IDScope: "0ne1", RegistrationID: who,
+			File:     statefile.At(filepath.Join(dir, "assignment.json")),
+			Identity: provisioning.Identity{ProvisioningHost: "dps.example", IDScope: "0ne1", RegistrationID: who},
 		}
 		if err := cache.Save(provisioning.Assignment{Hub: "a.example", DeviceID: who}); err != nil {
 			t.Fatal(err)

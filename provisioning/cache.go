@@ -13,8 +13,8 @@ import (
 // ID; under any other it is foreign. A checksum finds what has changed in it since, so that no damage and no
 // hand turns into another hub. A Cache with the zero File remembers nothing.
 type Cache struct {
-	File                          statefile.File
-	Host, IDScope, RegistrationID string
+	File     statefile.File
+	Identity Identity
 }
 
 type cached struct {
@@ -60,7 +60,7 @@ func (c Cache) check(v cached) error {
 	switch {
 	case err != nil:
 		return c.File.SetAside("damaged", err)
-	case v.Host != c.Host || v.IDScope != c.IDScope || v.RegistrationID != c.RegistrationID:
+	case v.Host != c.Identity.ProvisioningHost || v.IDScope != c.Identity.IDScope || v.RegistrationID != c.Identity.RegistrationID:
 		err := fmt.Errorf("it belongs to registration %.128q in scope %.64q at %.128q", v.RegistrationID, v.IDScope, v.Host)
 		return c.File.SetAside("foreign", err)
 	}
@@ -71,7 +71,7 @@ func (c Cache) check(v cached) error {
 // device will ask DPS again after its next start.
 func (c Cache) Save(a Assignment) error {
 	err := c.File.Save(cached{
-		Host: c.Host, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
+		Host: c.Identity.ProvisioningHost, IDScope: c.Identity.IDScope, RegistrationID: c.Identity.RegistrationID,
 		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
 	})
 	if err != nil {

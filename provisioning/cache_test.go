@@ -17,6 +17,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
+var theDevice = provisioning.Identity{ProvisioningHost: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
+
 var hubB = provisioning.Assignment{Hub: "b.example:8884", DeviceID: "other", Substatus: "deviceDataMigrated"}
 
 // newCache is a cache in a directory that does not exist yet.
@@ -25,7 +27,7 @@ func newCache(t *testing.T) provisioning.Cache {
 }
 
 func theCache(path string) provisioning.Cache {
-	return provisioning.Cache{File: statefile.At(path), Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
+	return provisioning.Cache{File: statefile.At(path), Identity: theDevice}
 }
 
 // saved is a cache that holds an assignment, and what its file says.
@@ -123,7 +125,7 @@ func TestAFileWithoutAPayloadIsRead(t *testing.T) {
 }
 
 func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
-	nowhere := provisioning.Cache{Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1"}
+	nowhere := provisioning.Cache{Identity: theDevice}
 	if err := nowhere.Save(theHub); err != nil {
 		t.Error(err)
 	}
@@ -201,9 +203,9 @@ func TestWhatAnotherRoomStoredIsSetAside(t *testing.T) {
 
 func TestWhatBelongsToAnotherIsSetAside(t *testing.T) {
 	for name, change := range map[string]func(*provisioning.Cache){
-		"another DPS":          func(c *provisioning.Cache) { c.Host = "other.example" },
-		"another ID scope":     func(c *provisioning.Cache) { c.IDScope = "0ne2" },
-		"another registration": func(c *provisioning.Cache) { c.RegistrationID = "dev2" },
+		"another DPS":          func(c *provisioning.Cache) { c.Identity.ProvisioningHost = "other.example" },
+		"another ID scope":     func(c *provisioning.Cache) { c.Identity.IDScope = "0ne2" },
+		"another registration": func(c *provisioning.Cache) { c.Identity.RegistrationID = "dev2" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, text := saved(t, theHub)

@@ -158,9 +158,10 @@ var theHub = provisioning.Assignment{Hub: "hub.example", DeviceID: "dev1", Subst
 
 func (d *dps) request() provisioning.Request {
 	return provisioning.Request{
-		Host: "example.com", IDScope: "0ne1", RegistrationID: "dev1", Key: key,
-		Payload: map[string]string{"modelId": "dtmi:Sample:Failover;1"},
-		Link:    transport.Config{Dial: d.network.DialContext, RootCAs: transport.FixedRoots(roots)},
+		Identity: provisioning.Identity{
+			ProvisioningHost: "example.com", IDScope: "0ne1", RegistrationID: "dev1", Key: key, ModelID: "dtmi:Sample:Failover;1",
+		},
+		Link: transport.Link{Dial: d.network.DialContext, RootCAs: transport.FixedRoots(roots)},
 	}
 }
 

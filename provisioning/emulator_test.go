@@ -18,13 +18,14 @@ func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, provisionin
 	t.Helper()
 	cloud := emulator.ForTest(t, config)
 	return cloud, provisioning.Request{
-		Host: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
-		Key: func() (transport.Key, error) {
-			group, err := transport.ParseKey(cloud.GroupKey())
-			return group.Derive("dev1"), err
+		Identity: provisioning.Identity{
+			ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1", ModelID: "dtmi:Sample:Failover;1",
+			Key: func() (transport.Key, error) {
+				group, err := transport.ParseKey(cloud.GroupKey())
+				return group.Derive("dev1"), err
+			},
 		},
-		Payload: map[string]string{"modelId": "dtmi:Sample:Failover;1"},
-		Link:    transport.Config{RootCAs: cloud.CAPool},
+		Link: transport.Link{RootCAs: cloud.CAPool},
 	}
 }
 

@@ -109,8 +109,8 @@ func TestWhatTheConnectionSays(t *testing.T) {
 		"CONNACK 4":     {func(d *dps, _ *provisioning.Request) { d.connack = 4 }, provisioning.Refused, transport.BadCredentials, "key"},
 		"CONNACK 5":     {func(d *dps, _ *provisioning.Request) { d.connack = 5 }, provisioning.Refused, transport.NotAuthorized, "clock"},
 		"SUBACK 0x80":   {func(d *dps, _ *provisioning.Request) { d.suback = 0x80 }, provisioning.Unavailable, transport.SubscriptionRefused, ""},
-		"nobody there":  {func(_ *dps, r *provisioning.Request) { r.Host = "example.com:1" }, provisioning.Unavailable, transport.ConnectionRefused, ""},
-		"no such name":  {func(_ *dps, r *provisioning.Request) { r.Host = "https://example.com" }, provisioning.Unavailable, transport.NameNotFound, "DNS"},
+		"nobody there":  {func(_ *dps, r *provisioning.Request) { r.ProvisioningHost = "example.com:1" }, provisioning.Unavailable, transport.ConnectionRefused, ""},
+		"no such name":  {func(_ *dps, r *provisioning.Request) { r.ProvisioningHost = "https://example.com" }, provisioning.Unavailable, transport.NameNotFound, "DNS"},
 		"foreign roots": {func(_ *dps, r *provisioning.Request) { r.Link.RootCAs = nil }, provisioning.Unavailable, transport.TLSFailed, "CA file"},
 		"no key": {func(_ *dps, r *provisioning.Request) {
 			r.Key = func() (transport.Key, error) { return transport.Key{}, net.ErrClosed }
@@ -124,7 +124,7 @@ func TestWhatTheConnectionSays(t *testing.T) {
 				start := time.Now()
 				_, err := provisioning.Register(d.Context(), r)
 				var e *provisioning.Error
-				if !errors.As(err, &e) || e.Verdict != c.verdict || transport.ReasonOf(err) != c.reason || e.Host != r.Host {
+				if !errors.As(err, &e) || e.Verdict != c.verdict || transport.ReasonOf(err) != c.reason || e.Host != r.ProvisioningHost {
 					d.Fatalf("got %v", err)
 				}
 				if (c.advice == "") != (e.Advice == "") || !strings.Contains(e.Advice, c.advice) {

@@ -32,19 +32,16 @@ const (
 	tokenLife = time.Hour
 )
 
-// A Request is who asks DPS, and for what.
+// A Request is one registration: who asks, and how.
 type Request struct {
-	Host           string // DPS's host name, a port included when it is not 8883
-	IDScope        string
-	RegistrationID string
-	Key            transport.KeySource
-	Payload        any              // for the enrollment's allocation, or IoT Central's {"modelId": …}; may be nil
-	Polls          *Polls           // optional: shared by the registrations of one device
-	Link           transport.Config // how to reach DPS: Dial, RootCAs and the time-outs; the rest is filled in here
+	Identity
+	Payload any            // sent with the registration; nil means the model of Identity, if it has one
+	Polls   *Polls         // shared by all registrations of one device; nil means that there are no others
+	Link    transport.Link // how to reach DPS
 
-	// Ended is optional: it is given a session that has ended by itself, so that somebody else waits until it is over.
+	// Ended is given a session that has ended by itself, and then waits for its end in Register's place. Optional.
 	Ended func(*transport.Session)
-	// Warn is optional: it is told what could not be read of an answer that was read otherwise.
+	// Warn is told what could not be read of an answer that was read otherwise. Optional.
 	Warn func(error)
 }
 
@@ -79,6 +76,10 @@ type Assignment struct {
 // Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case
 // DPS counts as unavailable. Its errors are *Error, or ctx's.
 func Register(ctx context.Context, r Request) (Assignment, error) {
+	r.Identity = r.WithDefaults()
+	if r.Payload == nil {
+		r.Payload = r.payload()
+	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	a, err := r.register(bounded)
@@ -90,7 +91,7 @@ func Register(ctx context.Context, r Request) (Assignment, error) {
 	}
 	var e *Error
 	if !errors.As(err, &e) {
-		e = fromTransport(r.Host, err)
+		e = fromTransport(r.ProvisioningHost, err)
 	}
 	return Assignment{}, e
 }
@@ -98,9 +99,9 @@ func Register(ctx context.Context, r Request) (Assignment, error) {
 func (r Request) register(ctx context.Context) (Assignment, error) {
 	body, err := payloads.RegisterBody(r.RegistrationID, r.Payload)
 	if err != nil {
-		return Assignment{}, &Error{Verdict: Refused, Host: r.Host, Advice: adviceRequest, Err: err}
+		return Assignment{}, &Error{Verdict: Refused, Host: r.ProvisioningHost, Advice: adviceRequest, Err: err}
 	}
-	session, err := transport.Connect(ctx, r.link())
+	session, err := transport.Connect(ctx, r.config())
 	if err != nil {
 		return Assignment{}, err
 	}
@@ -155,7 +156,7 @@ func underWay(a payloads.RegistrationAnswer) bool {
 
 func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
 	if a.Status >= 300 || a.State != "assigned" {
-		return Assignment{}, fromAnswer(r.Host, a)
+		return Assignment{}, fromAnswer(r.ProvisioningHost, a)
 	}
 	if a.AssignedHub == "" {
 		return Assignment{}, errors.New("DPS assigned the device but named no hub")
@@ -170,20 +171,21 @@ func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
 	return assignment, nil
 }
 
-func (r Request) link() transport.Config {
-	c := r.Link
-	c.Host = r.Host
-	c.ClientID = r.RegistrationID
-	c.Username = payloads.RegistrationUsername(r.IDScope, r.RegistrationID)
-	c.CleanSession = true // DPS keeps nothing of a session
-	c.Password = func(now time.Time) (string, error) {
-		key, err := r.Key()
-		if err != nil {
-			return "", err
-		}
-		return transport.SAS(r.IDScope+"/registrations/"+r.RegistrationID, "registration", key, now.Add(tokenLife)), nil
+func (r Request) config() transport.Config {
+	return transport.Config{
+		Link:         r.Link,
+		Host:         r.ProvisioningHost,
+		ClientID:     r.RegistrationID,
+		Username:     payloads.RegistrationUsername(r.IDScope, r.RegistrationID),
+		CleanSession: true, // DPS keeps nothing of a session
+		Password: func(now time.Time) (string, error) {
+			key, err := r.Key()
+			if err != nil {
+				return "", err
+			}
+			return transport.SAS(r.IDScope+"/registrations/"+r.RegistrationID, "registration", key, now.Add(tokenLife)), nil
+		},
 	}
-	return c
 }
 
 // A dialogue is one session with DPS, one request at a time.

@@ -4,39 +4,57 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/settings"
 )
 
-// DialFunc opens a connection; (*net.Dialer).DialContext is one. It is the seam for proxies, in-memory networks and faults.
+// A DialFunc opens a connection, as (*net.Dialer).DialContext does. Proxies, networks in memory and faults come in here.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// KeySource reads the device's key. It is asked again at each dial, so a rotated key needs no restart. Why it could not is
-// shown when it returns a *KeyError.
+// A KeySource returns the device's key. It is called at each dial, so that a rotated key needs no restart. Only the text of
+// a *KeyError is shown.
 type KeySource func() (Key, error)
 
-// RootSource is the certificate roots to trust. It is asked again at each dial, so a replaced certificate authority needs no restart.
+// A RootSource returns the certificate roots to trust. It is called at each dial, so that a replaced certificate authority
+// needs no restart.
 type RootSource func() *x509.CertPool
 
-// A Config says to whom a session speaks, as whom, and what counts as dead. The zero durations mean the defaults.
+// A Link says how to reach a host, and when a session with it counts as dead. WithDefaults gives zero fields their
+// defaults.
+type Link struct {
+	// Dial opens the connection. Nil means TCP.
+	Dial DialFunc
+	// Now is the wall clock, by which tokens are made and certificates are judged. Nil means time.Now.
+	Now func() time.Time
+	// RootCAs returns the certificate roots to trust. Nil means the system's.
+	RootCAs RootSource
+
+	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK together may take
+	// connectLimit times as long. Zero means 5 s.
+	ConnectTimeout time.Duration
+	// KeepAlive is how long nothing is read before a ping is sent, in whole seconds from 1 s to 1177 s. A session uses
+	// half of Silence if that is shorter. Zero means 6 s, or less if Silence is below 12 s.
+	KeepAlive time.Duration
+	// Silence is how long nothing is read before the session ends. It is longer while large packets are in flight. Zero
+	// means twice KeepAlive.
+	Silence time.Duration
+	// WriteTimeout is how long the peer may take for 16 KiB of a packet before the session ends. Zero means 10 s.
+	WriteTimeout time.Duration
+}
+
+// A Config describes one session: how to reach the host, and what CONNECT says.
 type Config struct {
-	Host         string // as DPS or the operator names it, a port included when there is one; 8883 otherwise
+	Link
+	Host         string // as DPS or the operator names it, with a port if that is not 8883
 	ClientID     string
 	Username     string
-	Password     func(now time.Time) (string, error) // asked at each dial; nil: none
+	Password     func(now time.Time) (string, error) // called at each dial; nil means none
 	CleanSession bool
-
-	Dial    DialFunc         // nil: TCP
-	Now     func() time.Time // the wall clock, by which tokens are made and certificates judged; nil: time.Now
-	RootCAs RootSource       // asked at each dial; nil means the system's certificate roots
-
-	ConnectTimeout time.Duration // a peer that says nothing for so long before CONNACK is given up; 5 s
-	KeepAlive      time.Duration // a ping when nothing was read for this long; 6 s, and half of Silence at most
-	Silence        time.Duration // nothing read for this long is a dead link, unless much is on its way; twice KeepAlive
-	WriteTimeout   time.Duration // 16 KiB of a packet that the peer does not take within this time are a dead link; 10 s
 }
 
 // connectLimit bounds dial, TLS and CONNACK together: so many times ConnectTimeout. On a network where an answer takes
@@ -44,39 +62,61 @@ type Config struct {
 const connectLimit = 6
 
 const (
-	defaultPort           = "8883"
-	defaultConnectTimeout = 5 * time.Second
-	defaultKeepAlive      = 6 * time.Second
-	defaultWriteTimeout   = 10 * time.Second
+	defaultPort      = "8883"
+	defaultKeepAlive = 6 * time.Second
+	// maxKeepAlive is the longest keep-alive that IoT Hub accepts; it ends a connection that is silent for half as long
+	// again. azure-docs articles/iot/iot-mqtt-connect-to-iot-hub.md
+	maxKeepAlive = 1177 * time.Second
 )
 
-func (c Config) withDefaults() Config {
-	orElse := func(d *time.Duration, def time.Duration) {
-		if *d <= 0 {
-			*d = def
-		}
+// WithDefaults returns l with the defaults in the place of zero fields.
+func (l Link) WithDefaults() Link {
+	if l.Dial == nil {
+		l.Dial = new(net.Dialer).DialContext
 	}
-	orElse(&c.ConnectTimeout, defaultConnectTimeout)
-	orElse(&c.WriteTimeout, defaultWriteTimeout)
-	orElse(&c.KeepAlive, defaultKeepAlive)
-	orElse(&c.Silence, 2*c.KeepAlive)
-	c.KeepAlive = min(c.KeepAlive, c.Silence/2)
-	if c.Dial == nil {
-		c.Dial = new(net.Dialer).DialContext
+	if l.Now == nil {
+		l.Now = time.Now
 	}
-	if c.Now == nil {
-		c.Now = time.Now
+	settings.Default(&l.ConnectTimeout, 5*time.Second)
+	settings.Default(&l.WriteTimeout, 10*time.Second)
+	if l.KeepAlive == 0 && l.Silence > 0 {
+		l.KeepAlive = min(defaultKeepAlive, max(time.Second, (l.Silence/2).Truncate(time.Second)))
 	}
-	if c.Password == nil {
-		c.Password = func(time.Time) (string, error) { return "", nil }
-	}
-	return c
+	settings.Default(&l.KeepAlive, defaultKeepAlive)
+	settings.Default(&l.Silence, 2*l.KeepAlive)
+	return l
 }
 
-// hubKeepAlive is what CONNECT names. A hub ends a connection that is silent for half as long again: with our own KeepAlive it
-// would do so in a stall that we are to live through. 1177 s is the most that IoT Hub takes.
-func (c Config) hubKeepAlive() time.Duration {
-	return min((4*c.KeepAlive + time.Second - 1).Truncate(time.Second), 1177*time.Second)
+// Check returns a *settings.FieldError for each field that cannot be used, joined. Connect does not call it.
+func (l Link) Check() error {
+	var errs []error
+	l = l.WithDefaults()
+	for _, t := range []struct {
+		field string
+		value time.Duration
+	}{{"ConnectTimeout", l.ConnectTimeout}, {"Silence", l.Silence}, {"WriteTimeout", l.WriteTimeout}} {
+		if t.value < 0 {
+			errs = append(errs, settings.Wrong(t.field, "is negative"))
+		}
+	}
+	if k := l.KeepAlive; k < time.Second || k > maxKeepAlive || k%time.Second != 0 {
+		errs = append(errs, settings.Wrong("KeepAlive",
+			"is %s: whole seconds, from 1s to %s, which is the most that an IoT hub allows", k, maxKeepAlive))
+	} else if l.Silence > 0 && l.Silence <= k {
+		errs = append(errs, settings.Wrong("Silence", "is %s: longer than KeepAlive, which is %s, because only an unanswered "+
+			"ping shows that the peer is gone; twice as long is good", l.Silence, k))
+	}
+	return errors.Join(errs...)
+}
+
+// pingAfter is how long nothing is read before a ping is sent. The peer has the rest of Silence, at least half of it, for
+// its answer.
+func (l Link) pingAfter() time.Duration { return min(l.KeepAlive, l.Silence/2) }
+
+// hubKeepAlive is the keep-alive that CONNECT names. A hub ends a connection that is silent for half as long again: with
+// pingAfter in its place, a stall that the session is to survive would end it.
+func (l Link) hubKeepAlive() time.Duration {
+	return min((4*l.pingAfter() + time.Second - 1).Truncate(time.Second), maxKeepAlive)
 }
 
 // dial opens the connection: TCP to the host's address, then TLS to its name. The port is for dialing only.

@@ -51,7 +51,7 @@ type link struct {
 func newLink(conn, raw net.Conn, c Config, secrets mask) *link {
 	l := &link{
 		Conn: conn, raw: raw, host: c.Host,
-		keepAlive: c.KeepAlive, silence: c.Silence, writeLimit: c.WriteTimeout,
+		keepAlive: c.pingAfter(), silence: c.Silence, writeLimit: c.WriteTimeout,
 		out: newOutgoing(), ended: make(chan struct{}),
 	}
 	l.frames = newFrames(c.Host, ear{l}, secrets, l.out)

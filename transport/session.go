@@ -35,7 +35,10 @@ type Session struct {
 // Connect opens a session: dial, TLS, CONNECT, CONNACK. It gives up when the peer says nothing for c.ConnectTimeout, and
 // after connectLimit times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
-	c = c.withDefaults()
+	c.Link = c.WithDefaults()
+	if c.Password == nil {
+		c.Password = func(time.Time) (string, error) { return "", nil }
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
 	defer cancel()
 	conn, raw, err := c.dial(ctx)

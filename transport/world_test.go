@@ -78,7 +78,8 @@ func (w *world) listen(serve func(net.Conn)) {
 // config is that of a device which trusts the peer.
 func (w *world) config() transport.Config {
 	c := transport.Config{
-		Host: w.host, ClientID: "dev1", Username: "dev1", RootCAs: transport.FixedRoots(authority.pool),
+		Host: w.host, ClientID: "dev1", Username: "dev1",
+		Link:     transport.Link{RootCAs: transport.FixedRoots(authority.pool)},
 		Password: func(time.Time) (string, error) { return "secret", nil },
 	}
 	if w.network != nil {

@@ -37,7 +37,7 @@ type settings struct {
 	closeTimeout, handlerTimeout        time.Duration
 	ackTimeout                          time.Duration
 	tokenLife                           time.Duration
-	link                                transport.Config
+	link                                transport.Link
 	policy                              machine.Policy
 }
 

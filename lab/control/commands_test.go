@@ -194,12 +194,15 @@ func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
 	for _, payload := range []any{map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 			a, err := provisioning.Register(t.Context(), provisioning.Request{
-				Host: w.DPSHost(), IDScope: w.IDScope(), RegistrationID: device, Payload: payload,
-				Key: func() (transport.Key, error) {
-					group, err := transport.ParseKey(w.GroupKey())
-					return group.Derive(device), err
+				Identity: provisioning.Identity{
+					ProvisioningHost: w.DPSHost(), IDScope: w.IDScope(), RegistrationID: device,
+					Key: func() (transport.Key, error) {
+						group, err := transport.ParseKey(w.GroupKey())
+						return group.Derive(device), err
+					},
 				},
-				Link: transport.Config{Dial: w.dial, RootCAs: w.CAPool},
+				Payload: payload,
+				Link:    transport.Link{Dial: w.dial, RootCAs: w.CAPool},
 			})
 			if err != nil || a.Hub != w.Hub("A") {
 				t.Fatalf("got %+v, %v", a, err)

@@ -41,7 +41,7 @@ type simple struct {
 	vice
 	drill.Place
 	dial     transport.DialFunc
-	link     transport.Config
+	link     transport.Link
 	key      transport.Key
 	asked    int
 	session  *transport.Session
@@ -74,7 +74,7 @@ func (s *simple) Start(p drill.Place) (drill.Running, error) {
 		return nil, err
 	}
 	s.Place, s.key, s.took = p, key, make(chan struct{}, 1)
-	s.link = transport.Config{Dial: s.dial, RootCAs: transport.FixedRoots(p.RootCAs)}
+	s.link = transport.Link{Dial: s.dial, RootCAs: transport.FixedRoots(p.RootCAs)}
 	if s.vice == hangsOnAHalfOpen {
 		s.link.KeepAlive, s.link.Silence, s.link.WriteTimeout = 10*time.Minute, 21*time.Minute, 21*time.Minute
 	}
@@ -153,12 +153,15 @@ func (s *simple) take(ctx context.Context) {
 func (s *simple) connect(ctx context.Context) error {
 	source := func() (transport.Key, error) { return s.key, nil }
 	hub, err := provisioning.Register(ctx, provisioning.Request{
-		Host: s.ProvisioningHost, IDScope: s.IDScope, RegistrationID: s.DeviceID, Key: source, Link: s.link,
+		Identity: provisioning.Identity{
+			ProvisioningHost: s.ProvisioningHost, IDScope: s.IDScope, RegistrationID: s.DeviceID, Key: source,
+		},
+		Link: s.link,
 	})
 	if err != nil {
 		return err
 	}
-	c := s.link
+	c := transport.Config{Link: s.link}
 	c.Host, c.ClientID, c.Username = hub.Hub, s.DeviceID, payloads.HubUsername(hub.Hub, s.DeviceID, "")
 	c.Password = func(now time.Time) (string, error) {
 		return transport.SAS(hub.Hub+"/devices/"+s.DeviceID, "", s.key, now.Add(time.Hour)), nil
