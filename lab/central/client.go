@@ -22,9 +22,9 @@ const (
 	// GlobalDPS is the Device Provisioning Service of the public cloud.
 	GlobalDPS = "https://global.azure-devices-provisioning.net"
 
-	version     = "?api-version=2022-07-31"
-	answerLimit = 1 << 20  // far more than any answer takes
-	headerLimit = 64 << 10 // Go would read ten megabytes
+	versionQuery = "?api-version=2022-07-31"
+	answerLimit  = 1 << 20  // far more than any answer takes
+	headerLimit  = 64 << 10 // Go would read ten megabytes
 )
 
 // A Config says which application to talk to. Token is an API token, which begins with "SharedAccessSignature ", or a bearer
@@ -117,14 +117,14 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return c.noAnswerError(ctx, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit+1))
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return c.noAnswerError(ctx, err)
 	}
-	if err := c.refusal(answer, text); err != nil {
+	if err := c.answerError(answer, text); err != nil {
 		return err
 	}
 	if into == nil || len(text) == 0 {
@@ -133,7 +133,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if decoder.Decode(into) != nil {
-		return c.misunderstood(answer)
+		return c.notJSONError(answer)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (c *Client) Failback(ctx context.Context, device string) (m Move, err error
 
 // Device is all that the application says of a device.
 func (c *Client) Device(ctx context.Context, device string) (answer any, err error) {
-	err = c.device(ctx, http.MethodGet, "/api/devices/", device, version, nil, &answer)
+	err = c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &answer)
 	return answer, err
 }
 
@@ -71,8 +71,8 @@ func (c *Client) Run(ctx context.Context, device string, p Part, command string,
 
 // HasComponent tells whether the template of a device has a component of this name.
 func (c *Client) HasComponent(ctx context.Context, device, component string) (bool, error) {
-	var d description
-	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, version, nil, &d); err != nil {
+	var d deviceDescription
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
 		return false, err
 	}
 	name, err := segment(d.Template)
@@ -88,7 +88,7 @@ func (c *Client) HasComponent(ctx context.Context, device, component string) (bo
 			} `json:"contents"`
 		} `json:"capabilityModel"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/api/deviceTemplates/"+name+version, nil, &template); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/api/deviceTemplates/"+name+versionQuery, nil, &template); err != nil {
 		return false, err
 	}
 	for _, content := range template.CapabilityModel.Contents {
@@ -131,7 +131,7 @@ func (p Part) path(end string) (string, error) {
 		}
 		path += step[0] + name
 	}
-	return path + end + version, nil
+	return path + end + versionQuery, nil
 }
 
 // segment is a name as one step of a path, whatever is in it.

@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // A complaint is an answer that says what is wrong: IoT Central's shape, then DPS's and that of the gateways before both.
-type complaint struct {
+type errorAnswer struct {
 	Error     json.RawMessage `json:"error"`
 	Message   string          `json:"message"`
 	ErrorCode json.Number     `json:"errorCode"`
@@ -51,19 +51,19 @@ type details struct {
 }
 
 // refusal is the error that an answer is, or nil.
-func (c *Client) refusal(answer *http.Response, text []byte) error {
+func (c *Client) answerError(answer *http.Response, text []byte) error {
 	ok := answer.StatusCode >= 200 && answer.StatusCode < 300
 	switch {
 	case len(text) > answerLimit:
-		return c.failed(answer, "", fmt.Sprintf("more than %d bytes", answerLimit), "check the address, and whether a proxy answers in its place")
+		return c.newError(answer, "", fmt.Sprintf("more than %d bytes", answerLimit), "check the address, and whether a proxy answers in its place")
 	case answer.StatusCode >= 300 && answer.StatusCode < 400:
-		return c.redirected(answer)
+		return c.redirectError(answer)
 	case len(text) == 0 && ok:
 		return nil
 	case !json.Valid(text) && len(text) > 0:
-		return c.misunderstood(answer)
+		return c.notJSONError(answer)
 	}
-	var said complaint
+	var said errorAnswer
 	var d details
 	_ = json.Unmarshal(text, &said) // what is of another shape says nothing
 	if json.Unmarshal(said.Error, &d) != nil {
@@ -75,13 +75,13 @@ func (c *Client) refusal(answer *http.Response, text []byte) error {
 	if d.Message == "" {
 		d.Code, d.Message = said.ErrorCode.String(), said.Message
 	}
-	e := c.failed(answer, d.Code, d.Message, "")
+	e := c.newError(answer, d.Code, d.Message, "")
 	e.RetryAfter = retryAfter(answer.Header.Get("Retry-After"))
-	e.Next = c.next(e, d.RequestID)
+	e.Next = c.nextStep(e, d.RequestID)
 	return e
 }
 
-func (c *Client) failed(answer *http.Response, code, said, next string) *Error {
+func (c *Client) newError(answer *http.Response, code, said, next string) *Error {
 	code, said = c.token.shown(code), c.token.shown(said)
 	what := strings.TrimSpace(fmt.Sprintf("answered %d %s", answer.StatusCode, code))
 	if said != "" {
@@ -91,24 +91,24 @@ func (c *Client) failed(answer *http.Response, code, said, next string) *Error {
 }
 
 // misunderstood is for an answer that is no JSON, such as the page of a proxy. It is not quoted: it may repeat the request.
-func (c *Client) misunderstood(answer *http.Response) error {
+func (c *Client) notJSONError(answer *http.Response) error {
 	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
 	if kind == "" {
 		kind = "something"
 	}
-	return c.failed(answer, "", kind+" that is not IoT Central's", "check the ID of the application, the DNS suffix, and whether a proxy answers in its place")
+	return c.newError(answer, "", kind+" that is not IoT Central's", "check the ID of the application, the DNS suffix, and whether a proxy answers in its place")
 }
 
-func (c *Client) redirected(answer *http.Response) error {
+func (c *Client) redirectError(answer *http.Response) error {
 	where := "nowhere"
 	if to, err := answer.Location(); err == nil { // the rest of it may hold anything
 		where = to.Scheme + "://" + to.Host
 	}
-	return c.failed(answer, "", "it sends to "+where, "the token does not follow; if that is the application, give its address")
+	return c.newError(answer, "", "it sends to "+where, "the token does not follow; if that is the application, give its address")
 }
 
 // next is what to do about a status.
-func (c *Client) next(e *Error, requestID string) string {
+func (c *Client) nextStep(e *Error, requestID string) string {
 	switch s := e.Status; {
 	case s == http.StatusUnauthorized && c.emulator != "":
 		return "it has been started anew in this moment; try again"
@@ -148,7 +148,7 @@ func retryAfter(text string) time.Duration {
 }
 
 // unanswered is why no answer came.
-func (c *Client) unanswered(ctx context.Context, err error) error {
+func (c *Client) noAnswerError(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("central: %s: %w", c.host(), ctx.Err())
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // A control is what the emulator writes down for whoever wants to talk to it.
-type control struct {
+type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	CA    string `json:"ca"` // PEM
@@ -30,13 +30,13 @@ func DefaultFile() (string, error) {
 
 // Emulator is a Client of the emulator that wrote a control file.
 func Emulator(file string) (*Client, error) {
-	control, err := readControl(file)
+	control, err := readControlFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("central: no emulator runs on this machine (there is no %s): start one with failover emulator", file)
 	}
 	switch {
 	case errors.Is(err, errDamaged):
-		return nil, damaged(file)
+		return nil, damagedError(file)
 	case err != nil:
 		return nil, fmt.Errorf("central: control file: %w; name the one that failover emulator has written", err)
 	}
@@ -44,13 +44,13 @@ func Emulator(file string) (*Client, error) {
 	ok := roots.AppendCertsFromPEM([]byte(control.CA))
 	c, err := newClient(Config{URL: control.URL, Token: control.Token, Roots: roots}, nil) // no proxy leads to this machine
 	if err != nil || !ok {
-		return nil, damaged(file)
+		return nil, damagedError(file)
 	}
 	c.emulator = file
 	return c, nil
 }
 
-func readControl(file string) (c control, err error) {
+func readControlFile(file string) (c controlFile, err error) {
 	text, err := textfile.Read(file, headerLimit)
 	if err != nil {
 		return c, err
@@ -64,6 +64,6 @@ func readControl(file string) (c control, err error) {
 var errDamaged = errors.New("damaged")
 
 // damaged quotes nothing: there is a token in the file.
-func damaged(file string) error {
+func damagedError(file string) error {
 	return fmt.Errorf("central: control file: %s is damaged: start the emulator anew, with failover emulator", file)
 }

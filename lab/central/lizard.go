@@ -8,7 +8,7 @@ import (
 	"net/url"
 )
 
-const strikes = "/lizard/v1/strikes"
+const injectionsPath = "/lizard/v1/strikes"
 
 // A Fault is a bad day that the lizard knows.
 type Fault struct {
@@ -39,7 +39,7 @@ func (c *Client) ActiveFaults(ctx context.Context) ([]Injection, error) {
 	var answer struct {
 		Strikes []Injection `json:"strikes"`
 	}
-	err := c.call(ctx, http.MethodGet, strikes, nil, &answer)
+	err := c.call(ctx, http.MethodGet, injectionsPath, nil, &answer)
 	return answer.Strikes, err
 }
 
@@ -53,7 +53,7 @@ func (c *Client) Inject(ctx context.Context, s Injection) (Injection, error) {
 		return Injection{}, fmt.Errorf("central: strike: %w", err)
 	}
 	var answer Injection
-	err = c.call(ctx, http.MethodPost, strikes, body, &answer)
+	err = c.call(ctx, http.MethodPost, injectionsPath, body, &answer)
 	return answer, err
 }
 
@@ -66,7 +66,7 @@ func (c *Client) Clear(ctx context.Context, target, fault string) error {
 	if fault != "" {
 		query.Set("fault", fault)
 	}
-	path := strikes
+	path := injectionsPath
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}

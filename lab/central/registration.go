@@ -14,7 +14,7 @@ import (
 )
 
 // A description is what Registration needs of a device.
-type description struct {
+type deviceDescription struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"displayName"`
 	Template    string `json:"template"`
@@ -31,7 +31,7 @@ const (
 	Unassociated = "unassociated" // it has no template
 )
 
-func (d description) status() string {
+func (d deviceDescription) status() string {
 	switch {
 	case !d.Enabled:
 		return Blocked
@@ -44,7 +44,7 @@ func (d description) status() string {
 }
 
 // why says it in a sentence.
-var why = map[string]string{
+var statusReasons = map[string]string{
 	Provisioned:  "None.",
 	Registered:   "DPS has not provisioned the device yet: it has to connect once.",
 	Blocked:      "The device is blocked: unblock it in IoT Central.",
@@ -76,12 +76,12 @@ type DPSState struct {
 // Registration asks the application for a device and, if it is provisioned, DPS with the device's own key. That DPS does not
 // answer is part of the answer, not an error.
 func (c *Client) Registration(ctx context.Context, device string) (Registration, error) {
-	var d description
-	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, version, nil, &d); err != nil {
+	var d deviceDescription
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
 		return Registration{}, err
 	}
 	r := Registration{DeviceID: device, Info: RegistrationInfo{d.status(), d.DisplayName, d.ID, d.Simulated, d.Template}}
-	r.DPS.Error = why[r.Info.Status]
+	r.DPS.Error = statusReasons[r.Info.Status]
 	if r.Info.Status != Provisioned || c.dps == "" {
 		return r, nil
 	}
@@ -101,7 +101,7 @@ func (c *Client) dpsStatus(ctx context.Context, device string) (string, error) {
 			PrimaryKey string `json:"primaryKey"`
 		} `json:"symmetricKey"`
 	}
-	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, "/credentials"+version, nil, &credentials); err != nil {
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, "/credentials"+versionQuery, nil, &credentials); err != nil {
 		return "", err
 	}
 	scope, errScope := segment(credentials.IDScope)

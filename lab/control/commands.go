@@ -37,7 +37,7 @@ type commandRequest struct {
 }
 
 // An execution is a command that was run. One that is queued for the device has no response.
-type execution struct {
+type commandRun struct {
 	Request      json.RawMessage `json:"request,omitempty"`
 	Response     json.RawMessage `json:"response,omitempty"`
 	ResponseCode int             `json:"responseCode,omitempty"`
@@ -46,18 +46,18 @@ type execution struct {
 func (q commandRequest) times() (connect, response time.Duration, err error) {
 	const mostConnect, least, most = int(longestConnect / time.Second), int(shortestResponse / time.Second), int(longestResponse / time.Second)
 	answer := most
-	set(&answer, q.ResponseTimeout)
+	setIfGiven(&answer, q.ResponseTimeout)
 	switch { // in seconds, of which not every number is a Duration
 	case q.ConnectionTimeout < 0 || q.ConnectionTimeout > mostConnect:
-		err = invalid("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, mostConnect)
+		err = invalidContent("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, mostConnect)
 	case answer < least || answer > most:
-		err = invalid("The responseTimeout is %d: it is %d to %d, in seconds.", answer, least, most)
+		err = invalidContent("The responseTimeout is %d: it is %d to %d, in seconds.", answer, least, most)
 	}
 	return time.Duration(q.ConnectionTimeout) * time.Second, time.Duration(answer) * time.Second, err
 }
 
 // run runs a command: as a direct method, or, if the template says that it waits for the device, as a message to it.
-func (k *desk) run(r *http.Request, body []byte) (int, any, error) {
+func (a *application) runCommand(r *http.Request, body []byte) (int, any, error) {
 	var q commandRequest
 	if err := decode(body, &q, false); err != nil {
 		return 0, nil, err
@@ -66,22 +66,22 @@ func (k *desk) run(r *http.Request, body []byte) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	p, c, err := k.command(r)
+	p, c, err := a.command(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	e := execution{Request: q.Request}
+	e := commandRun{Request: q.Request}
 	if c.durable {
-		err = k.queue(p, q.Request)
-	} else if err = k.await(r.Context(), p.device, connect); err == nil {
-		e.ResponseCode, e.Response, err = k.invoke(r.Context(), p, q.Request, response)
+		err = a.queueCommand(p, q.Request)
+	} else if err = a.waitForDevice(r.Context(), p.device, connect); err == nil {
+		e.ResponseCode, e.Response, err = a.invoke(r.Context(), p, q.Request, response)
 	}
 	if err != nil {
 		return 0, nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.runs[p] = e
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lastRuns[p] = e
 	if !c.durable {
 		e.Request = nil
 	}
@@ -89,16 +89,16 @@ func (k *desk) run(r *http.Request, body []byte) (int, any, error) {
 }
 
 // command is the one that a request names.
-func (k *desk) command(r *http.Request) (place, capability, error) {
-	p := place{r.PathValue("device"), r.PathValue("component"), r.PathValue("name")}
-	d, err := k.device(r)
+func (a *application) command(r *http.Request) (capabilityName, capability, error) {
+	p := capabilityName{r.PathValue("device"), r.PathValue("component"), r.PathValue("name")}
+	d, err := a.device(r)
 	if err != nil {
 		return p, capability{}, err
 	}
 	if !name.MatchString(p.name) || p.component != "" && !name.MatchString(p.component) {
 		return p, capability{}, notFound("A command and a component have names of letters, digits and _.")
 	}
-	c, known, err := k.capability(d, p)
+	c, known, err := a.capability(d, p)
 	if err == nil && known && !c.command {
 		err = notFound("The template's %.100q is no command.", p.name)
 	}
@@ -106,7 +106,7 @@ func (k *desk) command(r *http.Request) (place, capability, error) {
 }
 
 // inHub is how a hub knows a command.
-func (p place) inHub() string {
+func (p capabilityName) methodName() string {
 	if p.component == "" {
 		return p.name
 	}
@@ -114,7 +114,7 @@ func (p place) inHub() string {
 }
 
 // queue sends the parameter raw, as IoT Central does: a text without its quotes.
-func (k *desk) queue(p place, request json.RawMessage) error {
+func (a *application) queueCommand(p capabilityName, request json.RawMessage) error {
 	var parameter bytes.Buffer
 	var text string
 	switch {
@@ -124,36 +124,36 @@ func (k *desk) queue(p place, request json.RawMessage) error {
 	default:
 		_ = json.Compact(&parameter, request) // it was decoded from JSON
 	}
-	err := k.cloud.SendCommand(p.device, p.inHub(), parameter.Bytes())
+	err := a.cloud.SendCommand(p.device, p.methodName(), parameter.Bytes())
 	switch {
 	case errors.Is(err, emulator.ErrQueueFull):
 		return &problem{http.StatusTooManyRequests, "TooManyRequests", sentence(err)}
 	case errors.Is(err, emulator.ErrNeverSeen):
 		return notFound("%s", sentence(err))
 	case err != nil && !errors.Is(err, emulator.ErrUnknownDevice):
-		return invalid("%s", sentence(err))
+		return invalidContent("%s", sentence(err))
 	}
 	return err
 }
 
 // await gives a device time to connect and to listen. That it does not is found out by whoever calls it.
-func (k *desk) await(ctx context.Context, device string, patience time.Duration) error {
+func (a *application) waitForDevice(ctx context.Context, device string, patience time.Duration) error {
 	if patience == 0 {
 		return nil
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_ = k.cloud.Wait(waiting, func() bool {
-		hub := k.cloud.HubOf(device)
-		return k.cloud.Connected(device, hub) && slices.Contains(k.cloud.Subscriptions(device, hub), methodFilter)
+	_ = a.cloud.Wait(waiting, func() bool {
+		hub := a.cloud.HubOf(device)
+		return a.cloud.Connected(device, hub) && slices.Contains(a.cloud.Subscriptions(device, hub), methodFilter)
 	})
 	return ctx.Err()
 }
 
-func (k *desk) invoke(ctx context.Context, p place, request []byte, patience time.Duration) (int, json.RawMessage, error) {
+func (a *application) invoke(ctx context.Context, p capabilityName, request []byte, patience time.Duration) (int, json.RawMessage, error) {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	status, response, err := k.cloud.InvokeMethod(waiting, p.device, p.inHub(), request)
+	status, response, err := a.cloud.InvokeMethod(waiting, p.device, p.methodName(), request)
 	switch {
 	case err == nil:
 		return status, response, nil
@@ -165,19 +165,19 @@ func (k *desk) invoke(ctx context.Context, p place, request []byte, patience tim
 	case ctx.Err() != nil, errors.Is(err, emulator.ErrClosed), errors.Is(err, emulator.ErrUnknownDevice):
 		return 0, nil, err
 	}
-	return 0, nil, invalid("%s", sentence(err))
+	return 0, nil, invalidContent("%s", sentence(err))
 }
 
 // history is the last run of a command.
-func (k *desk) history(r *http.Request, _ []byte) (int, any, error) {
-	p, _, err := k.command(r)
+func (a *application) commandHistory(r *http.Request, _ []byte) (int, any, error) {
+	p, _, err := a.command(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := []execution{}
-	if e, was := k.runs[p]; was {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := []commandRun{}
+	if e, was := a.lastRuns[p]; was {
 		all = append(all, e)
 	}
 	return http.StatusOK, map[string]any{"value": all}, nil

@@ -14,7 +14,7 @@ func commandPath(name string) string { return devicePath + "/commands/" + name +
 
 func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 	w := onSockets(t)
-	w.gadget()
+	w.newTestDevice()
 	for request, response := range map[string]string{
 		`{"request":"hi"}`: `"hi"`, `{"request":{"a":[1.50,null]}}`: `{"a":[1.50,null]}`, `{"request":null}`: `null`, `{"request":0}`: `0`,
 	} {
@@ -24,10 +24,10 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 		}
 	}
 	for _, nothing := range []string{``, `{}`, `{"since":"a mistake"}`} {
-		same(t, w.want(201, "POST", commandPath("echo"), nothing), `{"responseCode":200}`)
+		wantJSON(t, w.want(201, "POST", commandPath("echo"), nothing), `{"responseCode":200}`)
 	}
 	w.want(201, "POST", commandPath("echo"), `{"request":5}`)
-	same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[{"request":5,"response":5,"responseCode":200}]}`)
+	wantJSON(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[{"request":5,"response":5,"responseCode":200}]}`)
 	if v := w.Violations(); len(v) > 0 {
 		t.Errorf("violations: %q", v)
 	}
@@ -35,27 +35,27 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 
 func TestADevicesRefusalIsAnAnswer(t *testing.T) {
 	w := onSockets(t)
-	w.gadget()
+	w.newTestDevice()
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`) // then any command may be there
-	same(t, w.want(201, "POST", commandPath("reboot"), `{"request":1}`), `{"responseCode":404}`)
+	wantJSON(t, w.want(201, "POST", commandPath("reboot"), `{"request":1}`), `{"responseCode":404}`)
 }
 
 func TestACommandOfAComponentIsNamedAfterBoth(t *testing.T) {
 	w := withParts(t)
-	w.gadget()
+	w.newTestDevice()
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
 	path := devicePath + "/components/part/commands/echo" + version
-	same(t, w.want(201, "POST", path, `{"request":1}`), `{"response":1,"responseCode":200}`)
-	same(t, w.want(200, "GET", path, ""), `{"value":[{"request":1,"response":1,"responseCode":200}]}`)
-	same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
+	wantJSON(t, w.want(201, "POST", path, `{"request":1}`), `{"response":1,"responseCode":200}`)
+	wantJSON(t, w.want(200, "GET", path, ""), `{"value":[{"request":1,"response":1,"responseCode":200}]}`)
+	wantJSON(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
 }
 
 func TestADurableCommandWaitsForTheDevice(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	w.want(200, "PUT", "/api/deviceTemplates/dtmi:parts;1"+version, parts)
-	w.gadget().Disconnect(250) // it has been there once
-	w.until("it has gone", func() bool { return !w.Connected(device, "A") })
+	w.newTestDevice().Disconnect(250) // it has been there once
+	w.waitUntil("it has gone", func() bool { return !w.Connected(device, "A") })
 	for request, want := range map[string]string{
 		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@", `{"request":null}`: "@",
 	} {
@@ -63,19 +63,19 @@ func TestADurableCommandWaitsForTheDevice(t *testing.T) {
 		if answered["responseCode"] != nil || answered["response"] != nil {
 			t.Errorf("it answers %v", answered)
 		}
-		g := w.gadget()
-		w.until("it has come", func() bool { return w.QueueLength(device) == 0 })
+		g := w.newTestDevice()
+		w.waitUntil("it has come", func() bool { return w.QueueLength(device) == 0 })
 		g.Disconnect(250)
 		if len(g.commands) != 1 || g.commands[0] != "setAlarm "+want {
 			t.Errorf("%s: the device got %q", request, g.commands)
 		}
 	}
-	same(t, w.want(200, "GET", commandPath("setAlarm"), ""), `{"value":[`+lastOf(t, w)+`]}`)
+	wantJSON(t, w.want(200, "GET", commandPath("setAlarm"), ""), `{"value":[`+lastRunOf(t, w)+`]}`)
 
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
 	w.want(201, "POST", devicePath+"/components/part/commands/later"+version, `{"request":true}`)
-	g := w.gadget()
-	w.until("it has come", func() bool { return w.QueueLength(device) == 0 })
+	g := w.newTestDevice()
+	w.waitUntil("it has come", func() bool { return w.QueueLength(device) == 0 })
 	g.Disconnect(250)
 	if len(g.commands) != 1 || g.commands[0] != "part*later true" {
 		t.Errorf("the device got %q", g.commands)
@@ -83,7 +83,7 @@ func TestADurableCommandWaitsForTheDevice(t *testing.T) {
 }
 
 // lastOf is whatever the last command was, since a map has no order.
-func lastOf(t *testing.T, w world) string {
+func lastRunOf(t *testing.T, w world) string {
 	t.Helper()
 	all := w.want(200, "GET", commandPath("setAlarm"), "")["value"].([]any)
 	if len(all) != 1 {
@@ -97,22 +97,22 @@ func TestADurableCommandHasItsLimits(t *testing.T) {
 	w.Assign(device, "A")
 	w.want(200, "PATCH", devicePath+version, `{"template":"`+model+`"}`)
 	w.wantError(404, "NotFound", "no session yet", "POST", commandPath("setAlarm"), `{}`)
-	w.gadget().Disconnect(250)
-	w.until("it has gone", func() bool { return !w.Connected(device, "A") })
+	w.newTestDevice().Disconnect(250)
+	w.waitUntil("it has gone", func() bool { return !w.Connected(device, "A") })
 	long := `{"request":"` + strings.Repeat("x", 64<<10) + `"}`
 	w.wantError(422, "InvalidBody", "65536", "POST", commandPath("setAlarm"), long)
 	for range 50 {
 		w.want(201, "POST", commandPath("setAlarm"), `{}`)
 	}
 	w.wantError(429, "TooManyRequests", "queue is full", "POST", commandPath("setAlarm"), `{}`)
-	same(t, w.want(200, "DELETE", system+"c2d", ""),
+	wantJSON(t, w.want(200, "DELETE", system+"c2d", ""),
 		`{"message":"The queue of cloud-to-device messages of device dev1 is empty. Messages purged: 50."}`)
 	w.want(201, "POST", commandPath("setAlarm"), `{}`)
 }
 
 func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	w := onSockets(t)
-	w.gadget()
+	w.newTestDevice()
 	for name, part := range map[string]string{
 		"reboot": `no "reboot"`, "temp": "no command", "a*b": "names of letters", "a%2Fb": "names of letters", "%23": "names of letters",
 	} {
@@ -135,13 +135,13 @@ func TestADeviceThatDoesNotAnswerIsATimeOut(t *testing.T) {
 		`{}`: 30 * time.Second, `{"responseTimeout":5}`: 5 * time.Second, `{"responseTimeout":30}`: 30 * time.Second,
 	} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-			w.gadget().mute.Store(true)
+			w.newTestDevice().mute.Store(true)
 			began := time.Now()
 			w.wantError(408, "RequestTimeout", "in time", "POST", commandPath("echo"), body)
 			if took := time.Since(began); took != after {
 				t.Errorf("%s: it took %v", body, took)
 			}
-			same(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
+			wantJSON(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
 		})
 	}
 }
@@ -168,9 +168,9 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 			answered <- w.do(w.request("POST", commandPath("echo"), `{"request":1,"connectionTimeout":30}`))
 		}()
 		time.Sleep(29 * time.Second)
-		w.gadget()
+		w.newTestDevice()
 		got := <-answered
-		same(t, got.object(t), `{"response":1,"responseCode":200}`)
+		wantJSON(t, got.object(t), `{"response":1,"responseCode":200}`)
 		if took := time.Since(began); got.StatusCode != 201 || took != 49*time.Second {
 			t.Errorf("%d after %v", got.StatusCode, took)
 		}
@@ -179,7 +179,7 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 
 func TestACommandsNameIsOneOfDTDL(t *testing.T) {
 	w := onSockets(t)
-	w.gadget()
+	w.newTestDevice()
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
 	for _, name := range []string{"a", "a_1", strings.Repeat("n", 64)} {
 		w.want(201, "POST", commandPath(name), `{"request":1}`)

@@ -14,7 +14,7 @@ import (
 )
 
 // A record is what an operator says of a device. The zero value says nothing.
-type record struct {
+type deviceRecord struct {
 	displayName   string
 	template      string
 	simulated     bool
@@ -22,7 +22,7 @@ type record struct {
 }
 
 // A deviceAnswer is a device as IoT Central shows it.
-type deviceAnswer struct {
+type deviceView struct {
 	ID            string   `json:"id"`
 	ETag          string   `json:"etag"`
 	DisplayName   string   `json:"displayName"`
@@ -34,7 +34,7 @@ type deviceAnswer struct {
 }
 
 // A deviceWish is the body of a PUT or PATCH. What else GET answers is read-only, and may stand there too.
-type deviceWish struct {
+type deviceUpdate struct {
 	DisplayName   *string   `json:"displayName"`
 	Simulated     *bool     `json:"simulated"`
 	Template      *string   `json:"template"`
@@ -43,148 +43,148 @@ type deviceWish struct {
 }
 
 // device is the one that a request is about.
-func (k *desk) device(r *http.Request) (emulator.DeviceInfo, error) {
-	return k.cloud.Device(r.PathValue("device"))
+func (a *application) device(r *http.Request) (emulator.DeviceInfo, error) {
+	return a.cloud.Device(r.PathValue("device"))
 }
 
 // shown is called with k.mu held.
-func (k *desk) shown(d emulator.DeviceInfo) deviceAnswer {
-	r := k.records[d.ID]
-	a := deviceAnswer{
+func (a *application) representation(d emulator.DeviceInfo) deviceView {
+	r := a.deviceRecords[d.ID]
+	view := deviceView{
 		ID: d.ID, DisplayName: cmp.Or(r.displayName, d.ID), Simulated: r.simulated, Provisioned: d.Hub != "",
-		Template: k.templateOf(d), Enabled: d.Enabled, Organizations: append([]string{}, r.organizations...),
+		Template: a.templateOf(d), Enabled: d.Enabled, Organizations: append([]string{}, r.organizations...),
 	}
-	sum := sha256.Sum256(fmt.Append(nil, a))
-	a.ETag = base64.StdEncoding.EncodeToString(sum[:12])
-	return a
+	sum := sha256.Sum256(fmt.Append(nil, view))
+	view.ETag = base64.StdEncoding.EncodeToString(sum[:12])
+	return view
 }
 
-func (k *desk) list(r *http.Request, _ []byte) (int, any, error) {
+func (a *application) listDevices(r *http.Request, _ []byte) (int, any, error) {
 	for _, unknown := range []string{"$filter", "$top", "$orderby"} {
 		if r.URL.Query().Has(unknown) {
 			return 0, nil, &problem{http.StatusBadRequest, "InvalidParameter", "The emulator lists all devices; it knows no " + unknown + "."}
 		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := []deviceAnswer{}
-	for _, d := range k.cloud.Devices() {
-		all = append(all, k.shown(d))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := []deviceView{}
+	for _, d := range a.cloud.Devices() {
+		all = append(all, a.representation(d))
 	}
 	return http.StatusOK, map[string]any{"value": all}, nil
 }
 
-func (k *desk) show(r *http.Request, _ []byte) (int, any, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d, err := k.device(r)
+func (a *application) showDevice(r *http.Request, _ []byte) (int, any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d, err := a.device(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, k.shown(d), nil
+	return http.StatusOK, a.representation(d), nil
 }
 
 // put makes a device, or says anew all that is said of it.
-func (k *desk) put(r *http.Request, body []byte) (int, any, error) {
+func (a *application) putDevice(r *http.Request, body []byte) (int, any, error) {
 	enabled := true
-	wish := deviceWish{Enabled: &enabled}
-	if err := decode(body, &wish, false); err != nil {
+	update := deviceUpdate{Enabled: &enabled}
+	if err := decode(body, &update, false); err != nil {
 		return 0, nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, err := k.device(r); errors.Is(err, emulator.ErrUnknownDevice) {
-		if err := k.cloud.Enroll(r.PathValue("device"), ""); err != nil {
-			return 0, nil, invalid("%s", sentence(err))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, err := a.device(r); errors.Is(err, emulator.ErrUnknownDevice) {
+		if err := a.cloud.Enroll(r.PathValue("device"), ""); err != nil {
+			return 0, nil, invalidContent("%s", sentence(err))
 		}
 	}
-	return k.apply(r, record{}, wish)
+	return a.applyUpdate(r, deviceRecord{}, update)
 }
 
-func (k *desk) patch(r *http.Request, body []byte) (int, any, error) {
-	var wish deviceWish
-	if err := decode(body, &wish, false); err != nil {
+func (a *application) patchDevice(r *http.Request, body []byte) (int, any, error) {
+	var update deviceUpdate
+	if err := decode(body, &update, false); err != nil {
 		return 0, nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.apply(r, k.records[r.PathValue("device")], wish)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.applyUpdate(r, a.deviceRecords[r.PathValue("device")], update)
 }
 
 // apply is called with k.mu held.
-func (k *desk) apply(r *http.Request, changed record, wish deviceWish) (int, any, error) {
-	d, err := k.device(r)
-	if err == nil && wish.Enabled != nil && *wish.Enabled != d.Enabled {
-		err = k.enable(d.ID, *wish.Enabled)
+func (a *application) applyUpdate(r *http.Request, changed deviceRecord, update deviceUpdate) (int, any, error) {
+	d, err := a.device(r)
+	if err == nil && update.Enabled != nil && *update.Enabled != d.Enabled {
+		err = a.setEnabled(d.ID, *update.Enabled)
 	}
 	if err != nil {
 		return 0, nil, err
 	}
-	set(&changed.displayName, wish.DisplayName)
-	set(&changed.template, wish.Template)
-	set(&changed.simulated, wish.Simulated)
-	set(&changed.organizations, wish.Organizations)
-	k.records[d.ID] = changed
-	if d, err = k.device(r); err != nil {
+	setIfGiven(&changed.displayName, update.DisplayName)
+	setIfGiven(&changed.template, update.Template)
+	setIfGiven(&changed.simulated, update.Simulated)
+	setIfGiven(&changed.organizations, update.Organizations)
+	a.deviceRecords[d.ID] = changed
+	if d, err = a.device(r); err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, k.shown(d), nil
+	return http.StatusOK, a.representation(d), nil
 }
 
-func set[T any](value *T, wish *T) {
+func setIfGiven[T any](value *T, wish *T) {
 	if wish != nil {
 		*value = *wish
 	}
 }
 
 // enable blocks a device or lets it in again.
-func (k *desk) enable(id string, enabled bool) error {
+func (a *application) setEnabled(id string, enabled bool) error {
 	if !enabled {
-		return k.cloud.Inject(targetOf(id), emulator.Blocked, emulator.Params{})
+		return a.cloud.Inject(targetOf(id), emulator.Blocked, emulator.Params{})
 	}
-	return errors.Join(k.cloud.Clear(targetOf(id), emulator.Blocked), k.cloud.Clear(targetOf(id), emulator.Disabled))
+	return errors.Join(a.cloud.Clear(targetOf(id), emulator.Blocked), a.cloud.Clear(targetOf(id), emulator.Disabled))
 }
 
 // targetOf is a device as the lizard takes it, even one that has a hub's name.
 func targetOf(id string) string { return emulator.TargetDevice + "/" + id }
 
 // delete forgets a device. If it registers again, it is a new one.
-func (k *desk) delete(r *http.Request, _ []byte) (int, any, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d, err := k.device(r)
+func (a *application) deleteDevice(r *http.Request, _ []byte) (int, any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d, err := a.device(r)
 	if err == nil {
-		err = k.cloud.DeleteDevice(d.ID)
+		err = a.cloud.DeleteDevice(d.ID)
 	}
 	if err != nil {
 		return 0, nil, err
 	}
-	k.values.follow(k.cloud.Ledger()) // what it sent is read now or never
-	k.forget(d.ID)
+	a.values.readLedger(a.cloud.Ledger()) // what it sent is read now or never
+	a.forgetDevice(d.ID)
 	return http.StatusNoContent, nil, nil
 }
 
 // credentials are those of the device. It has one key, which stands for both.
-func (k *desk) credentials(r *http.Request, _ []byte) (int, any, error) {
-	key, err := k.cloud.DeviceKey(r.PathValue("device"))
+func (a *application) credentials(r *http.Request, _ []byte) (int, any, error) {
+	key, err := a.cloud.DeviceKey(r.PathValue("device"))
 	if err != nil {
 		return 0, nil, err
 	}
 	return http.StatusOK, map[string]any{
-		"idScope": k.cloud.IDScope(), "symmetricKey": map[string]string{"primaryKey": key, "secondaryKey": key},
+		"idScope": a.cloud.IDScope(), "symmetricKey": map[string]string{"primaryKey": key, "secondaryKey": key},
 	}, nil
 }
 
 // components are those of the device's template.
-func (k *desk) components(r *http.Request, _ []byte) (int, any, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d, err := k.device(r)
+func (a *application) components(r *http.Request, _ []byte) (int, any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d, err := a.device(r)
 	if err != nil {
 		return 0, nil, err
 	}
 	all := []any{}
-	for _, name := range sortedKeys(k.models[k.templateOf(d)].parts) {
+	for _, name := range sortedKeys(a.models[a.templateOf(d)].parts) {
 		all = append(all, map[string]string{"@type": "Component", "name": name, "displayName": name})
 	}
 	return http.StatusOK, map[string]any{"value": all}, nil

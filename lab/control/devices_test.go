@@ -12,20 +12,20 @@ const devicePath = "/api/devices/dev1"
 
 func TestADeviceIsShownAsItIs(t *testing.T) {
 	w := onSockets(t)
-	same(t, w.want(200, "GET", "/api/devices"+version, ""), `{"value":[]}`)
+	wantJSON(t, w.want(200, "GET", "/api/devices"+version, ""), `{"value":[]}`)
 	w.Enroll(device, "")
 	shown := w.want(200, "GET", devicePath+version, "")
 	enrolled := shown["etag"]
 	delete(shown, "etag")
-	same(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
-	w.gadget()
+	wantJSON(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
+	w.newTestDevice()
 	shown = w.want(200, "GET", devicePath+version, "")
 	if shown["etag"] == enrolled || shown["etag"] == "" {
 		t.Errorf("the etag was %v and is %v", enrolled, shown["etag"])
 	}
-	same(t, w.want(200, "GET", "/api/devices"+version, "")["value"].([]any)[0], string(jsonOf(shown)))
+	wantJSON(t, w.want(200, "GET", "/api/devices"+version, "")["value"].([]any)[0], string(jsonOf(shown)))
 	delete(shown, "etag")
-	same(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1","enabled":true,"organizations":[]}`)
+	wantJSON(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1","enabled":true,"organizations":[]}`)
 }
 
 func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
@@ -33,7 +33,7 @@ func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
 	want := func(shown map[string]any, want string) {
 		t.Helper()
 		delete(shown, "etag")
-		same(t, shown, want)
+		wantJSON(t, shown, want)
 	}
 	want(w.want(200, "PUT", devicePath+version, `{"displayName":"Pump","simulated":true,"organizations":["seattle"],"template":"dtmi:x;1"}`),
 		`{"id":"dev1","displayName":"Pump","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
@@ -41,10 +41,10 @@ func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
 		`{"id":"dev1","displayName":"Fan","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
 	want(w.want(200, "PUT", devicePath+version, `{}`),
 		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
-	g := w.gadget()
+	g := w.newTestDevice()
 	w.want(204, "DELETE", devicePath+version, "")
 	w.wantError(404, "NotFound", "", "GET", devicePath+version, "")
-	w.until("the device is thrown out", func() bool { return !g.IsConnected() || !w.Connected(device, "A") })
+	w.waitUntil("the device is thrown out", func() bool { return !g.IsConnected() || !w.Connected(device, "A") })
 	want(w.want(200, "PUT", devicePath+version, ``),
 		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
 	w.wantError(404, "NotFound", "", "GET", devicePath+"/telemetry/temp"+version, "")
@@ -58,14 +58,14 @@ func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
 // What a device sent before it was deleted is not the new one's.
 func TestADeletedDeviceLeavesNothingBehind(t *testing.T) {
 	w := onSockets(t)
-	g := w.gadget()
+	g := w.newTestDevice()
 	g.wait(g.Publish("devices/dev1/messages/events/", 1, false, `{"temp":1}`))
 	w.want(201, "POST", devicePath+"/commands/echo"+version, `{"request":1}`)
 	w.want(200, "PATCH", devicePath+version, `{"displayName":"Old"}`)
 	w.want(204, "DELETE", devicePath+version, "")
 	w.Assign(device, "A")
 	w.wantError(404, "NotFound", "no value", "GET", devicePath+"/telemetry/temp"+version, "")
-	same(t, w.want(200, "GET", devicePath+"/commands/echo"+version, ""), `{"value":[]}`)
+	wantJSON(t, w.want(200, "GET", devicePath+"/commands/echo"+version, ""), `{"value":[]}`)
 	if name := w.want(200, "GET", devicePath+version, "")["displayName"]; name != device {
 		t.Errorf("its name is %v", name)
 	}
@@ -98,7 +98,7 @@ func TestADeviceThatIsNotEnabledIsBlocked(t *testing.T) {
 func TestTheCredentialsAreThoseOfTheDevice(t *testing.T) {
 	w := onSockets(t)
 	w.Enroll(device, "YSBrZXkgb2YgaXRzIG93bg==")
-	same(t, w.want(200, "GET", devicePath+"/credentials"+version, ""), `{"idScope":"`+w.IDScope()+`",
+	wantJSON(t, w.want(200, "GET", devicePath+"/credentials"+version, ""), `{"idScope":"`+w.IDScope()+`",
 		"symmetricKey":{"primaryKey":"YSBrZXkgb2YgaXRzIG93bg==","secondaryKey":"YSBrZXkgb2YgaXRzIG93bg=="}}`)
 }
 
@@ -113,9 +113,9 @@ func TestTheSampleModelIsTheProjects(t *testing.T) {
 	}
 	w := onSockets(t)
 	template := w.want(200, "GET", "/api/deviceTemplates/"+model+version, "")
-	same(t, template["capabilityModel"], string(ours))
+	wantJSON(t, template["capabilityModel"], string(ours))
 	delete(template, "capabilityModel")
-	same(t, template, `{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
+	wantJSON(t, template, `{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
 }
 
 // parts is a model with components: one in place, one elsewhere.
@@ -143,8 +143,8 @@ func TestATemplateCanBePut(t *testing.T) {
 	for _, each := range w.want(200, "GET", "/api/deviceTemplates"+version, "")["value"].([]any) {
 		ids = append(ids, each.(map[string]any)["@id"])
 	}
-	same(t, ids, `["dtmi:Sample:Failover;1","dtmi:parts;1"]`)
-	same(t, w.want(200, "GET", devicePath+"/components"+version, ""), `{"value":[
+	wantJSON(t, ids, `["dtmi:Sample:Failover;1","dtmi:parts;1"]`)
+	wantJSON(t, w.want(200, "GET", devicePath+"/components"+version, ""), `{"value":[
 		{"@type":"Component","name":"far","displayName":"far"},{"@type":"Component","name":"part","displayName":"part"}]}`)
 	w.wantError(404, "NotFound", "no device template", "GET", "/api/deviceTemplates/dtmi:none;1"+version, "")
 	for _, body := range []string{"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`} {

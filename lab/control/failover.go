@@ -17,13 +17,13 @@ const (
 )
 
 // hubIdentifier tells hubs apart without naming them.
-func (k *desk) hubIdentifier(hub string) string {
-	sum := sha256.Sum256([]byte(k.cloud.IDScope() + "/" + hub))
+func (a *application) hubIdentifier(hub string) string {
+	sum := sha256.Sum256([]byte(a.cloud.IDScope() + "/" + hub))
 	return hex.EncodeToString(sum[:])
 }
 
 // failover moves a device to the other hub. Like IoT Central it answers which hub the device leaves.
-func (k *desk) failover(r *http.Request, body []byte) (int, any, error) {
+func (a *application) failover(r *http.Request, body []byte) (int, any, error) {
 	var wish struct {
 		TTL *int `json:"ttl"` // minutes
 	}
@@ -31,32 +31,32 @@ func (k *desk) failover(r *http.Request, body []byte) (int, any, error) {
 		return 0, nil, err
 	}
 	minutes := defaultMinutes
-	set(&minutes, wish.TTL)
+	setIfGiven(&minutes, wish.TTL)
 	if minutes < 1 || minutes > longestMinutes {
-		return 0, nil, invalid("The ttl is %d: it is 1 to %d, in minutes.", minutes, longestMinutes)
+		return 0, nil, invalidContent("The ttl is %d: it is 1 to %d, in minutes.", minutes, longestMinutes)
 	}
-	moved, err := k.cloud.ManualFailover(r.PathValue("device"), time.Duration(minutes)*time.Minute)
+	moved, err := a.cloud.ManualFailover(r.PathValue("device"), time.Duration(minutes)*time.Minute)
 	if err != nil {
-		return 0, nil, unmoved(err)
+		return 0, nil, moveProblem(err)
 	}
-	return k.moved(moved, "Success! The device is now unregistered from its IoT hub. Once it asks DPS, it is sent to another one. "+
+	return a.moveAnswer(moved, "Success! The device is now unregistered from its IoT hub. Once it asks DPS, it is sent to another one. "+
 		"It returns by itself at "+moved.Return.UTC().Format(time.RFC3339)+", or sooner by a manual failback.")
 }
 
-func (k *desk) failback(r *http.Request, _ []byte) (int, any, error) {
-	moved, err := k.cloud.ManualFailback(r.PathValue("device"))
+func (a *application) failback(r *http.Request, _ []byte) (int, any, error) {
+	moved, err := a.cloud.ManualFailback(r.PathValue("device"))
 	if err != nil {
-		return 0, nil, unmoved(err)
+		return 0, nil, moveProblem(err)
 	}
-	return k.moved(moved, "Success! The device is now unregistered from the failover IoT hub. "+
+	return a.moveAnswer(moved, "Success! The device is now unregistered from the failover IoT hub. "+
 		"Once it asks DPS, it is sent to its original one.")
 }
 
-func (k *desk) moved(m emulator.ManualMove, message string) (int, any, error) {
-	return http.StatusOK, map[string]string{"hubIdentifier": k.hubIdentifier(m.Left), "message": message}, nil
+func (a *application) moveAnswer(m emulator.ManualMove, message string) (int, any, error) {
+	return http.StatusOK, map[string]string{"hubIdentifier": a.hubIdentifier(m.Left), "message": message}, nil
 }
 
-func unmoved(err error) error {
+func moveProblem(err error) error {
 	for _, why := range []error{emulator.ErrNotProvisioned, emulator.ErrOneHub, emulator.ErrFailedOver, emulator.ErrNotFailedOver} {
 		if errors.Is(err, why) {
 			return conflict(why)

@@ -89,14 +89,14 @@ func TestTheDeviceReturnsByItselfAtTheTimeThatIsSaid(t *testing.T) {
 
 func TestAFailbackBeforeTheTimeIsTheLastMove(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		g := w.gadget()
+		g := w.newTestDevice()
 		w.failover(`{"ttl":10}`)
-		g.until("it is thrown out", func() bool { return !w.Connected(device, "A") })
-		there := w.gadget()
+		g.waitUntil("it is thrown out", func() bool { return !w.Connected(device, "A") })
+		there := w.newTestDevice()
 		time.Sleep(2 * time.Minute)
 		w.failback()
-		there.until("it is thrown out", func() bool { return !w.Connected(device, "B") })
-		w.gadget()
+		there.waitUntil("it is thrown out", func() bool { return !w.Connected(device, "B") })
+		w.newTestDevice()
 		time.Sleep(time.Hour)
 		if w.HubOf(device) != "A" || w.Connects(device, "A") != 2 || w.Connects(device, "B") != 1 || !w.Connected(device, "A") {
 			t.Errorf("it is at %s, and was accepted %d times at A, %d at B", w.HubOf(device), w.Connects(device, "A"), w.Connects(device, "B"))

@@ -19,7 +19,7 @@ var doors = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-
 func TestNobodyComesInWithoutTheToken(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
-	token := w.door.Token()
+	token := w.server.Token()
 	if len(token) != 64 || strings.Trim(token, "0123456789abcdef") != "" {
 		t.Fatalf("the token is no 32 bytes in hex: %d characters", len(token))
 	}
@@ -72,7 +72,7 @@ func TestASignatureEndsAtItsMillisecond(t *testing.T) {
 		r := func() *http.Request {
 			r := w.request("GET", "/lizard/v1/faults", "")
 			se := time.Date(2000, 1, 1, 0, 0, 5, 0, time.UTC).UnixMilli()
-			r.Header.Set("Authorization", fmt.Sprintf("SharedAccessSignature sr=x&sig=%s&skn=t&se=%d", w.door.Token(), se))
+			r.Header.Set("Authorization", fmt.Sprintf("SharedAccessSignature sr=x&sig=%s&skn=t&se=%d", w.server.Token(), se))
 			return r
 		}
 		time.Sleep(5*time.Second - time.Millisecond)
@@ -85,7 +85,7 @@ func TestASignatureEndsAtItsMillisecond(t *testing.T) {
 }
 
 func TestEachDoorHasATokenOfItsOwn(t *testing.T) {
-	if a, b := onSockets(t), onSockets(t); a.door.Token() == b.door.Token() {
+	if a, b := onSockets(t), onSockets(t); a.server.Token() == b.server.Token() {
 		t.Error("two doors have one token")
 	}
 }
@@ -93,8 +93,8 @@ func TestEachDoorHasATokenOfItsOwn(t *testing.T) {
 func TestAWebPageIsTurnedAway(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range doors {
-		for _, origin := range []string{"https://example.com", "null", "", w.door.URL()} {
-			for _, authorization := range []string{"Bearer " + w.door.Token(), ""} { // whether it has the token is not looked at
+		for _, origin := range []string{"https://example.com", "null", "", w.server.URL()} {
+			for _, authorization := range []string{"Bearer " + w.server.Token(), ""} { // whether it has the token is not looked at
 				r := w.request("POST", path, "")
 				r.Header["Origin"] = []string{origin}
 				r.Header.Set("Authorization", authorization)

@@ -19,13 +19,13 @@ type faultAnswer struct {
 }
 
 // A strike is a fault in force at a target, or one to come. Parameters are as emulator.Params.Set takes them.
-type strike struct {
+type injection struct {
 	Target     string            `json:"target"`
 	Fault      emulator.Fault    `json:"fault"`
 	Parameters map[string]string `json:"parameters"`
 }
 
-func (d *Server) faults(*http.Request, []byte) (int, any, error) {
+func (s *Server) faults(*http.Request, []byte) (int, any, error) {
 	all := []faultAnswer{}
 	for _, f := range emulator.Faults() {
 		all = append(all, faultAnswer{f.Name, f.Targets, f.Description, append([]string{"for"}, f.Parameters...)})
@@ -33,78 +33,78 @@ func (d *Server) faults(*http.Request, []byte) (int, any, error) {
 	return http.StatusOK, map[string]any{"faults": all}, nil
 }
 
-func (d *Server) strikes(*http.Request, []byte) (int, any, error) {
-	all := []strike{}
-	for _, s := range d.cloud.ActiveFaults() {
-		all = append(all, strike{s.Target, s.Fault, s.Params.Given()})
+func (s *Server) listActive(*http.Request, []byte) (int, any, error) {
+	all := []injection{}
+	for _, active := range s.cloud.ActiveFaults() {
+		all = append(all, injection{active.Target, active.Fault, active.Params.Given()})
 	}
 	return http.StatusOK, map[string]any{"strikes": all}, nil
 }
 
-func (d *Server) strike(_ *http.Request, body []byte) (int, any, error) {
-	var s strike
-	if err := decode(body, &s, true); err != nil {
+func (s *Server) inject(_ *http.Request, body []byte) (int, any, error) {
+	var asked injection
+	if err := decode(body, &asked, true); err != nil {
 		return 0, nil, err
 	}
-	if s.Target == "" || s.Fault == "" {
-		return 0, nil, wrong("The body has to name a target and a fault.")
+	if asked.Target == "" || asked.Fault == "" {
+		return 0, nil, invalidParameter("The body has to name a target and a fault.")
 	}
 	var params emulator.Params
-	for _, name := range sortedKeys(s.Parameters) {
-		if err := params.Set(name, s.Parameters[name]); err != nil {
-			return 0, nil, wrong("%s", sentence(err))
+	for _, name := range sortedKeys(asked.Parameters) {
+		if err := params.Set(name, asked.Parameters[name]); err != nil {
+			return 0, nil, invalidParameter("%s", sentence(err))
 		}
 	}
-	if err := d.cloud.Inject(s.Target, s.Fault, params); err != nil {
-		return 0, nil, unstruck(err)
+	if err := s.cloud.Inject(asked.Target, asked.Fault, params); err != nil {
+		return 0, nil, injectionProblem(err)
 	}
-	return http.StatusCreated, strike{s.Target, s.Fault, params.Given()}, nil
+	return http.StatusCreated, injection{asked.Target, asked.Fault, params.Given()}, nil
 }
 
 // heal ends one fault at a target, all there, or all that there are.
-func (d *Server) heal(r *http.Request, _ []byte) (int, any, error) {
+func (s *Server) clear(r *http.Request, _ []byte) (int, any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil { // URL.Query leaves out what it cannot read, and then everything would be healed
-		return 0, nil, wrong("The query is ?target=A&fault=fin, percent-encoded, and cannot be read: %s.", err.Error())
+		return 0, nil, invalidParameter("The query is ?target=A&fault=fin, percent-encoded, and cannot be read: %s.", err.Error())
 	}
 	for name, values := range query {
 		if name != "target" && name != "fault" || len(values) > 1 { // a slip must not heal everything
-			return 0, nil, wrong("The query is ?target=A&fault=fin, each once at most, and %.60q is not that.", name)
+			return 0, nil, invalidParameter("The query is ?target=A&fault=fin, each once at most, and %.60q is not that.", name)
 		}
 	}
 	fault := emulator.Fault(query.Get("fault"))
 	if query.Has("fault") && !slices.ContainsFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return f.Name == fault }) {
-		return 0, nil, wrong("There is no fault %.60q.", fault)
+		return 0, nil, invalidParameter("There is no fault %.60q.", fault)
 	}
 	if query.Has("target") {
-		err = d.cloud.Clear(query.Get("target"), fault)
+		err = s.cloud.Clear(query.Get("target"), fault)
 	} else {
-		err = d.healAll(fault)
+		err = s.clearEverywhere(fault)
 	}
 	if err != nil {
-		return 0, nil, unstruck(err)
+		return 0, nil, injectionProblem(err)
 	}
 	return http.StatusNoContent, nil, nil
 }
 
-func (d *Server) healAll(fault emulator.Fault) error {
+func (s *Server) clearEverywhere(fault emulator.Fault) error {
 	var errs []error
-	for _, s := range d.cloud.ActiveFaults() {
-		if fault == "" || s.Fault == fault {
-			errs = append(errs, d.cloud.Clear(s.Target, s.Fault))
+	for _, active := range s.cloud.ActiveFaults() {
+		if fault == "" || active.Fault == fault {
+			errs = append(errs, s.cloud.Clear(active.Target, active.Fault))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func wrong(format string, values ...any) error {
+func invalidParameter(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(format, values...)}
 }
 
 // unstruck is why a target could not be struck or healed.
-func unstruck(err error) error {
+func injectionProblem(err error) error {
 	if errors.Is(err, emulator.ErrUnknownDevice) || errors.Is(err, emulator.ErrClosed) {
 		return err
 	}
-	return wrong("%s", sentence(err))
+	return invalidParameter("%s", sentence(err))
 }

@@ -21,40 +21,40 @@ func TestEveryFaultIsListed(t *testing.T) {
 		if got["name"] != string(f.Name) || got["doc"] != f.Description || len(got) != 4 {
 			t.Errorf("%s is listed as %v", f.Name, got)
 		}
-		same(t, got["on"], string(jsonOf(f.Targets)))
-		same(t, got["parameters"], string(jsonOf(append([]string{"for"}, f.Parameters...))))
+		wantJSON(t, got["on"], string(jsonOf(f.Targets)))
+		wantJSON(t, got["parameters"], string(jsonOf(append([]string{"for"}, f.Parameters...))))
 	}
 }
 
 func TestTheLizardStrikesAndIsHealed(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
-	same(t, w.want(200, "GET", strikes, ""), `{"strikes":[]}`)
+	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[]}`)
 	const fin = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
-	same(t, w.want(201, "POST", strikes, fin), fin)
-	same(t, w.want(201, "POST", strikes, `{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m","count":"3"}}`),
+	wantJSON(t, w.want(201, "POST", strikes, fin), fin)
+	wantJSON(t, w.want(201, "POST", strikes, `{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m","count":"3"}}`),
 		`{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}}`)
 	w.want(201, "POST", strikes, `{"target":"dev1","fault":"no-puback"}`)
 	w.want(201, "POST", strikes, `{"target":"A","fault":"no-puback","parameters":null}`)
-	same(t, w.want(200, "GET", strikes, ""), `{"strikes":[{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}},
+	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}},
 		{"target":"A","fault":"fin","parameters":{"for":"30s"}},{"target":"A","fault":"no-puback","parameters":{}},
 		{"target":"dev1","fault":"no-puback","parameters":{}}]}`)
 
 	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "")
 	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "") // what is well stays well
-	same(t, struck(w), `["DPS throttles","A no-puback","dev1 no-puback"]`)
+	wantJSON(t, activeFaults(w), `["DPS throttles","A no-puback","dev1 no-puback"]`)
 	w.want(204, "DELETE", strikes+"?fault=no-puback", "")
-	same(t, struck(w), `["DPS throttles"]`)
+	wantJSON(t, activeFaults(w), `["DPS throttles"]`)
 	w.want(201, "POST", strikes, `{"target":"B","fault":"rst"}`)
 	w.want(201, "POST", strikes, `{"target":"B","fault":"reject"}`)
 	w.want(204, "DELETE", strikes+"?target=B", "")
-	same(t, struck(w), `["DPS throttles"]`)
+	wantJSON(t, activeFaults(w), `["DPS throttles"]`)
 	w.want(201, "POST", strikes, `{"target":"B","fault":"rst"}`)
 	w.want(204, "DELETE", strikes, "")
-	same(t, struck(w), `null`)
+	wantJSON(t, activeFaults(w), `null`)
 }
 
-func struck(w world) (all []string) {
+func activeFaults(w world) (all []string) {
 	for _, s := range w.ActiveFaults() {
 		all = append(all, s.Target+" "+string(s.Fault))
 	}
@@ -67,11 +67,11 @@ func TestADeviceWithAHubsNameCanBeStruckAndHealed(t *testing.T) {
 	w.Assign("A", "A")
 	w.want(201, "POST", strikes, `{"target":"device/A","fault":"reject"}`)
 	w.want(201, "POST", strikes, `{"target":"A","fault":"reject"}`)
-	same(t, struck(w), `["A reject","device/A reject"]`)
+	wantJSON(t, activeFaults(w), `["A reject","device/A reject"]`)
 	w.want(204, "DELETE", strikes+"?target=A", "")
-	same(t, struck(w), `["device/A reject"]`)
+	wantJSON(t, activeFaults(w), `["device/A reject"]`)
 	w.want(204, "DELETE", strikes, "")
-	same(t, struck(w), `null`)
+	wantJSON(t, activeFaults(w), `null`)
 }
 
 func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 	} {
 		w.wantError(400, "InvalidBody", part, "POST", strikes, body)
 	}
-	same(t, struck(w), `null`)
+	wantJSON(t, activeFaults(w), `null`)
 
 	w.Inject("A", emulator.FIN, emulator.Params{})
 	for query, part := range map[string]string{
@@ -122,7 +122,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 	}
 	w.wantError(404, "NotFound", "", "DELETE", strikes+"?target=C", "")
 	w.wantError(404, "NotFound", "", "DELETE", strikes+"?target=", "")
-	same(t, struck(w), `["A fin"]`)
+	wantJSON(t, activeFaults(w), `["A fin"]`)
 }
 
 func TestAFaultThatCannotBeHealedSaysWhy(t *testing.T) {
@@ -143,5 +143,5 @@ func TestAFaultThatCannotBeHealedSaysWhy(t *testing.T) {
 	if strings.Contains(got.text, "emulator:") {
 		t.Errorf("it says %s", got.text)
 	}
-	same(t, struck(w), `["A fin"]`) // B is well all the same
+	wantJSON(t, activeFaults(w), `["A fin"]`) // B is well all the same
 }

@@ -15,7 +15,7 @@ import (
 //
 //go:generate cp ../../failover.json failover.json
 //go:embed failover.json
-var sample []byte
+var sampleModel []byte
 
 // A model is what a device of it can do, as DTDL says it.
 type model struct {
@@ -44,13 +44,13 @@ func (e entry) is(kind string) bool {
 	return e.Type == kind || several && slices.Contains(all, any(kind))
 }
 
-func parsedSample() model {
+func parseSample() model {
 	var names struct {
 		ID          string `json:"@id"`
 		DisplayName string `json:"displayName"`
 	}
-	_ = json.Unmarshal(sample, &names) // a test reads it
-	m, _ := newModel(names.ID, names.DisplayName, sample)
+	_ = json.Unmarshal(sampleModel, &names) // a test reads it
+	m, _ := newModel(names.ID, names.DisplayName, sampleModel)
 	return m
 }
 
@@ -70,7 +70,7 @@ func capabilitiesOf(text json.RawMessage) (capabilities, map[string]capabilities
 		Contents []entry `json:"contents"`
 	}
 	if err := json.Unmarshal(text, &described); err != nil || described.Contents == nil {
-		return nil, nil, invalid("The capabilityModel is no interface with contents.")
+		return nil, nil, invalidContent("The capabilityModel is no interface with contents.")
 	}
 	root, parts := capabilities{}, map[string]capabilities{}
 	for _, e := range described.Contents {
@@ -84,17 +84,17 @@ func capabilitiesOf(text json.RawMessage) (capabilities, map[string]capabilities
 }
 
 // templateOf is the ID of a device's template: the operator's choice, or what the device says. It is called with k.mu held.
-func (k *desk) templateOf(d emulator.DeviceInfo) string {
-	return cmp.Or(k.records[d.ID].template, d.Model)
+func (a *application) templateOf(d emulator.DeviceInfo) string {
+	return cmp.Or(a.deviceRecords[d.ID].template, d.Model)
 }
 
 // capability finds what a device's template says of a name. Of a template that is not known, anything may be true: then known is
 // false.
-func (k *desk) capability(d emulator.DeviceInfo, p place) (c capability, known bool, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	template := k.templateOf(d)
-	m, known := k.models[template]
+func (a *application) capability(d emulator.DeviceInfo, p capabilityName) (c capability, known bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	template := a.templateOf(d)
+	m, known := a.models[template]
 	if !known {
 		return capability{}, false, nil
 	}
@@ -114,27 +114,27 @@ func (k *desk) capability(d emulator.DeviceInfo, p place) (c capability, known b
 	return c, true, nil
 }
 
-func (k *desk) templates(*http.Request, []byte) (int, any, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (a *application) templates(*http.Request, []byte) (int, any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	all := []any{}
-	for _, id := range sortedKeys(k.models) {
-		all = append(all, k.models[id].answer)
+	for _, id := range sortedKeys(a.models) {
+		all = append(all, a.models[id].answer)
 	}
 	return http.StatusOK, map[string]any{"value": all}, nil
 }
 
-func (k *desk) template(r *http.Request, _ []byte) (int, any, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	m, known := k.models[r.PathValue("template")]
+func (a *application) template(r *http.Request, _ []byte) (int, any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m, known := a.models[r.PathValue("template")]
 	if !known {
 		return 0, nil, notFound("There is no device template %.200q.", r.PathValue("template"))
 	}
 	return http.StatusOK, m.answer, nil
 }
 
-func (k *desk) putTemplate(r *http.Request, body []byte) (int, any, error) {
+func (a *application) putTemplate(r *http.Request, body []byte) (int, any, error) {
 	id := r.PathValue("template")
 	var given struct {
 		DisplayName     string          `json:"displayName"`
@@ -144,14 +144,14 @@ func (k *desk) putTemplate(r *http.Request, body []byte) (int, any, error) {
 		return 0, nil, err
 	}
 	if !strings.HasPrefix(id, "dtmi:") {
-		return 0, nil, invalid("The ID of a device template begins with dtmi:, and %.200q does not.", id)
+		return 0, nil, invalidContent("The ID of a device template begins with dtmi:, and %.200q does not.", id)
 	}
 	m, err := newModel(id, given.DisplayName, given.CapabilityModel)
 	if err != nil {
 		return 0, nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.models[id] = m
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.models[id] = m
 	return http.StatusOK, m.answer, nil
 }

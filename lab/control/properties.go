@@ -12,35 +12,35 @@ import (
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
 
 // A half is the desired or the reported side of a twin, or of a component in it.
-type half struct {
+type twinHalf struct {
 	properties map[string]any
 	metadata   emulator.Metadata
 }
 
-func halfOf(s emulator.TwinSection) half { return half{s.Properties, s.Metadata} }
+func newTwinHalf(s emulator.TwinSection) twinHalf { return twinHalf{s.Properties, s.Metadata} }
 
-func (h half) in(component string) half {
+func (h twinHalf) component(component string) twinHalf {
 	properties, _ := h.properties[component].(map[string]any)
-	return half{properties, h.metadata.Members[component]}
+	return twinHalf{properties, h.metadata.Members[component]}
 }
 
 // marker is the member that makes an object a component.
-const marker = "__t"
+const componentMarker = "__t"
 
-func (h half) hasComponent(name string) bool {
+func (h twinHalf) hasComponent(name string) bool {
 	object, _ := h.properties[name].(map[string]any)
-	return object[marker] == "c"
+	return object[componentMarker] == "c"
 }
 
 // view is how IoT Central shows both halves: what the device reports, and beside it what was desired and acknowledged.
-func view(desired, reported half) map[string]any {
+func propertiesView(desired, reported twinHalf) map[string]any {
 	metadata := map[string]any{}
 	shown := map[string]any{"$metadata": metadata}
 	for name, value := range reported.properties {
 		switch {
-		case name == marker:
+		case name == componentMarker:
 		case reported.hasComponent(name):
-			shown[name] = view(desired.in(name), reported.in(name))
+			shown[name] = propertiesView(desired.component(name), reported.component(name))
 		default:
 			about := map[string]any{"lastUpdateTime": timestamp(reported.metadata.Members[name].Updated)}
 			if ack, is := acknowledgement(value); is {
@@ -56,11 +56,11 @@ func view(desired, reported half) map[string]any {
 	for name, value := range desired.properties {
 		if desired.hasComponent(name) || reported.hasComponent(name) {
 			if shown[name] == nil {
-				shown[name] = view(desired.in(name), half{})
+				shown[name] = propertiesView(desired.component(name), twinHalf{})
 			}
 			continue
 		}
-		if name == marker {
+		if name == componentMarker {
 			continue
 		}
 		wish := desired.metadata.Members[name]
@@ -83,28 +83,28 @@ func acknowledgement(value any) (map[string]any, bool) {
 	return object, code && version && given
 }
 
-func (k *desk) properties(r *http.Request, _ []byte) (int, any, error) {
-	d, err := k.device(r)
+func (a *application) properties(r *http.Request, _ []byte) (int, any, error) {
+	d, err := a.device(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	desired, reported := halfOf(d.Desired), halfOf(d.Reported)
+	desired, reported := newTwinHalf(d.Desired), newTwinHalf(d.Reported)
 	if name := r.PathValue("component"); name != "" {
-		if !k.hasComponent(d, name) {
+		if !a.hasComponent(d, name) {
 			return 0, nil, notFound("Device %s has no component %.100q.", d.ID, name)
 		}
-		desired, reported = desired.in(name), reported.in(name)
+		desired, reported = desired.component(name), reported.component(name)
 	}
-	return http.StatusOK, view(desired, reported), nil
+	return http.StatusOK, propertiesView(desired, reported), nil
 }
 
 // hasComponent asks the twin, and the template if it is known.
-func (k *desk) hasComponent(d emulator.DeviceInfo, name string) bool {
-	if halfOf(d.Desired).hasComponent(name) || halfOf(d.Reported).hasComponent(name) {
+func (a *application) hasComponent(d emulator.DeviceInfo, name string) bool {
+	if newTwinHalf(d.Desired).hasComponent(name) || newTwinHalf(d.Reported).hasComponent(name) {
 		return true
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, known := k.models[k.templateOf(d)].parts[name]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, known := a.models[a.templateOf(d)].parts[name]
 	return known
 }

@@ -44,14 +44,14 @@ func withoutTimes(t *testing.T, shown map[string]any) map[string]any {
 func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
-	same(t, w.want(200, "GET", propertiesPath, ""), `{"$metadata":{}}`)
-	same(t, w.want(200, "PATCH", propertiesPath, `{"fanSpeed":3}`), `{"$metadata":{"fanSpeed":{"desiredValue":3}}}`)
-	same(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"$metadata":{"fanSpeed":{"desiredValue":3,"desiredVersion":2}}}`)
-	g := w.gadget() // now it is there
+	wantJSON(t, w.want(200, "GET", propertiesPath, ""), `{"$metadata":{}}`)
+	wantJSON(t, w.want(200, "PATCH", propertiesPath, `{"fanSpeed":3}`), `{"$metadata":{"fanSpeed":{"desiredValue":3}}}`)
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"$metadata":{"fanSpeed":{"desiredValue":3,"desiredVersion":2}}}`)
+	g := w.newTestDevice() // now it is there
 	w.want(200, "PATCH", propertiesPath, `{"fanSpeed":4}`)
-	same(t, g.patches(1), `["{\"fanSpeed\":4}"]`)
+	wantJSON(t, g.patches(1), `["{\"fanSpeed\":4}"]`)
 	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false, `{"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3}}`))
-	same(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3},
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3},
 		"$metadata":{"battery":{},"odd":{},"odder":{},"oddest":{},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
@@ -59,8 +59,8 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=c", 1, false,
 		`{"fanSpeed":{"value":1,"ac":400,"av":3,"ad":null},"start":{"value":1,"ac":203,"av":0}}`))
 	shown := withoutTimes(t, w.want(200, "GET", propertiesPath, ""))
-	same(t, shown["fanSpeed"], `1`)
-	same(t, shown["$metadata"], `{"battery":{},"odd":{},"odder":{},"oddest":{},"start":{"ackVersion":0,"ackCode":203},
+	wantJSON(t, shown["fanSpeed"], `1`)
+	wantJSON(t, shown["$metadata"], `{"battery":{},"odd":{},"odder":{},"oddest":{},"start":{"ackVersion":0,"ackCode":203},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":400}}`)
 	if v := w.Violations(); len(v) > 0 {
 		t.Errorf("violations: %q", v)
@@ -86,7 +86,7 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 	desired := func(want string) {
 		t.Helper()
 		d, _, _, _ := w.Twin(device)
-		same(t, d, want)
+		wantJSON(t, d, want)
 	}
 	w.want(200, "PUT", propertiesPath, `{"a":1,"b":{"x":1,"y":{"z":1}},"c":[1]}`)
 	desired(`{"a":1,"b":{"x":1,"y":{"z":1}},"c":[1]}`)
@@ -94,7 +94,7 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 	desired(`{"a":1,"b":{"y":{"w":2}},"c":[1]}`)
 	w.want(200, "PATCH", propertiesPath, `{"a":null}`)
 	desired(`{"b":{"y":{"w":2}},"c":[1]}`)
-	same(t, w.want(200, "PUT", propertiesPath, `{"c":2}`), `{"$metadata":{"c":{"desiredValue":2}}}`)
+	wantJSON(t, w.want(200, "PUT", propertiesPath, `{"c":2}`), `{"$metadata":{"c":{"desiredValue":2}}}`)
 	desired(`{"c":2}`)
 	_, _, before, _ := w.Twin(device)
 	w.want(200, "PATCH", propertiesPath, `{}`)
@@ -149,34 +149,34 @@ func TestTheTemplateSaysWhatCanBeSet(t *testing.T) {
 func TestAComponentsPropertiesHaveItsMark(t *testing.T) {
 	w := withParts(t)
 	inPart := devicePath + "/components/part/properties" + version
-	same(t, w.want(200, "GET", inPart, ""), `{"$metadata":{}}`)
-	g := w.gadget()
+	wantJSON(t, w.want(200, "GET", inPart, ""), `{"$metadata":{}}`)
+	g := w.newTestDevice()
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:parts;1"}`)
-	same(t, w.want(200, "PATCH", inPart, `{"speed":5}`), `{"$metadata":{"speed":{"desiredValue":5}}}`)
-	same(t, g.patches(1), `["{\"part\":{\"__t\":\"c\",\"speed\":5}}"]`)
-	same(t, withoutTimes(t, w.want(200, "GET", inPart, "")), `{"speed":5,
+	wantJSON(t, w.want(200, "PATCH", inPart, `{"speed":5}`), `{"$metadata":{"speed":{"desiredValue":5}}}`)
+	wantJSON(t, g.patches(1), `["{\"part\":{\"__t\":\"c\",\"speed\":5}}"]`)
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", inPart, "")), `{"speed":5,
 		"$metadata":{"speed":{"desiredValue":5,"desiredVersion":2,"ackVersion":2,"ackCode":200,"ackDescription":"completed"}}}`)
 
-	same(t, w.want(200, "PATCH", propertiesPath, `{"target":20,"part":{"__t":"c","speed":6}}`),
+	wantJSON(t, w.want(200, "PATCH", propertiesPath, `{"target":20,"part":{"__t":"c","speed":6}}`),
 		`{"$metadata":{"target":{"desiredValue":20}},"part":{"$metadata":{"speed":{"desiredValue":6}}}}`)
-	same(t, g.patches(2)[1], `"{\"part\":{\"__t\":\"c\",\"speed\":6},\"target\":20}"`)
-	same(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"target":20,"part":{"speed":6,
+	wantJSON(t, g.patches(2)[1], `"{\"part\":{\"__t\":\"c\",\"speed\":6},\"target\":20}"`)
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"target":20,"part":{"speed":6,
 		"$metadata":{"speed":{"desiredValue":6,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}},
 		"$metadata":{"target":{"desiredValue":20,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
 	w.want(200, "PUT", inPart, `{}`)
 	if d, _, _, _ := w.Twin(device); true {
-		same(t, d, `{"target":20,"part":{"__t":"c"}}`)
+		wantJSON(t, d, `{"target":20,"part":{"__t":"c"}}`)
 	}
 	w.want(200, "PUT", propertiesPath, `{"target":21}`)
 	if d, _, _, _ := w.Twin(device); true {
-		same(t, d, `{"target":21}`)
+		wantJSON(t, d, `{"target":21}`)
 	}
 }
 
 func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		g := w.gadget()
+		g := w.newTestDevice()
 		time.Sleep(time.Minute)
 		w.want(200, "PATCH", propertiesPath, `{"fanSpeed":3}`)
 		g.patches(1)
@@ -187,7 +187,7 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 		}
 		delete(shown, "etag")
 		const at = `"$lastUpdated":"2000-01-01T00:01:00.0000000Z"`
-		same(t, shown, `{"deviceId":"dev1","modelId":"dtmi:Sample:Failover;1","version":4,"status":"enabled","connectionState":"Connected",
+		wantJSON(t, shown, `{"deviceId":"dev1","modelId":"dtmi:Sample:Failover;1","version":4,"status":"enabled","connectionState":"Connected",
 			"cloudToDeviceMessageCount":0,"authenticationType":"sas","capabilities":{"iotEdge":false},"tags":{},"properties":{
 			"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,"fanSpeed":{`+at+`,"$lastUpdatedVersion":2}}},
 			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,"$metadata":{`+at+`,"fanSpeed":{`+at+`,

@@ -18,36 +18,36 @@ type methods map[string]handler
 // apiVersions are those of IoT Central that the routes below /api/ are of.
 var apiVersions = []string{"2022-07-31", "2022-06-30-preview", "2022-05-31"}
 
-func (d *Server) handler() http.Handler {
+func (s *Server) handler() http.Handler {
 	const devices, system = "/api/devices", "/system/iothub/devices/{device}"
-	k := d.desk
+	a := s.application
 	mux := http.NewServeMux()
 	for at, m := range map[string]methods{
-		devices:                           {"GET": k.list},
-		devices + "/{device}":             {"GET": k.show, "PUT": k.put, "PATCH": k.patch, "DELETE": k.delete},
-		devices + "/{device}/credentials": {"GET": k.credentials},
-		devices + "/{device}/components":  {"GET": k.components},
-		"/api/deviceTemplates":            {"GET": k.templates},
-		"/api/deviceTemplates/{template}": {"GET": k.template, "PUT": k.putTemplate},
-		system + "/manual-failover":       {"POST": k.failover},
-		system + "/manual-failback":       {"POST": k.failback},
-		system + "/get-twin":              {"GET": k.twin},
-		system + "/c2d":                   {"DELETE": k.purge},
+		devices:                           {"GET": a.listDevices},
+		devices + "/{device}":             {"GET": a.showDevice, "PUT": a.putDevice, "PATCH": a.patchDevice, "DELETE": a.deleteDevice},
+		devices + "/{device}/credentials": {"GET": a.credentials},
+		devices + "/{device}/components":  {"GET": a.components},
+		"/api/deviceTemplates":            {"GET": a.templates},
+		"/api/deviceTemplates/{template}": {"GET": a.template, "PUT": a.putTemplate},
+		system + "/manual-failover":       {"POST": a.failover},
+		system + "/manual-failback":       {"POST": a.failback},
+		system + "/get-twin":              {"GET": a.twin},
+		system + "/c2d":                   {"DELETE": a.purgeQueue},
 		"/system/iothubs/{operation}":     {"POST": noEventHub},
-		"/lizard/v1/faults":               {"GET": d.faults},
-		"/lizard/v1/strikes":              {"GET": d.strikes, "POST": d.strike, "DELETE": d.heal},
+		"/lizard/v1/faults":               {"GET": s.faults},
+		"/lizard/v1/strikes":              {"GET": s.listActive, "POST": s.inject, "DELETE": s.clear},
 	} {
 		mux.Handle(at, m)
 	}
 	for _, part := range []string{devices + "/{device}", devices + "/{device}/components/{component}"} {
-		mux.Handle(part+"/properties", methods{"GET": k.properties, "PUT": k.putProperties, "PATCH": k.patchProperties})
-		mux.Handle(part+"/telemetry/{name}", methods{"GET": k.telemetry})
-		mux.Handle(part+"/commands/{name}", methods{"GET": k.history, "POST": k.run})
+		mux.Handle(part+"/properties", methods{"GET": a.properties, "PUT": a.putProperties, "PATCH": a.patchProperties})
+		mux.Handle(part+"/telemetry/{name}", methods{"GET": a.telemetry})
+		mux.Handle(part+"/commands/{name}", methods{"GET": a.commandHistory, "POST": a.runCommand})
 	}
-	return d.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.requireToken(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		whole := r.URL.EscapedPath()
 		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole { // which the ServeMux would redirect
-			refuse(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
+			writeProblem(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -60,10 +60,10 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !known {
 		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 		w.Header().Set("Allow", allowed)
-		refuse(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "Here is " + allowed + "."})
+		writeProblem(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "Here is " + allowed + "."})
 		return
 	}
-	text, err := body(w, r)
+	text, err := readBody(w, r)
 	if err == nil {
 		err = checkVersion(r)
 	}
@@ -72,10 +72,10 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status, value, err = h(r, text)
 	}
 	if err != nil {
-		refuse(w, problemOf(err))
+		writeProblem(w, toProblem(err))
 		return
 	}
-	answer(w, status, value)
+	writeAnswer(w, status, value)
 }
 
 func checkVersion(r *http.Request) error {

@@ -61,7 +61,7 @@ func TestARouteThatIsNotThereIsNotFound(t *testing.T) {
 func TestAHeaderHasALimit(t *testing.T) {
 	w := onSockets(t)
 	r := w.request("GET", "/lizard/v1/faults", "")
-	r.Header.Set("Authorization", "Bearer "+w.door.Token())
+	r.Header.Set("Authorization", "Bearer "+w.server.Token())
 	r.Header.Set("X-Long", strings.Repeat("x", 100<<10))
 	if got := w.do(r); got.StatusCode != 431 {
 		t.Errorf("%d for 100 KiB", got.StatusCode)

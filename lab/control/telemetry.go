@@ -10,8 +10,8 @@ import (
 
 // values are the newest ones of telemetry. They are read from the ledger when somebody asks, each message once.
 type values struct {
-	read int // messages
-	last map[place]value
+	readCount int // messages
+	last      map[capabilityName]value
 }
 
 type value struct {
@@ -19,8 +19,8 @@ type value struct {
 	text json.RawMessage
 }
 
-func (v *values) follow(ledger []emulator.Delivery) {
-	for _, d := range ledger[v.read:] {
+func (v *values) readLedger(ledger []emulator.Delivery) {
+	for _, d := range ledger[v.readCount:] {
 		at, err := time.Parse(time.RFC3339, d.Properties["iothub-creation-time-utc"])
 		if err != nil {
 			at = d.Received
@@ -28,25 +28,25 @@ func (v *values) follow(ledger []emulator.Delivery) {
 		var fields map[string]json.RawMessage
 		_ = json.Unmarshal(d.Body, &fields) // a device may send anything
 		for name, text := range fields {
-			p := place{d.Device, d.Properties["$.sub"], name}
+			p := capabilityName{d.Device, d.Properties["$.sub"], name}
 			if old, known := v.last[p]; !known || !at.Before(old.at) { // a backlog arrives after newer ones
 				v.last[p] = value{at, text}
 			}
 		}
 	}
-	v.read = len(ledger)
+	v.readCount = len(ledger)
 }
 
-func (k *desk) telemetry(r *http.Request, _ []byte) (int, any, error) {
-	d, err := k.device(r)
+func (a *application) telemetry(r *http.Request, _ []byte) (int, any, error) {
+	d, err := a.device(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	p := place{d.ID, r.PathValue("component"), r.PathValue("name")}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.values.follow(k.cloud.Ledger())
-	last, known := k.values.last[p]
+	p := capabilityName{d.ID, r.PathValue("component"), r.PathValue("name")}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.values.readLedger(a.cloud.Ledger())
+	last, known := a.values.last[p]
 	if !known {
 		return 0, nil, notFound("Device %s has sent no value of %.100q yet.", d.ID, p.name)
 	}

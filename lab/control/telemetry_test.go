@@ -9,7 +9,7 @@ import (
 
 func TestTheLastValueIsTheNewestByTheDevicesClock(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		g := w.gadget()
+		g := w.newTestDevice()
 		path := devicePath + "/telemetry/temp" + version
 		w.wantError(404, "NotFound", "no value", "GET", path, "")
 		send := func(bag, body string) {
@@ -18,7 +18,7 @@ func TestTheLastValueIsTheNewestByTheDevicesClock(t *testing.T) {
 		}
 		want := func(path, want string) {
 			t.Helper()
-			same(t, w.want(200, "GET", path, ""), want)
+			wantJSON(t, w.want(200, "GET", path, ""), want)
 		}
 		send("", `{"temp":21.50}`)
 		want(path, `{"timestamp":"2000-01-01T00:00:00Z","value":21.50}`)

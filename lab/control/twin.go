@@ -10,8 +10,8 @@ import (
 )
 
 // twin is the device twin as a hub keeps it.
-func (k *desk) twin(r *http.Request, _ []byte) (int, any, error) {
-	d, err := k.device(r)
+func (a *application) twin(r *http.Request, _ []byte) (int, any, error) {
+	d, err := a.device(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -25,7 +25,7 @@ func (k *desk) twin(r *http.Request, _ []byte) (int, any, error) {
 	version := d.Desired.Version + d.Reported.Version
 	return http.StatusOK, map[string]any{
 		"deviceId": d.ID, "modelId": d.Model, "etag": base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", version)), "version": version,
-		"status": status, "connectionState": state, "cloudToDeviceMessageCount": d.Waiting,
+		"status": status, "connectionState": state, "cloudToDeviceMessageCount": d.Pending,
 		"authenticationType": "sas", "capabilities": map[string]bool{"iotEdge": false}, "tags": map[string]any{},
 		"properties": map[string]any{"desired": section(d.Desired, true), "reported": section(d.Reported, false)},
 	}, nil
@@ -50,9 +50,9 @@ func metadata(m emulator.Metadata, versions bool) map[string]any {
 }
 
 // purge forgets the messages that wait for a device.
-func (k *desk) purge(r *http.Request, _ []byte) (int, any, error) {
+func (a *application) purgeQueue(r *http.Request, _ []byte) (int, any, error) {
 	id := r.PathValue("device")
-	purged, err := k.cloud.PurgeMessages(id)
+	purged, err := a.cloud.PurgeMessages(id)
 	if err != nil {
 		return 0, nil, err
 	}

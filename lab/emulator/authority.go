@@ -29,21 +29,21 @@ type authority struct {
 
 // names are what an authority may sign for: people put it into trust stores, so it is good for nothing but this machine and the
 // names by which the emulator is reached. wrongName is for the fault of that name; nobody can have it.
-type names struct {
+type permittedNames struct {
 	dns []string
 	ips []*net.IPNet
 }
 
-func namesFor(hosts []string) names {
+func namesFor(hosts []string) permittedNames {
 	_, loopback, _ := net.ParseCIDR("127.0.0.0/8")
-	n := names{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}} // localhost is also all below it
+	n := permittedNames{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}} // localhost is also all below it
 	for _, host := range append([]string{"::1"}, hosts...) {
 		n.add(host)
 	}
 	return n
 }
 
-func (n *names) add(host string) {
+func (n *permittedNames) add(host string) {
 	ip := net.ParseIP(host)
 	switch {
 	case ip == nil && IsHostName(host) && !slices.Contains(n.dns, host):
@@ -57,7 +57,7 @@ func (n *names) add(host string) {
 }
 
 // newAuthority makes one. Name constraints are critical (RFC 5280, 4.2.1.10), so who does not know them trusts nothing.
-func newAuthority(name string, permitted names, usages ...x509.ExtKeyUsage) (*authority, error) {
+func newAuthority(name string, permitted permittedNames, usages ...x509.ExtKeyUsage) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

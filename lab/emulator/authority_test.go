@@ -18,7 +18,7 @@ import (
 )
 
 // kept starts a cloud whose authority lasts, and returns what it notes.
-func kept(t *testing.T, file string, config emulator.Config) (cloud *emulator.Cloud, notes func() string) {
+func withAuthorityFile(t *testing.T, file string, config emulator.Config) (cloud *emulator.Cloud, notes func() string) {
 	t.Helper()
 	var mu sync.Mutex
 	var all []string
@@ -43,7 +43,7 @@ func kept(t *testing.T, file string, config emulator.Config) (cloud *emulator.Cl
 }
 
 // trusted connects to DPS as a client does that trusts an authority.
-func trusted(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
+func verifyTrust(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
@@ -56,7 +56,7 @@ func trusted(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
 
 func TestTheAuthorityLastsOverARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "authority.pem")
-	first, notes := kept(t, file, emulator.Config{})
+	first, notes := withAuthorityFile(t, file, emulator.Config{})
 	pem := first.CAPEM()
 	first.Close()
 	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): os.ModeDir | 0o700} {
@@ -64,10 +64,10 @@ func TestTheAuthorityLastsOverARestart(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
 	}
-	second, _ := kept(t, file, emulator.Config{})
-	third, _ := kept(t, file, emulator.Config{}) // at the same time
+	second, _ := withAuthorityFile(t, file, emulator.Config{})
+	third, _ := withAuthorityFile(t, file, emulator.Config{}) // at the same time
 	for _, cloud := range []*emulator.Cloud{second, third} {
-		if err := trusted(t, cloud, pem); err != nil || string(cloud.CAPEM()) != string(pem) {
+		if err := verifyTrust(t, cloud, pem); err != nil || string(cloud.CAPEM()) != string(pem) {
 			t.Error(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "authority.pem")
-			first, _ := kept(t, file, emulator.Config{})
+			first, _ := withAuthorityFile(t, file, emulator.Config{})
 			first.Close()
 			if err := damage(file); err != nil {
 				t.Fatal(err)
@@ -97,8 +97,8 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			second, notes := kept(t, file, emulator.Config{})
-			if err := trusted(t, second, second.CAPEM()); err != nil {
+			second, notes := withAuthorityFile(t, file, emulator.Config{})
+			if err := verifyTrust(t, second, second.CAPEM()); err != nil {
 				t.Error(err)
 			}
 			second.Close()
@@ -108,7 +108,7 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 			if name == "a directory" {
 				return // nothing can be kept there
 			}
-			third, notes := kept(t, file, emulator.Config{})
+			third, notes := withAuthorityFile(t, file, emulator.Config{})
 			if string(third.CAPEM()) != string(second.CAPEM()) || notes() != "" {
 				t.Errorf("the next start has another authority again: %s", notes())
 			}
@@ -119,22 +119,22 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 // Who trusts the authority trusts it for this machine and the names that the emulator was started with, and for nothing else.
 func TestTheAuthorityIsGoodForTheEmulatorsNamesAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
-	plain, _ := kept(t, file, emulator.Config{})
+	plain, _ := withAuthorityFile(t, file, emulator.Config{})
 	plain.Close()
 	container := emulator.Config{Host: "emulator", ListenHost: "127.0.0.1"}
-	named, notes := kept(t, file, container)
+	named, notes := withAuthorityFile(t, file, container)
 	if !strings.Contains(notes(), "there is a new one") {
 		t.Errorf("it notes %q", notes())
 	}
 	named.Close()
 	pem := named.CAPEM()
 	for range 2 { // the new one permits what the old one did
-		plain, notes = kept(t, file, emulator.Config{})
-		if err := trusted(t, plain, pem); err != nil || notes() != "" {
+		plain, notes = withAuthorityFile(t, file, emulator.Config{})
+		if err := verifyTrust(t, plain, pem); err != nil || notes() != "" {
 			t.Errorf("%v; it notes %q", err, notes())
 		}
 		plain.Close()
-		named, notes = kept(t, file, container)
+		named, notes = withAuthorityFile(t, file, container)
 		if notes() != "" || named.DPSHost()[:9] != "emulator:" {
 			t.Errorf("DPS is %s; it notes %q", named.DPSHost(), notes())
 		}
@@ -176,7 +176,7 @@ func TestOpenSSLTakesTheAuthority(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("there is no openssl: ", err)
 	}
-	cloud, _ := kept(t, "", emulator.Config{})
+	cloud, _ := withAuthorityFile(t, "", emulator.Config{})
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(file, cloud.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestOpenSSLTakesTheAuthority(t *testing.T) {
 // The name constraints are of hosts. Without more, whoever has the key could sign mail or programs for anybody.
 func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
-	cloud, _ := kept(t, file, emulator.Config{})
+	cloud, _ := withAuthorityFile(t, file, emulator.Config{})
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +222,7 @@ func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
 
 // As docker compose names containers.
 func TestAHostWithAnUnderscoreStandsInTheCertificate(t *testing.T) {
-	cloud, _ := kept(t, "", emulator.Config{Host: "my_emulator", ListenHost: "127.0.0.1"})
+	cloud, _ := withAuthorityFile(t, "", emulator.Config{Host: "my_emulator", ListenHost: "127.0.0.1"})
 	_, port, _ := net.SplitHostPort(cloud.DPSHost())
 	conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{RootCAs: cloud.CAPool(), ServerName: "my_emulator"})
 	if err != nil {

@@ -15,12 +15,12 @@ const (
 
 // openHole listens without ever accepting and fills the queue of what may be accepted, which Linux makes one longer than it
 // was told. From then on the kernel drops connection requests unanswered. When the hole is closed, the listener refuses connections.
-func openHole(listener net.Listener) (io.Closer, error) {
+func openBlackHole(listener net.Listener) (io.Closer, error) {
 	port, ok := listener.(*keptPort)
 	if !ok {
 		return nil, errNoBlackHole
 	}
-	if err := port.Refuse(true); err != nil {
+	if err := port.SetRefusing(true); err != nil {
 		return nil, err
 	}
 	if err := port.listen(0); err != nil {

@@ -7,4 +7,4 @@ import (
 	"net"
 )
 
-func openHole(net.Listener) (io.Closer, error) { return nil, errNoBlackHole }
+func openBlackHole(net.Listener) (io.Closer, error) { return nil, errNoBlackHole }

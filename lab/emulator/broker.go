@@ -28,42 +28,42 @@ import (
 const maximumPacket = 256<<10 + 1<<16 + 64
 
 // A link is one client's connection as the endpoints see it.
-type link struct {
-	*wire
-	to      endpoint
-	number  int
-	client  *mqtt.Client
-	present bool        // what CONNACK says about the session; set by the endpoint's connect
-	greeted bool        // CONNECT was accepted
-	parted  atomic.Bool // DISCONNECT came
-	suback  subackFault // what is wrong with the SUBACK of the packet that is being read
-	mute    bool        // the broker must not acknowledge the packet that is being read
+type connection struct {
+	*tlsConn
+	endpoint       endpoint
+	number         int
+	client         *mqtt.Client
+	sessionPresent bool        // what CONNACK says about the session; set by the endpoint's connect
+	loggedIn       bool        // CONNECT was accepted
+	disconnected   atomic.Bool // DISCONNECT came
+	subackFault    subackFault // what is wrong with the SUBACK of the packet that is being read
+	withholdPUBACK bool        // the broker must not acknowledge the packet that is being read
 
-	welcomed bool // CONNACK is written; guarded by the cloud's lock, as is
-	refused  bool // it has been told that this connection got no further
+	connackWritten  bool // CONNACK is written; guarded by the cloud's lock, as is
+	refusalReported bool // it has been told that this connection got no further
 
-	sending sync.Mutex
-	open    bool          // CONNACK is written
-	backlog []publication // what came up before that
+	sendMu      sync.Mutex
+	connackSent bool          // CONNACK is written
+	heldBack    []publication // what came up before that
 }
 
-func newLink(raw net.Conn, config *tls.Config, to endpoint, number int) *link {
-	return &link{wire: newWire(raw, config), to: to, number: number}
+func newConnection(raw net.Conn, config *tls.Config, to endpoint, number int) *connection {
+	return &connection{tlsConn: newTLSConn(raw, config), endpoint: to, number: number}
 }
 
 // send publishes to this client and to no other. It does not block, and before CONNACK it keeps the message back.
-func (l *link) send(p publication) {
-	l.sending.Lock()
-	defer l.sending.Unlock()
-	if !l.open {
-		l.backlog = append(l.backlog, p)
+func (conn *connection) send(p publication) {
+	conn.sendMu.Lock()
+	defer conn.sendMu.Unlock()
+	if !conn.connackSent {
+		conn.heldBack = append(conn.heldBack, p)
 		return
 	}
-	l.write(p)
+	conn.write(p)
 }
 
-func (l *link) write(p publication) {
-	_ = l.client.WritePacket(packets.Packet{ // an error means that the connection has ended, which its reader notices
+func (conn *connection) write(p publication) {
+	_ = conn.client.WritePacket(packets.Packet{ // an error means that the connection has ended, which its reader notices
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.qos, Dup: p.resent},
 		TopicName:   p.topic,
 		Payload:     p.payload,
@@ -107,26 +107,26 @@ func newBroker() *broker {
 }
 
 // serve reads the client's packets until the connection ends, and says why it did.
-func (b *broker) serve(l *link) string {
+func (b *broker) serve(conn *connection) string {
 	name := strconv.FormatInt(b.names.Add(1), 10) // mochi keeps it as the listener's; connect makes it the client's
-	err := b.server.EstablishConnection(name, l)
-	l.mu.Lock()
-	failure, ended := l.failure, l.departed
-	l.mu.Unlock()
+	err := b.server.EstablishConnection(name, conn)
+	conn.mu.Lock()
+	failure, ended := conn.readErr, conn.closed
+	conn.mu.Unlock()
 	var timeout net.Error
 	switch {
-	case l.parted.Load():
+	case conn.disconnected.Load():
 		return "DISCONNECT"
 	case errors.Is(err, packets.ErrRejectPacket):
 		return "closed by the service"
-	case errors.As(failure, &timeout) && timeout.Timeout() && !l.greeted:
+	case errors.As(failure, &timeout) && timeout.Timeout() && !conn.loggedIn:
 		return fmt.Sprintf("no CONNECT within %v", connectTimeout)
 	case errors.As(failure, &timeout) && timeout.Timeout():
 		return "silent for 1.5 times its keep-alive"
 	case failure != nil:
 		return failure.Error()
 	case err != nil && !ended && !errors.Is(err, net.ErrClosed):
-		_ = l.to.breach(l, "sent what MQTT 3.1.1 does not allow: "+err.Error())
+		_ = conn.endpoint.violation(conn, "sent what MQTT 3.1.1 does not allow: "+err.Error())
 	}
 	return "closed by the service"
 }
@@ -154,121 +154,121 @@ func (*hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error
 func (*hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
-		pk.SessionPresent = pk.ReasonCode == accepted && cl.Net.Conn.(*link).present
+		pk.SessionPresent = pk.ReasonCode == accepted && cl.Net.Conn.(*connection).sessionPresent
 	case packets.Suback:
-		pk.ReasonCodes = cl.Net.Conn.(*link).suback.of(pk.ReasonCodes)
+		pk.ReasonCodes = cl.Net.Conn.(*connection).subackFault.apply(pk.ReasonCodes)
 	}
 	return pk
 }
 
 func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	l := cl.Net.Conn.(*link)
-	l.to.welcome(l)
-	l.sending.Lock()
-	defer l.sending.Unlock()
-	l.open = true
-	for _, p := range l.backlog {
-		l.write(p)
+	conn := cl.Net.Conn.(*connection)
+	conn.endpoint.connackWritten(conn)
+	conn.sendMu.Lock()
+	defer conn.sendMu.Unlock()
+	conn.connackSent = true
+	for _, p := range conn.heldBack {
+		conn.write(p)
 	}
-	l.backlog = nil
+	conn.heldBack = nil
 }
 
 func (*hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
 	if err == nil && pk.FixedHeader.Type == packets.Subscribe {
-		l := cl.Net.Conn.(*link)
-		l.to.subscribed(l)
+		conn := cl.Net.Conn.(*connection)
+		conn.endpoint.subackWritten(conn)
 	}
 }
 
 // OnPacketRead is called for every packet before mochi acts on it. ErrRejectPacket makes mochi close the connection.
 func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	l := cl.Net.Conn.(*link)
-	if !l.greeted {
-		return l.connect(cl, pk)
+	conn := cl.Net.Conn.(*connection)
+	if !conn.loggedIn {
+		return conn.handleConnect(cl, pk)
 	}
-	if l.take(&pk) != nil {
+	if conn.handle(&pk) != nil {
 		return pk, packets.ErrRejectPacket
 	}
-	if l.mute {
-		pk.FixedHeader.Qos, pk.PacketID, l.mute = 0, 0, false
+	if conn.withholdPUBACK {
+		pk.FixedHeader.Qos, pk.PacketID, conn.withholdPUBACK = 0, 0, false
 	}
 	return pk, nil
 }
 
 // puback acknowledges what the broker did not.
-func (l *link) puback(id uint16) {
-	_ = l.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
+func (conn *connection) puback(id uint16) {
+	_ = conn.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 }
 
-func (l *link) take(pk *packets.Packet) error {
+func (conn *connection) handle(pk *packets.Packet) error {
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
-		return l.takePublish(pk)
+		return conn.handlePublish(pk)
 	case packets.Subscribe:
 		filters := make([]subscription, len(pk.Filters))
 		for i := range pk.Filters {
 			pk.Filters[i].Qos = min(pk.Filters[i].Qos, 1)
 			filters[i] = subscription{pk.Filters[i].Filter, pk.Filters[i].Qos}
 		}
-		return l.to.subscribe(l, filters)
+		return conn.endpoint.subscribe(conn, filters)
 	case packets.Unsubscribe:
 		filters := make([]string, len(pk.Filters))
 		for i := range pk.Filters {
 			filters[i] = pk.Filters[i].Filter
 		}
-		return l.to.unsubscribe(l, filters)
+		return conn.endpoint.unsubscribe(conn, filters)
 	case packets.Puback:
-		l.to.acknowledged(l, pk.PacketID)
+		conn.endpoint.acknowledged(conn, pk.PacketID)
 	case packets.Disconnect:
-		l.parted.Store(true)
+		conn.disconnected.Store(true)
 	case packets.Pingreq:
 	default:
-		return l.to.breach(l, fmt.Sprintf("sent a packet of type %d, which has no place here", pk.FixedHeader.Type))
+		return conn.endpoint.violation(conn, fmt.Sprintf("sent a packet of type %d, which has no place here", pk.FixedHeader.Type))
 	}
 	return nil
 }
 
-func (l *link) takePublish(pk *packets.Packet) error {
+func (conn *connection) handlePublish(pk *packets.Packet) error {
 	switch {
 	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
-		return l.to.breach(l, "published without a packet identifier")
+		return conn.endpoint.violation(conn, "published without a packet identifier")
 	case pk.TopicName == "" || strings.ContainsAny(pk.TopicName, "+#"):
-		return l.to.breach(l, fmt.Sprintf("published to %.100q, which is no topic name", pk.TopicName))
+		return conn.endpoint.violation(conn, fmt.Sprintf("published to %.100q, which is no topic name", pk.TopicName))
 	}
-	return l.to.publish(l, publication{
+	return conn.endpoint.publish(conn, publication{
 		topic: pk.TopicName, payload: pk.Payload, qos: pk.FixedHeader.Qos, id: pk.PacketID,
 		retain: pk.FixedHeader.Retain, resent: pk.FixedHeader.Dup,
 	})
 }
 
 // connect judges CONNECT. A refusal writes its CONNACK here, since mochi closes without one.
-func (l *link) connect(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	l.client = cl
-	code := l.judge(pk)
+func (conn *connection) handleConnect(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	conn.client = cl
+	code := conn.checkConnect(pk)
 	if code != accepted {
 		if code != unanswered {
 			_ = cl.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connack}, ReasonCode: code})
 		}
 		return pk, packets.ErrRejectPacket
 	}
-	l.greeted = true
+	conn.loggedIn = true
 	idle := time.Duration(pk.Connect.Keepalive) * time.Second * 3 / 2
 	if idle == 0 || idle > maximumIdle {
 		idle = maximumIdle
 	}
-	l.keepAlive(idle)
+	conn.setIdleTimeout(idle)
 	pk.Connect = packets.ConnectParams{ProtocolName: []byte("MQTT"), ClientIdentifier: cl.Net.Listener, Clean: true}
 	return pk, nil
 }
 
-func (l *link) judge(pk packets.Packet) byte {
+func (conn *connection) checkConnect(pk packets.Packet) byte {
 	c := pk.Connect
 	switch {
 	case string(c.ProtocolName) != "MQTT" || pk.ProtocolVersion != 4:
-		_ = l.to.breach(l, fmt.Sprintf("speaks %.20q version %d, not MQTT 3.1.1", c.ProtocolName, pk.ProtocolVersion))
+		_ = conn.endpoint.violation(conn, fmt.Sprintf("speaks %.20q version %d, not MQTT 3.1.1", c.ProtocolName, pk.ProtocolVersion))
 		return refusedVersion
 	case pk.ReservedBit != 0, c.WillQos > 2, !c.WillFlag && (c.WillRetain || c.WillQos > 0), c.PasswordFlag && !c.UsernameFlag:
-		_ = l.to.breach(l, "sent a CONNECT whose flags contradict each other")
+		_ = conn.endpoint.violation(conn, "sent a CONNECT whose flags contradict each other")
 		return unanswered
 	}
 	r := connectRequest{
@@ -277,5 +277,5 @@ func (l *link) judge(pk packets.Packet) byte {
 	if c.WillFlag {
 		r.will = &publication{topic: c.WillTopic, payload: c.WillPayload, qos: c.WillQos, retain: c.WillRetain}
 	}
-	return l.to.connect(l, r)
+	return conn.endpoint.connect(conn, r)
 }

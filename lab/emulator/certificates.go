@@ -43,11 +43,11 @@ func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, erro
 }
 
 // certificate is what a new connection is shown.
-func (d *door) certificate() *tls.Config {
-	for fault, config := range d.cloud.identity.bad {
-		if d.cloud.hit(fault, d.faults) != nil {
+func (f *frontend) certificate() *tls.Config {
+	for fault, config := range f.cloud.identity.badCertificates {
+		if f.cloud.triggered(fault, f.faults) != nil {
 			return config
 		}
 	}
-	return d.cloud.identity.server
+	return f.cloud.identity.server
 }

@@ -16,7 +16,7 @@ func TestACertificateMayBeWrongInFourWays(t *testing.T) {
 		emulator.CertificateName:    func(err error) bool { return errors.As(err, new(x509.HostnameError)) },
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				there := w.mustConnect(login{hub: "A"})
 				for target, address := range map[string]string{"DPS": w.DPSHost(), "A": w.Hub("A")} {
 					dial := func() error {
@@ -26,11 +26,11 @@ func TestACertificateMayBeWrongInFourWays(t *testing.T) {
 						}
 						return err
 					}
-					w.mustStrike(target, fault, emulator.Params{})
+					w.mustInject(target, fault, emulator.Params{})
 					if err := dial(); err == nil || !is(err) {
 						t.Errorf("%s: %v", target, err)
 					}
-					w.mustHeal(target, fault)
+					w.mustClear(target, fault)
 					if err := dial(); err != nil {
 						t.Errorf("healed %s: %v", target, err)
 					}
@@ -56,8 +56,8 @@ func isInvalid(when string) func(error) bool {
 
 func TestAnEndpointHasOneBadCertificateAtATime(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("A", emulator.CertificateName, emulator.Params{})
-		w.mustStrike("A", emulator.CertificateExpired, emulator.Params{})
+		w.mustInject("A", emulator.CertificateName, emulator.Params{})
+		w.mustInject("A", emulator.CertificateExpired, emulator.Params{})
 		if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != emulator.CertificateExpired {
 			t.Errorf("struck are %+v", struck)
 		}

@@ -9,8 +9,8 @@ const (
 )
 
 // now is what an endpoint believes it to be.
-func (d *door) now() time.Time {
-	if a := d.faults[Skew]; a != nil {
+func (f *frontend) now() time.Time {
+	if a := f.faults[Skew]; a != nil {
 		return time.Now().Add(a.Delay)
 	}
 	return time.Now()
@@ -19,21 +19,21 @@ func (d *door) now() time.Time {
 // watchToken ends the session some time after its token has expired, at once if that time is over. It is called again when
 // that may have changed.
 func (s *session) watchToken() {
-	if s.expiry != nil {
-		s.expiry.Stop()
+	if s.expiryTimer != nil {
+		s.expiryTimer.Stop()
 	}
 	grace := s.hub.cloud.config.TokenGrace
-	for _, faults := range []afflictions{s.hub.door.faults, s.device.faults} {
+	for _, faults := range []faultSet{s.hub.frontend.faults, s.device.faults} {
 		if a := faults[NoGrace]; a != nil {
 			grace = a.Delay
 		}
 	}
-	left := s.expires.Sub(s.hub.door.now()) + grace
+	left := s.expires.Sub(s.hub.frontend.now()) + grace
 	switch {
 	case left <= 0:
-		s.hub.part(s, "its token has expired")
+		s.hub.close(s, "its token has expired")
 	case left < 10*365*24*time.Hour:
-		s.expiry = time.AfterFunc(left, s.expire)
+		s.expiryTimer = time.AfterFunc(left, s.expire)
 	}
 }
 
@@ -41,7 +41,7 @@ func (s *session) expire() {
 	c := s.hub.cloud
 	c.mu.Lock()
 	defer c.unlock()
-	if s.hub.links[s.link] == s {
+	if s.hub.byConnection[s.conn] == s {
 		s.watchToken() // the time may have been moved meanwhile
 	}
 }

@@ -22,7 +22,7 @@ func TestWithoutGraceAConnectionEndsWhenItsTokenExpires(t *testing.T) {
 			t.Run(name+", struck "+when+" the login", func(t *testing.T) {
 				inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 					w.Assign(device, "A")
-					strike := func() { w.mustStrike(c.target, emulator.NoGrace, emulator.Params{Delay: c.delay}) }
+					strike := func() { w.mustInject(c.target, emulator.NoGrace, emulator.Params{Delay: c.delay}) }
 					if early {
 						strike()
 					}
@@ -45,7 +45,7 @@ func TestGraceMayEndDuringIt(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: time.Minute})
 		time.Sleep(2 * time.Minute)
-		w.mustStrike("A", emulator.NoGrace, emulator.Params{})
+		w.mustInject("A", emulator.NoGrace, emulator.Params{})
 		if w.Connected(device, "A") {
 			t.Error("the session goes on")
 		}
@@ -55,10 +55,10 @@ func TestGraceMayEndDuringIt(t *testing.T) {
 
 func TestHealingGivesTheGraceBack(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("A", emulator.NoGrace, emulator.Params{})
+		w.mustInject("A", emulator.NoGrace, emulator.Params{})
 		start := time.Now()
 		p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: time.Hour})
-		w.mustHeal("A", emulator.NoGrace)
+		w.mustClear("A", emulator.NoGrace)
 		p.mustLose(2 * time.Hour)
 		if took := time.Since(start); took != 70*time.Minute {
 			t.Errorf("cut after %v", took)
@@ -67,14 +67,14 @@ func TestHealingGivesTheGraceBack(t *testing.T) {
 }
 
 func TestByAClockThatIsAheadTokensHaveExpired(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		for target, l := range map[string]login{"DPS": {}, "A": {hub: "A"}} {
-			w.mustStrike(target, emulator.Skew, emulator.Params{Delay: 2 * time.Hour})
+			w.mustInject(target, emulator.Skew, emulator.Params{Delay: 2 * time.Hour})
 			if code := w.refusal(l); code != 5 {
 				t.Errorf("%s: CONNACK %d", target, code)
 			}
-			w.mustHeal(target, emulator.Skew)
+			w.mustClear(target, emulator.Skew)
 			w.mustConnect(l)
 		}
 	})
@@ -83,7 +83,7 @@ func TestByAClockThatIsAheadTokensHaveExpired(t *testing.T) {
 func TestByAClockThatIsBehindTokensLastLonger(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
-		w.mustStrike("A", emulator.Skew, emulator.Params{Delay: -2 * time.Hour})
+		w.mustInject("A", emulator.Skew, emulator.Params{Delay: -2 * time.Hour})
 		start := time.Now()
 		p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: -time.Hour})
 		p.mustLose(3 * time.Hour)
@@ -97,7 +97,7 @@ func TestAClockThatJumpsAheadEndsSessions(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", tokenLife: time.Hour})
 		stays := w.mustConnect(login{hub: "A", device: "dev2", tokenLife: 3 * time.Hour})
-		w.mustStrike("A", emulator.Skew, emulator.Params{Delay: 2 * time.Hour})
+		w.mustInject("A", emulator.Skew, emulator.Params{Delay: 2 * time.Hour})
 		p.mustLose(time.Second)
 		stays.mustPublish("devices/dev2/messages/events/", "x")
 	})
@@ -105,8 +105,8 @@ func TestAClockThatJumpsAheadEndsSessions(t *testing.T) {
 
 func TestTheTimestampsOfDPSAreThoseOfItsClock(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.Skew, emulator.Params{Delay: 45 * time.Minute})
-		state := w.registered(t)
+		w.mustInject("DPS", emulator.Skew, emulator.Params{Delay: 45 * time.Minute})
+		state := w.registerDevice(t)
 		if got, want := state["lastUpdatedDateTimeUtc"], time.Now().Add(45*time.Minute).UTC().Format("2006-01-02T15:04"); !strings.HasPrefix(fmt.Sprint(got), want) {
 			t.Errorf("updated %v, want %s", got, want)
 		}
@@ -123,7 +123,7 @@ func TestTheTimestampsOfDPSAreThoseOfItsClock(t *testing.T) {
 func TestGoodTokensAreRejectedForAWhile(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		there := w.mustConnect(login{hub: "A"})
-		w.mustStrike(device, emulator.Reject, emulator.Params{For: 90 * time.Second})
+		w.mustInject(device, emulator.Reject, emulator.Params{For: 90 * time.Second})
 		w.mustConnect(login{hub: "A", device: "dev2"})
 		there.mustPublish(events, "undisturbed")
 		for range 2 {

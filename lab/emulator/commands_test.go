@@ -29,7 +29,7 @@ func (w world) invoke(ctx context.Context) *command {
 
 func TestACommandIsWaitedForUntilTheDeviceHasCompletedIt(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustConnect(login{hub: "A"}).bye()
+		w.mustConnect(login{hub: "A"}).close()
 		c := w.invoke(t.Context())
 		time.Sleep(20 * time.Second)
 		if c.over {
@@ -58,7 +58,7 @@ func TestACommandThatIsNeverCompletedSaysWhy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-				w.mustConnect(login{hub: "A"}).bye()
+				w.mustConnect(login{hub: "A"}).close()
 				command := w.invoke(t.Context())
 				synctest.Wait()
 				c.happens(t, w)
@@ -76,7 +76,7 @@ func TestWhoeverWaitsForACommandMayStopWaiting(t *testing.T) {
 		if err := w.InvokeCommand(t.Context(), device, "setAlarm", nil); !errors.Is(err, emulator.ErrUnknownDevice) {
 			t.Errorf("a device that nobody knows: %v", err)
 		}
-		w.mustConnect(login{hub: "A"}).bye()
+		w.mustConnect(login{hub: "A"}).close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := w.InvokeCommand(ctx, device, "setAlarm", nil); !errors.Is(err, context.DeadlineExceeded) {

@@ -57,10 +57,10 @@ type savedMessage struct {
 
 // data writes a cloud to a file after each change.
 type data struct {
-	file    string
-	changed chan struct{} // has a value when something may have changed
-	written []byte        // what the file holds
-	failed  bool          // the last write has failed, and that was told
+	file        string
+	changed     chan struct{} // has a value when something may have changed
+	written     []byte        // what the file holds
+	writeFailed bool          // the last write has failed, and that was told
 
 	last    savedCloud // when the cloud was closed; guarded by its lock, as is lastErr
 	lastErr error
@@ -85,7 +85,7 @@ func (c *Cloud) loadData() error {
 }
 
 // keepData writes the data from now on, until the cloud is closed.
-func (c *Cloud) keepData() {
+func (c *Cloud) startSavingData() {
 	if c.config.DataFile == "" {
 		return
 	}
@@ -93,16 +93,16 @@ func (c *Cloud) keepData() {
 	c.data = &data{file: c.config.DataFile, changed: make(chan struct{}, 1)}
 	d := c.data
 	c.unlock()
-	c.running.Go(func() { d.follow(c) })
+	c.running.Go(func() { d.saveLoop(c) })
 }
 
 // follow writes until the cloud is closed, and a last time then.
-func (d *data) follow(c *Cloud) {
+func (d *data) saveLoop(c *Cloud) {
 	for {
 		select {
 		case <-d.changed:
 			c.mu.Lock()
-			saved, err := c.saved()
+			saved, err := c.snapshot()
 			c.mu.Unlock()
 			d.save(c, saved, err)
 			timer := time.NewTimer(saveDelay) // what comes meanwhile shares the next write
@@ -132,12 +132,12 @@ func (d *data) save(c *Cloud, saved savedCloud, err error) {
 	if err == nil {
 		d.written = text
 	}
-	if err != nil && !d.failed {
+	if err != nil && !d.writeFailed {
 		c.mu.Lock()
-		c.tell(KindNote, "", "", "the data cannot be written, and a restart will not have them: %v", err)
+		c.emit(KindNote, "", "", "the data cannot be written, and a restart will not have them: %v", err)
 		c.unlock()
 	}
-	d.failed = err != nil
+	d.writeFailed = err != nil
 }
 
 // writePrivate replaces a file that only its owner may read.
@@ -155,7 +155,7 @@ func writePrivate(file string, text []byte) error {
 }
 
 // saved is called with the lock held.
-func (c *Cloud) saved() (savedCloud, error) {
+func (c *Cloud) snapshot() (savedCloud, error) {
 	all := savedCloud{Version: dataVersion, Serial: c.serial}
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
 		d := c.devices[id]
@@ -163,21 +163,21 @@ func (c *Cloud) saved() (savedCloud, error) {
 			continue
 		}
 		s := savedDevice{
-			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus, Created: d.created, Updated: d.updated, Met: d.met,
+			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus, Created: d.created, Updated: d.updated, Met: d.hadSession,
 		}
 		if d.hub != nil {
 			s.Hub = d.hub.name
 		}
 		if d.failover != nil {
-			s.Home, s.Returns = d.failover.home.name, d.failover.until
+			s.Home, s.Returns = d.failover.original.name, d.failover.until
 		}
 		var err, err2 error
-		s.Desired, err = d.twin.desired.saved()
-		s.Reported, err2 = d.twin.reported.saved()
+		s.Desired, err = d.twin.desired.snapshot()
+		s.Reported, err2 = d.twin.reported.snapshot()
 		if err := errors.Join(err, err2); err != nil {
 			return all, err
 		}
-		for _, m := range d.queue.waiting {
+		for _, m := range d.queue.pending {
 			s.Queue = append(s.Queue, savedMessage{m.ID, m.Properties, m.Body, m.expires})
 		}
 		all.Devices = append(all.Devices, s)
@@ -185,7 +185,7 @@ func (c *Cloud) saved() (savedCloud, error) {
 	return all, nil
 }
 
-func (s section) saved() (savedSection, error) {
+func (s section) snapshot() (savedSection, error) {
 	text, err := json.Marshal(s.properties)
 	return savedSection{text, s.version, s.metadata}, err
 }
@@ -210,7 +210,7 @@ func (c *Cloud) load(text []byte) error {
 	for _, d := range devices {
 		c.devices[d.id] = d
 		if f := d.failover; f != nil {
-			f.timer = time.AfterFunc(time.Until(f.until), func() { c.goHome(d, f) })
+			f.timer = time.AfterFunc(time.Until(f.until), func() { c.expireFailover(d, f) })
 		}
 	}
 	c.serial = max(c.serial, all.Serial)
@@ -222,7 +222,7 @@ func (c *Cloud) restored(s savedDevice) (*device, error) {
 		return nil, errors.New("it has no ID")
 	}
 	d := c.newDevice(s.ID)
-	d.key, d.model, d.substatus, d.created, d.updated, d.met = s.Key, s.Model, s.Substatus, s.Created, s.Updated, s.Met
+	d.key, d.model, d.substatus, d.created, d.updated, d.hadSession = s.Key, s.Model, s.Substatus, s.Created, s.Updated, s.Met
 	if s.Hub != "" {
 		h, err := c.hub(s.Hub)
 		if err != nil {
@@ -235,13 +235,13 @@ func (c *Cloud) restored(s savedDevice) (*device, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.failover = &failover{home: home, until: s.Returns}
+		d.failover = &failover{original: home, until: s.Returns}
 	}
 	var err, err2 error
 	d.twin.desired, err = s.Desired.restored()
 	d.twin.reported, err2 = s.Reported.restored()
 	for _, m := range s.Queue {
-		d.queue.waiting = append(d.queue.waiting, &queued{
+		d.queue.pending = append(d.queue.pending, &queued{
 			Message: Message{ID: m.ID, Properties: m.Properties, Body: m.Body}, expires: m.Expires,
 		})
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // lasting starts a cloud in memory whose data are in a file.
-func lasting(t *testing.T, file string) world {
+func withDataFile(t *testing.T, file string) world {
 	t.Helper()
 	network := memnet.New()
 	return world{emulator.ForTest(t, emulator.Config{Listen: network.Listen, DataFile: file}), t, network}
@@ -25,7 +25,7 @@ func lasting(t *testing.T, file string) world {
 func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "cloud.json")
-		first := lasting(t, file)
+		first := withDataFile(t, file)
 		p := first.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
 		p.mustPublish("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"battery":12345678901234567890,"a":{"b":null,"c":"<&>"}}`)
@@ -52,7 +52,7 @@ func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
 		}
 
 		time.Sleep(30 * time.Minute)
-		second := lasting(t, file)
+		second := withDataFile(t, file)
 		if d, r, dv, rv := second.Twin(device); !reflect.DeepEqual(d, desired) || !reflect.DeepEqual(r, reported) || dv != desiredVersion || rv != reportedVersion {
 			t.Errorf("the twin is %v %d, %v %d; want %v %d, %v %d", d, dv, r, rv, desired, desiredVersion, reported, reportedVersion)
 		}
@@ -68,7 +68,7 @@ func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
 		for i := range 3 {
 			want = append(want, bound+fmt.Sprintf("%%24.mid=m%d&%%24.to=%%2Fdevices%%2Fdev1%%2Fmessages%%2FdeviceBound \x00\xff", i))
 		}
-		p.wantHeard(want...)
+		p.wantMessages(want...)
 		time.Sleep(31 * time.Minute)
 		synctest.Wait()
 		if hub := second.HubOf(device); hub != "A" {
@@ -82,7 +82,7 @@ func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
 func TestWhatHasChangedIsWrittenWithinAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "cloud.json")
-		w := lasting(t, file)
+		w := withDataFile(t, file)
 		for i := range 5 {
 			if err := w.Enroll(fmt.Sprint("dev", i), ""); err != nil {
 				t.Fatal(err)

@@ -22,13 +22,13 @@ type device struct {
 	substatus        string
 	created, updated time.Time
 	operation        operation
-	faults           afflictions
+	faults           faultSet
 
-	twin    twin
-	queue   queue
-	methods map[string]chan methodAnswer // direct methods that wait, by $rid
-	met     bool                         // it has had a session
-	connect map[string]int               // accepted CONNECTs by hub
+	twin          twin
+	queue         queue
+	methods       map[string]chan methodAnswer // direct methods that wait, by $rid
+	hadSession    bool                         // it has had a session
+	connectCounts map[string]int               // accepted CONNECTs by hub
 }
 
 // device finds a device. It is called with c.mu held, as are all in this file without a capital.
@@ -52,7 +52,7 @@ func (c *Cloud) enroll(id string) *device {
 func (c *Cloud) newDevice(id string) *device {
 	return &device{
 		cloud: c, id: id, key: deriveKey(c.groupKey, id), created: time.Now(),
-		faults: afflictions{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connect: map[string]int{},
+		faults: faultSet{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connectCounts: map[string]int{},
 	}
 }
 
@@ -67,13 +67,13 @@ func (c *Cloud) keyOf(id string) []byte {
 // assign decides which hub a device belongs to, if that is still open.
 func (c *Cloud) assign(d *device) {
 	if d.hub == nil {
-		d.place(c.newcomers, "initialAssignment")
-		c.tell(KindAssigned, d.hub.name, d.id, "assigned to hub %s", d.hub.name)
+		d.setHub(c.defaultHub, "initialAssignment")
+		c.emit(KindAssigned, d.hub.name, d.id, "assigned to hub %s", d.hub.name)
 	}
 }
 
-func (d *device) place(h *hub, substatus string) {
-	d.settle()
+func (d *device) setHub(h *hub, substatus string) {
+	d.endFailover()
 	d.hub, d.substatus, d.updated = h, substatus, time.Now()
 }
 
@@ -82,7 +82,7 @@ func (d *device) session() *session {
 	if d.hub == nil {
 		return nil
 	}
-	return d.hub.sessions[d.id]
+	return d.hub.byDevice[d.id]
 }
 
 // Enroll makes a device known before it registers: with a key of its own (base64), or with "" as a member of the group.
@@ -143,7 +143,7 @@ func (c *Cloud) Connects(deviceID, hubName string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.devices[deviceID]; d != nil {
-		return d.connect[hubName]
+		return d.connectCounts[hubName]
 	}
 	return 0
 }
@@ -153,5 +153,5 @@ func (c *Cloud) Connected(deviceID, hubName string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, err := c.hub(hubName)
-	return err == nil && h.sessions[deviceID] != nil
+	return err == nil && h.byDevice[deviceID] != nil
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // barred tells why a hub lets a device in no more.
-func (d *device) barred() error {
+func (d *device) loginRefusal() error {
 	switch {
 	case d.faults[Disabled] != nil:
 		return errors.New("the device is disabled")
@@ -31,27 +31,27 @@ func (d *device) barred() error {
 }
 
 // expel closes the device's socket without a reason.
-func (d *device) expel(why string) {
+func (d *device) disconnect(why string) {
 	if s := d.session(); s != nil {
-		s.hub.drop(s, why)
-		s.link.depart(finish)
+		s.hub.endSession(s, why)
+		s.conn.abort(closeFIN)
 	}
 }
 
 // erase forgets all that a hub knows of a device.
-func (d *device) erase() {
-	d.expel("the device was deleted")
+func (d *device) eraseState() {
+	d.disconnect("the device was deleted")
 	for _, h := range d.cloud.hubs {
-		delete(h.kept, d.id)
+		delete(h.keptFilters, d.id)
 	}
-	d.purge()
-	d.settle()
-	d.twin, d.met = newTwin(), false
+	d.purgeQueue()
+	d.endFailover()
+	d.twin, d.hadSession = newTwin(), false
 }
 
 // barred answers for a device that has been disabled or deleted, unless it may register anew.
-func (q dpsRequest) barred() bool {
-	d := q.cloud.devices[q.registrant.id]
+func (q dpsRequest) answerDisabled() bool {
+	d := q.cloud.devices[q.client.id]
 	if d == nil {
 		return false
 	}
@@ -67,7 +67,7 @@ func (q dpsRequest) barred() bool {
 }
 
 // renew ends what bars a device from its hub. What was deleted is assigned as if it were new.
-func (q dpsRequest) renew(d *device) {
+func (q dpsRequest) clearByRegistration(d *device) {
 	for _, fault := range []Fault{Disabled, Deleted} {
 		if a := d.faults[fault]; a != nil && a.Reregister {
 			if fault == Deleted {
@@ -75,19 +75,19 @@ func (q dpsRequest) renew(d *device) {
 			}
 			a.stop()
 			delete(d.faults, fault)
-			q.cloud.tell(KindLizard, "", d.id, "device %s registered anew, though %s", d.id, fault)
+			q.cloud.emit(KindLizard, "", d.id, "device %s registered anew, though %s", d.id, fault)
 		}
 	}
 }
 
 // moveAway moves a device, or a hub's devices and newcomers, and leaves behind what moves them back.
-func moveAway(c *Cloud, t target, a *affliction) error {
+func injectMove(c *Cloud, t target, a *activeFault) error {
 	var from *hub
 	var moved []*device
 	if t.device != nil {
 		from, moved = t.device.hub, []*device{t.device}
 	} else {
-		from = t.door.to.(*hub)
+		from = t.frontend.endpoint.(*hub)
 		for _, id := range slices.Sorted(maps.Keys(c.devices)) {
 			if d := c.devices[id]; d.hub == from {
 				moved = append(moved, d)
@@ -97,7 +97,7 @@ func moveAway(c *Cloud, t target, a *affliction) error {
 	if from == nil {
 		return errors.New("it has no hub yet")
 	}
-	to, err := c.other(from), error(nil)
+	to, err := c.otherHub(from), error(nil)
 	switch {
 	case a.Hub != "":
 		if to, err = c.hub(a.Hub); err != nil {
@@ -106,12 +106,12 @@ func moveAway(c *Cloud, t target, a *affliction) error {
 	case to == from:
 		return errors.New("there is no other hub to move to")
 	}
-	newcomers := t.device == nil && c.newcomers == from
+	newcomers := t.device == nil && c.defaultHub == from
 	for _, d := range moved {
 		c.move(d, to)
 	}
 	if newcomers {
-		c.newcomers = to
+		c.defaultHub = to
 	}
 	a.undo = func() {
 		for _, d := range moved {
@@ -119,44 +119,44 @@ func moveAway(c *Cloud, t target, a *affliction) error {
 				c.move(d, from)
 			}
 		}
-		if newcomers && c.newcomers == to {
-			c.newcomers = from
+		if newcomers && c.defaultHub == to {
+			c.defaultHub = from
 		}
 	}
 	return nil
 }
 
-func flapAll(_ *Cloud, t target, _ *affliction) error {
+func startFlapping(_ *Cloud, t target, _ *activeFault) error {
 	for _, s := range t.sessions() {
-		s.flap()
+		s.scheduleFlap()
 	}
 	return nil
 }
 
 // flap ends the session some time from now, if it is to flap.
-func (s *session) flap() {
-	a := s.hit(Flapping)
+func (s *session) scheduleFlap() {
+	a := s.triggered(Flapping)
 	if a == nil {
 		return
 	}
-	if s.flapping != nil {
-		s.flapping.Stop()
+	if s.flapTimer != nil {
+		s.flapTimer.Stop()
 	}
-	s.flapping = time.AfterFunc(a.Delay, func() {
+	s.flapTimer = time.AfterFunc(a.Delay, func() {
 		s.hub.cloud.mu.Lock()
 		defer s.hub.cloud.unlock()
-		if s.hub.links[s.link] == s {
-			s.hub.part(s, "the hub flaps")
+		if s.hub.byConnection[s.conn] == s {
+			s.hub.close(s, "the hub flaps")
 		}
 	})
 }
 
 // steady lets sessions live that were to end.
-func (t target) steady() {
+func (t target) stopFlapping() {
 	for _, s := range t.sessions() {
-		if s.flapping != nil {
-			s.flapping.Stop()
-			s.flapping = nil
+		if s.flapTimer != nil {
+			s.flapTimer.Stop()
+			s.flapTimer = nil
 		}
 	}
 }
@@ -169,13 +169,13 @@ func (t target) sessions() []*session {
 		}
 		return nil
 	}
-	h, ok := t.door.to.(*hub)
+	h, ok := t.frontend.endpoint.(*hub)
 	if !ok {
 		return nil
 	}
 	var all []*session
-	for _, id := range slices.Sorted(maps.Keys(h.sessions)) {
-		all = append(all, h.sessions[id])
+	for _, id := range slices.Sorted(maps.Keys(h.byDevice)) {
+		all = append(all, h.byDevice[id])
 	}
 	return all
 }

@@ -14,10 +14,10 @@ import (
 func TestADeviceThatIsBarredIsClosedWithoutAReasonAndGetsFiveUntilItIsHealed(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Disabled, emulator.Deleted, emulator.Blocked} {
 		t.Run(string(fault), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})
 				other := w.mustConnect(login{hub: "A", device: "dev2"})
-				w.mustStrike(device, fault, emulator.Params{})
+				w.mustInject(device, fault, emulator.Params{})
 				if err := p.mustLose(5 * time.Second); !errors.Is(err, io.EOF) {
 					t.Errorf("the connection ended with %v", err)
 				}
@@ -25,7 +25,7 @@ func TestADeviceThatIsBarredIsClosedWithoutAReasonAndGetsFiveUntilItIsHealed(t *
 					t.Errorf("CONNACK %d", code)
 				}
 				other.mustPublish("devices/dev2/messages/events/", "undisturbed")
-				w.mustHeal(device, fault)
+				w.mustClear(device, fault)
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "x")
 				w.wantNoViolation()
 			})
@@ -38,12 +38,12 @@ func TestWhatDPSSaysToADeviceThatIsBarred(t *testing.T) {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
-				w.mustStrike(device, fault, emulator.Params{})
+				w.mustInject(device, fault, emulator.Params{})
 				if topic, _ := w.connectDPS(login{}).register(1); !strings.HasSuffix(topic, want) {
 					t.Errorf("got %s", topic)
 				}
-				w.mustHeal(device, fault)
-				if state := w.registered(t); state["assignedHub"] != w.Hub("A") {
+				w.mustClear(device, fault)
+				if state := w.registerDevice(t); state["assignedHub"] != w.Hub("A") {
 					t.Errorf("healed, got %v", state)
 				}
 			})
@@ -51,8 +51,8 @@ func TestWhatDPSSaysToADeviceThatIsBarred(t *testing.T) {
 	}
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
-		w.mustStrike(device, emulator.Blocked, emulator.Params{})
-		if state := w.registered(t); state["status"] != "failed" || fmt.Sprint(state["errorCode"]) != "400209" {
+		w.mustInject(device, emulator.Blocked, emulator.Params{})
+		if state := w.registerDevice(t); state["status"] != "failed" || fmt.Sprint(state["errorCode"]) != "400209" {
 			t.Errorf("blocked, got %v", state)
 		}
 	})
@@ -62,13 +62,13 @@ func TestRegisteringAnewEnablesADeviceAgain(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Disabled, emulator.Deleted} {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-				w.mustConnect(login{hub: "B"}).bye()
-				w.mustStrike(device, fault, emulator.Params{Reregister: true})
+				w.mustConnect(login{hub: "B"}).close()
+				w.mustInject(device, fault, emulator.Params{Reregister: true})
 				if code := w.refusal(login{hub: "B"}); code != 5 {
 					t.Errorf("CONNACK %d", code)
 				}
 				want := map[emulator.Fault]string{emulator.Disabled: "B", emulator.Deleted: "A"}[fault]
-				if state := w.registered(t); state["assignedHub"] != w.Hub(want) || state["substatus"] != "initialAssignment" {
+				if state := w.registerDevice(t); state["assignedHub"] != w.Hub(want) || state["substatus"] != "initialAssignment" {
 					t.Errorf("got %v", state)
 				}
 				w.mustConnect(login{hub: want})
@@ -86,11 +86,11 @@ func TestADeletedDeviceLosesItsTwinItsQueueAndItsSubscriptions(t *testing.T) {
 		p.mustSubscribe(bound + "#")
 		w.mustSend("1")
 		w.mustPublishReported(p)
-		w.mustStrike(device, emulator.Deleted, emulator.Params{})
+		w.mustInject(device, emulator.Deleted, emulator.Params{})
 		if err := w.SetDesired(device, map[string]any{"a": 1}); !errors.Is(err, emulator.ErrUnknownDevice) {
 			t.Errorf("desired properties: %v", err)
 		}
-		w.mustHeal(device, emulator.Deleted)
+		w.mustClear(device, emulator.Deleted)
 		if _, reported, _, version := w.Twin(device); len(reported) != 0 || version != 1 {
 			t.Errorf("the twin is %v, version %d", reported, version)
 		}
@@ -104,7 +104,7 @@ func TestWhatWasMovedIsMovedBack(t *testing.T) {
 	inBubble(t, emulator.Config{Hubs: []string{"A", "B", "C"}}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.Assign("dev2", "A")
-		w.mustStrike(device, emulator.Moved, emulator.Params{Hub: "C", For: time.Minute})
+		w.mustInject(device, emulator.Moved, emulator.Params{Hub: "C", For: time.Minute})
 		p.mustLose(time.Second)
 		if code := w.refusal(login{hub: "A"}); code != 5 || w.HubOf(device) != "C" || w.HubOf("dev2") != "A" {
 			t.Errorf("CONNACK %d, at %s and %s", code, w.HubOf(device), w.HubOf("dev2"))
@@ -113,12 +113,12 @@ func TestWhatWasMovedIsMovedBack(t *testing.T) {
 		if w.HubOf(device) != "A" {
 			t.Errorf("after its time the device is at %s", w.HubOf(device))
 		}
-		w.mustStrike("A", emulator.Moved, emulator.Params{})
+		w.mustInject("A", emulator.Moved, emulator.Params{})
 		if w.HubOf(device) != "B" || w.HubOf("dev2") != "B" {
 			t.Errorf("at %s and %s", w.HubOf(device), w.HubOf("dev2"))
 		}
 		w.MoveDevice("dev2", "C") // by someone else, so it stays
-		w.mustHeal("A", emulator.Moved)
+		w.mustClear("A", emulator.Moved)
 		if w.HubOf(device) != "A" || w.HubOf("dev2") != "C" {
 			t.Errorf("healed, at %s and %s", w.HubOf(device), w.HubOf("dev2"))
 		}
@@ -131,7 +131,7 @@ func TestWhatWasMovedIsMovedBack(t *testing.T) {
 func TestAFlappingHubEndsEachSessionAfterItsTime(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Flapping, emulator.Params{Delay: 7 * time.Second})
+		w.mustInject("A", emulator.Flapping, emulator.Params{Delay: 7 * time.Second})
 		for range 3 {
 			start := time.Now()
 			p.mustPublish(events, "x")
@@ -141,7 +141,7 @@ func TestAFlappingHubEndsEachSessionAfterItsTime(t *testing.T) {
 			}
 			p = w.mustConnect(login{hub: "A"})
 		}
-		w.mustHeal("A", emulator.Flapping)
+		w.mustClear("A", emulator.Flapping)
 		time.Sleep(time.Minute)
 		p.mustPublish(events, "steady")
 		w.wantNoViolation()
@@ -151,15 +151,15 @@ func TestAFlappingHubEndsEachSessionAfterItsTime(t *testing.T) {
 func TestAFlappingHubOnSockets(t *testing.T) {
 	onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
-		w.mustStrike(device, emulator.Flapping, emulator.Params{Delay: 50 * time.Millisecond})
+		w.mustInject(device, emulator.Flapping, emulator.Params{Delay: 50 * time.Millisecond})
 		w.mustConnect(login{hub: "A"}).mustLose(5 * time.Second)
 	})
 }
 
 func TestSomeConnectionsFailByChance(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
-		w.mustStrike("A", emulator.Flaky, emulator.Params{Probability: 0.3})
+		w.mustInject("A", emulator.Flaky, emulator.Params{Probability: 0.3})
 		failed := 0
 		for range 30 {
 			p, err := w.connect(login{hub: "A"})
@@ -167,12 +167,12 @@ func TestSomeConnectionsFailByChance(t *testing.T) {
 				failed++
 				continue
 			}
-			p.bye()
+			p.close()
 		}
 		if failed < 3 || failed > 18 {
 			t.Errorf("%d of 30 failed", failed)
 		}
-		w.mustHeal("A", emulator.Flaky)
+		w.mustClear("A", emulator.Flaky)
 		w.mustConnect(login{hub: "A"})
 		w.wantNoViolation()
 	})

@@ -10,53 +10,53 @@ import (
 )
 
 const (
-	dpsFilter   = "$dps/registrations/res/#"
-	dpsRegister = "$dps/registrations/PUT/iotdps-register/?"
-	dpsPoll     = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-	dpsMessage  = 96 << 10 // bytes; azure-docs includes/iot-dps-limits.md
+	dpsFilter         = "$dps/registrations/res/#"
+	dpsRegister       = "$dps/registrations/PUT/iotdps-register/?"
+	dpsPoll           = "$dps/registrations/GET/iotdps-get-operationstatus/?"
+	maximumDPSPayload = 96 << 10 // bytes; azure-docs includes/iot-dps-limits.md
 )
 
 // errGone ends a connection that is no client any more, without counting a violation.
-var errGone = errors.New("emulator: the connection has ended")
+var errEnded = errors.New("emulator: the connection has ended")
 
 // dps is the Device Provisioning Service.
 type dps struct {
-	cloud     *Cloud
-	door      *door
-	clients   map[*link]*registrant
-	registers map[string]int         // PUTs by registration ID
-	payloads  map[string][]byte      // the last payload by registration ID
-	polls     map[string][]time.Time // the GETs within the window by registration ID
+	cloud          *Cloud
+	frontend       *frontend
+	clients        map[*connection]*dpsClient
+	registerCounts map[string]int         // PUTs by registration ID
+	lastPayloads   map[string][]byte      // the last payload by registration ID
+	recentPolls    map[string][]time.Time // the GETs within the window by registration ID
 }
 
 // A registrant is one connection to DPS. Every session there is a clean one.
-type registrant struct {
+type dpsClient struct {
 	id, scope  string
 	subscribed bool
 	qos        byte
 	packet     uint16
-	agenda     agenda
+	schedule   schedule
 }
 
 func newDPS(c *Cloud) *dps {
 	p := &dps{
-		cloud: c, clients: map[*link]*registrant{}, registers: map[string]int{},
-		payloads: map[string][]byte{}, polls: map[string][]time.Time{},
+		cloud: c, clients: map[*connection]*dpsClient{}, registerCounts: map[string]int{},
+		lastPayloads: map[string][]byte{}, recentPolls: map[string][]time.Time{},
 	}
-	p.door = newDoor(c, TargetDPS, p)
+	p.frontend = newFrontend(c, TargetDPS, p)
 	return p
 }
 
-func (p *dps) connect(l *link, r connectRequest) byte {
+func (p *dps) connect(conn *connection, r connectRequest) byte {
 	c := p.cloud
-	if c.enter(l) != nil {
+	if c.lockForPacket(conn) != nil {
 		return unanswered
 	}
 	defer c.unlock()
-	if l.gone() {
+	if conn.isEnding() {
 		return unanswered
 	}
-	if code := c.turnedAway(l, p.door, "DPS", r.clientID); code != accepted {
+	if code := c.faultRefusal(conn, p.frontend, "DPS", r.clientID); code != accepted {
 		return code
 	}
 	scope, id, notes, err := parseDPSUsername(r.username)
@@ -64,20 +64,20 @@ func (p *dps) connect(l *link, r connectRequest) byte {
 		err = fmt.Errorf("the client ID %.200q is not the registration ID %q", r.clientID, id)
 	}
 	if err != nil {
-		_ = c.breach("DPS", id, "sent a CONNECT in which %v", err)
+		_ = c.violation("DPS", id, "sent a CONNECT in which %v", err)
 		return refusedMalformed
 	}
 	if err := p.authenticate(scope, id, r.password); err != nil {
-		c.refuse(l, "DPS", id, "CONNACK 5: %v", err)
+		c.reportRefusal(conn, "DPS", id, "CONNACK 5: %v", err)
 		return refusedCredentials
 	}
 	for other, client := range p.clients {
 		if client.id == id {
-			p.dismiss(other, "a second connection took over")
+			p.closeSession(other, "a second connection took over")
 		}
 	}
-	p.clients[l] = &registrant{id: id, scope: scope, agenda: agenda{cloud: c}}
-	c.tell(KindConnected, "DPS", id, "connected")
+	p.clients[conn] = &dpsClient{id: id, scope: scope, schedule: schedule{cloud: c}}
+	c.emit(KindConnected, "DPS", id, "connected")
 	c.note("DPS", id, notes...)
 	return accepted
 }
@@ -94,40 +94,40 @@ func (p *dps) authenticate(scope, id, password string) error {
 	default:
 		return fmt.Errorf("the token's skn is %.60q, where registration belongs", t.policy)
 	}
-	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.door.now()); err == nil {
+	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.frontend.now()); err == nil {
 		p.cloud.note("DPS", id, t.notes...)
 	}
 	return err
 }
 
-func (p *dps) subscribe(l *link, filters []subscription) error {
-	if p.cloud.enter(l) != nil {
-		return errGone
+func (p *dps) subscribe(conn *connection, filters []subscription) error {
+	if p.cloud.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer p.cloud.unlock()
-	r := p.clients[l]
+	r := p.clients[conn]
 	if r == nil {
-		return errGone
+		return errEnded
 	}
-	if p.cloud.suback(l, p.door.faults) == subackRefuses {
-		p.cloud.tell(KindLizard, "DPS", r.id, "a subscription was refused")
+	if p.cloud.decideSUBACK(conn, p.frontend.faults) == subackRefuses {
+		p.cloud.emit(KindLizard, "DPS", r.id, "a subscription was refused")
 		return nil
 	}
 	for _, f := range filters {
 		if f.filter != dpsFilter {
-			return p.cloud.breach("DPS", r.id, "subscribed to %.100q; there is only %s", f.filter, dpsFilter)
+			return p.cloud.violation("DPS", r.id, "subscribed to %.100q; there is only %s", f.filter, dpsFilter)
 		}
 		r.subscribed, r.qos = true, f.qos
 	}
 	return nil
 }
 
-func (p *dps) unsubscribe(l *link, filters []string) error {
-	if p.cloud.enter(l) != nil {
-		return errGone
+func (p *dps) unsubscribe(conn *connection, filters []string) error {
+	if p.cloud.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer p.cloud.unlock()
-	if r := p.clients[l]; r != nil {
+	if r := p.clients[conn]; r != nil {
 		for _, filter := range filters {
 			r.subscribed = r.subscribed && filter != dpsFilter
 		}
@@ -135,33 +135,33 @@ func (p *dps) unsubscribe(l *link, filters []string) error {
 	return nil
 }
 
-func (p *dps) publish(l *link, m publication) error {
+func (p *dps) publish(conn *connection, m publication) error {
 	c := p.cloud
-	if c.enter(l) != nil {
-		return errGone
+	if c.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer c.unlock()
-	r := p.clients[l]
+	r := p.clients[conn]
 	if r == nil {
-		return errGone
+		return errEnded
 	}
 	query, isRegister := strings.CutPrefix(m.topic, dpsRegister)
 	if !isRegister {
 		var isPoll bool
 		if query, isPoll = strings.CutPrefix(m.topic, dpsPoll); !isPoll {
-			return c.breach("DPS", r.id, "published to %.100q, which is no topic of DPS", m.topic)
+			return c.violation("DPS", r.id, "published to %.100q, which is no topic of DPS", m.topic)
 		}
 	}
 	values, err := parameters(query)
 	switch {
 	case m.qos == 2:
-		return c.breach("DPS", r.id, "published at QoS 2")
-	case len(m.payload) > dpsMessage:
-		return c.breach("DPS", r.id, "sent %d bytes; DPS takes %d", len(m.payload), dpsMessage)
+		return c.violation("DPS", r.id, "published at QoS 2")
+	case len(m.payload) > maximumDPSPayload:
+		return c.violation("DPS", r.id, "sent %d bytes; DPS takes %d", len(m.payload), maximumDPSPayload)
 	case err != nil || values["$rid"] == "":
-		return c.breach("DPS", r.id, "published to %.100q, which has no $rid", m.topic)
+		return c.violation("DPS", r.id, "published to %.100q, which has no $rid", m.topic)
 	}
-	request := dpsRequest{dps: p, link: l, registrant: r, rid: rawRID(query)}
+	request := dpsRequest{dps: p, conn: conn, client: r, rid: rawRID(query)}
 	if isRegister {
 		request.register(m.payload)
 	} else {
@@ -170,54 +170,54 @@ func (p *dps) publish(l *link, m publication) error {
 	return nil
 }
 
-func (p *dps) welcome(l *link) {
+func (p *dps) connackWritten(conn *connection) {
 	p.cloud.mu.Lock()
 	defer p.cloud.unlock()
-	if p.clients[l] != nil {
-		p.door.welcome(l)
+	if p.clients[conn] != nil {
+		p.frontend.afterCONNACK(conn)
 	}
 }
 
-func (p *dps) dismiss(l *link, why string) {
-	if p.clients[l] != nil {
-		p.drop(l, why)
-		_ = l.Close()
+func (p *dps) closeSession(conn *connection, why string) {
+	if p.clients[conn] != nil {
+		p.endSession(conn, why)
+		_ = conn.Close()
 	}
 }
 
-func (p *dps) subscribed(*link)           {}
-func (p *dps) acknowledged(*link, uint16) {}
+func (p *dps) subackWritten(*connection)        {}
+func (p *dps) acknowledged(*connection, uint16) {}
 
-func (p *dps) breach(l *link, sentence string) error {
+func (p *dps) violation(conn *connection, sentence string) error {
 	p.cloud.mu.Lock()
 	defer p.cloud.unlock()
-	switch r := p.clients[l]; {
+	switch r := p.clients[conn]; {
 	case r != nil:
-		return p.cloud.breach("DPS", r.id, "%s", sentence)
-	case l.greeted: // its session has ended, so nothing it does counts any more
-		return errGone
+		return p.cloud.violation("DPS", r.id, "%s", sentence)
+	case conn.loggedIn: // its session has ended, so nothing it does counts any more
+		return errEnded
 	}
-	return p.cloud.breach("DPS", "", "%s", sentence)
+	return p.cloud.violation("DPS", "", "%s", sentence)
 }
 
-func (p *dps) ended(l *link, why string) {
+func (p *dps) connectionEnded(conn *connection, why string) {
 	p.cloud.mu.Lock()
 	defer p.cloud.unlock()
-	if p.clients[l] != nil {
-		p.drop(l, why)
-	} else if !l.greeted && !l.refused {
-		p.cloud.tell(KindRefused, "DPS", "", "%s", why)
+	if p.clients[conn] != nil {
+		p.endSession(conn, why)
+	} else if !conn.loggedIn && !conn.refusalReported {
+		p.cloud.emit(KindRefused, "DPS", "", "%s", why)
 	}
 }
 
-func (p *dps) drop(l *link, why string) {
-	p.cloud.tell(KindDisconnected, "DPS", p.clients[l].id, "%s", why)
-	p.clients[l].agenda.drop()
-	delete(p.clients, l)
+func (p *dps) endSession(conn *connection, why string) {
+	p.cloud.emit(KindDisconnected, "DPS", p.clients[conn].id, "%s", why)
+	p.clients[conn].schedule.stop()
+	delete(p.clients, conn)
 }
 
-func (p *dps) dropAll(why string) {
-	for _, l := range slices.SortedFunc(maps.Keys(p.clients), func(a, b *link) int { return a.number - b.number }) {
-		p.drop(l, why)
+func (p *dps) endSessions(why string) {
+	for _, conn := range slices.SortedFunc(maps.Keys(p.clients), func(a, b *connection) int { return a.number - b.number }) {
+		p.endSession(conn, why)
 	}
 }

@@ -22,7 +22,7 @@ func (w world) connectDPS(l login) *peer {
 }
 
 // ask publishes a request and returns the topic and body of its answer.
-func (p *peer) ask(topic, body string) (string, string) {
+func (p *peer) request(topic, body string) (string, string) {
 	p.Helper()
 	before := len(p.messages())
 	p.mustPublish(topic, body)
@@ -36,7 +36,7 @@ func (p *peer) ask(topic, body string) (string, string) {
 
 func (p *peer) register(rid int) (topic, operation string) {
 	p.Helper()
-	topic, body := p.ask(fmt.Sprintf(putTopic, rid), `{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`)
+	topic, body := p.request(fmt.Sprintf(putTopic, rid), `{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`)
 	operation, _ = object(p.T, body)["operationId"].(string)
 	return topic, operation
 }
@@ -49,11 +49,11 @@ func TestRegistrationAnswers202UntilRetryAfterAnd200WithTheHub(t *testing.T) {
 			t.Fatalf("registering got %s with operation %q", topic, operation)
 		}
 		time.Sleep(2 * time.Second)
-		if topic, _ := p.ask(fmt.Sprintf(getTopic, 2, operation), ""); topic != "$dps/registrations/res/202/?$rid=2&retry-after=3" {
+		if topic, _ := p.request(fmt.Sprintf(getTopic, 2, operation), ""); topic != "$dps/registrations/res/202/?$rid=2&retry-after=3" {
 			t.Errorf("a poll too early got %s", topic)
 		}
 		time.Sleep(time.Second)
-		topic, body := p.ask(fmt.Sprintf(getTopic, 3, operation), " ")
+		topic, body := p.request(fmt.Sprintf(getTopic, 3, operation), " ")
 		if topic != "$dps/registrations/res/200/?$rid=3" {
 			t.Errorf("the last poll got %s", topic)
 		}
@@ -138,7 +138,7 @@ func TestAnUnknownIDScopeIsNotFound(t *testing.T) {
 		resource := "0neOTHER/registrations/dev1"
 		token := sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=registration")
 		p := w.connectDPS(login{username: resource + "/api-version=2019-03-31", sas: token})
-		topic, body := p.ask(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
+		topic, body := p.request(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
 		if topic != "$dps/registrations/res/404/?$rid=1" || object(t, body)["errorCode"] != 404201.0 {
 			t.Errorf("got %s %s", topic, body)
 		}
@@ -157,7 +157,7 @@ func TestAModelIDOutsideThePayloadIs400012(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-				topic, answer := w.connectDPS(login{}).ask(fmt.Sprintf(putTopic, 7), body)
+				topic, answer := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 7), body)
 				if topic != "$dps/registrations/res/400/?$rid=7" || object(t, answer)["errorCode"] != 400012.0 {
 					t.Errorf("got %s %s", topic, answer)
 				}
@@ -172,7 +172,7 @@ func TestPollingFasterThanFiveTimesInTenSecondsIs429(t *testing.T) {
 		p := w.connectDPS(login{})
 		_, operation := p.register(0)
 		for i := range 6 {
-			topic, _ := p.ask(fmt.Sprintf(getTopic, i, operation), "")
+			topic, _ := p.request(fmt.Sprintf(getTopic, i, operation), "")
 			if throttled := strings.Contains(topic, "/res/429/"); throttled != (i == 5) {
 				t.Errorf("poll %d got %s", i+1, topic)
 			}
@@ -181,7 +181,7 @@ func TestPollingFasterThanFiveTimesInTenSecondsIs429(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second)
-		if topic, _ := p.ask(fmt.Sprintf(getTopic, 9, operation), ""); !strings.Contains(topic, "/res/202/") {
+		if topic, _ := p.request(fmt.Sprintf(getTopic, 9, operation), ""); !strings.Contains(topic, "/res/202/") {
 			t.Errorf("after the window: %s", topic)
 		}
 		w.wantViolation("polled more than 5 times in 10s")
@@ -246,7 +246,7 @@ func TestAnOperationMayEndAsFailedOrDisabled(t *testing.T) {
 				p := w.connectDPS(login{})
 				_, operation := p.register(1)
 				time.Sleep(3 * time.Second)
-				_, body := p.ask(fmt.Sprintf(getTopic, 2, operation), "")
+				_, body := p.request(fmt.Sprintf(getTopic, 2, operation), "")
 				if got := object(t, body); got["status"] != status || w.HubOf(device) != "" {
 					t.Errorf("got %s, hub %q", body, w.HubOf(device))
 				}

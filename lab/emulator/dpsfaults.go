@@ -33,9 +33,9 @@ const (
 	DPSNoOperationID     Fault = "no-operation-id"
 )
 
-var breaks = []Fault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
+var breakFaults = []Fault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
 
-var dpsAnswers = []struct {
+var dpsErrorAnswers = []struct {
 	fault        Fault
 	status, code int
 	message      string
@@ -54,7 +54,7 @@ func (c *Cloud) StartDPS() error {
 	c.mu.Lock()
 	defer c.unlock()
 	t, _ := c.target(TargetDPS)
-	return named(c.healAny(t, func(k *faultKind) bool { return k.Group == GroupDown }), "start DPS")
+	return named(c.clearMatching(t, func(k *faultKind) bool { return k.Group == GroupDown }), "start DPS")
 }
 
 // BreakDPS makes DPS answer wrongly until DPSHealthy. Throttling tells Config.RetryAfter.
@@ -63,15 +63,15 @@ func (c *Cloud) BreakDPS(fault Fault) error {
 	defer c.unlock()
 	t, _ := c.target(TargetDPS)
 	known := fault == DPSHealthy
-	for _, f := range breaks {
+	for _, f := range breakFaults {
 		known = known || f == fault
 	}
 	if !known {
 		return fmt.Errorf("emulator: DPS has no fault %q", fault)
 	}
-	for _, f := range breaks {
+	for _, f := range breakFaults {
 		if k, err := findFault(f); err == nil && f != fault && t.faults()[f] != nil {
-			if err := c.heal(t, k); err != nil {
+			if err := c.clearFault(t, k); err != nil {
 				return named(err, "break DPS")
 			}
 		}
@@ -83,26 +83,28 @@ func (c *Cloud) BreakDPS(fault Fault) error {
 	case DPSThrottles:
 		p.RetryAfter = c.config.RetryAfter
 	}
-	return named(c.strike(t, fault, p), "break DPS")
+	return named(c.inject(t, fault, p), "break DPS")
 }
 
-func (q dpsRequest) hit(fault Fault) *affliction { return q.cloud.hit(fault, q.door.faults) }
+func (q dpsRequest) triggered(fault Fault) *activeFault {
+	return q.cloud.triggered(fault, q.frontend.faults)
+}
 
 // faulty answers a request wrongly, if there is a fault for it. Either half of throttling has a name.
-func (q dpsRequest) faulty(half Fault) bool {
-	if q.barred() {
+func (q dpsRequest) answerFault(half Fault) bool {
+	if q.answerDisabled() {
 		return true
 	}
-	tell := func(status int) { q.cloud.tell(KindRegister, "DPS", q.registrant.id, "answered %d", status) }
+	tell := func(status int) { q.cloud.emit(KindRegister, "DPS", q.client.id, "answered %d", status) }
 	for _, f := range []Fault{DPSThrottles, half} {
-		if a := q.hit(f); a != nil {
+		if a := q.triggered(f); a != nil {
 			tell(429)
 			q.throttle(a.RetryAfter)
 			return true
 		}
 	}
-	for _, wrong := range dpsAnswers {
-		a := q.hit(wrong.fault)
+	for _, wrong := range dpsErrorAnswers {
+		a := q.triggered(wrong.fault)
 		if a == nil {
 			continue
 		}
@@ -110,28 +112,28 @@ func (q dpsRequest) faulty(half Fault) bool {
 			wrong.status, wrong.code = a.Status, a.Status*1000+1
 		}
 		tell(wrong.status)
-		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.door.errorBody(wrong.code, wrong.message))
+		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.frontend.errorBody(wrong.code, wrong.message))
 		return true
 	}
 	return false
 }
 
 // patience is how long an assignment takes.
-func (q dpsRequest) patience() time.Duration {
-	if a := q.hit(DPSLingers); a != nil {
+func (q dpsRequest) assignmentTime() time.Duration {
+	if a := q.triggered(DPSLingers); a != nil {
 		return a.Delay
 	}
 	return q.cloud.config.RetryAfter
 }
 
 // decide ends an operation.
-func (q dpsRequest) decide(d *device) {
+func (q dpsRequest) complete(d *device) {
 	switch {
-	case q.hit(DPSFails) != nil, d.faults[Blocked] != nil:
+	case q.triggered(DPSFails) != nil, d.faults[Blocked] != nil:
 		q.finish(d, "failed")
-	case q.hit(DPSDisabled) != nil:
+	case q.triggered(DPSDisabled) != nil:
 		q.finish(d, "disabled")
-	case q.hit(DPSUnassigned) != nil:
+	case q.triggered(DPSUnassigned) != nil:
 		q.finish(d, "unassigned")
 	default:
 		q.assign(d)
@@ -141,27 +143,27 @@ func (q dpsRequest) decide(d *device) {
 
 // assign decides once for each operation, since one that has ended may be polled again.
 func (q dpsRequest) assign(d *device) {
-	if d.operation.over {
+	if d.operation.decided {
 		return
 	}
-	d.operation.over = true
-	q.renew(d)
-	if d.hub != nil && len(q.cloud.hubs) > 1 && q.hit(DPSAlternates) != nil {
-		q.cloud.move(d, q.cloud.other(d.hub))
+	d.operation.decided = true
+	q.clearByRegistration(d)
+	if d.hub != nil && len(q.cloud.hubs) > 1 && q.triggered(DPSAlternates) != nil {
+		q.cloud.move(d, q.cloud.otherHub(d.hub))
 		return
 	}
 	q.cloud.assign(d)
 }
 
 // misname changes the hub that an assignment names.
-func (q dpsRequest) misname(state map[string]any) {
-	if a := q.hit(DPSMisdirects); a != nil {
+func (q dpsRequest) applyHubFaults(state map[string]any) {
+	if a := q.triggered(DPSMisdirects); a != nil {
 		state["assignedHub"] = a.Hub
 		if h, err := q.cloud.hub(a.Hub); err == nil {
 			state["assignedHub"] = h.host
 		}
 	}
-	if q.hit(DPSHubless) != nil {
+	if q.triggered(DPSHubless) != nil {
 		delete(state, "assignedHub")
 	}
 }

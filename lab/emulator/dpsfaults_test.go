@@ -12,7 +12,7 @@ import (
 // poll asks for an operation and returns the answer's topic and body.
 func (p *peer) poll(rid int, operation string) (string, map[string]any) {
 	p.Helper()
-	topic, body := p.ask(fmt.Sprintf(getTopic, rid, operation), "")
+	topic, body := p.request(fmt.Sprintf(getTopic, rid, operation), "")
 	return topic, object(p.T, body)
 }
 
@@ -31,7 +31,7 @@ func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
 			{emulator.DPSThrottlesPoll, 9 * time.Second, "202/?$rid=2&retry-after=3", "429/?$rid=2&retry-after=9"},
 			{emulator.DPSThrottles, 0, "429/?$rid=2", "429/?$rid=2"},
 		} {
-			w.mustStrike("DPS", c.fault, emulator.Params{RetryAfter: c.retryAfter})
+			w.mustInject("DPS", c.fault, emulator.Params{RetryAfter: c.retryAfter})
 			topic, registered := p.register(2)
 			if got := strings.TrimPrefix(topic, "$dps/registrations/res/"); got != c.register {
 				t.Errorf("%s: registering got %s", c.fault, got)
@@ -44,7 +44,7 @@ func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
 			if got := strings.TrimPrefix(topic, "$dps/registrations/res/"); got != c.poll {
 				t.Errorf("%s: polling got %s", c.fault, got)
 			}
-			w.mustHeal("DPS", c.fault)
+			w.mustClear("DPS", c.fault)
 		}
 		w.wantNoViolation()
 	})
@@ -53,7 +53,7 @@ func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
 func TestDPSFailsWithAnyStatus(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
-		w.mustStrike("DPS", emulator.DPSUnavailable, emulator.Params{Status: 500, RetryAfter: time.Minute, Count: 1})
+		w.mustInject("DPS", emulator.DPSUnavailable, emulator.Params{Status: 500, RetryAfter: time.Minute, Count: 1})
 		if topic, _ := p.register(1); !strings.HasSuffix(topic, "/500/?$rid=1&retry-after=60") {
 			t.Errorf("got %s", topic)
 		}
@@ -64,13 +64,13 @@ func TestDPSFailsWithAnyStatus(t *testing.T) {
 }
 
 func TestDPSTurnsLoginsAway(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		for fault, want := range map[emulator.Fault]byte{emulator.Refuse: 3, emulator.Reject: 5} {
-			w.mustStrike("DPS", fault, emulator.Params{})
+			w.mustInject("DPS", fault, emulator.Params{})
 			if code := w.refusal(login{}); code != want {
 				t.Errorf("%s: CONNACK %d", fault, code)
 			}
-			w.mustHeal("DPS", fault)
+			w.mustClear("DPS", fault)
 			w.mustConnect(login{})
 		}
 	})
@@ -88,13 +88,13 @@ func TestAnAssignmentMayBeNone(t *testing.T) {
 				if fault == emulator.DPSMisdirects {
 					p.Hub = "hub.invalid"
 				}
-				w.mustStrike("DPS", fault, p)
-				state := w.registered(t)
+				w.mustInject("DPS", fault, p)
+				state := w.registerDevice(t)
 				if got := fmt.Sprint(state["status"], " ", state["assignedHub"]); got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}
-				w.mustHeal("DPS", fault)
-				if state := w.registered(t); state["assignedHub"] != w.Hub("A") {
+				w.mustClear("DPS", fault)
+				if state := w.registerDevice(t); state["assignedHub"] != w.Hub("A") {
 					t.Errorf("healed, got %v", state)
 				}
 			})
@@ -104,8 +104,8 @@ func TestAnAssignmentMayBeNone(t *testing.T) {
 
 func TestDPSNamesAHubWhereTheDeviceIsNot(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.DPSMisdirects, emulator.Params{Hub: "B"})
-		if state := w.registered(t); state["assignedHub"] != w.Hub("B") {
+		w.mustInject("DPS", emulator.DPSMisdirects, emulator.Params{Hub: "B"})
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") {
 			t.Errorf("got %v", state)
 		}
 		if code := w.refusal(login{hub: "B"}); code != 5 {
@@ -116,15 +116,15 @@ func TestDPSNamesAHubWhereTheDeviceIsNot(t *testing.T) {
 
 func TestAnAssignmentAlternates(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.DPSAlternates, emulator.Params{})
+		w.mustInject("DPS", emulator.DPSAlternates, emulator.Params{})
 		for i, want := range []string{"A", "B", "A", "B"} {
-			if state := w.registered(t); state["assignedHub"] != w.Hub(want) || w.HubOf(device) != want {
+			if state := w.registerDevice(t); state["assignedHub"] != w.Hub(want) || w.HubOf(device) != want {
 				t.Errorf("registration %d got %v", i+1, state)
 			}
 			w.mustConnect(login{hub: want}).mustPublish(events, "x")
 		}
-		w.mustHeal("DPS", emulator.DPSAlternates)
-		if state := w.registered(t); state["assignedHub"] != w.Hub("B") {
+		w.mustClear("DPS", emulator.DPSAlternates)
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") {
 			t.Errorf("healed, got %v", state)
 		}
 		w.wantNoViolation()
@@ -132,8 +132,8 @@ func TestAnAssignmentAlternates(t *testing.T) {
 }
 
 func TestDPSAnswersNothing(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.DPSMute, emulator.Params{})
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.mustInject("DPS", emulator.DPSMute, emulator.Params{})
 		p := w.mustConnect(login{})
 		p.mustSubscribe("$dps/registrations/res/#")
 		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
@@ -142,8 +142,8 @@ func TestDPSAnswersNothing(t *testing.T) {
 		}
 		if w.network != nil {
 			time.Sleep(time.Minute)
-			p.wantHeard()
-			w.mustHeal("DPS", emulator.DPSMute)
+			p.wantMessages()
+			w.mustClear("DPS", emulator.DPSMute)
 			p.register(2)
 		}
 	})
@@ -151,7 +151,7 @@ func TestDPSAnswersNothing(t *testing.T) {
 
 func TestAnAssignmentLingers(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.DPSLingers, emulator.Params{Delay: time.Minute})
+		w.mustInject("DPS", emulator.DPSLingers, emulator.Params{Delay: time.Minute})
 		p := w.connectDPS(login{})
 		_, operation := p.register(1)
 		for range 5 {
@@ -170,12 +170,12 @@ func TestAnAssignmentLingers(t *testing.T) {
 func TestAnswersOfDPSComeLateAndInOrder(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
-		w.mustStrike("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: 20 * time.Second})
+		w.mustInject("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: 20 * time.Second})
 		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
-		w.mustHeal("DPS", emulator.DPSLateAnswers)
+		w.mustClear("DPS", emulator.DPSLateAnswers)
 		p.mustPublish(fmt.Sprintf(putTopic, 2), `{"registrationId":"dev1"}`) // may not overtake
 		time.Sleep(20*time.Second - time.Nanosecond)
-		p.wantHeard()
+		p.wantMessages()
 		time.Sleep(time.Nanosecond)
 		if heard := p.topics(); len(heard) != 2 || !strings.Contains(heard[0], "$rid=1") || !strings.Contains(heard[1], "$rid=2") {
 			t.Errorf("heard %q", heard)
@@ -186,23 +186,23 @@ func TestAnswersOfDPSComeLateAndInOrder(t *testing.T) {
 func TestLateAnswersDieWithTheirConnection(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
-		w.mustStrike("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: time.Minute})
+		w.mustInject("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: time.Minute})
 		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
-		p.bye()
+		p.close()
 		other := w.connectDPS(login{})
 		time.Sleep(time.Hour)
-		other.wantHeard()
+		other.wantMessages()
 	})
 }
 
 func TestAnswersHaveAStrangeRIDOrNoOperation(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
-		w.mustStrike("DPS", emulator.DPSWrongRID, emulator.Params{Count: 1})
+		w.mustInject("DPS", emulator.DPSWrongRID, emulator.Params{Count: 1})
 		if topic, _ := p.register(1); strings.Contains(topic, "$rid=1&") {
 			t.Errorf("got %s", topic)
 		}
-		w.mustStrike("DPS", emulator.DPSNoOperationID, emulator.Params{Count: 1})
+		w.mustInject("DPS", emulator.DPSNoOperationID, emulator.Params{Count: 1})
 		if topic, operation := p.register(2); operation != "" || !strings.Contains(topic, "/202/?$rid=2&") {
 			t.Errorf("got %s with operation %q", topic, operation)
 		}

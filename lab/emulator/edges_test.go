@@ -58,7 +58,7 @@ func TestAMethodsStatusIsAnyInteger(t *testing.T) {
 func TestDPSTakes96KB(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		const begin = `{"registrationId":"dev1","payload":`
-		topic, _ := w.connectDPS(login{}).ask(fmt.Sprintf(putTopic, 1), begin+text(96<<10-len(begin)-1)+"}")
+		topic, _ := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), begin+text(96<<10-len(begin)-1)+"}")
 		if !strings.Contains(topic, "/res/202/") {
 			t.Errorf("got %s", topic)
 		}

@@ -28,19 +28,19 @@ type Cloud struct {
 	broker   *broker
 	running  sync.WaitGroup // every goroutine
 
-	mu        sync.Mutex // guards all below, and whatever the hubs and devices hold
-	closed    chan struct{}
-	started   time.Time
-	dps       *dps
-	hubs      []*hub
-	devices   map[string]*device
-	newcomers *hub // where DPS assigns a device it has not seen
-	ledger    ledger
-	breaches  []string
-	noted     map[[3]string]bool // what note has told
-	news      news
-	data      *data // nil: nothing outlives a restart
-	serial    int   // numbers operations, tracking IDs and methods
+	mu         sync.Mutex // guards all below, and whatever the hubs and devices hold
+	closed     chan struct{}
+	started    time.Time
+	dps        *dps
+	hubs       []*hub
+	devices    map[string]*device
+	defaultHub *hub // where DPS assigns a device it has not seen
+	ledger     ledger
+	violations []string
+	noted      map[[3]string]bool // what note has told
+	events     eventQueue
+	data       *data // nil: nothing outlives a restart
+	serial     int   // numbers operations, tracking IDs and methods
 }
 
 // Start starts a cloud. Close ends it.
@@ -51,7 +51,7 @@ func Start(config Config) (*Cloud, error) {
 	}
 	c := &Cloud{
 		config: config, groupKey: groupKey, broker: newBroker(),
-		closed: make(chan struct{}), started: time.Now(), devices: map[string]*device{}, ledger: newLedger(), news: newNews(),
+		closed: make(chan struct{}), started: time.Now(), devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(),
 		noted: map[[3]string]bool{},
 	}
 	hosts := []string{config.Host}
@@ -73,22 +73,22 @@ func Start(config Config) (*Cloud, error) {
 
 // StartSaving begins to write the files that outlive the cloud. It is called once, and by Start unless Config.WriteLater is set.
 func (c *Cloud) StartSaving() {
-	c.keepData()
-	c.keepIdentity()
+	c.startSavingData()
+	c.saveIdentity()
 }
 
 // keepIdentity keeps a new authority for the next start, now that this one is certain. Without that the emulator works all the same.
-func (c *Cloud) keepIdentity() {
+func (c *Cloud) saveIdentity() {
 	c.mu.Lock()
 	defer c.unlock()
 	if why := c.identity.replaced; why != nil {
-		c.tell(KindNote, "", "", "the certificate authority in %s cannot be used (%v): there is a new one", c.config.AuthorityFile, why)
+		c.emit(KindNote, "", "", "the certificate authority in %s cannot be used (%v): there is a new one", c.config.AuthorityFile, why)
 	}
 	if c.identity.save == nil {
 		return
 	}
 	if err := c.identity.save(); err != nil {
-		c.tell(KindNote, "", "", "the certificate authority cannot be kept for the next start: %v", err)
+		c.emit(KindNote, "", "", "the certificate authority cannot be kept for the next start: %v", err)
 	}
 }
 
@@ -99,18 +99,18 @@ func (c *Cloud) open() error {
 	for _, name := range c.config.Hubs {
 		c.hubs = append(c.hubs, newHub(c, name))
 	}
-	c.newcomers = c.hubs[0]
+	c.defaultHub = c.hubs[0]
 	if err := c.loadData(); err != nil { // before anybody can connect
 		return err
 	}
-	if err := c.dps.door.begin(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
+	if err := c.dps.frontend.start(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
 		return err
 	}
 	for i, h := range c.hubs {
-		if err := h.door.begin(c.config.addressOf(i+1), c.config.hostOf(i+1)); err != nil {
+		if err := h.frontend.start(c.config.addressOf(i+1), c.config.hostOf(i+1)); err != nil {
 			return err
 		}
-		h.address = h.door.address
+		h.address = h.frontend.address
 		h.host = h.address
 		if c.config.OwnAddresses {
 			h.host = c.config.hostOf(i + 1)
@@ -126,7 +126,7 @@ func (c *Cloud) Close() error {
 	case <-c.closed:
 	default:
 		if c.data != nil {
-			c.data.last, c.data.lastErr = c.saved()
+			c.data.last, c.data.lastErr = c.snapshot()
 		}
 		close(c.closed)
 		c.closeAll()
@@ -138,16 +138,16 @@ func (c *Cloud) Close() error {
 
 func (c *Cloud) closeAll() {
 	if c.dps != nil {
-		c.dps.dropAll("the emulator closes")
-		c.dps.door.shut(cut)
+		c.dps.endSessions("the emulator closes")
+		c.dps.frontend.close(closeNow)
 	}
 	for _, h := range c.hubs {
-		h.dropAll("the emulator closes")
-		h.door.shut(cut)
+		h.endSessions("the emulator closes")
+		h.frontend.close(closeNow)
 	}
 	for _, d := range c.devices {
 		d.queue.stop()
-		d.settle()
+		d.endFailover()
 	}
 	if c.dps != nil {
 		for _, t := range c.targets() {
@@ -168,7 +168,7 @@ func (c *Cloud) isClosed() bool {
 }
 
 // DPSHost is the address of the Device Provisioning Service, as host:port.
-func (c *Cloud) DPSHost() string { return c.dps.door.address }
+func (c *Cloud) DPSHost() string { return c.dps.frontend.address }
 
 // IDScope and GroupKey are what a device needs to register; the key is base64.
 func (c *Cloud) IDScope() string  { return c.config.IDScope }

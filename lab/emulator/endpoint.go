@@ -18,19 +18,19 @@ const maximumIdle = 1767 * time.Second
 
 // An endpoint is what a connection talks to: DPS or a hub. Its methods lock the cloud; an error ends the connection.
 type endpoint interface {
-	connect(l *link, r connectRequest) (code byte)
-	welcome(l *link) // CONNACK is written
-	subscribe(l *link, filters []subscription) error
-	subscribed(l *link) // SUBACK is written
-	unsubscribe(l *link, filters []string) error
-	publish(l *link, p publication) error
-	acknowledged(l *link, id uint16)
-	breach(l *link, sentence string) error
-	ended(l *link, why string) // called once for every connection, even one that said nothing
+	connect(conn *connection, r connectRequest) (code byte)
+	connackWritten(conn *connection) // CONNACK is written
+	subscribe(conn *connection, filters []subscription) error
+	subackWritten(conn *connection) // SUBACK is written
+	unsubscribe(conn *connection, filters []string) error
+	publish(conn *connection, p publication) error
+	acknowledged(conn *connection, id uint16)
+	violation(conn *connection, sentence string) error
+	connectionEnded(conn *connection, why string) // called once for every connection, even one that said nothing
 
 	// These are called with the cloud's lock held.
-	dismiss(l *link, why string) // ends a session and its connection
-	dropAll(why string)          // ends every session, and leaves the connections to the caller
+	closeSession(conn *connection, why string) // ends a session and its connection
+	endSessions(why string)                    // ends every session, and leaves the connections to the caller
 }
 
 type connectRequest struct {

@@ -38,15 +38,15 @@ type Event struct {
 }
 
 // news is what has happened and was not told yet, and who waits for it.
-type news struct {
-	pending []Event
-	telling bool // some goroutine is in Observe; it will tell the rest too
-	stirred bool
-	waiting int
-	changed chan struct{}
+type eventQueue struct {
+	pending    []Event
+	delivering bool // some goroutine is in Observe; it will tell the rest too
+	hasNew     bool
+	waiters    int
+	changed    chan struct{}
 }
 
-func newNews() news { return news{changed: make(chan struct{})} }
+func newEventQueue() eventQueue { return eventQueue{changed: make(chan struct{})} }
 
 // secret finds a token's signature, and a key of 32 bytes or more by the '=' at its end, URL-encoded too: a client may send its
 // password as its user name.
@@ -55,11 +55,11 @@ var secret = regexp.MustCompile(`sig=[^&\s"]+|[A-Za-z0-9+/_%-]{42,}(%3[Dd]|==?([
 func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "(a secret)$2") }
 
 // tell records an event; unlock passes it on. It is called with c.mu held.
-func (c *Cloud) tell(kind Kind, hub, device, format string, values ...any) {
-	c.news.stirred = true
+func (c *Cloud) emit(kind Kind, hub, device, format string, values ...any) {
+	c.events.hasNew = true
 	if c.config.Observe != nil {
 		text := withoutSecrets(fmt.Sprintf(format, values...))
-		c.news.pending = append(c.news.pending, Event{time.Now(), kind, hub, withoutSecrets(device), text})
+		c.events.pending = append(c.events.pending, Event{time.Now(), kind, hub, withoutSecrets(device), text})
 	}
 }
 
@@ -71,17 +71,17 @@ func (c *Cloud) unlock() {
 		default:
 		}
 	}
-	n := &c.news
-	if n.stirred && n.waiting > 0 {
+	n := &c.events
+	if n.hasNew && n.waiters > 0 {
 		close(n.changed)
 		n.changed = make(chan struct{})
 	}
-	n.stirred = false
-	if n.telling {
+	n.hasNew = false
+	if n.delivering {
 		c.mu.Unlock()
 		return
 	}
-	n.telling = true
+	n.delivering = true
 	for len(n.pending) > 0 {
 		batch := n.pending
 		n.pending = nil
@@ -91,7 +91,7 @@ func (c *Cloud) unlock() {
 		}
 		c.mu.Lock()
 	}
-	n.telling = false
+	n.delivering = false
 	c.mu.Unlock()
 }
 
@@ -99,16 +99,16 @@ func (c *Cloud) unlock() {
 // notice what only time changes, such as a message's expiry.
 func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
 	c.mu.Lock()
-	c.news.waiting++
+	c.events.waiters++
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
-		c.news.waiting--
+		c.events.waiters--
 		c.mu.Unlock()
 	}()
 	for {
 		c.mu.Lock()
-		changed := c.news.changed
+		changed := c.events.changed
 		c.mu.Unlock()
 		if condition() {
 			return nil
@@ -125,7 +125,7 @@ func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
 
 // breach counts a broken rule and returns it as the error that ends the connection. The sentence's subject is the
 // device. It is called with c.mu held.
-func (c *Cloud) breach(where, device, format string, values ...any) error {
+func (c *Cloud) violation(where, device, format string, values ...any) error {
 	who := device
 	if who == "" {
 		who = "a client"
@@ -135,19 +135,19 @@ func (c *Cloud) breach(where, device, format string, values ...any) error {
 		at = "hub " + where
 	}
 	sentence := withoutSecrets(fmt.Sprintf("%s at %s ", who, at) + fmt.Sprintf(format, values...))
-	c.breaches = append(c.breaches, sentence)
-	c.tell(KindViolation, where, device, "%s", sentence)
-	return breach(sentence)
+	c.violations = append(c.violations, sentence)
+	c.emit(KindViolation, where, device, "%s", sentence)
+	return violation(sentence)
 }
 
 // A breach is an error that has been counted as a violation.
-type breach string
+type violation string
 
-func (b breach) Error() string { return string(b) }
+func (b violation) Error() string { return string(b) }
 
 // Violations are the rules that clients broke, one sentence each, oldest first.
 func (c *Cloud) Violations() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.breaches)
+	return slices.Clone(c.violations)
 }

@@ -27,7 +27,7 @@ func TestEverythingIsToldInOrder(t *testing.T) {
 	}
 	inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, the world) {
 		w = the
-		w.registered(t)
+		w.registerDevice(t)
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(bound + "#")
 		p.Publish(events, 1, false, "x")

@@ -30,11 +30,11 @@ func TestEveryFaultStrikesAndHealsOnSocketsToo(t *testing.T) {
 			onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})
 				for _, target := range targetsOf(f) {
-					w.mustStrike(target, f.Name, full(t, f))
+					w.mustInject(target, f.Name, allParams(t, f))
 				}
 				p.Publish(events, 1, false, "on a bad day")
 				for _, target := range targetsOf(f) {
-					w.mustHeal(target, f.Name)
+					w.mustClear(target, f.Name)
 				}
 				w.mustConnect(login{})
 				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
@@ -53,9 +53,9 @@ func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
 		w.mustSend("1")
 		for _, f := range emulator.Faults() {
 			for _, target := range targetsOf(f) {
-				params := full(t, f)
+				params := allParams(t, f)
 				params.For = time.Hour
-				w.mustStrike(target, f.Name, params)
+				w.mustInject(target, f.Name, params)
 				p.Publish(events, 1, false, "x")
 				w.connect(login{hub: "A"})
 			}
@@ -75,7 +75,7 @@ func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
 func TestNothingIsStoredOrAcknowledgedInSilence(t *testing.T) {
 	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				if w.network == nil && how == emulator.BlackHole && runtime.GOOS != "linux" {
 					t.Skip("no black hole here")
 				}
@@ -84,7 +84,7 @@ func TestNothingIsStoredOrAcknowledgedInSilence(t *testing.T) {
 				if err := w.Wait(t.Context(), func() bool { return len(w.Ledger()) > 500 }); err != nil {
 					t.Fatal(err)
 				}
-				w.mustStrike("A", how, emulator.Params{})
+				w.mustInject("A", how, emulator.Params{})
 				stored := w.Ledger()
 				time.Sleep(100 * time.Millisecond)
 				for _, id := range acknowledged() {
@@ -105,8 +105,8 @@ func TestTwoRunsWithOneSeedAreTheSame(t *testing.T) {
 	for run := range runs {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 			p := w.mustConnect(login{hub: "A"})
-			w.mustStrike("A", emulator.NoPUBACK, emulator.Params{Probability: 0.5})
-			w.mustStrike("A", emulator.Slow, emulator.Params{Jitter: time.Second})
+			w.mustInject("A", emulator.NoPUBACK, emulator.Params{Probability: 0.5})
+			w.mustInject("A", emulator.Slow, emulator.Params{Jitter: time.Second})
 			for i := range 20 {
 				start := time.Now()
 				done := p.Publish(fmt.Sprintf("%s$.mid=%d", events, i), 1, false, "x").WaitTimeout(10 * time.Second)

@@ -44,9 +44,9 @@ func Faults() []FaultInfo {
 // A faultKind is a FaultInfo and how it is done.
 type faultKind struct {
 	FaultInfo
-	begin  func(*Cloud, target, *affliction) error // called when it is in force already; an error takes it back
-	end    func(target) error                      // called while it still is in force
-	healed func(target)                            // called when it is no more
+	onInject   func(*Cloud, target, *activeFault) error // called when it is in force already; an error takes it back
+	onClear    func(target) error                       // called while it still is in force
+	afterClear func(target)                             // called when it is no more
 }
 
 func findFault(name Fault) (*faultKind, error) {
@@ -66,7 +66,7 @@ func (c *Cloud) Inject(targetName string, fault Fault, p Params) error {
 	defer c.unlock()
 	t, err := c.target(targetName)
 	if err == nil {
-		err = c.strike(t, fault, p)
+		err = c.inject(t, fault, p)
 	}
 	return named(err, "strike %s with %s", targetName, fault)
 }
@@ -80,7 +80,7 @@ func (c *Cloud) Clear(targetName string, fault Fault) error {
 		_, err = findFault(fault)
 	}
 	if err == nil {
-		err = c.healAny(t, func(k *faultKind) bool { return fault == "" || k.Name == fault })
+		err = c.clearMatching(t, func(k *faultKind) bool { return fault == "" || k.Name == fault })
 	}
 	if fault == "" {
 		return named(err, "heal %s", targetName)

@@ -12,14 +12,14 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func (w world) mustStrike(target string, fault emulator.Fault, p emulator.Params) {
+func (w world) mustInject(target string, fault emulator.Fault, p emulator.Params) {
 	w.Helper()
 	if err := w.Inject(target, fault, p); err != nil {
 		w.Fatal(err)
 	}
 }
 
-func (w world) mustHeal(target string, fault emulator.Fault) {
+func (w world) mustClear(target string, fault emulator.Fault) {
 	w.Helper()
 	if err := w.Clear(target, fault); err != nil {
 		w.Fatal(err)
@@ -27,7 +27,7 @@ func (w world) mustHeal(target string, fault emulator.Fault) {
 }
 
 // everywhere runs a test in memory and on sockets.
-func everywhere(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
+func onBothNetworks(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Run("memory", func(t *testing.T) { inBubble(t, config, test) })
 	t.Run("sockets", func(t *testing.T) { onSockets(t, config, test) })
 }
@@ -76,7 +76,7 @@ func TestEveryFaultHasASentenceAndParametersThatExist(t *testing.T) {
 }
 
 // full gives each parameter of a fault some value that it takes.
-func full(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
+func allParams(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
 	t.Helper()
 	values := map[string]string{
 		"count": "3", "probability": "0.5", "delay": "1s", "jitter": "1s", "rate": "1000", "retry-after": "5s", "status": "500",
@@ -97,8 +97,8 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
 				for kind, target := range targets {
-					err := w.Inject(target, f.Name, full(t, f))
-					fits, told := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, full(t, f))
+					err := w.Inject(target, f.Name, allParams(t, f))
+					fits, told := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, allParams(t, f))
 					if (err == nil) != fits || (told == nil) != fits {
 						t.Errorf("%s: %v; before that: %v", kind, err, told)
 					}
@@ -107,16 +107,16 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 					}
 				}
 				struck := w.ActiveFaults()
-				if len(struck) != len(f.Targets) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, full(t, f)) {
+				if len(struck) != len(f.Targets) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, allParams(t, f)) {
 					t.Errorf("struck are %+v", struck)
 				}
 				for _, target := range targets {
-					w.mustHeal(target, "")
+					w.mustClear(target, "")
 				}
 				if struck := w.ActiveFaults(); len(struck) > 0 {
 					t.Errorf("healed, and yet struck are %+v", struck)
 				}
-				w.registered(t)
+				w.registerDevice(t)
 				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
 				w.wantNoViolation()
 			})
@@ -130,9 +130,9 @@ func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
 				target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[f.Targets[0]]
-				p := full(t, f)
+				p := allParams(t, f)
 				p.For = time.Minute
-				w.mustStrike(target, f.Name, p)
+				w.mustInject(target, f.Name, p)
 				time.Sleep(time.Minute - time.Nanosecond)
 				synctest.Wait()
 				if len(w.ActiveFaults()) != 1 {
@@ -143,7 +143,7 @@ func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
 				if len(w.ActiveFaults()) != 0 {
 					t.Errorf("too late: %+v", w.ActiveFaults())
 				}
-				w.registered(t)
+				w.registerDevice(t)
 				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
 			})
 		})
@@ -152,7 +152,7 @@ func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
 
 func TestAFaultStrikesAsOftenAsItsCountSays(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustStrike("DPS", emulator.Reject, emulator.Params{Count: 2})
+		w.mustInject("DPS", emulator.Reject, emulator.Params{Count: 2})
 		for range 2 {
 			if code := w.refusal(login{}); code != 5 {
 				t.Errorf("CONNACK %d", code)
@@ -169,12 +169,12 @@ func TestChanceIsTheSameInEachRun(t *testing.T) {
 	var runs [2]string
 	for run := range runs {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-			w.mustStrike("DPS", emulator.Reject, emulator.Params{Probability: 0.5})
+			w.mustInject("DPS", emulator.Reject, emulator.Params{Probability: 0.5})
 			for range 20 {
 				p, err := w.connect(login{})
 				runs[run] += string("+-"[min(p.code, 1)])
 				if err == nil {
-					p.bye()
+					p.close()
 				}
 			}
 		})

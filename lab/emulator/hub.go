@@ -11,35 +11,35 @@ const maximumSubscriptions = 5 // at a time; azure-docs iot/iot-mqtt-connect-to-
 
 // A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
 type hub struct {
-	cloud   *Cloud
-	name    string // "A"
-	host    string // the assigned hub that DPS names, as it stands in user names and tokens
-	address string // host:port
-	door    *door
+	cloud    *Cloud
+	name     string // "A"
+	host     string // the assigned hub that DPS names, as it stands in user names and tokens
+	address  string // host:port
+	frontend *frontend
 
-	links    map[*link]*session
-	sessions map[string]*session        // the same ones by device ID
-	kept     map[string]map[string]byte // filters by device ID, and their QoS: what CleanSession 0 leaves behind
+	byConnection map[*connection]*session
+	byDevice     map[string]*session        // the same ones by device ID
+	keptFilters  map[string]map[string]byte // filters by device ID, and their QoS: what CleanSession 0 leaves behind
 }
 
 func newHub(c *Cloud, name string) *hub {
 	h := &hub{
-		cloud: c, name: name, links: map[*link]*session{}, sessions: map[string]*session{}, kept: map[string]map[string]byte{},
+		cloud: c, name: name, byConnection: map[*connection]*session{}, byDevice: map[string]*session{}, keptFilters: map[string]map[string]byte{},
 	}
-	h.door = newDoor(c, name, h)
+	h.frontend = newFrontend(c, name, h)
 	return h
 }
 
-func (h *hub) connect(l *link, r connectRequest) byte {
+func (h *hub) connect(conn *connection, r connectRequest) byte {
 	c := h.cloud
-	if c.enter(l) != nil {
+	if c.lockForPacket(conn) != nil {
 		return unanswered
 	}
 	defer c.unlock()
-	if l.gone() {
+	if conn.isEnding() {
 		return unanswered
 	}
-	if code := c.turnedAway(l, h.door, h.name, r.clientID); code != accepted {
+	if code := c.faultRefusal(conn, h.frontend, h.name, r.clientID); code != accepted {
 		return code
 	}
 	host, id, model, notes, err := parseHubUsername(r.username)
@@ -50,21 +50,21 @@ func (h *hub) connect(l *link, r connectRequest) byte {
 		err = checkWill(id, r.will)
 	}
 	if err != nil {
-		_ = c.breach(h.name, id, "sent a CONNECT in which %v", err)
+		_ = c.violation(h.name, id, "sent a CONNECT in which %v", err)
 		return refusedMalformed
 	}
 	d, expires, err := h.authenticate(host, id, r.password)
 	if err != nil {
-		c.refuse(l, h.name, id, "CONNACK 5: %v", err)
+		c.reportRefusal(conn, h.name, id, "CONNACK 5: %v", err)
 		return refusedCredentials
 	}
-	if old := h.sessions[id]; old != nil {
-		h.part(old, "a second connection took over")
+	if old := h.byDevice[id]; old != nil {
+		h.close(old, "a second connection took over")
 	}
 	if model != "" {
 		d.model = model
 	}
-	h.begin(l, d, r, expires)
+	h.startSession(conn, d, r, expires)
 	c.note(h.name, id, notes...)
 	return accepted
 }
@@ -80,7 +80,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	case d.hub != h:
 		return nil, none, fmt.Errorf("the device belongs to hub %s", d.hub.name)
 	}
-	if err := d.barred(); err != nil {
+	if err := d.loginRefusal(); err != nil {
 		return nil, none, err
 	}
 	t, err := parseToken(password)
@@ -90,7 +90,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if t.policy != "" { // absent in a token signed with a device's key, and a hub here has no shared access policies
 		return nil, none, errors.New("the token has a skn, which a device's has not")
 	}
-	expires, err := t.check(d.key, h.host+"/devices/"+id, h.door.now())
+	expires, err := t.check(d.key, h.host+"/devices/"+id, h.frontend.now())
 	if err == nil {
 		h.cloud.note(h.name, id, t.notes...)
 	}
@@ -111,128 +111,128 @@ func checkWill(id string, will *publication) error {
 	return nil
 }
 
-func (h *hub) subscribe(l *link, filters []subscription) error {
+func (h *hub) subscribe(conn *connection, filters []subscription) error {
 	c := h.cloud
-	if c.enter(l) != nil {
-		return errGone
+	if c.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer c.unlock()
-	s := h.links[l]
+	s := h.byConnection[conn]
 	if s == nil {
-		return errGone
+		return errEnded
 	}
-	if c.suback(l, s.device.faults, h.door.faults) == subackRefuses {
-		c.tell(KindLizard, h.name, s.device.id, "a subscription was refused")
+	if c.decideSUBACK(conn, s.device.faults, h.frontend.faults) == subackRefuses {
+		c.emit(KindLizard, h.name, s.device.id, "a subscription was refused")
 		return nil
 	}
 	for _, f := range filters {
 		_, again := s.filters[f.filter]
 		switch {
 		case !again && len(s.filters) == maximumSubscriptions:
-			return s.breach("subscribed to %.100q, a sixth subscription", f.filter)
-		case !isDocumented(f.filter, s.device.id):
-			return s.breach("subscribed to %.100q, which is no documented topic filter", f.filter)
+			return s.violation("subscribed to %.100q, a sixth subscription", f.filter)
+		case !isDocumentedFilter(f.filter, s.device.id):
+			return s.violation("subscribed to %.100q, which is no documented topic filter", f.filter)
 		}
 		s.filters[f.filter] = f.qos
-		c.tell(KindSubscribed, h.name, s.device.id, "to %s", f.filter)
+		c.emit(KindSubscribed, h.name, s.device.id, "to %s", f.filter)
 	}
 	return nil
 }
 
-func (h *hub) welcome(l *link) {
+func (h *hub) connackWritten(conn *connection) {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()
-	if s := h.links[l]; s != nil {
-		s.flap()
-		h.door.welcome(l)
+	if s := h.byConnection[conn]; s != nil {
+		s.scheduleFlap()
+		h.frontend.afterCONNACK(conn)
 	}
 }
 
-func (h *hub) dismiss(l *link, why string) {
-	if s := h.links[l]; s != nil {
-		h.part(s, why)
+func (h *hub) closeSession(conn *connection, why string) {
+	if s := h.byConnection[conn]; s != nil {
+		h.close(s, why)
 	}
 }
 
 // subscribed starts delivery, so that SUBACK comes first.
-func (h *hub) subscribed(l *link) {
-	if h.cloud.enter(l) != nil {
+func (h *hub) subackWritten(conn *connection) {
+	if h.cloud.lockForPacket(conn) != nil {
 		return
 	}
 	defer h.cloud.unlock()
-	if s := h.links[l]; s != nil {
+	if s := h.byConnection[conn]; s != nil {
 		s.device.deliver()
 	}
 }
 
-func (h *hub) unsubscribe(l *link, filters []string) error {
-	if h.cloud.enter(l) != nil {
-		return errGone
+func (h *hub) unsubscribe(conn *connection, filters []string) error {
+	if h.cloud.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer h.cloud.unlock()
-	s := h.links[l]
+	s := h.byConnection[conn]
 	if s == nil {
-		return errGone
+		return errEnded
 	}
 	for _, filter := range filters {
 		delete(s.filters, filter)
-		h.cloud.tell(KindSubscribed, h.name, s.device.id, "no more to %s", filter)
+		h.cloud.emit(KindSubscribed, h.name, s.device.id, "no more to %s", filter)
 	}
 	return nil
 }
 
-func (h *hub) publish(l *link, p publication) error {
-	if h.cloud.enter(l) != nil {
-		return errGone
+func (h *hub) publish(conn *connection, p publication) error {
+	if h.cloud.lockForPacket(conn) != nil {
+		return errEnded
 	}
 	defer h.cloud.unlock()
-	s := h.links[l]
+	s := h.byConnection[conn]
 	if s == nil {
-		return errGone
+		return errEnded
 	}
-	if err := s.published(p); err != nil {
+	if err := s.handlePublish(p); err != nil {
 		return err
 	}
-	return s.acknowledge(p)
+	return s.decidePUBACK(p)
 }
 
-func (s *session) published(p publication) error {
+func (s *session) handlePublish(p publication) error {
 	if p.qos == 2 {
-		return s.breach("published at QoS 2")
+		return s.violation("published at QoS 2")
 	}
 	if strings.HasPrefix(p.topic, "devices/") {
 		return s.telemetry(p)
 	}
 	if rest, ok := strings.CutPrefix(p.topic, methodReply); ok {
-		return s.methodAnswered(rest, p.payload)
+		return s.completeMethod(rest, p.payload)
 	}
 	if query, ok := strings.CutPrefix(p.topic, twinGet); ok {
-		return s.twinAsked(query)
+		return s.answerTwinGet(query)
 	}
 	if query, ok := strings.CutPrefix(p.topic, twinReport); ok {
-		return s.twinReported(query, p.payload)
+		return s.answerReported(query, p.payload)
 	}
-	return s.breach("published to %.100q, which is no documented topic", p.topic)
+	return s.violation("published to %.100q, which is no documented topic", p.topic)
 }
 
-func (h *hub) acknowledged(l *link, id uint16) {
-	if h.cloud.enter(l) != nil {
+func (h *hub) acknowledged(conn *connection, id uint16) {
+	if h.cloud.lockForPacket(conn) != nil {
 		return
 	}
 	defer h.cloud.unlock()
-	if s := h.links[l]; s != nil {
+	if s := h.byConnection[conn]; s != nil {
 		s.device.complete(s, id)
 	}
 }
 
-func (h *hub) breach(l *link, sentence string) error {
+func (h *hub) violation(conn *connection, sentence string) error {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()
-	switch s := h.links[l]; {
+	switch s := h.byConnection[conn]; {
 	case s != nil:
-		return s.breach("%s", sentence)
-	case l.greeted: // its session has ended, so nothing it does counts any more
-		return errGone
+		return s.violation("%s", sentence)
+	case conn.loggedIn: // its session has ended, so nothing it does counts any more
+		return errEnded
 	}
-	return h.cloud.breach(h.name, "", "%s", sentence)
+	return h.cloud.violation(h.name, "", "%s", sentence)
 }

@@ -212,7 +212,7 @@ func TestASessionKeepsItsSubscriptionsOnlyWithoutCleanSession(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(fourFilters[:2]...)
-		p.bye()
+		p.close()
 		want := []string{fourFilters[1], fourFilters[0]}
 		if got := w.Subscriptions(device, "A"); !slices.Equal(got, want) {
 			t.Errorf("after the end: %q", got)
@@ -225,7 +225,7 @@ func TestASessionKeepsItsSubscriptionsOnlyWithoutCleanSession(t *testing.T) {
 		if got := w.Subscriptions(device, "A"); !slices.Equal(got, want[:1]) {
 			t.Errorf("unsubscribed: %q", got)
 		}
-		p.bye()
+		p.close()
 		p = w.mustConnect(login{hub: "A", clean: true})
 		if got := w.Subscriptions(device, "A"); len(got) != 0 || p.present {
 			t.Errorf("cleaned: %q, session present: %t", got, p.present)
@@ -277,7 +277,7 @@ func TestAConnectionOutlivesItsTokenByTheGraceOnly(t *testing.T) {
 func TestAWillIsTelemetryUnlessTheClientSaysGoodbye(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		will := login{hub: "A", will: events + "kind=farewell"}
-		w.mustConnect(will).bye()
+		w.mustConnect(will).close()
 		w.mustConnect(will)
 		w.mustConnect(login{hub: "A"}) // takes over
 		ledger := w.Ledger()

@@ -11,12 +11,12 @@ import (
 
 // An identity is the emulator's certificate authority and the certificates it gave to DPS and the hubs.
 type identity struct {
-	pem      []byte
-	pool     *x509.CertPool
-	server   *tls.Config
-	bad      map[Fault]*tls.Config
-	save     func() error // keeps a new authority for the next start; nil if there is nothing to keep
-	replaced error        // why the authority of the last start is not used any more; nil if it is, or if there was none
+	pem             []byte
+	pool            *x509.CertPool
+	server          *tls.Config
+	badCertificates map[Fault]*tls.Config
+	save            func() error // keeps a new authority for the next start; nil if there is nothing to keep
+	replaced        error        // why the authority of the last start is not used any more; nil if it is, or if there was none
 }
 
 // The certificates are backdated, because the clock of a testing/synctest bubble starts in 2000.
@@ -40,7 +40,7 @@ func newIdentity(file string, hosts []string) (*identity, error) {
 	if id.server, err = a.sign(serverTemplate(hosts)); err != nil {
 		return nil, err
 	}
-	id.bad, err = a.badCertificates(hosts)
+	id.badCertificates, err = a.badCertificates(hosts)
 	return id, err
 }
 

@@ -57,11 +57,11 @@ func (c *Cloud) Ledger() []Delivery {
 func (s *session) telemetry(p publication) error {
 	d, err := readTelemetry(s.device.id, p)
 	if err != nil {
-		return s.breach("sent telemetry that %v", err)
+		return s.violation("sent telemetry that %v", err)
 	}
-	if s.poisoned(d) {
-		s.hub.part(s, "a poisonous message")
-		return errGone
+	if s.hasPoison(d) {
+		s.hub.close(s, "a poisonous message")
+		return errEnded
 	}
 	if !messageID.MatchString(d.MessageID) {
 		s.hub.cloud.note(s.hub.name, s.device.id, "sent a message ID with a character that the documents do not allow")
@@ -70,7 +70,7 @@ func (s *session) telemetry(p publication) error {
 	return nil
 }
 
-func (s *session) leaveWill() {
+func (s *session) storeWill() {
 	if d, err := readTelemetry(s.device.id, *s.will); err == nil {
 		d.Properties["iothub-MessageType"] = "Will"
 		s.store(d)
@@ -81,7 +81,7 @@ func (s *session) store(d Delivery) {
 	d.Device, d.Hub, d.Received = s.device.id, s.hub.name, time.Now()
 	c := s.hub.cloud
 	c.ledger.add(d)
-	c.tell(KindTelemetry, d.Hub, d.Device, "%s", d.MessageID)
+	c.emit(KindTelemetry, d.Hub, d.Device, "%s", d.MessageID)
 }
 
 // readTelemetry checks a message against the rules; its errors continue the sentence "telemetry that …".

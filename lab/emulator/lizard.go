@@ -25,7 +25,7 @@ const GroupDown = "death"
 // Reject is a login that is refused however good it is.
 const Reject Fault = "reject"
 
-var errNoOther = errors.New("emulator: move: there is no other hub")
+var errNoOtherHub = errors.New("emulator: move: there is no other hub")
 
 // A KillOption is something that happens along with a kill.
 type KillOption int
@@ -47,13 +47,13 @@ func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 	}
 	moves := slices.Contains(options, WithMove)
 	if moves && len(c.hubs) == 1 {
-		return errNoOther
+		return errNoOtherHub
 	}
-	if err := c.strike(target{kind: TargetHub, name: name, door: h.door}, how, Params{}); err != nil {
+	if err := c.inject(target{kind: TargetHub, name: name, frontend: h.frontend}, how, Params{}); err != nil {
 		return named(err, "kill hub %s", name)
 	}
 	if moves {
-		return c.moveAll(h, c.other(h))
+		return c.moveAll(h, c.otherHub(h))
 	}
 	return nil
 }
@@ -67,77 +67,77 @@ func (c *Cloud) ReviveHub(name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.healAny(target{kind: TargetHub, name: name, door: h.door}, func(k *faultKind) bool { return k.Group == GroupDown })
+	err = c.clearMatching(target{kind: TargetHub, name: name, frontend: h.frontend}, func(k *faultKind) bool { return k.Group == GroupDown })
 	return named(err, "revive hub %s", name)
 }
 
 // die is the beginning of every way to be dead. A silent endpoint lives, so its sessions go on until it misses its clients.
-func die(c *Cloud, t target, how Fault) error {
-	d := t.door
+func takeDown(c *Cloud, t target, how Fault) error {
+	f := t.frontend
 	switch how {
 	case Refuse:
-		d.fill()
-		if err := d.open(); err != nil { // it may have been dead in another way
+		f.endBlackHole()
+		if err := f.listen(); err != nil { // it may have been dead in another way
 			return err
 		}
 	case Silence:
-		d.fill()
-		if err := d.open(); err != nil {
+		f.endBlackHole()
+		if err := f.listen(); err != nil {
 			return err
 		}
-		d.freeze()
+		f.pause()
 		return nil
 	case BlackHole:
-		wasShut := !d.listens && d.hole == nil
-		if err := d.blackHole(); err != nil {
+		wasShut := !f.accepting && f.blackHole == nil
+		if err := f.startBlackHole(); err != nil {
 			if wasShut {
-				d.shut(finish) // as before
+				f.close(closeFIN) // as before
 			}
 			return err
 		}
-		d.freeze()
+		f.pause()
 		return nil
 	}
-	d.to.dropAll(t.String() + " was killed")
+	f.endpoint.endSessions(t.String() + " was killed")
 	switch how {
 	case FIN:
-		d.shut(finish)
+		f.close(closeFIN)
 	case RST:
-		d.shut(reset)
+		f.close(closeRST)
 	case Refuse:
-		d.endAll(finish)
+		f.closeConnections(closeFIN)
 	}
 	return nil
 }
 
 // turnedAway judges a CONNECT by the faults alone.
-func (c *Cloud) turnedAway(l *link, d *door, where, clientID string) byte {
-	at := []afflictions{d.faults}
+func (c *Cloud) faultRefusal(conn *connection, f *frontend, where, clientID string) byte {
+	at := []faultSet{f.faults}
 	if device := c.devices[clientID]; device != nil {
-		at = []afflictions{device.faults, d.faults}
+		at = []faultSet{device.faults, f.faults}
 	}
 	switch {
-	case c.hit(Refuse, d.faults) != nil:
-		c.refuse(l, where, clientID, "CONNACK 3: the service is unavailable")
+	case c.triggered(Refuse, f.faults) != nil:
+		c.reportRefusal(conn, where, clientID, "CONNACK 3: the service is unavailable")
 		return refusedUnavailable
-	case c.hit(Reject, at...) != nil:
-		c.refuse(l, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
+	case c.triggered(Reject, at...) != nil:
+		c.reportRefusal(conn, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
 		return refusedCredentials
-	case c.hit(GarbageCONNACK, d.faults) != nil:
-		c.refuse(l, where, clientID, "garbage in place of CONNACK")
-		_, _ = l.Write(c.garbage())
+	case c.triggered(GarbageCONNACK, f.faults) != nil:
+		c.reportRefusal(conn, where, clientID, "garbage in place of CONNACK")
+		_, _ = conn.Write(c.garbagePacket())
 		return unanswered
 	}
 	return accepted
 }
 
 // refuse tells why a connection got no further, so that its end is not told as another.
-func (c *Cloud) refuse(l *link, where, clientID, format string, values ...any) {
-	l.refused = true
-	c.tell(KindRefused, where, clientID, format, values...)
+func (c *Cloud) reportRefusal(conn *connection, where, clientID, format string, values ...any) {
+	conn.refusalReported = true
+	c.emit(KindRefused, where, clientID, format, values...)
 }
 
-func (c *Cloud) other(h *hub) *hub {
+func (c *Cloud) otherHub(h *hub) *hub {
 	i := slices.Index(c.hubs, h)
 	return c.hubs[(i+1)%len(c.hubs)]
 }
@@ -159,16 +159,16 @@ func (c *Cloud) MoveDevices(from, to string) error {
 
 func (c *Cloud) moveAll(from, to *hub) error {
 	if from == to {
-		return errNoOther
+		return errNoOtherHub
 	}
-	c.tell(KindLizard, from.name, "", "devices of hub %s moved to hub %s", from.name, to.name)
+	c.emit(KindLizard, from.name, "", "devices of hub %s moved to hub %s", from.name, to.name)
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
 		if d := c.devices[id]; d.hub == from {
 			c.move(d, to)
 		}
 	}
-	if c.newcomers == from {
-		c.newcomers = to
+	if c.defaultHub == from {
+		c.defaultHub = to
 	}
 	return nil
 }
@@ -195,14 +195,14 @@ func (c *Cloud) move(d *device, to *hub) {
 	case to:
 		return
 	case nil:
-		d.place(to, "initialAssignment")
+		d.setHub(to, "initialAssignment")
 	default:
-		if s := from.sessions[d.id]; s != nil {
-			from.drop(s, "the device was moved")
-			s.link.depart(finish)
+		if s := from.byDevice[d.id]; s != nil {
+			from.endSession(s, "the device was moved")
+			s.conn.abort(closeFIN)
 		}
-		delete(from.kept, d.id)
-		d.place(to, "deviceDataMigrated")
+		delete(from.keptFilters, d.id)
+		d.setHub(to, "deviceDataMigrated")
 	}
-	c.tell(KindAssigned, to.name, d.id, "assigned to hub %s: %s", to.name, d.substatus)
+	c.emit(KindAssigned, to.name, d.id, "assigned to hub %s: %s", to.name, d.substatus)
 }

@@ -68,7 +68,7 @@ func TestARevivedHubIsItselfAgain(t *testing.T) {
 				if err := w.ReviveHub("A"); err != nil {
 					t.Fatal(err)
 				}
-				w.mustConnect(login{hub: "A"}).wantHeard(message("while%20dead")) // by its old subscription
+				w.mustConnect(login{hub: "A"}).wantMessages(message("while%20dead")) // by its old subscription
 				if desired, _, _, _ := w.Twin(device); desired["fanSpeed"] != 3.0 {
 					t.Errorf("the twin is %v", desired)
 				}
@@ -111,7 +111,7 @@ func TestAMovedDeviceIsClosedWithoutAReasonAndGetsFiveThereFromThenOn(t *testing
 		}
 		stays.mustPublish("devices/dev2/messages/events/", "not moved")
 
-		if state := w.registered(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "deviceDataMigrated" {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "deviceDataMigrated" {
 			t.Errorf("DPS assigns %v", state)
 		}
 		p = w.mustConnect(login{hub: "B"})
@@ -134,13 +134,13 @@ func TestAMovedDeviceIsClosedWithoutAReasonAndGetsFiveThereFromThenOn(t *testing
 func (w world) mustPublishReported(p *peer) { p.mustPublish(report+"1", `{"a":1}`) }
 
 // registered registers the device and returns the registration state.
-func (w world) registered(t *testing.T) map[string]any {
+func (w world) registerDevice(t *testing.T) map[string]any {
 	t.Helper()
 	p := w.connectDPS(login{})
-	defer p.bye()
+	defer p.close()
 	_, operation := p.register(1)
 	time.Sleep(3 * time.Second)
-	_, body := p.ask(fmt.Sprintf(getTopic, 2, operation), "")
+	_, body := p.request(fmt.Sprintf(getTopic, 2, operation), "")
 	state, _ := object(t, body)["registrationState"].(map[string]any)
 	return state
 }
@@ -149,11 +149,11 @@ func TestKillingAHubAndMovingItsDevicesAreTwoThings(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.KillHub("A", emulator.FIN)
-		if state := w.registered(t); state["assignedHub"] != w.Hub("A") {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("A") {
 			t.Errorf("DPS assigns %v", state)
 		}
 		w.KillHub("A", emulator.RST, emulator.WithMove)
-		if state := w.registered(t); state["assignedHub"] != w.Hub("B") {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") {
 			t.Errorf("after the move DPS assigns %v", state)
 		}
 		w.ReviveHub("A")
@@ -170,7 +170,7 @@ func TestKillingAHubAndMovingItsDevicesAreTwoThings(t *testing.T) {
 func TestNewDevicesFollowAMove(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.MoveDevices("A", "B")
-		if state := w.registered(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "initialAssignment" {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "initialAssignment" {
 			t.Errorf("DPS assigns %v", state)
 		}
 	})

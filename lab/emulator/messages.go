@@ -38,7 +38,7 @@ type Message struct {
 
 // A queue holds what a device has not completed, in order.
 type queue struct {
-	waiting []*queued
+	pending []*queued
 	packet  uint16 // the last packet identifier used
 }
 
@@ -47,9 +47,9 @@ type queued struct {
 	Message
 	expires time.Time
 	packet  uint16
-	in      *session // where it was sent
+	sentIn  *session // where it was sent
 	lock    *time.Timer
-	over    chan error // told once that it was completed or why it is gone; nil: nobody asked
+	result  chan error // told once that it was completed or why it is gone; nil: nobody asked
 }
 
 // SendMessage queues a message for a device, connected or not.
@@ -76,13 +76,13 @@ func (c *Cloud) queueMessage(deviceID string, m Message, over chan error) error 
 		return fmt.Errorf("emulator: message: it counts %d bytes, and the limit is %d", size, maximumMessage)
 	case m.TTL < shortestTTL || m.TTL > longestTTL:
 		return fmt.Errorf("emulator: message: a TTL of %v is not between %v and %v", m.TTL, shortestTTL, longestTTL)
-	case !d.met:
+	case !d.hadSession:
 		return ErrNeverSeen
-	case len(d.queue.waiting) >= maximumQueue:
+	case len(d.queue.pending) >= maximumQueue:
 		return fmt.Errorf("%w: %d messages wait", ErrQueueFull, maximumQueue)
 	}
-	d.queue.waiting = append(d.queue.waiting, &queued{Message: m, expires: time.Now().Add(m.TTL), over: over})
-	c.tell(KindMessage, "", d.id, "message %q queued", m.ID)
+	d.queue.pending = append(d.queue.pending, &queued{Message: m, expires: time.Now().Add(m.TTL), result: over})
+	c.emit(KindMessage, "", d.id, "message %q queued", m.ID)
 	for name, value := range m.Properties {
 		if !plainProperty.MatchString(name + value) {
 			c.note("", d.id, "was sent a message with a property that the documents do not allow in one from the cloud")
@@ -101,7 +101,7 @@ func (c *Cloud) QueueLength(deviceID string) int {
 		return 0
 	}
 	d.expire()
-	return len(d.queue.waiting)
+	return len(d.queue.pending)
 }
 
 // deliver sends whatever is not under way in the device's present session. A message that an earlier session left without
@@ -116,11 +116,11 @@ func (d *device) deliver() {
 		return
 	}
 	d.expire()
-	for _, m := range slices.Clone(d.queue.waiting) {
-		if m.packet != 0 && m.in == s {
+	for _, m := range slices.Clone(d.queue.pending) {
+		if m.packet != 0 && m.sentIn == s {
 			continue
 		}
-		resent := m.packet != 0 && m.in.hub == s.hub && s.link.present
+		resent := m.packet != 0 && m.sentIn.hub == s.hub && s.conn.sessionPresent
 		if !resent {
 			m.packet = d.queue.nextPacket()
 		}
@@ -134,17 +134,17 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 	if m.ID != "" {
 		properties["$.mid"] = m.ID
 	}
-	m.in = s
+	m.sentIn = s
 	p := publication{
-		topic: messageTopic(d.id) + bag(properties), payload: m.Body, qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
+		topic: messageTopic(d.id) + propertyBag(properties), payload: m.Body, qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
 	}
-	s.link.send(p)
-	if s.hit(DuplicateMessage) != nil { // by its packet identifier another one; its PUBACK means nothing
-		d.cloud.tell(KindLizard, s.hub.name, d.id, "message %q is sent twice", m.ID)
+	s.conn.send(p)
+	if s.triggered(DuplicateMessage) != nil { // by its packet identifier another one; its PUBACK means nothing
+		d.cloud.emit(KindLizard, s.hub.name, d.id, "message %q is sent twice", m.ID)
 		p.id, p.resent = d.queue.nextPacket()*uint16(qos), false
-		s.link.send(p)
+		s.conn.send(p)
 	}
-	d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
+	d.cloud.emit(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
 	if qos == 0 { // nobody will acknowledge it
 		d.remove(m, nil)
 		return
@@ -159,20 +159,20 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 func (d *device) requeue(m *queued, in *session) {
 	d.cloud.mu.Lock()
 	defer d.cloud.unlock()
-	if m.in != in || !slices.Contains(d.queue.waiting, m) {
+	if m.sentIn != in || !slices.Contains(d.queue.pending, m) {
 		return
 	}
-	m.packet, m.in = 0, nil
-	d.cloud.tell(KindMessage, "", d.id, "message %q was not acknowledged and is queued again", m.ID)
+	m.packet, m.sentIn = 0, nil
+	d.cloud.emit(KindMessage, "", d.id, "message %q was not acknowledged and is queued again", m.ID)
 	d.deliver()
 }
 
 // complete is PUBACK. One for a message that was requeued since means nothing.
 func (d *device) complete(s *session, packet uint16) {
-	for _, m := range d.queue.waiting {
-		if m.packet == packet && m.in == s {
+	for _, m := range d.queue.pending {
+		if m.packet == packet && m.sentIn == s {
 			d.remove(m, nil)
-			d.cloud.tell(KindMessage, s.hub.name, d.id, "message %q completed", m.ID)
+			d.cloud.emit(KindMessage, s.hub.name, d.id, "message %q completed", m.ID)
 			return
 		}
 	}
@@ -183,31 +183,31 @@ func (d *device) remove(m *queued, err error) {
 	if m.lock != nil {
 		m.lock.Stop()
 	}
-	d.queue.waiting = slices.DeleteFunc(d.queue.waiting, func(other *queued) bool { return other == m })
-	if m.over != nil {
-		m.over <- err
+	d.queue.pending = slices.DeleteFunc(d.queue.pending, func(other *queued) bool { return other == m })
+	if m.result != nil {
+		m.result <- err
 	}
 }
 
-func (d *device) purge() {
-	for _, m := range slices.Clone(d.queue.waiting) {
+func (d *device) purgeQueue() {
+	for _, m := range slices.Clone(d.queue.pending) {
 		d.remove(m, ErrPurged)
 	}
 }
 
 // expire drops what has outlived its TTL. Nothing does so at the moment itself; it is called before anyone looks.
 func (d *device) expire() {
-	for _, m := range slices.Clone(d.queue.waiting) {
+	for _, m := range slices.Clone(d.queue.pending) {
 		if !time.Now().Before(m.expires) {
 			d.remove(m, ErrExpired)
-			d.cloud.tell(KindMessage, "", d.id, "message %q expired", m.ID)
+			d.cloud.emit(KindMessage, "", d.id, "message %q expired", m.ID)
 		}
 	}
 }
 
 // stop ends the locks' timers.
 func (q *queue) stop() {
-	for _, m := range q.waiting {
+	for _, m := range q.pending {
 		if m.lock != nil {
 			m.lock.Stop()
 		}
@@ -218,7 +218,7 @@ func (q *queue) stop() {
 func (q *queue) nextPacket() uint16 {
 	for {
 		q.packet++
-		taken := slices.ContainsFunc(q.waiting, func(m *queued) bool { return m.packet == q.packet })
+		taken := slices.ContainsFunc(q.pending, func(m *queued) bool { return m.packet == q.packet })
 		if q.packet != 0 && !taken {
 			return q.packet
 		}

@@ -26,7 +26,7 @@ func (w world) mustSend(ids ...string) {
 	}
 }
 
-func (p *peer) wantHeard(want ...string) {
+func (p *peer) wantMessages(want ...string) {
 	p.Helper()
 	if got := p.topics(); !slices.Equal(got, want) {
 		p.Errorf("heard %q\nwant  %q", got, want)
@@ -43,7 +43,7 @@ func TestAMessageArrivesWithItsPropertiesAndPUBACKCompletesIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.wantHeard(bound + "%24.mid=m%201&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&empty=&note=a%2Bb%26c%3Dd%2F%C3%A9 body")
+		p.wantMessages(bound + "%24.mid=m%201&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&empty=&note=a%2Bb%26c%3Dd%2F%C3%A9 body")
 		if n := w.QueueLength(device); n != 0 {
 			t.Errorf("%d messages wait", n)
 		}
@@ -59,23 +59,23 @@ func TestMessagesWaitForADeviceThatIsOffline(t *testing.T) {
 		}
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(bound + "#")
-		p.bye()
+		p.close()
 		w.mustSend("1", "2", "3")
 		if n := w.QueueLength(device); n != 3 {
 			t.Errorf("%d messages wait", n)
 		}
 		p = w.mustConnect(login{hub: "A"}) // its subscription is kept
-		p.wantHeard(message("1"), message("2"), message("3"))
+		p.wantMessages(message("1"), message("2"), message("3"))
 	})
 }
 
 func TestACleanSessionDeletesTheQueue(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustConnect(login{hub: "A"}).bye()
+		w.mustConnect(login{hub: "A"}).close()
 		w.mustSend("1")
 		p := w.mustConnect(login{hub: "A", clean: true})
 		p.mustSubscribe(bound + "#")
-		p.wantHeard()
+		p.wantMessages()
 		if n := w.QueueLength(device); n != 0 {
 			t.Errorf("%d messages wait", n)
 		}
@@ -88,9 +88,9 @@ func TestAMessageWithoutPUBACKComesBackWhenItsLockEnds(t *testing.T) {
 		p.mustSubscribe(bound + "#")
 		w.mustSend("1")
 		time.Sleep(59 * time.Second)
-		p.wantHeard(message("1"))
+		p.wantMessages(message("1"))
 		time.Sleep(2 * time.Second)
-		p.wantHeard(message("1"), message("1"))
+		p.wantMessages(message("1"), message("1"))
 
 		heard := p.messages()
 		heard[0].Ack() // too late for the first
@@ -103,7 +103,7 @@ func TestAMessageWithoutPUBACKComesBackWhenItsLockEnds(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(5 * time.Minute)
-		p.wantHeard(message("1"), message("1"))
+		p.wantMessages(message("1"), message("1"))
 	})
 }
 
@@ -122,19 +122,19 @@ func TestAMessageWithoutPUBACKComesAgainAfterAReconnect(t *testing.T) {
 				w.mustSend("1", "2")
 				first := p.messages()
 				first[0].Ack()
-				p.bye()
+				p.close()
 				w.MoveDevice(device, c.again.hub)
 				p = w.mustConnect(c.again)
 				if c.again.hub == "B" {
 					p.mustSubscribe(bound + "#")
 				}
-				p.wantHeard(message("2"))
+				p.wantMessages(message("2"))
 				again := p.messages()[0]
 				if again.Duplicate() != c.resent || c.resent && again.MessageID() != first[1].MessageID() {
 					t.Errorf("packet %d, a duplicate: %t", again.MessageID(), again.Duplicate())
 				}
 				time.Sleep(5 * time.Minute) // nothing comes a third time: the second was acknowledged
-				p.wantHeard(message("2"))
+				p.wantMessages(message("2"))
 			})
 		})
 	}
@@ -144,7 +144,7 @@ func TestAQueueHoldsFiftyMessagesOf64KB(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(bound + "#")
-		p.bye()
+		p.close()
 		for i := range 50 {
 			if err := w.SendMessage(device, emulator.Message{ID: fmt.Sprintf("%02d", i), Body: make([]byte, 64<<10-2)}); err != nil {
 				t.Fatalf("message %d: %v", i+1, err)
@@ -170,14 +170,14 @@ func TestAMessageExpires(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", tokenLife: 100 * time.Hour})
 		p.mustSubscribe(bound + "#")
-		p.bye()
+		p.close()
 		w.mustSend("an hour")
 		w.SendMessage(device, emulator.Message{ID: "two hours", TTL: 2 * time.Hour, Body: []byte("body")})
 		time.Sleep(time.Hour)
 		if n := w.QueueLength(device); n != 1 {
 			t.Errorf("%d messages wait", n)
 		}
-		w.mustConnect(login{hub: "A"}).wantHeard(message("two%20hours"))
+		w.mustConnect(login{hub: "A"}).wantMessages(message("two%20hours"))
 		for _, ttl := range []time.Duration{time.Second, 72 * time.Hour, -1} {
 			if err := w.SendMessage(device, emulator.Message{TTL: ttl}); err == nil {
 				t.Errorf("a TTL of %v was taken", ttl)
@@ -191,7 +191,7 @@ func TestAtQoS0AMessageIsCompleteOnceSent(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		p.Subscribe(bound+"#", 0, nil).Wait()
 		w.mustSend("1")
-		p.wantHeard(message("1"))
+		p.wantMessages(message("1"))
 		if n := w.QueueLength(device); n != 0 {
 			t.Errorf("%d messages wait", n)
 		}
@@ -209,7 +209,7 @@ func TestADurableCommandIsAMessage(t *testing.T) {
 			if err := w.SendCommand(device, "setAlarm", []byte(parameter)); err != nil {
 				t.Fatal(err)
 			}
-			p.wantHeard(bound + "%24.mid=" + commandID + "&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
+			p.wantMessages(bound + "%24.mid=" + commandID + "&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
 		})
 	}
 }

@@ -80,8 +80,8 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	rid = strconv.FormatInt(int64(c.serial), 16)
 	answer = make(chan methodAnswer, 1)
 	d.methods[rid] = answer
-	s.link.send(publication{topic: methodRequest + name + "/?$rid=" + rid, payload: payload})
-	c.tell(KindMethod, s.hub.name, d.id, "%s called", name)
+	s.conn.send(publication{topic: methodRequest + name + "/?$rid=" + rid, payload: payload})
+	c.emit(KindMethod, s.hub.name, d.id, "%s called", name)
 	return rid, answer, nil
 }
 
@@ -96,25 +96,25 @@ func (s *session) listensTo(method string) bool {
 
 // methodAnswered takes "{status}/?$rid={rid}". The status is an integer and the body JSON or empty, which azure-docs
 // iot/iot-mqtt-connect-to-iot-hub.md says.
-func (s *session) methodAnswered(topic string, body []byte) error {
+func (s *session) completeMethod(topic string, body []byte) error {
 	text, query, found := strings.Cut(topic, "/?")
 	status, err := strconv.Atoi(text)
 	rid := rawRID(query)
 	switch {
 	case !found || err != nil || rid == "":
-		return s.breach("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic, methodReply)
+		return s.violation("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic, methodReply)
 	case len(body) > maximumMethod:
-		return s.breach("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
+		return s.violation("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
 	case len(body) > 0 && !isJSON(body):
-		return s.breach("answered a method with a body that is not JSON in UTF-8")
+		return s.violation("answered a method with a body that is not JSON in UTF-8")
 	}
 	answer := s.device.methods[rid]
 	if answer == nil {
-		s.hub.cloud.tell(KindMethod, s.hub.name, s.device.id, "an answer came too late and is dropped")
+		s.hub.cloud.emit(KindMethod, s.hub.name, s.device.id, "an answer came too late and is dropped")
 		return nil
 	}
 	delete(s.device.methods, rid)
 	answer <- methodAnswer{status, body}
-	s.hub.cloud.tell(KindMethod, s.hub.name, s.device.id, "answered with %d", status)
+	s.hub.cloud.emit(KindMethod, s.hub.name, s.device.id, "answered with %d", status)
 	return nil
 }

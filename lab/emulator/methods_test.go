@@ -13,7 +13,7 @@ import (
 )
 
 // answering makes a peer that answers every method with its own topic and payload, after a delay.
-func (w world) answering(status string, delay time.Duration) *peer {
+func (w world) answeringPeer(status string, delay time.Duration) *peer {
 	p := w.mustConnect(login{hub: "A"})
 	p.Subscribe("$iothub/methods/POST/#", 0, func(_ paho.Client, m paho.Message) {
 		name, rid, _ := strings.Cut(strings.TrimPrefix(m.Topic(), "$iothub/methods/POST/"), "/?$rid=")
@@ -27,7 +27,7 @@ func (w world) answering(status string, delay time.Duration) *peer {
 func TestAMethodIsCalledAndAnswered(t *testing.T) {
 	for _, name := range []string{"reboot", "thermostat1*reset", "odd/name"} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-			w.answering("200", time.Second)
+			w.answeringPeer("200", time.Second)
 			status, body, err := w.InvokeMethod(t.Context(), device, name, []byte(`5`))
 			if status != 200 || string(body) != `{"name":"`+name+`","got":"5"}` || err != nil {
 				t.Errorf("%d %s %v", status, body, err)
@@ -51,14 +51,14 @@ func TestAMethodNeedsADeviceThatIsOnlineAndSubscribed(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		wantErr(emulator.ErrNotOnline)
 		p.mustSubscribe("$iothub/methods/POST/#")
-		p.bye()
+		p.close()
 		wantErr(emulator.ErrNotOnline)
 	})
 }
 
 func TestAMethodEndsAtItsTimeOut(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.answering("200", time.Minute)
+		w.answeringPeer("200", time.Minute)
 		start := time.Now()
 		_, _, err := w.InvokeMethod(t.Context(), device, "slow", nil)
 		if !errors.Is(err, emulator.ErrMethodTimeout) || time.Since(start) != 30*time.Second {
@@ -82,7 +82,7 @@ func TestAMethodEndsAtItsTimeOut(t *testing.T) {
 
 func TestAMethodTakesOnlyJSONAndNamesThatATopicHolds(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.answering("200", 0)
+		w.answeringPeer("200", 0)
 		for name, payload := range map[string]string{"a": "{", "b": `"` + strings.Repeat("x", 128<<10) + `"`, "c+": "1", "": "1"} {
 			if _, _, err := w.InvokeMethod(t.Context(), device, name, []byte(payload)); err == nil {
 				t.Errorf("%q was called", name)

@@ -20,6 +20,6 @@ func (c *Cloud) note(where, device string, sentences ...string) {
 		if at != "" {
 			at = " at " + at
 		}
-		c.tell(KindNote, where, device, "%s%s %s", device, at, sentence)
+		c.emit(KindNote, where, device, "%s%s %s", device, at, sentence)
 	}
 }

@@ -173,7 +173,7 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 		`[{"modelId":"dtmi:Sample:Failover;1"}]`:               "",
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
-			topic, _ := w.connectDPS(login{}).ask(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1","payload":`+payload+`}`)
+			topic, _ := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1","payload":`+payload+`}`)
 			if !strings.Contains(topic, "/res/202/") {
 				t.Errorf("%s got %s", payload, topic)
 			}
@@ -201,7 +201,7 @@ func TestARegistrationMayHoldWhatDocumentsName(t *testing.T) {
 		`{"payload":{}}`:                        {"left the registrationId out"},
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
-			if topic, answer := w.connectDPS(login{}).ask(fmt.Sprintf(putTopic, 1), body); !strings.Contains(topic, "/res/202/") {
+			if topic, answer := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), body); !strings.Contains(topic, "/res/202/") {
 				t.Errorf("%s got %s %s", body, topic, answer)
 			}
 		})
@@ -234,7 +234,7 @@ func TestPropertiesThatTheDocumentsAreSilentAboutAreNoted(t *testing.T) {
 			p := w.mustConnect(login{hub: "A"})
 			p.mustSubscribe("$iothub/twin/res/#")
 			for range 2 {
-				if topic, body := p.ask(report+"1", patch); !strings.Contains(topic, "/res/204/") {
+				if topic, body := p.request(report+"1", patch); !strings.Contains(topic, "/res/204/") {
 					t.Errorf("%s got %s %s", patch, topic, body)
 				}
 			}
@@ -259,7 +259,7 @@ func TestControlCharactersCountForNothingInATwin(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/res/#")
 		for i := range 8 { // each counts 4096 with its name, so that all are 32 KB
 			text := strings.Repeat("t", 4095) + `\n`
-			if topic, body := p.ask(report+"1", fmt.Sprintf(`{"%d":"%s"}`, i, text)); !strings.Contains(topic, "/res/204/") {
+			if topic, body := p.request(report+"1", fmt.Sprintf(`{"%d":"%s"}`, i, text)); !strings.Contains(topic, "/res/204/") {
 				t.Errorf("property %d: %s %s", i+1, topic, body)
 			}
 		}

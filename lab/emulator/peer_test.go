@@ -139,7 +139,7 @@ func (w world) connect(l login) (*peer, error) {
 		SetAutoReconnect(false).SetConnectRetry(false).SetProtocolVersion(l.version).
 		SetKeepAlive(l.keepAlive).SetConnectTimeout(10 * time.Second).SetWriteTimeout(time.Second).
 		SetAutoAckDisabled(l.manualAck).SetOrderMatters(true).
-		SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { p.hear(m) }).
+		SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { p.onMessage(m) }).
 		SetConnectionLostHandler(func(_ paho.Client, err error) { p.lost <- err }).
 		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
 			return dialTLS(w, l.dial, address)
@@ -152,7 +152,7 @@ func (w world) connect(l login) (*peer, error) {
 	token.Wait()
 	p.code, p.present = token.ReturnCode(), token.SessionPresent()
 	if token.Error() == nil {
-		w.Cleanup(p.bye)
+		w.Cleanup(p.close)
 	}
 	return p, token.Error()
 }
@@ -172,7 +172,7 @@ func dialTLS(w world, dial func(context.Context, string, string) (net.Conn, erro
 }
 
 // bye says DISCONNECT, and in a bubble waits until the cloud has heard it.
-func (p *peer) bye() {
+func (p *peer) close() {
 	p.Disconnect(250)
 	if p.network != nil {
 		synctest.Wait()
@@ -211,7 +211,7 @@ func (w world) refusal(l login) byte {
 	return p.code
 }
 
-func (p *peer) hear(m paho.Message) {
+func (p *peer) onMessage(m paho.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heard = append(p.heard, m)

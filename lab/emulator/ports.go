@@ -18,9 +18,9 @@ const (
 
 // A refuser is a listener that can refuse connections and keep its address meanwhile, so that nobody else gets it: lab/memnet's
 // and, on Linux, TCP's. While it refuses, Accept waits. Any other listener is closed and opened again.
-type refuser interface {
+type portHolder interface {
 	net.Listener
-	Refuse(on bool) error
+	SetRefusing(on bool) error
 }
 
 // listenTCP listens at an address; port 0 is one that is free.

@@ -22,14 +22,14 @@ type keptPort struct {
 	accepting bool // a goroutine is in TCPListener.Accept
 }
 
-func keepingPort(l *net.TCPListener) net.Listener {
+func holdPort(l *net.TCPListener) net.Listener {
 	p := &keptPort{TCPListener: l}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
 
 // Refuse stops listening or starts again. It returns when Accept has noticed.
-func (p *keptPort) Refuse(on bool) error {
+func (p *keptPort) SetRefusing(on bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

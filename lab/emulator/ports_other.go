@@ -4,6 +4,6 @@ package emulator
 
 import "net"
 
-// keepingPort does nothing here: these systems do not let a socket stop listening and keep its port. A dead endpoint frees it, and
+// holdPort does nothing here: these systems do not let a socket stop listening and keep its port. A dead endpoint frees it, and
 // to revive the endpoint is an error when somebody else has taken the port meanwhile.
-func keepingPort(l *net.TCPListener) net.Listener { return l }
+func holdPort(l *net.TCPListener) net.Listener { return l }

@@ -13,37 +13,37 @@ const (
 	Poison          Fault = "poison"
 )
 
-func (s *session) hit(fault Fault) *affliction {
-	return s.hub.cloud.hit(fault, s.device.faults, s.hub.door.faults)
+func (s *session) triggered(fault Fault) *activeFault {
+	return s.hub.cloud.triggered(fault, s.device.faults, s.hub.frontend.faults)
 }
 
 // acknowledge decides about the PUBACK of what was taken, for which the broker waits: it sends it unless link.mute says no.
-func (s *session) acknowledge(p publication) error {
+func (s *session) decidePUBACK(p publication) error {
 	if p.qos == 0 {
 		return nil
 	}
 	c := s.hub.cloud
-	if s.hit(CutBeforePUBACK) != nil {
-		s.hub.part(s, "cut before a PUBACK")
-		return errGone
+	if s.triggered(CutBeforePUBACK) != nil {
+		s.hub.close(s, "cut before a PUBACK")
+		return errEnded
 	}
-	if s.hit(NoPUBACK) != nil {
-		s.link.mute = true
-		c.tell(KindLizard, s.hub.name, s.device.id, "a PUBACK was not sent")
+	if s.triggered(NoPUBACK) != nil {
+		s.conn.withholdPUBACK = true
+		c.emit(KindLizard, s.hub.name, s.device.id, "a PUBACK was not sent")
 		return nil
 	}
-	late := s.hit(LatePUBACK)
-	if late == nil && len(s.agenda.tasks) == 0 {
+	late := s.triggered(LatePUBACK)
+	if late == nil && len(s.schedule.tasks) == 0 {
 		return nil
 	}
-	s.link.mute = true
-	s.agenda.after(late.delay(), func() { s.link.puback(p.id) })
+	s.conn.withholdPUBACK = true
+	s.schedule.after(late.delay(), func() { s.conn.puback(p.id) })
 	return nil
 }
 
 // poisoned tells whether a message has the mark on which the hub drops the connection.
-func (s *session) poisoned(d Delivery) bool {
-	for _, faults := range []afflictions{s.device.faults, s.hub.door.faults} {
+func (s *session) hasPoison(d Delivery) bool {
+	for _, faults := range []faultSet{s.device.faults, s.hub.frontend.faults} {
 		a := faults[Poison]
 		if a == nil {
 			continue
@@ -52,7 +52,7 @@ func (s *session) poisoned(d Delivery) bool {
 		for name, value := range d.Properties {
 			marked = marked || strings.Contains(name+"="+value, a.Mark)
 		}
-		if marked && s.hub.cloud.hit(Poison, faults) != nil {
+		if marked && s.hub.cloud.triggered(Poison, faults) != nil {
 			return true
 		}
 	}

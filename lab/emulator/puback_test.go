@@ -33,16 +33,16 @@ func (p *peer) device() string {
 }
 
 func TestMessagesAreStoredAndNotAcknowledged(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", clean: true})
-		w.mustStrike("A", emulator.NoPUBACK, emulator.Params{})
+		w.mustInject("A", emulator.NoPUBACK, emulator.Params{})
 		if n := p.publishes(3, 100*time.Millisecond); n != 0 {
 			t.Errorf("%d acknowledged", n)
 		}
 		if err := w.Wait(t.Context(), func() bool { return len(w.Ledger()) == 3 }); err != nil {
 			t.Fatal(err)
 		}
-		w.mustHeal("A", emulator.NoPUBACK)
+		w.mustClear("A", emulator.NoPUBACK)
 		p.mustPublish(events, "acknowledged")
 		w.wantNoViolation()
 	})
@@ -52,7 +52,7 @@ func TestTheNextPUBACKsAreLostForOneDevice(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		other := w.mustConnect(login{hub: "A", device: "dev2"})
-		w.mustStrike(device, emulator.NoPUBACK, emulator.Params{Count: 2})
+		w.mustInject(device, emulator.NoPUBACK, emulator.Params{Count: 2})
 		if n := other.publishes(5, time.Second); n != 5 {
 			t.Errorf("the other device: %d acknowledged", n)
 		}
@@ -65,7 +65,7 @@ func TestTheNextPUBACKsAreLostForOneDevice(t *testing.T) {
 func TestPUBACKsAreLostByChance(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.NoPUBACK, emulator.Params{Probability: 0.3})
+		w.mustInject("A", emulator.NoPUBACK, emulator.Params{Probability: 0.3})
 		if n := p.publishes(100, time.Second); n < 50 || n > 90 || len(w.Ledger()) != 100 {
 			t.Errorf("%d acknowledged, %d stored", n, len(w.Ledger()))
 		}
@@ -75,7 +75,7 @@ func TestPUBACKsAreLostByChance(t *testing.T) {
 func TestPINGsAreAnsweredWhilePUBACKsAreNot(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", keepAlive: 6 * time.Second})
-		w.mustStrike("A", emulator.NoPUBACK, emulator.Params{})
+		w.mustInject("A", emulator.NoPUBACK, emulator.Params{})
 		p.publishes(1, time.Minute)
 		if !p.IsConnected() {
 			t.Error("the connection ended")
@@ -84,15 +84,15 @@ func TestPINGsAreAnsweredWhilePUBACKsAreNot(t *testing.T) {
 }
 
 func TestPUBACKsComeLateAndInOrder(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
-		w.mustStrike(device, emulator.LatePUBACK, emulator.Params{Delay: time.Second})
+		w.mustInject(device, emulator.LatePUBACK, emulator.Params{Delay: time.Second})
 		start := time.Now()
 		raw.Write(rawPublish)
 		if err := w.Wait(t.Context(), func() bool { return len(w.Ledger()) == 1 }); err != nil {
 			t.Fatal(err)
 		}
-		w.mustHeal(device, emulator.LatePUBACK)
+		w.mustClear(device, emulator.LatePUBACK)
 		raw.Write([]byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x02")) // may not overtake
 		raw.Write([]byte("\xc0\x00"))                                              // but PINGRESP may
 		want := "\xd0\x00\x40\x02\x00\x01\x40\x02\x00\x02"
@@ -116,9 +116,9 @@ func (w world) readAll(conn io.Reader, n int) string {
 }
 
 func TestASessionIsCutBetweenStoringAndPUBACK(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike(device, emulator.CutBeforePUBACK, emulator.Params{Count: 1})
+		w.mustInject(device, emulator.CutBeforePUBACK, emulator.Params{Count: 1})
 		token := p.Publish(events+"$.mid=1", 1, false, "x")
 		p.mustLose(5 * time.Second)
 		if token.Error() == nil && token.WaitTimeout(time.Millisecond) {
@@ -142,7 +142,7 @@ func TestAPoisonousMessageEndsTheConnectionEachTimeItComes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
-				w.mustStrike("A", emulator.Poison, emulator.Params{Mark: "arsenic"})
+				w.mustInject("A", emulator.Poison, emulator.Params{Mark: "arsenic"})
 				for range 3 {
 					p := w.mustConnect(login{hub: "A", clean: true})
 					p.mustPublish(events, "water")
@@ -154,7 +154,7 @@ func TestAPoisonousMessageEndsTheConnectionEachTimeItComes(t *testing.T) {
 						t.Errorf("stored %+v", d)
 					}
 				}
-				w.mustHeal("A", emulator.Poison)
+				w.mustClear("A", emulator.Poison)
 				w.mustConnect(login{hub: "A", clean: true}).mustPublish(m.topic, m.body)
 				w.wantNoViolation()
 			})

@@ -22,52 +22,52 @@ func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.
 
 // An operation is one registration under way.
 type operation struct {
-	id    string
-	ready time.Time
-	over  bool // its end was decided
+	id      string
+	ready   time.Time
+	decided bool // its end was decided
 }
 
 // Registrations counts the requests to register that a registration ID has sent, whatever the answer. Polls do not count.
 func (c *Cloud) Registrations(registrationID string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.dps.registers[registrationID]
+	return c.dps.registerCounts[registrationID]
 }
 
 // RegistrationPayload is the payload of a registration ID's last request to register, as it was sent, or nil.
 func (c *Cloud) RegistrationPayload(registrationID string) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]byte(nil), c.dps.payloads[registrationID]...)
+	return append([]byte(nil), c.dps.lastPayloads[registrationID]...)
 }
 
 // A dpsRequest is one PUT or GET, and what its answer needs.
 type dpsRequest struct {
 	*dps
-	link       *link
-	registrant *registrant
-	rid        string
+	conn   *connection
+	client *dpsClient
+	rid    string
 }
 
 func (q dpsRequest) register(body []byte) {
-	id := q.registrant.id
-	q.registers[id]++
-	q.cloud.tell(KindRegister, "DPS", id, "request %d to register", q.registers[id])
-	if q.faulty(DPSThrottlesRegister) {
+	id := q.client.id
+	q.registerCounts[id]++
+	q.cloud.emit(KindRegister, "DPS", id, "request %d to register", q.registerCounts[id])
+	if q.answerFault(DPSThrottlesRegister) {
 		return
 	}
-	if q.registrant.scope != q.cloud.config.IDScope {
-		q.fail(404, 404201, fmt.Sprintf("There is no ID scope %.40s.", q.registrant.scope))
+	if q.client.scope != q.cloud.config.IDScope {
+		q.fail(404, 404201, fmt.Sprintf("There is no ID scope %.40s.", q.client.scope))
 		return
 	}
 	payload, notes, err := parseRegistration(id, body)
 	if err != nil {
-		_ = q.cloud.breach("DPS", id, "sent a request to register in which %v", err)
+		_ = q.cloud.violation("DPS", id, "sent a request to register in which %v", err)
 		q.fail(400, 400012, "Deserialization error: "+err.Error())
 		return
 	}
 	q.cloud.note("DPS", id, notes...)
-	q.payloads[id] = payload
+	q.lastPayloads[id] = payload
 	d := q.cloud.enroll(id)
 	if model := modelIn(payload); model != "" {
 		d.model = model
@@ -75,7 +75,7 @@ func (q dpsRequest) register(body []byte) {
 	q.cloud.serial++
 	d.operation = operation{
 		id:    fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial),
-		ready: time.Now().Add(q.patience()),
+		ready: time.Now().Add(q.assignmentTime()),
 	}
 	q.assigning(d)
 }
@@ -115,20 +115,20 @@ func parseRegistration(id string, body []byte) (payload []byte, notes []string, 
 }
 
 func (q dpsRequest) poll(operationID string) {
-	id := q.registrant.id
-	if q.faulty(DPSThrottlesPoll) {
+	id := q.client.id
+	if q.answerFault(DPSThrottlesPoll) {
 		return
 	}
-	now, recent := time.Now(), q.polls[id]
+	now, recent := time.Now(), q.recentPolls[id]
 	for len(recent) > 0 && now.Sub(recent[0]) >= pollWindow {
 		recent = recent[1:]
 	}
 	if len(recent) >= pollLimit {
-		_ = q.cloud.breach("DPS", id, "polled more than %d times in %v", pollLimit, pollWindow)
+		_ = q.cloud.violation("DPS", id, "polled more than %d times in %v", pollLimit, pollWindow)
 		q.throttle(q.cloud.config.RetryAfter)
 		return
 	}
-	q.polls[id] = append(recent, now)
+	q.recentPolls[id] = append(recent, now)
 	d := q.cloud.devices[id]
 	switch {
 	case d == nil || operationID == "" || operationID != d.operation.id:
@@ -136,7 +136,7 @@ func (q dpsRequest) poll(operationID string) {
 	case now.Before(d.operation.ready):
 		q.assigning(d)
 	default:
-		q.decide(d)
+		q.complete(d)
 	}
 }
 
@@ -148,7 +148,7 @@ func (q dpsRequest) assigning(d *device) {
 }
 
 func (q dpsRequest) finish(d *device, status string) {
-	now := q.door.now()
+	now := q.frontend.now()
 	skew := time.Until(now)
 	state := map[string]any{
 		"registrationId": d.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},
@@ -161,7 +161,7 @@ func (q dpsRequest) finish(d *device, status string) {
 		if payload := q.cloud.config.AllocationPayload; payload != "" {
 			state["payload"] = json.RawMessage(payload)
 		}
-		q.misname(state)
+		q.applyHubFaults(state)
 	case "failed":
 		state["errorCode"], state["errorMessage"] = 400209, "The device is blocked or waits for approval."
 	}
@@ -169,11 +169,11 @@ func (q dpsRequest) finish(d *device, status string) {
 }
 
 func (q dpsRequest) throttle(retryAfter time.Duration) {
-	q.answer(429, retryAfterText(retryAfter), q.door.errorBody(429001, "Too many requests."))
+	q.answer(429, retryAfterText(retryAfter), q.frontend.errorBody(429001, "Too many requests."))
 }
 
 func (q dpsRequest) fail(status, code int, message string) {
-	q.answer(status, "", q.door.errorBody(code, message))
+	q.answer(status, "", q.frontend.errorBody(code, message))
 }
 
 // retryAfterText is what stands behind the $rid of an answer: whole seconds, rounded up, or nothing.
@@ -189,13 +189,13 @@ func etag(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(n
 
 // answer goes to nobody if the client has not subscribed to the answers.
 func (q dpsRequest) answer(status int, more string, body map[string]any) {
-	if !q.registrant.subscribed || q.hit(DPSMute) != nil {
+	if !q.client.subscribed || q.triggered(DPSMute) != nil {
 		return
 	}
-	if q.hit(DPSNoOperationID) != nil {
+	if q.triggered(DPSNoOperationID) != nil {
 		delete(body, "operationId")
 	}
-	if q.hit(DPSWrongRID) != nil {
+	if q.triggered(DPSWrongRID) != nil {
 		q.cloud.serial++
 		q.rid = fmt.Sprintf("nobody-%d", q.cloud.serial)
 	}
@@ -204,27 +204,27 @@ func (q dpsRequest) answer(status int, more string, body map[string]any) {
 		return // a map of plain values always marshals
 	}
 	send := func() { q.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more), text) }
-	if late := q.hit(DPSLateAnswers); late != nil || len(q.registrant.agenda.tasks) > 0 {
-		q.registrant.agenda.after(late.delay(), send)
+	if late := q.triggered(DPSLateAnswers); late != nil || len(q.client.schedule.tasks) > 0 {
+		q.client.schedule.after(late.delay(), send)
 		return
 	}
 	send()
 }
 
 func (q dpsRequest) send(topic string, body []byte) {
-	if q.registrant.packet++; q.registrant.packet == 0 {
-		q.registrant.packet = 1
+	if q.client.packet++; q.client.packet == 0 {
+		q.client.packet = 1
 	}
-	q.link.send(publication{
-		topic: topic, payload: body, qos: q.registrant.qos, id: q.registrant.packet * uint16(q.registrant.qos),
+	q.conn.send(publication{
+		topic: topic, payload: body, qos: q.client.qos, id: q.client.packet * uint16(q.client.qos),
 	})
 }
 
 // errorBody is the body of an error answer of DPS and of a twin.
-func (d *door) errorBody(code int, message string) map[string]any {
-	d.cloud.serial++
+func (f *frontend) errorBody(code int, message string) map[string]any {
+	f.cloud.serial++
 	return map[string]any{
-		"errorCode": code, "message": message, "trackingId": fmt.Sprintf("%08x", d.cloud.serial),
-		"timestampUtc": timestamp(d.now()),
+		"errorCode": code, "message": message, "trackingId": fmt.Sprintf("%08x", f.cloud.serial),
+		"timestampUtc": timestamp(f.now()),
 	}
 }

@@ -36,9 +36,9 @@ func (w world) wantNothing(conn net.Conn) {
 }
 
 func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Silence, emulator.Params{})
+		w.mustInject("A", emulator.Silence, emulator.Params{})
 		token := p.Publish(events, 1, false, "into the silence")
 		conn, err := w.dialRaw(5 * time.Second)
 		if err != nil {
@@ -57,7 +57,7 @@ func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
 		if len(w.Ledger()) != 0 {
 			t.Error("the message was stored")
 		}
-		w.mustHeal("A", emulator.Silence)
+		w.mustClear("A", emulator.Silence)
 		if !token.WaitTimeout(5*time.Second) || len(w.Ledger()) != 1 {
 			t.Errorf("healed: %v, %d messages", token.Error(), len(w.Ledger()))
 		}
@@ -68,7 +68,7 @@ func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
 func TestASilentHubMissesItsClientsAndResetsThemOnceItIsHeard(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(10 * time.Second)
-		w.mustStrike("A", emulator.Silence, emulator.Params{})
+		w.mustInject("A", emulator.Silence, emulator.Params{})
 		raw.Write([]byte{0xc0, 0})
 		raw.SetReadDeadline(time.Now().Add(14 * time.Second))
 		raw.Read(make([]byte, 1))
@@ -82,7 +82,7 @@ func TestASilentHubMissesItsClientsAndResetsThemOnceItIsHeard(t *testing.T) {
 		if w.Connected(device, "A") {
 			t.Error("the hub does not miss its client")
 		}
-		w.mustHeal("A", emulator.Silence)
+		w.mustClear("A", emulator.Silence)
 		raw.SetReadDeadline(time.Time{})
 		if _, err := raw.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("once it is heard: %v", err)
@@ -93,9 +93,9 @@ func TestASilentHubMissesItsClientsAndResetsThemOnceItIsHeard(t *testing.T) {
 }
 
 func TestADeviceThatIsMovedFromASilentHubLearnsNothing(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
-		w.mustStrike("A", emulator.Silence, emulator.Params{})
+		w.mustInject("A", emulator.Silence, emulator.Params{})
 		if err := w.MoveDevice(device, "B"); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestADeviceThatIsMovedFromASilentHubLearnsNothing(t *testing.T) {
 func TestASilentHubMayDieInAnotherWay(t *testing.T) {
 	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				raw := w.rawConnect(0)
 				w.KillHub("A", emulator.Silence)
 				raw.Write(rawPublish)
@@ -132,7 +132,7 @@ func TestASilentHubMayDieInAnotherWay(t *testing.T) {
 }
 
 func TestABlackHoleAnswersNoDial(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		if w.network == nil && runtime.GOOS != "linux" {
 			if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.ActiveFaults()) != 0 {
 				t.Errorf("on %s: %v", runtime.GOOS, err)
@@ -140,7 +140,7 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 			return
 		}
 		raw := w.rawConnect(0)
-		w.mustStrike("A", emulator.BlackHole, emulator.Params{})
+		w.mustInject("A", emulator.BlackHole, emulator.Params{})
 		for range 2 {
 			if _, err := w.dialRaw(300 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("dialing got %v", err)
@@ -148,8 +148,8 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 		}
 		w.wantNothing(raw)
 		w.mustConnect(login{hub: "B", device: "dev2"})
-		w.mustStrike("A", emulator.BlackHole, emulator.Params{}) // again
-		w.mustHeal("A", emulator.BlackHole)
+		w.mustInject("A", emulator.BlackHole, emulator.Params{}) // again
+		w.mustClear("A", emulator.BlackHole)
 		w.mustConnect(login{hub: "A"})
 	})
 }

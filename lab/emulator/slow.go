@@ -10,75 +10,75 @@ import (
 const Slow Fault = "slow"
 
 const (
-	laneSize = 256 << 10 // bytes under way in one direction, after which whoever sends has to wait
-	laneUnit = 1 << 10   // bytes that arrive together at a limited rate
+	delayQueueLimit = 256 << 10 // bytes under way in one direction, after which whoever sends has to wait
+	chunkSize       = 1 << 10   // bytes that arrive together at a limited rate
 )
 
 // A slowness is what slows one line down.
-type slowness struct {
+type shaping struct {
 	delay, jitter time.Duration
 	rate          int
 	rand          *rand.Rand
 }
 
 // A lane is one direction of a slow line: what was put on the way, in order.
-type lane struct {
-	parcels []parcel
-	size    int
-	busy    time.Time // until when the rate is used up
-	last    time.Time // when what was posted last is due
-	running bool      // a pump reads or writes the connection
-	pump    sync.WaitGroup
+type delayQueue struct {
+	chunks        []chunk
+	size          int
+	rateUsedUntil time.Time // until when the rate is used up
+	lastDue       time.Time // when what was posted last is due
+	running       bool      // a pump reads or writes the connection
+	pump          sync.WaitGroup
 }
 
-type parcel struct {
+type chunk struct {
 	due  time.Time
 	data []byte
 	err  error
 }
 
 // slow slows the lines that there are; enlist those to come. It is called with the cloud's lock held.
-func (d *door) slow(p *Params) {
-	d.slowness = p
-	for _, l := range d.inOrder() {
-		d.enlist(l)
+func (f *frontend) setShaping(p *Params) {
+	f.shaping = p
+	for _, conn := range f.sortedConnections() {
+		f.applyShaping(conn)
 	}
 }
 
-func (d *door) enlist(l *link) {
-	var s *slowness
-	if p := d.slowness; p != nil {
-		s = &slowness{p.Delay, p.Jitter, p.Rate, rand.New(rand.NewPCG(d.cloud.config.Rand.Uint64(), 0))}
+func (f *frontend) applyShaping(conn *connection) {
+	var s *shaping
+	if p := f.shaping; p != nil {
+		s = &shaping{p.Delay, p.Jitter, p.Rate, rand.New(rand.NewPCG(f.cloud.config.Rand.Uint64(), 0))}
 	}
-	l.line.set(func() { l.line.slow = s })
+	conn.shaped.update(func() { conn.shaped.shaping = s })
 }
 
 // post puts something on the way. It is called with the line's lock held.
-func (l *line) post(to *lane, data []byte, err error) {
+func (s *shapedConn) enqueue(to *delayQueue, data []byte, err error) {
 	due := time.Now()
-	if s := l.slow; s != nil {
+	if s := s.shaping; s != nil {
 		if s.rate > 0 {
-			to.busy = later(due, to.busy).Add(time.Duration(len(data)) * time.Second / time.Duration(s.rate))
-			due = to.busy
+			to.rateUsedUntil = later(due, to.rateUsedUntil).Add(time.Duration(len(data)) * time.Second / time.Duration(s.rate))
+			due = to.rateUsedUntil
 		}
 		due = due.Add(s.delay)
 		if s.jitter > 0 {
 			due = due.Add(time.Duration(s.rand.Int64N(int64(s.jitter) + 1)))
 		}
 	}
-	to.last = later(due, to.last)
-	to.parcels = append(to.parcels, parcel{to.last, append([]byte(nil), data...), err})
+	to.lastDue = later(due, to.lastDue)
+	to.chunks = append(to.chunks, chunk{to.lastDue, append([]byte(nil), data...), err})
 	to.size += len(data)
-	l.changed.Broadcast()
+	s.changed.Broadcast()
 }
 
 // postAll splits what comes at a limited rate.
-func (l *line) postAll(to *lane, data []byte) {
-	for l.slow != nil && l.slow.rate > 0 && len(data) > laneUnit {
-		l.post(to, data[:laneUnit], nil)
-		data = data[laneUnit:]
+func (s *shapedConn) enqueueAll(to *delayQueue, data []byte) {
+	for s.shaping != nil && s.shaping.rate > 0 && len(data) > chunkSize {
+		s.enqueue(to, data[:chunkSize], nil)
+		data = data[chunkSize:]
 	}
-	l.post(to, data, nil)
+	s.enqueue(to, data, nil)
 }
 
 func later(a, b time.Time) time.Time {
@@ -89,49 +89,49 @@ func later(a, b time.Time) time.Time {
 }
 
 // arrived tells whether the first parcel is there, or else when it will be.
-func (l *line) arrived(on *lane) (bool, time.Time) {
-	if len(on.parcels) == 0 || l.frozen {
+func (s *shapedConn) arrived(on *delayQueue) (bool, time.Time) {
+	if len(on.chunks) == 0 || s.paused {
 		return false, time.Time{}
 	}
-	due := on.parcels[0].due
+	due := on.chunks[0].due
 	return !time.Now().Before(due), due
 }
 
 // take reads what has arrived. It is called with the lock held.
-func (l *line) take(p []byte) (int, error) {
-	if err := l.await(&l.readBy, func() (bool, time.Time) { return l.arrived(&l.up) }); err != nil {
+func (s *shapedConn) readArrived(p []byte) (int, error) {
+	if err := s.waitUntil(&s.readDeadline, func() (bool, time.Time) { return s.arrived(&s.up) }); err != nil {
 		return 0, err
 	}
-	first := &l.up.parcels[0]
+	first := &s.up.chunks[0]
 	if first.err != nil {
 		return 0, first.err
 	}
 	n := copy(p, first.data)
-	l.up.size -= n
+	s.up.size -= n
 	if first.data = first.data[n:]; len(first.data) == 0 {
-		l.up.parcels = l.up.parcels[1:]
+		s.up.chunks = s.up.chunks[1:]
 	}
-	l.changed.Broadcast()
+	s.changed.Broadcast()
 	return n, nil
 }
 
 // readAhead notes when things come. From here on the read deadline is the line's own affair.
-func (l *line) readAhead() {
-	if l.up.running {
+func (s *shapedConn) startReading() {
+	if s.up.running {
 		return
 	}
-	l.up.running = true
-	_ = l.Conn.SetReadDeadline(time.Time{})
-	l.up.pump.Go(func() {
+	s.up.running = true
+	_ = s.Conn.SetReadDeadline(time.Time{})
+	s.up.pump.Go(func() {
 		batch := make([]byte, 16<<10)
-		for l.untilReadable() {
-			n, err := l.Conn.Read(batch)
-			l.set(func() {
+		for s.waitForRoom() {
+			n, err := s.Conn.Read(batch)
+			s.update(func() {
 				if n > 0 {
-					l.postAll(&l.up, batch[:n])
+					s.enqueueAll(&s.up, batch[:n])
 				}
 				if err != nil {
-					l.post(&l.up, nil, err)
+					s.enqueue(&s.up, nil, err)
 				}
 			})
 			if err != nil {
@@ -142,52 +142,52 @@ func (l *line) readAhead() {
 }
 
 // untilReadable waits until more may come, and tells whether anyone cares.
-func (l *line) untilReadable() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for (l.frozen || l.up.size >= laneSize) && !l.over() {
-		l.changed.Wait()
+func (s *shapedConn) waitForRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for (s.paused || s.up.size >= delayQueueLimit) && !s.isDone() {
+		s.changed.Wait()
 	}
-	return !l.over()
+	return !s.isDone()
 }
 
-func (l *line) over() bool { return l.dead || l.draining }
+func (s *shapedConn) isDone() bool { return s.closed || s.draining }
 
 // writeBehind sends what is due.
-func (l *line) writeBehind() {
-	if l.down.running {
+func (s *shapedConn) startWriting() {
+	if s.down.running {
 		return
 	}
-	l.down.running = true
-	l.down.pump.Go(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for !l.over() {
-			ready, due := l.arrived(&l.down)
+	s.down.running = true
+	s.down.pump.Go(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for !s.isDone() {
+			ready, due := s.arrived(&s.down)
 			if !ready {
-				l.wait(due)
+				s.waitChange(due)
 				continue
 			}
-			data, closing := l.down.parcels[0].data, !l.writeBy.IsZero()
-			l.mu.Unlock()
+			data, closing := s.down.chunks[0].data, !s.writeDeadline.IsZero()
+			s.mu.Unlock()
 			if closing {
-				_ = l.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
+				_ = s.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
 			}
-			_, err := l.Conn.Write(data)
-			l.mu.Lock()
-			l.down.parcels = l.down.parcels[1:]
-			l.down.size -= len(data)
-			l.dead = l.dead || err != nil
-			l.changed.Broadcast()
+			_, err := s.Conn.Write(data)
+			s.mu.Lock()
+			s.down.chunks = s.down.chunks[1:]
+			s.down.size -= len(data)
+			s.closed = s.closed || err != nil
+			s.changed.Broadcast()
 		}
 	})
 }
 
 // flush returns when nothing is under way to the client any more, or nothing will arrive.
-func (l *line) flush() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.down.parcels) > 0 && !l.over() {
-		l.changed.Wait()
+func (s *shapedConn) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.down.chunks) > 0 && !s.isDone() {
+		s.changed.Wait()
 	}
 }

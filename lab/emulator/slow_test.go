@@ -15,7 +15,7 @@ import (
 )
 
 // took is how long a message needs until it is acknowledged.
-func (p *peer) took(topic, body string) time.Duration {
+func (p *peer) roundTrip(topic, body string) time.Duration {
 	p.Helper()
 	start := time.Now()
 	p.mustPublish(topic, body)
@@ -25,26 +25,26 @@ func (p *peer) took(topic, body string) time.Duration {
 func TestASlowHubTakesItsTimeEachWay(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		early := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Delay: 300 * time.Millisecond})
+		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 300 * time.Millisecond})
 		start := time.Now()
 		late := w.mustConnect(login{hub: "A", device: "dev2"})
 		if took := time.Since(start); took != 1800*time.Millisecond {
 			t.Errorf("TLS and CONNECT took %v, want three round trips", took)
 		}
 		for range 2 {
-			if took := early.took(events, "x"); took != 600*time.Millisecond {
+			if took := early.roundTrip(events, "x"); took != 600*time.Millisecond {
 				t.Errorf("one that was there took %v", took)
 			}
-			if took := late.took("devices/dev2/messages/events/", "x"); took != 600*time.Millisecond {
+			if took := late.roundTrip("devices/dev2/messages/events/", "x"); took != 600*time.Millisecond {
 				t.Errorf("one that came later took %v", took)
 			}
 		}
 		other := w.mustConnect(login{hub: "B", device: "dev3"})
-		if took := other.took("devices/dev3/messages/events/", "x"); took != 0 {
+		if took := other.roundTrip("devices/dev3/messages/events/", "x"); took != 0 {
 			t.Errorf("the other hub took %v", took)
 		}
-		w.mustHeal("A", emulator.Slow)
-		if took := early.took(events, "x"); took != 0 {
+		w.mustClear("A", emulator.Slow)
+		if took := early.roundTrip(events, "x"); took != 0 {
 			t.Errorf("healed, it took %v", took)
 		}
 	})
@@ -53,7 +53,7 @@ func TestASlowHubTakesItsTimeEachWay(t *testing.T) {
 func TestManyMessagesAreUnderWayAtOnce(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Delay: time.Second})
+		w.mustInject("A", emulator.Slow, emulator.Params{Delay: time.Second})
 		start := time.Now()
 		var all sync.WaitGroup
 		for i := range 10 {
@@ -70,8 +70,8 @@ func TestManyMessagesAreUnderWayAtOnce(t *testing.T) {
 func TestARateIsBytesASecond(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Rate: 10_000})
-		if took := p.took(events, strings.Repeat("x", 200_000)); took < 20*time.Second || took > 21*time.Second {
+		w.mustInject("A", emulator.Slow, emulator.Params{Rate: 10_000})
+		if took := p.roundTrip(events, strings.Repeat("x", 200_000)); took < 20*time.Second || took > 21*time.Second {
 			t.Errorf("200 kB at 10 kB/s took %v", took)
 		}
 	})
@@ -80,11 +80,11 @@ func TestARateIsBytesASecond(t *testing.T) {
 func TestJitterVariesAndNothingOvertakes(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Jitter: time.Second})
+		w.mustInject("A", emulator.Slow, emulator.Params{Jitter: time.Second})
 		var all []time.Duration
 		for i := range 20 {
 			p.Publish(events+fmt.Sprintf("$.mid=%02d", 2*i), 1, false, "x")
-			all = append(all, p.took(events+fmt.Sprintf("$.mid=%02d", 2*i+1), "x"))
+			all = append(all, p.roundTrip(events+fmt.Sprintf("$.mid=%02d", 2*i+1), "x"))
 		}
 		if slices.Max(all) > 2*time.Second || slices.Max(all)-slices.Min(all) < 500*time.Millisecond {
 			t.Errorf("took between %v and %v", slices.Min(all), slices.Max(all))
@@ -100,20 +100,20 @@ func TestJitterVariesAndNothingOvertakes(t *testing.T) {
 func TestASlowHubOnSockets(t *testing.T) {
 	onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Rate: 1 << 20})
-		if took := p.took(events, strings.Repeat("x", 100_000)); took < 150*time.Millisecond {
+		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Rate: 1 << 20})
+		if took := p.roundTrip(events, strings.Repeat("x", 100_000)); took < 150*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		w.mustStrike("A", emulator.Silence, emulator.Params{}) // both at once
+		w.mustInject("A", emulator.Silence, emulator.Params{}) // both at once
 		token := p.Publish(events, 1, false, "x")
 		if token.WaitTimeout(200 * time.Millisecond) {
 			t.Error("the silent hub answered")
 		}
-		w.mustHeal("A", emulator.Silence)
+		w.mustClear("A", emulator.Silence)
 		if !token.WaitTimeout(5 * time.Second) {
 			t.Error("the hub is still silent")
 		}
-		w.mustHeal("A", emulator.Slow)
+		w.mustClear("A", emulator.Slow)
 		p.mustPublish(events, "x")
 	})
 }
@@ -121,16 +121,16 @@ func TestASlowHubOnSockets(t *testing.T) {
 func TestASlowHubDiesAtOnce(t *testing.T) {
 	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				raw := w.rawConnect(0)
-				w.mustStrike("A", emulator.Slow, emulator.Params{Delay: time.Hour})
+				w.mustInject("A", emulator.Slow, emulator.Params{Delay: time.Hour})
 				raw.Write(rawPublish)
 				w.KillHub("A", how)
 				if _, err := raw.Read(make([]byte, 1)); !errors.Is(err, want) {
 					t.Errorf("the connection ended with %v", err)
 				}
 				w.ReviveHub("A")
-				w.mustHeal("A", "")
+				w.mustClear("A", "")
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "x")
 				if n := len(w.Ledger()); n != 1 {
 					t.Errorf("%d messages", n)
@@ -143,7 +143,7 @@ func TestASlowHubDiesAtOnce(t *testing.T) {
 func TestAGoodbyeComesThroughASlowLineBeforeItEnds(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustStrike("A", emulator.Slow, emulator.Params{Delay: 10 * time.Second})
+		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 10 * time.Second})
 		token := p.Publish(events, 1, false, "x")
 		p.Publish(events, 2, false, "a breach that ends it")
 		start := time.Now()

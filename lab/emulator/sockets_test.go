@@ -23,7 +23,7 @@ func onSockets(t *testing.T, config emulator.Config, test func(t *testing.T, w w
 
 func TestTheWholeWayOverSockets(t *testing.T) {
 	onSockets(t, emulator.Config{RetryAfter: time.Second}, func(t *testing.T, w world) {
-		if state := w.registeredNow(t); state["assignedHub"] != w.Hub("A") {
+		if state := w.registerNow(t); state["assignedHub"] != w.Hub("A") {
 			t.Fatalf("DPS assigns %v", state)
 		}
 		for _, step := range []struct {
@@ -57,10 +57,10 @@ func TestTheWholeWayOverSockets(t *testing.T) {
 }
 
 // registeredNow is registered without a bubble's help.
-func (w world) registeredNow(t *testing.T) map[string]any {
+func (w world) registerNow(t *testing.T) map[string]any {
 	p := w.mustConnect(login{})
 	p.mustSubscribe("$dps/registrations/res/#")
-	defer p.bye()
+	defer p.close()
 	answer := func(n int) string {
 		if err := w.Wait(t.Context(), func() bool { return w.Registrations(device) == 1 }); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestWithAddressesOfTheirOwnTheHubsHaveNoPort(t *testing.T) {
 		if got := w.DPSHost() + " " + w.Hub("A") + " " + w.Hub("B"); got != "127.0.0.1:8883 127.0.0.2:8883 127.0.0.3:8883" {
 			t.Errorf("addresses %s", got)
 		}
-		if state := w.registered(t); state["assignedHub"] != "127.0.0.2" {
+		if state := w.registerDevice(t); state["assignedHub"] != "127.0.0.2" {
 			t.Errorf("DPS assigns %v", state)
 		}
 		if code := w.refusal(login{hub: "A"}); code != 5 {
@@ -227,7 +227,7 @@ func TestADeadEndpointKeepsItsPort(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						w.mustStrike(target, how, emulator.Params{})
+						w.mustInject(target, how, emulator.Params{})
 						for _, taken := range []string{address, ":" + port} {
 							if l, err := net.Listen("tcp", taken); !errors.Is(err, syscall.EADDRINUSE) {
 								t.Errorf("%s: listening at %s got %v, %v", target, taken, l, err)
@@ -238,13 +238,13 @@ func TestADeadEndpointKeepsItsPort(t *testing.T) {
 								t.Errorf("%s: dialing got %v", target, err)
 							}
 						}
-						w.mustHeal(target, how)
+						w.mustClear(target, how)
 						conn.Close()
 					}
 				}
-				w.mustConnect(login{}).bye()
+				w.mustConnect(login{}).close()
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "x")
-				w.mustStrike("A", how, emulator.Params{})
+				w.mustInject("A", how, emulator.Params{})
 				w.Close()
 				l, err := net.Listen("tcp", w.Hub("A"))
 				if err != nil {

@@ -9,10 +9,10 @@ import (
 
 // The topics and filters of a hub; those with a device's ID in them are made by the functions below.
 const (
-	methodFilter  = "$iothub/methods/POST/#"
-	twinFilter    = "$iothub/twin/res/#"
-	desiredFilter = "$iothub/twin/PATCH/properties/desired/#"
-	issueFilter   = "$iothub/credentials/res/#" // documented; nothing is ever sent there
+	methodFilter      = "$iothub/methods/POST/#"
+	twinFilter        = "$iothub/twin/res/#"
+	desiredFilter     = "$iothub/twin/PATCH/properties/desired/#"
+	credentialsFilter = "$iothub/credentials/res/#" // documented; nothing is ever sent there
 
 	methodRequest = "$iothub/methods/POST/"
 	methodReply   = "$iothub/methods/res/"
@@ -27,9 +27,9 @@ func messageTopic(deviceID string) string   { return "devices/" + deviceID + "/m
 
 // isDocumented tells whether a device may subscribe to a filter. One for a single direct method is among them,
 // with its name in the place of the only wildcard.
-func isDocumented(filter, deviceID string) bool {
+func isDocumentedFilter(filter, deviceID string) bool {
 	switch filter {
-	case methodFilter, twinFilter, desiredFilter, issueFilter, messageTopic(deviceID) + "#":
+	case methodFilter, twinFilter, desiredFilter, credentialsFilter, messageTopic(deviceID) + "#":
 		return true
 	}
 	method, isMethod := strings.CutPrefix(filter, methodRequest)
@@ -51,7 +51,7 @@ func rawRID(query string) string {
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
 // bag writes properties as they stand in a topic, in the order of their names.
-func bag(properties map[string]string) string {
+func propertyBag(properties map[string]string) string {
 	names := slices.Sorted(maps.Keys(properties)) // '$' sorts before letters and digits
 	for i, name := range names {
 		names[i] = escape(name) + "=" + escape(properties[name])

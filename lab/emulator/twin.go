@@ -149,7 +149,7 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	if err := desired.patch(checked); err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
 	}
-	c.tell(KindTwin, "", d.id, "desired properties have version %d", desired.version)
+	c.emit(KindTwin, "", d.id, "desired properties have version %d", desired.version)
 	for _, what := range notes {
 		c.note("", d.id, "was given desired properties with "+what)
 	}
@@ -159,29 +159,29 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	return nil
 }
 
-func (s *session) twinAsked(query string) error {
+func (s *session) answerTwinGet(query string) error {
 	rid := rawRID(query)
 	if rid == "" {
-		return s.breach("asked for its twin without a $rid")
+		return s.violation("asked for its twin without a $rid")
 	}
-	if s.twinFaulty(rid) {
+	if s.answerTwinFault(rid) {
 		return nil
 	}
 	t := s.device.twin
-	s.twinAnswer("200/?$rid="+rid, map[string]any{
+	s.sendTwinAnswer("200/?$rid="+rid, map[string]any{
 		"desired":  withVersion(t.desired.properties, t.desired.version),
 		"reported": withVersion(t.reported.properties, t.reported.version),
 	})
-	s.hub.cloud.tell(KindTwin, s.hub.name, s.device.id, "read")
+	s.hub.cloud.emit(KindTwin, s.hub.name, s.device.id, "read")
 	return nil
 }
 
-func (s *session) twinReported(query string, body []byte) error {
+func (s *session) answerReported(query string, body []byte) error {
 	rid, c := rawRID(query), s.hub.cloud
 	if rid == "" {
-		return s.breach("reported properties without a $rid")
+		return s.violation("reported properties without a $rid")
 	}
-	if s.twinFaulty(rid) {
+	if s.answerTwinFault(rid) {
 		return nil
 	}
 	var notes []string
@@ -195,21 +195,21 @@ func (s *session) twinReported(query string, body []byte) error {
 	if err != nil {
 		refusal := &twinError{400, 400004, err.Error()}
 		errors.As(err, &refusal)
-		_ = s.breach("reported properties that break a rule: %v", err)
-		s.twinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), s.hub.door.errorBody(refusal.code, refusal.message))
+		_ = s.violation("reported properties that break a rule: %v", err)
+		s.sendTwinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), s.hub.frontend.errorBody(refusal.code, refusal.message))
 		return nil
 	}
 	version := s.device.twin.reported.version
-	c.tell(KindTwin, s.hub.name, s.device.id, "reported properties have version %d", version)
+	c.emit(KindTwin, s.hub.name, s.device.id, "reported properties have version %d", version)
 	for _, what := range notes {
 		c.note(s.hub.name, s.device.id, "reported properties with "+what)
 	}
-	s.twinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
+	s.sendTwinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
 	return nil
 }
 
 // twinAnswer is seen only by a device that has subscribed to the answers.
-func (s *session) twinAnswer(topic string, body map[string]any) {
+func (s *session) sendTwinAnswer(topic string, body map[string]any) {
 	if _, subscribed := s.filters[twinFilter]; subscribed {
 		s.sendJSON(twinReply+topic, body)
 	}
@@ -221,5 +221,5 @@ func (s *session) sendJSON(topic string, body map[string]any) {
 	if body != nil {
 		text, _ = json.Marshal(body) // decoded from JSON, so it marshals
 	}
-	s.link.send(publication{topic: topic, payload: text})
+	s.conn.send(publication{topic: topic, payload: text})
 }

@@ -26,7 +26,7 @@ func TestATwinIsReadAndReportedWithVersions(t *testing.T) {
 			{getTwin + "4", "", `$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
 			{"$iothub/twin/GET/?%24rid=5", "", `$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
 		} {
-			topic, body := p.ask(step.topic, step.body)
+			topic, body := p.request(step.topic, step.body)
 			if got := strings.TrimSpace(topic + " " + body); got != step.answer {
 				t.Errorf("%s %s\n got %s\nwant %s", step.topic, step.body, got, step.answer)
 			}
@@ -103,7 +103,7 @@ func TestReportedPropertiesObeyTheRules(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})
 				p.mustSubscribe("$iothub/twin/res/#")
-				topic, body := p.ask(report+"1", c.body)
+				topic, body := p.request(report+"1", c.body)
 				if !strings.HasPrefix(topic, fmt.Sprintf("$iothub/twin/res/%d/?$rid=1", c.status)) {
 					t.Fatalf("got %s %s", topic, body)
 				}
@@ -130,12 +130,12 @@ func TestMoreThan32KBOfReportedPropertiesAre413(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/res/#")
 		text := strings.Repeat("t", 4095) // with its name of one character, eight of them are 32 KB
 		for i := range 9 {
-			topic, _ := p.ask(report+"1", fmt.Sprintf(`{"%d":%q}`, i, text))
+			topic, _ := p.request(report+"1", fmt.Sprintf(`{"%d":%q}`, i, text))
 			if refused := strings.Contains(topic, "/res/413/"); refused != (i == 8) {
 				t.Errorf("property %d: %s", i+1, topic)
 			}
 		}
-		if topic, _ := p.ask(report+"1", `{"0":null,"8":true}`); !strings.Contains(topic, "/res/204/") {
+		if topic, _ := p.request(report+"1", `{"0":null,"8":true}`); !strings.Contains(topic, "/res/204/") {
 			t.Errorf("after making room: %s", topic)
 		}
 	})
@@ -159,10 +159,10 @@ func TestDesiredPropertiesAreToldToWhoIsConnectedAndSubscribed(t *testing.T) {
 		if got := p.topics(); !slices.Equal(got, want) {
 			t.Errorf("heard %q", got)
 		}
-		p.bye()
+		p.close()
 		set(`{"offline":1}`)
 		p = w.mustConnect(login{hub: "A"}) // with its subscriptions, and still nothing is made up for
-		_, body := p.ask(getTwin+"1", "")
+		_, body := p.request(getTwin+"1", "")
 		if body != `{"desired":{"$version":5,"connected":1,"fanSpeed":3,"offline":1},"reported":{"$version":1}}` {
 			t.Errorf("the twin is %s", body)
 		}

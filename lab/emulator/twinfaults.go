@@ -13,30 +13,30 @@ const (
 )
 
 // twinFaulty deals wrongly with a twin request, if there is a fault for it.
-func (s *session) twinFaulty(rid string) bool {
+func (s *session) answerTwinFault(rid string) bool {
 	c := s.hub.cloud
-	if s.hit(TwinMute) != nil {
-		c.tell(KindTwin, s.hub.name, s.device.id, "a request has vanished")
+	if s.triggered(TwinMute) != nil {
+		c.emit(KindTwin, s.hub.name, s.device.id, "a request has vanished")
 		return true
 	}
-	if a := s.hit(TwinThrottles); a != nil {
-		s.twinFails(429, 429001, rid+retryAfterText(a.RetryAfter), "Too many requests.")
+	if a := s.triggered(TwinThrottles); a != nil {
+		s.answerTwinError(429, 429001, rid+retryAfterText(a.RetryAfter), "Too many requests.")
 		return true
 	}
-	if a := s.hit(TwinError); a != nil {
+	if a := s.triggered(TwinError); a != nil {
 		status := 500
 		if a.Status != 0 {
 			status = a.Status
 		}
-		s.twinFails(status, status*1000+1, rid, "The service failed.")
+		s.answerTwinError(status, status*1000+1, rid, "The service failed.")
 		return true
 	}
 	return false
 }
 
-func (s *session) twinFails(status, code int, rid, message string) {
-	s.hub.cloud.tell(KindTwin, s.hub.name, s.device.id, "answered %d", status)
-	s.twinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.door.errorBody(code, message))
+func (s *session) answerTwinError(status, code int, rid, message string) {
+	s.hub.cloud.emit(KindTwin, s.hub.name, s.device.id, "answered %d", status)
+	s.sendTwinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.frontend.errorBody(code, message))
 }
 
 // sendDesired sends a desired patch once, twice or not at all.
@@ -46,13 +46,13 @@ func (s *session) sendDesired(patch map[string]any, version int) {
 	}
 	times := 1
 	switch {
-	case s.hit(DesiredGap) != nil:
+	case s.triggered(DesiredGap) != nil:
 		times = 0
-	case s.hit(DuplicateDesired) != nil:
+	case s.triggered(DuplicateDesired) != nil:
 		times = 2
 	}
 	if times != 1 {
-		s.hub.cloud.tell(KindLizard, s.hub.name, s.device.id, "desired patch %d is sent %d times", version, times)
+		s.hub.cloud.emit(KindLizard, s.hub.name, s.device.id, "desired patch %d is sent %d times", version, times)
 	}
 	for range times {
 		s.sendJSON(desiredPatch+strconv.Itoa(version), withVersion(patch, version))

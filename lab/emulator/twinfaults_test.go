@@ -16,9 +16,9 @@ func TestACloudToDeviceMessageComesTwice(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A", manualAck: manual})
 				p.mustSubscribe(bound + "#")
-				w.mustStrike(device, emulator.DuplicateMessage, emulator.Params{Count: 2})
+				w.mustInject(device, emulator.DuplicateMessage, emulator.Params{Count: 2})
 				w.mustSend("1", "2", "3")
-				p.wantHeard(message("1"), message("1"), message("2"), message("2"), message("3"))
+				p.wantMessages(message("1"), message("1"), message("2"), message("2"), message("3"))
 				var ids []uint16
 				for _, m := range p.messages() {
 					if m.Duplicate() || slices.Contains(ids, m.MessageID()) {
@@ -40,9 +40,9 @@ func TestADesiredPatchComesTwiceOrNotAtAll(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/PATCH/properties/desired/#")
 		set := func() { w.SetDesired(device, map[string]any{"a": w.QueueLength(device)}) }
 		set()
-		w.mustStrike("A", emulator.DuplicateDesired, emulator.Params{Count: 1})
+		w.mustInject("A", emulator.DuplicateDesired, emulator.Params{Count: 1})
 		set()
-		w.mustStrike(device, emulator.DesiredGap, emulator.Params{Count: 1})
+		w.mustInject(device, emulator.DesiredGap, emulator.Params{Count: 1})
 		set()
 		set()
 		var versions []string
@@ -63,13 +63,13 @@ func TestTwinRequestsVanish(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
-		w.mustStrike(device, emulator.TwinMute, emulator.Params{Count: 2})
+		w.mustInject(device, emulator.TwinMute, emulator.Params{Count: 2})
 		p.mustPublish(getTwin+"1", "")
 		p.mustPublish(report+"2", `{"a":1}`)
 		if heard := p.topics(); len(heard) != 0 {
 			t.Errorf("heard %q", heard)
 		}
-		if topic, _ := p.ask(report+"3", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=3&$version=2" {
+		if topic, _ := p.request(report+"3", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=3&$version=2" {
 			t.Errorf("got %s", topic)
 		}
 		w.wantNoViolation()
@@ -92,15 +92,15 @@ func TestTwinRequestsAreAnsweredWithErrors(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})
 				p.mustSubscribe("$iothub/twin/res/#")
-				w.mustStrike("A", c.fault, c.p)
+				w.mustInject("A", c.fault, c.p)
 				for _, topic := range []string{getTwin + "1", report + "1"} {
-					topic, body := p.ask(topic, `{"a":1}`)
+					topic, body := p.request(topic, `{"a":1}`)
 					if topic != "$iothub/twin/res/"+c.want || object(t, body)["errorCode"] == nil {
 						t.Errorf("got %s %s", topic, body)
 					}
 				}
-				w.mustHeal("A", c.fault)
-				if topic, _ := p.ask(report+"2", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=2&$version=2" {
+				w.mustClear("A", c.fault)
+				if topic, _ := p.request(report+"2", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=2&$version=2" {
 					t.Errorf("healed, got %s", topic)
 				}
 				w.wantNoViolation()
@@ -114,7 +114,7 @@ func TestTwinFaultsOverSockets(t *testing.T) {
 		raw := w.rawConnect(0)
 		raw.Write([]byte("\x82\x17\x00\x01\x00\x12$iothub/twin/res/#\x00"))
 		w.readAll(raw, 5)
-		w.mustStrike(device, emulator.TwinError, emulator.Params{})
+		w.mustInject(device, emulator.TwinError, emulator.Params{})
 		raw.Write([]byte("\x30\x1a\x00\x18$iothub/twin/GET/?$rid=1"))
 		if got := w.readAll(raw, 33); !strings.Contains(got, "$iothub/twin/res/500/?$rid=1") {
 			t.Errorf("got %q", got)

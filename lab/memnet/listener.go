@@ -32,7 +32,7 @@ func (l *listener) offer(c *Conn) bool {
 }
 
 // Swallow makes connection requests vanish: who dials waits until that is over, as TCP would by trying again.
-func (l *listener) Swallow(on bool) {
+func (l *listener) SetBlackHole(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -46,7 +46,7 @@ func (l *listener) Swallow(on bool) {
 
 // Refuse makes who dials hear that nobody listens, and resets the connections nobody accepted; the address stays taken. Accept
 // waits until that is over.
-func (l *listener) Refuse(on bool) error {
+func (l *listener) SetRefusing(on bool) error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()

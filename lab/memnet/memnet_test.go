@@ -94,13 +94,13 @@ func TestAListenerThatRefusesKeepsItsAddress(t *testing.T) {
 		l, _ := network.Listen("hub:8883")
 		listener := l.(interface {
 			net.Listener
-			Refuse(bool) error
+			SetRefusing(bool) error
 		})
 		waiting, err := network.DialContext(t.Context(), "tcp", "hub:8883")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := listener.Refuse(true); err != nil {
+		if err := listener.SetRefusing(true); err != nil {
 			t.Fatal(err)
 		}
 		_, err = waiting.Read(make([]byte, 1))
@@ -118,7 +118,7 @@ func TestAListenerThatRefusesKeepsItsAddress(t *testing.T) {
 			}
 			accepted <- conn
 		}()
-		if err := listener.Refuse(false); err != nil {
+		if err := listener.SetRefusing(false); err != nil {
 			t.Fatal(err)
 		}
 		near, err := network.DialContext(t.Context(), "tcp", "hub:8883")
@@ -129,7 +129,7 @@ func TestAListenerThatRefusesKeepsItsAddress(t *testing.T) {
 		near.Close()
 		far.Close()
 		listener.Close()
-		wantError(t, listener.Refuse(true), net.ErrClosed)
+		wantError(t, listener.SetRefusing(true), net.ErrClosed)
 	})
 }
 
@@ -308,19 +308,19 @@ func TestAListenerThatSwallowsLetsDialersWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		listener, _ := network.Listen("hub:8883")
-		hole := listener.(interface{ Swallow(bool) })
-		hole.Swallow(true)
+		hole := listener.(interface{ SetBlackHole(bool) })
+		hole.SetBlackHole(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		_, err := network.DialContext(ctx, "tcp", "hub:8883")
 		wantError(t, err, context.DeadlineExceeded)
 
 		start := time.Now()
-		time.AfterFunc(time.Minute, func() { hole.Swallow(false) })
+		time.AfterFunc(time.Minute, func() { hole.SetBlackHole(false) })
 		if _, err := network.DialContext(t.Context(), "tcp", "hub:8883"); err != nil || time.Since(start) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		hole.Swallow(true)
+		hole.SetBlackHole(true)
 		time.AfterFunc(time.Minute, func() { listener.Close() })
 		_, err = network.DialContext(t.Context(), "tcp", "hub:8883")
 		wantError(t, err, syscall.ECONNREFUSED)

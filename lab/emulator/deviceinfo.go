@@ -15,7 +15,7 @@ type DeviceInfo struct {
 	Hub       string // "" until DPS has assigned one
 	Connected bool
 	Enabled   bool // nobody has blocked or disabled it
-	Waiting   int  // cloud-to-device messages that it has not completed
+	Pending   int  // cloud-to-device messages that it has not completed
 	Desired   TwinSection
 	Reported  TwinSection
 }
@@ -55,7 +55,7 @@ func (d *device) info() DeviceInfo {
 	d.expire()
 	info := DeviceInfo{
 		ID: d.id, Model: d.model, Enabled: d.faults[Blocked] == nil && d.faults[Disabled] == nil,
-		Connected: d.session() != nil, Waiting: len(d.queue.waiting),
+		Connected: d.session() != nil, Pending: len(d.queue.pending),
 		Desired: d.twin.desired.shown(), Reported: d.twin.reported.shown(),
 	}
 	if d.hub != nil {
@@ -85,13 +85,13 @@ func (c *Cloud) DeleteDevice(deviceID string) error {
 	if err != nil {
 		return err
 	}
-	d.erase()
+	d.eraseState()
 	for _, a := range d.faults {
 		a.stop()
 	}
 	delete(c.devices, d.id)
 	d.hub = nil // for the lizard, if it means to move the device back
-	c.tell(KindAssigned, "", d.id, "deleted by hand")
+	c.emit(KindAssigned, "", d.id, "deleted by hand")
 	return nil
 }
 
@@ -104,9 +104,9 @@ func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
 		return 0, err
 	}
 	d.expire()
-	waiting := len(d.queue.waiting)
-	d.purge()
-	c.tell(KindMessage, "", d.id, "%d messages purged", waiting)
+	waiting := len(d.queue.pending)
+	d.purgeQueue()
+	c.emit(KindMessage, "", d.id, "%d messages purged", waiting)
 	return waiting, nil
 }
 

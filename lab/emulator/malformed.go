@@ -12,12 +12,12 @@ const (
 )
 
 // scrawls are what comes behind a CONNACK, or at once for who is connected.
-var scrawls = []Fault{Garbage, Truncated, Oversize, EndlessLength}
+var malformedFaults = []Fault{Garbage, Truncated, Oversize, EndlessLength}
 
 const garbageSize = 32 // bytes
 
 // garbage is a packet of the one type that MQTT 3.1.1 reserves besides 0, so that no client waits for more.
-func (c *Cloud) garbage() []byte {
+func (c *Cloud) garbagePacket() []byte {
 	bytes := []byte{0xf0, garbageSize - 2}
 	for len(bytes) < garbageSize {
 		bytes = append(bytes, byte(c.config.Rand.Uint32()))
@@ -26,37 +26,37 @@ func (c *Cloud) garbage() []byte {
 }
 
 // scrawl writes what a fault wants and tells whether the connection must end then.
-func (c *Cloud) scrawl(l *link, fault Fault) (ends bool) {
+func (c *Cloud) sendMalformed(conn *connection, fault Fault) (ends bool) {
 	switch fault {
 	case Garbage:
-		_, _ = l.Write(c.garbage())
+		_, _ = conn.Write(c.garbagePacket())
 	case Truncated:
-		_, _ = l.Write([]byte("\x30\x64\x00\x40$iothub"))
+		_, _ = conn.Write([]byte("\x30\x64\x00\x40$iothub"))
 		return true
 	case Oversize:
-		_, _ = l.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
+		_, _ = conn.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
 	case EndlessLength:
-		_, _ = l.Write([]byte{0x30, 0xff, 0xff, 0xff, 0xff, 0x7f})
+		_, _ = conn.Write([]byte{0x30, 0xff, 0xff, 0xff, 0xff, 0x7f})
 	}
 	return false
 }
 
 // welcome is the moment behind CONNACK.
-func (d *door) welcome(l *link) {
-	l.welcomed = true
-	for _, fault := range scrawls {
-		if d.cloud.hit(fault, d.faults) != nil && d.cloud.scrawl(l, fault) {
-			d.to.dismiss(l, "cut in the middle of a packet")
+func (f *frontend) afterCONNACK(conn *connection) {
+	conn.connackWritten = true
+	for _, fault := range malformedFaults {
+		if f.cloud.triggered(fault, f.faults) != nil && f.cloud.sendMalformed(conn, fault) {
+			f.endpoint.closeSession(conn, "cut in the middle of a packet")
 			return
 		}
 	}
 }
 
 // scrawlAll begins such a fault for those who are connected.
-func (d *door) scrawlAll(fault Fault) {
-	for _, l := range d.inOrder() {
-		if l.welcomed && !l.gone() && d.cloud.hit(fault, d.faults) != nil && d.cloud.scrawl(l, fault) {
-			d.to.dismiss(l, "cut in the middle of a packet")
+func (f *frontend) sendMalformedToAll(fault Fault) {
+	for _, conn := range f.sortedConnections() {
+		if conn.connackWritten && !conn.isEnding() && f.cloud.triggered(fault, f.faults) != nil && f.cloud.sendMalformed(conn, fault) {
+			f.endpoint.closeSession(conn, "cut in the middle of a packet")
 		}
 	}
 }
@@ -65,26 +65,26 @@ func (d *door) scrawlAll(fault Fault) {
 type subackFault int
 
 const (
-	subackRight subackFault = iota
+	subackCorrect subackFault = iota
 	subackRefuses
 	subackLong
 )
 
 // suback decides about the SUBACK of the SUBSCRIBE that is being read.
-func (c *Cloud) suback(l *link, at ...afflictions) subackFault {
+func (c *Cloud) decideSUBACK(conn *connection, at ...faultSet) subackFault {
 	switch {
-	case c.hit(SUBACKRefused, at...) != nil:
-		l.suback = subackRefuses
-	case c.hit(SUBACKLong, at...) != nil:
-		l.suback = subackLong
+	case c.triggered(SUBACKRefused, at...) != nil:
+		conn.subackFault = subackRefuses
+	case c.triggered(SUBACKLong, at...) != nil:
+		conn.subackFault = subackLong
 	default:
-		l.suback = subackRight
+		conn.subackFault = subackCorrect
 	}
-	return l.suback
+	return conn.subackFault
 }
 
 // of makes the codes wrong.
-func (s subackFault) of(codes []byte) []byte {
+func (s subackFault) apply(codes []byte) []byte {
 	switch s {
 	case subackRefuses:
 		for i := range codes {

@@ -4,20 +4,20 @@ import "time"
 
 // An agenda is what will be done later, in the order in which it was put there, so that nothing overtakes. It is guarded by
 // the cloud's lock, which is held too when something is done.
-type agenda struct {
-	cloud *Cloud
-	tasks []task
-	timer *time.Timer
-	over  bool
+type schedule struct {
+	cloud   *Cloud
+	tasks   []task
+	timer   *time.Timer
+	stopped bool
 }
 
 type task struct {
 	due time.Time
-	do  func()
+	run func()
 }
 
 // after does something after d and after all that is on the agenda; at once if both have passed.
-func (g *agenda) after(d time.Duration, do func()) {
+func (g *schedule) after(d time.Duration, do func()) {
 	due := time.Now().Add(d)
 	if n := len(g.tasks); n > 0 {
 		due = later(due, g.tasks[n-1].due)
@@ -27,26 +27,26 @@ func (g *agenda) after(d time.Duration, do func()) {
 	}
 	g.tasks = append(g.tasks, task{due, do})
 	if len(g.tasks) == 1 {
-		g.timer = time.AfterFunc(time.Until(due), g.work)
+		g.timer = time.AfterFunc(time.Until(due), g.run)
 	}
 }
 
-func (g *agenda) work() {
+func (g *schedule) run() {
 	g.cloud.mu.Lock()
 	defer g.cloud.unlock()
-	for !g.over && len(g.tasks) > 0 && !time.Now().Before(g.tasks[0].due) {
-		do := g.tasks[0].do
+	for !g.stopped && len(g.tasks) > 0 && !time.Now().Before(g.tasks[0].due) {
+		do := g.tasks[0].run
 		g.tasks = g.tasks[1:]
 		do()
 	}
-	if !g.over && len(g.tasks) > 0 {
+	if !g.stopped && len(g.tasks) > 0 {
 		g.timer.Reset(time.Until(g.tasks[0].due))
 	}
 }
 
 // drop forgets what was not done yet.
-func (g *agenda) drop() {
-	g.over, g.tasks = true, nil
+func (g *schedule) stop() {
+	g.stopped, g.tasks = true, nil
 	if g.timer != nil {
 		g.timer.Stop()
 	}

@@ -33,7 +33,7 @@ const (
 type world struct {
 	*emulator.Cloud
 	*testing.T
-	door   *control.Server
+	server *control.Server
 	client *http.Client
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -46,7 +46,7 @@ func newWorld(t *testing.T, config emulator.Config, dial func(context.Context, s
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: w.CAPool()}, DisableCompression: true}
-	w.door, w.client = door, &http.Client{Transport: transport}
+	w.server, w.client = door, &http.Client{Transport: transport}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		if err := door.Close(); err != nil {
@@ -95,11 +95,11 @@ func (w world) do(r *http.Request) reply {
 
 func (w world) request(method, path, body string) *http.Request {
 	w.Helper()
-	r, err := http.NewRequestWithContext(w.Context(), method, w.door.URL()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(w.Context(), method, w.server.URL()+path, strings.NewReader(body))
 	if err != nil {
 		w.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+w.door.Token())
+	r.Header.Set("Authorization", "Bearer "+w.server.Token())
 	return r
 }
 
@@ -159,7 +159,7 @@ func (r reply) object(t *testing.T) map[string]any {
 }
 
 // same compares with JSON.
-func same(t *testing.T, got any, want string) {
+func wantJSON(t *testing.T, got any, want string) {
 	t.Helper()
 	var wanted any
 	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
@@ -175,7 +175,7 @@ func same(t *testing.T, got any, want string) {
 
 func TestADoorThatClosesWaitsForNobody(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		g := w.gadget()
+		g := w.newTestDevice()
 		g.mute.Store(true)
 		ended := make(chan error, 1)
 		go func() {
@@ -186,7 +186,7 @@ func TestADoorThatClosesWaitsForNobody(t *testing.T) {
 			}
 			ended <- err
 		}()
-		idle, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.door.URL(), "https://")) // it never says a word
+		idle, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.server.URL(), "https://")) // it never says a word
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +194,7 @@ func TestADoorThatClosesWaitsForNobody(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		for range 2 {
-			if err := w.door.Close(); err != nil {
+			if err := w.server.Close(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -202,7 +202,7 @@ func TestADoorThatClosesWaitsForNobody(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		<-ended
-		if _, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.door.URL(), "https://")); err == nil {
+		if _, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.server.URL(), "https://")); err == nil {
 			t.Error("somebody still listens")
 		}
 	})
@@ -220,14 +220,14 @@ func TestAClientThatDawdlesIsLeft(t *testing.T) {
 		"another request": {"GET /lizard/v1/faults HTTP/1.1\r\n" + known + "\r\n", time.Minute},
 	} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-			conn, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.door.URL(), "https://"))
+			conn, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.server.URL(), "https://"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
 			if c.says != "" {
 				conn = tls.Client(conn, &tls.Config{RootCAs: w.CAPool(), ServerName: "localhost"})
-				if _, err := io.WriteString(conn, strings.ReplaceAll(c.says, "TOKEN", w.door.Token())); err != nil {
+				if _, err := io.WriteString(conn, strings.ReplaceAll(c.says, "TOKEN", w.server.Token())); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -242,7 +242,7 @@ func TestAClientThatDawdlesIsLeft(t *testing.T) {
 
 func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	w := onSockets(t)
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.door.URL(), "https://"))
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.server.URL(), "https://"))
 	n, err := net.LookupPort("tcp", port)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 
 func TestTheCertificateIsGoodForEveryNameOfThisMachine(t *testing.T) {
 	w := onSockets(t)
-	address := strings.TrimPrefix(w.door.URL(), "https://")
+	address := strings.TrimPrefix(w.server.URL(), "https://")
 	for name, good := range map[string]bool{"127.0.0.1": true, "localhost": true, "::1": true, "192.0.2.1": false, "example.com": false} {
 		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: w.CAPool(), ServerName: name})
 		if (err == nil) != good {
@@ -278,7 +278,7 @@ func TestTheCertificateIsGoodForEveryNameOfThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, "GET /api/devices HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+w.door.Token()+"\r\n\r\n")
+	io.WriteString(conn, "GET /api/devices HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+w.server.Token()+"\r\n\r\n")
 	if text, _ := io.ReadAll(conn); !bytes.HasPrefix(text, []byte("HTTP/1.0 400")) {
 		t.Errorf("without TLS it answers %q", text)
 	}

@@ -17,14 +17,14 @@ func listen(address string) (net.Listener, error) { return net.Listen("tcp", add
 func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 	w := onSockets(t)
 	path := filepath.Join(t.TempDir(), "new", "emulator.json")
-	if err := w.door.WriteFile(path); err != nil {
+	if err := w.server.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, json.RawMessage(text), string(jsonOf(map[string]string{"url": w.door.URL(), "token": w.door.Token(), "ca": string(w.CAPEM())})))
+	wantJSON(t, json.RawMessage(text), string(jsonOf(map[string]string{"url": w.server.URL(), "token": w.server.Token(), "ca": string(w.CAPEM())})))
 	for name, mode := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): os.ModeDir | 0o700} {
 		if info, err := os.Stat(name); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
@@ -33,7 +33,7 @@ func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 	if all, _ := os.ReadDir(filepath.Dir(path)); len(all) != 1 {
 		t.Errorf("beside it there are %v", all)
 	}
-	if err := w.door.Close(); err != nil {
+	if err := w.server.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -44,18 +44,18 @@ func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
-	if err := first.door.WriteFile(path); err != nil {
+	if err := first.server.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(path)
 	var running *control.RunningError
-	if err := second.door.WriteFile(path); !errors.As(err, &running) || running.URL != first.door.URL() {
+	if err := second.server.WriteFile(path); !errors.As(err, &running) || running.URL != first.server.URL() {
 		t.Errorf("Announce returns %v", err)
 	}
 	if now, _ := os.ReadFile(path); string(now) != string(before) {
 		t.Errorf("the file says %s", now)
 	}
-	second.door.Close()
+	second.server.Close()
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the other's end has removed it: %v", err)
 	}
@@ -69,28 +69,28 @@ func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range []world{first, second} {
-		if err := w.door.WriteFile(path); err != nil {
+		if err := w.server.WriteFile(path); err != nil {
 			t.Fatal(err)
 		}
 		text, _ := os.ReadFile(path)
-		dead := strings.ReplaceAll(string(text), w.door.Token(), strings.Repeat("0", 64)) // nobody answers to this token
-		if w.door == first.door {
+		dead := strings.ReplaceAll(string(text), w.server.Token(), strings.Repeat("0", 64)) // nobody answers to this token
+		if w.server == first.server {
 			if err := os.WriteFile(path, []byte(dead), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	first.door.Close()
+	first.server.Close()
 	var announced struct{ URL string }
 	text, err := os.ReadFile(path)
-	if json.Unmarshal(text, &announced); err != nil || announced.URL != second.door.URL() {
+	if json.Unmarshal(text, &announced); err != nil || announced.URL != second.server.URL() {
 		t.Errorf("it says %q, %v", announced.URL, err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	os.Remove(path)
-	if err := second.door.Close(); err != nil { // somebody has removed it
+	if err := second.server.Close(); err != nil { // somebody has removed it
 		t.Error(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestOfEmulatorsThatStartAtOnceOneGetsTheFile(t *testing.T) {
 	}
 	errs := make(chan error, len(worlds))
 	for _, w := range worlds {
-		go func() { errs <- w.door.WriteFile(path) }()
+		go func() { errs <- w.server.WriteFile(path) }()
 	}
 	got := 0
 	for range worlds {
@@ -139,7 +139,7 @@ func TestTheFileOfAnEmulatorThatIsSuspendedIsNotTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	var running *control.RunningError
-	if err := w.door.WriteFile(path); !errors.As(err, &running) || running.URL != url {
+	if err := w.server.WriteFile(path); !errors.As(err, &running) || running.URL != url {
 		t.Errorf("Announce returns %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestWhatIsNoFileIsNotReplaced(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, path := range []string{link, dir, "/dev/null/x"} {
-		if err := w.door.WriteFile(path); err == nil {
+		if err := w.server.WriteFile(path); err == nil {
 			t.Errorf("%s was written", path)
 		}
 	}
@@ -168,7 +168,7 @@ func TestAFileThatCannotBeWrittenIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(dir, "file", "emulator.json"), dir} {
-		if err := w.door.WriteFile(path); err == nil {
+		if err := w.server.WriteFile(path); err == nil {
 			t.Errorf("%s was written", path)
 		}
 	}

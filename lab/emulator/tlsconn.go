@@ -17,75 +17,75 @@ const (
 )
 
 // A farewell is how a connection ends.
-type farewell int
+type closeMode int
 
 const (
-	finish farewell = iota // FIN, without TLS's close_notify: a process that died
-	reset                  // RST
-	cut                    // no wait for anything: the emulator itself ends
+	closeFIN closeMode = iota // FIN, without TLS's close_notify: a process that died
+	closeRST                  // RST
+	closeNow                  // no wait for anything: the emulator itself ends
 )
 
 var errSlowReader = errors.New("the client does not read")
 
 // A wire is one accepted connection. Writing never blocks: a goroutine sends what has gathered, in one TLS record, so the
 // cloud may write while it holds its lock. After depart, nothing that was not sent before leaves any more.
-type wire struct {
-	raw  net.Conn
-	line *line     // to raw
-	tls  *tls.Conn // over line
+type tlsConn struct {
+	raw    net.Conn
+	shaped *shapedConn // to raw
+	tls    *tls.Conn   // over line
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	unsent   []byte
-	ended    bool
-	departed bool
-	unheard  bool          // it should have departed, and its line was frozen
-	idle     time.Duration // the longest silence that is allowed; 0 leaves the deadline alone
-	failure  error         // why reading ended
-	flushed  chan struct{}
+	mu            sync.Mutex
+	changed       *sync.Cond
+	unsent        []byte
+	ending        bool
+	closed        bool
+	closeDeferred bool          // it should have departed, and its line was frozen
+	idleTimeout   time.Duration // the longest silence that is allowed; 0 leaves the deadline alone
+	readErr       error         // why reading ended
+	flushed       chan struct{}
 }
 
-func newWire(raw net.Conn, config *tls.Config) *wire {
-	w := &wire{raw: raw, line: newLine(raw), flushed: make(chan struct{})}
-	w.tls = tls.Server(w.line, config)
+func newTLSConn(raw net.Conn, config *tls.Config) *tlsConn {
+	w := &tlsConn{raw: raw, shaped: newShapedConn(raw), flushed: make(chan struct{})}
+	w.tls = tls.Server(w.shaped, config)
 	w.changed = sync.NewCond(&w.mu)
 	return w
 }
 
 // shake does the TLS handshake and starts the time within which CONNECT has to come.
-func (w *wire) shake() error {
-	w.allow(handshakeTimeout)
+func (w *tlsConn) handshake() error {
+	w.setTimeout(handshakeTimeout)
 	if err := w.tls.Handshake(); err != nil {
 		return err
 	}
-	w.allow(connectTimeout)
+	w.setTimeout(connectTimeout)
 	return nil
 }
 
-func (w *wire) allow(d time.Duration) {
+func (w *tlsConn) setTimeout(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.ended {
-		_ = w.line.SetReadDeadline(time.Now().Add(d))
-		_ = w.line.SetWriteDeadline(time.Time{})
+	if !w.ending {
+		_ = w.shaped.SetReadDeadline(time.Now().Add(d))
+		_ = w.shaped.SetWriteDeadline(time.Time{})
 	}
 }
 
 // keepAlive ends the connection after a silence.
-func (w *wire) keepAlive(idle time.Duration) {
+func (w *tlsConn) setIdleTimeout(idle time.Duration) {
 	w.mu.Lock()
-	w.idle = idle
+	w.idleTimeout = idle
 	w.mu.Unlock()
 }
 
-func (w *wire) Read(p []byte) (int, error) {
+func (w *tlsConn) Read(p []byte) (int, error) {
 	w.mu.Lock()
-	if w.ended {
+	if w.ending {
 		w.mu.Unlock()
 		return 0, net.ErrClosed
 	}
-	if w.idle > 0 {
-		_ = w.line.SetReadDeadline(time.Now().Add(w.idle))
+	if w.idleTimeout > 0 {
+		_ = w.shaped.SetReadDeadline(time.Now().Add(w.idleTimeout))
 	}
 	w.mu.Unlock()
 
@@ -93,24 +93,24 @@ func (w *wire) Read(p []byte) (int, error) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended {
+	if w.ending {
 		return 0, net.ErrClosed // what came in the meantime is not heard
 	}
 	if err != nil {
-		w.failure = err
+		w.readErr = err
 	}
 	return n, err
 }
 
-func (w *wire) Write(p []byte) (int, error) {
+func (w *tlsConn) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended {
+	if w.ending {
 		return 0, net.ErrClosed
 	}
 	if len(w.unsent)+len(p) > maximumUnsent {
-		w.failure = errSlowReader
-		w.leave(finish)
+		w.readErr = errSlowReader
+		w.abortLocked(closeFIN)
 		return 0, errSlowReader
 	}
 	w.unsent = append(w.unsent, p...)
@@ -119,13 +119,13 @@ func (w *wire) Write(p []byte) (int, error) {
 }
 
 // flush sends until the wire has ended and all is sent.
-func (w *wire) flush() {
+func (w *tlsConn) writeLoop() {
 	defer close(w.flushed)
 	var batch []byte
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
-		for len(w.unsent) == 0 && !w.ended {
+		for len(w.unsent) == 0 && !w.ending {
 			w.changed.Wait()
 		}
 		if len(w.unsent) == 0 {
@@ -136,93 +136,93 @@ func (w *wire) flush() {
 		_, err := w.tls.Write(batch)
 		w.mu.Lock()
 		if err != nil {
-			w.leave(finish)
+			w.abortLocked(closeFIN)
 		}
 	}
 }
 
 // Close takes no more to write and hears no more; what was written is still sent. The owner then calls bury.
-func (w *wire) Close() error {
+func (w *tlsConn) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.ended {
-		w.ended = true
-		_ = w.line.SetReadDeadline(time.Now())
-		_ = w.line.SetWriteDeadline(time.Now().Add(flushTimeout))
+	if !w.ending {
+		w.ending = true
+		_ = w.shaped.SetReadDeadline(time.Now())
+		_ = w.shaped.SetWriteDeadline(time.Now().Add(flushTimeout))
 		w.changed.Signal()
 	}
 	return nil
 }
 
 // gone tells whether the wire has ended.
-func (w *wire) gone() bool {
+func (w *tlsConn) isEnding() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended
+	return w.ending
 }
 
 // depart ends the wire at once. What was not sent yet is dropped.
-func (w *wire) depart(how farewell) {
+func (w *tlsConn) abort(how closeMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.leave(how)
+	w.abortLocked(how)
 }
 
 // expel ends the wire even beyond a frozen line.
-func (w *wire) expel(how farewell) {
+func (w *tlsConn) abortPaused(how closeMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.line.kill()
-	w.leave(how)
+	w.shaped.abort()
+	w.abortLocked(how)
 }
 
 // leave is called with the lock held. Through a frozen line no farewell passes: bury gives it when the line has thawed.
-func (w *wire) leave(how farewell) {
-	w.ended, w.unsent = true, nil
+func (w *tlsConn) abortLocked(how closeMode) {
+	w.ending, w.unsent = true, nil
 	w.changed.Signal()
-	if w.departed && how != cut {
+	if w.closed && how != closeNow {
 		return
 	}
-	if how != cut && w.line.isFrozen() {
-		w.unheard = true
-		_ = w.line.SetDeadline(time.Now())
+	if how != closeNow && w.shaped.isPaused() {
+		w.closeDeferred = true
+		_ = w.shaped.SetDeadline(time.Now())
 		return
 	}
-	w.departed = true
-	w.line.kill()
+	w.closed = true
+	w.shaped.abort()
 	switch how {
-	case finish:
+	case closeFIN:
 		halfClose(w.raw)
 		_ = w.raw.SetDeadline(time.Now())
-	case reset:
+	case closeRST:
 		resetConn(w.raw)
-	case cut:
+	case closeNow:
 		_ = w.raw.Close()
 	}
 }
 
 // bury is the end, for the owner: it says good-bye unless the wire has departed, waits a moment for the client to close
 // and lets the connection go. A client that comes back from beyond a frozen line finds that nobody knows it.
-func (w *wire) bury() {
+func (w *tlsConn) finish() {
 	_ = w.Close()
 	<-w.flushed
-	frozen := w.line.isFrozen()
-	w.line.thawed()
+	frozen := w.shaped.isPaused()
+	w.shaped.waitResumed()
 	w.mu.Lock()
-	departed, unheard := w.departed, w.unheard
+	departed, unheard := w.closed, w.closeDeferred
 	w.mu.Unlock()
 	switch {
 	case departed:
 	case frozen, unheard:
 		resetConn(w.raw)
-		w.line.settle()
+		w.shaped.stopPumps()
 		return
 	default:
 		_ = w.tls.CloseWrite()
-		w.line.flush()
+		w.shaped.flush()
 		halfClose(w.raw)
 	}
-	w.line.drain(lingerTimeout)
+	w.shaped.drain(lingerTimeout)
 	_ = w.raw.Close()
 }
 
@@ -245,10 +245,10 @@ func resetConn(conn net.Conn) {
 	_ = conn.Close()
 }
 
-func (w *wire) LocalAddr() net.Addr  { return w.raw.LocalAddr() }
-func (w *wire) RemoteAddr() net.Addr { return w.raw.RemoteAddr() }
+func (w *tlsConn) LocalAddr() net.Addr  { return w.raw.LocalAddr() }
+func (w *tlsConn) RemoteAddr() net.Addr { return w.raw.RemoteAddr() }
 
 // The deadlines are the wire's own affair.
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *tlsConn) SetDeadline(time.Time) error      { return nil }
+func (w *tlsConn) SetReadDeadline(time.Time) error  { return nil }
+func (w *tlsConn) SetWriteDeadline(time.Time) error { return nil }

@@ -26,7 +26,7 @@ func DefaultFile() (string, error) {
 }
 
 // An announcement is all that a client needs to come in.
-type announcement struct {
+type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	CA    string `json:"ca"` // PEM
@@ -41,10 +41,10 @@ func (e *RunningError) Error() string {
 
 // WriteFile writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
 // takes the place of the file that an emulator has left which was killed. The file of one that runs is a *RunningError.
-func (d *Server) WriteFile(path string) error {
-	text, err := json.MarshalIndent(announcement{d.url, d.token, string(d.cloud.CAPEM())}, "", "  ")
+func (s *Server) WriteFile(path string) error {
+	text, err := json.MarshalIndent(controlFile{s.url, s.token, string(s.cloud.CAPEM())}, "", "  ")
 	if err == nil {
-		err = announce(path, append(text, '\n'))
+		err = writeControlFile(path, append(text, '\n'))
 	}
 	var running *RunningError
 	if errors.As(err, &running) {
@@ -53,14 +53,14 @@ func (d *Server) WriteFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("control: announce: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.file = path
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.controlFile = path
 	return nil
 }
 
 // announce gives the place to one of several emulators that start at once.
-func announce(path string, text []byte) error {
+func writeControlFile(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -73,14 +73,14 @@ func announce(path string, text []byte) error {
 		if err := draft.CommitNew(); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		found, err := readAnnouncement(path)
+		found, err := readControlFile(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // it has just been removed
 			continue
 		case err != nil:
 			return err
 		}
-		if url := running(found); url != "" {
+		if url := runningURL(found); url != "" {
 			return &RunningError{path, url}
 		}
 		if err := removeStale(path, found); err != nil {
@@ -90,7 +90,7 @@ func announce(path string, text []byte) error {
 }
 
 // readAnnouncement reads a control file. What a symbolic link leads to is not looked at.
-func readAnnouncement(path string) ([]byte, error) {
+func readControlFile(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maximumBody {
 		return nil, err
@@ -106,7 +106,7 @@ func removeStale(path string, found []byte) error {
 	} else if err != nil {
 		return err
 	}
-	if text, err := readAnnouncement(aside); err != nil || !bytes.Equal(text, found) {
+	if text, err := readControlFile(aside); err != nil || !bytes.Equal(text, found) {
 		_ = os.Link(aside, path) // another emulator has put it there in this moment
 	}
 	return os.Remove(aside)
@@ -114,21 +114,21 @@ func removeStale(path string, found []byte) error {
 
 // RunningCA is the certificate of the authority of the emulator that has written a control file, or nil if that does not run.
 func RunningCA(path string) []byte {
-	text, err := readAnnouncement(path)
-	if err != nil || running(text) == "" {
+	text, err := readControlFile(path)
+	if err != nil || runningURL(text) == "" {
 		return nil
 	}
-	var a announcement
+	var a controlFile
 	_ = json.Unmarshal(text, &a) // running has done so
 	return []byte(a.CA)
 }
 
 // pingTime is far more than a door takes to answer. One that does not answer in time may be suspended, and counts as running.
-const pingTime = 2 * time.Second
+const pingTimeout = 2 * time.Second
 
 // running is the address of the emulator that is announced in a text, or "" if none answers there to the token.
-func running(text []byte) string {
-	var a announcement
+func runningURL(text []byte) string {
+	var a controlFile
 	roots := x509.NewCertPool()
 	if json.Unmarshal(text, &a) != nil || !roots.AppendCertsFromPEM([]byte(a.CA)) {
 		return ""
@@ -140,7 +140,7 @@ func running(text []byte) string {
 	request.Header.Set("Authorization", "Bearer "+a.Token)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport, Timeout: pingTime}).Do(request)
+	answer, err := (&http.Client{Transport: transport, Timeout: pingTimeout}).Do(request)
 	var failure net.Error
 	switch {
 	case errors.As(err, &failure) && failure.Timeout():
@@ -156,11 +156,11 @@ func running(text []byte) string {
 }
 
 // withdraw removes the file, unless it is another emulator's by now.
-func (d *Server) withdraw() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	path := d.file
-	d.file = ""
+func (s *Server) removeFile() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := s.controlFile
+	s.controlFile = ""
 	if path == "" {
 		return nil
 	}
@@ -168,8 +168,8 @@ func (d *Server) withdraw() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var announced announcement
-	if err != nil || json.Unmarshal(text, &announced) != nil || announced.Token != d.token {
+	var announced controlFile
+	if err != nil || json.Unmarshal(text, &announced) != nil || announced.Token != s.token {
 		return err
 	}
 	return os.Remove(path)

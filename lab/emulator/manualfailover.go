@@ -22,9 +22,9 @@ type ManualMove struct {
 
 // A failover is a device that is away until the time is over. Whatever else moves the device ends it.
 type failover struct {
-	home  *hub
-	until time.Time
-	timer *time.Timer
+	original *hub
+	until    time.Time
+	timer    *time.Timer
 }
 
 // ManualFailover moves a device to the other hub (the next, if there are more) as an operator of IoT Central does to try it,
@@ -47,23 +47,23 @@ func (c *Cloud) ManualFailover(deviceID string, ttl time.Duration) (ManualMove, 
 	case d.failover != nil:
 		return ManualMove{}, ErrFailedOver
 	}
-	home, other := d.hub, c.other(d.hub)
+	home, other := d.hub, c.otherHub(d.hub)
 	until := time.Now().Add(ttl)
-	c.tell(KindAssigned, home.name, d.id, "failed over by hand to hub %s, until %s", other.name, until.UTC().Format(time.RFC3339))
+	c.emit(KindAssigned, home.name, d.id, "failed over by hand to hub %s, until %s", other.name, until.UTC().Format(time.RFC3339))
 	c.move(d, other)
-	f := &failover{home: home, until: until}
-	f.timer = time.AfterFunc(ttl, func() { c.goHome(d, f) })
+	f := &failover{original: home, until: until}
+	f.timer = time.AfterFunc(ttl, func() { c.expireFailover(d, f) })
 	d.failover = f
 	return ManualMove{home.name, other.name, until}, nil
 }
 
 // goHome is the end of the time to live.
-func (c *Cloud) goHome(d *device, f *failover) {
+func (c *Cloud) expireFailover(d *device, f *failover) {
 	c.mu.Lock()
 	defer c.unlock()
 	if d.failover == f && !c.isClosed() {
-		c.tell(KindAssigned, d.hub.name, d.id, "the manual failover is over")
-		c.move(d, f.home)
+		c.emit(KindAssigned, d.hub.name, d.id, "the manual failover is over")
+		c.move(d, f.original)
 	}
 }
 
@@ -78,14 +78,14 @@ func (c *Cloud) ManualFailback(deviceID string) (ManualMove, error) {
 	case d.failover == nil:
 		return ManualMove{}, ErrNotFailedOver
 	}
-	away, home := d.hub, d.failover.home
-	c.tell(KindAssigned, away.name, d.id, "failed back by hand to hub %s", home.name)
+	away, home := d.hub, d.failover.original
+	c.emit(KindAssigned, away.name, d.id, "failed back by hand to hub %s", home.name)
 	c.move(d, home)
 	return ManualMove{Left: away.name, Joined: home.name}, nil
 }
 
 // settle ends a manual failover: where the device is now, it stays.
-func (d *device) settle() {
+func (d *device) endFailover() {
 	if d.failover != nil {
 		d.failover.timer.Stop()
 		d.failover = nil

@@ -20,7 +20,7 @@ import (
 
 // A gadget is a device of real MQTT: it answers the method echo with its payload, others with 404, acknowledges every desired
 // property, and keeps its commands.
-type gadget struct {
+type testDevice struct {
 	world
 	paho.Client
 	mute atomic.Bool // it answers no method
@@ -31,26 +31,26 @@ type gadget struct {
 }
 
 // gadget connects dev1 to the hub where it belongs, A if that is open. It says good-bye at the test's end.
-func (w world) gadget() *gadget {
+func (w world) newTestDevice() *testDevice {
 	w.Helper()
 	if w.HubOf(device) == "" {
 		if err := w.Assign(device, "A"); err != nil {
 			w.Fatal(err)
 		}
 	}
-	g := &gadget{world: w}
+	g := &testDevice{world: w}
 	address := w.Hub(w.HubOf(device))
 	g.Client = paho.NewClient(paho.NewClientOptions().AddBroker("tls://" + address).
 		SetClientID(device).SetUsername(address + "/" + device + "/?api-version=2021-04-12&model-id=" + url.QueryEscape(model)).
 		SetPassword(w.signature(address + "/devices/" + device)).
 		SetCleanSession(false).SetAutoReconnect(false).SetProtocolVersion(4).SetOrderMatters(false).
-		SetDefaultPublishHandler(g.command). // what a session that was kept brings before any subscription
-		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return g.open(address) }))
+		SetDefaultPublishHandler(g.onCommand). // what a session that was kept brings before any subscription
+		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return g.openTLS(address) }))
 	g.wait(g.Connect())
 	w.Cleanup(func() { g.Disconnect(250) })
-	g.wait(g.Subscribe("$iothub/methods/POST/#", 0, g.method))
-	g.wait(g.Subscribe("$iothub/twin/PATCH/properties/desired/#", 0, g.patched))
-	g.wait(g.Subscribe("devices/"+device+"/messages/devicebound/#", 1, g.command))
+	g.wait(g.Subscribe("$iothub/methods/POST/#", 0, g.onMethod))
+	g.wait(g.Subscribe("$iothub/twin/PATCH/properties/desired/#", 0, g.onDesiredPatch))
+	g.wait(g.Subscribe("devices/"+device+"/messages/devicebound/#", 1, g.onCommand))
 	return g
 }
 
@@ -67,7 +67,7 @@ func (w world) signature(resource string) string {
 	return "SharedAccessSignature sr=" + sr + "&sig=" + url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se
 }
 
-func (g *gadget) open(address string) (net.Conn, error) {
+func (g *testDevice) openTLS(address string) (net.Conn, error) {
 	raw, err := g.dial(g.Context(), "tcp", address)
 	if err != nil {
 		return nil, err
@@ -76,14 +76,14 @@ func (g *gadget) open(address string) (net.Conn, error) {
 	return conn, conn.HandshakeContext(g.Context())
 }
 
-func (g *gadget) wait(token paho.Token) {
+func (g *testDevice) wait(token paho.Token) {
 	g.Helper()
 	if !token.WaitTimeout(time.Minute) || token.Error() != nil {
 		g.Fatalf("the gadget: %v", token.Error())
 	}
 }
 
-func (g *gadget) method(_ paho.Client, m paho.Message) {
+func (g *testDevice) onMethod(_ paho.Client, m paho.Message) {
 	name, rid, _ := strings.Cut(strings.TrimPrefix(m.Topic(), "$iothub/methods/POST/"), "/?$rid=")
 	if g.mute.Load() {
 		return
@@ -95,7 +95,7 @@ func (g *gadget) method(_ paho.Client, m paho.Message) {
 	g.Publish(fmt.Sprintf("$iothub/methods/res/%d/?$rid=%s", status, rid), 0, false, body)
 }
 
-func (g *gadget) patched(_ paho.Client, m paho.Message) {
+func (g *testDevice) onDesiredPatch(_ paho.Client, m paho.Message) {
 	var patch map[string]any
 	_ = json.Unmarshal(m.Payload(), &patch)
 	at := patch["$version"]
@@ -124,7 +124,7 @@ func acknowledge(patch map[string]any, at any) map[string]any {
 	return acks
 }
 
-func (g *gadget) command(_ paho.Client, m paho.Message) {
+func (g *testDevice) onCommand(_ paho.Client, m paho.Message) {
 	_, properties, _ := strings.Cut(m.Topic(), "devicebound/")
 	values, _ := url.ParseQuery(properties)
 	g.mu.Lock()
@@ -133,7 +133,7 @@ func (g *gadget) command(_ paho.Client, m paho.Message) {
 }
 
 // until waits for something that the cloud knows.
-func (w world) until(what string, condition func() bool) {
+func (w world) waitUntil(what string, condition func() bool) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
@@ -143,9 +143,9 @@ func (w world) until(what string, condition func() bool) {
 }
 
 // patches are those that have come, once there are n and all were acknowledged.
-func (g *gadget) patches(n int) []string {
+func (g *testDevice) patches(n int) []string {
 	g.Helper()
-	g.until("the acknowledgement", func() bool {
+	g.waitUntil("the acknowledgement", func() bool {
 		_, _, _, reported := g.Twin(device)
 		return reported > n
 	})

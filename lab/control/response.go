@@ -25,11 +25,11 @@ type problem struct {
 func (p *problem) Error() string { return p.message }
 
 // The problems that several routes have.
-func unreadable(format string, values ...any) error {
+func invalidBody(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidBody", fmt.Sprintf(format, values...)}
 }
 
-func invalid(format string, values ...any) error {
+func invalidContent(format string, values ...any) error {
 	return &problem{http.StatusUnprocessableEntity, "InvalidBody", fmt.Sprintf(format, values...)}
 }
 
@@ -42,7 +42,7 @@ func conflict(err error) error {
 }
 
 // problemOf is the problem that an error of the cloud is.
-func problemOf(err error) *problem {
+func toProblem(err error) *problem {
 	var known *problem
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -66,16 +66,16 @@ func sentence(err error) string {
 }
 
 // refuse answers with a problem.
-func refuse(w http.ResponseWriter, p *problem) {
+func writeProblem(w http.ResponseWriter, p *problem) {
 	now := time.Now().UTC()
 	w.Header().Set("x-ms-error-code", p.code)
-	answer(w, p.status, map[string]any{"error": map[string]string{
+	writeAnswer(w, p.status, map[string]any{"error": map[string]string{
 		"code": p.code, "message": p.message, "requestId": strings.ToLower(rand.Text()), "time": now.Format(http.TimeFormat),
 	}})
 }
 
 // answer writes a value as JSON; nil is an empty body.
-func answer(w http.ResponseWriter, status int, value any) {
+func writeAnswer(w http.ResponseWriter, status int, value any) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	if value == nil {
@@ -97,12 +97,12 @@ func answer(w http.ResponseWriter, status int, value any) {
 }
 
 // body reads a request's whole body.
-func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maximumBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if !errors.As(err, &tooLarge) {
-			err = unreadable("The body did not arrive whole.")
+			err = invalidBody("The body did not arrive whole.")
 		}
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func decode(text []byte, into any, strict bool) error {
 		return nil
 	}
 	if text := bytes.TrimSpace(text); text[0] != '{' {
-		return unreadable("The body is not a JSON object.")
+		return invalidBody("The body is not a JSON object.")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -124,13 +124,13 @@ func decode(text []byte, into any, strict bool) error {
 		decoder.DisallowUnknownFields()
 	}
 	if err := decoder.Decode(into); err != nil {
-		return unreadable("The body cannot be read: %s.", strings.TrimPrefix(err.Error(), "json: "))
+		return invalidBody("The body cannot be read: %s.", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return unreadable("Something follows the JSON object of the body.")
+		return invalidBody("Something follows the JSON object of the body.")
 	}
 	if err := emulator.CheckJSON(text); err != nil {
-		return unreadable("The body would not be kept as it is: %s.", err)
+		return invalidBody("The body would not be kept as it is: %s.", err)
 	}
 	return checkSpelling(text, into)
 }
@@ -144,7 +144,7 @@ func checkSpelling(text []byte, into any) error {
 	lower := map[string]string{}
 	for _, name := range sortedKeys(names) {
 		if other, twice := lower[strings.ToLower(name)]; twice {
-			return unreadable("The body has %.60q and %.60q, which are one name.", other, name)
+			return invalidBody("The body has %.60q and %.60q, which are one name.", other, name)
 		}
 		lower[strings.ToLower(name)] = name
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // A StagedFile is a file that is written beside its place, so that nobody reads half of it, and nothing is replaced before Place.
-type StagedFile struct{ path, fresh string }
+type StagedFile struct{ path, temporary string }
 
 // StageFile writes one. Place replaces a symbolic link and does not follow it. What is no file, such as a device, is not replaced, and a
 // link to one is not either.
@@ -21,7 +21,7 @@ func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) 
 		return nil, err
 	}
 	d := &StagedFile{path, fmt.Sprint(path, ".new", rand.Uint32())}
-	f, err := os.OpenFile(d.fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := os.OpenFile(d.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -34,11 +34,11 @@ func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) 
 }
 
 // Commit replaces what is in the place.
-func (d *StagedFile) Commit() error { return os.Rename(d.fresh, d.path) }
+func (d *StagedFile) Commit() error { return os.Rename(d.temporary, d.path) }
 
 // CommitNew is Place for a place that is empty; else the error is fs.ErrExist, and nothing has changed.
 func (d *StagedFile) CommitNew() error {
-	err := os.Link(d.fresh, d.path)
+	err := os.Link(d.temporary, d.path)
 	if err == nil {
 		d.Discard()
 	}
@@ -52,4 +52,4 @@ func (d *StagedFile) CommitNew() error {
 }
 
 // Discard removes the draft. After Place there is none, and nothing happens.
-func (d *StagedFile) Discard() { _ = os.Remove(d.fresh) }
+func (d *StagedFile) Discard() { _ = os.Remove(d.temporary) }

@@ -26,10 +26,10 @@ import (
 const (
 	maximumHeader = 64 << 10 // bytes
 	maximumBody   = 1 << 20  // bytes
-	headerTime    = 10 * time.Second
-	readTime      = 30 * time.Second
-	idleTime      = time.Minute
-	writeTime     = longestConnect + longestResponse + readTime // the longest a request may take
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	idleTimeout   = time.Minute
+	writeTimeout  = longestConnect + longestResponse + readTimeout // the longest a request may take
 )
 
 // A Config says what a Door opens to. Its zero value, with a Cloud, is a good one.
@@ -46,17 +46,17 @@ type Config struct {
 
 // A Server is open. Its methods may be called from any goroutine.
 type Server struct {
-	cloud       *emulator.Cloud
-	host        string // by which it is reached
-	url, token  string
-	desk        *desk
-	server      *http.Server
-	running     sync.WaitGroup // the goroutine that accepts
-	connections sync.WaitGroup
-	enough      context.CancelFunc // ends the requests under way
+	cloud          *emulator.Cloud
+	host           string // by which it is reached
+	url, token     string
+	application    *application
+	server         *http.Server
+	running        sync.WaitGroup // the goroutine that accepts
+	connections    sync.WaitGroup
+	cancelRequests context.CancelFunc // ends the requests under way
 
-	mu   sync.Mutex
-	file string // what Announce has written
+	mu          sync.Mutex
+	controlFile string // what Announce has written
 }
 
 // Start opens a door to a cloud. Close it before the cloud.
@@ -79,64 +79,64 @@ func Start(config Config) (*Server, error) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	d := newDoor(config.Cloud, config.Host)
-	d.url = "https://" + net.JoinHostPort(config.Host, port)
-	d.serve(listener)
-	return d, nil
+	s := newServer(config.Cloud, config.Host)
+	s.url = "https://" + net.JoinHostPort(config.Host, port)
+	s.serve(listener)
+	return s, nil
 }
 
 // newDoor makes one that does not listen yet.
-func newDoor(cloud *emulator.Cloud, host string) *Server {
+func newServer(cloud *emulator.Cloud, host string) *Server {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // it never fails
-	return &Server{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), desk: newDesk(cloud)}
+	return &Server{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), application: newApplication(cloud)}
 }
 
-func (d *Server) serve(listener net.Listener) {
+func (s *Server) serve(listener net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
-	d.enough = cancel
-	d.server = &http.Server{
-		Handler:           d.handler(),
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{d.cloud.Certificate()}, MinVersion: tls.VersionTLS12},
-		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+	s.cancelRequests = cancel
+	s.server = &http.Server{
+		Handler:           s.handler(),
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.cloud.Certificate()}, MinVersion: tls.VersionTLS12},
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maximumHeader,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
-		ConnState:      d.count,
+		ConnState:      s.trackConnection,
 		ErrorLog:       log.New(io.Discard, "", 0), // it would tell of every client that does not trust the certificate
 		Protocols:      new(http.Protocols),
 	}
-	d.server.Protocols.SetHTTP1(true) // a request is then served by its connection's goroutine, which Close waits for
-	d.running.Go(func() { _ = d.server.ServeTLS(listener, "", "") })
+	s.server.Protocols.SetHTTP1(true) // a request is then served by its connection's goroutine, which Close waits for
+	s.running.Go(func() { _ = s.server.ServeTLS(listener, "", "") })
 }
 
 // count is told of every connection twice, at its beginning and its end.
-func (d *Server) count(_ net.Conn, state http.ConnState) {
+func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		d.connections.Add(1)
+		s.connections.Add(1)
 	case http.StateClosed, http.StateHijacked:
-		d.connections.Done()
+		s.connections.Done()
 	}
 }
 
 // URL is the door's address, and Token what opens it.
-func (d *Server) URL() string   { return d.url }
-func (d *Server) Token() string { return d.token }
+func (s *Server) URL() string   { return s.url }
+func (s *Server) Token() string { return s.token }
 
 // Port is the door's port.
-func (d *Server) Port() string {
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(d.url, "https://"))
+func (s *Server) Port() string {
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.url, "https://"))
 	return port
 }
 
 // Close removes the file of Announce, ends every connection and waits for every goroutine. A second Close does nothing.
-func (d *Server) Close() error {
-	err := d.withdraw()
-	d.enough()
-	err = errors.Join(err, d.server.Close())
-	d.running.Wait()
-	_ = d.server.Close() // a connection may have come in meanwhile
-	d.connections.Wait()
+func (s *Server) Close() error {
+	err := s.removeFile()
+	s.cancelRequests()
+	err = errors.Join(err, s.server.Close())
+	s.running.Wait()
+	_ = s.server.Close() // a connection may have come in meanwhile
+	s.connections.Wait()
 	if err != nil {
 		return fmt.Errorf("control: close: %w", err)
 	}

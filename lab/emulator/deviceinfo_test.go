@@ -28,12 +28,12 @@ func TestWhatIsKnownOfADeviceFollowsItsLife(t *testing.T) {
 		}
 		w.Enroll(device, "")
 		w.Enroll("another", "")
-		if d := w.mustKnow(); d.ID != device || d.Hub != "" || d.Connected || !d.Enabled || d.Model != "" || d.Waiting != 0 {
+		if d := w.mustKnow(); d.ID != device || d.Hub != "" || d.Connected || !d.Enabled || d.Model != "" || d.Pending != 0 {
 			t.Errorf("enrolled: %+v", d)
 		}
 		p := w.mustConnect(login{hub: "A"})
 		w.SendMessage(device, emulator.Message{})
-		if d := w.mustKnow(); d.Hub != "A" || !d.Connected || d.Model != "dtmi:Sample:Failover;1" || d.Waiting != 1 {
+		if d := w.mustKnow(); d.Hub != "A" || !d.Connected || d.Model != "dtmi:Sample:Failover;1" || d.Pending != 1 {
 			t.Errorf("connected: %+v", d)
 		}
 		w.Inject(device, emulator.Blocked, emulator.Params{})

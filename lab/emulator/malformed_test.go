@@ -9,10 +9,10 @@ import (
 )
 
 func TestGarbageInPlaceOfCONNACK(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		for target, l := range map[string]login{"DPS": {}, "A": {hub: "A"}} {
-			w.mustStrike(target, emulator.GarbageCONNACK, emulator.Params{Count: 1})
+			w.mustInject(target, emulator.GarbageCONNACK, emulator.Params{Count: 1})
 			if _, err := w.connect(l); err == nil {
 				t.Errorf("%s: the login was accepted", target)
 			}
@@ -33,9 +33,9 @@ func TestStrangeBytesComeAtOnceAndBehindCONNACK(t *testing.T) {
 		emulator.EndlessLength: {"\x30\xff\xff\xff\xff\x7f", false},
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 				conn := w.rawConnect(0)
-				w.mustStrike("A", fault, emulator.Params{})
+				w.mustInject("A", fault, emulator.Params{})
 				for range 2 {
 					if got := w.readAll(conn, len(c.prefix)); got != c.prefix {
 						t.Errorf("got %q, want %q", got, c.prefix)
@@ -47,7 +47,7 @@ func TestStrangeBytesComeAtOnceAndBehindCONNACK(t *testing.T) {
 					}
 					conn = w.rawConnect(0)
 				}
-				w.mustHeal("A", fault)
+				w.mustClear("A", fault)
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "well again")
 				w.wantNoViolation()
 			})
@@ -61,9 +61,9 @@ func TestGarbageAndShortPacketsEndARealClientsConnection(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				p := w.mustConnect(login{hub: "A"})
 				other := w.mustConnect(login{})
-				w.mustStrike("A", fault, emulator.Params{Count: 1})
+				w.mustInject("A", fault, emulator.Params{Count: 1})
 				p.mustLose(time.Second)
-				w.mustStrike("DPS", fault, emulator.Params{Count: 1})
+				w.mustInject("DPS", fault, emulator.Params{Count: 1})
 				other.mustLose(time.Second)
 				if struck := w.ActiveFaults(); len(struck) != 0 {
 					t.Errorf("struck are %+v", struck)
@@ -77,7 +77,7 @@ func TestGarbageAndShortPacketsEndARealClientsConnection(t *testing.T) {
 func TestASubscriptionIsRefused(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for target, p := range map[string]*peer{"DPS": w.mustConnect(login{}), "A": w.mustConnect(login{hub: "A"})} {
-			w.mustStrike(target, emulator.SUBACKRefused, emulator.Params{Count: 1})
+			w.mustInject(target, emulator.SUBACKRefused, emulator.Params{Count: 1})
 			filter := map[string]string{"DPS": "$dps/registrations/res/#", "A": "$iothub/twin/res/#"}[target]
 			token := p.Subscribe(filter, 1, nil)
 			token.Wait()
@@ -94,9 +94,9 @@ func TestASubscriptionIsRefused(t *testing.T) {
 }
 
 func TestASUBACKHasMoreCodesThanAskedFor(t *testing.T) {
-	everywhere(t, emulator.Config{}, func(t *testing.T, w world) {
+	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
-		w.mustStrike("A", emulator.SUBACKLong, emulator.Params{Count: 1})
+		w.mustInject("A", emulator.SUBACKLong, emulator.Params{Count: 1})
 		for _, want := range []string{"\x90\x06\x00\x01\x00\x01\x01\x01", "\x90\x03\x00\x01\x00"} {
 			raw.Write([]byte("\x82\x17\x00\x01\x00\x12$iothub/twin/res/#\x00"))
 			if got := w.readAll(raw, len(want)); got != want {

@@ -14,15 +14,15 @@ import (
 // A target is what was struck: an endpoint, which has a door, or a device.
 type target struct {
 	kind, name string
-	door       *door
+	frontend   *frontend
 	device     *device
 }
 
-func (t target) faults() afflictions {
+func (t target) faults() faultSet {
 	if t.device != nil {
 		return t.device.faults
 	}
-	return t.door.faults
+	return t.frontend.faults
 }
 
 func (t target) String() string {
@@ -37,10 +37,10 @@ func (c *Cloud) target(name string) (target, error) {
 	id, isDevice := strings.CutPrefix(name, "device/")
 	if !isDevice {
 		if name == TargetDPS {
-			return target{kind: TargetDPS, name: name, door: c.dps.door}, nil
+			return target{kind: TargetDPS, name: name, frontend: c.dps.frontend}, nil
 		}
 		if h, err := c.hub(name); err == nil {
-			return target{kind: TargetHub, name: name, door: h.door}, nil
+			return target{kind: TargetHub, name: name, frontend: h.frontend}, nil
 		}
 	}
 	if d := c.devices[id]; d != nil {
@@ -58,24 +58,24 @@ func (c *Cloud) reference(t target) string {
 }
 
 // afflictions are the faults in force at one target. They are guarded by the cloud's lock.
-type afflictions map[Fault]*affliction
+type faultSet map[Fault]*activeFault
 
-type affliction struct {
+type activeFault struct {
 	Params
-	at    target
-	left  int // of Count
-	timer *time.Timer
-	undo  func() // what begin left to be undone, also by the next strike with the same fault
+	target    target
+	remaining int // of Count
+	timer     *time.Timer
+	undo      func() // what begin left to be undone, also by the next strike with the same fault
 }
 
-func (a *affliction) stop() {
+func (a *activeFault) stop() {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
 }
 
 // delay is none without a fault.
-func (a *affliction) delay() time.Duration {
+func (a *activeFault) delay() time.Duration {
 	if a == nil {
 		return 0
 	}
@@ -83,7 +83,7 @@ func (a *affliction) delay() time.Duration {
 }
 
 // hit tells whether a fault strikes this time, and counts it. The first target that has it decides.
-func (c *Cloud) hit(fault Fault, at ...afflictions) *affliction {
+func (c *Cloud) triggered(fault Fault, at ...faultSet) *activeFault {
 	for _, faults := range at {
 		a := faults[fault]
 		if a == nil {
@@ -92,11 +92,11 @@ func (c *Cloud) hit(fault Fault, at ...afflictions) *affliction {
 		if a.Probability > 0 && c.config.Rand.Float64() >= a.Probability {
 			return nil
 		}
-		if a.left > 0 {
-			if a.left--; a.left == 0 {
+		if a.remaining > 0 {
+			if a.remaining--; a.remaining == 0 {
 				a.stop()
 				delete(faults, fault)
-				c.tell(KindLizard, a.at.where(), a.at.who(), "%s healed: %s has struck for the last time", a.at, fault)
+				c.emit(KindLizard, a.target.hubName(), a.target.deviceID(), "%s healed: %s has struck for the last time", a.target, fault)
 			}
 		}
 		return a
@@ -111,7 +111,7 @@ func named(err error, format string, values ...any) error {
 	return fmt.Errorf("emulator: "+format+": %w", append(values, err)...)
 }
 
-func (c *Cloud) strike(t target, fault Fault, p Params) error {
+func (c *Cloud) inject(t target, fault Fault, p Params) error {
 	if c.isClosed() {
 		return ErrClosed
 	}
@@ -122,17 +122,17 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 	if err != nil {
 		return err
 	}
-	a, prior := &affliction{Params: p, at: t, left: p.Count}, maps.Clone(t.faults())
+	a, prior := &activeFault{Params: p, target: t, remaining: p.Count}, maps.Clone(t.faults())
 	if old := prior[fault]; old != nil && old.undo != nil {
 		old.undo()
 	}
-	t.replace(k, a)
-	c.tell(KindLizard, t.where(), t.who(), "%s struck: %s%s", t, fault, p)
-	if k.begin != nil {
-		if err := k.begin(c, t, a); err != nil {
+	t.activate(k, a)
+	c.emit(KindLizard, t.hubName(), t.deviceID(), "%s struck: %s%s", t, fault, p)
+	if k.onInject != nil {
+		if err := k.onInject(c, t, a); err != nil {
 			clear(t.faults())
 			maps.Copy(t.faults(), prior)
-			c.tell(KindLizard, t.where(), t.who(), "%s was not struck: %v", t, err)
+			c.emit(KindLizard, t.hubName(), t.deviceID(), "%s was not struck: %v", t, err)
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func (c *Cloud) strike(t target, fault Fault, p Params) error {
 }
 
 // replace puts a fault in force in place of those of its group.
-func (t target) replace(k *faultKind, a *affliction) {
+func (t target) activate(k *faultKind, a *activeFault) {
 	for other := range t.faults() {
 		if o, _ := findFault(other); o.Group == k.Group && k.Group != "" {
 			delete(t.faults(), other)
@@ -157,20 +157,20 @@ func (t target) replace(k *faultKind, a *affliction) {
 	t.faults()[k.Name] = a
 }
 
-func (c *Cloud) expireFault(t target, k *faultKind, a *affliction) {
+func (c *Cloud) expireFault(t target, k *faultKind, a *activeFault) {
 	c.mu.Lock()
 	defer c.unlock()
 	if t.faults()[k.Name] == a && !c.isClosed() {
-		if err := c.heal(t, k); err != nil { // the port is taken, at worst; it stays struck, and Heal may try again
-			c.tell(KindLizard, t.where(), t.who(), "%s could not be healed of %s: %v", t, k.Name, err)
+		if err := c.clearFault(t, k); err != nil { // the port is taken, at worst; it stays struck, and Heal may try again
+			c.emit(KindLizard, t.hubName(), t.deviceID(), "%s could not be healed of %s: %v", t, k.Name, err)
 		}
 	}
 }
 
-func (c *Cloud) healAny(t target, chosen func(*faultKind) bool) error {
+func (c *Cloud) clearMatching(t target, chosen func(*faultKind) bool) error {
 	for i := range catalogue {
 		if k := &catalogue[i]; t.faults()[k.Name] != nil && chosen(k) {
-			if err := c.heal(t, k); err != nil {
+			if err := c.clearFault(t, k); err != nil {
 				return err
 			}
 		}
@@ -178,10 +178,10 @@ func (c *Cloud) healAny(t target, chosen func(*faultKind) bool) error {
 	return nil
 }
 
-func (c *Cloud) heal(t target, k *faultKind) error {
+func (c *Cloud) clearFault(t target, k *faultKind) error {
 	a := t.faults()[k.Name]
-	if k.end != nil {
-		if err := k.end(t); err != nil {
+	if k.onClear != nil {
+		if err := k.onClear(t); err != nil {
 			return err
 		}
 	}
@@ -190,18 +190,18 @@ func (c *Cloud) heal(t target, k *faultKind) error {
 	}
 	delete(t.faults(), k.Name)
 	a.stop()
-	c.tell(KindLizard, t.where(), t.who(), "%s healed: %s", t, k.Name)
-	if k.healed != nil {
-		k.healed(t)
+	c.emit(KindLizard, t.hubName(), t.deviceID(), "%s healed: %s", t, k.Name)
+	if k.afterClear != nil {
+		k.afterClear(t)
 	}
 	return nil
 }
 
 // targets are all there are, in order.
 func (c *Cloud) targets() []target {
-	all := []target{{kind: TargetDPS, name: TargetDPS, door: c.dps.door}}
+	all := []target{{kind: TargetDPS, name: TargetDPS, frontend: c.dps.frontend}}
 	for _, h := range c.hubs {
-		all = append(all, target{kind: TargetHub, name: h.name, door: h.door})
+		all = append(all, target{kind: TargetHub, name: h.name, frontend: h.frontend})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
 		all = append(all, target{kind: TargetDevice, name: id, device: c.devices[id]})
@@ -210,14 +210,14 @@ func (c *Cloud) targets() []target {
 }
 
 // where and who are an event's hub and device.
-func (t target) where() string {
+func (t target) hubName() string {
 	if t.device != nil {
 		return ""
 	}
 	return t.name
 }
 
-func (t target) who() string {
+func (t target) deviceID() string {
 	if t.device == nil {
 		return ""
 	}
