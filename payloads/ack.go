@@ -9,18 +9,25 @@ import (
 	"unicode/utf8"
 )
 
-// maxDescription is far below the twin's limit for a text: many answers share its 32 KB.
+// maxDescription is in bytes. It is far below the limit for a string, because all acknowledgements share the 32 KB of a
+// twin's reported properties.
 const maxDescription = 512
 
-// A PropertyAck answers one desired property: the value now in force and how the wish was met.
+// codeSetByDevice is the code of a value that the device set by itself. Such an acknowledgement has version 0. Source:
+// azure-docs iot-develop/concepts-convention.md, "Writable properties".
+const codeSetByDevice = 203
+
+// A PropertyAck is what a device reports of a desired property: the value in force, and how the desired value was
+// applied. Its members on the wire are value, ac, av and ad. Source: azure-docs iot-develop/concepts-convention.md,
+// "Writable properties".
 type PropertyAck struct {
-	Value       json.RawMessage // nil: none
-	Code        int             // as in HTTP; 203 is a value that the device set by itself
-	Version     int64           // of the desired section that was answered, 0 with 203
-	Description string
+	Value       json.RawMessage // nil is written as null
+	Code        int             // as in HTTP; 203 is for a value that the device set by itself
+	Version     int64           // of the desired section that is acknowledged; 0 with code 203
+	Description string          // written as null if it is empty
 }
 
-// MarshalJSON writes a description that is empty as null, which removes that of an earlier answer from the twin.
+// MarshalJSON writes an empty description as null, which removes an earlier description from the twin.
 func (a PropertyAck) MarshalJSON() ([]byte, error) {
 	var description *string
 	if a.Description != "" {
@@ -34,44 +41,43 @@ func (a PropertyAck) MarshalJSON() ([]byte, error) {
 	}{a.Value, a.Code, a.Version, description})
 }
 
-// An AcknowledgedProperty is a desired property with its answer.
-type AcknowledgedProperty struct {
-	DesiredProperty
-	PropertyAck
+// ForVersion returns the acknowledgement of a version of the desired section. A value that the device set by itself
+// acknowledges no version.
+func (a PropertyAck) ForVersion(version int64) PropertyAck {
+	if a.Version = version; a.Code == codeSetByDevice {
+		a.Version = 0
+	}
+	return a
 }
 
-// Fit is the answer as IoT Hub takes it: a long description is cut off, and a value that breaks the rules for reported
-// properties is left out. Its reason is the error then.
-func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
-	a.Description = shorten(a.Description)
-	if isNull(a.PropertyAck.Value) {
-		a.PropertyAck.Value = nil
-	}
-	err := CheckReported(PropertyAckPatch([]AcknowledgedProperty{a}))
-	if err == nil || a.PropertyAck.Value == nil {
-		return a, err
-	}
-	a.PropertyAck = a.WithoutValue(err)
-	return a, err
-}
-
-// WithoutValue is the answer without its value, and why.
+// WithoutValue returns the acknowledgement without its value. The description gives the reason.
 func (a PropertyAck) WithoutValue(reason error) PropertyAck {
 	a.Value = nil
 	a.Description = shorten(strings.TrimPrefix(fmt.Sprintf("%s; the value is left out: %v", a.Description, reason), "; "))
 	return a
 }
 
-// ForVersion returns the acknowledgement for a version of the desired section. Code 203 is a value that the device set by itself: it
-// acknowledges no version.
-func (a PropertyAck) ForVersion(version int64) PropertyAck {
-	if a.Version = version; a.Code == 203 {
-		a.Version = 0
-	}
-	return a
+// An AcknowledgedProperty is a desired property with its acknowledgement.
+type AcknowledgedProperty struct {
+	DesiredProperty
+	PropertyAck
 }
 
-// shorten cuts a text off where a character begins.
+// Fit returns the acknowledgement in a form that IoT Hub accepts. It shortens a long description, and leaves out a
+// value that breaks the rules for reported properties. The error says which rule; it is nil if nothing was left out.
+func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
+	a.Description = shorten(a.Description)
+	if isNull(a.PropertyAck.Value) {
+		a.PropertyAck.Value = nil
+	}
+	err := CheckReported(PropertyAckPatch([]AcknowledgedProperty{a}))
+	if err != nil && a.PropertyAck.Value != nil {
+		a.PropertyAck = a.WithoutValue(err)
+	}
+	return a, err
+}
+
+// shorten cuts a text to maxDescription bytes, between two characters.
 func shorten(s string) string {
 	const mark = "…"
 	if s = strings.ToValidUTF8(s, "?"); len(s) <= maxDescription {
@@ -84,39 +90,39 @@ func shorten(s string) string {
 	return s[:end] + mark
 }
 
-// PropertyAckPatch puts answers into one patch of reported properties, those of components into their marked
-// components. Of two answers to one property the later counts.
+// PropertyAckPatch returns one patch of reported properties that holds all acknowledgements, with the marker in each
+// component. Of two acknowledgements of one property the later counts.
 func PropertyAckPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
-		place(patch, a.DesiredProperty, a.PropertyAck)
+		addToPatch(patch, a.DesiredProperty, a.PropertyAck)
 	}
 	return patch
 }
 
-// ClearPatch is to be sent before the PropertyAckPatch of the same acknowledgements, unless it is empty: a twin merges an object into the
-// one that it has, so values that are objects would keep what they no longer hold.
+// ClearPatch returns a patch that sets to null the values that are objects. Unless it is empty, send it before the
+// PropertyAckPatch of the same acknowledgements: a twin merges an object into the object that it holds, so members that
+// a value no longer has would stay.
 func ClearPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
-		if !isNull(a.PropertyAck.Value) && bytes.TrimSpace(a.PropertyAck.Value)[0] == '{' {
-			place(patch, a.DesiredProperty, map[string]any{"value": nil})
+		if bytes.HasPrefix(bytes.TrimSpace(a.PropertyAck.Value), []byte("{")) {
+			addToPatch(patch, a.DesiredProperty, map[string]any{"value": nil})
 		}
 	}
 	return patch
 }
 
-func place(patch map[string]any, p DesiredProperty, value any) {
-	key := cmp.Or(p.Component, p.Name)
-	component, isComponent := patch[key].(map[string]any)
-	isComponent = isComponent && component["__t"] == "c"
+// addToPatch adds a property to a patch. If a component has the name of the property, the patch keeps the component.
+func addToPatch(patch map[string]any, p DesiredProperty, value any) {
+	component, isComponent := patch[cmp.Or(p.Component, p.Name)].(map[string]any)
+	isComponent = isComponent && component[ComponentMarker] == "c"
 	switch {
-	case p.Component == "" && isComponent: // one name cannot be both: the component stays
-	case p.Component == "":
-		patch[key] = value
-	case isComponent:
+	case p.Component == "" && !isComponent:
+		patch[p.Name] = value
+	case p.Component != "" && isComponent:
 		component[p.Name] = value
-	default:
-		patch[key] = map[string]any{"__t": "c", p.Name: value}
+	case p.Component != "":
+		patch[p.Component] = map[string]any{ComponentMarker: "c", p.Name: value}
 	}
 }

@@ -8,42 +8,32 @@ import (
 	"unicode/utf8"
 )
 
-// A Property is one name and value of a property bag.
-type Property struct {
+// A bag is the ordered list of properties at the end of a topic: k1=v1&k2=v2.
+type bag []bagProperty
+
+type bagProperty struct {
 	Name, Value string
-	Null        bool // the name stood alone, without "="
+	Null        bool // the name stands alone, without "="
 }
 
-// A Bag is the ordered list of properties that a topic carries at its end: k1=v1&k2=v2.
-type Bag []Property
-
-// Encode writes the bag as a topic carries it. Every byte that is not a letter, a digit or one of -._~
-// becomes %XX, so a value can hold anything and a wildcard never reaches the topic.
-func (b Bag) Encode() string {
-	return string(b.appendTo(nil))
-}
-
-func (b Bag) appendTo(dst []byte) []byte {
+// appendTo appends the bag as it stands in a topic. Every byte that is not a letter, a digit or one of -._~ becomes %XX,
+// so a value can hold anything, and no wildcard gets into the topic.
+func (b bag) appendTo(dst []byte) []byte {
 	for i, p := range b {
 		if i > 0 {
 			dst = append(dst, '&')
 		}
-		dst = p.appendTo(dst)
+		dst = appendEscaped(dst, p.Name)
+		if !p.Null {
+			dst = append(dst, '=')
+			dst = appendEscaped(dst, p.Value)
+		}
 	}
 	return dst
 }
 
-func (p Property) appendTo(dst []byte) []byte {
-	dst = appendEscaped(dst, p.Name)
-	if !p.Null {
-		dst = append(dst, '=')
-		dst = appendEscaped(dst, p.Value)
-	}
-	return dst
-}
-
-// Get returns the value of the first property with that name; the value of a null property is "".
-func (b Bag) Get(name string) (string, bool) {
+// get returns the value of the first property with a name. The value of a null property is "".
+func (b bag) get(name string) (value string, ok bool) {
 	for _, p := range b {
 		if p.Name == name {
 			return p.Value, true
@@ -52,33 +42,23 @@ func (b Bag) Get(name string) (string, bool) {
 	return "", false
 }
 
-// ParseBag reads a property bag, with or without the "?" that some topics carry before it. It splits before it decodes,
-// since a decoded value may hold & and =, and it takes + for a plus: only %20 is a space here.
+// parseBag reads a property bag, with or without the "?" that precedes it in some topics. It splits before it decodes,
+// because a decoded value may hold & and =. A + is a plus: only %20 is a space here.
 //
-// The bag is whole even when there is an error. The error names the properties that are not percent-encoded UTF-8,
-// whose name or value is in the bag as it stands in the topic, and those without a name.
-func ParseBag(s string) (Bag, error) {
-	b, err := parseBag(s)
-	if err != nil {
-		return b, fmt.Errorf("payloads: %w", err)
-	}
-	return b, nil
-}
-
-func parseBag(s string) (Bag, error) {
+// The bag is complete even if there is an error. The error names properties without a name, and properties that are not
+// percent-encoded UTF-8, which are in the bag as they stand in the topic.
+func parseBag(s string) (bag, error) {
 	b, faults := readBag(s)
 	return b, faults.err()
 }
 
-func readBag(s string) (Bag, bagFaults) {
-	var b Bag
-	var faults bagFaults
+func readBag(s string) (b bag, faults bagFaults) {
 	for part := range strings.SplitSeq(strings.TrimPrefix(s, "?"), "&") {
 		if part == "" {
 			continue
 		}
 		name, value, found := strings.Cut(part, "=")
-		p := Property{Name: name, Value: value, Null: !found}
+		p := bagProperty{Name: name, Value: value, Null: !found}
 		for _, text := range []*string{&p.Name, &p.Value} {
 			if decoded, err := unescape(*text); err == nil {
 				*text = decoded
@@ -94,56 +74,52 @@ func readBag(s string) (Bag, bagFaults) {
 	return b, faults
 }
 
-// bagFaults are what is wrong with a bag. Only the first few are named: whoever writes a topic decides how many
+// bagFaults collects what is wrong with a bag. It describes only the first few faults, because a peer decides how many
 // there are.
 type bagFaults struct {
-	named []string
-	more  int
+	count int
+	texts []string
 }
 
-const namedFaults = 3
+const maxFaultTexts = 3
 
 func (f *bagFaults) add(format string, values ...any) {
-	if len(f.named) == namedFaults {
-		f.more++
-		return
+	if f.count++; f.count <= maxFaultTexts {
+		f.texts = append(f.texts, fmt.Sprintf(format, values...))
 	}
-	f.named = append(f.named, fmt.Sprintf(format, values...))
 }
 
-func (f *bagFaults) err() error {
-	if len(f.named) == 0 {
+func (f bagFaults) err() error {
+	switch text := "property bag: " + strings.Join(f.texts, "; "); {
+	case f.count == 0:
 		return nil
+	case f.count > maxFaultTexts:
+		return fmt.Errorf("%s; and %d more", text, f.count-maxFaultTexts)
+	default:
+		return errors.New(text)
 	}
-	text := "property bag: " + strings.Join(f.named, "; ")
-	if f.more > 0 {
-		text += fmt.Sprintf("; and %d more", f.more)
-	}
-	return errors.New(text)
 }
 
-func escape(s string) string {
-	return string(appendEscaped(nil, s))
-}
+func escape(s string) string { return string(appendEscaped(nil, s)) }
 
-// plain are the bytes that stand for themselves.
-var plain = func() (is [256]bool) {
+// isPlain has the bytes that are not escaped.
+var isPlain = func() (is [256]bool) {
 	for c := range is {
-		is[c] = isAlphanumeric(byte(c)) || strings.IndexByte("-._~", byte(c)) >= 0
+		is[c] = hasOnly(string([]byte{byte(c)}), "-._~")
 	}
 	return is
 }()
 
 func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
-	from := 0 // of what stands for itself and has not been written
+	start := 0 // of the plain bytes that are not appended yet
 	for i := range len(s) {
-		if c := s[i]; !plain[c] {
-			dst = append(append(dst, s[from:i]...), '%', hex[c>>4], hex[c&15])
-			from = i + 1
+		if c := s[i]; !isPlain[c] {
+			dst = append(append(dst, s[start:i]...), '%', hex[c>>4], hex[c&15])
+			start = i + 1
 		}
 	}
-	return append(dst, s[from:]...)
+	return append(dst, s[start:]...)
 }
 
 func unescape(s string) (string, error) {
@@ -155,6 +131,17 @@ func unescape(s string) (string, error) {
 		return "", errors.New("not UTF-8")
 	}
 	return decoded, nil
+}
+
+// hasOnly reports whether a text has no other characters than ASCII letters, digits and the special ones.
+func hasOnly(s, special string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isAlphanumeric(c) && strings.IndexByte(special, c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func isAlphanumeric(c byte) bool {

@@ -9,43 +9,40 @@ import (
 	"unicode/utf8"
 )
 
-// CommandFilter is the subscription for a device's cloud-to-device messages.
-func CommandFilter(deviceID string) string {
-	return commandPrefix(deviceID) + "/#"
-}
+// CommandFilter returns the subscription for the cloud-to-device messages of a device. Source: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md.
+func CommandFilter(deviceID string) string { return commandPrefix(deviceID) + "/#" }
 
-func commandPrefix(deviceID string) string {
-	return "devices/" + deviceID + "/messages/devicebound"
-}
+func commandPrefix(deviceID string) string { return "devices/" + deviceID + "/messages/devicebound" }
 
-// A Message is a cloud-to-device message. With a Name it is a durable command of IoT Central, which was
-// queued while the device was offline and cannot be answered.
+// A Message is a cloud-to-device message. A message with a Name is an offline command of IoT Central, which was queued
+// while the device was offline and has no response.
 type Message struct {
-	ID            string // chosen by the back end; the hub may deliver a message more than once
-	CorrelationID string
-	Name          string            // of the command, "" for a plain message
-	Component     string            // of "component*command"
-	Properties    map[string]string // all but the system properties; null is ""; of a name that stands twice, the first
+	ID            string            // given by the back end; the hub may deliver a message more than once
+	CorrelationID string            // given by the back end; may be ""
+	Name          string            // of the command; "" for another message
+	Component     string            // of the model; "" for the root
+	Properties    map[string]string // without the system properties; the first of a name; null is ""
 	Body          []byte
 
-	// BadProperties names what could not be read of the properties, nil if nothing: properties that are kept as they stand
-	// in the topic because they are not percent-encoded UTF-8, names that stand twice, and a command's name that is not
-	// component*command, which then is the Name as a whole.
+	// BadProperties names what could not be read of the properties; nil means nothing. Properties that are not
+	// percent-encoded UTF-8 are kept as they stand in the topic. A command's name that is not component*command is the
+	// Name as a whole.
 	BadProperties error
 }
 
-// ParseMessage reads a cloud-to-device message for this device. What is wrong with single properties is no error: the
-// message is read without it, since to complete a message that was not read is to lose it.
+// ParseMessage reads a cloud-to-device message to this device. A single bad property is no error, because a device that
+// completed a message without reading it would lose it.
 func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 	rest, ok := strings.CutPrefix(topic, commandPrefix(deviceID))
 	if !ok || rest != "" && rest[0] != '/' {
 		return Message{}, fmt.Errorf("payloads: message: topic %.80q is not of device %.80q", topic, deviceID)
 	}
-	bag, faults := readBag(strings.TrimPrefix(rest, "/"))
+	properties, faults := readBag(strings.TrimPrefix(rest, "/"))
 	m := Message{Properties: map[string]string{}, Body: bytes.Clone(body)}
-	m.ID, _ = bag.Get("$.mid")
-	m.CorrelationID, _ = bag.Get("$.cid")
-	for _, p := range bag {
+	m.ID, _ = properties.get("$.mid")
+	m.CorrelationID, _ = properties.get("$.cid")
+	for _, p := range properties {
 		_, again := m.Properties[p.Name]
 		switch {
 		case strings.HasPrefix(p.Name, "$."):
@@ -65,9 +62,9 @@ func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 	return m, nil
 }
 
-// Parameter is a durable command's parameter as JSON, nil when it has none. IoT Central sends "@" for
-// no parameter and strings without their quotes. So a string that happens to be JSON, such as 12, cannot
-// be told from the JSON. A body that is not UTF-8 is an error: no JSON can hold it.
+// Parameter returns the parameter of a command as JSON, and nil if there is none. IoT Central sends "@" for no
+// parameter, and strings without quotes, so a string that is valid JSON, such as 12, is returned as that JSON. A body
+// that is not UTF-8 is an error, because JSON cannot hold it.
 func (m Message) Parameter() (json.RawMessage, error) {
 	switch {
 	case len(m.Body) == 0 || string(m.Body) == "@":

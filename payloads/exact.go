@@ -8,26 +8,25 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
-	"strconv"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// encoding/json changes what it cannot keep and says nothing: of a name that stands twice in an object the last value
-// counts, and half of a surrogate pair, or a byte that is not UTF-8, becomes U+FFFD, so that two names can become one.
-// What is here refuses such a text instead. A text that is not decoded but handed on as it is needs none of it.
+// encoding/json changes without an error what it cannot keep. Of a name that an object has twice, the last value counts.
+// Half of a surrogate pair, or a byte that is not UTF-8, becomes U+FFFD, so that two names can become one. The functions
+// of this file refuse such text. Text that is passed on undecoded need not be checked.
 
-// CheckJSON says why a JSON text cannot be decoded without a change, nil if it can.
+// CheckJSON returns an error if decoding would change a JSON text.
 func CheckJSON(text []byte) error { return checkExact(text, true) }
 
-// ReadObject reads the members of a JSON object and leaves their values as they are. It refuses an object of which not
-// every name can be kept; what is inside the values does not matter to it.
+// ReadObject returns the members of a JSON object, with their values as they are. It returns an error if the text is not
+// an object, or if decoding would change a member's name. It does not check the values.
 func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	if err := checkExact(text, false); err != nil {
 		return nil, err
 	}
-	if bytes.TrimLeft(text, " \t\r\n")[0] != '{' {
+	if bytes.TrimLeft(text, jsonSpace)[0] != '{' {
 		return nil, errors.New("not a JSON object")
 	}
 	var members map[string]json.RawMessage
@@ -35,13 +34,13 @@ func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	return members, err
 }
 
-// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it does not take
-// "AC" for "ac". What can be decoded is, and one of the errors is returned.
+// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it compares names with
+// case. It decodes all that can be decoded, and returns one of the errors.
 func decodeMembers(text []byte, into map[string]any) error {
 	return decodeMatching(text, into, func(a, b string) bool { return a == b })
 }
 
-// decodeMatching is decodeMembers with another comparison of names. Of two members that match, none counts.
+// decodeMatching is decodeMembers with another comparison of names. Of two members that match one name, none counts.
 func decodeMatching(text []byte, into map[string]any, same func(a, b string) bool) error {
 	members, err := ReadObject(text)
 	for name, value := range into {
@@ -64,7 +63,7 @@ func decodeMatching(text []byte, into map[string]any, same func(a, b string) boo
 	return err
 }
 
-// Marshal is json.Marshal, but refuses text that is not UTF-8.
+// Marshal is json.Marshal, but returns an error if the text is not UTF-8.
 func Marshal(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -76,51 +75,50 @@ func Marshal(v any) ([]byte, error) {
 	return text, nil
 }
 
-// checkExact looks at every string of a text, or at the names of the outermost object alone.
+const jsonSpace = " \t\r\n"
+
+// hasWholePairs matches a string of valid JSON if each \u escape of half of a surrogate pair is followed by the other half.
+var hasWholePairs = regexp.MustCompile(
+	`^(?:[^\\]|\\[^u]|\\u(?:[^dD].|[dD][0-7])..|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*$`).Match
+
+// checkExact checks all strings of a JSON text if deep is set, and otherwise only the names of the outermost object.
 func checkExact(text []byte, deep bool) error {
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return errors.New("not UTF-8 JSON")
 	}
-	var open []map[string]bool // the names in each object that is open; an array has none
+	var open []map[string]bool // the names in each object or array that is open
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '{', '[':
-			open = append(open, nil)
+			open = append(open, map[string]bool{})
 		case '}', ']':
 			open = open[:len(open)-1]
 		case '"':
 			quoted := text[i : i+stringLength(text[i:])]
 			i += len(quoted) - 1
-			isName := beginsWithColon(text[i+1:])
+			isName := bytes.HasPrefix(bytes.TrimLeft(text[i+1:], jsonSpace), []byte(":"))
 			if !deep && (!isName || len(open) > 1) {
 				continue
 			}
-			if holdsHalfPair(quoted) {
+			if bytes.Contains(quoted, []byte(`\u`)) && !hasWholePairs(quoted) {
 				return fmt.Errorf("%.80s holds half of a surrogate pair", quoted)
 			}
-			if isName && !note(&open[len(open)-1], quoted) {
+			if !isName {
+				continue
+			}
+			var name string
+			_ = json.Unmarshal(quoted, &name) // it is a string of valid JSON
+			names := open[len(open)-1]
+			if names[name] {
 				return fmt.Errorf("%.80s stands twice in one object", quoted)
 			}
+			names[name] = true
 		}
 	}
 	return nil
 }
 
-// note remembers a name and reports whether it is new.
-func note(names *map[string]bool, quoted []byte) bool {
-	var name string
-	_ = json.Unmarshal(quoted, &name) // it is a string of valid JSON
-	if (*names)[name] {
-		return false
-	}
-	if *names == nil {
-		*names = map[string]bool{}
-	}
-	(*names)[name] = true
-	return true
-}
-
-// stringLength is the length of the string that begins a valid text, its quotes included.
+// stringLength returns the length of the string at the beginning of valid JSON, with its quotes.
 func stringLength(text []byte) int {
 	i := 1
 	for ; text[i] != '"'; i++ {
@@ -131,51 +129,8 @@ func stringLength(text []byte) int {
 	return i + 1
 }
 
-func beginsWithColon(text []byte) bool {
-	for _, c := range text {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return c == ':'
-		}
-	}
-	return false
-}
-
-// holdsHalfPair reports whether a string of valid JSON has a \u escape that stands for half of a surrogate pair.
-func holdsHalfPair(quoted []byte) bool {
-	for i := 0; i < len(quoted); i++ {
-		if quoted[i] != '\\' {
-			continue
-		}
-		first, ok := escaped(quoted[i:])
-		switch {
-		case !ok:
-			i++
-		case !utf16.IsSurrogate(first):
-			i += 5
-		default:
-			second, _ := escaped(quoted[i+6:])
-			if utf16.DecodeRune(first, second) == utf8.RuneError {
-				return true
-			}
-			i += 11
-		}
-	}
-	return false
-}
-
-// escaped is the code unit of a \uXXXX that begins a text.
-func escaped(text []byte) (unit rune, ok bool) {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	return rune(n), err == nil
-}
-
-// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has been marshalled,
-// so it has no cycles. What marshals itself gives JSON, which Marshal looks at.
+// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has been marshalled, so
+// it has no cycles. The JSON of a json.Marshaler is checked by Marshal.
 func isText(v reflect.Value) bool {
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return true

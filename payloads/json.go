@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// SameJSON tells whether two JSON values are equal however they are spelled: order of keys, spaces, 1 and 1.0.
-// Values that cannot be decoded without a change are equal only byte for byte.
+// SameJSON reports whether two JSON texts have the same value: the order of members, spaces, and how a number is written
+// (1 or 1.0) do not matter. Texts that decoding would change are the same only if their bytes are.
 func SameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -39,71 +39,61 @@ func canonical(v any) any {
 	return v
 }
 
-// canonicalNumber writes a number as its digits and a power of ten. It computes nothing: 1e999999999 is a number too.
+// canonicalNumber writes a number as its digits and a power of ten. It does not compute the number, because 1e999999999
+// is a number too.
 func canonicalNumber(text string) json.Number {
-	rest, negative := strings.CutPrefix(text, "-")
-	mantissa, power, exponent := rest, 0, ""
-	if i := strings.IndexAny(rest, "eE"); i >= 0 {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	power := 0
+	if exponent != "" {
 		var err error
-		mantissa, exponent = rest[:i], rest[i+1:]
 		if power, err = strconv.Atoi(exponent); err != nil {
 			return json.Number(text)
 		}
 	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
+	unsigned := strings.TrimPrefix(mantissa, "-")
+	sign := mantissa[:len(mantissa)-len(unsigned)]
+	whole, fraction, _ := strings.Cut(unsigned, ".")
 	digits := strings.TrimLeft(whole+fraction, "0")
 	short := strings.TrimRight(digits, "0")
-	switch {
-	case short == "":
+	if short == "" {
 		return "0"
-	case negative:
-		rest = "-" + short
-	default:
-		rest = short
 	}
-	return json.Number(rest + "e" + strconv.Itoa(power-len(fraction)+len(digits)-len(short)))
+	return json.Number(sign + short + "e" + strconv.Itoa(power-len(fraction)+len(digits)-len(short)))
 }
 
-// Merge is a value after a patch of it, merged as a twin does: null removes, objects are merged, anything else replaces.
-// Objects that cannot be decoded without a change are not merged, but an error.
+// Merge returns a value after a patch of it, as a twin merges them: null removes a member, objects are merged, and any
+// other value replaces. Objects that decoding would change are an error. Source: azure-docs
+// iot-hub/iot-hub-devguide-device-twins.md.
 func Merge(value, patch json.RawMessage) (json.RawMessage, error) {
-	if isNull(patch) || bytes.TrimSpace(patch)[0] != '{' {
+	if !bytes.HasPrefix(bytes.TrimSpace(patch), []byte("{")) {
 		return patch, nil
 	}
-	newer, err := asJSON(patch)
+	var under any
+	over, err := asJSON(patch)
+	if err == nil && len(value) > 0 {
+		under, err = asJSON(value)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("payloads: merge: %w", err)
 	}
-	over, _ := newer.(map[string]any)
-	var under map[string]any
-	if len(value) > 0 {
-		older, err := asJSON(value)
-		if err != nil {
-			return nil, fmt.Errorf("payloads: merge: %w", err)
-		}
-		under, _ = older.(map[string]any)
-	}
-	merged, err := json.Marshal(mergeObjects(under, over))
-	if err != nil {
-		return nil, fmt.Errorf("payloads: merge: %w", err)
-	}
-	return merged, nil
+	return json.Marshal(merge(under, over))
 }
 
-func mergeObjects(under, over map[string]any) map[string]any {
-	if under == nil {
-		under = map[string]any{}
+func merge(under, over any) any {
+	members, isObject := over.(map[string]any)
+	if !isObject {
+		return over
 	}
-	for k, v := range over {
-		switch v := v.(type) {
-		case nil:
-			delete(under, k)
-		case map[string]any:
-			before, _ := under[k].(map[string]any)
-			under[k] = mergeObjects(before, v)
-		default:
-			under[k] = v
+	merged, isObject := under.(map[string]any)
+	if !isObject {
+		merged = map[string]any{}
+	}
+	for name, value := range members {
+		if value == nil {
+			delete(merged, name)
+		} else {
+			merged[name] = merge(merged[name], value)
 		}
 	}
-	return under
+	return merged
 }

@@ -5,42 +5,36 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// MethodFilter is the subscription for direct methods.
-const MethodFilter = "$iothub/methods/POST/#"
-
-// MethodPrefix is what a direct method's topic begins with.
-const MethodPrefix = "$iothub/methods/POST/"
-
-// What azure-docs say: iot-hub/iot-hub-devguide-direct-methods.md of the size, JSON or nothing of both bodies, and
-// iot/iot-mqtt-connect-to-iot-hub.md that the status is an integer, which in the SDKs has 32 bits.
+// MethodFilter is the subscription for direct methods, and MethodPrefix the beginning of their topics. Source: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md.
 const (
-	maxMethodBytes  = 128 * 1024 // each way
-	minMethodStatus = math.MinInt32
-	maxMethodStatus = math.MaxInt32
+	MethodFilter = MethodPrefix + "#"
+	MethodPrefix = "$iothub/methods/POST/"
 )
 
-// A MethodRequest is a direct method that the cloud calls and waits for.
+// maxMethodBytes bounds the body of a request and that of an answer. Source: azure-docs
+// iot-hub/iot-hub-devguide-direct-methods.md.
+const maxMethodBytes = 128 * 1024
+
+// A MethodRequest is a direct method that the cloud calls. The cloud waits for the answer.
 type MethodRequest struct {
 	Name      string          // "command", or "component*command"
-	RequestID string          // opaque: the answer repeats it as it is
+	RequestID string          // as it stands in the topic; the answer repeats it
 	Payload   json.RawMessage // byte for byte; nil for an empty body, which is not the same as null
 }
 
-// ParseMethod reads a direct method's request. When only the body is wrong, the name and the request ID
-// come along with the error, so that the caller can be answered.
+// ParseMethod reads the request of a direct method. If only the body is wrong, it returns the name and the request ID
+// with the error, so that the caller can get an answer.
 func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 	rest, ok := strings.CutPrefix(topic, MethodPrefix)
-	// The name may hold anything, a slash and a question mark too: it ends at the last "/?".
-	end := strings.LastIndex(rest, "/?")
+	end := strings.LastIndex(rest, "/?") // the name may hold "/?" too
 	if !ok || end < 1 {
-		return MethodRequest{}, fmt.Errorf("payloads: method: topic %.80q is not %s{name}/?$rid={id}",
-			topic, MethodPrefix)
+		return MethodRequest{}, fmt.Errorf("payloads: method: topic %.80q is not %s{name}/?$rid={id}", topic, MethodPrefix)
 	}
 	m := MethodRequest{Name: rest[:end], RequestID: rawRequestID(rest[end+2:])}
 	if !utf8.ValidString(m.Name) {
@@ -52,17 +46,19 @@ func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return m, nil
 	}
-	if !utf8.Valid(body) || !json.Valid(body) {
+	if !isUTF8JSON(body) {
 		return m, fmt.Errorf("payloads: method %.80q: the payload is not UTF-8 JSON", m.Name)
 	}
 	m.Payload = bytes.Clone(body)
 	return m, nil
 }
 
-// MethodAnswer gives the topic and body that answer a request. A nil answer is an empty body, and a
-// json.RawMessage goes out as it is, byte for byte. Text that is not UTF-8 is refused.
+// MethodAnswer returns the topic and the body that answer a direct method. A nil answer is an empty body, and a
+// json.RawMessage is sent byte for byte. It returns an error if the status has more than 32 bits, if the body has more
+// than 128 KB or is not UTF-8, or if the request ID cannot be part of a topic. Source of the topic: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md; the status has 32 bits in Microsoft's SDKs.
 func MethodAnswer(status int, requestID string, answer any) (topic string, body []byte, err error) {
-	if status < minMethodStatus || status > maxMethodStatus {
+	if int(int32(status)) != status {
 		return "", nil, fmt.Errorf("payloads: method answer: status %d is no integer of 32 bits", status)
 	}
 	if err := checkRequestID(requestID); err != nil {
@@ -75,7 +71,7 @@ func MethodAnswer(status int, requestID string, answer any) (topic string, body 
 	switch a := answer.(type) {
 	case nil:
 	case json.RawMessage:
-		if len(a) > 0 && !(utf8.Valid(a) && json.Valid(a)) {
+		if len(a) > 0 && !isUTF8JSON(a) {
 			return "", nil, errors.New("payloads: method answer: not UTF-8 JSON")
 		}
 		body = a
@@ -85,13 +81,12 @@ func MethodAnswer(status int, requestID string, answer any) (topic string, body 
 		}
 	}
 	if len(body) > maxMethodBytes {
-		return "", nil, fmt.Errorf("payloads: method answer: %d bytes, at most %d fit",
-			len(body), maxMethodBytes)
+		return "", nil, fmt.Errorf("payloads: method answer: %d bytes, at most %d fit", len(body), maxMethodBytes)
 	}
 	return topic, body, nil
 }
 
-// rawRequestID finds $rid without decoding it: decoding and encoding again might change it.
+// rawRequestID finds $rid and does not decode it, because decoding and encoding again could change it.
 func rawRequestID(query string) string {
 	for part := range strings.SplitSeq(query, "&") {
 		if name, id, _ := strings.Cut(part, "="); name == "$rid" || name == "%24rid" {
@@ -101,7 +96,7 @@ func rawRequestID(query string) string {
 	return ""
 }
 
-// checkRequestID refuses what cannot be repeated in a topic that is published.
+// checkRequestID returns an error if the topic of an answer cannot hold a request ID.
 func checkRequestID(id string) error {
 	switch {
 	case id == "":
@@ -113,3 +108,5 @@ func checkRequestID(id string) error {
 	}
 	return nil
 }
+
+func isUTF8JSON(text []byte) bool { return utf8.Valid(text) && json.Valid(text) }

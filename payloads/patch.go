@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// ComponentMarker is the member, with the value "c", by which an object of a twin is known to be a component. Its source is
-// azure-docs iot-develop/concepts-convention.md, "Device twins".
+// ComponentMarker is the member, with the value "c", that marks an object of a twin as a component. Source: azure-docs
+// iot-develop/concepts-convention.md.
 const ComponentMarker = "__t"
 
-// MarkPart gives a part of a component the marker of the whole, if it has one: each component that is sent must carry it.
+// MarkPart adds the marker of a component to a part of it, and returns the part. A whole without a marker is no component.
 func MarkPart(part, whole map[string]any) map[string]any {
 	if mark, ok := whole[ComponentMarker]; ok {
 		part[ComponentMarker] = mark
@@ -17,9 +17,9 @@ func MarkPart(part, whole map[string]any) map[string]any {
 	return part
 }
 
-// SplitPatch returns what to send in the place of a patch of reported properties that a hub refused: its halves, down to
-// a single property, so that what is wrong costs nothing else. A single PropertyAck is sent without its value. SplitPatch
-// returns nothing for what cannot be made smaller.
+// SplitPatch returns the patches to send instead of a patch of reported properties that a hub refused for a reason. They
+// are its halves, down to a single property, so that a bad property does not cost the others. A single PropertyAck loses
+// its value. SplitPatch returns nothing if the patch cannot be made smaller.
 func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 	names := propertiesOf(patch)
 	if len(names) > 1 {

@@ -8,27 +8,29 @@ import (
 	"time"
 )
 
-// RegistrationFilter is the only subscription that DPS allows.
-const RegistrationFilter = "$dps/registrations/res/#"
+// RegistrationFilter is the only subscription that DPS allows. Source of all topics of DPS: azure-docs
+// iot/iot-mqtt-connect-to-iot-dps.md.
+const RegistrationFilter = registrationPrefix + "#"
 
 const (
 	registrationPrefix   = "$dps/registrations/res/"
 	maxRegistrationBytes = 96 * 1024 // azure-docs includes/iot-dps-limits.md
 )
 
-// RegisterTopic is the topic that asks DPS for an assigned hub.
+// RegisterTopic returns the topic of a request to register a device.
 func RegisterTopic(requestID string) string {
 	return "$dps/registrations/PUT/iotdps-register/?$rid=" + escape(requestID)
 }
 
-// PollTopic is the topic that asks how a registration goes, with an empty body.
+// PollTopic returns the topic of a request for the state of a registration. Its body is empty.
 func PollTopic(requestID, operationID string) string {
 	return "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=" + escape(requestID) +
 		"&operationId=" + escape(operationID)
 }
 
-// RegisterBody is the body that goes with RegisterTopic. The payload is for the enrollment's allocation
-// or, in IoT Central, {"modelId": …}; nil leaves it out.
+// RegisterBody returns the body of a request to register a device. The payload is for the enrollment's allocation
+// policy, or {"modelId": …} for IoT Central; nil leaves it out. It returns an error if the body has more than 96 KB, or
+// if the payload is not UTF-8 or cannot be marshalled.
 func RegisterBody(registrationID string, payload any) ([]byte, error) {
 	if raw, ok := payload.(json.RawMessage); ok && len(raw) == 0 {
 		payload = nil
@@ -46,118 +48,101 @@ func RegisterBody(registrationID string, payload any) ([]byte, error) {
 	return body, nil
 }
 
-// A RegistrationAnswer is what DPS says to a register or a poll request.
+// A RegistrationAnswer is DPS's answer to a request to register a device or for the state of a registration. A zero field
+// means that the answer does not have it. Source: the REST reference of DPS (Runtime Registration).
 type RegistrationAnswer struct {
-	Status      int
+	Status      int // as in HTTP
 	RequestID   string
-	RetryAfter  time.Duration // 0: absent
-	OperationID string        // may be absent from an answer to a poll: go on with the one known
-	State       string        // lower case: assigning, assigned, failed, disabled, unassigned, or ""
+	RetryAfter  time.Duration
+	OperationID string // an answer to a poll may lack it: use the one that is known
+	State       string // lower case: assigning, assigned, failed, disabled or unassigned
 	Substatus   string
 	AssignedHub string // a host name, perhaps with a port
-	DeviceID    string // the identity at the hub, which may differ from the registration ID
-	Code        int    // the errorCode of the body or of its registrationState
+	DeviceID    string // at the hub; may differ from the registration ID
+	Code        int    // errorCode of the body or of its registrationState
 
-	Stamped time.Time // DPS's clock when it made an error; zero: absent
-	Updated time.Time // when the registration last changed; DPS's clock is not before that; zero: absent
+	Stamped time.Time // DPS's clock at the time of an error
+	Updated time.Time // the latest change of the registration, by DPS's clock
 
 	Message, TrackingID string
-	Payload             json.RawMessage // what a custom allocation returned, nil if nothing
+	Payload             json.RawMessage // what a custom allocation policy returned
 
-	BadProperties error // names what could not be read of the topic's properties; nil: nothing
+	BadProperties error // names what could not be read of the topic's properties; nil means nothing
 }
 
-type registrationBody struct {
-	OperationID, Status string
-	ErrorCode           json.Number
-	Message, TrackingID string
-	TimestampUTC        stamp
-	RegistrationState   struct {
-		AssignedHub, DeviceID, Status, Substatus, ErrorMessage string
-		ErrorCode                                              json.Number
-		CreatedDateTimeUTC, LastUpdatedDateTimeUTC             stamp
-		Payload                                                json.RawMessage
-	}
-}
-
-// readRegistration reads what can be read, and says what cannot. Names are compared without case; of a name in two
-// spellings neither counts. The payload stays as it is.
-func readRegistration(body []byte) (b registrationBody, err error) {
-	var state json.RawMessage
-	err = decodeMatching(body, map[string]any{
-		"operationId": &b.OperationID, "status": &b.Status, "errorCode": &b.ErrorCode, "message": &b.Message,
-		"trackingId": &b.TrackingID, "timestampUtc": &b.TimestampUTC, "registrationState": &state,
-	}, strings.EqualFold)
-	if isNull(state) {
-		return b, err
-	}
-	s := &b.RegistrationState
-	return b, cmp.Or(err, decodeMatching(state, map[string]any{
-		"assignedHub": &s.AssignedHub, "deviceId": &s.DeviceID, "status": &s.Status, "substatus": &s.Substatus,
-		"errorCode": &s.ErrorCode, "errorMessage": &s.ErrorMessage, "payload": &s.Payload,
-		"createdDateTimeUtc": &s.CreatedDateTimeUTC, "lastUpdatedDateTimeUtc": &s.LastUpdatedDateTimeUTC,
-	}, strings.EqualFold))
-}
-
-// A stamp is a time of DPS's clock. One that cannot be read is absent: no answer is lost over it.
-type stamp struct{ time.Time }
-
-func (s *stamp) UnmarshalJSON(text []byte) error {
-	var written string
-	if json.Unmarshal(text, &written) == nil {
-		s.Time, _ = time.Parse(time.RFC3339, written)
-	}
-	return nil
-}
-
-// ParseRegistrationAnswer reads an answer of DPS. An error answer with an empty or unreadable body is no
-// error here: its Status says it all. With an error about the body, the Status, the RequestID and the
-// delay come along.
+// ParseRegistrationAnswer reads an answer of DPS. If the body of an error answer is empty or cannot be read, the Status
+// is enough, and there is no error. If the body of another answer is wrong, it returns the Status, the RequestID and the
+// delay with the error.
 func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, error) {
 	t, err := parseAnswer(registrationPrefix, topic)
 	if err != nil {
 		return RegistrationAnswer{}, fmt.Errorf("payloads: registration: %w", err)
 	}
 	a := RegistrationAnswer{Status: t.status, RequestID: t.requestID, RetryAfter: t.retryAfter, BadProperties: t.bad}
-	var b registrationBody
-	if !isNull(body) {
-		b, err = readRegistration(body)
-	}
-	if err != nil && a.Status < 300 {
+	full := a
+	if err := full.readBody(body); err != nil && a.Status < 300 {
 		return a, fmt.Errorf("payloads: registration: %w", err)
 	}
-	full := b.answer(a)
-	if full.State == "assigned" {
-		if err := full.checkAssignment(); err != nil {
-			return a, fmt.Errorf("payloads: registration: %w", err)
-		}
+	if err := full.checkAssignment(); err != nil {
+		return a, fmt.Errorf("payloads: registration: %w", err)
 	}
 	return full, nil
 }
 
-func (b registrationBody) answer(a RegistrationAnswer) RegistrationAnswer {
-	s := b.RegistrationState
-	a.OperationID = b.OperationID
-	a.State = strings.ToLower(cmp.Or(b.Status, s.Status))
-	a.Substatus = s.Substatus
-	a.AssignedHub, a.DeviceID = s.AssignedHub, s.DeviceID
-	a.Code = cmp.Or(code(b.ErrorCode), code(s.ErrorCode))
-	a.Message = cmp.Or(b.Message, s.ErrorMessage)
-	a.TrackingID = b.TrackingID
-	a.Stamped, a.Updated = b.TimestampUTC.Time, s.LastUpdatedDateTimeUTC.Time
-	if created := s.CreatedDateTimeUTC.Time; created.After(a.Updated) {
+// readBody reads what it can, and returns an error for what it cannot read. It compares names without case. Of a name in
+// two spellings none counts.
+func (a *RegistrationAnswer) readBody(body []byte) error {
+	if isNull(body) {
+		return nil
+	}
+	var outer, inner struct {
+		status, message string
+		code            json.Number
+	}
+	var state, payload json.RawMessage
+	var created timestamp
+	err := decodeMatching(body, map[string]any{
+		"operationId": &a.OperationID, "status": &outer.status, "errorCode": &outer.code, "message": &outer.message,
+		"trackingId": &a.TrackingID, "timestampUtc": (*timestamp)(&a.Stamped), "registrationState": &state,
+	}, strings.EqualFold)
+	if !isNull(state) {
+		err = cmp.Or(err, decodeMatching(state, map[string]any{
+			"assignedHub": &a.AssignedHub, "deviceId": &a.DeviceID, "status": &inner.status, "substatus": &a.Substatus,
+			"errorCode": &inner.code, "errorMessage": &inner.message, "payload": &payload,
+			"createdDateTimeUtc": &created, "lastUpdatedDateTimeUtc": (*timestamp)(&a.Updated),
+		}, strings.EqualFold))
+	}
+	a.State = strings.ToLower(cmp.Or(outer.status, inner.status))
+	a.Code = cmp.Or(errorCode(outer.code), errorCode(inner.code))
+	a.Message = cmp.Or(outer.message, inner.message)
+	if created := time.Time(created); created.After(a.Updated) {
 		a.Updated = created
 	}
-	if !isNull(s.Payload) {
-		a.Payload = s.Payload
+	if !isNull(payload) {
+		a.Payload = payload
 	}
-	return a
+	return err
 }
 
-// checkAssignment refuses names that would end up in a dialer, a username or a topic and break it there.
+// A timestamp is a time of DPS's clock. A time that cannot be read counts as missing, so that it does not cost the
+// answer.
+type timestamp time.Time
+
+func (s *timestamp) UnmarshalJSON(text []byte) error {
+	var written string
+	_ = json.Unmarshal(text, &written)
+	t, _ := time.Parse(time.RFC3339, written)
+	*s = timestamp(t)
+	return nil
+}
+
+// checkAssignment returns an error if an assignment has a name that a dialer, a user name or a topic cannot hold.
 func (a RegistrationAnswer) checkAssignment() error {
+	if a.State != "assigned" {
+		return nil
+	}
 	if a.AssignedHub != "" {
-		if _, _, err := hostPort(a.AssignedHub, "8883"); err != nil {
+		if _, _, err := hostPort(a.AssignedHub, ""); err != nil {
 			return fmt.Errorf("assigned hub: %w", err)
 		}
 	}

@@ -13,22 +13,22 @@ import (
 	"unicode/utf8"
 )
 
-// The twin's rules, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
+// The limits of a twin. Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
 // "Device twin size".
 const (
-	maxReportedBytes = 32 * 1024 // of reported properties; desired ones have as many for themselves
+	maxReportedBytes = 32 * 1024 // of reported properties; desired properties have their own 32 KB
 	maxTwinDepth     = 10        // objects; the document does not say whether arrays count
-	maxTwinLevels    = 64        // objects and arrays together: what JSON readers for .NET take by default (MaxDepth)
+	maxTwinLevels    = 64        // objects and arrays together: the default limit (MaxDepth) of JSON readers for .NET
 	maxTwinKey       = 1024      // bytes of UTF-8
 	maxTwinString    = 4 * 1024  // bytes of UTF-8
 	minTwinInteger   = -1 << 52
 	maxTwinInteger   = 1<<52 - 1
 )
 
-// CheckReported says whether IoT Hub will take a patch of reported properties. It sees the patch alone:
-// the hub's limit is on the whole section, which a patch that fits can still overfill.
+// CheckReported returns an error if IoT Hub would refuse a patch of reported properties. It knows the patch alone: a
+// patch within the limits can still be too much for the section that the hub holds.
 func CheckReported(patch map[string]any) error {
-	size := 0
+	var c reportedChecker
 	for _, key := range slices.Sorted(maps.Keys(patch)) {
 		value, err := asJSON(patch[key])
 		if err == nil && !utf8.ValidString(key) {
@@ -37,24 +37,22 @@ func CheckReported(patch map[string]any) error {
 		if err != nil {
 			return fmt.Errorf("payloads: reported %.200q: %w", key, err)
 		}
-		n, err := checkEntry(key, key, value, nesting{})
-		if err != nil {
+		if err := c.member(key, key, value, depth{}); err != nil {
 			return fmt.Errorf("payloads: reported %w", err)
 		}
-		size += n
 	}
-	if size > maxReportedBytes {
+	if c.size > maxReportedBytes {
 		return fmt.Errorf("payloads: reported properties: %d bytes as IoT Hub counts them, at most %d fit",
-			size, maxReportedBytes)
+			c.size, maxReportedBytes)
 	}
-	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // what counts for nothing takes room, too
+	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // nulls and brackets count only here
 		return fmt.Errorf("payloads: reported properties: a message of %d bytes, at most %d fit", len(body), MaxMessageBytes)
 	}
 	return nil
 }
 
-// asJSON gives the value as it will go over the wire, with its numbers as they are written there. What would be
-// changed on the way is an error.
+// asJSON returns a value as JSON decodes it, with its numbers as they are written. It returns an error if encoding or
+// decoding would change the value.
 func asJSON(v any) (any, error) {
 	encoded, err := Marshal(v)
 	if err == nil {
@@ -65,88 +63,78 @@ func asJSON(v any) (any, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(encoded))
 	decoder.UseNumber()
-	var plain any
-	err = decoder.Decode(&plain)
-	return plain, err
+	var decoded any
+	err = decoder.Decode(&decoded)
+	return decoded, err
 }
 
-// checkEntry checks a key with its value and returns the bytes they count for. A null deletes, so it
-// counts for nothing.
-func checkEntry(path, key string, value any, within nesting) (int, error) {
-	if err := checkKey(key); err != nil {
-		return 0, fmt.Errorf("%.200q: the key %w", path, err)
-	}
-	size, err := checkValue(path, value, within)
-	if value == nil || err != nil {
-		return 0, err
-	}
-	return characters(key) + size, nil
-}
+// A reportedChecker checks values, and adds their sizes up.
+type reportedChecker struct{ size int } // bytes, as IoT Hub counts them
 
-// A nesting is how many objects and arrays a value is within. If a hub should count arrays like objects, it
-// answers 400, and the property is given up with a warning.
-type nesting struct{ objects, arrays int }
+// A depth is the number of objects and arrays that a value is in. If a hub counts arrays like objects, it answers with
+// status 400, and the property is dropped with a warning.
+type depth struct{ objects, arrays int }
 
-func (n nesting) check(path string) error {
+func (d depth) check(path string) error {
 	switch {
-	case n.objects > maxTwinDepth:
+	case d.objects > maxTwinDepth:
 		return fmt.Errorf("%.200q: nested deeper than %d levels", path, maxTwinDepth)
-	case n.objects+n.arrays > maxTwinLevels:
+	case d.objects+d.arrays > maxTwinLevels:
 		return fmt.Errorf("%.200q: nested deeper than %d levels, arrays included", path, maxTwinLevels)
 	}
 	return nil
 }
 
-func checkValue(path string, value any, within nesting) (int, error) {
+// member checks a member of an object. A null removes a member, so its key does not count.
+func (c *reportedChecker) member(path, key string, value any, in depth) error {
+	if err := checkKey(key); err != nil {
+		return fmt.Errorf("%.200q: the key %w", path, err)
+	}
+	if value != nil {
+		c.size += characters(key)
+	}
+	return c.value(path, value, in)
+}
+
+func (c *reportedChecker) value(path string, value any, in depth) error {
 	switch v := value.(type) {
 	case string:
+		c.size += characters(v)
 		if len(v) > maxTwinString {
-			return 0, fmt.Errorf("%.200q: a string of %d bytes, at most %d fit", path, len(v), maxTwinString)
+			return fmt.Errorf("%.200q: a string of %d bytes, at most %d fit", path, len(v), maxTwinString)
 		}
-		return characters(v), nil
 	case json.Number:
+		c.size += 8
 		if err := checkNumber(v); err != nil {
-			return 0, fmt.Errorf("%.200q: %w", path, err)
+			return fmt.Errorf("%.200q: %w", path, err)
 		}
-		return 8, nil
 	case bool:
-		return 4, nil
-	}
-	return checkMembers(path, value, within)
-}
-
-func checkMembers(path string, value any, within nesting) (int, error) {
-	size := 0
-	switch v := value.(type) {
+		c.size += 4
 	case map[string]any:
-		within.objects++
-		if err := within.check(path); err != nil {
-			return 0, err
+		in.objects++
+		if err := in.check(path); err != nil {
+			return err
 		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			n, err := checkEntry(path+"."+key, key, v[key], within)
-			if err != nil {
-				return 0, err
+			if err := c.member(path+"."+key, key, v[key], in); err != nil {
+				return err
 			}
-			size += n
 		}
 	case []any:
-		within.arrays++
-		if err := within.check(path); err != nil {
-			return 0, err
+		in.arrays++
+		if err := in.check(path); err != nil {
+			return err
 		}
 		for i, element := range v {
-			n, err := checkValue(path+"["+strconv.Itoa(i)+"]", element, within)
-			if err != nil {
-				return 0, err
+			if err := c.value(path+"["+strconv.Itoa(i)+"]", element, in); err != nil {
+				return err
 			}
-			size += n
 		}
 	}
-	return size, nil
+	return nil
 }
 
-// checkKey refuses an empty key too. No document does, but no model can name such a property.
+// checkKey also refuses an empty key, which no document forbids but no model can name.
 func checkKey(key string) error {
 	switch {
 	case key == "":
@@ -159,8 +147,8 @@ func checkKey(key string) error {
 	return nil
 }
 
-// checkNumber looks at integers, which the document limits, and at what no float64 holds, which no JSON reader
-// agrees about. 1e20 from a Go float is written without an exponent and so is an integer.
+// checkNumber refuses integers beyond the limits, and other numbers that no float64 holds, which JSON readers read in
+// different ways. A Go float of 1e20 is written without an exponent, so it is an integer.
 func checkNumber(n json.Number) error {
 	if strings.ContainsAny(n.String(), ".eE") {
 		if _, err := n.Float64(); err != nil {
@@ -175,7 +163,7 @@ func checkNumber(n json.Number) error {
 	return nil
 }
 
-// characters counts as IoT Hub does: without control characters (segments C0 and C1).
+// characters returns the size of a string as IoT Hub counts it: without control characters (segments C0 and C1).
 func characters(s string) int {
 	n := 0
 	for _, r := range s {

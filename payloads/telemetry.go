@@ -11,18 +11,18 @@ import (
 	"unicode/utf8"
 )
 
-// MaxMessageBytes is the largest device-to-cloud message that IoT Hub takes. MQTT 3.1.1 has no way to refuse a
-// message, so the hub ends the connection over a larger one. Source of this, of size and of the message ID:
-// azure-docs iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
+// MaxMessageBytes is the size of the largest device-to-cloud message that IoT Hub accepts. MQTT 3.1.1 cannot refuse a
+// message, so the hub ends the session over a larger one. Source of this limit, of how a size is counted, and of the
+// message ID: azure-docs iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in
+// azure-iot-sdk-python.
 const MaxMessageBytes = 262144
 
 const (
-	maxMessageID = 128
-	maxDeviceID  = 128
-	maxTopic     = 65535 // MQTT 3.1.1, 1.5.3: a topic's bytes are counted in 16 bits
+	maxMessageID = 128   // characters of ASCII
+	maxTopic     = 65535 // bytes; MQTT 3.1.1, 1.5.3: a length has 16 bits
 
 	creationTime       = "iothub-creation-time-utc"
-	creationTimeLayout = "2006-01-02T15:04:05.000Z" // only Z is allowed, no offset
+	creationTimeLayout = "2006-01-02T15:04:05.000Z" // IoT Hub allows only Z, no offset
 	contentType        = "application/json"
 	contentEncoding    = "utf-8"
 )
@@ -30,44 +30,39 @@ const (
 // A Reading is one telemetry message.
 type Reading struct {
 	Body       []byte            // UTF-8 JSON, which is delivered byte for byte
-	Properties map[string]string // the application's own
-	Taken      time.Time         // when it was measured, not when it was sent
-	Component  string            // of the model, "" for the root
+	Properties map[string]string // of the application
+	Taken      time.Time         // when it was measured
+	Component  string            // of the model; "" for the root
 }
 
-// TooLargeError says that a reading does not fit into one message of IoT Hub.
+// A TooLargeError reports that a reading does not fit into one message of IoT Hub.
 type TooLargeError struct {
 	Size, Max int // bytes, as IoT Hub counts them
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("payloads: reading: %d bytes as IoT Hub counts them, at most %d fit: "+
-		"send it in parts", e.Size, e.Max)
+	return fmt.Sprintf("payloads: reading: %d bytes as IoT Hub counts them, at most %d fit: send it in parts", e.Size, e.Max)
 }
 
-// Topic is the topic to publish the reading on. Its properties stand in a fixed order, so the same
-// reading always gives the same bytes.
+// Topic returns the topic on which to publish the reading. The properties have a fixed order, so that the topic of a
+// reading is always the same. Sources: azure-docs iot/iot-mqtt-connect-to-iot-hub.md, and for $.sub
+// iot-develop/concepts-convention.md.
 func (r Reading) Topic(deviceID, messageID string) string {
-	b := make(Bag, 0, 8)
-	b = append(b,
-		Property{Name: "$.mid", Value: messageID},
-		Property{Name: "$.ct", Value: contentType},
-		Property{Name: "$.ce", Value: contentEncoding})
+	b := append(make(bag, 0, 8),
+		bagProperty{Name: "$.mid", Value: messageID},
+		bagProperty{Name: "$.ct", Value: contentType},
+		bagProperty{Name: "$.ce", Value: contentEncoding})
 	if r.Component != "" {
-		b = append(b, Property{Name: "$.sub", Value: r.Component})
+		b = append(b, bagProperty{Name: "$.sub", Value: r.Component})
 	}
-	b = append(b, Property{Name: creationTime, Value: r.Taken.UTC().Format(creationTimeLayout)})
+	b = append(b, bagProperty{Name: creationTime, Value: r.Taken.UTC().Format(creationTimeLayout)})
 	for _, name := range r.PropertyNames() {
-		b = append(b, Property{Name: name, Value: r.Properties[name]})
+		b = append(b, bagProperty{Name: name, Value: r.Properties[name]})
 	}
-	topic := make([]byte, 0, 256)
-	topic = append(topic, "devices/"...)
-	topic = append(topic, deviceID...)
-	topic = append(topic, "/messages/events/"...)
-	return string(b.appendTo(topic))
+	return string(b.appendTo(append(make([]byte, 0, 256), "devices/"+deviceID+"/messages/events/"...)))
 }
 
-// PropertyNames are the properties' names, in order.
+// PropertyNames returns the names of the properties in order.
 func (r Reading) PropertyNames() []string {
 	if len(r.Properties) == 0 {
 		return nil
@@ -75,14 +70,14 @@ func (r Reading) PropertyNames() []string {
 	return slices.Sorted(maps.Keys(r.Properties))
 }
 
-// Check says whether IoT Hub will take the reading, whatever message ID it is sent under. A reading that
-// fails must not be sent: the hub would end the connection, now and at every repetition.
+// Check returns an error if IoT Hub would refuse the reading, with a message ID of any length; a *TooLargeError if it is
+// too large. Such a reading must not be sent, because the hub would end every session in which it is sent.
 func (r Reading) Check() error {
 	if !utf8.Valid(r.Body) || !json.Valid(r.Body) {
 		return errors.New("payloads: reading: the body is not UTF-8 JSON")
 	}
 	if year := r.Taken.UTC().Year(); year < 1 || year > 9999 {
-		return fmt.Errorf("payloads: reading: taken in the year %d, which RFC 3339 cannot say", year)
+		return fmt.Errorf("payloads: reading: taken in the year %d, which RFC 3339 cannot express", year)
 	}
 	if err := checkText(r.Component); err != nil {
 		return fmt.Errorf("payloads: reading: component %.80q: %w", r.Component, err)
@@ -95,21 +90,21 @@ func (r Reading) Check() error {
 	if size := r.size(); size > MaxMessageBytes {
 		return &TooLargeError{Size: size, Max: MaxMessageBytes}
 	}
-	if 6*(r.size()-len(r.Body)) < maxTopic { // encoded, a byte takes three at most, and a property two more
+	if 6*(r.size()-len(r.Body)) < maxTopic { // an encoded byte has at most three, and a property two more
 		return nil
 	}
-	// The longest device ID, and the message ID that grows most when encoded.
+	// The longest device ID, and a message ID that encoding makes as long as possible.
 	longest := r.Topic(strings.Repeat("d", maxDeviceID), strings.Repeat("%", maxMessageID))
 	if len(longest) > maxTopic {
-		return fmt.Errorf("payloads: reading: the properties make a topic of up to %d bytes, "+
-			"at most %d fit: put them into the body", len(longest), maxTopic)
+		return fmt.Errorf("payloads: reading: the properties make a topic of up to %d bytes, at most %d fit: "+
+			"put them into the body", len(longest), maxTopic)
 	}
 	return nil
 }
 
-// size counts as IoT Hub does: the body, the values of system properties, and names and values of
-// application properties. The creation time is one of the latter. A device's own message IDs are far shorter than the
-// longest, which leaves room for the properties by which it marks a reading.
+// size returns the bytes that IoT Hub counts: the body, the values of system properties, and the names and values of
+// application properties. The creation time is an application property. A device's message IDs are far shorter than
+// maxMessageID, which leaves room for the properties that the device adds.
 func (r Reading) size() int {
 	n := len(r.Body) + maxMessageID + len(contentType) + len(contentEncoding) + len(r.Component) +
 		len(creationTime) + len(creationTimeLayout)
@@ -119,27 +114,25 @@ func (r Reading) size() int {
 	return n
 }
 
-// stamped are the properties that IoT Hub puts on each message itself and lets nobody set, by the tables of
-// azure-docs iot-hub/iot-hub-devguide-messages-construct.md. Other names that begin with "iothub-" are the
-// application's.
-var stamped = []string{
+// setByHub has the properties that only IoT Hub sets. Other names that begin with "iothub-" are free for applications.
+// Source: the tables of azure-docs iot-hub/iot-hub-devguide-messages-construct.md.
+var setByHub = []string{
 	"iothub-enqueuedtime", "iothub-connection-device-id", "iothub-connection-module-id",
 	"iothub-connection-auth-generation-id", "iothub-connection-auth-method",
 }
 
-// checkProperty allows what MQTT lets a device send: azure-docs limit names and values to some of ASCII over
-// HTTPS only. A name that begins with "$." cannot be the application's: iot/iot-mqtt-connect-to-iot-hub.md
-// makes it a system property.
+// checkProperty returns an error if an application cannot set a property over MQTT. azure-docs limits names and values to
+// a part of ASCII only for HTTPS. A name that begins with "$." is a system property: iot/iot-mqtt-connect-to-iot-hub.md.
 func checkProperty(name, value string) error {
 	lower := strings.ToLower(name)
 	switch {
 	case name == "":
 		return errors.New("the name is empty")
 	case lower == creationTime:
-		return errors.New("the name is taken: set Taken instead")
+		return errors.New("the name is reserved: set Taken instead")
 	case strings.HasPrefix(lower, "$."):
-		return errors.New(`a name that starts with "$." is a system property of IoT Hub's`)
-	case slices.Contains(stamped, lower):
+		return errors.New(`a name that starts with "$." is a system property of IoT Hub`)
+	case slices.Contains(setByHub, lower):
 		return errors.New("IoT Hub sets this property itself")
 	}
 	if err := checkText(name); err != nil {
@@ -148,7 +141,7 @@ func checkProperty(name, value string) error {
 	return checkText(value)
 }
 
-// checkText wants what a property bag can carry: percent-encoded UTF-8. No document says that a hub takes NUL.
+// checkText returns an error if a property bag cannot hold a text. No document says that a hub accepts NUL.
 func checkText(s string) error {
 	if !utf8.ValidString(s) {
 		return errors.New("not UTF-8")

@@ -64,7 +64,7 @@ func TestAReadingThatTheHubWouldNotTakeIsRefused(t *testing.T) {
 		"an empty name":                 {property("", "x"), "name is empty"},
 		"the creation time":             {property("iothub-creation-time-utc", "x"), "set Taken"},
 		"the creation time in disguise": {property("IoTHub-Creation-Time-UTC", "x"), "set Taken"},
-		"a system property":             {property("$.mid", "x"), "a system property of IoT Hub's"},
+		"a system property":             {property("$.mid", "x"), "a system property of IoT Hub"},
 		"the device's ID":               {property("iothub-connection-device-id", "x"), "IoT Hub sets this property itself"},
 		"the module's ID":               {property("IoTHub-Connection-Module-ID", "x"), "IoT Hub sets this property itself"},
 		"the generation":                {property("iothub-connection-auth-generation-id", "x"), "IoT Hub sets this property itself"},

@@ -12,34 +12,29 @@ import (
 	"time"
 )
 
-// TwinAnswerFilter is the subscription for answers to twin requests, DesiredFilter the one for changes
-// of desired properties. Changes made while a device is offline are never sent later: read the twin.
+// TwinAnswerFilter is the subscription for answers to twin requests, and DesiredFilter that for changes of desired
+// properties. The prefixes are the beginnings of their topics. A hub never sends later what changed while the device was
+// offline: read the twin. Source of all topics of the twin: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 const (
-	TwinAnswerFilter = "$iothub/twin/res/#"
-	DesiredFilter    = "$iothub/twin/PATCH/properties/desired/#"
-)
-
-// What the topics of twin answers and of changes of desired properties begin with.
-const (
+	TwinAnswerFilter = TwinAnswerPrefix + "#"
+	DesiredFilter    = DesiredPrefix + "#"
 	TwinAnswerPrefix = "$iothub/twin/res/"
 	DesiredPrefix    = "$iothub/twin/PATCH/properties/desired/"
 )
 
-// TwinGetTopic is the topic that asks for the whole twin, with an empty body.
-func TwinGetTopic(requestID string) string {
-	return "$iothub/twin/GET/?$rid=" + escape(requestID)
-}
+// TwinGetTopic returns the topic of a request for the whole twin. Its body is empty.
+func TwinGetTopic(requestID string) string { return "$iothub/twin/GET/?$rid=" + escape(requestID) }
 
-// ReportTopic is the topic that sends a patch of reported properties.
+// ReportTopic returns the topic of a patch of reported properties.
 func ReportTopic(requestID string) string {
 	return "$iothub/twin/PATCH/properties/reported/?$rid=" + escape(requestID)
 }
 
-// A PropertyName names a property of a component, or of the device itself where Component is "".
+// A PropertyName names a property of a component of the model, or of the root if Component is "".
 type PropertyName struct{ Component, Name string }
 
-// String names the property as methods name a command, for people: "name", or "component*name". It is no key: a name
-// may hold a star, so two properties can have the same String.
+// String returns "name" or "component*name", as commands are named. It is for people and not unique: a name may hold a
+// star.
 func (n PropertyName) String() string {
 	if n.Component == "" {
 		return n.Name
@@ -47,58 +42,58 @@ func (n PropertyName) String() string {
 	return n.Component + "*" + n.Name
 }
 
-// Compare orders properties by component, then name.
+// Compare orders names by component, then name.
 func (n PropertyName) Compare(other PropertyName) int {
 	return cmp.Or(cmp.Compare(n.Component, other.Component), cmp.Compare(n.Name, other.Name))
 }
 
-// A DesiredProperty is one value that the cloud wishes. Value is `null` where it wishes none.
+// A DesiredProperty is one property with its desired value.
 type DesiredProperty struct {
-	Component, Name string // the component is "" for the root
-	Value           json.RawMessage
+	Component, Name string          // the component is "" for the root
+	Value           json.RawMessage // null if the cloud desires no value
 }
 
-// Key is the property's name.
+// Key returns the property's name.
 func (p DesiredProperty) Key() PropertyName { return PropertyName{p.Component, p.Name} }
 
-// Desired is the desired section of a twin, or a patch of it. Versions compare within one hub only: a
-// device that was moved may see a lower one.
+// Desired is the desired section of a twin, or a patch of it. Versions of different hubs cannot be compared: a device
+// that was moved may see a lower one.
 type Desired struct {
 	Version    int64
-	Properties []DesiredProperty // sorted by component, then name
+	Properties []DesiredProperty // in the order of their names
 }
 
-// A Twin is the device twin as the device may see it.
+// A Twin is the part of a device twin that the device can read.
 type Twin struct {
 	Desired  Desired
 	Reported json.RawMessage // an object, or nil
 }
 
-// AcknowledgedVersions are the versions that the reported section's answers to desired properties name, by the properties' names.
+// AcknowledgedVersions returns the version that each property acknowledgement in the reported section is for.
 func (t Twin) AcknowledgedVersions() map[PropertyName]int64 {
 	versions := map[PropertyName]int64{}
-	note := func(p DesiredProperty) {
+	note := func(name PropertyName, value json.RawMessage) {
 		var code, version *int64
-		err := decodeMembers(p.Value, map[string]any{"ac": &code, "av": &version})
+		err := decodeMembers(value, map[string]any{"ac": &code, "av": &version})
 		if err == nil && code != nil && version != nil {
-			versions[p.Key()] = *version
+			versions[name] = *version
 		}
 	}
 	reported, _ := ReadObject(t.Reported)
 	for name, value := range reported {
 		component, ok, _ := readComponent(value)
 		if !ok {
-			note(DesiredProperty{Name: name, Value: value})
+			note(PropertyName{Name: name}, value)
 		}
 		for inner, value := range component {
-			note(DesiredProperty{Component: name, Name: inner, Value: value})
+			note(PropertyName{name, inner}, value)
 		}
 	}
 	return versions
 }
 
-// ParseTwin reads the body that answers a request for the twin. A section or a component in which a name stands
-// twice, or cannot be kept, is an error; the values of properties are kept as they are.
+// ParseTwin reads the body of the answer to a request for the twin. It returns an error if a section or a component has a
+// name twice, or a name that decoding would change. It keeps the values of properties as they are.
 func ParseTwin(body []byte) (Twin, error) {
 	top, err := ReadObject(body)
 	if err != nil {
@@ -121,8 +116,8 @@ func ParseTwin(body []byte) (Twin, error) {
 	return Twin{Desired: desired, Reported: t.Reported}, nil
 }
 
-// ParseDesired reads a change of desired properties: a patch, whose $version stands in the topic, in
-// the body, or in both. It will be merged, so a text that cannot be decoded without a change is an error.
+// ParseDesired reads a change of desired properties: a patch, with its $version in the topic, in the body, or in both. It
+// returns an error if decoding would change the patch, because the patch will be merged.
 func ParseDesired(topic string, body []byte) (Desired, error) {
 	rest, ok := strings.CutPrefix(topic, DesiredPrefix)
 	if !ok || rest != "" && rest[0] != '?' {
@@ -153,23 +148,24 @@ func ParseDesired(topic string, body []byte) (Desired, error) {
 	return d, nil
 }
 
-// A TwinAnswer answers a request for the twin (200, the twin in Body), or a report (204).
+// A TwinAnswer is the hub's answer to a request for the twin (status 200, the twin in Body) or to a patch of reported
+// properties (status 204). A zero field means that the answer does not have it.
 type TwinAnswer struct {
-	Status     int
+	Status     int // as in HTTP
 	RequestID  string
-	Version    int64 // of the reported properties, 0 when absent
+	Version    int64 // of the reported properties
 	RetryAfter time.Duration
 	Body       []byte
 
-	// What an error answer's body says, as far as it can be read.
+	// From the body of an error answer, as far as it can be read.
 	Code                int
 	Message, TrackingID string
 
-	BadProperties error // names what could not be read of the topic's properties; nil: nothing
+	BadProperties error // names what could not be read of the topic's properties; nil means nothing
 }
 
-// ParseTwinAnswer reads an answer to a twin request. An error answer with an empty or unreadable body is
-// no error here: its Status says it all.
+// ParseTwinAnswer reads an answer to a twin request. If the body of an error answer is empty or cannot be read, the Status
+// is enough, and there is no error.
 func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	a, err := parseAnswer(TwinAnswerPrefix, topic)
 	if err != nil {
@@ -187,14 +183,14 @@ func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	if t.Status >= 300 {
 		var number json.Number
 		_ = decodeMembers(body, map[string]any{"errorCode": &number, "message": &t.Message, "trackingId": &t.TrackingID})
-		t.Code = code(number)
+		t.Code = errorCode(number)
 	}
 	return t, nil
 }
 
-// versionOf reads a topic's $version, nil when there is none.
-func versionOf(query Bag) (*int64, error) {
-	text, ok := query.Get("$version")
+// versionOf returns the $version of a topic, or nil if there is none.
+func versionOf(query bag) (*int64, error) {
+	text, ok := query.get("$version")
 	if !ok {
 		return nil, nil
 	}
@@ -205,8 +201,8 @@ func versionOf(query Bag) (*int64, error) {
 	return &version, nil
 }
 
-// readDesired reads the properties and, apart from them, the version, which stands at the top or, as
-// some documents show it, inside a component.
+// readDesired returns the desired properties, and their version or nil. The version stands at the top, or in a component,
+// as in azure-docs iot-develop/concepts-convention.md.
 func readDesired(body []byte) (Desired, *int64, error) {
 	if isNull(body) {
 		return Desired{}, nil, errors.New("missing or null")
@@ -225,40 +221,37 @@ func readDesired(body []byte) (Desired, *int64, error) {
 		component, ok, err := readComponent(value)
 		switch {
 		case isMarker(name):
-		case err != nil:
-			return Desired{}, nil, fmt.Errorf("component %.80q: %w", name, err)
-		case !ok:
+			continue
+		case err == nil && !ok:
 			d.Properties = append(d.Properties, DesiredProperty{Name: name, Value: value})
-		default:
-			v, err := readVersion(component)
-			if err != nil {
-				return Desired{}, nil, fmt.Errorf("component %.80q: %w", name, err)
+			continue
+		}
+		var v *int64
+		if err == nil {
+			v, err = readVersion(component)
+		}
+		if err != nil {
+			return Desired{}, nil, fmt.Errorf("component %.80q: %w", name, err)
+		}
+		if v != nil && inside != nil && *v != *inside {
+			return Desired{}, nil, errors.New("components disagree about $version")
+		}
+		inside = cmp.Or(v, inside)
+		for inner, value := range component {
+			if !isMarker(inner) {
+				d.Properties = append(d.Properties, DesiredProperty{name, inner, value})
 			}
-			if v != nil && inside != nil && *v != *inside {
-				return Desired{}, nil, errors.New("components disagree about $version")
-			}
-			inside = cmp.Or(v, inside)
-			d.addComponent(name, component)
 		}
 	}
 	slices.SortFunc(d.Properties, func(a, b DesiredProperty) int { return a.Key().Compare(b.Key()) })
 	return d, cmp.Or(version, inside), nil
 }
 
-func (d *Desired) addComponent(name string, component map[string]json.RawMessage) {
-	for inner, value := range component {
-		if !isMarker(inner) {
-			d.Properties = append(d.Properties, DesiredProperty{name, inner, value})
-		}
-	}
-}
-
-// readComponent reads an object marked as a component; any other value is a property's, whole. The error is of a
-// component.
+// readComponent reads an object that is marked as a component. For any other value ok is false, and there is no error.
 func readComponent(value json.RawMessage) (component map[string]json.RawMessage, ok bool, err error) {
 	var marked map[string]json.RawMessage
 	var marker string
-	if json.Unmarshal(value, &marked) != nil || json.Unmarshal(marked["__t"], &marker) != nil || marker != "c" {
+	if json.Unmarshal(value, &marked) != nil || json.Unmarshal(marked[ComponentMarker], &marker) != nil || marker != "c" {
 		return nil, false, nil
 	}
 	component, err = ReadObject(value)
@@ -277,7 +270,7 @@ func readVersion(object map[string]json.RawMessage) (*int64, error) {
 	return version, nil
 }
 
-// isMarker says that a key is the service's or the convention's own and names no property.
+// isMarker reports whether a key belongs to the service or to the convention for components, and names no property.
 func isMarker(key string) bool {
-	return strings.HasPrefix(key, "$") || key == "__t"
+	return strings.HasPrefix(key, "$") || key == ComponentMarker
 }
