@@ -45,7 +45,7 @@ func TestDamagedLinesAreSkippedAndCounted(t *testing.T) {
 	}
 }
 
-func TestWhoeverWantsNoMoreReceiptsGetsNone(t *testing.T) {
+func TestReceiptsEndWhenNoMoreAreWanted(t *testing.T) {
 	for _, text := range []string{`{"messageId":"1"}` + "\n" + `{"messageId":"2"}`, "x\n" + `{"messageId":"1"}{"messageId":"2"}`} {
 		n := 0
 		for range ledger.ReadReceipts(strings.NewReader(text)).All() {

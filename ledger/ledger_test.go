@@ -68,7 +68,7 @@ func receipts(text string) ([]ledger.Receipt, error) {
 	return all, r.Err()
 }
 
-func TestWhereNothingIsLostEveryReadingIsAccountedFor(t *testing.T) {
+func TestReportAccountsForEveryReading(t *testing.T) {
 	s := taken(t)
 	want := ledger.Report{
 		Accepted: 100, Delivered: 79, Pending: 10, Missing: 11, Dropped: map[string]uint64{"full": 10}, Quarantined: 1, LostIDs: []string{},
@@ -78,7 +78,7 @@ func TestWhereNothingIsLostEveryReadingIsAccountedFor(t *testing.T) {
 	}
 }
 
-func TestOneLossOneDuplicateAndOneSwapAreReportedAsExactlyThose(t *testing.T) {
+func TestReportNamesOneLossOneDuplicateAndOneSwap(t *testing.T) {
 	s := taken(t)
 	all := received(s)
 	all = slices.Delete(all, 20, 21)      // the loss of 32
@@ -96,7 +96,7 @@ func TestOneLossOneDuplicateAndOneSwapAreReportedAsExactlyThose(t *testing.T) {
 }
 
 // The backlog arrives after newer readings, in its own order.
-func TestLanesHaveTheirOwnOrder(t *testing.T) {
+func TestEachLaneHasItsOwnOrder(t *testing.T) {
 	s := taken(t)
 	all := received(s)
 	all = append(all[40:], all[:40]...)
@@ -108,7 +108,7 @@ func TestLanesHaveTheirOwnOrder(t *testing.T) {
 	}
 }
 
-func TestReceiptsOfIoTHubsToolsAreRead(t *testing.T) {
+func TestReceiptsOfIoTHubToolsAreRead(t *testing.T) {
 	for _, text := range []string{
 		`{"device":"dev1","hub":"A","messageId":"e-1","properties":{"$.mid":"e-1","failover-lane":"backlog"},"body":"eyJtZXNzYWdlSWQiOiJ4In0="}`,
 		`{"EnqueuedTimeUtc":"2026-01-01T00:00:00Z","Properties":{"failover-lane":"backlog"},"SystemProperties":{"messageId":"e-1","connectionDeviceId":"dev1"},"Body":{"messageId":"x"}}`,
@@ -127,7 +127,7 @@ func TestReceiptsOfIoTHubsToolsAreRead(t *testing.T) {
 }
 
 // Whatever a program calls its own properties, the ID is the one that the device has sent.
-func TestAPropertyOfTheProgramIsNotTakenForTheMessageID(t *testing.T) {
+func TestPropertyOfTheApplicationIsNotTheMessageID(t *testing.T) {
 	for _, text := range []string{
 		`{"event":{"properties":{"application":{"messageId":"mine"},"system":{"message_id":"e-1"}}}}`,
 		`{"Properties":{"messageId":"mine"},"SystemProperties":{"messageId":"e-1"}}`,
@@ -144,7 +144,7 @@ func TestAPropertyOfTheProgramIsNotTakenForTheMessageID(t *testing.T) {
 }
 
 // A long outage gives up more than can be counted one by one, and a damaged file may claim any number.
-func TestNumbersBeyondCountingAreCountedAllTheSame(t *testing.T) {
+func TestHugeRangesAreCountedWithoutALoop(t *testing.T) {
 	s := &outbox.Snapshot{Epoch: "e", Last: math.MaxUint64, Dropped: []outbox.Drop{
 		{Epoch: "e", Numbers: outbox.Range{First: 5, Last: 1 << 60}, Why: outbox.NoRoom},
 		{Epoch: "e", Numbers: outbox.Range{First: 1 << 60, Last: math.MaxUint64 - 1}, Why: outbox.TooOld},
@@ -161,7 +161,7 @@ func TestNumbersBeyondCountingAreCountedAllTheSame(t *testing.T) {
 }
 
 // Each number is counted as one by one it would be.
-func TestWhateverIsMissingIsCountedOnce(t *testing.T) {
+func TestEachMissingReadingIsCountedOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		numbers := rapid.Uint64Range(1, 30)
 		s := &outbox.Snapshot{Epoch: "e", Last: rapid.Uint64Range(0, 30).Draw(t, "last")}
@@ -196,7 +196,7 @@ func TestWhateverIsMissingIsCountedOnce(t *testing.T) {
 	})
 }
 
-func TestDropsOfWhichOnlyTheCountIsRememberedAreNotTakenForLost(t *testing.T) {
+func TestDropsKnownOnlyByTheirCountAreNotLost(t *testing.T) {
 	s := &outbox.Snapshot{
 		Epoch: "e", Last: 12,
 		Dropped:   []outbox.Drop{{Epoch: "e", Numbers: outbox.Range{First: 9, Last: 10}, Why: outbox.NoRoom}},

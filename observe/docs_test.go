@@ -89,14 +89,14 @@ func wantSame(t *testing.T, what string, got, want []string) {
 	}
 }
 
-func TestTheDocumentExplainsEveryKind(t *testing.T) {
+func TestDocumentExplainsEveryKind(t *testing.T) {
 	wantSame(t, "kinds", explained(t, "Kinds"), constants(t, ".", "Kind"))
 	if len(kinds) != len(constants(t, ".", "Kind")) {
 		t.Error("these tests do not try every kind")
 	}
 }
 
-func TestTheDocumentExplainsEveryField(t *testing.T) {
+func TestDocumentExplainsEveryField(t *testing.T) {
 	var names []string
 	for field := range reflect.TypeFor[observe.Record]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -105,7 +105,7 @@ func TestTheDocumentExplainsEveryField(t *testing.T) {
 	wantSame(t, "fields", explained(t, "Fields"), names)
 }
 
-func TestTheDocumentExplainsEveryCause(t *testing.T) {
+func TestDocumentExplainsEveryCause(t *testing.T) {
 	words := []string{"error"}
 	words = append(words, constants(t, "../outbox", "Reason")...)
 	words = append(words, constants(t, "../transport", "Reason")...)
@@ -118,7 +118,7 @@ func TestTheDocumentExplainsEveryCause(t *testing.T) {
 	wantSame(t, "causes", explained(t, "Causes"), words)
 }
 
-func TestTheDocumentNamesLevelsOutcomesAndBounds(t *testing.T) {
+func TestDocumentNamesLevelsPhasesOutcomesAndBounds(t *testing.T) {
 	text := eventsDocument(t)
 	words := append(constants(t, ".", "Level"), constants(t, ".", "Phase")...)
 	words = append(words, observe.Reconnected, observe.FailedOver, observe.FailedBack)
@@ -132,7 +132,7 @@ func TestTheDocumentNamesLevelsOutcomesAndBounds(t *testing.T) {
 	}
 }
 
-func TestTheDocumentsLinesAreWhatIsPrinted(t *testing.T) {
+func TestDocumentShowsLinesAsTheyArePrinted(t *testing.T) {
 	lost := time.Date(2026, 3, 1, 9, 12, 15, 814e6, time.UTC)
 	closed := &transport.Error{Reason: transport.Closed, Host: hubA, Err: errors.New("EOF")}
 	refused := &transport.Error{Reason: transport.ConnectionRefused, Host: hubB, Err: errors.New("connection refused")}
@@ -151,6 +151,6 @@ func TestTheDocumentsLinesAreWhatIsPrinted(t *testing.T) {
 	}
 }
 
-func TestTheDocumentsTraceIsWhatIsPrinted(t *testing.T) {
+func TestDocumentShowsATraceAsItIsPrinted(t *testing.T) {
 	wantTrace(t, logged(failedOver), block(t, "text"))
 }

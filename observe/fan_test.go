@@ -56,7 +56,7 @@ func closeFan(t *testing.T, f *observe.Fan) {
 
 // Each test is a bubble, which fails when a goroutine is left behind.
 
-func TestEveryObserverSeesEveryRecordInOrder(t *testing.T) {
+func TestEveryObserverGetsEveryRecordInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a, b ear
 		f := observe.NewFan(a.hear, nil, b.hear)
@@ -71,7 +71,7 @@ func TestEveryObserverSeesEveryRecordInOrder(t *testing.T) {
 	})
 }
 
-func TestObserversAgreeOnTheOrderOfWhatManyEmit(t *testing.T) {
+func TestObserversAgreeOnTheOrderOfRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a, b ear
 		f := observe.NewFan(a.hear, b.hear)
@@ -88,7 +88,7 @@ func TestObserversAgreeOnTheOrderOfWhatManyEmit(t *testing.T) {
 	})
 }
 
-func TestAStalledObserverHoldsUpNobodyAndLearnsWhatItLost(t *testing.T) {
+func TestStalledObserverDelaysNobodyAndLearnsHowManyRecordsItMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow, quick := ear{stall: make(chan struct{})}, ear{}
 		f := observe.NewFan(slow.hear, quick.hear)
@@ -124,7 +124,7 @@ func TestAStalledObserverHoldsUpNobodyAndLearnsWhatItLost(t *testing.T) {
 	})
 }
 
-func TestWhatIsEmittedBeforeStartIsBoundedToo(t *testing.T) {
+func TestRecordsEmittedBeforeStartAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e ear
 		f := observe.NewFan(e.hear)
@@ -177,7 +177,7 @@ func TestCloseDoesNotWaitLongerThanItsContext(t *testing.T) {
 	})
 }
 
-func TestWhatIsEmittedAfterCloseIsIgnored(t *testing.T) {
+func TestRecordsEmittedAfterCloseAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e ear
 		f := observe.NewFan(e.hear)
@@ -192,7 +192,7 @@ func TestWhatIsEmittedAfterCloseIsIgnored(t *testing.T) {
 	})
 }
 
-func TestAFanThatNeverStartedCloses(t *testing.T) {
+func TestFanThatWasNotStartedCanBeClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := observe.NewFan(func(observe.Record) { t.Error("there was no start") })
 		emit(f, 1, 3)
@@ -202,7 +202,7 @@ func TestAFanThatNeverStartedCloses(t *testing.T) {
 	})
 }
 
-func TestEmittersAndCloseMayMeet(t *testing.T) {
+func TestEmitAndCloseMayBeConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e ear
 		f := observe.NewFan(e.hear)
@@ -216,7 +216,7 @@ func TestEmittersAndCloseMayMeet(t *testing.T) {
 	})
 }
 
-func TestAnObserverMayEmit(t *testing.T) {
+func TestObserverMayEmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f *observe.Fan
 		var e ear

@@ -105,7 +105,7 @@ func (w *witness) wantCalm(t *testing.T, cause string) {
 	}
 }
 
-func TestAFloodOfDroppedReadingsIsARangeASecondFromWhichNothingIsMissing(t *testing.T) {
+func TestFloodOfDroppedReadingsIsOneCompleteRecordASecond(t *testing.T) {
 	const all = 60_000
 	w := watched(t, func(f *observe.Fan) {
 		for n := 1; n <= all; n++ {
@@ -137,7 +137,7 @@ func TestAFloodOfDroppedReadingsIsARangeASecondFromWhichNothingIsMissing(t *test
 	}
 }
 
-func TestDroppedReadingsThatAreNoRangeAreAllNamed(t *testing.T) {
+func TestDroppedReadingsWithGapsAreAllNamed(t *testing.T) {
 	w := watched(t, func(f *observe.Fan) {
 		for n := 2000; n > 0; n -= 2 {
 			emitNow(f, drop(n, "damaged"))
@@ -176,7 +176,7 @@ func TestDroppedReadingsWithoutANumberAreCounted(t *testing.T) {
 	}
 }
 
-func TestRangesThatAreDroppedAtOnceKeepTheirCount(t *testing.T) {
+func TestRecordOfSeveralRangesKeepsItsCount(t *testing.T) {
 	w := watched(t, func(f *observe.Fan) {
 		for _, r := range []observe.Record{
 			{ID: "8f3a1c02-1-10", Count: 10}, {ID: "8f3a1c02-11-20", Count: 10}, {ID: "8f3a1c02-31", Count: 0}, {ID: "8f3a1c02-21-30", Count: 10},
@@ -190,7 +190,7 @@ func TestRangesThatAreDroppedAtOnceKeepTheirCount(t *testing.T) {
 	}
 }
 
-func TestAFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
+func TestFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
 	const all = 7917
 	for name, make := range map[string]func(i int) observe.Record{
 		"method answers": func(i int) observe.Record {
@@ -231,7 +231,7 @@ func TestAFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
 	}
 }
 
-func TestAFloodSwallowsNoOtherSort(t *testing.T) {
+func TestFloodDoesNotHideOtherSorts(t *testing.T) {
 	w := watched(t, func(f *observe.Fan) {
 		for i := range 1000 {
 			emitNow(f, observe.Record{Kind: observe.Handled, Name: "method a", Status: 200})
@@ -251,7 +251,7 @@ func TestAFloodSwallowsNoOtherSort(t *testing.T) {
 	}
 }
 
-func TestAtAUsualPaceNothingIsCombined(t *testing.T) {
+func TestNothingIsCombinedAtAUsualRate(t *testing.T) {
 	w := watched(t, func(f *observe.Fan) {
 		for i := range 300 {
 			emitNow(f, observe.Record{Kind: observe.Handled, Name: "method a", Status: 200})
@@ -266,7 +266,7 @@ func TestAtAUsualPaceNothingIsCombined(t *testing.T) {
 	}
 }
 
-func TestWhatIsHeldIsToldWithinASecondAndAtTheEndAtOnce(t *testing.T) {
+func TestHeldRecordsAreReleasedWithinASecondOrByClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w witness
 		f := observe.NewFan(w.hear)
@@ -308,7 +308,7 @@ func TestCombinedRecordsKeepTheOrderOfTimes(t *testing.T) {
 	}
 }
 
-func TestTheTraceCountsEachDroppedReading(t *testing.T) {
+func TestTraceCountsEachDroppedReading(t *testing.T) {
 	var log, out bytes.Buffer
 	print := observe.NewPrinter(&log, true, observe.Info)
 	w := watched(t, func(f *observe.Fan) {

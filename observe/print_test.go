@@ -49,7 +49,7 @@ func full(t *testing.T) observe.Record {
 	return r
 }
 
-func TestAPrintedLineComesBackAsTheSameRecord(t *testing.T) {
+func TestPrintedLineIsReadBackAsTheSameRecord(t *testing.T) {
 	for _, kind := range kinds {
 		for _, level := range []observe.Level{observe.Debug, observe.Info, observe.Warn} {
 			bare := observe.Record{Time: time.Date(2026, 3, 1, 8, 0, 0, 1, time.UTC), Kind: kind, Level: level}.Describe()
@@ -66,7 +66,7 @@ func TestAPrintedLineComesBackAsTheSameRecord(t *testing.T) {
 	}
 }
 
-func FuzzAPrintedLineComesBackAsTheSameRecord(f *testing.F) {
+func FuzzPrintedLineIsReadBackAsTheSameRecord(f *testing.F) {
 	f.Add("lizard-1", "\"quoted\"\\\n\t\x00\x7f", "ünï\u2028<&>", int64(9), 3, int64(1))
 	f.Add("", "", "", int64(-1), -1, int64(-1))
 	f.Add("\xff", "{}", "]", int64(1<<62), 0, int64(1<<40))
@@ -134,7 +134,7 @@ func TestOnlyRecordsOfTheLevelAndAboveArePrinted(t *testing.T) {
 	}
 }
 
-func TestTheConsoleIsForPeople(t *testing.T) {
+func TestConsoleShowsMessagesForPeople(t *testing.T) {
 	now := time.Date(2026, 3, 1, 8, 0, 0, 5e6, time.Local)
 	lost := observe.Record{
 		Time: now, Level: observe.Warn, Kind: observe.Transition, Device: "lizard-1", From: "Connected", Event: "lost",
@@ -167,7 +167,7 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestARecordIsOneWriteOfOneLine(t *testing.T) {
+func TestRecordIsOneWriteOfOneLine(t *testing.T) {
 	for _, asJSON := range []bool{true, false} {
 		var w writes
 		tell := observe.NewPrinter(&w, asJSON, observe.Debug)

@@ -43,7 +43,7 @@ func TestEveryKindHasAMessageForPeople(t *testing.T) {
 	}
 }
 
-func TestAMessageThatIsThereStays(t *testing.T) {
+func TestDescribeKeepsAMessage(t *testing.T) {
 	r := observe.Record{Kind: observe.Warning, Message: "a twin request failed", Error: "no answer"}
 	if got := r.Describe().Message; got != "a twin request failed" {
 		t.Errorf("%q", got)

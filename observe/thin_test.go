@@ -59,7 +59,7 @@ func (p *thinned) repeats(from, to string) (counts []int) {
 	return counts
 }
 
-func TestADayLongOutageIsAHandfulOfLinesThatAddUp(t *testing.T) {
+func TestDayLongOutageIsFewLinesThatAddUp(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	s.starts()
@@ -80,7 +80,7 @@ func TestADayLongOutageIsAHandfulOfLinesThatAddUp(t *testing.T) {
 	p.inOrder(t)
 }
 
-func TestTheLastRoundBeforeTheEndIsShownAsItWas(t *testing.T) {
+func TestLastRecordsBeforeTheEndArePassed(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
@@ -96,7 +96,7 @@ func TestTheLastRoundBeforeTheEndIsShownAsItWas(t *testing.T) {
 	p.addUp(t)
 }
 
-func TestAnotherCauseIsNeverSwallowed(t *testing.T) {
+func TestEveryCauseIsPassed(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
@@ -122,7 +122,7 @@ func TestAnotherCauseIsNeverSwallowed(t *testing.T) {
 	p.inOrder(t)
 }
 
-func TestItStartsAfreshAfterAConnection(t *testing.T) {
+func TestThinStartsAfreshWhenConnected(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 3 {
@@ -150,7 +150,7 @@ func TestEveryConnectionAndEveryOutcomeIsPassed(t *testing.T) {
 	}
 }
 
-func TestReadingsAndAnswersAreNotThinned(t *testing.T) {
+func TestOtherKindsAreNotThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
@@ -164,7 +164,7 @@ func TestReadingsAndAnswersAreNotThinned(t *testing.T) {
 	}
 }
 
-func TestAWarningIsThinnedUntilItSaysSomethingElse(t *testing.T) {
+func TestEqualWarningsAreThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 13 {
@@ -181,7 +181,7 @@ func TestAWarningIsThinnedUntilItSaysSomethingElse(t *testing.T) {
 	}
 }
 
-func TestWhatARecordAlreadyStandsForIsNotForgotten(t *testing.T) {
+func TestThinAddsUpRepeatedRecords(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	stand := 0
@@ -201,7 +201,7 @@ func TestWhatARecordAlreadyStandsForIsNotForgotten(t *testing.T) {
 }
 
 // Nothing comes after the end that could say how many were left out.
-func TestNothingIsLeftOutAtTheEnd(t *testing.T) {
+func TestNothingIsLeftOutAfterClosing(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	s.starts()
@@ -212,7 +212,7 @@ func TestNothingIsLeftOutAtTheEnd(t *testing.T) {
 	p.addUp(t)
 }
 
-func TestDevicesAreThinnedApart(t *testing.T) {
+func TestDevicesAreThinnedSeparately(t *testing.T) {
 	var p thinned
 	tell := p.tell()
 	a, b := newStory("lizard-1", tell), newStory("lizard-2", tell)

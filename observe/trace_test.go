@@ -75,11 +75,11 @@ const failedOverTrace = `2026-03-01 UTC
 1 device, 12 transitions, 2 outages: 1 reconnected in 9 ms, 1 failed over in 319 ms; readings: 3 taken, 3 delivered, 0 dropped
 `
 
-func TestATraceIsThePathAndASummary(t *testing.T) {
+func TestTraceIsThePathAndASummary(t *testing.T) {
 	wantTrace(t, logged(failedOver), failedOverTrace)
 }
 
-func TestALongOutageIsShortAndNothingIsUncounted(t *testing.T) {
+func TestTraceOfALongOutageIsShortAndCountsEverything(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		s := newStory("lizard-1", tell)
 		s.now, s.entered = s.now.Add(15*time.Hour), s.now.Add(14*time.Hour)
@@ -107,7 +107,7 @@ func TestALongOutageIsShortAndNothingIsUncounted(t *testing.T) {
 	}
 }
 
-func TestALogWithoutPhasesHasTheSameTrace(t *testing.T) {
+func TestLogWithoutPhasesHasTheSameTrace(t *testing.T) {
 	for name, tells := range map[string]func(func(observe.Record)){
 		"ended outages": failedOver,
 		"an open outage": func(tell func(observe.Record)) {
@@ -142,7 +142,7 @@ func TestALogWithoutPhasesHasTheSameTrace(t *testing.T) {
 	}
 }
 
-func TestSeveralDevicesAreToldApart(t *testing.T) {
+func TestTraceNamesTheDeviceIfThereAreSeveral(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		a, b := newStory("lizard-1", tell), newStory("monitor", tell)
 		a.starts()
@@ -169,7 +169,7 @@ monitor   08:00:00.000  Unprovisioned -> Provisioning  register
 	}
 }
 
-func TestOutagesThatDifferAreSummedUpAsARange(t *testing.T) {
+func TestSummaryShowsTheShortestAndTheLongestOutage(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		s := newStory("lizard-1", tell)
 		for _, ms := range []int64{90, 9, 65_000} {
@@ -183,7 +183,7 @@ func TestOutagesThatDifferAreSummedUpAsARange(t *testing.T) {
 	}
 }
 
-func TestAnOutageIsNoLongerBecauseTheClockWasSetMeanwhile(t *testing.T) {
+func TestClockThatIsSetDoesNotChangeTheLengthOfAnOutage(t *testing.T) {
 	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	for _, by := range []time.Duration{3 * 24 * time.Hour, -3 * 24 * time.Hour} {
 		text := trace(t, logged(func(tell func(observe.Record)) {
@@ -215,14 +215,14 @@ func TestOtherLinesAreSkippedAndCounted(t *testing.T) {
 	wantTrace(t, first+"\r\n"+other+"\n"+rest, want)
 }
 
-func TestALogThatWasCutShortIsReadToItsEnd(t *testing.T) {
+func TestTruncatedLogIsReadToItsEnd(t *testing.T) {
 	log := logged(failedOver)
 	wantTrace(t, strings.TrimSuffix(log, "\n"), failedOverTrace)
 	cut := log + `{"level":"info","time":"2026-03-01T09:1`
 	wantTrace(t, cut, strings.TrimSuffix(failedOverTrace, "\n")+"; 1 other line\n")
 }
 
-func TestALongRecordIsStillRead(t *testing.T) {
+func TestLongRecordIsRead(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		s := newStory("lizard-1", tell)
 		s.say(0, observe.Record{
@@ -236,11 +236,11 @@ func TestALongRecordIsStillRead(t *testing.T) {
 	}
 }
 
-func TestAnEmptyLogHasASummary(t *testing.T) {
+func TestEmptyLogHasASummary(t *testing.T) {
 	wantTrace(t, "", "\n0 devices, 0 transitions, 0 outages\n")
 }
 
-func TestALogOfAnyLengthIsTracedInWhole(t *testing.T) {
+func TestLongLogIsTracedCompletely(t *testing.T) {
 	var b bytes.Buffer
 	s := newStory("lizard-1", observe.NewPrinter(&b, true, observe.Debug))
 	for range 4000 {
@@ -252,7 +252,7 @@ func TestALogOfAnyLengthIsTracedInWhole(t *testing.T) {
 	}
 }
 
-func TestALogThatCannotBeReadFurtherIsTracedSoFar(t *testing.T) {
+func TestLogIsTracedUpToAReadError(t *testing.T) {
 	var b strings.Builder
 	broken := errors.New("broken")
 	err := observe.Trace(io.MultiReader(strings.NewReader(logged(failedOver)), iotest.ErrReader(broken)), &b)
@@ -265,7 +265,7 @@ type failing struct{ error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.error }
 
-func TestAnOutputThatFailsIsAnError(t *testing.T) {
+func TestWriteErrorIsReturned(t *testing.T) {
 	full := errors.New("full")
 	if err := observe.Trace(strings.NewReader(logged(failedOver)), failing{full}); !errors.Is(err, full) {
 		t.Error(err)
@@ -293,7 +293,7 @@ func FuzzTrace(f *testing.F) {
 	})
 }
 
-func TestWhatKeptTheLogMayAddToItsLines(t *testing.T) {
+func TestPrefixesAndWrappersOfLogSystemsAreIgnored(t *testing.T) {
 	log := logged(failedOver)
 	lines := strings.Split(strings.TrimSuffix(log, "\n"), "\n")
 	for name, add := range map[string]func(n int, line string) string{

@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxDescription is in bytes. It is far below the limit for a string, because all acknowledgements share the 32 KB of a
-// twin's reported properties.
+// maxDescription is in bytes. It is far below the limit for a string, because all acknowledgements
+// share the 32 KB of a twin's reported properties.
 const maxDescription = 512
 
-// codeSetByDevice is the code of a value that the device set by itself. Such an acknowledgement has version 0. Source:
-// azure-docs iot-develop/concepts-convention.md, "Writable properties".
+// codeSetByDevice is the code of a value that the device set by itself. Such an acknowledgement has
+// version 0. Source: azure-docs iot-develop/concepts-convention.md, "Writable properties".
 const codeSetByDevice = 203
 
-// A PropertyAck is what a device reports of a desired property: the value in force, and how the desired value was
-// applied. Its members on the wire are value, ac, av and ad. Source: azure-docs iot-develop/concepts-convention.md,
-// "Writable properties".
+// A PropertyAck is what a device reports of a desired property: the value in force, and how the
+// desired value was applied. Its members on the wire are value, ac, av and ad. Source: azure-docs
+// iot-develop/concepts-convention.md, "Writable properties".
 type PropertyAck struct {
 	Value       json.RawMessage // nil is written as null
 	Code        int             // as in HTTP; 203 is for a value that the device set by itself
@@ -27,7 +27,8 @@ type PropertyAck struct {
 	Description string          // written as null if it is empty
 }
 
-// MarshalJSON writes an empty description as null, which removes an earlier description from the twin.
+// MarshalJSON writes an empty description as null, which removes an earlier description from the
+// twin.
 func (a PropertyAck) MarshalJSON() ([]byte, error) {
 	var description *string
 	if a.Description != "" {
@@ -41,8 +42,8 @@ func (a PropertyAck) MarshalJSON() ([]byte, error) {
 	}{a.Value, a.Code, a.Version, description})
 }
 
-// ForVersion returns the acknowledgement of a version of the desired section. A value that the device set by itself
-// acknowledges no version.
+// ForVersion returns the acknowledgement of a version of the desired section. A value that the
+// device set by itself acknowledges no version.
 func (a PropertyAck) ForVersion(version int64) PropertyAck {
 	if a.Version = version; a.Code == codeSetByDevice {
 		a.Version = 0
@@ -63,8 +64,9 @@ type AcknowledgedProperty struct {
 	PropertyAck
 }
 
-// Fit returns the acknowledgement in a form that IoT Hub accepts. It shortens a long description, and leaves out a
-// value that breaks the rules for reported properties. The error says which rule; it is nil if nothing was left out.
+// Fit returns the acknowledgement in a form that IoT Hub accepts. It shortens a long description,
+// and leaves out a value that breaks the rules for reported properties. The error says which rule;
+// it is nil if nothing was left out.
 func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
 	a.Description = shorten(a.Description)
 	if isNull(a.PropertyAck.Value) {
@@ -90,8 +92,8 @@ func shorten(s string) string {
 	return s[:end] + mark
 }
 
-// PropertyAckPatch returns one patch of reported properties that holds all acknowledgements, with the marker in each
-// component. Of two acknowledgements of one property the later counts.
+// PropertyAckPatch returns one patch of reported properties that holds all acknowledgements, with
+// the marker in each component. Of two acknowledgements of one property the later counts.
 func PropertyAckPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
@@ -100,9 +102,9 @@ func PropertyAckPatch(acks []AcknowledgedProperty) map[string]any {
 	return patch
 }
 
-// ClearPatch returns a patch that sets to null the values that are objects. Unless it is empty, send it before the
-// PropertyAckPatch of the same acknowledgements: a twin merges an object into the object that it holds, so members that
-// a value no longer has would stay.
+// ClearPatch returns a patch that sets to null the values that are objects. Unless it is empty,
+// send it before the PropertyAckPatch of the same acknowledgements: a twin merges an object into
+// the object that it holds, so members that a value no longer has would stay.
 func ClearPatch(acks []AcknowledgedProperty) map[string]any {
 	patch := map[string]any{}
 	for _, a := range acks {
@@ -113,7 +115,8 @@ func ClearPatch(acks []AcknowledgedProperty) map[string]any {
 	return patch
 }
 
-// addToPatch adds a property to a patch. If a component has the name of the property, the patch keeps the component.
+// addToPatch adds a property to a patch. If a component has the name of the property, the patch
+// keeps the component.
 func addToPatch(patch map[string]any, p DesiredProperty, value any) {
 	component, isComponent := patch[cmp.Or(p.Component, p.Name)].(map[string]any)
 	isComponent = isComponent && component[ComponentMarker] == "c"

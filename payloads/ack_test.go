@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestAnAcknowledgementIsWrittenAsTheConventionSays(t *testing.T) {
+func TestPropertyAckIsWrittenAsTheConventionSays(t *testing.T) {
 	for want, ack := range map[string]PropertyAck{
 		`{"value":3,"ac":200,"av":8,"ad":"completed"}`: {Value: json.RawMessage("3"), Code: 200, Version: 8, Description: "completed"},
 		`{"value":3,"ac":203,"av":0,"ad":null}`:        {Value: json.RawMessage("3"), Code: 203},
@@ -19,7 +19,7 @@ func TestAnAcknowledgementIsWrittenAsTheConventionSays(t *testing.T) {
 	}
 }
 
-func TestAcknowledgementsOfAComponentStandInIt(t *testing.T) {
+func TestPropertyAcksOfAComponentAreInTheComponent(t *testing.T) {
 	ok := func(value string) PropertyAck {
 		return PropertyAck{Value: json.RawMessage(value), Code: 200, Version: 8}
 	}
@@ -57,7 +57,7 @@ func TestAcknowledgementsOfAComponentStandInIt(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatNoHubTakesIsMadeFit(t *testing.T) {
+func TestFitMakesAPropertyAckAcceptable(t *testing.T) {
 	deep := func(levels int) string { return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels) }
 	for name, c := range map[string]struct {
 		value, description string
@@ -98,7 +98,7 @@ func TestAnAnswerThatNoHubTakesIsMadeFit(t *testing.T) {
 	}
 }
 
-func TestOnlyAnswersWhoseValuesAreObjectsNeedRoomMade(t *testing.T) {
+func TestClearPatchHasOnlyTheValuesThatAreObjects(t *testing.T) {
 	acks := []AcknowledgedProperty{
 		{property("", "a", ""), PropertyAck{Value: json.RawMessage(` {"x":1}`)}},
 		{property("", "b", ""), PropertyAck{Value: json.RawMessage(`[1]`)}},

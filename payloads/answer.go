@@ -10,11 +10,13 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds the delay that a service may ask for, so that one wrong answer cannot silence a device.
+// maxRetryAfter bounds the delay that a service may ask for, so that one wrong answer cannot
+// silence a device.
 const maxRetryAfter = time.Hour
 
-// An answer is what the answers of DPS and of the twin have in common: the topic {prefix}{status}/?$rid={id}&…
-// Sources: azure-docs iot/iot-mqtt-connect-to-iot-dps.md, iot/iot-mqtt-connect-to-iot-hub.md.
+// An answer is what the answers of DPS and of the twin have in common: the topic
+// {prefix}{status}/?$rid={id}&… Sources: azure-docs iot/iot-mqtt-connect-to-iot-dps.md,
+// iot/iot-mqtt-connect-to-iot-hub.md.
 type answer struct {
 	status     int
 	requestID  string
@@ -41,7 +43,8 @@ func parseAnswer(prefix, topic string) (answer, error) {
 	return answer{int(status), id, retryAfter(properties), properties, bad}, nil
 }
 
-// retryAfter reads a delay, which is in seconds. It returns zero if the delay is missing or cannot be read.
+// retryAfter reads a delay, which is in seconds. It returns zero if the delay is missing or cannot
+// be read.
 func retryAfter(b bag) time.Duration {
 	for _, p := range b {
 		if !strings.EqualFold(p.Name, "retry-after") {
@@ -62,7 +65,8 @@ func isNull(raw []byte) bool {
 	return len(raw) == 0 || string(raw) == "null"
 }
 
-// errorCode returns the number of an error code, which is written as 401002 or "401002", and 0 if it is no integer.
+// errorCode returns the number of an error code, which is written as 401002 or "401002", and 0 if
+// it is no integer.
 func errorCode(n json.Number) int {
 	code, err := strconv.Atoi(n.String())
 	if err != nil {

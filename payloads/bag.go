@@ -16,8 +16,8 @@ type bagProperty struct {
 	Null        bool // the name stands alone, without "="
 }
 
-// appendTo appends the bag as it stands in a topic. Every byte that is not a letter, a digit or one of -._~ becomes %XX,
-// so a value can hold anything, and no wildcard gets into the topic.
+// appendTo appends the bag as it stands in a topic. Every byte that is not a letter, a digit or one
+// of -._~ becomes %XX, so a value can hold anything, and no wildcard gets into the topic.
 func (b bag) appendTo(dst []byte) []byte {
 	for i, p := range b {
 		if i > 0 {
@@ -42,11 +42,12 @@ func (b bag) get(name string) (value string, ok bool) {
 	return "", false
 }
 
-// parseBag reads a property bag, with or without the "?" that precedes it in some topics. It splits before it decodes,
-// because a decoded value may hold & and =. A + is a plus: only %20 is a space here.
+// parseBag reads a property bag, with or without the "?" that precedes it in some topics. It splits
+// before it decodes, because a decoded value may hold & and =. A + is a plus: only %20 is a space
+// here.
 //
-// The bag is complete even if there is an error. The error names properties without a name, and properties that are not
-// percent-encoded UTF-8, which are in the bag as they stand in the topic.
+// The bag is complete even if there is an error. The error names properties without a name, and
+// properties that are not percent-encoded UTF-8, which are in the bag as they stand in the topic.
 func parseBag(s string) (bag, error) {
 	b, faults := readBag(s)
 	return b, faults.err()
@@ -74,8 +75,8 @@ func readBag(s string) (b bag, faults bagFaults) {
 	return b, faults
 }
 
-// bagFaults collects what is wrong with a bag. It describes only the first few faults, because a peer decides how many
-// there are.
+// bagFaults collects what is wrong with a bag. It describes only the first few faults, because a
+// peer decides how many there are.
 type bagFaults struct {
 	count int
 	texts []string
@@ -133,7 +134,8 @@ func unescape(s string) (string, error) {
 	return decoded, nil
 }
 
-// hasOnly reports whether a text has no other characters than ASCII letters, digits and the special ones.
+// hasOnly reports whether a text has no other characters than ASCII letters, digits and the special
+// ones.
 func hasOnly(s, special string) bool {
 	for i := range len(s) {
 		c := s[i]

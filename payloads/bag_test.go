@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestABagIsPercentEncoded(t *testing.T) {
+func TestBagIsPercentEncoded(t *testing.T) {
 	for name, c := range map[string]struct {
 		bag  bag
 		want string
@@ -33,7 +33,7 @@ func TestABagIsPercentEncoded(t *testing.T) {
 	}
 }
 
-func TestABagIsReadAsTheHubWritesIt(t *testing.T) {
+func TestBagIsReadAsTheHubWritesIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		want bag
@@ -54,7 +54,7 @@ func TestABagIsReadAsTheHubWritesIt(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeDecodedStaysInTheBagAsItIsAndIsNamed(t *testing.T) {
+func TestPropertyThatCannotBeDecodedIsKeptAndNamed(t *testing.T) {
 	for text, want := range map[string]bag{
 		"a=%20&note=100%":  {{Name: "a", Value: " "}, {Name: "note", Value: "100%"}},
 		"k=%zz&b=%C3%BC":   {{Name: "k", Value: "%zz"}, {Name: "b", Value: "ü"}},
@@ -80,21 +80,21 @@ func TestWhatCannotBeDecodedStaysInTheBagAsItIsAndIsNamed(t *testing.T) {
 	}
 }
 
-func TestABagMayStandBehindAQuestionMark(t *testing.T) {
+func TestBagMayFollowAQuestionMark(t *testing.T) {
 	got, err := parseBag("?%24.mid=1&b=?")
 	if want := (bag{{Name: "$.mid", Value: "1"}, {Name: "b", Value: "?"}}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
 
-func TestATopicDoesNotDecideHowMuchIsSaidOfIt(t *testing.T) {
+func TestErrorAboutABagIsShort(t *testing.T) {
 	bag, err := parseBag(strings.Repeat("%&", 30_000))
 	if err == nil || len(err.Error()) > 500 || !strings.Contains(err.Error(), "and 29997 more") || len(bag) != 30_000 {
 		t.Errorf("%d properties, and the error is %.600v", len(bag), err)
 	}
 }
 
-func TestGetFindsTheFirstOfAName(t *testing.T) {
+func TestGetReturnsTheFirstPropertyWithAName(t *testing.T) {
 	b := bag{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}, {Name: "n", Null: true}}
 	if v, ok := b.get("a"); v != "1" || !ok {
 		t.Errorf("a is %q, %v", v, ok)

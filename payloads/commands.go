@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// CommandFilter returns the subscription for the cloud-to-device messages of a device. Source: azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md.
+// CommandFilter returns the subscription for the cloud-to-device messages of a device. Source:
+// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 func CommandFilter(deviceID string) string { return commandPrefix(deviceID) + "/#" }
 
 func commandPrefix(deviceID string) string { return "devices/" + deviceID + "/messages/devicebound" }
 
-// A Message is a cloud-to-device message. A message with a Name is an offline command of IoT Central, which was queued
-// while the device was offline and has no response.
+// A Message is a cloud-to-device message. A message with a Name is an offline command of IoT
+// Central, which was queued while the device was offline and has no response.
 type Message struct {
 	ID            string            // given by the back end; the hub may deliver a message more than once
 	CorrelationID string            // given by the back end; may be ""
@@ -25,14 +25,14 @@ type Message struct {
 	Properties    map[string]string // without the system properties; the first of a name; null is ""
 	Body          []byte
 
-	// BadProperties names what could not be read of the properties; nil means nothing. Properties that are not
-	// percent-encoded UTF-8 are kept as they stand in the topic. A command's name that is not component*command is the
-	// Name as a whole.
+	// BadProperties names what could not be read of the properties; nil means nothing. Properties
+	// that are not percent-encoded UTF-8 are kept as they stand in the topic. A command's name that
+	// is not component*command is the Name as a whole.
 	BadProperties error
 }
 
-// ParseMessage reads a cloud-to-device message to this device. A single bad property is no error, because a device that
-// completed a message without reading it would lose it.
+// ParseMessage reads a cloud-to-device message to this device. A single bad property is no error,
+// because a device that completed a message without reading it would lose it.
 func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 	rest, ok := strings.CutPrefix(topic, commandPrefix(deviceID))
 	if !ok || rest != "" && rest[0] != '/' {
@@ -62,9 +62,9 @@ func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 	return m, nil
 }
 
-// Parameter returns the parameter of a command as JSON, and nil if there is none. IoT Central sends "@" for no
-// parameter, and strings without quotes, so a string that is valid JSON, such as 12, is returned as that JSON. A body
-// that is not UTF-8 is an error, because JSON cannot hold it.
+// Parameter returns the parameter of a command as JSON, and nil if there is none. IoT Central sends
+// "@" for no parameter, and strings without quotes, so a string that is valid JSON, such as 12, is
+// returned as that JSON. A body that is not UTF-8 is an error, because JSON cannot hold it.
 func (m Message) Parameter() (json.RawMessage, error) {
 	switch {
 	case len(m.Body) == 0 || string(m.Body) == "@":

@@ -8,13 +8,13 @@ import (
 
 const devicebound = "devices/dev1/messages/devicebound/"
 
-func TestTheCommandFilterIsTheDevicesOwn(t *testing.T) {
+func TestCommandFilterNamesTheDevice(t *testing.T) {
 	if got := CommandFilter("dev1"); got != devicebound+"#" {
 		t.Fatal(got)
 	}
 }
 
-func TestAMessageIsRead(t *testing.T) {
+func TestMessageIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		topic string
 		want  Message
@@ -50,7 +50,7 @@ func TestAMessageIsRead(t *testing.T) {
 	}
 }
 
-func TestAMessageIsReadAlthoughAPropertyOfItCannotBe(t *testing.T) {
+func TestMessageWithABadPropertyIsRead(t *testing.T) {
 	for query, want := range map[string]struct {
 		Message
 		named string
@@ -78,7 +78,7 @@ func TestAMessageIsReadAlthoughAPropertyOfItCannotBe(t *testing.T) {
 	}
 }
 
-func TestAMessageTopicThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadMessageTopicIsAnError(t *testing.T) {
 	for _, topic := range []string{
 		"",
 		"devices/dev2/messages/devicebound/",
@@ -91,7 +91,7 @@ func TestAMessageTopicThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestAMessageOwnsItsBody(t *testing.T) {
+func TestMessageOwnsItsBody(t *testing.T) {
 	body := []byte("abc")
 	m, _ := ParseMessage("dev1", devicebound, body)
 	body[0] = 'X'
@@ -100,7 +100,7 @@ func TestAMessageOwnsItsBody(t *testing.T) {
 	}
 }
 
-func TestADurableCommandsParameterIsJSON(t *testing.T) {
+func TestParameterOfACommandIsJSON(t *testing.T) {
 	for body, want := range map[string]string{
 		"@":                          "",
 		"":                           "",

@@ -13,15 +13,17 @@ import (
 	"unicode/utf8"
 )
 
-// encoding/json changes without an error what it cannot keep. Of a name that an object has twice, the last value counts.
-// Half of a surrogate pair, or a byte that is not UTF-8, becomes U+FFFD, so that two names can become one. The functions
-// of this file refuse such text. Text that is passed on undecoded need not be checked.
+// encoding/json changes without an error what it cannot keep. Of a name that an object has twice,
+// the last value counts. Half of a surrogate pair, or a byte that is not UTF-8, becomes U+FFFD, so
+// that two names can become one. The functions of this file refuse such text. Text that is passed
+// on undecoded need not be checked.
 
 // CheckJSON returns an error if decoding would change a JSON text.
 func CheckJSON(text []byte) error { return checkExact(text, true) }
 
-// ReadObject returns the members of a JSON object, with their values as they are. It returns an error if the text is not
-// an object, or if decoding would change a member's name. It does not check the values.
+// ReadObject returns the members of a JSON object, with their values as they are. It returns an
+// error if the text is not an object, or if decoding would change a member's name. It does not
+// check the values.
 func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	if err := checkExact(text, false); err != nil {
 		return nil, err
@@ -34,13 +36,14 @@ func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	return members, err
 }
 
-// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it compares names with
-// case. It decodes all that can be decoded, and returns one of the errors.
+// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it
+// compares names with case. It decodes all that can be decoded, and returns one of the errors.
 func decodeMembers(text []byte, into map[string]any) error {
 	return decodeMatching(text, into, func(a, b string) bool { return a == b })
 }
 
-// decodeMatching is decodeMembers with another comparison of names. Of two members that match one name, none counts.
+// decodeMatching is decodeMembers with another comparison of names. Of two members that match one
+// name, none counts.
 func decodeMatching(text []byte, into map[string]any, same func(a, b string) bool) error {
 	members, err := ReadObject(text)
 	for name, value := range into {
@@ -77,11 +80,13 @@ func Marshal(v any) ([]byte, error) {
 
 const jsonSpace = " \t\r\n"
 
-// hasWholePairs matches a string of valid JSON if each \u escape of half of a surrogate pair is followed by the other half.
+// hasWholePairs matches a string of valid JSON if each \u escape of half of a surrogate pair is
+// followed by the other half.
 var hasWholePairs = regexp.MustCompile(
 	`^(?:[^\\]|\\[^u]|\\u(?:[^dD].|[dD][0-7])..|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*$`).Match
 
-// checkExact checks all strings of a JSON text if deep is set, and otherwise only the names of the outermost object.
+// checkExact checks all strings of a JSON text if deep is set, and otherwise only the names of the
+// outermost object.
 func checkExact(text []byte, deep bool) error {
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return errors.New("not UTF-8 JSON")
@@ -129,8 +134,8 @@ func stringLength(text []byte) int {
 	return i + 1
 }
 
-// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has been marshalled, so
-// it has no cycles. The JSON of a json.Marshaler is checked by Marshal.
+// isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has
+// been marshalled, so it has no cycles. The JSON of a json.Marshaler is checked by Marshal.
 func isText(v reflect.Value) bool {
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return true

@@ -26,7 +26,7 @@ var inexact = map[string]string{
 	``:                              `not UTF-8 JSON`,
 }
 
-func TestWhatDecodingWouldChangeIsNamed(t *testing.T) {
+func TestCheckJSONNamesWhatDecodingWouldChange(t *testing.T) {
 	for text, named := range inexact {
 		if err := CheckJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), named) {
 			t.Errorf("%s: %v", text, err)
@@ -42,7 +42,7 @@ func TestWhatDecodingWouldChangeIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnObjectIsReadWithItsValuesAsTheyAre(t *testing.T) {
+func TestReadObjectKeepsTheValues(t *testing.T) {
 	text := `{"a": {"b":1, "b":2} ,"c":"\ud800", "d":[{"e":1,"e":1}]}`
 	got, err := ReadObject([]byte(text))
 	want := map[string]json.RawMessage{
@@ -68,7 +68,7 @@ type name string
 
 func (n name) MarshalText() ([]byte, error) { return []byte("<" + n), nil }
 
-func TestTextThatIsNotUTF8IsNotMarshalled(t *testing.T) {
+func TestMarshalRefusesTextThatIsNotUTF8(t *testing.T) {
 	var none *name
 	for _, v := range []any{
 		"\xff", []string{"a", "\xff"}, [1]string{"\xff"}, map[string]any{"a\xff": 1, "a\xfe": 2}, map[string][]any{"a": {"\xff"}},
@@ -88,7 +88,7 @@ func TestTextThatIsNotUTF8IsNotMarshalled(t *testing.T) {
 	}
 }
 
-func TestReportedPropertiesThatWouldChangeAreRefused(t *testing.T) {
+func TestReportedPropertiesThatEncodingWouldChangeAreRefused(t *testing.T) {
 	for text := range inexact {
 		if err := CheckReported(map[string]any{"p": json.RawMessage(text)}); err == nil {
 			t.Errorf("%s was taken", text)
@@ -104,7 +104,7 @@ func TestReportedPropertiesThatWouldChangeAreRefused(t *testing.T) {
 }
 
 // A twin's values are handed on byte for byte, whatever they hold.
-func TestTheValuesOfATwinAreKeptAsTheyAre(t *testing.T) {
+func TestValuesOfATwinAreKept(t *testing.T) {
 	const values = `"twice":{"a":1,"a":2},"half":"\ud800","number":12345678901234567890.123456789e-5,"c":{"__t":"c","in":[{"b":1,"b":2}]}`
 	twin, err := ParseTwin([]byte(`{"desired":{` + values + `,"$version":1}}`))
 	want := []DesiredProperty{
@@ -122,7 +122,8 @@ func TestTheValuesOfATwinAreKeptAsTheyAre(t *testing.T) {
 			t.Errorf("%s was read as %+v", text, twin)
 		}
 	}
-	// A patch is merged, so nothing in it may change. The whole twin has what a patch was refused for.
+	// A patch is merged, so nothing in it may change. The whole twin has what a patch was refused
+	// for.
 	for _, body := range []string{`{` + values + `}`, `{"a":{"b":1,"b":2}}`, `{"a":"\udc00"}`} {
 		if d, err := ParseDesired(desiredTopic+"?$version=8", []byte(body)); err == nil {
 			t.Errorf("%s was read as %+v", body, d)
@@ -130,7 +131,7 @@ func TestTheValuesOfATwinAreKeptAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestOfAnAnswersTwoSpellingsOfANameTheLastDoesNotWin(t *testing.T) {
+func TestNameInTwoSpellingsDoesNotCount(t *testing.T) {
 	topic := "$dps/registrations/res/200/?$rid=1"
 	a, err := ParseRegistrationAnswer(topic, []byte(
 		`{"Status":"assigned","registrationState":{"assignedHub":"a.example","payload":{"x":1,"x":"\ud800"}}}`))
@@ -156,7 +157,7 @@ func TestOfAnAnswersTwoSpellingsOfANameTheLastDoesNotWin(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNotUTF8IsRefused(t *testing.T) {
+func TestMethodAnswerThatIsNotUTF8IsRefused(t *testing.T) {
 	if topic, body, err := MethodAnswer(200, "1", map[string]string{"a": "\xff"}); err == nil {
 		t.Errorf("%s %s", topic, body)
 	}
@@ -178,8 +179,8 @@ func FuzzCheckJSON(f *testing.F) {
 		if CheckJSON(text) != nil {
 			return
 		}
-		// Decoded and encoded once, a text that can be kept has as many names and characters as it had: encoding again
-		// changes nothing, and no U+FFFD has come in.
+		// Decoded and encoded once, a text that can be kept has as many names and characters as it
+		// had: encoding again changes nothing, and no U+FFFD has come in.
 		once, err := asJSON(json.RawMessage(text))
 		if err != nil || !json.Valid(text) || !utf8.Valid(text) {
 			t.Fatalf("%s: %v", text, err)

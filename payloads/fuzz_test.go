@@ -210,7 +210,8 @@ func FuzzCheckReported(f *testing.F) {
 		for k, v := range raw {
 			asRaw[k] = v
 		}
-		// Raw JSON keeps its numbers as written, decoded JSON has them as floats: all else must agree.
+		// Raw JSON keeps its numbers as written, decoded JSON has them as floats: all else must
+		// agree.
 		if decoded, err := CheckReported(m), CheckReported(asRaw); (decoded == nil) != (err == nil) && !strings.ContainsAny(string(patch), "0123456789") {
 			t.Errorf("decoded: %v, raw: %v", decoded, err)
 		}

@@ -20,15 +20,15 @@ const (
 	maxDeviceID       = 128
 )
 
-// RegistrationUsername returns the MQTT user name for DPS. Unlike that for a hub, it has no question mark. Source:
-// azure-docs iot/iot-mqtt-connect-to-iot-dps.md.
+// RegistrationUsername returns the MQTT user name for DPS. Unlike that for a hub, it has no
+// question mark. Source: azure-docs iot/iot-mqtt-connect-to-iot-dps.md.
 func RegistrationUsername(idScope, registrationID string) string {
 	return idScope + "/registrations/" + registrationID + "/api-version=" + dpsVersion + "&ClientVersion=" + product
 }
 
-// HubUsername returns the MQTT user name for a hub. The hub has the name that DPS gave, with its port if there is one.
-// The model ID is that of the device's DTDL model; "" leaves it out. Source: azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md.
+// HubUsername returns the MQTT user name for a hub. The hub has the name that DPS gave, with its
+// port if there is one. The model ID is that of the device's DTDL model; "" leaves it out. Source:
+// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 func HubUsername(hub, deviceID, modelID string) string {
 	username := hub + "/" + deviceID + "/?api-version=" + hubVersion
 	if modelID != "" {
@@ -37,10 +37,11 @@ func HubUsername(hub, deviceID, modelID string) string {
 	return username
 }
 
-// CheckRegistrationID returns an error if DPS would refuse a registration ID. It refuses only what every public document
-// refuses. azure-docs iot-dps/concepts-service.md allows up to 128 letters, digits and - . _ : without regard to case,
-// with a letter, a digit or a dash at the end. The REST reference (Runtime Registration, Register Device) allows no
-// special character at either end, and older pages no capital letter.
+// CheckRegistrationID returns an error if DPS would refuse a registration ID. It refuses only what
+// every public document refuses. azure-docs iot-dps/concepts-service.md allows up to 128 letters,
+// digits and - . _ : without regard to case, with a letter, a digit or a dash at the end. The REST
+// reference (Runtime Registration, Register Device) allows no special character at either end, and
+// older pages no capital letter.
 func CheckRegistrationID(id string) error {
 	const special = "._-:"
 	switch {
@@ -54,10 +55,10 @@ func CheckRegistrationID(id string) error {
 	return nil
 }
 
-// CheckDeviceID returns an error for a device ID that no hub gives or that MQTT cannot carry. azure-docs
-// iot-hub/iot-hub-devguide-identity-registry.md and the REST reference allow up to 128 letters, digits and the characters
-// below, and also + and #, which MQTT 3.1.1 (4.7.1) keeps for filters. The ID stands in topics without encoding, as in
-// Microsoft's SDKs.
+// CheckDeviceID returns an error for a device ID that no hub gives or that MQTT cannot carry.
+// azure-docs iot-hub/iot-hub-devguide-identity-registry.md and the REST reference allow up to 128
+// letters, digits and the characters below, and also + and #, which MQTT 3.1.1 (4.7.1) keeps for
+// filters. The ID stands in topics without encoding, as in Microsoft's SDKs.
 func CheckDeviceID(id string) error {
 	switch i := strings.IndexAny(id, "+#"); {
 	case id == "" || len(id) > maxDeviceID:
@@ -71,8 +72,8 @@ func CheckDeviceID(id string) error {
 	return nil
 }
 
-// HostPort splits the name of a hub or of DPS: "name", "name:port" or "[::1]:port". A name without a port has the
-// default port.
+// HostPort splits the name of a hub or of DPS: "name", "name:port" or "[::1]:port". A name without
+// a port has the default port.
 func HostPort(hub, defaultPort string) (host, port string, err error) {
 	if host, port, err = hostPort(hub, defaultPort); err != nil {
 		return "", "", fmt.Errorf("payloads: host: %w", err)

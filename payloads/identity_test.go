@@ -18,7 +18,7 @@ func TestUsernames(t *testing.T) {
 	}
 }
 
-func TestARegistrationIDIsCheckedBeforeDPSDoes(t *testing.T) {
+func TestRegistrationIDIsChecked(t *testing.T) {
 	for _, id := range []string{
 		"a", "dev1", "7", "a.b_c-d:e", strings.Repeat("a", 128), "Dev1", "-dev1", ".dev1", "_dev1", ":dev1", "dev1-", "-",
 	} {
@@ -45,7 +45,7 @@ func TestARegistrationIDIsCheckedBeforeDPSDoes(t *testing.T) {
 	}
 }
 
-func TestADeviceIDIsOneThatAHubGivesAndATopicCarries(t *testing.T) {
+func TestDeviceIDIsChecked(t *testing.T) {
 	for _, id := range []string{"a", "Dev1", "-:._%*?!(),=@;$'", "-", ".", strings.Repeat("d", 128)} {
 		if err := CheckDeviceID(id); err != nil {
 			t.Errorf("%s: %v", id, err)
@@ -69,7 +69,7 @@ func TestADeviceIDIsOneThatAHubGivesAndATopicCarries(t *testing.T) {
 	}
 }
 
-func TestAHostIsSplitFromItsPort(t *testing.T) {
+func TestHostIsSplitFromItsPort(t *testing.T) {
 	for hub, want := range map[string][2]string{
 		"h.azure-devices.net":         {"h.azure-devices.net", "8883"},
 		"h.azure-devices.net.":        {"h.azure-devices.net.", "8883"},
@@ -89,7 +89,7 @@ func TestAHostIsSplitFromItsPort(t *testing.T) {
 	}
 }
 
-func TestAHostThatIsNoneIsRefusedWithWhatIsExpected(t *testing.T) {
+func TestErrorAboutAHostSaysWhatIsExpected(t *testing.T) {
 	for _, hub := range []string{
 		"", ":", ":8883", "https://hub", "mqtts://hub:8883", "hub/", "hub/path", "a b", " hub", "hub\n", "hub\x00",
 		"hub:", "hub:0", "hub:65536", "hub:-1", "hub:+1", "hub:port", "hub:8883/x", "hub:8883:1", "::1", "fe80::1",

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// SameJSON reports whether two JSON texts have the same value: the order of members, spaces, and how a number is written
-// (1 or 1.0) do not matter. Texts that decoding would change are the same only if their bytes are.
+// SameJSON reports whether two JSON texts have the same value: the order of members, spaces, and
+// how a number is written (1 or 1.0) do not matter. Texts that decoding would change are the same
+// only if their bytes are.
 func SameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -39,8 +40,8 @@ func canonical(v any) any {
 	return v
 }
 
-// canonicalNumber writes a number as its digits and a power of ten. It does not compute the number, because 1e999999999
-// is a number too.
+// canonicalNumber writes a number as its digits and a power of ten. It does not compute the number,
+// because 1e999999999 is a number too.
 func canonicalNumber(text string) json.Number {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	power := 0
@@ -61,9 +62,9 @@ func canonicalNumber(text string) json.Number {
 	return json.Number(sign + short + "e" + strconv.Itoa(power-len(fraction)+len(digits)-len(short)))
 }
 
-// Merge returns a value after a patch of it, as a twin merges them: null removes a member, objects are merged, and any
-// other value replaces. Objects that decoding would change are an error. Source: azure-docs
-// iot-hub/iot-hub-devguide-device-twins.md.
+// Merge returns a value after a patch of it, as a twin merges them: null removes a member, objects
+// are merged, and any other value replaces. Objects that decoding would change are an error.
+// Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md.
 func Merge(value, patch json.RawMessage) (json.RawMessage, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(patch), []byte("{")) {
 		return patch, nil

@@ -41,7 +41,7 @@ func TestJSONIsComparedByValue(t *testing.T) {
 	}
 }
 
-func TestAPatchIsMergedAsATwinMergesIt(t *testing.T) {
+func TestPatchIsMergedAsATwinMergesIt(t *testing.T) {
 	for _, c := range []struct{ value, patch, want string }{
 		{`{"low":1,"high":2}`, `{"low":3}`, `{"high":2,"low":3}`},
 		{`{"low":1,"high":2}`, `{"low":null}`, `{"high":2}`},
@@ -60,7 +60,7 @@ func TestAPatchIsMergedAsATwinMergesIt(t *testing.T) {
 	}
 }
 
-func TestWhatAMergeWouldChangeIsNotMerged(t *testing.T) {
+func TestObjectsThatAMergeWouldChangeAreRefused(t *testing.T) {
 	for _, c := range [][2]string{
 		{`{"a":1,"a":2}`, `{"b":1}`}, {`{"a":1}`, `{"b":1,"b":2}`}, {`{"a":"\ud800"}`, `{"b":1}`}, {`{"a":1}`, "{\"b\":\"\xff\"}"},
 	} {

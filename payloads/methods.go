@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// MethodFilter is the subscription for direct methods, and MethodPrefix the beginning of their topics. Source: azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md.
+// MethodFilter is the subscription for direct methods, and MethodPrefix the beginning of their
+// topics. Source: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 const (
 	MethodFilter = MethodPrefix + "#"
 	MethodPrefix = "$iothub/methods/POST/"
@@ -28,8 +28,8 @@ type MethodRequest struct {
 	Payload   json.RawMessage // byte for byte; nil for an empty body, which is not the same as null
 }
 
-// ParseMethod reads the request of a direct method. If only the body is wrong, it returns the name and the request ID
-// with the error, so that the caller can get an answer.
+// ParseMethod reads the request of a direct method. If only the body is wrong, it returns the name
+// and the request ID with the error, so that the caller can get an answer.
 func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 	rest, ok := strings.CutPrefix(topic, MethodPrefix)
 	end := strings.LastIndex(rest, "/?") // the name may hold "/?" too
@@ -53,10 +53,11 @@ func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 	return m, nil
 }
 
-// MethodAnswer returns the topic and the body that answer a direct method. A nil answer is an empty body, and a
-// json.RawMessage is sent byte for byte. It returns an error if the status has more than 32 bits, if the body has more
-// than 128 KB or is not UTF-8, or if the request ID cannot be part of a topic. Source of the topic: azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md; the status has 32 bits in Microsoft's SDKs.
+// MethodAnswer returns the topic and the body that answer a direct method. A nil answer is an empty
+// body, and a json.RawMessage is sent byte for byte. It returns an error if the status has more
+// than 32 bits, if the body has more than 128 KB or is not UTF-8, or if the request ID cannot be
+// part of a topic. Source of the topic: azure-docs iot/iot-mqtt-connect-to-iot-hub.md; the status
+// has 32 bits in Microsoft's SDKs.
 func MethodAnswer(status int, requestID string, answer any) (topic string, body []byte, err error) {
 	if int(int32(status)) != status {
 		return "", nil, fmt.Errorf("payloads: method answer: status %d is no integer of 32 bits", status)
@@ -86,7 +87,8 @@ func MethodAnswer(status int, requestID string, answer any) (topic string, body 
 	return topic, body, nil
 }
 
-// rawRequestID finds $rid and does not decode it, because decoding and encoding again could change it.
+// rawRequestID finds $rid and does not decode it, because decoding and encoding again could change
+// it.
 func rawRequestID(query string) string {
 	for part := range strings.SplitSeq(query, "&") {
 		if name, id, _ := strings.Cut(part, "="); name == "$rid" || name == "%24rid" {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestAMethodRequestIsRead(t *testing.T) {
+func TestMethodRequestIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		topic, body   string
 		wantName      string
@@ -38,7 +38,7 @@ func TestAMethodRequestIsRead(t *testing.T) {
 	}
 }
 
-func TestAMethodTopicThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadMethodTopicIsAnError(t *testing.T) {
 	for _, topic := range []string{
 		"",
 		"$iothub/methods/POST/",
@@ -61,7 +61,7 @@ func TestAMethodTopicThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestAMethodWithABrokenPayloadCanStillBeAnswered(t *testing.T) {
+func TestMethodWithABadPayloadCanBeAnswered(t *testing.T) {
 	for _, body := range []string{"{", "hello", "\"\xff\""} {
 		m, err := ParseMethod("$iothub/methods/POST/echo/?$rid=9", []byte(body))
 		if err == nil || m.Name != "echo" || m.RequestID != "9" || m.Payload != nil {
@@ -70,14 +70,14 @@ func TestAMethodWithABrokenPayloadCanStillBeAnswered(t *testing.T) {
 	}
 }
 
-func TestAMethodAnswerRepeatsTheRequestIDUntouched(t *testing.T) {
+func TestMethodAnswerRepeatsTheRequestID(t *testing.T) {
 	topic, body, err := MethodAnswer(404, "%2Fa=b c", nil)
 	if err != nil || topic != "$iothub/methods/res/404/?$rid=%2Fa=b c" || len(body) != 0 {
 		t.Fatalf("got %q %q, %v", topic, body, err)
 	}
 }
 
-func TestAMethodAnswerIsJSONOrEmpty(t *testing.T) {
+func TestMethodAnswerIsJSONOrEmpty(t *testing.T) {
 	var none *int
 	for name, c := range map[string]struct {
 		answer any
@@ -97,7 +97,7 @@ func TestAMethodAnswerIsJSONOrEmpty(t *testing.T) {
 	}
 }
 
-func TestAMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
+func TestMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 	beyond := int64(1) // a variable, for an int may have 32 bits
 	below, above := int(math.MinInt32-beyond), int(math.MaxInt32+beyond)
 	for name, c := range map[string]struct {

@@ -17,7 +17,7 @@ type content struct {
 	Request, Response *payload
 }
 
-func TestTheModelSaysWhatTheDeviceDoes(t *testing.T) {
+func TestModelDescribesWhatTheSensorDoes(t *testing.T) {
 	file, err := os.ReadFile("../failover.json")
 	if err != nil {
 		t.Fatal(err)

@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// ComponentMarker is the member, with the value "c", that marks an object of a twin as a component. Source: azure-docs
-// iot-develop/concepts-convention.md.
+// ComponentMarker is the member, with the value "c", that marks an object of a twin as a component.
+// Source: azure-docs iot-develop/concepts-convention.md.
 const ComponentMarker = "__t"
 
-// MarkPart adds the marker of a component to a part of it, and returns the part. A whole without a marker is no component.
+// MarkPart adds the marker of a component to a part of it, and returns the part. A whole without a
+// marker is no component.
 func MarkPart(part, whole map[string]any) map[string]any {
 	if mark, ok := whole[ComponentMarker]; ok {
 		part[ComponentMarker] = mark
@@ -17,9 +18,10 @@ func MarkPart(part, whole map[string]any) map[string]any {
 	return part
 }
 
-// SplitPatch returns the patches to send instead of a patch of reported properties that a hub refused for a reason. They
-// are its halves, down to a single property, so that a bad property does not cost the others. A single PropertyAck loses
-// its value. SplitPatch returns nothing if the patch cannot be made smaller.
+// SplitPatch returns the patches to send instead of a patch of reported properties that a hub
+// refused for a reason. They are its halves, down to a single property, so that a bad property does
+// not cost the others. A single PropertyAck loses its value. SplitPatch returns nothing if the
+// patch cannot be made smaller.
 func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 	names := propertiesOf(patch)
 	if len(names) > 1 {
@@ -50,7 +52,8 @@ func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 	return parts
 }
 
-// FirstProperty returns the path of the first property in a patch of reported properties, such as "component.name".
+// FirstProperty returns the path of the first property in a patch of reported properties, such as
+// "component.name".
 func FirstProperty(patch map[string]any) string {
 	for _, name := range propertiesOf(patch) {
 		if inner, ok := patch[name].(map[string]any); ok {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestRefusedPatchIsSplitDownToOnePropertyAndAnAcknowledgementLosesItsValue(t *testing.T) {
+func TestRefusedPatchIsSplitDownToOneProperty(t *testing.T) {
 	why := errors.New("no room")
 	ack := PropertyAck{Value: json.RawMessage("1"), Code: 200, Version: 3}
 	patch := func(text string) (object map[string]any) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// RegistrationFilter is the only subscription that DPS allows. Source of all topics of DPS: azure-docs
-// iot/iot-mqtt-connect-to-iot-dps.md.
+// RegistrationFilter is the only subscription that DPS allows. Source of all topics of DPS:
+// azure-docs iot/iot-mqtt-connect-to-iot-dps.md.
 const RegistrationFilter = registrationPrefix + "#"
 
 const (
@@ -28,9 +28,9 @@ func PollTopic(requestID, operationID string) string {
 		"&operationId=" + escape(operationID)
 }
 
-// RegisterBody returns the body of a request to register a device. The payload is for the enrollment's allocation
-// policy, or {"modelId": …} for IoT Central; nil leaves it out. It returns an error if the body has more than 96 KB, or
-// if the payload is not UTF-8 or cannot be marshalled.
+// RegisterBody returns the body of a request to register a device. The payload is for the
+// enrollment's allocation policy, or {"modelId": …} for IoT Central; nil leaves it out. It returns
+// an error if the body has more than 96 KB, or if the payload is not UTF-8 or cannot be marshalled.
 func RegisterBody(registrationID string, payload any) ([]byte, error) {
 	if raw, ok := payload.(json.RawMessage); ok && len(raw) == 0 {
 		payload = nil
@@ -48,8 +48,9 @@ func RegisterBody(registrationID string, payload any) ([]byte, error) {
 	return body, nil
 }
 
-// A RegistrationAnswer is DPS's answer to a request to register a device or for the state of a registration. A zero field
-// means that the answer does not have it. Source: the REST reference of DPS (Runtime Registration).
+// A RegistrationAnswer is DPS's answer to a request to register a device or for the state of a
+// registration. A zero field means that the answer does not have it. Source: the REST reference of
+// DPS (Runtime Registration).
 type RegistrationAnswer struct {
 	Status      int // as in HTTP
 	RequestID   string
@@ -70,9 +71,9 @@ type RegistrationAnswer struct {
 	BadProperties error // names what could not be read of the topic's properties; nil means nothing
 }
 
-// ParseRegistrationAnswer reads an answer of DPS. If the body of an error answer is empty or cannot be read, the Status
-// is enough, and there is no error. If the body of another answer is wrong, it returns the Status, the RequestID and the
-// delay with the error.
+// ParseRegistrationAnswer reads an answer of DPS. If the body of an error answer is empty or cannot
+// be read, the Status is enough, and there is no error. If the body of another answer is wrong, it
+// returns the Status, the RequestID and the delay with the error.
 func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, error) {
 	t, err := parseAnswer(registrationPrefix, topic)
 	if err != nil {
@@ -89,8 +90,8 @@ func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, err
 	return full, nil
 }
 
-// readBody reads what it can, and returns an error for what it cannot read. It compares names without case. Of a name in
-// two spellings none counts.
+// readBody reads what it can, and returns an error for what it cannot read. It compares names
+// without case. Of a name in two spellings none counts.
 func (a *RegistrationAnswer) readBody(body []byte) error {
 	if isNull(body) {
 		return nil
@@ -124,8 +125,8 @@ func (a *RegistrationAnswer) readBody(body []byte) error {
 	return err
 }
 
-// A timestamp is a time of DPS's clock. A time that cannot be read counts as missing, so that it does not cost the
-// answer.
+// A timestamp is a time of DPS's clock. A time that cannot be read counts as missing, so that it
+// does not cost the answer.
 type timestamp time.Time
 
 func (s *timestamp) UnmarshalJSON(text []byte) error {
@@ -136,7 +137,8 @@ func (s *timestamp) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// checkAssignment returns an error if an assignment has a name that a dialer, a user name or a topic cannot hold.
+// checkAssignment returns an error if an assignment has a name that a dialer, a user name or a
+// topic cannot hold.
 func (a RegistrationAnswer) checkAssignment() error {
 	if a.State != "assigned" {
 		return nil

@@ -21,7 +21,7 @@ func TestRegistrationTopics(t *testing.T) {
 	}
 }
 
-func TestARegisterBodyHasAPayloadOrNone(t *testing.T) {
+func TestRegisterBodyMayHaveAPayload(t *testing.T) {
 	for want, payload := range map[string]any{
 		`{"registrationId":"dev1"}`: nil,
 		`{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`:     map[string]string{"modelId": "dtmi:Sample:Failover;1"},
@@ -48,7 +48,7 @@ func TestARegisterBodyHasAPayloadOrNone(t *testing.T) {
 
 const registrations = "$dps/registrations/res/"
 
-func TestARegistrationAnswerIsRead(t *testing.T) {
+func TestRegistrationAnswerIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		topic, body string
 		want        RegistrationAnswer
@@ -120,7 +120,7 @@ func TestARegistrationAnswerIsRead(t *testing.T) {
 	}
 }
 
-func TestADelayIsBounded(t *testing.T) {
+func TestRetryAfterIsBounded(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"retry-after=3":                     3 * time.Second,
 		"RETRY-AFTER=3":                     3 * time.Second,
@@ -143,7 +143,7 @@ func TestADelayIsBounded(t *testing.T) {
 	}
 }
 
-func TestARegistrationAnswerThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadRegistrationAnswerIsAnError(t *testing.T) {
 	assigned := func(hub, device string) string {
 		body, _ := json.Marshal(map[string]any{"status": "assigned",
 			"registrationState": map[string]string{"assignedHub": hub, "deviceId": device}})
@@ -170,7 +170,7 @@ func TestARegistrationAnswerThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestAnUnreadableBodyStillTellsWhichRequestItAnswers(t *testing.T) {
+func TestRegistrationAnswerWithABadBodyHasItsRequestID(t *testing.T) {
 	got, err := ParseRegistrationAnswer(registrations+"202/?$rid=5&retry-after=2", []byte("?"))
 	if err == nil || got.Status != 202 || got.RequestID != "5" || got.RetryAfter != 2*time.Second {
 		t.Fatalf("got %+v, %v", got, err)

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of a twin. Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format" and
-// "Device twin size".
+// The limits of a twin. Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and
+// properties format" and "Device twin size".
 const (
 	maxReportedBytes = 32 * 1024 // of reported properties; desired properties have their own 32 KB
 	maxTwinDepth     = 10        // objects; the document does not say whether arrays count
@@ -25,8 +25,9 @@ const (
 	maxTwinInteger   = 1<<52 - 1
 )
 
-// CheckReported returns an error if IoT Hub would refuse a patch of reported properties. It knows the patch alone: a
-// patch within the limits can still be too much for the section that the hub holds.
+// CheckReported returns an error if IoT Hub would refuse a patch of reported properties. It knows
+// the patch alone: a patch within the limits can still be too much for the section that the hub
+// holds.
 func CheckReported(patch map[string]any) error {
 	var c reportedChecker
 	for _, key := range slices.Sorted(maps.Keys(patch)) {
@@ -51,8 +52,8 @@ func CheckReported(patch map[string]any) error {
 	return nil
 }
 
-// asJSON returns a value as JSON decodes it, with its numbers as they are written. It returns an error if encoding or
-// decoding would change the value.
+// asJSON returns a value as JSON decodes it, with its numbers as they are written. It returns an
+// error if encoding or decoding would change the value.
 func asJSON(v any) (any, error) {
 	encoded, err := Marshal(v)
 	if err == nil {
@@ -71,8 +72,8 @@ func asJSON(v any) (any, error) {
 // A reportedChecker checks values, and adds their sizes up.
 type reportedChecker struct{ size int } // bytes, as IoT Hub counts them
 
-// A depth is the number of objects and arrays that a value is in. If a hub counts arrays like objects, it answers with
-// status 400, and the property is dropped with a warning.
+// A depth is the number of objects and arrays that a value is in. If a hub counts arrays like
+// objects, it answers with status 400, and the property is dropped with a warning.
 type depth struct{ objects, arrays int }
 
 func (d depth) check(path string) error {
@@ -147,8 +148,9 @@ func checkKey(key string) error {
 	return nil
 }
 
-// checkNumber refuses integers beyond the limits, and other numbers that no float64 holds, which JSON readers read in
-// different ways. A Go float of 1e20 is written without an exponent, so it is an integer.
+// checkNumber refuses integers beyond the limits, and other numbers that no float64 holds, which
+// JSON readers read in different ways. A Go float of 1e20 is written without an exponent, so it is
+// an integer.
 func checkNumber(n json.Number) error {
 	if strings.ContainsAny(n.String(), ".eE") {
 		if _, err := n.Float64(); err != nil {
@@ -163,7 +165,8 @@ func checkNumber(n json.Number) error {
 	return nil
 }
 
-// characters returns the size of a string as IoT Hub counts it: without control characters (segments C0 and C1).
+// characters returns the size of a string as IoT Hub counts it: without control characters
+// (segments C0 and C1).
 func characters(s string) int {
 	n := 0
 	for _, r := range s {

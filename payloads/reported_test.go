@@ -18,7 +18,7 @@ func nested(levels int) map[string]any {
 	return m
 }
 
-func TestAPatchWithinTheHubsRulesPasses(t *testing.T) {
+func TestPatchWithinTheLimitsOfATwinPasses(t *testing.T) {
 	for name, patch := range map[string]map[string]any{
 		"nothing":              nil,
 		"values of every kind": {"a": 1, "b": 1.5, "c": "x", "d": true, "e": nil, "f": []any{1, "x", nil}, "g": map[string]any{}},
@@ -51,7 +51,7 @@ func filledStrings(kilobytes int) []string {
 	return list
 }
 
-func TestAPatchAgainstTheHubsRulesIsRefusedByItsKey(t *testing.T) {
+func TestErrorAboutAPatchNamesTheKey(t *testing.T) {
 	for name, c := range map[string]struct {
 		patch map[string]any
 		says  string
@@ -89,7 +89,7 @@ func TestAPatchAgainstTheHubsRulesIsRefusedByItsKey(t *testing.T) {
 	}
 }
 
-func TestAPatchOf32KBFitsToTheByte(t *testing.T) {
+func TestPatchOf32KBFitsToTheByte(t *testing.T) {
 	numbers := func(n int) map[string]any { // each counts 8 for the key and 8 for the number
 		m := map[string]any{}
 		for i := range n {
@@ -116,7 +116,7 @@ func TestAPatchOf32KBFitsToTheByte(t *testing.T) {
 	}
 }
 
-func TestStringsCountByCharacters(t *testing.T) {
+func TestStringsAreCountedByCharacters(t *testing.T) {
 	patch := map[string]any{}
 	for i := range 16 { // 16 keys of 4 characters, 16 strings of 2044 characters and 4088 bytes
 		patch[fmt.Sprintf("k%03d", i)] = strings.Repeat("é", 2044)

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxMessageBytes is the size of the largest device-to-cloud message that IoT Hub accepts. MQTT 3.1.1 cannot refuse a
-// message, so the hub ends the session over a larger one. Source of this limit, of how a size is counted, and of the
-// message ID: azure-docs iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in
-// azure-iot-sdk-python.
+// MaxMessageBytes is the size of the largest device-to-cloud message that IoT Hub accepts. MQTT
+// 3.1.1 cannot refuse a message, so the hub ends the session over a larger one. Source of this
+// limit, of how a size is counted, and of the message ID: azure-docs
+// iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
 const MaxMessageBytes = 262144
 
 const (
@@ -44,9 +44,9 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("payloads: reading: %d bytes as IoT Hub counts them, at most %d fit: send it in parts", e.Size, e.Max)
 }
 
-// Topic returns the topic on which to publish the reading. The properties have a fixed order, so that the topic of a
-// reading is always the same. Sources: azure-docs iot/iot-mqtt-connect-to-iot-hub.md, and for $.sub
-// iot-develop/concepts-convention.md.
+// Topic returns the topic on which to publish the reading. The properties have a fixed order, so
+// that the topic of a reading is always the same. Sources: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md, and for $.sub iot-develop/concepts-convention.md.
 func (r Reading) Topic(deviceID, messageID string) string {
 	b := append(make(bag, 0, 8),
 		bagProperty{Name: "$.mid", Value: messageID},
@@ -70,8 +70,9 @@ func (r Reading) PropertyNames() []string {
 	return slices.Sorted(maps.Keys(r.Properties))
 }
 
-// Check returns an error if IoT Hub would refuse the reading, with a message ID of any length; a *TooLargeError if it is
-// too large. Such a reading must not be sent, because the hub would end every session in which it is sent.
+// Check returns an error if IoT Hub would refuse the reading, with a message ID of any length; a
+// *TooLargeError if it is too large. Such a reading must not be sent, because the hub would end
+// every session in which it is sent.
 func (r Reading) Check() error {
 	if !utf8.Valid(r.Body) || !json.Valid(r.Body) {
 		return errors.New("payloads: reading: the body is not UTF-8 JSON")
@@ -102,9 +103,10 @@ func (r Reading) Check() error {
 	return nil
 }
 
-// size returns the bytes that IoT Hub counts: the body, the values of system properties, and the names and values of
-// application properties. The creation time is an application property. A device's message IDs are far shorter than
-// maxMessageID, which leaves room for the properties that the device adds.
+// size returns the bytes that IoT Hub counts: the body, the values of system properties, and the
+// names and values of application properties. The creation time is an application property. A
+// device's message IDs are far shorter than maxMessageID, which leaves room for the properties that
+// the device adds.
 func (r Reading) size() int {
 	n := len(r.Body) + maxMessageID + len(contentType) + len(contentEncoding) + len(r.Component) +
 		len(creationTime) + len(creationTimeLayout)
@@ -114,15 +116,17 @@ func (r Reading) size() int {
 	return n
 }
 
-// setByHub has the properties that only IoT Hub sets. Other names that begin with "iothub-" are free for applications.
-// Source: the tables of azure-docs iot-hub/iot-hub-devguide-messages-construct.md.
+// setByHub has the properties that only IoT Hub sets. Other names that begin with "iothub-" are
+// free for applications. Source: the tables of azure-docs
+// iot-hub/iot-hub-devguide-messages-construct.md.
 var setByHub = []string{
 	"iothub-enqueuedtime", "iothub-connection-device-id", "iothub-connection-module-id",
 	"iothub-connection-auth-generation-id", "iothub-connection-auth-method",
 }
 
-// checkProperty returns an error if an application cannot set a property over MQTT. azure-docs limits names and values to
-// a part of ASCII only for HTTPS. A name that begins with "$." is a system property: iot/iot-mqtt-connect-to-iot-hub.md.
+// checkProperty returns an error if an application cannot set a property over MQTT. azure-docs
+// limits names and values to a part of ASCII only for HTTPS. A name that begins with "$." is a
+// system property: iot/iot-mqtt-connect-to-iot-hub.md.
 func checkProperty(name, value string) error {
 	lower := strings.ToLower(name)
 	switch {
@@ -141,7 +145,8 @@ func checkProperty(name, value string) error {
 	return checkText(value)
 }
 
-// checkText returns an error if a property bag cannot hold a text. No document says that a hub accepts NUL.
+// checkText returns an error if a property bag cannot hold a text. No document says that a hub
+// accepts NUL.
 func checkText(s string) error {
 	if !utf8.ValidString(s) {
 		return errors.New("not UTF-8")

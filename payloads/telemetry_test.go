@@ -9,7 +9,7 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 123_456_789, time.FixedZone("CET", 3600))
 
-func TestATelemetryTopicHasItsPropertiesInOneOrder(t *testing.T) {
+func TestTelemetryTopicHasItsPropertiesInAFixedOrder(t *testing.T) {
 	r := Reading{
 		Body:       []byte(`{"temp":21.5}`),
 		Properties: map[string]string{"zone": "a b", "alarm": "1+1=2", "ort": "Zürich"},
@@ -26,7 +26,7 @@ func TestATelemetryTopicHasItsPropertiesInOneOrder(t *testing.T) {
 	}
 }
 
-func TestAReadingOfTheRootNamesNoComponent(t *testing.T) {
+func TestReadingOfTheRootNamesNoComponent(t *testing.T) {
 	got := Reading{Taken: noon}.Topic("dev1", "7")
 	want := "devices/dev1/messages/events/%24.mid=7&%24.ct=application%2Fjson&%24.ce=utf-8" +
 		"&iothub-creation-time-utc=2026-01-02T11%3A00%3A00.123Z"
@@ -35,7 +35,7 @@ func TestAReadingOfTheRootNamesNoComponent(t *testing.T) {
 	}
 }
 
-func TestAnOrdinaryReadingPasses(t *testing.T) {
+func TestOrdinaryReadingPasses(t *testing.T) {
 	for name, r := range map[string]Reading{
 		"an object":            {Body: []byte(`{"temp":1}`), Taken: noon},
 		"any JSON":             {Body: []byte(` null `), Taken: noon},
@@ -50,7 +50,7 @@ func TestAnOrdinaryReadingPasses(t *testing.T) {
 	}
 }
 
-func TestAReadingThatTheHubWouldNotTakeIsRefused(t *testing.T) {
+func TestReadingThatTheHubWouldRefuseIsAnError(t *testing.T) {
 	property := func(name, value string) Reading {
 		return Reading{Body: []byte(`{}`), Properties: map[string]string{name: value}}
 	}
@@ -85,9 +85,9 @@ func TestAReadingThatTheHubWouldNotTakeIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheLargestReadingFitsToTheByte(t *testing.T) {
-	// What IoT Hub counts beside the body: message ID, content type and encoding, creation time with
-	// its name, and the one property.
+func TestLargestReadingFitsToTheByte(t *testing.T) {
+	// What IoT Hub counts beside the body: message ID, content type and encoding, creation time
+	// with its name, and the one property.
 	const rest = 128 + len("application/json") + len("utf-8") + len("iothub-creation-time-utc") +
 		len("2026-01-02T11:00:00.123Z") + len("a") + len("bc")
 	reading := func(size int) Reading {

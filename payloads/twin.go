@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// TwinAnswerFilter is the subscription for answers to twin requests, and DesiredFilter that for changes of desired
-// properties. The prefixes are the beginnings of their topics. A hub never sends later what changed while the device was
-// offline: read the twin. Source of all topics of the twin: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
+// TwinAnswerFilter is the subscription for answers to twin requests, and DesiredFilter that for
+// changes of desired properties. The prefixes are the beginnings of their topics. A hub never sends
+// later what changed while the device was offline: read the twin. Source of all topics of the twin:
+// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 const (
 	TwinAnswerFilter = TwinAnswerPrefix + "#"
 	DesiredFilter    = DesiredPrefix + "#"
@@ -33,8 +34,8 @@ func ReportTopic(requestID string) string {
 // A PropertyName names a property of a component of the model, or of the root if Component is "".
 type PropertyName struct{ Component, Name string }
 
-// String returns "name" or "component*name", as commands are named. It is for people and not unique: a name may hold a
-// star.
+// String returns "name" or "component*name", as commands are named. It is for people and not
+// unique: a name may hold a star.
 func (n PropertyName) String() string {
 	if n.Component == "" {
 		return n.Name
@@ -56,8 +57,8 @@ type DesiredProperty struct {
 // Key returns the property's name.
 func (p DesiredProperty) Key() PropertyName { return PropertyName{p.Component, p.Name} }
 
-// Desired is the desired section of a twin, or a patch of it. Versions of different hubs cannot be compared: a device
-// that was moved may see a lower one.
+// Desired is the desired section of a twin, or a patch of it. Versions of different hubs cannot be
+// compared: a device that was moved may see a lower one.
 type Desired struct {
 	Version    int64
 	Properties []DesiredProperty // in the order of their names
@@ -69,7 +70,8 @@ type Twin struct {
 	Reported json.RawMessage // an object, or nil
 }
 
-// AcknowledgedVersions returns the version that each property acknowledgement in the reported section is for.
+// AcknowledgedVersions returns the version that each property acknowledgement in the reported
+// section is for.
 func (t Twin) AcknowledgedVersions() map[PropertyName]int64 {
 	versions := map[PropertyName]int64{}
 	note := func(name PropertyName, value json.RawMessage) {
@@ -92,8 +94,9 @@ func (t Twin) AcknowledgedVersions() map[PropertyName]int64 {
 	return versions
 }
 
-// ParseTwin reads the body of the answer to a request for the twin. It returns an error if a section or a component has a
-// name twice, or a name that decoding would change. It keeps the values of properties as they are.
+// ParseTwin reads the body of the answer to a request for the twin. It returns an error if a
+// section or a component has a name twice, or a name that decoding would change. It keeps the
+// values of properties as they are.
 func ParseTwin(body []byte) (Twin, error) {
 	top, err := ReadObject(body)
 	if err != nil {
@@ -116,8 +119,9 @@ func ParseTwin(body []byte) (Twin, error) {
 	return Twin{Desired: desired, Reported: t.Reported}, nil
 }
 
-// ParseDesired reads a change of desired properties: a patch, with its $version in the topic, in the body, or in both. It
-// returns an error if decoding would change the patch, because the patch will be merged.
+// ParseDesired reads a change of desired properties: a patch, with its $version in the topic, in
+// the body, or in both. It returns an error if decoding would change the patch, because the patch
+// will be merged.
 func ParseDesired(topic string, body []byte) (Desired, error) {
 	rest, ok := strings.CutPrefix(topic, DesiredPrefix)
 	if !ok || rest != "" && rest[0] != '?' {
@@ -148,8 +152,8 @@ func ParseDesired(topic string, body []byte) (Desired, error) {
 	return d, nil
 }
 
-// A TwinAnswer is the hub's answer to a request for the twin (status 200, the twin in Body) or to a patch of reported
-// properties (status 204). A zero field means that the answer does not have it.
+// A TwinAnswer is the hub's answer to a request for the twin (status 200, the twin in Body) or to a
+// patch of reported properties (status 204). A zero field means that the answer does not have it.
 type TwinAnswer struct {
 	Status     int // as in HTTP
 	RequestID  string
@@ -164,8 +168,8 @@ type TwinAnswer struct {
 	BadProperties error // names what could not be read of the topic's properties; nil means nothing
 }
 
-// ParseTwinAnswer reads an answer to a twin request. If the body of an error answer is empty or cannot be read, the Status
-// is enough, and there is no error.
+// ParseTwinAnswer reads an answer to a twin request. If the body of an error answer is empty or
+// cannot be read, the Status is enough, and there is no error.
 func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	a, err := parseAnswer(TwinAnswerPrefix, topic)
 	if err != nil {
@@ -201,8 +205,8 @@ func versionOf(query bag) (*int64, error) {
 	return &version, nil
 }
 
-// readDesired returns the desired properties, and their version or nil. The version stands at the top, or in a component,
-// as in azure-docs iot-develop/concepts-convention.md.
+// readDesired returns the desired properties, and their version or nil. The version stands at the
+// top, or in a component, as in azure-docs iot-develop/concepts-convention.md.
 func readDesired(body []byte) (Desired, *int64, error) {
 	if isNull(body) {
 		return Desired{}, nil, errors.New("missing or null")
@@ -247,7 +251,8 @@ func readDesired(body []byte) (Desired, *int64, error) {
 	return d, cmp.Or(version, inside), nil
 }
 
-// readComponent reads an object that is marked as a component. For any other value ok is false, and there is no error.
+// readComponent reads an object that is marked as a component. For any other value ok is false, and
+// there is no error.
 func readComponent(value json.RawMessage) (component map[string]json.RawMessage, ok bool, err error) {
 	var marked map[string]json.RawMessage
 	var marker string
@@ -270,7 +275,8 @@ func readVersion(object map[string]json.RawMessage) (*int64, error) {
 	return version, nil
 }
 
-// isMarker reports whether a key belongs to the service or to the convention for components, and names no property.
+// isMarker reports whether a key belongs to the service or to the convention for components, and
+// names no property.
 func isMarker(key string) bool {
 	return strings.HasPrefix(key, "$") || key == ComponentMarker
 }

@@ -20,7 +20,7 @@ func property(component, name, value string) DesiredProperty {
 	return DesiredProperty{Component: component, Name: name, Value: []byte(value)}
 }
 
-func TestATwinIsRead(t *testing.T) {
+func TestTwinIsRead(t *testing.T) {
 	twin, err := ParseTwin([]byte(`{
 		"desired": {
 			"thermostat1": {"__t": "c", "target": 21.5, "alarm": null},
@@ -55,7 +55,7 @@ func TestATwinIsRead(t *testing.T) {
 	}
 }
 
-func TestAPropertysKeyIsNamedAsMethodsAre(t *testing.T) {
+func TestPropertyNameIsWrittenLikeACommandName(t *testing.T) {
 	if got := property("", "fanSpeed", "1").Key().String(); got != "fanSpeed" {
 		t.Error(got)
 	}
@@ -64,7 +64,7 @@ func TestAPropertysKeyIsNamedAsMethodsAre(t *testing.T) {
 	}
 }
 
-func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwo(t *testing.T) {
+func TestPropertyOfAComponentIsNotThePropertyWithAStarInItsName(t *testing.T) {
 	if inside, root := property("c", "x", "1").Key(), property("", "c*x", "1").Key(); inside == root {
 		t.Errorf("%#v is %#v", inside, root)
 	}
@@ -76,7 +76,7 @@ func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwo(t *testing.T) {
 	}
 }
 
-func TestTheAnswersThatATwinHoldsAreFound(t *testing.T) {
+func TestAcknowledgedVersionsAreFound(t *testing.T) {
 	twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":{
 		"fanSpeed": {"value": 3, "ac": 200, "av": 7, "ad": "done"},
 		"set": {"value": 3, "ac": 203, "av": 0},
@@ -96,7 +96,7 @@ func TestTheAnswersThatATwinHoldsAreFound(t *testing.T) {
 	}
 }
 
-func TestATwinThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadTwinIsAnError(t *testing.T) {
 	for _, body := range []string{
 		``, `null`, `[]`, `{`, `{}`,
 		`{"desired":null}`,
@@ -121,7 +121,7 @@ func TestATwinThatMakesNoSenseIsAnError(t *testing.T) {
 
 const desiredTopic = "$iothub/twin/PATCH/properties/desired/"
 
-func TestADesiredPatchIsRead(t *testing.T) {
+func TestDesiredPatchIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		topic, body string
 		want        Desired
@@ -154,7 +154,7 @@ func TestADesiredPatchIsRead(t *testing.T) {
 	}
 }
 
-func TestADesiredPatchThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadDesiredPatchIsAnError(t *testing.T) {
 	for name, c := range map[string]struct{ topic, body string }{
 		"versions disagree":              {desiredTopic + "?$version=8", `{"$version":9}`},
 		"the component's disagrees":      {desiredTopic + "?$version=8", `{"c":{"__t":"c","$version":9}}`},
@@ -175,7 +175,7 @@ func TestADesiredPatchThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestATwinAnswerIsRead(t *testing.T) {
+func TestTwinAnswerIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		topic, body string
 		want        TwinAnswer
@@ -210,7 +210,7 @@ func TestATwinAnswerIsRead(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsReadAlthoughAPropertyOfItCannotBe(t *testing.T) {
+func TestAnswerWithABadPropertyIsRead(t *testing.T) {
 	for query, named := range map[string]string{
 		"$rid=7&note=100%":         `"note=100%"`,
 		"=x&$rid=7":                `"=x"`,
@@ -240,7 +240,7 @@ func TestAnAnswerIsReadAlthoughAPropertyOfItCannotBe(t *testing.T) {
 	}
 }
 
-func TestAnAnswerTopicThatMakesNoSenseIsAnError(t *testing.T) {
+func TestBadAnswerTopicIsAnError(t *testing.T) {
 	for _, topic := range []string{
 		"",
 		"$iothub/twin/res/",

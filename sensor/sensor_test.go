@@ -36,7 +36,7 @@ func (c *collector) Report(_ context.Context, patch map[string]any) error {
 	return c.refusal
 }
 
-func TestAReadingIsTakenAtEachIntervalAndFollowsTheModel(t *testing.T) {
+func TestReadingIsSentAtEachIntervalAndFollowsTheModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c collector
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second)
@@ -54,7 +54,7 @@ func TestAReadingIsTakenAtEachIntervalAndFollowsTheModel(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotAcceptedIsWarnedOfAndTheNextOneTriedAllTheSame(t *testing.T) {
+func TestSensorWarnsOfAReadingThatWasNotAcceptedAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := collector{refusal: outbox.ErrFull}
 		var warnings []error
@@ -68,7 +68,7 @@ func TestWhatIsNotAcceptedIsWarnedOfAndTheNextOneTriedAllTheSame(t *testing.T) {
 	})
 }
 
-func TestAnIntervalOfZeroSwitchesOff(t *testing.T) {
+func TestIntervalOfZeroTakesNoReadings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c collector
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -118,7 +118,7 @@ func follows(t *testing.T, kind string, body []byte) {
 	}
 }
 
-func TestEchoAnswersWithItsPayloadAndOthersAreUnknown(t *testing.T) {
+func TestEchoReturnsItsPayloadAndOtherMethodsAreUnknown(t *testing.T) {
 	method := (&sensor.Sensor{}).Handlers().Method
 	for payload, want := range map[string]string{`"hello"`: `"hello"`, `{"a": 1}`: `{"a": 1}`, `null`: `null`} {
 		status, answer, err := method(t.Context(), "echo", json.RawMessage(payload))
@@ -134,7 +134,7 @@ func TestEchoAnswersWithItsPayloadAndOthersAreUnknown(t *testing.T) {
 	}
 }
 
-func TestSetAlarmSetsTheAlarmAndBadOnesAreDoneWith(t *testing.T) {
+func TestSetAlarmSetsTheAlarmAndCompletesBadCommands(t *testing.T) {
 	warned := 0
 	s := &sensor.Sensor{Warn: func(error) { warned++ }}
 	for _, m := range []machine.Message{

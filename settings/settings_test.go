@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/settings"
 )
 
-func TestAnErrorNamesTheFieldWithItsGroup(t *testing.T) {
+func TestErrorNamesTheFieldWithItsGroup(t *testing.T) {
 	inner := errors.Join(settings.Wrong("Window", "is %d: at most %d", 20_000, 10_000), settings.Wrong("DrainRate", "is negative"))
 	err := fmt.Errorf("machine: settings: %w", settings.In("Delivery", inner))
 	const want = "machine: settings: Delivery.Window is 20000: at most 10000\nDelivery.DrainRate is negative"
@@ -22,7 +22,7 @@ func TestAnErrorNamesTheFieldWithItsGroup(t *testing.T) {
 	}
 }
 
-func TestAnErrorThatNamesNoFieldIsPassedOn(t *testing.T) {
+func TestErrorWithoutAFieldIsPassedOn(t *testing.T) {
 	other := errors.New("no such file")
 	if got := settings.In("Storage", other); got != other {
 		t.Errorf("In returned %v", got)
@@ -35,7 +35,7 @@ func TestAnErrorThatNamesNoFieldIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestDefaultChangesNothingButZero(t *testing.T) {
+func TestDefaultChangesOnlyZeroFields(t *testing.T) {
 	given, zero := time.Second, time.Duration(0)
 	settings.Default(&given, time.Minute)
 	settings.Default(&zero, time.Minute)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTooManyOpenFilesIsNoMatterOfTheDisk(t *testing.T) {
+func TestAdviceDependsOnTheNumberOfOpenFiles(t *testing.T) {
 	for err, files := range map[error]bool{
 		fmt.Errorf("open: %w", syscall.EMFILE): true, fmt.Errorf("open: %w", syscall.ENFILE): true,
 		syscall.ENOSPC: false, nil: false,

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -17,8 +18,8 @@ import (
 var (
 	// ErrLocked means that another process owns the directory.
 	ErrLocked = errors.New("another process uses it")
-	// ErrReplaced means that the path does not lead to the directory that this process has locked: it was removed, renamed or
-	// replaced, or its lock file was.
+	// ErrReplaced means that the path no longer leads to the directory that this process has
+	// locked: the directory or its lock file was removed, renamed or replaced.
 	ErrReplaced = errors.New("the directory was removed, replaced or made inaccessible")
 )
 
@@ -27,26 +28,25 @@ const lockName = "lock"
 // RepairInterval is how often the owner of a Dir should call Repair.
 const RepairInterval = 500 * time.Millisecond
 
-// A Dir is a directory of small files that one process at a time owns, by a lock on a file in it. The process reads and writes
-// through a handle on the directory, so it never touches what somebody has put in its place. All methods may be called from any
-// goroutine.
+// A Dir is a directory of small files that one process at a time owns, by a lock on a file in it.
+// The process reads and writes through a handle on the directory, so it does not touch a directory
+// that somebody has put in its place. All methods may be called from any goroutine.
 type Dir struct {
-	path   string
-	fsync  Fsync
-	accept func() error
-	warn   func(error)
-	free   bool // no lock is wanted; see At
+	path     string
+	fsync    Fsync
+	accept   func() error
+	warn     func(error)
+	unlocked bool // see At
 
-	mu    sync.Mutex // guards held and takes
-	held  *holding   // nil until the directory was taken for the first time, and after Close
-	takes int        // how often it was taken
+	held       atomic.Pointer[holding] // nil until the directory is acquired, and after Close
+	generation atomic.Int64
 
-	files    sync.Mutex         // held while the directory is taken or a file in it is written; guards what follows
+	files    sync.Mutex         // held while the directory is acquired or a file is written; guards the fields below
 	contents map[string]content // by name: what each file should hold
-	troubled bool               // a warning was given and not withdrawn
+	warned   bool               // the last Repair failed
 	closed   bool
 	refused  error     // what accept returned last
-	askAt    time.Time // accept is not called sooner, for it may take long
+	retryAt  time.Time // accept is not called sooner
 }
 
 // A holding is a directory that this process has locked.
@@ -57,14 +57,15 @@ type holding struct {
 	lockInfo fs.FileInfo
 }
 
-// A content is what a file should hold. info identifies the file that holds it; nil means that none does yet.
+// A content is what a file should hold.
 type content struct {
 	text []byte
-	info fs.FileInfo
+	info fs.FileInfo // of the file that holds it; nil means that no file does yet
 }
 
-// NewDir makes a Dir that is not taken yet. accept, which may be nil, decides each time whether a directory that was just locked
-// may be used. warn, which may be nil, receives what Repair finds. Neither may call the Dir.
+// NewDir returns a Dir that is not acquired yet. Each time that the directory was locked, accept
+// decides whether it may be used; nil accepts every directory. warn receives what Repair finds; it
+// may be nil. Neither may call the Dir.
 func NewDir(path string, accept func() error, warn func(error)) *Dir {
 	if accept == nil {
 		accept = func() error { return nil }
@@ -75,46 +76,46 @@ func NewDir(path string, accept func() error, warn func(error)) *Dir {
 	return &Dir{path: path, fsync: system, accept: accept, warn: warn, contents: map[string]content{}}
 }
 
-// Path is the directory's path.
+// Path returns the path of the directory.
 func (d *Dir) Path() string { return d.path }
 
-// File is a file in the directory.
+// File returns a file in the directory.
 func (d *Dir) File(name string) File { return File{d, name} }
 
-// Acquire makes and locks the directory, unless this process owns it already, and removes what a killed process left half-written.
-// If the path led to another directory before, Acquire writes the files again that were loaded or saved there. The error is ErrLocked
-// if another process owns the directory, or what accept returned; any other means that nothing can be locked there.
+// Acquire makes and locks the directory, unless this process owns it already, and removes the
+// unfinished files of a process that was killed. If the path led to another directory before,
+// Acquire writes again the files that were loaded or saved there. The error is ErrLocked if another
+// process owns the directory, or what accept returned; any other error means that the directory
+// cannot be made or locked.
 func (d *Dir) Acquire() error {
 	d.files.Lock()
 	defer d.files.Unlock()
-	return d.take()
+	return d.acquire()
 }
 
-func (d *Dir) take() error {
+func (d *Dir) acquire() error {
 	switch {
 	case d.closed:
 		return fmt.Errorf("statefile: %s: %w", d.path, fs.ErrClosed)
 	case d.Verify() == nil:
 		return nil
-	case time.Now().Before(d.askAt):
+	case time.Now().Before(d.retryAt):
 		return d.refused
 	}
-	old := d.held
+	old := d.held.Load()
 	h, err := d.fsync.hold(d.path, old)
 	if err != nil {
 		return err
 	}
-	asked := time.Now()
+	begun := time.Now()
 	if err := d.accept(); err != nil {
 		h.release(old)
-		d.refused, d.askAt = err, time.Now().Add(10*time.Since(asked))
+		d.refused, d.retryAt = err, time.Now().Add(10*time.Since(begun)) // accept may read everything that is pending
 		return err
 	}
 	h.removeUnfinished()
-	d.mu.Lock()
-	d.held = h
-	d.takes++
-	d.mu.Unlock()
+	d.generation.Add(1) // first, so that nobody sees the new directory with the old number
+	d.held.Store(h)
 	if old == nil {
 		return nil
 	}
@@ -122,20 +123,16 @@ func (d *Dir) take() error {
 	return d.restore()
 }
 
-// Generation is how often the directory was taken. Another process may have used it between two times.
-func (d *Dir) Generation() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.takes
-}
+// Generation returns how often the directory was acquired. Between two times another process may
+// have used it.
+func (d *Dir) Generation() int { return int(d.generation.Load()) }
 
-// Verify returns nil if the path still leads to the directory that this process has locked.
+// Verify returns nil if the path leads to the directory that this process has locked, and otherwise
+// ErrReplaced or that it has locked none.
 func (d *Dir) Verify() error {
-	d.mu.Lock()
-	h := d.held
-	d.mu.Unlock()
+	h := d.held.Load()
 	if h == nil {
-		return fmt.Errorf("statefile: %s: %w", d.path, errNotTaken)
+		return fmt.Errorf("statefile: %s: the directory is not locked", d.path)
 	}
 	for path, want := range map[string]fs.FileInfo{d.path: h.dirInfo, filepath.Join(d.path, lockName): h.lockInfo} {
 		switch info, err := os.Stat(path); {
@@ -148,63 +145,57 @@ func (d *Dir) Verify() error {
 	return nil
 }
 
-var errNotTaken = errors.New("the directory is not locked")
-
-// Repair takes the directory again if it was removed or replaced, and writes the files again that were. It warns once when that
-// fails, and once when it succeeds.
+// Repair acquires the directory again if it was removed or replaced, and writes again the files
+// that were. It warns once when this fails, and once when it succeeds after that.
 func (d *Dir) Repair() {
 	d.files.Lock()
 	defer d.files.Unlock()
-	gone := d.Verify()
-	err := d.take()
+	replaced := d.Verify() != nil
+	err := d.acquire()
 	if err == nil {
 		err = d.restore()
 	}
 	switch {
-	case err != nil && d.troubled:
+	case err != nil && d.warned:
 	case err != nil && d.Verify() == nil:
 		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable", d.path, err))
 	case err != nil:
 		d.warn(fmt.Errorf("statefile: %s cannot be used: %w; nothing is accepted there until it can be made and locked", d.path, err))
-	case gone != nil:
+	case replaced:
 		d.warn(fmt.Errorf("statefile: %s was made and locked again, with the files that belong there", d.path))
-	case d.troubled:
+	case d.warned:
 		d.warn(fmt.Errorf("statefile: %s can be used again, with the files that belong there", d.path))
 	}
-	d.troubled = err != nil
+	d.warned = err != nil
 }
 
-// Close writes a last time what is missing, and gives the directory back. Nothing is written after that.
+// Close writes the files that are missing a last time, and releases the directory. Nothing is
+// written after that.
 func (d *Dir) Close() {
 	d.files.Lock()
 	defer d.files.Unlock()
-	defer func() { d.closed = true }()
-	if d.held == nil {
-		return
+	if h := d.held.Load(); h != nil {
+		if err := errors.Join(d.acquire(), d.restore()); err != nil && !d.warned {
+			d.warn(err)
+		}
+		d.held.Swap(nil).release(nil)
 	}
-	if err := errors.Join(d.take(), d.restore()); err != nil && !d.troubled {
-		d.warn(err)
-	}
-	d.mu.Lock()
-	h := d.held
-	d.held = nil
-	d.mu.Unlock()
-	h.release(nil)
+	d.closed = true
 }
 
 // restore writes each file whose content is not at the path. It is called with files locked.
 func (d *Dir) restore() error {
 	var errs []error
 	for name, c := range d.contents {
-		if !d.isThere(name, &c) {
-			errs = append(errs, d.put(d.held.root, name, c.text))
+		if !d.isThere(name, c) {
+			errs = append(errs, d.replace(d.held.Load().root, name, c.text))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// isThere reports whether the file at the path holds a content, and remembers which file that is.
-func (d *Dir) isThere(name string, c *content) bool {
+// isThere reports whether the file at the path holds a content, and remembers which file it is.
+func (d *Dir) isThere(name string, c content) bool {
 	path := filepath.Join(d.path, name)
 	info, err := os.Stat(path)
 	if err != nil {
@@ -216,38 +207,35 @@ func (d *Dir) isThere(name string, c *content) bool {
 	if text, err := os.ReadFile(path); err != nil || !bytes.Equal(text, c.text) {
 		return false
 	}
-	c.info = info
-	d.contents[name] = *c
+	d.contents[name] = content{c.text, info}
 	return true
 }
 
 // write replaces a file. It is called with files locked.
 func (d *Dir) write(name string, text []byte) error {
 	d.contents[name] = content{text: text}
-	return d.within(func(root *os.Root) error { return d.put(root, name, text) })
+	return d.withRoot(func(root *os.Root) error { return d.replace(root, name, text) })
 }
 
-func (d *Dir) put(root *os.Root, name string, text []byte) error {
+func (d *Dir) replace(root *os.Root, name string, text []byte) error {
 	info, err := d.fsync.replace(root, name, text)
 	if err != nil {
 		return err
 	}
 	d.contents[name] = content{text, info}
-	if d.free {
+	if d.unlocked {
 		return nil
 	}
-	return d.Verify() // else the file is in a directory that nobody will look into
+	return d.Verify() // fails if the file was written into a directory that the path does not lead to
 }
 
-// within calls do with a handle on the directory, which is made if need be.
-func (d *Dir) within(do func(*os.Root) error) error {
-	if !d.free {
-		if err := d.Verify(); err != nil {
-			if err := d.take(); err != nil {
-				return err
-			}
+// withRoot calls do with a handle on the directory, which it makes if it is missing.
+func (d *Dir) withRoot(do func(*os.Root) error) error {
+	if !d.unlocked {
+		if err := d.acquire(); err != nil {
+			return err
 		}
-		return do(d.held.root)
+		return do(d.held.Load().root)
 	}
 	if err := d.fsync.MakeDir(d.path); err != nil {
 		return err
@@ -260,10 +248,11 @@ func (d *Dir) within(do func(*os.Root) error) error {
 	return do(root)
 }
 
-// hold makes and locks a directory. If its lock file is the one that old has locked, as in a directory of hard links, or after a
-// Verify that failed for a moment, old and the new holding share the lock.
-func (fsync Fsync) hold(path string, old *holding) (*holding, error) {
-	if err := fsync.MakeDir(path); err != nil {
+// hold makes and locks a directory. If its lock file is the file that old has locked, both holdings
+// share the lock. This happens in a directory of hard links, and after a Verify that failed for a
+// moment.
+func (sync Fsync) hold(path string, old *holding) (*holding, error) {
+	if err := sync.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("statefile: lock: %w", err)
 	}
 	name := filepath.Join(path, lockName)
@@ -271,10 +260,10 @@ func (fsync Fsync) hold(path string, old *holding) (*holding, error) {
 	if info, err := os.Stat(name); err == nil && old != nil && os.SameFile(info, old.lockInfo) {
 		h.lock = old.lock
 	}
-	switch ours, err := h.lock.TryLock(); {
+	switch locked, err := h.lock.TryLock(); {
 	case err != nil:
 		return nil, fmt.Errorf("statefile: lock: %w", err)
-	case !ours:
+	case !locked:
 		return nil, fmt.Errorf("statefile: lock %s: %w", path, ErrLocked)
 	}
 	if err := h.open(path); err != nil {
@@ -284,7 +273,8 @@ func (fsync Fsync) hold(path string, old *holding) (*holding, error) {
 	return h, nil
 }
 
-// open opens the directory and makes sure that the locked file is in it: both were found by their path, one after the other.
+// open opens the directory, and returns ErrReplaced if the locked file is not in it: the path may
+// lead to another directory since the file was locked.
 func (h *holding) open(path string) (err error) {
 	if h.root, err = os.OpenRoot(path); err != nil {
 		return err
@@ -302,7 +292,7 @@ func (h *holding) open(path string) (err error) {
 	return err
 }
 
-// release closes the directory, and gives back its lock unless other holds it too.
+// release closes the directory, and its lock unless another holding shares it.
 func (h *holding) release(other *holding) {
 	if h.root != nil {
 		_ = h.root.Close()
@@ -312,7 +302,7 @@ func (h *holding) release(other *holding) {
 	}
 }
 
-// removeUnfinished removes what a process that was killed was writing.
+// removeUnfinished removes the files that a killed process did not finish.
 func (h *holding) removeUnfinished() {
 	dir, err := h.root.Open(".")
 	if err != nil {

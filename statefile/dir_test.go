@@ -10,8 +10,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// taken is a directory that this test owns.
-func taken(t *testing.T, path string) *statefile.Dir {
+// acquired returns a directory that the test owns.
+func acquired(t *testing.T, path string) *statefile.Dir {
 	t.Helper()
 	d := statefile.NewDir(path, nil, nil)
 	if err := d.Acquire(); err != nil {
@@ -21,9 +21,9 @@ func taken(t *testing.T, path string) *statefile.Dir {
 	return d
 }
 
-func TestADirectoryIsOneProcessesOnly(t *testing.T) {
+func TestDirectoryHasOneOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	first := taken(t, dir)
+	first := acquired(t, dir)
 	if err := statefile.NewDir(dir, nil, nil).Acquire(); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
 		t.Errorf("it was locked twice: %v", err)
 	}
@@ -32,16 +32,16 @@ func TestADirectoryIsOneProcessesOnly(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	first.Close()
-	taken(t, dir)
+	acquired(t, dir)
 }
 
-func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
+func TestAcquireRemovesOnlyUnfinishedFiles(t *testing.T) {
 	path, _ := saved(t, lizard)
 	dir := filepath.Dir(path)
 	for _, name := range []string{"pet.json.new3141592653", "pet.json.damaged", "pet.json.foreign"} {
 		write(t, filepath.Join(dir, name), []byte("half a liz"))
 	}
-	taken(t, dir)
+	acquired(t, dir)
 	wantLizard(t, path)
 	var names []string
 	files, _ := os.ReadDir(dir)
@@ -54,7 +54,7 @@ func TestWhatAKilledProcessWasWritingGoesAndNothingElse(t *testing.T) {
 }
 
 // Their names mean nothing but themselves.
-func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
+func TestNameOfADirectoryIsNoPattern(t *testing.T) {
 	all := t.TempDir()
 	for _, name := range []string{"a", "[ab]", "*"} {
 		dir := filepath.Join(all, name)
@@ -64,7 +64,7 @@ func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
 		write(t, filepath.Join(dir, "pet.json.new1"), []byte("half a liz"))
 	}
 	for _, name := range []string{"[ab]", "*"} {
-		taken(t, filepath.Join(all, name))
+		acquired(t, filepath.Join(all, name))
 		if _, err := os.Stat(filepath.Join(all, name, "pet.json.new1")); err == nil {
 			t.Errorf("%s was not cleared", name)
 		}
@@ -74,7 +74,7 @@ func TestADirectoryWhoseNameLooksLikeAPatternIsClearedAndNoOther(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatCannotBeMadeIsNotTakenForALockedOne(t *testing.T) {
+func TestDirectoryThatCannotBeMadeIsNotReportedAsLocked(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
 	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Acquire(); err == nil || errors.Is(err, statefile.ErrLocked) {

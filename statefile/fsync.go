@@ -2,36 +2,47 @@ package statefile
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
-// An Fsync makes a file's bytes, or a directory's names, outlive a power cut. It is (*os.File).Sync, but in tests that look on.
+// An Fsync makes the bytes of a file, or the names in a directory, outlive a power cut. It is
+// (*os.File).Sync, except in tests that observe it.
 type Fsync func(*os.File) error
 
 var system Fsync = (*os.File).Sync
 
-// Dir syncs a directory's names. Windows cannot, and does so by itself.
-func (sync Fsync) Dir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
+// Dir syncs the names in a directory. Windows has no such call, and does it without one.
+func (sync Fsync) Dir(path string) error { return sync.names(os.Open(path)) }
+
+// names syncs the names in a directory that was opened, and closes it.
+func (sync Fsync) names(dir *os.File, err error) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return sync(d)
+	defer dir.Close()
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	return sync(dir)
 }
 
-// names syncs the names in the directory that root is a handle on.
-func (sync Fsync) names(root *os.Root) error {
-	if runtime.GOOS == "windows" {
+// MakeDir makes a directory and its missing parents, for the owner alone, and syncs their names:
+// what is in a directory outlives a power cut only if its name does. It leaves an existing
+// directory as it is.
+func (sync Fsync) MakeDir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
 	}
-	d, err := root.Open(".")
-	if err != nil {
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := sync.MakeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	defer d.Close()
-	return sync(d)
+	_ = sync.Dir(parent) // fails if the process may not read it; then the system syncs it in its own time
+	return nil
 }

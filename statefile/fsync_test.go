@@ -27,7 +27,7 @@ func looksOn(heard func(path string)) Fsync {
 	}
 }
 
-func TestTheOperatingSystemSyncs(t *testing.T) {
+func TestOperatingSystemSyncs(t *testing.T) {
 	_, pipe, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestTheOperatingSystemSyncs(t *testing.T) {
 	}
 }
 
-func TestTheNameOfEachDirectoryThatIsMadeIsSynced(t *testing.T) {
+func TestNameOfEachNewDirectoryIsSynced(t *testing.T) {
 	for name, mk := range map[string]func(Fsync, string) error{
 		"for a log": Fsync.MakeDir,
 		"for a file": func(sync Fsync, dir string) error {
@@ -76,7 +76,7 @@ func TestTheNameOfEachDirectoryThatIsMadeIsSynced(t *testing.T) {
 	}
 }
 
-func TestAFileIsSyncedBeforeItTakesThePlaceOfTheOldOneAndItsNameAfter(t *testing.T) {
+func TestFileIsSyncedBeforeTheRenameAndItsNameAfter(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "pet.json")
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
@@ -103,7 +103,7 @@ func TestAFileIsSyncedBeforeItTakesThePlaceOfTheOldOneAndItsNameAfter(t *testing
 	}
 }
 
-func TestWhatCannotBeSyncedIsNotSaved(t *testing.T) {
+func TestFileThatCannotBeSyncedIsNotSaved(t *testing.T) {
 	for i, isNew := range []bool{false, true} { // the file, and then its name
 		path := filepath.Join(t.TempDir(), "pet.json")
 		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhereAFileIsNoDirectoryIsMade(t *testing.T) {
+func TestDirectoryIsNotMadeInThePlaceOfAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

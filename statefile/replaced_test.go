@@ -36,7 +36,7 @@ func replaceByLinks(dir string) error {
 	return err
 }
 
-func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
+func TestReplacedDirectoryIsAcquiredAgainWithItsFiles(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
@@ -74,7 +74,7 @@ func TestADirectoryThatWasReplacedIsTakenAgainWithItsFiles(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
+func TestDirectoryOfAnotherProcessIsNotTouched(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var warnings []string
 	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })
@@ -88,7 +88,7 @@ func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
 	if err := os.Rename(dir, dir+".old"); err != nil {
 		t.Fatal(err)
 	}
-	other := taken(t, dir)
+	other := acquired(t, dir)
 	for range 3 {
 		d.Repair()
 		if err := d.File("pet.json").Save(lizard); !errors.Is(err, statefile.ErrLocked) {
@@ -109,30 +109,33 @@ func TestADirectoryThatAnotherProcessHasTakenIsNotTouched(t *testing.T) {
 	}
 }
 
-func TestADirectoryIsTakenOnlyIfItsOwnerAccepts(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	refuse := errors.New("not mine")
-	answer := refuse
-	d := statefile.NewDir(dir, func() error { return answer }, nil)
-	if err := d.Acquire(); !errors.Is(err, refuse) {
-		t.Errorf("Take returns %v", err)
-	}
-	taken(t, dir).Close() // the lock was given back
-	answer = nil
-	if err := d.Acquire(); err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	answer = refuse
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.File("pet.json").Save(lizard); !errors.Is(err, refuse) {
-		t.Errorf("Save returns %v", err)
-	}
+// The time is synthetic, so that the refusal took no time and Acquire asks again at once.
+func TestDirectoryIsAcquiredOnlyIfAcceptAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		refusal := errors.New("not mine")
+		answer := refusal
+		d := statefile.NewDir(dir, func() error { return answer }, nil)
+		if err := d.Acquire(); !errors.Is(err, refusal) {
+			t.Errorf("Acquire returns %v", err)
+		}
+		acquired(t, dir).Close() // the lock was released
+		answer = nil
+		if err := d.Acquire(); err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		answer = refusal
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.File("pet.json").Save(lizard); !errors.Is(err, refusal) {
+			t.Errorf("Save returns %v", err)
+		}
+	})
 }
 
-func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
+func TestRemovedOrChangedFileIsWrittenAgain(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
 		"removed":  os.Remove,
 		"emptied":  func(path string) error { return os.Truncate(path, 0) },
@@ -140,7 +143,7 @@ func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
 		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Remove(path)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := taken(t, t.TempDir())
+			d := acquired(t, t.TempDir())
 			f := d.File("pet.json")
 			if err := f.Save(lizard); err != nil {
 				t.Fatal(err)
@@ -161,9 +164,9 @@ func TestAFileThatWasRemovedOrChangedIsWrittenAgain(t *testing.T) {
 	}
 }
 
-func TestAFileThatCouldNotBeSavedIsSavedByALaterRepair(t *testing.T) {
+func TestRepairSavesAFileThatCouldNotBeSaved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	d := taken(t, dir)
+	d := acquired(t, dir)
 	if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +181,7 @@ func TestAFileThatCouldNotBeSavedIsSavedByALaterRepair(t *testing.T) {
 }
 
 // Whoever replaces the directory again each time that it was locked must not exhaust the stack.
-func TestADirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
+func TestDirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	times := 0
 	d := statefile.NewDir(dir, func() error {
@@ -206,7 +209,7 @@ func TestADirectoryThatIsReplacedAgainAndAgainIsAnError(t *testing.T) {
 	}
 }
 
-func TestAClosedDirectoryIsNotLockedAgain(t *testing.T) {
+func TestClosedDirectoryIsNotLockedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	d := statefile.NewDir(dir, nil, nil)
 	if err := d.Acquire(); err != nil {
@@ -217,22 +220,22 @@ func TestAClosedDirectoryIsNotLockedAgain(t *testing.T) {
 		t.Error("a file was saved after Close")
 	}
 	d.Repair()
-	taken(t, dir)
+	acquired(t, dir)
 }
 
 // To accept may take long, for it may read all that is pending.
-func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
+func TestAcceptIsNotCalledAgainAtOnceAfterARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, asked := filepath.Join(t.TempDir(), "state"), 0
-		refuse := errors.New("not mine")
+		refusal := errors.New("not mine")
 		d := statefile.NewDir(dir, func() error {
 			asked++
 			time.Sleep(time.Second)
-			return refuse
+			return refusal
 		}, nil)
 		for range 120 {
-			if err := d.Acquire(); !errors.Is(err, refuse) {
-				t.Fatalf("Take returns %v", err)
+			if err := d.Acquire(); !errors.Is(err, refusal) {
+				t.Fatalf("Acquire returns %v", err)
 			}
 			time.Sleep(statefile.RepairInterval)
 		}
@@ -243,7 +246,7 @@ func TestADirectoryThatWasRefusedIsNotReadAllTheTime(t *testing.T) {
 }
 
 // A file that cannot be written says nothing about readings, which go on where they are.
-func TestARepairThatCannotWriteAFileDoesNotSayThatTheDirectoryIsLost(t *testing.T) {
+func TestRepairWarnsAboutAFileThatCannotBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var warnings []string
 	d := statefile.NewDir(dir, nil, func(err error) { warnings = append(warnings, err.Error()) })

@@ -1,5 +1,6 @@
-// Package statefile keeps small files that outlive a restart: replaced whole or not at all, checked when they are read, and
-// set aside when they are damaged. They are JSON, with a checksum at their end.
+// Package statefile keeps small files that outlive a restart. A file is replaced as a whole or not
+// at all, checked when it is read, and set aside if it is damaged. Files are JSON, with a checksum
+// at the end.
 package statefile
 
 import (
@@ -17,38 +18,38 @@ import (
 )
 
 const (
-	limit     = 1 << 20  // far more than any of these files takes
-	readLimit = 16 << 20 // a later version may write larger files
+	limit     = 1 << 20  // bytes that Save writes, far more than any of these files needs
+	readLimit = 16 << 20 // bytes that Load reads, because a later version may write larger files
 )
 
-// unfinished is in the name of a file that is being written, before a random number.
+// unfinished precedes a random number in the name of a file that is being written.
 const unfinished = ".new"
 
-// seal ends each file. The checksum is over every byte before it.
+// seal is the end of each file. The checksum is that of all bytes before the seal.
 const seal = ",\n  \"checksum\": \"%08x\"\n}\n"
 
 var sealLength = len(fmt.Sprintf(seal, 0))
 
-// A File is one small file. The zero File keeps nothing: Load finds none, and Save does nothing.
+// A File is one small file. The zero File keeps nothing: Load finds nothing, and Save does nothing.
 type File struct {
 	dir  *Dir
 	name string
 }
 
-// At is a file in a directory that nobody owns, or the zero File if path is "".
+// At returns a file in a directory that no process owns, or the zero File if the path is "".
 func At(path string) File {
 	if path == "" {
 		return File{}
 	}
 	dir := NewDir(filepath.Dir(path), nil, nil)
-	dir.free = true
+	dir.unlocked = true
 	return File{dir, filepath.Base(path)}
 }
 
 // Kept reports whether the file outlives the process.
 func (f File) Kept() bool { return f.dir != nil }
 
-// Path is where the file is, or "" for the zero File.
+// Path returns the path of the file, or "" for the zero File.
 func (f File) Path() string {
 	if f.dir == nil {
 		return ""
@@ -56,9 +57,10 @@ func (f File) Path() string {
 	return filepath.Join(f.dir.path, f.name)
 }
 
-// Load reads the file into a value; ok reports whether there is one. An error is a warning: the file is damaged and was set aside
-// as path.damaged, or it cannot be read; then into may hold anything. Load ignores members that it does not
-// know. It leaves a file that needs a later version as it is; then the error is a *VersionError.
+// Load reads the file into a value, and reports whether there is one. It ignores members that the
+// value does not have. If there is an error, the value may hold anything, and the program can go on
+// without the file: the file is damaged and was set aside as path.damaged, or it cannot be read.
+// The error is a *VersionError if the file needs a later version; Load leaves such a file as it is.
 func (f File) Load(into any) (ok bool, err error) {
 	if f.dir == nil {
 		return false, nil
@@ -66,13 +68,13 @@ func (f File) Load(into any) (ok bool, err error) {
 	f.dir.files.Lock()
 	defer f.dir.files.Unlock()
 	text, info, err := read(f.Path())
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("statefile: read: %w", err)
 	}
-	if err := checkVersion(f.Path(), text); err != nil {
+	if err == nil {
+		err = checkVersion(f.Path(), text)
+	}
+	if err != nil {
 		return false, fmt.Errorf("statefile: read: %w", err)
 	}
 	if err := decode(text, into); err != nil {
@@ -82,7 +84,7 @@ func (f File) Load(into any) (ok bool, err error) {
 	return true, nil
 }
 
-// Peek reads the file into a value, reports whether that was possible, and changes nothing.
+// Peek reads the file into a value, and reports whether that was possible. It changes nothing.
 func (f File) Peek(into any) bool {
 	text, _, err := read(f.Path())
 	return err == nil && decode(text, into) == nil
@@ -102,7 +104,8 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 	return text, info, err
 }
 
-// decode ignores members that it does not know, unless it knows none of them: then it is another file under this name.
+// decode ignores members that the value does not have. If all members are of that kind, the text is
+// that of another file.
 func decode(text []byte, into any) error {
 	content, ok := unsealed(text)
 	if !ok {
@@ -124,13 +127,14 @@ func decode(text []byte, into any) error {
 	return nil
 }
 
-// unsealed is what the seal of a file is over; ok is false when the checksum does not match.
+// unsealed returns the bytes before the seal, and reports whether the checksum is theirs.
 func unsealed(text []byte) (content []byte, ok bool) {
 	content = text[:max(0, len(text)-sealLength)]
 	return content, bytes.Equal(text, sealed(content))
 }
 
-// encode writes v as Load wants it: an object, for the seal is its last member.
+// encode returns the text of a file. The value must be an object, because the seal is its last
+// member.
 func encode(v any) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -150,7 +154,8 @@ func sealed(content []byte) []byte {
 	return fmt.Appendf(bytes.Clone(content), seal, crc32.ChecksumIEEE(content))
 }
 
-// SetAside renames the file to path.what, for whoever wants to know what happened to it. The error that it returns says so.
+// SetAside renames the file to path.what, so that somebody can look into it. It returns an error
+// that says so, or why it failed.
 func (f File) SetAside(what string, why error) error {
 	f.dir.files.Lock()
 	defer f.dir.files.Unlock()
@@ -160,15 +165,17 @@ func (f File) SetAside(what string, why error) error {
 func (f File) setAside(what string, why error) error {
 	path := f.Path()
 	delete(f.dir.contents, f.name)
-	err := f.dir.within(func(root *os.Root) error { return root.Rename(f.name, f.name+"."+what) })
-	if err != nil {
+	rename := func(root *os.Root) error { return root.Rename(f.name, f.name+"."+what) }
+	if err := f.dir.withRoot(rename); err != nil {
 		return fmt.Errorf("statefile: %s is %s (%w) and could not be set aside: %w", path, what, why, err)
 	}
 	return fmt.Errorf("statefile: %s is %s (%w); it was set aside as %s", path, what, why, path+"."+what)
 }
 
-// Save writes v, an object, so that a crash leaves either the old file or the new one; when it returns nil, the new one outlives a
-// power cut. Only the owner may read it, and the directory if Save has to make that. After an error, Repair tries again.
+// Save replaces the file by v, which must be an object of at most 1 MiB of JSON. A crash leaves
+// either the old file or the new one. When Save returns nil, the new one outlives a power cut. Only
+// the owner may read the file, and the directory if Save makes it. After an error, Repair tries
+// again.
 func (f File) Save(v any) error {
 	if f.dir == nil {
 		return nil
@@ -196,22 +203,22 @@ func (f File) Remove() error {
 	if _, err := os.Lstat(f.Path()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	err := f.dir.within(func(root *os.Root) error { return root.Remove(f.name) })
+	err := f.dir.withRoot(func(root *os.Root) error { return root.Remove(f.name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return err
 }
 
-// replace writes a new file and renames it to name. It returns what identifies the new file.
-func (fsync Fsync) replace(root *os.Root, name string, text []byte) (info fs.FileInfo, err error) {
+// replace writes a new file and renames it to name. The info identifies the new file.
+func (sync Fsync) replace(root *os.Root, name string, text []byte) (info fs.FileInfo, err error) {
 	fresh := fmt.Sprint(name, unfinished, rand.Uint32())
 	f, err := root.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	_, err = f.Write(text)
-	if err = errors.Join(err, fsync(f)); err == nil {
+	if err = errors.Join(err, sync(f)); err == nil {
 		info, err = f.Stat()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -221,5 +228,5 @@ func (fsync Fsync) replace(root *os.Root, name string, text []byte) (info fs.Fil
 		_ = root.Remove(fresh)
 		return nil, err
 	}
-	return info, fsync.names(root)
+	return info, sync.names(root.Open("."))
 }

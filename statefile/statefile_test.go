@@ -72,7 +72,7 @@ func wantDamaged(t *testing.T, path string, text []byte) {
 	}
 }
 
-func TestWhatWasSavedIsLoadedAndOnlyItsOwnerMayReadIt(t *testing.T) {
+func TestSavedFileIsLoadedAndOnlyItsOwnerMayReadIt(t *testing.T) {
 	path, _ := saved(t, pet{Name: "another"})
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestWhatWasSavedIsLoadedAndOnlyItsOwnerMayReadIt(t *testing.T) {
 	}
 }
 
-func TestAFileIsJSONThatAPersonCanRead(t *testing.T) {
+func TestFileIsJSONThatAPersonCanRead(t *testing.T) {
 	_, text := saved(t, pet{"Lizzy", []string{"hubs"}})
 	want := "{\n  \"name\": \"Lizzy\",\n  \"likes\": [\n    \"hubs\"\n  ],\n  \"checksum\": \"5994d4e0\"\n}\n"
 	if string(text) != want {
@@ -99,14 +99,14 @@ func TestAFileIsJSONThatAPersonCanRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThereIsNoError(t *testing.T) {
+func TestMissingFileIsNoError(t *testing.T) {
 	var p pet
 	if ok, err := statefile.At(filepath.Join(t.TempDir(), "no", "pet.json")).Load(&p); ok || err != nil {
 		t.Errorf("got %t, %v", ok, err)
 	}
 }
 
-func TestAnyByteThatIsFlippedCutOrAddedIsNoticed(t *testing.T) {
+func TestEveryChangedRemovedOrAddedByteIsNoticed(t *testing.T) {
 	path, good := saved(t, lizard)
 	for i := range good {
 		for bit := range 8 {
@@ -124,7 +124,7 @@ func TestAnyByteThatIsFlippedCutOrAddedIsNoticed(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoStateFileIsSetAside(t *testing.T) {
+func TestFileThatIsNoStateFileIsSetAside(t *testing.T) {
 	path, good := saved(t, lizard)
 	_, other := saved(t, map[string]int{"name": 1})
 	_, another := saved(t, map[string]any{"epoch": "x"})
@@ -143,7 +143,7 @@ func TestWhatIsNoStateFileIsSetAside(t *testing.T) {
 	}
 }
 
-func TestWhatCouldNotBeLoadedIsNotSaved(t *testing.T) {
+func TestValueThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	path, good := saved(t, lizard)
 	for name, v := range map[string]any{
 		"too large": pet{Name: strings.Repeat("x", 1<<20)}, "no JSON": func() {}, "a string": "Lizzy", "a list": []int{1},
@@ -159,7 +159,7 @@ func TestWhatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 }
 
 // Nothing can be written here, whoever runs the test.
-func TestWhereNothingCanBeWrittenIsAnError(t *testing.T) {
+func TestSaveReturnsAnErrorWhereNothingCanBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
 	directory := filepath.Join(t.TempDir(), "directory")
@@ -189,7 +189,7 @@ func TestWhereNothingCanBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
-func TestInADirectoryThatMayOnlyBeReadADamagedFileStays(t *testing.T) {
+func TestDamagedFileStaysInAReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may write anywhere")
 	}

@@ -7,20 +7,20 @@ import (
 	"fmt"
 )
 
-// version is the format of the files that Save writes. They do not name it: a file without the member
-// "version" has format 1.
+// version is the format of the files that Save writes. A file without the member "version" has
+// format 1, so the files do not name it.
 //
-// A later version of failover that only adds members leaves the format as it is. This version ignores
-// such members, and its next Save drops them. A later version whose files this one must neither use
-// nor replace writes the member "version" with a higher number.
+// A later version of failover that only adds members keeps the format. This version ignores such
+// members, and drops them when it saves the file. A later version whose files this version must
+// neither use nor replace writes the member "version" with a higher number.
 const version = 1
 
-// A VersionError says that a file is whole, and that only another version of failover can read it.
-// Nobody may rename, replace or remove such a file.
+// A VersionError reports that a file is intact, and that only another version of failover can read
+// it. The program must not rename, replace or remove such a file.
 type VersionError struct {
 	Path          string
-	Format, Known int    // the file's format, and the one that this program reads
-	Detail        string // what this program does not know; "" means the format
+	Format, Known int    // the format of the file, and the format that this program reads
+	Detail        string // what this program cannot read; "" means the format
 }
 
 func (e *VersionError) Error() string {
@@ -35,8 +35,8 @@ func (e *VersionError) Error() string {
 		e.Path, age, what)
 }
 
-// Check returns a *VersionError when only a later version of failover can read a file. It changes
-// nothing, and leaves every other fault of a file to Load.
+// Check returns a *VersionError if only a later version of failover can read a file. It changes
+// nothing. Load finds all other faults of a file.
 func Check(path string) error {
 	text, _, err := read(path)
 	if err != nil {
@@ -48,7 +48,8 @@ func Check(path string) error {
 	return nil
 }
 
-// checkVersion reads the format of a file whose checksum matches. A damaged file names no format.
+// checkVersion returns a *VersionError if this version cannot read a file. It ignores the format of
+// a damaged file.
 func checkVersion(path string, text []byte) error {
 	content, whole := unsealed(text)
 	if !whole {
@@ -57,10 +58,9 @@ func checkVersion(path string, text []byte) error {
 	var members struct {
 		Version int `json:"version"`
 	}
-	wrongType := new(json.UnmarshalTypeError)
 	err := json.Unmarshal(append(bytes.Clone(content), '}'), &members)
 	switch {
-	case errors.As(err, &wrongType):
+	case errors.As(err, new(*json.UnmarshalTypeError)):
 		return &VersionError{Path: path, Format: version + 1, Known: version, Detail: "its format is not a number"}
 	case err != nil:
 		return nil // no version writes what is not JSON

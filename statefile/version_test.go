@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-func TestAFileOfALaterVersionIsNamedAndLeftAsItIs(t *testing.T) {
+func TestFileOfALaterVersionIsNamedAndLeftAsItIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		v    map[string]any
 		says string
@@ -42,7 +42,7 @@ func TestAFileOfALaterVersionIsNamedAndLeftAsItIs(t *testing.T) {
 }
 
 // A later version may put more into a file than this one would.
-func TestAFileThatIsLargerThanThisVersionWritesIsNoDamage(t *testing.T) {
+func TestFileThatIsTooLargeIsThatOfALaterVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pet.json")
 	content := []byte(`{"name":"` + strings.Repeat("x", 2<<20) + `"`)
 	write(t, path, fmt.Appendf(content, ",\n  \"checksum\": \"%08x\"\n}\n", crc32.ChecksumIEEE(content)))
@@ -56,7 +56,7 @@ func TestAFileThatIsLargerThanThisVersionWritesIsNoDamage(t *testing.T) {
 }
 
 // What a later version has added is ignored, and gone once this one saves the file.
-func TestUnknownMembersAreNoDamage(t *testing.T) {
+func TestUnknownMembersAreIgnored(t *testing.T) {
 	path, _ := saved(t, map[string]any{"name": lizard.Name, "likes": lizard.Likes, "color": "green", "version": 1})
 	wantLizard(t, path)
 	if err := statefile.Check(path); err != nil {
@@ -70,7 +70,7 @@ func TestUnknownMembersAreNoDamage(t *testing.T) {
 	}
 }
 
-func TestADamagedFileNamesNoVersion(t *testing.T) {
+func TestDamagedFileHasNoVersion(t *testing.T) {
 	path, text := saved(t, map[string]any{"name": "Lizzy", "version": 2})
 	for i := range text {
 		write(t, path, append(bytes.Clone(text[:i]), text[i+1:]...))

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestWhatIsNoRegularFileIsRefusedAtOnce(t *testing.T) {
+func TestFileThatIsNotRegularIsRefusedAtOnce(t *testing.T) {
 	fifo, socket := filepath.Join(t.TempDir(), "fifo"), filepath.Join(t.TempDir(), "s")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestWhatIsNoRegularFileIsRefusedAtOnce(t *testing.T) {
 }
 
 // As bash hands over the output of <(command).
-func TestAPipeThatTheShellHandsOverIsReadWithinItsLimit(t *testing.T) {
+func TestPipeOfTheShellIsReadWithinTheLimit(t *testing.T) {
 	for text, want := range map[string]string{"\ufeffkey\n": "key\n", strings.Repeat("a", 101): ""} {
 		r, w, err := os.Pipe()
 		if err != nil {

@@ -42,7 +42,7 @@ func readings(t *testing.T, text string) map[string]func() ([]byte, error) {
 	}
 }
 
-func TestAByteOrderMarkIsLeftOut(t *testing.T) {
+func TestByteOrderMarkIsLeftOut(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "a": "a", "ab": "ab", "abcdef": "abcdef", "é": "é",
 		"\ufeff": "", "\ufeffa": "a", "\ufeffabcdef": "abcdef", "a\ufeff": "a\ufeff", "\xef\xbb": "\xef\xbb",
@@ -55,7 +55,7 @@ func TestAByteOrderMarkIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestAnotherEncodingIsRefusedByItsName(t *testing.T) {
+func TestErrorNamesAnotherEncoding(t *testing.T) {
 	for text, want := range map[string]string{
 		"\xff\xfea\x00": "UTF-16", "\xfe\xff\x00a": "UTF-16", "\xff\xfe": "UTF-16",
 		"\xff\xfe\x00\x00a\x00\x00\x00": "UTF-32", "\x00\x00\xfe\xff": "UTF-32",
@@ -70,7 +70,7 @@ func TestAnotherEncodingIsRefusedByItsName(t *testing.T) {
 	}
 }
 
-func TestOfATextThatIsTooLargeNothingIsReturned(t *testing.T) {
+func TestTextThatIsTooLargeIsAnError(t *testing.T) {
 	name := write(t, strings.Repeat("a", 101))
 	if text, err := textfile.Read(name, 101); len(text) != 101 || err != nil {
 		t.Errorf("%d bytes, %v", len(text), err)
@@ -80,7 +80,7 @@ func TestOfATextThatIsTooLargeNothingIsReturned(t *testing.T) {
 	}
 }
 
-func TestAnErrorInTheMiddleIsReturned(t *testing.T) {
+func TestReadErrorIsReturned(t *testing.T) {
 	broken := errors.New("broken")
 	for _, text := range []string{"", "ab", "abcdefgh"} {
 		in := io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))
@@ -94,13 +94,13 @@ func TestAnErrorInTheMiddleIsReturned(t *testing.T) {
 	}
 }
 
-func TestAMissingFileIsToldByItsError(t *testing.T) {
+func TestMissingFileIsAnError(t *testing.T) {
 	if _, err := textfile.Read(filepath.Join(t.TempDir(), "none"), 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
-func TestTheNullDeviceIsAnEmptyFile(t *testing.T) {
+func TestNullDeviceIsAnEmptyFile(t *testing.T) {
 	if text, err := textfile.Read(os.DevNull, 1); len(text) > 0 || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}
