@@ -1,0 +1,185 @@
+package statefile
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// retryInterval is the time between two attempts to write on a disk that cannot be written.
+const retryInterval = 10 * time.Second
+
+// A Newest has a file hold the newest state of something. It writes on a goroutine of its own, because a disk may stall; the
+// goroutine runs only while there is something to write. Changes that come while the disk is busy share the next write. After an
+// error it tries again, every 10 s and at each change. The exported fields must not change after the first call.
+type Newest[T any] struct {
+	State      func() T      // returns what the file is to hold
+	IsEmpty    func(T) bool  // reports whether no file is needed; nil means never
+	Delay      time.Duration // from a change until it is written. Zero means at once, and then Await waits for the disk
+	RemoveOnly bool          // the file is not written, only removed once the state is empty
+	Report     func(error)   // gets the first error of a series, and nil when a write succeeds again
+
+	file    File // the zero File means that nothing is kept
+	mu      sync.Mutex
+	changes int           // their number
+	tried   int           // the changes that the last write included, even if it failed
+	news    chan struct{} // closed when tried changes
+	hurry   chan struct{} // cuts a wait short
+	idle    chan struct{} // closed when the goroutine ends; nil while none runs
+	closed  bool
+
+	// What follows belongs to the goroutine.
+	held    *T // by the file; nil means that this is not known
+	failing bool
+	save    func(T) error // File.Save, except in tests
+}
+
+// NewNewest makes a Newest for a file.
+func NewNewest[T any](file File, state func() T) *Newest[T] {
+	return &Newest[T]{
+		State: state, file: file, news: make(chan struct{}), hurry: make(chan struct{}, 1), held: new(T),
+		save: func(state T) error { return file.Save(state) },
+	}
+}
+
+// File returns the file.
+func (n *Newest[T]) File() File { return n.file }
+
+// Load reads the file as File.Load does. It must be the first call.
+func (n *Newest[T]) Load() (state T, ok bool, err error) {
+	ok, err = n.file.Load(&state)
+	switch {
+	case ok:
+		n.held = &state
+	case err == nil && n.RemoveOnly: // there is nothing to remove
+		n.file = File{}
+	}
+	return state, ok, err
+}
+
+// Changed notes that the state has changed, and returns the number of the change for Await.
+func (n *Newest[T]) Changed() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file.Kept() && !n.closed {
+		n.changes++
+		n.start()
+	}
+	return n.changes
+}
+
+// Await returns nil when the file holds a change, or cannot be written. It returns nil at once with a Delay, with RemoveOnly, and
+// if nothing is kept.
+func (n *Newest[T]) Await(ctx context.Context, change int) error {
+	for n.Delay == 0 && !n.RemoveOnly {
+		n.mu.Lock()
+		tried, news := n.tried, n.news
+		n.mu.Unlock()
+		if tried >= change {
+			break
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close writes a last time and waits for that. It reports whether the file holds the state. Later changes are not written.
+func (n *Newest[T]) Close() (held bool) {
+	n.mu.Lock()
+	if !n.file.Kept() {
+		n.mu.Unlock()
+		return false
+	}
+	if !n.closed {
+		n.closed = true
+		n.changes++
+		n.start()
+	}
+	idle := n.idle
+	n.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+	return !n.RemoveOnly && n.held != nil
+}
+
+// start is called with mu held.
+func (n *Newest[T]) start() {
+	runs := n.idle != nil
+	if !runs {
+		n.idle = make(chan struct{})
+		go n.run(n.idle)
+	}
+	if n.closed || runs && n.Delay == 0 {
+		select {
+		case n.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (n *Newest[T]) run(idle chan struct{}) {
+	defer close(idle)
+	for delay := n.Delay; ; {
+		n.wait(delay)
+		n.mu.Lock()
+		changes := n.changes
+		n.mu.Unlock()
+		err := n.write()
+		n.mu.Lock()
+		n.tried = changes
+		close(n.news)
+		n.news = make(chan struct{})
+		if n.changes == changes && (err == nil || n.closed) {
+			n.idle = nil
+			n.mu.Unlock()
+			return
+		}
+		n.mu.Unlock()
+		if delay = n.Delay; err != nil {
+			delay = max(delay, retryInterval)
+		}
+	}
+}
+
+func (n *Newest[T]) wait(delay time.Duration) {
+	if delay == 0 {
+		return
+	}
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-n.hurry:
+	}
+}
+
+// write makes the file hold the state. It does not sync a removal: what a power cut brings back was the newest state once.
+func (n *Newest[T]) write() error {
+	state := n.State()
+	var err error
+	switch {
+	case n.held != nil && reflect.DeepEqual(*n.held, state):
+		return nil
+	case n.IsEmpty != nil && n.IsEmpty(state):
+		err = n.file.Remove()
+	case n.RemoveOnly:
+		return nil
+	default:
+		n.held = nil
+		err = n.save(state)
+	}
+	if err == nil {
+		n.held = &state
+	}
+	if err != nil && !n.failing || err == nil && n.failing {
+		n.Report(err)
+	}
+	n.failing = err != nil
+	return err
+}
