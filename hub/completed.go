@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,12 +13,12 @@ import (
 )
 
 const (
-	completedLimit = 256 // a hub's queue holds 50
-	waitingLimit   = 8   // of one message: a hub has given up the older deliveries
+	completedLimit  = 256 // a hub's queue holds 50 messages
+	deliveriesLimit = 8   // of one message: the hub does not expect a PUBACK for older ones any more
 )
 
-// A digest tells a cloud-to-device message from all others: it is over the topic, which holds the message ID and the other
-// properties, and the body. A message without an ID has none, for two that are equal may be meant twice.
+// A digest identifies a cloud-to-device message. It covers the topic, which holds the message ID and the other properties, and the
+// body. A message without an ID has none, because two equal ones may both be meant.
 type digest string
 
 func digestOf(id string, m transport.Message) digest {
@@ -29,17 +30,15 @@ func digestOf(id string, m transport.Message) digest {
 	return digest(hex.EncodeToString(hash.Sum(nil)))
 }
 
-// completed is what keeps a cloud-to-device message that is delivered again from being handled again: a hub cannot know
-// that its handler still runs, or has succeeded and the PUBACK was lost.
+// completed prevents a cloud-to-device message from being handled again when it is delivered again: a hub does not know that
+// its handler still runs, or that it has succeeded and the PUBACK was lost.
 type completed struct {
-	file statefile.File // the zero File means that a restart forgets
+	file *statefile.Newest[completedFile]
 
 	mu      sync.Mutex
 	loaded  bool
 	newest  []digest                       // completed, the oldest first
-	running map[digest][]transport.Message // and what has been delivered since their handlers started
-
-	saving sync.Mutex // held while the file is written; newest changes under both, so either is enough to read it
+	running map[digest][]transport.Message // and the deliveries since their handlers started
 }
 
 // completedFile is what the file holds.
@@ -48,7 +47,13 @@ type completedFile struct {
 }
 
 func newCompleted(file statefile.File) *completed {
-	return &completed{file: file, running: map[digest][]transport.Message{}}
+	c := &completed{running: map[digest][]transport.Message{}}
+	c.file = statefile.NewNewest(file, func() completedFile {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return completedFile{c.newest}
+	})
+	return c
 }
 
 // load reads the file, once. An error is a warning.
@@ -59,8 +64,7 @@ func (c *completed) load() error {
 		return nil
 	}
 	c.loaded = true
-	var stored completedFile
-	ok, err := c.file.Load(&stored)
+	stored, ok, err := c.file.Load()
 	if err != nil {
 		return fmt.Errorf("hub: the completed messages: %w", err)
 	}
@@ -70,58 +74,50 @@ func (c *completed) load() error {
 	return nil
 }
 
-// A standing is how far a message has come when it is delivered.
-type standing int
+// A progress says how far a message was handled before a delivery.
+type progress int
 
 const (
-	fresh    standing = iota // handle it, and call end then
-	underWay                 // its handler runs, and end will give this delivery back
-	done
+	isNew       progress = iota // handle it, and then call end
+	isRunning                   // the handler runs, and end will return this delivery
+	isCompleted                 // its handler has succeeded
 )
 
-func (c *completed) begin(d digest, m transport.Message) standing {
+func (c *completed) begin(d digest, m transport.Message) progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting, runs := c.running[d]
+	deliveries, runs := c.running[d]
 	switch {
 	case d == "":
-		return fresh
+		return isNew
 	case runs:
-		waiting = append(waiting, m)
-		c.running[d] = waiting[max(0, len(waiting)-waitingLimit):]
-		return underWay
+		deliveries = append(deliveries, m)
+		c.running[d] = deliveries[max(0, len(deliveries)-deliveriesLimit):]
+		return isRunning
 	case slices.Contains(c.newest, d):
-		return done
+		return isCompleted
 	}
 	c.running[d] = nil
-	return fresh
+	return isNew
 }
 
-// remember adds a message whose handler has succeeded. It returns when the file is safe; an error is a warning, for
-// memory knows the message all the same.
-func (c *completed) remember(d digest) error {
+// remember adds a message whose handler has succeeded. It returns when the file has it or cannot be written.
+func (c *completed) remember(d digest) {
 	if d == "" {
-		return nil
+		return
 	}
-	c.saving.Lock()
-	defer c.saving.Unlock()
 	c.mu.Lock()
 	c.newest = append(c.newest, d)
 	c.newest = c.newest[max(0, len(c.newest)-completedLimit):]
-	stored := completedFile{c.newest}
 	c.mu.Unlock()
-	if err := c.file.Save(stored); err != nil {
-		return fmt.Errorf("hub: store the completed messages: %w; %s, or what is delivered again after a restart is handled again",
-			err, statefile.Advice(err, "make the state directory writable"))
-	}
-	return nil
+	_ = c.file.Await(context.Background(), c.file.Changed())
 }
 
-// end says that the handler has returned, or was never started, and gives back what has been delivered meanwhile.
+// end notes that the handler has returned, or could not be started, and returns the deliveries since begin.
 func (c *completed) end(d digest) []transport.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting := c.running[d]
+	deliveries := c.running[d]
 	delete(c.running, d)
-	return waiting
+	return deliveries
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
@@ -34,7 +35,6 @@ func commanded(t *testing.T, file string, handle func(context.Context, payloads.
 		Handlers: Handlers{Command: handle}, CompletedFile: statefile.At(file),
 		Emit: func(r observe.Record) { records <- r },
 	})
-	h.device = "dev1"
 	if err := h.completed.load(); err != nil {
 		t.Error(err)
 	}
@@ -42,6 +42,7 @@ func commanded(t *testing.T, file string, handle func(context.Context, payloads.
 		if err := h.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
+		h.End()
 	})
 	return h, records
 }
@@ -62,10 +63,10 @@ func wantRecords(t *testing.T, records chan observe.Record, want ...string) {
 func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
 	calls := 0
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls++; return nil })
-	h.command(message("m1", "x"))
+	h.commands.receive("dev1", message("m1", "x"))
 	wantRecords(t, records, "handled m1 200")
 	for range 3 {
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "handled m1 208")
 	}
 	if calls != 1 {
@@ -83,7 +84,7 @@ func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *t
 		var got []payloads.Message
 		h, records := commanded(t, "", func(_ context.Context, m payloads.Message) error { got = append(got, m); return nil })
 		for range 2 { // the second time it is a delivery of the same message
-			h.command(transport.Message{Topic: "devices/dev1/messages/devicebound/" + query, Payload: []byte("@")})
+			h.commands.receive("dev1", transport.Message{Topic: "devices/dev1/messages/devicebound/" + query, Payload: []byte("@")})
 			r := <-records
 			if r.Kind == observe.Warning {
 				if named == "" || !strings.Contains(r.Error, named) {
@@ -111,13 +112,13 @@ func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
 	other.Topic += "&method-name=stop"
 	shifted := message("one", "1x") // topic and body put together would be those of m1
 	for _, m := range []transport.Message{message("one", "x"), message("one", "y"), other, message("one1", "x"), shifted} {
-		h.command(m)
+		h.commands.receive("dev1", m)
 		if r := <-records; r.Status != 200 {
 			t.Errorf("%s %s: %+v", m.Topic, m.Payload, r)
 		}
 	}
 	for range 3 {
-		h.command(message("", "x"))
+		h.commands.receive("dev1", message("", "x"))
 		wantRecords(t, records, "handled  200")
 	}
 }
@@ -127,10 +128,10 @@ func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.
 		for _, fails := range []bool{false, true} {
 			calls, results := make(chan bool), make(chan error)
 			h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls <- true; return <-results })
-			h.command(message("m1", "x"))
+			h.commands.receive("dev1", message("m1", "x"))
 			<-calls
-			h.command(message("m1", "x"))
-			h.command(message("m1", "x"))
+			h.commands.receive("dev1", message("m1", "x"))
+			h.commands.receive("dev1", message("m1", "x"))
 			if !fails {
 				results <- nil
 				wantRecords(t, records, "handled m1 200", "handled m1 208", "handled m1 208")
@@ -141,7 +142,7 @@ func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.
 				t.Errorf("%+v", r)
 			}
 			synctest.Wait()
-			h.command(message("m1", "x")) // starts anew
+			h.commands.receive("dev1", message("m1", "x")) // starts anew
 			<-calls
 			results <- nil
 			wantRecords(t, records, "handled m1 200")
@@ -158,15 +159,15 @@ func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
 			}
 			return nil
 		})
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "handled m1 500")
 		synctest.Wait()
 		h.pool.bounded = poolLimit
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "warning  0")
 		h.pool.bounded = 0
 		down = false
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "handled m1 200")
 	})
 }
@@ -174,11 +175,11 @@ func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
 func TestADeliveryIsCompletedEvenWhileAllPlacesAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "handled m1 200")
 		synctest.Wait()
 		h.pool.bounded = poolLimit
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		h.pool.bounded = 0
 		wantRecords(t, records, "handled m1 208")
 	})
@@ -188,26 +189,25 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "state", "commands.json")
 		handle := func(context.Context, payloads.Message) error { return nil }
-		h, records := commanded(t, "", handle)
+		h, records := commanded(t, file, handle)
+		h.completed.file.Delay = time.Hour // End writes, once
 		id := func(i int) string { return fmt.Sprint("m", i) }
 		for i := range completedLimit + 1 {
-			if i == completedLimit {
-				h.completed.file = statefile.At(file) // one write is enough
-			}
-			h.command(message(id(i), "x"))
+			h.commands.receive("dev1", message(id(i), "x"))
 			wantRecords(t, records, "handled "+id(i)+" 200")
 			synctest.Wait()
 		}
+		h.End()
 		again, later := commanded(t, file, handle)
 		for _, one := range []struct {
 			h       *Hub
 			records chan observe.Record
 		}{{h, records}, {again, later}} {
 			for i := 1; i <= completedLimit; i++ {
-				one.h.command(message(id(i), "x"))
+				one.h.commands.receive("dev1", message(id(i), "x"))
 				wantRecords(t, one.records, "handled "+id(i)+" 208")
 			}
-			one.h.command(message(id(0), "x")) // the oldest was forgotten
+			one.h.commands.receive("dev1", message(id(0), "x")) // the oldest was forgotten
 			wantRecords(t, one.records, "handled m0 200")
 			synctest.Wait()
 			if n := len(one.h.completed.newest); n != completedLimit {
@@ -222,16 +222,17 @@ func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "commands.json")
 	calls := make(chan string, 10)
 	h, records := commanded(t, file, func(_ context.Context, m payloads.Message) error { calls <- m.ID; return nil })
-	h.completed.saving.Lock()
+	disk, state := make(chan bool), h.completed.file.State
+	h.completed.file.State = func() completedFile { <-disk; return state() }
 	for _, id := range []string{"m1", "m2", "m1"} {
-		h.command(message(id, "x"))
+		h.commands.receive("dev1", message(id, "x"))
 	}
 	started := []string{<-calls, <-calls}
 	slices.Sort(started)
 	if fmt.Sprint(started) != "[m1 m2]" || len(records) > 0 {
 		t.Errorf("started %v; %d are completed already", started, len(records))
 	}
-	h.completed.saving.Unlock()
+	close(disk)
 	ends := map[string]int{}
 	for range 3 {
 		r := <-records
@@ -247,7 +248,7 @@ func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
 	handle := func(context.Context, payloads.Message) error { return nil }
 	h, records := commanded(t, file, handle)
 	for i := range 50 {
-		h.command(message(fmt.Sprint("m", i), "x"))
+		h.commands.receive("dev1", message(fmt.Sprint("m", i), "x"))
 	}
 	for range 50 {
 		if r := <-records; r.Status != 200 {
@@ -256,7 +257,7 @@ func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
 	}
 	again, records := commanded(t, file, handle)
 	for i := range 50 {
-		again.command(message(fmt.Sprint("m", i), "x"))
+		again.commands.receive("dev1", message(fmt.Sprint("m", i), "x"))
 		wantRecords(t, records, fmt.Sprint("handled m", i, " 208"))
 	}
 }
@@ -268,20 +269,19 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 			t.Fatal(err)
 		}
 		file := filepath.Join(below, "state", "commands.json")
-		records := make(chan observe.Record, 10)
-		h := New(Settings{
-			Handlers:      Handlers{Command: func(context.Context, payloads.Message) error { return nil }},
-			CompletedFile: statefile.At(file), Emit: func(r observe.Record) { records <- r },
-		})
-		h.device = "dev1"
-		h.command(message("m1", "x"))
+		h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
+		h.completed = newCompleted(statefile.At(file))
+		h.completed.file.Report = h.writeReporter("completed messages", "")
+		h.commands.completed = h.completed
+		h.commands.receive("dev1", message("m1", "x"))
 		if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, "make the state directory writable") {
 			t.Errorf("%+v", r)
 		}
 		wantRecords(t, records, "handled m1 200")
 		synctest.Wait()
-		h.command(message("m1", "x"))
+		h.commands.receive("dev1", message("m1", "x"))
 		wantRecords(t, records, "handled m1 208")
+		h.End()
 	})
 }
 
@@ -291,11 +291,11 @@ func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T)
 	m := message("m1", "x")
 	d := digestOf("m1", m)
 	for i := range 1000 {
-		if got, want := c.begin(d, m), map[bool]standing{true: fresh, false: underWay}[i == 0]; got != want {
+		if got, want := c.begin(d, m), map[bool]progress{true: isNew, false: isRunning}[i == 0]; got != want {
 			t.Fatalf("delivery %d stands at %d", i, got)
 		}
 	}
-	if n := len(c.end(d)); n != waitingLimit {
+	if n := len(c.end(d)); n != deliveriesLimit {
 		t.Errorf("%d deliveries were kept", n)
 	}
 }

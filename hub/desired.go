@@ -11,15 +11,18 @@ import (
 	"slices"
 	"sync"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
 )
 
-// desired gives desired properties to their handler and answers them. The values of one property are handled one after
-// another, those of different properties at the same time. Of a property that changes faster than its handler works, the
-// newest value is handled.
+// desired gives desired values to their handler and acknowledges them. The values of one property are handled one after
+// another, those of different properties at the same time. If a property changes faster than its handler works, only the newest
+// value is handled.
 type desired struct {
-	hub     *Hub
-	reports *reports
+	handler  func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error) // nil means that there is none
+	pool     *pool
+	reported *reported
+	emit     func(observe.Record)
 
 	mu    sync.Mutex
 	known map[payloads.PropertyName]*property
@@ -32,43 +35,39 @@ const desiredLimit = 1 << 20
 var errTooMuch = errors.New("hub: the desired properties are more than a twin holds")
 
 type property struct {
-	wished  json.RawMessage       // the newest value, whole
-	version int64                 // of the desired section that had it last
-	busy    bool                  // a handler runs
-	again   bool                  // and must run once more
-	answer  *payloads.PropertyAck // to the value that is wished; nil: none yet
+	value   json.RawMessage       // the newest desired value, whole
+	version int64                 // of the desired section that last had it
+	running bool                  // the handler runs
+	changed bool                  // and must run again for a newer value
+	ack     *payloads.PropertyAck // of value; nil means that there is none yet, or that it does not matter any more
 }
 
-type wish struct {
+type desiredValue struct {
 	payloads.DesiredProperty
 	version int64
 }
 
-func newDesired(h *Hub, r *reports) *desired {
-	return &desired{hub: h, reports: r, known: map[payloads.PropertyName]*property{}}
-}
-
-// change handles a patch: each of its properties, even when the value is the old one.
-func (d *desired) change(patch payloads.Desired) (err error) {
-	all, err := d.whole(patch.Properties)
+// applyPatch handles each property of a patch, even if its value has not changed.
+func (d *desired) applyPatch(patch payloads.Desired) (err error) {
+	all, err := d.merge(patch.Properties)
 	for _, p := range all {
-		err = cmp.Or(d.handle(wish{p, patch.Version}), err)
+		err = cmp.Or(d.handle(desiredValue{p, patch.Version}), err)
 	}
 	return err
 }
 
-// whole is what a patch makes of its properties: of an object it may name a part, and of a component it may say nothing
-// but that it is gone. A value that cannot be merged without a change is an error: the whole twin has it as it is.
-func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
+// merge returns the whole values of the properties that a patch names: the patch may name parts of an object, or only the
+// component that was removed. A value that cannot be merged without a change is an error; the whole twin has it unchanged.
+func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range patch {
-		for _, p := range d.members(p) {
-			var before json.RawMessage
+		for _, p := range d.propertiesIn(p) {
+			var old json.RawMessage
 			if known := d.known[p.Key()]; known != nil {
-				before = known.wished
+				old = known.value
 			}
-			value, bad := payloads.Merge(before, p.Value)
+			value, bad := payloads.Merge(old, p.Value)
 			if bad != nil {
 				err = fmt.Errorf("hub: desired %s: %w", p.Key(), bad)
 				continue
@@ -80,8 +79,9 @@ func (d *desired) whole(patch []payloads.DesiredProperty) (all []payloads.Desire
 	return all, err
 }
 
-// members are the properties meant by one that bears the name of a known component: a patch may leave the mark out.
-func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
+// propertiesIn returns the properties of a component that is known, if p has its name: a patch may leave out the marker of
+// components. Otherwise it returns p.
+func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
 	var object map[string]json.RawMessage
 	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
 		return []payloads.DesiredProperty{p}
@@ -94,7 +94,7 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 	switch {
 	case len(all) == 0:
 		return []payloads.DesiredProperty{p}
-	case object == nil: // null: each of them goes
+	case object == nil: // null removes each of them
 		return all
 	}
 	all = nil
@@ -105,160 +105,192 @@ func (d *desired) members(p payloads.DesiredProperty) (all []payloads.DesiredPro
 	return all
 }
 
-// reconcile handles what a whole twin says that has not been handled yet. Versions of different hubs do not compare, so
-// values are compared. acked are the versions of the answers that this twin holds.
-func (d *desired) reconcile(whole payloads.Desired, acked map[payloads.PropertyName]int64) (err error) {
-	wished := map[payloads.PropertyName]bool{}
+// applyTwin handles what a whole twin says and has not been handled yet. It compares values, because versions of different hubs do
+// not compare. acked has the versions of the acknowledgements that this twin holds.
+func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyName]int64) (err error) {
+	present := map[payloads.PropertyName]bool{}
 	for _, p := range whole.Properties {
-		wished[p.Key()] = true
-		if w := (wish{p, whole.Version}); !d.stands(w, acked) {
-			err = cmp.Or(d.handle(w), err)
+		present[p.Key()] = true
+		if v := (desiredValue{p, whole.Version}); !d.isCurrent(v, acked) {
+			err = cmp.Or(d.handle(v), err)
 		}
 	}
-	for _, p := range d.withdrawn(wished) {
-		err = cmp.Or(d.handle(wish{p, whole.Version}), err)
+	for _, p := range d.removed(present) {
+		err = cmp.Or(d.handle(desiredValue{p, whole.Version}), err)
 	}
 	return err
 }
 
-// stands tells whether a value is the one that was handled, or is being handled. Its answer is given again when this hub
-// does not have it: it may be on its way still, under a version of another hub's, or have been left behind there.
-func (d *desired) stands(w wish, acked map[payloads.PropertyName]int64) bool {
+// isCurrent reports whether the handler was given this value, and no other since then. The value then gets its new version,
+// and its acknowledgement is made pending again if this hub lacks it.
+func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p := d.known[w.Key()]
+	p := d.known[v.Key()]
 	if p == nil {
-		d.reports.readdress(w)
-	}
-	if p == nil || !payloads.SameJSON(p.wished, w.Value) {
+		d.reported.updateVersion(v)
 		return false
 	}
-	p.version = w.version
-	if p.answer == nil {
-		return true
+	if !payloads.SameJSON(p.value, v.Value) {
+		return false
 	}
-	if av, ok := acked[w.Key()]; !ok || av > w.version || d.reports.answering(w.Key()) {
-		*p.answer = p.answer.ForVersion(w.version)
-		d.reports.answer(payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: *p.answer})
+	p.version = v.version
+	if p.ack != nil && d.isUnacknowledged(v, acked) {
+		*p.ack = p.ack.ForVersion(v.version)
+		d.reported.acknowledge(payloads.AcknowledgedProperty{DesiredProperty: v.DesiredProperty, PropertyAck: *p.ack})
 	}
 	return true
 }
 
-// overrule forgets the answers in whose place the program reports something else: given again, they would undo that.
-func (d *desired) overrule(patch map[string]any) {
+// isUnacknowledged reports whether a hub lacks the acknowledgement of a value: it has none, or one for a version of another hub, or
+// an older one while the newest is pending.
+func (d *desired) isUnacknowledged(v desiredValue, acked map[payloads.PropertyName]int64) bool {
+	version, ok := acked[v.Key()]
+	return !ok || version > v.version || d.reported.hasPendingAck(v.Key())
+}
+
+// forgetAcks forgets the acknowledgements that a report of the program replaces: sent again, they would undo the report.
+func (d *desired) forgetAcks(report map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, p := range d.known {
-		if replaces(patch, key) {
-			p.answer = nil
+		if replaces(report, key) {
+			p.ack = nil
 		}
 	}
 }
 
-// withdrawn are the properties that were wished before and are not any more, as null.
-func (d *desired) withdrawn(wished map[payloads.PropertyName]bool) (gone []payloads.DesiredProperty) {
+// removed returns the known properties that are not present any more, with the value null.
+func (d *desired) removed(present map[payloads.PropertyName]bool) (all []payloads.DesiredProperty) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range d.names() {
-		if p := d.known[key]; !wished[key] && string(p.wished) != "null" {
+		if !present[key] && !isNull(d.known[key].value) {
 			null := json.RawMessage("null")
-			gone = append(gone, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: null})
+			all = append(all, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: null})
 		}
 	}
-	return gone
+	return all
 }
 
-// names are those of the properties that are known, in order.
+// names returns the names of the known properties, in order.
 func (d *desired) names() []payloads.PropertyName {
 	return slices.SortedFunc(maps.Keys(d.known), payloads.PropertyName.Compare)
 }
 
-// handle refuses what would be too much to know. A removal of what is known never is.
-func (d *desired) handle(w wish) error {
+// handle runs the handler for a value, now or after the value before it. It refuses values once the known ones exceed
+// desiredLimit. Removing a known property is always allowed.
+func (d *desired) handle(v desiredValue) error {
 	d.mu.Lock()
-	p, grows := d.known[w.Key()], len(w.Value)
+	p, growth := d.known[v.Key()], len(v.Value)
 	if p == nil {
-		grows += len(w.Component) + len(w.Name)
+		growth += len(v.Component) + len(v.Name)
 	} else {
-		grows -= len(p.wished)
+		growth -= len(p.value)
 	}
-	if removes := p != nil && string(w.Value) == "null"; !removes && grows > 0 && d.size+grows > desiredLimit {
+	if removes := p != nil && isNull(v.Value); !removes && growth > 0 && d.size+growth > desiredLimit {
 		d.mu.Unlock()
 		return errTooMuch
 	}
-	d.size += grows
+	d.size += growth
 	if p == nil {
 		p = &property{}
-		d.known[w.Key()] = p
+		d.known[v.Key()] = p
 	}
-	p.wished, p.version, p.answer = bytes.Clone(w.Value), w.version, nil
-	if p.busy {
-		p.again = true
-		d.mu.Unlock()
-		return nil
-	}
-	p.busy = true
+	p.value, p.version, p.ack = bytes.Clone(v.Value), v.version, nil
+	p.changed = p.running
+	starts := !p.running
+	p.running = true
 	d.mu.Unlock()
-	d.run(w)
+	if starts {
+		d.run(v)
+	}
 	return nil
 }
 
-func (d *desired) run(w wish) {
-	err := invoke(d.hub.pool, noLimit, "desired "+w.Key().String(), func(ctx context.Context) (PropertyAck, error) {
-		if d.hub.Handlers.Desired == nil {
+func (d *desired) run(v desiredValue) {
+	err := invoke(d.pool, noLimit, "desired "+v.Key().String(), func(ctx context.Context) (PropertyAck, error) {
+		if d.handler == nil {
 			return PropertyAck{Code: 404}, errors.New("this device has no such property")
 		}
-		a, err := d.hub.Handlers.Desired(ctx, w.Key(), bytes.Clone(w.Value))
+		a, err := d.handler(ctx, v.Key(), bytes.Clone(v.Value))
 		if a.Value != nil {
-			text, bad := payloads.Marshal(a.Value) // here, for that may be user code too
+			text, bad := payloads.Marshal(a.Value) // inside the pool, because it may call the program's code
 			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
 			if bad != nil {
 				a.Value = nil
 			}
 		}
 		return a, err
-	}, func(a PropertyAck, err error) { d.done(w, a, err) }, func(PropertyAck, error) { d.next(w) })
+	}, func(a PropertyAck, err error) { d.acknowledge(v, a, err) }, func(PropertyAck, error) { d.next(v) })
 	if err != nil {
-		d.done(w, PropertyAck{Code: 503}, err)
-		d.next(w)
+		d.acknowledge(v, PropertyAck{Code: 503}, err)
+		d.next(v)
 	}
 }
 
-// done answers. What no hub takes is shortened; a name that no hub takes cannot be answered.
-func (d *desired) done(w wish, a PropertyAck, err error) {
-	whole, err := acknowledgement(w, a, err)
-	answer, left := payloads.AcknowledgedProperty{DesiredProperty: w.DesiredProperty, PropertyAck: whole}.Fit()
-	bad := payloads.CheckReported(payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{answer}))
+// acknowledge makes the acknowledgement of a value pending, shortened to what hubs take. A property whose name no hub takes cannot
+// be acknowledged.
+func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
+	full, err := propertyAck(v, a, err)
+	sent, left := payloads.AcknowledgedProperty{DesiredProperty: v.DesiredProperty, PropertyAck: full}.Fit()
+	bad := payloads.CheckReported(payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{sent}))
 	d.mu.Lock()
-	p := d.known[w.Key()]
-	if !p.again {
-		answer.PropertyAck = answer.ForVersion(p.version)
+	p := d.known[v.Key()]
+	if !p.changed {
+		sent.PropertyAck = sent.ForVersion(p.version)
 	}
 	if bad == nil {
-		d.reports.answer(answer)
-		if sent := answer.PropertyAck; !p.again {
-			p.answer = &sent
+		d.reported.acknowledge(sent)
+		if ack := sent.PropertyAck; !p.changed {
+			p.ack = &ack
 		}
 	}
 	d.mu.Unlock()
-	d.hub.acknowledged(w.Key(), answer.PropertyAck, errors.Join(err, left))
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + v.Key().String(), Status: sent.Code}
+	if err := errors.Join(err, left); err != nil {
+		r.Level, r.Error = observe.Warn, err.Error()
+	}
+	d.emit(r)
 }
 
-// next goes on, once the handler has returned, with the value that has come meanwhile.
-func (d *desired) next(w wish) {
-	d.mu.Lock()
-	p := d.known[w.Key()]
-	if !p.again {
-		p.busy = false
-		if string(p.wished) == "null" {
-			delete(d.known, w.Key())
-			d.size -= len(w.Component) + len(w.Name) + len(p.wished)
-		}
-		d.mu.Unlock()
-		return
+// propertyAck returns the acknowledgement that a handler's result means, and what was wrong.
+func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck, error) {
+	ack := payloads.PropertyAck{Value: v.Value, Code: a.Code, Description: a.Description}
+	if value, ok := a.Value.(json.RawMessage); ok {
+		ack.Value = value
 	}
-	p.again = false
-	w.Value, w.version = p.wished, p.version
-	d.mu.Unlock()
-	d.run(w)
+	switch {
+	case ack.Code == 0:
+		ack.Code = 200
+	case ack.Code < 100 || ack.Code > 599:
+		err = errors.Join(err, fmt.Errorf("the handler answered with %d, which is no status", ack.Code))
+	}
+	if err != nil {
+		if ack.Code < 400 || ack.Code > 599 {
+			ack.Code = 500
+		}
+		ack.Description = err.Error()
+	}
+	return ack.ForVersion(v.version), err
 }
+
+// next runs the handler again if the value has changed while it ran.
+func (d *desired) next(v desiredValue) {
+	d.mu.Lock()
+	p := d.known[v.Key()]
+	p.running = p.changed
+	p.changed = false
+	if !p.running && isNull(p.value) {
+		delete(d.known, v.Key())
+		d.size -= len(v.Component) + len(v.Name) + len(p.value)
+	}
+	runs := p.running
+	v.Value, v.version = p.value, p.version
+	d.mu.Unlock()
+	if runs {
+		d.run(v)
+	}
+}
+
+func isNull(value json.RawMessage) bool { return string(value) == "null" }

@@ -12,6 +12,7 @@ import (
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
 func wishes(version int64, pairs ...string) payloads.Desired {
@@ -47,13 +48,13 @@ func TestAPropertyThatChangesFasterThanItsHandlerEndsAtTheNewestValue(t *testing
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		for i := range 5 {
-			h.twin.desired.change(wishes(int64(i+1), "a", fmt.Sprint(i)))
+			h.twin.desired.applyPatch(wishes(int64(i+1), "a", fmt.Sprint(i)))
 		}
 		time.Sleep(time.Minute)
 		if got := fmt.Sprint(handled()); got != "[a=0 a=4]" {
 			t.Errorf("handled %s", got)
 		}
-		if got := text(h.twin.reports.take().patches()); got != `{"a":{"value":4,"ac":200,"av":5,"ad":null}}` {
+		if got := text(h.twin.reported.take().patches()); got != `{"a":{"value":4,"ac":200,"av":5,"ad":null}}` {
 			t.Errorf("acknowledged %s", got)
 		}
 		h.Close(t.Context())
@@ -68,7 +69,7 @@ func TestPropertiesAreHandledAtTheSameTime(t *testing.T) {
 		for i := range 200 { // far more than methods may run at once
 			d.Properties = append(d.Properties, wishes(1, fmt.Sprint("p", i), "1").Properties...)
 		}
-		h.twin.desired.change(d)
+		h.twin.desired.applyPatch(d)
 		for len(handled()) < 200 {
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -83,15 +84,15 @@ func TestAWholeTwinIsComparedByValueAndAPatchIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		settle := func() string { time.Sleep(time.Minute); return fmt.Sprint(handled()) }
-		h.twin.desired.reconcile(wishes(9, "a", "1", "b", "1"), nil)
+		h.twin.desired.applyTwin(wishes(9, "a", "1", "b", "1"), nil)
 		if got := settle(); len(handled()) != 2 {
 			t.Fatalf("handled %s", got)
 		}
-		h.twin.desired.reconcile(wishes(2, "a", "1", "b", "2"), nil) // another hub, a lower version
+		h.twin.desired.applyTwin(wishes(2, "a", "1", "b", "2"), nil) // another hub, a lower version
 		if got := settle(); len(handled()) != 3 || handled()[2] != "b=2" {
 			t.Errorf("handled %s", got)
 		}
-		h.twin.desired.change(wishes(3, "a", "1")) // somebody wishes the same again, and waits for the answer
+		h.twin.desired.applyPatch(wishes(3, "a", "1")) // somebody wishes the same again, and waits for the answer
 		if got := settle(); len(handled()) != 4 || handled()[3] != "a=1" {
 			t.Errorf("handled %s", got)
 		}
@@ -103,7 +104,7 @@ func TestPartsOfAnObjectThatComeWhileItsHandlerRunsAreAllInTheLastValue(t *testi
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		for i, patch := range []string{`{"a":1}`, `{"b":{"c":1}}`, `{"a":null,"b":{"d":2}}`} {
-			h.twin.desired.change(wishes(int64(i+1), "o", patch))
+			h.twin.desired.applyPatch(wishes(int64(i+1), "o", patch))
 		}
 		time.Sleep(time.Minute)
 		if got := fmt.Sprint(handled()); got != `[o={"a":1} o={"b":{"c":1,"d":2}}]` {
@@ -118,7 +119,7 @@ func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		for i, value := range []string{`{"x":1,"x":2}`, `{"x":1,"x":2}`, `{"x":2}`, `{"x":"\ud800"}`, `{"x":"\udc00"}`} {
-			if err := h.twin.desired.reconcile(wishes(int64(i+1), "a", value), nil); err != nil {
+			if err := h.twin.desired.applyTwin(wishes(int64(i+1), "a", value), nil); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(time.Minute)
@@ -127,7 +128,7 @@ func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.
 		if got := handled(); !slices.Equal(got, want) {
 			t.Errorf("handled %q, want %q", got, want)
 		}
-		if err := h.twin.desired.change(wishes(9, "b", "1", "a", `{"y":1}`)); err == nil {
+		if err := h.twin.desired.applyPatch(wishes(9, "b", "1", "a", `{"y":1}`)); err == nil {
 			t.Error("a part was merged into what would be changed by that")
 		}
 		time.Sleep(time.Minute)
@@ -141,9 +142,9 @@ func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.
 func TestAPropertyWithoutANameIsOneOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
-		h.twin.desired.change(wishes(1, "a", "1"))
+		h.twin.desired.applyPatch(wishes(1, "a", "1"))
 		time.Sleep(time.Minute)
-		h.twin.desired.change(wishes(2, "", "null"))
+		h.twin.desired.applyPatch(wishes(2, "", "null"))
 		time.Sleep(time.Minute)
 		if got := fmt.Sprint(handled()); got != `[a=1 =null]` {
 			t.Errorf("handled %s", got)
@@ -157,10 +158,10 @@ func TestAnAnswerIsGivenAgainOnlyToAHubThatDoesNotHaveIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		a := payloads.PropertyName{Name: "a"}
-		h.twin.desired.change(wishes(9, "a", "1"))
+		h.twin.desired.applyPatch(wishes(9, "a", "1"))
 		time.Sleep(time.Minute)
-		h.twin.desired.reconcile(wishes(10, "a", "1"), map[payloads.PropertyName]int64{a: 7}) // to an older wish; this one's waits
-		if got := text(h.twin.reports.take().patches()); got != `{"a":{"value":1,"ac":200,"av":10,"ad":null}}` {
+		h.twin.desired.applyTwin(wishes(10, "a", "1"), map[payloads.PropertyName]int64{a: 7}) // to an older wish; this one's waits
+		if got := text(h.twin.reported.take().patches()); got != `{"a":{"value":1,"ac":200,"av":10,"ad":null}}` {
 			t.Errorf("what waits: %s", got)
 		}
 		for _, c := range []struct {
@@ -174,8 +175,8 @@ func TestAnAnswerIsGivenAgainOnlyToAHubThatDoesNotHaveIt(t *testing.T) {
 			{3, map[payloads.PropertyName]int64{a: 9}, `{"a":{"value":1,"ac":200,"av":3,"ad":null}}`},
 			{4, map[payloads.PropertyName]int64{{Name: "b"}: 1}, `{"a":{"value":1,"ac":200,"av":4,"ad":null}}`},
 		} {
-			h.twin.desired.reconcile(wishes(c.version, "a", "1.0"), c.acked)
-			if got := text(h.twin.reports.take().patches()); got != c.want {
+			h.twin.desired.applyTwin(wishes(c.version, "a", "1.0"), c.acked)
+			if got := text(h.twin.reported.take().patches()); got != c.want {
 				t.Errorf("version %d, acknowledged %v: %s", c.version, c.acked, got)
 			}
 		}
@@ -190,8 +191,8 @@ func TestWhatWasRemovedIsForgottenOnceItIsHandled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		for i := range 100 {
-			h.twin.desired.change(wishes(int64(2*i+1), fmt.Sprint("p", i), "1"))
-			h.twin.desired.change(wishes(int64(2*i+2), fmt.Sprint("p", i), "null"))
+			h.twin.desired.applyPatch(wishes(int64(2*i+1), fmt.Sprint("p", i), "1"))
+			h.twin.desired.applyPatch(wishes(int64(2*i+2), fmt.Sprint("p", i), "null"))
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -212,14 +213,14 @@ func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
 			h, _ := desiredHub()
 			known := func() (bytes int) {
 				for key, p := range h.twin.desired.known {
-					bytes += len(key.Component) + len(key.Name) + len(p.wished)
+					bytes += len(key.Component) + len(key.Name) + len(p.value)
 				}
 				return bytes
 			}
 			refused := 0
 			for i := range 15 {
 				name, value := invented(i)
-				if h.twin.desired.change(wishes(int64(i+1), name, value)) != nil {
+				if h.twin.desired.applyPatch(wishes(int64(i+1), name, value)) != nil {
 					refused++
 				}
 			}
@@ -228,13 +229,13 @@ func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
 				t.Errorf("%s: %d bytes are known, %d counted, %d patches refused", name, n, h.twin.desired.size, refused)
 			}
 			for range 2 { // what goes makes room when it has been handled
-				_ = h.twin.desired.reconcile(wishes(20, "a", "1"), nil)
+				_ = h.twin.desired.applyTwin(wishes(20, "a", "1"), nil)
 				time.Sleep(time.Minute)
 			}
 			if n := known(); n != len("a")+len("1") || n != h.twin.desired.size {
 				t.Errorf("%s: %d bytes are still known, %d counted", name, n, h.twin.desired.size)
 			}
-			if err := h.twin.desired.change(wishes(21, "b", "1")); err != nil {
+			if err := h.twin.desired.applyPatch(wishes(21, "b", "1")); err != nil {
 				t.Error(err)
 			}
 			h.Close(t.Context())
@@ -243,11 +244,11 @@ func TestMoreThanATwinHoldsIsNotKnownAndAWholeTwinMakesRoom(t *testing.T) {
 }
 
 func TestAnswersThatNoHubConfirmsFillNoMemory(t *testing.T) {
-	r := newReports()
-	for i := range answersLimit + 100 {
-		r.answer(payloads.AcknowledgedProperty{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
+	r := newReported(statefile.File{})
+	for i := range acksLimit + 100 {
+		r.acknowledge(payloads.AcknowledgedProperty{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
 	}
-	if n := r.waiting.count(); n != answersLimit {
-		t.Errorf("%d answers wait, want %d", n, answersLimit)
+	if n := r.pending.count(); n != acksLimit {
+		t.Errorf("%d answers wait, want %d", n, acksLimit)
 	}
 }

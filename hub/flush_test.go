@@ -50,13 +50,14 @@ func connect(t *testing.T, device string) (*emulator.Cloud, *transport.Session) 
 func TestReportsAreFlushedOverASessionThatHasNotSubscribedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud, session := connect(t, "dev1")
-		h := hub.New(hub.Settings{Outbox: outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil), Delivery: hub.Delivery{Window: 1}})
+		box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+		h := hub.New(hub.Settings{Outbox: box})
 		if err := h.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
 			t.Fatal(err)
 		}
 		h.Attach(session, "dev1")
 		h.Detach()
-		h.Outbox.Seal()
+		box.Seal()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if err := h.Flush(ctx); err != nil {

@@ -3,80 +3,38 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"giantlizard.example/failover/payloads"
-	"giantlizard.example/failover/transport"
 )
 
-// Handlers are the user's code. Each call has a goroutine of its own, and a ctx that ends at the handler's deadline or
-// when the device closes, so a handler may take its time and even hang: nothing else waits for it. A handler that
-// panics has failed. Whoever called it and the log are told its error, with [key] in the place of the device's key.
+// Handlers are the program's code. Each call has a goroutine of its own, so a handler may take its time and even hang: nothing else
+// waits for it. Its ctx ends at the Timeout and when the device closes. A handler that panics has failed. The caller and the log get
+// the text of an error, with [key] in the place of the device's key.
 type Handlers struct {
-	// Method answers a direct method. payload is the caller's, byte for byte, and nil when there is none. status is
-	// like HTTP's, 0 meaning 200, or 500 with an error; answer is marshalled to JSON, and a json.RawMessage sent as
-	// it is. Unset, every method is answered with 404.
+	// Method handles a direct method. payload is the caller's, byte for byte, and nil if there is none. The status is one of
+	// HTTP's; zero means 200, or 500 with an error. The answer is marshalled to JSON; a json.RawMessage is sent as it is. If
+	// Method is nil, every method is answered with 404.
 	Method func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error)
-	// Command takes a cloud-to-device message. Only nil completes it, be it late; after an error the hub delivers it again.
-	// A message with an ID is not handled again while it is among the last 256 that were completed, even if a hub delivers
-	// it again; only a process that is killed right behind the handler's end forgets it. Unset, the device does not subscribe.
+	// Command handles a cloud-to-device message. The message is completed when Command returns nil, even after the Timeout. After
+	// an error the hub delivers it again. A message with an ID is not handled again while it is among the last 256 that were
+	// completed, even if the hub delivers it again, unless the process was killed just after Command had returned. If Command is
+	// nil, the device does not subscribe to messages.
 	Command func(ctx context.Context, m payloads.Message) error
-	// Desired takes one desired property, of a component or of the device itself; value is the whole of it, even when
-	// a part of an object has changed, and null when it was removed. Its answer is the acknowledgement. It is asked
-	// again when the value changes or is set anew, and after a restart, not because it has failed. Unset, every
-	// property is acknowledged with 404.
+	// Desired handles a desired property of a component or of the device itself, and returns its acknowledgement. value is the
+	// whole value, even if only a part of an object has changed, and null if the property was removed. Desired is called again when
+	// the value is changed or set again, and after a restart, but not because it has failed. If Desired is nil, every property is
+	// acknowledged with 404.
 	Desired func(ctx context.Context, property payloads.PropertyName, value json.RawMessage) (PropertyAck, error)
-	// Timeout is each call's deadline. Zero means 30 s.
+	// Timeout bounds each call. Zero means 30 s.
 	Timeout time.Duration
 }
 
-// A PropertyAck is what a device answers to a desired property. The zero PropertyAck is 200, with the desired value. An error from the
-// handler makes it 500 with the error's text, or keeps a Code of 400 or more. A long text is cut off, and a value that no
-// hub takes, or that would be changed on its way, is left out, which the text then says.
+// A PropertyAck is what a device says of a desired property. The zero PropertyAck means 200, with the desired value. If the
+// handler returns an error too, its text becomes the Description, and a Code below 400 becomes 500. A long Description is cut off. A
+// value that no hub takes, or that JSON would change, is left out, and the Description says so.
 type PropertyAck struct {
-	Value       any // the value in force; nil: the desired one
-	Code        int // 200 done, 202 going on, 203 a value of the device's own, 4xx refused; 0: 200
+	Value       any // the value in force; nil means the desired one
+	Code        int // 200 done, 202 in progress, 203 set by the device itself, 4xx refused; zero means 200
 	Description string
-}
-
-// Attach attaches the message handlers to a session. The readings taken until a session is first attached are its backlog.
-// The first time, it reads which messages have been completed.
-func (h *Hub) Attach(s Session, deviceID string) {
-	if h.session != s {
-		h.session, h.device = s, deviceID
-		h.delivery = newDelivery(h.Settings, h.suspects, s, deviceID)
-	}
-	h.twin.restart()
-	if err := h.completed.load(); err != nil {
-		h.warn("", err)
-	}
-	h.attached, h.detach = context.WithCancel(context.Background())
-	s.Attach(h.receive)
-}
-
-// Detach takes the handlers away; what the hub sends from now on waits in the session. Handlers that run go on.
-func (h *Hub) Detach() {
-	h.detach()
-	h.session.Detach()
-}
-
-// receive sorts what the hub sends. It must not block.
-func (h *Hub) receive(m transport.Message) bool {
-	var err error
-	switch {
-	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
-		err = h.twin.heardAnswer(m)
-	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
-		err = h.twin.heardPatch(m)
-	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
-		err = h.method(m)
-	default:
-		return h.command(m)
-	}
-	m.Ack()
-	if err != nil {
-		h.warn("the hub sent something that cannot be read, or not all of it", err)
-	}
-	return true
 }

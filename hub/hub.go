@@ -1,5 +1,6 @@
 // Package hub is what a device and its hub say to each other over one session: telemetry, the device twin, direct
-// methods and commands.
+// methods and cloud-to-device messages. A Hub has four parts: delivery sends readings; twin follows the desired properties and
+// sends the reported ones; methods and commands give the handlers what the hub sends. The handlers run in a pool.
 package hub
 
 import (
@@ -24,13 +25,13 @@ type Kinds uint8
 // The kinds.
 const (
 	Telemetry Kinds = 1 << iota
-	Reported        // reported properties; acknowledgements belong to Desired
-	Desired         // desired properties
+	Reported        // reported properties, without the acknowledgements of desired ones
+	Desired         // desired properties and their acknowledgements
 	Methods         // direct methods
 	Commands        // cloud-to-device messages
 )
 
-// Has tells whether any of other is in the set.
+// Has reports whether any of other is in the set.
 func (k Kinds) Has(other Kinds) bool { return k&other != 0 }
 
 // Settings are what a Hub needs for the life of its device.
@@ -39,60 +40,120 @@ type Settings struct {
 	Off           Kinds // switched off
 	Outbox        outbox.Outbox
 	Delivery      Delivery
-	CompletedFile statefile.File // optional: remembers over a restart which cloud-to-device messages have been completed
-	TwinFile      statefile.File // optional: keeps over a restart what is reported and answered until a hub has confirmed it
+	CompletedFile statefile.File // remembers completed cloud-to-device messages over a restart; may be the zero File
+	TwinFile      statefile.File // keeps unconfirmed reported properties over a restart; may be the zero File
 	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
-	SyncEvery     time.Duration  // 0: Report waits until TwinFile has it; else the file has it after so long
+	SyncEvery     time.Duration  // from a report until TwinFile has it. Zero means at once, and Report waits for that
 	Emit          func(observe.Record)
-	Hide          func(text string) string // optional: takes the device's key out of what a handler says
+	Hide          func(text string) string // takes the device's key out of a handler's error; nil means that nothing is hidden
 
-	// Date is when a reading was taken, as far as that is known by now, and whether it is an estimate.
+	// Date returns when a reading was taken, as far as that is known by now, and whether it is an estimate.
 	Date func(outbox.Reading) (taken time.Time, estimated bool)
 }
 
-// answerTimeout bounds a request to the hub and a SUBACK: what travels at QoS 0 may never be answered.
-const answerTimeout = 10 * time.Second
-
-// A Hub is the device's side of the conversation. What must outlive a session lives in it: reported properties that
-// wait, handlers that run. Attach, Work, Flush, Detach and Release are for one goroutine at a time, the machine's.
+// A Hub is the device's side of the conversation. It holds what outlives a session: pending reported properties and running
+// handlers. One goroutine at a time may call Attach, Work, Flush, AwaitAcks, Detach and Release.
 type Hub struct {
-	Settings
+	settings  Settings
 	pool      *pool
 	twin      *twin
-	suspects  *suspects
+	methods   *methods
+	commands  *commands
 	completed *completed
-	session   Session
-	device    string
-	delivery  *delivery
+	suspects  *suspects
 
+	session  Session // nil means that there is none
+	device   string
+	delivery *delivery       // of the session
 	attached context.Context // ends with Detach
 	detach   context.CancelFunc
 }
 
-// New makes a Hub without a session. What TwinFile holds waits again.
+// New makes a Hub without a session. What TwinFile holds becomes pending.
 func New(s Settings) *Hub {
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
-	h := &Hub{Settings: s, pool: newPool(s.Handlers.Timeout), suspects: newSuspects(), completed: newCompleted(s.CompletedFile)}
-	if s.Hide != nil {
-		h.pool.hide = s.Hide
+	h := &Hub{settings: s, pool: newPool(s.Handlers.Timeout, s.Hide), suspects: newSuspects()}
+	h.completed = newCompleted(s.CompletedFile)
+	h.completed.file.Report = h.writeReporter("completed messages", "messages that are delivered again after a restart are handled again")
+	r := newReported(s.TwinFile)
+	r.file.RemoveOnly, r.file.Delay = s.InMemory, max(0, s.SyncEvery)
+	r.file.Report = h.writeReporter("reported properties", "a restart forgets what no hub has confirmed")
+	h.twin = &twin{
+		reported: r, follows: !s.Off.Has(Desired), warn: h.warn, outdated: make(chan struct{}, 1),
+		desired: &desired{
+			handler: s.Handlers.Desired, pool: h.pool, reported: r, emit: s.Emit, known: map[payloads.PropertyName]*property{},
+		},
 	}
-	h.twin = newTwin(h)
-	if err := h.twin.reports.load(); err != nil {
+	h.methods = &methods{handler: s.Handlers.Method, pool: h.pool, emit: s.Emit}
+	h.commands = &commands{handler: s.Handlers.Command, pool: h.pool, completed: h.completed, emit: s.Emit, warn: h.warn}
+	if err := r.load(); err != nil {
 		h.warn("", err)
 	}
 	return h
 }
 
-// Work subscribes, brings the twin up to date and sends what waits, until ctx or the session ends or the hub refuses
-// something without which a device cannot live. It returns nil only when ctx has ended.
+// Attach gives the Hub a session and attaches the message handlers to it. The readings accepted before a session is first
+// attached are its backlog. The first call reads which messages have been completed.
+func (h *Hub) Attach(s Session, deviceID string) {
+	if h.session != s {
+		h.session, h.device = s, deviceID
+		h.delivery = newDelivery(h.settings, h.suspects, s, deviceID)
+	}
+	h.twin.begin(s)
+	if err := h.completed.load(); err != nil {
+		h.warn("", err)
+	}
+	h.attached, h.detach = context.WithCancel(context.Background())
+	s.Attach(h.receive)
+}
+
+// Detach takes the message handlers away. What the hub sends from now on is held in the session. Handlers of the program go on.
+func (h *Hub) Detach() {
+	h.detach()
+	h.session.Detach()
+}
+
+// Release forgets the session, which has ended. What was in flight goes back into the outbox.
+func (h *Hub) Release() {
+	if h.delivery != nil {
+		h.delivery.end()
+	}
+	h.session, h.delivery = nil, nil
+}
+
+// receive gives what the hub sends to the part that it concerns. It must not block.
+func (h *Hub) receive(m transport.Message) bool {
+	var err error
+	switch {
+	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
+		err = h.twin.takeAnswer(m)
+	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
+		err = h.twin.takePatch(m)
+	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
+		err = h.methods.receive(h.attached, h.session, m)
+	default:
+		h.commands.receive(h.device, m)
+		return true
+	}
+	m.Ack()
+	if err != nil {
+		h.warn("the hub sent something that cannot be read, or not all of it", err)
+	}
+	return true
+}
+
+// Work subscribes, brings the twin up to date and sends what is pending, until ctx or the session ends, or the hub refuses
+// something that a device needs. It returns nil only when ctx has ended.
 func (h *Hub) Work(ctx context.Context) error {
 	err := h.subscribe(ctx)
 	if err == nil {
 		group, inner := errgroup.WithContext(ctx)
-		if !h.Off.Has(Telemetry) {
+		if !h.settings.Off.Has(Telemetry) {
 			group.Go(func() error { return h.delivery.run(inner) })
 		}
-		group.Go(func() error { h.twin.run(inner, h.session); return nil })
+		if h.usesTwin() {
+			group.Go(func() error { h.twin.run(inner); return nil })
+		}
 		group.Go(func() error {
 			select {
 			case <-h.session.Ended():
@@ -109,8 +170,36 @@ func (h *Hub) Work(ctx context.Context) error {
 	return err
 }
 
-// Flush sends what waits, unpaced, and returns nil when a hub has acknowledged all of it, else why not.
-// The handlers stay detached: what else arrives is held.
+// subscribe subscribes to what is switched on. A session that the hub kept may still be subscribed to the rest.
+func (h *Hub) subscribe(ctx context.Context) error {
+	ctx, cancel := withAnswerTimeout(ctx, h.session)
+	defer cancel()
+	var on, off []string
+	add := func(wanted bool, filter string) {
+		if wanted {
+			on = append(on, filter)
+		} else {
+			off = append(off, filter)
+		}
+	}
+	add(!h.settings.Off.Has(Commands) && h.settings.Handlers.Command != nil, payloads.CommandFilter(h.device))
+	add(!h.settings.Off.Has(Methods), payloads.MethodFilter)
+	add(h.usesTwin(), payloads.TwinAnswerFilter)
+	add(!h.settings.Off.Has(Desired), payloads.DesiredFilter)
+	if h.session.SessionPresent() {
+		if err := h.session.Unsubscribe(ctx, off...); err != nil {
+			return timedOut(ctx, err)
+		}
+	}
+	err := h.session.Subscribe(ctx, 1, on...)
+	h.twin.subscribed = err == nil
+	return timedOut(ctx, err)
+}
+
+func (h *Hub) usesTwin() bool { return !h.settings.Off.Has(Desired) || !h.settings.Off.Has(Reported) }
+
+// Flush sends what is pending without a pace. It returns nil when the hub has acknowledged all of it. Apart from answers about the
+// twin, what the hub sends stays held in the session.
 func (h *Hub) Flush(ctx context.Context) error {
 	if h.session == nil {
 		return errors.New("hub: flush: there is no session")
@@ -119,11 +208,13 @@ func (h *Hub) Flush(ctx context.Context) error {
 		return strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix) && h.receive(m)
 	})
 	defer h.session.Detach()
-	var group errgroup.Group // a twin that a hub does not give must not cost the telemetry
-	if !h.Off.Has(Telemetry) {
+	var group errgroup.Group // without a common context, because readings are sent even if the twin fails
+	if !h.settings.Off.Has(Telemetry) {
 		group.Go(func() error { return h.delivery.flush(ctx) })
 	}
-	group.Go(func() error { return h.twin.flush(ctx, h.session) })
+	if h.usesTwin() {
+		group.Go(func() error { return h.twin.flush(ctx) })
+	}
 	return group.Wait()
 }
 
@@ -135,72 +226,44 @@ func (h *Hub) AwaitAcks(ctx context.Context) error {
 	return h.delivery.awaitAcks(ctx)
 }
 
-// Release forgets the session, which has ended. What was on its way goes back into the outbox.
-func (h *Hub) Release() {
-	if h.delivery != nil {
-		h.delivery.end()
-	}
-	h.session, h.delivery = nil, nil
-}
-
-// Report merges reported properties into those that wait to be sent. The newest value of a property wins. A patch
-// that would be changed on its way is refused. With a TwinFile it returns when they are safe; on a disk that cannot
-// be written they are in memory alone. When ctx ends before that they may be sent all the same.
+// Report merges reported properties into those that are pending. The newest value of a property wins. Report refuses a patch that
+// no hub would take, or that JSON would change. With a TwinFile it returns when they are on the disk; if the disk cannot be written,
+// they are in memory only. If ctx ends before, they may be sent nevertheless.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
-	r := h.twin.reports
-	if err := r.add(patch); err != nil {
-		return err
+	r := h.twin.reported
+	err := r.report(patch)
+	if err == nil {
+		h.twin.desired.forgetAcks(patch)
+		err = r.file.Await(ctx, r.file.Changed())
 	}
-	h.twin.desired.overrule(patch)
-	if err := r.kept.await(ctx, r.kept.change()); err != nil {
+	if err != nil {
 		return fmt.Errorf("hub: report: %w", err)
 	}
 	return nil
 }
 
-// End accepts no more reports, writes TwinFile a last time and leaves it to whoever has the state directory next. It counts the
-// reported properties, and the answers to desired ones, that no hub has confirmed, and tells whether the file has them.
-func (h *Hub) End() (unconfirmed int, kept bool) { return h.twin.reports.end() }
-
-// Close waits for the handlers that run, whose contexts it ends, and names those that do not return before ctx ends.
-func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
-
-// subscribe asks for what is switched on. A hub that kept the device's session may still hold what is switched off.
-func (h *Hub) subscribe(ctx context.Context) error {
-	ctx, cancel := bounded(ctx, h.session)
-	defer cancel()
-	var on, off []string
-	sort := func(wanted bool, filter string) {
-		if wanted {
-			on = append(on, filter)
-		} else {
-			off = append(off, filter)
-		}
-	}
-	sort(!h.Off.Has(Commands) && h.Handlers.Command != nil, payloads.CommandFilter(h.device))
-	sort(!h.Off.Has(Methods), payloads.MethodFilter)
-	sort(h.usesTwin(), payloads.TwinAnswerFilter)
-	sort(!h.Off.Has(Desired), payloads.DesiredFilter)
-	if h.session.SessionPresent() {
-		if err := h.session.Unsubscribe(ctx, off...); err != nil {
-			return timedOut(ctx, err)
-		}
-	}
-	err := h.session.Subscribe(ctx, 1, on...)
-	h.twin.audible = err == nil
-	return timedOut(ctx, err)
+// End accepts no more reports and writes the files a last time. It returns how many reported properties and acknowledgements no hub
+// has confirmed, and whether TwinFile has them.
+func (h *Hub) End() (unconfirmed int, kept bool) {
+	h.completed.file.Close()
+	return h.twin.reported.end()
 }
 
-func (h *Hub) usesTwin() bool { return !h.Off.Has(Desired) || !h.Off.Has(Reported) }
+// Close ends the contexts of the handlers and waits for them. It names those that do not return before ctx ends.
+func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 
-// timedOut gives an error that stems from our own deadline its reason.
-func timedOut(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
+// writeReporter returns what reports that a file cannot be written, with the consequence, and that it can be written again.
+func (h *Hub) writeReporter(what, consequence string) func(error) {
+	return func(err error) {
+		if err == nil {
+			h.warn("", fmt.Errorf("hub: the %s can be stored again", what))
+			return
+		}
+		advice := statefile.Advice(err, "make room, or make the state directory writable")
+		h.warn("", fmt.Errorf("hub: store the %s: %w; %s; until then %s", what, err, advice, consequence))
 	}
-	return err
 }
 
 func (h *Hub) warn(message string, err error) {
-	h.Emit(observe.Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
+	h.settings.Emit(observe.Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
 }

@@ -6,18 +6,17 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// changes are reported properties merged into what leaves a twin as they would have left it one by one. One patch cannot
-// say "this object instead of what is there", because a twin merges an object into the one that it holds: what must go is
-// null in the patch that is sent first.
-type changes struct{ first, then map[string]any }
+// A merged patch leaves a twin as the patches of which it consists would have left it one by one. It takes two patches: a
+// twin merges an object into the one that it holds, so to replace an object first removes it with null.
+type merged struct{ first, then map[string]any }
 
-// lay lays newer over c: objects are merged, anything else is replaced, null stays null.
-func (c changes) lay(newer map[string]any) changes {
-	first, then := copied(c.first), copied(c.then)
+// add returns m with a newer patch merged into it: objects are merged, anything else is replaced, null stays null.
+func (m merged) add(newer map[string]any) merged {
+	first, then := clone(m.first), clone(m.then)
 	for k, v := range newer {
-		under, known := then[k]
-		below, wasObject := under.(map[string]any)
-		over, isObject := v.(map[string]any)
+		old, known := then[k]
+		oldObject, wasObject := old.(map[string]any)
+		object, isObject := v.(map[string]any)
 		switch {
 		case !isObject:
 			delete(first, k)
@@ -26,13 +25,13 @@ func (c changes) lay(newer map[string]any) changes {
 			if known {
 				first[k] = nil
 			}
-			then[k] = over
+			then[k] = object
 		default:
-			gone, some := first[k]
-			deeper, _ := gone.(map[string]any)
-			inner := changes{deeper, below}.lay(over)
+			removed, some := first[k]
+			removedInside, _ := removed.(map[string]any)
+			inner := merged{removedInside, oldObject}.add(object)
 			then[k] = inner.then
-			if some && gone == nil { // all of it goes
+			if some && removed == nil { // the whole object is removed first
 				continue
 			}
 			delete(first, k)
@@ -41,23 +40,20 @@ func (c changes) lay(newer map[string]any) changes {
 			}
 		}
 	}
-	return changes{first, then}
+	return merged{first, then}
 }
 
-// follow lays all of newer over c.
-func (c changes) follow(newer changes) changes { return c.lay(newer.first).lay(newer.then) }
-
-// patches are what is to be sent, in order.
-func (c changes) patches() (all []map[string]any) {
-	for _, p := range []map[string]any{c.first, c.then} {
-		if len(p) > 0 {
-			all = append(all, p)
+// patches returns what is to be sent, in order.
+func (m merged) patches() (all []map[string]any) {
+	for _, patch := range []map[string]any{m.first, m.then} {
+		if len(patch) > 0 {
+			all = append(all, patch)
 		}
 	}
 	return all
 }
 
-func copied(m map[string]any) map[string]any {
+func clone(m map[string]any) map[string]any {
 	if m == nil {
 		return map[string]any{}
 	}

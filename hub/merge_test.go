@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/statefile"
 )
 
 func object(t *testing.T, text string) map[string]any {
@@ -52,9 +54,9 @@ func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
 		{"there and back for ever", strings.Repeat(`{"a":null} {"a":{"x":1}} {"b":null} {"b":{"x":1}} `, 50),
 			`{"a":null,"b":null} | {"a":{"x":1},"b":{"x":1}}`},
 	} {
-		r := newReports()
+		r := newReported(statefile.File{})
 		for _, patch := range strings.Fields(c.reported) {
-			if err := r.add(object(t, patch)); err != nil {
+			if err := r.report(object(t, patch)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -91,16 +93,16 @@ func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 	}
 	for range 2_000 {
 		held := afterwards(map[string]any{}, some(2)) // without nulls
-		r, single, merged := newReports(), held, held
+		r, single, merged := newReported(statefile.File{}), held, held
 		var story []map[string]any
 		var kept batch // in the file
 		report := func() {
 			patch := some(2)
 			story, single = append(story, patch), afterwards(single, patch)
-			if err := r.add(patch); err != nil {
+			if err := r.report(patch); err != nil {
 				t.Fatal(err)
 			}
-			kept = r.all()
+			kept = r.unconfirmed()
 		}
 		send := func(arrives, known bool) {
 			b := r.take()
@@ -114,8 +116,8 @@ func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 			}
 			switch {
 			case dice.IntN(4) == 0: // it was killed. The file may say what has been confirmed, too
-				r = newReports()
-				r.waiting, _ = kept.stored().batch()
+				r = newReported(statefile.File{})
+				r.pending, _ = kept.stored().batch()
 			case known:
 				r.confirmed()
 			default:
@@ -129,7 +131,7 @@ func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 				send(arrives, arrives && dice.IntN(2) == 0)
 			}
 		}
-		for r.waiting.count() > 0 {
+		for r.pending.count() > 0 {
 			send(true, true)
 		}
 		if !reflect.DeepEqual(single, merged) {

@@ -10,41 +10,46 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
+// methods gives direct methods to their handler and answers them.
+type methods struct {
+	handler func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error) // nil means none
+	pool    *pool
+	emit    func(observe.Record)
+}
+
 type methodResult struct {
 	status int
 	answer any
 }
 
-// method answers a direct method on the session it came on, and on no other: its caller has long been told that the
-// device was lost.
-func (h *Hub) method(m transport.Message) error {
-	session := h.session
-	request, err := payloads.ParseMethod(m.Topic, m.Payload)
+// receive answers a method on the session on which it came, and on no other: on the next one its caller was told long ago that the
+// device was lost. An answer without a handler ends with ctx, because receive must not wait for a link that stalls.
+func (m *methods) receive(ctx context.Context, s Session, message transport.Message) error {
+	request, err := payloads.ParseMethod(message.Topic, message.Payload)
 	if err != nil {
 		if request.RequestID != "" {
-			h.answer(h.attached, session, request, methodResult{status: 400}, err)
+			m.answer(ctx, s, request, methodResult{status: 400}, err)
 		}
 		return err
 	}
-	err = invoke(h.pool, poolLimit, "method "+request.Name, func(ctx context.Context) (methodResult, error) {
-		if h.Handlers.Method == nil {
+	err = invoke(m.pool, poolLimit, "method "+request.Name, func(ctx context.Context) (methodResult, error) {
+		if m.handler == nil {
 			return methodResult{status: 404}, errors.New("this device has no methods")
 		}
-		status, answer, err := h.Handlers.Method(ctx, request.Name, request.Payload)
+		status, answer, err := m.handler(ctx, request.Name, request.Payload)
 		if _, raw := answer.(json.RawMessage); raw || answer == nil || err != nil {
 			return methodResult{status, answer}, err
 		}
-		text, err := payloads.Marshal(answer) // here, for that may be user code too
+		text, err := payloads.Marshal(answer) // inside the pool, because it may call the program's code
 		return methodResult{status, json.RawMessage(text)}, err
-	}, func(r methodResult, err error) { h.answer(context.Background(), session, request, r, err) }, nil)
+	}, func(r methodResult, err error) { m.answer(context.Background(), s, request, r, err) }, nil)
 	if err != nil {
-		h.answer(h.attached, session, request, methodResult{status: 429}, err)
+		m.answer(ctx, s, request, methodResult{status: 429}, err)
 	}
 	return nil
 }
 
-// answer gives up with ctx: receive, which Detach waits for, must not be held up by a link that stalls.
-func (h *Hub) answer(ctx context.Context, session Session, request payloads.MethodRequest, r methodResult, err error) {
+func (m *methods) answer(ctx context.Context, s Session, request payloads.MethodRequest, r methodResult, err error) {
 	if err != nil {
 		if r.status < 400 {
 			r.status = 500
@@ -62,11 +67,11 @@ func (h *Hub) answer(ctx context.Context, session Session, request payloads.Meth
 	if bad == nil {
 		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
-		bad = session.Publish(ctx, topic, 0, body, func(error) {})
+		bad = s.Publish(ctx, topic, 0, body, func(error) {})
 	}
-	record := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: session.Host()}
+	record := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: s.Host()}
 	if err = errors.Join(err, bad); err != nil {
 		record.Level, record.Error = observe.Warn, err.Error()
 	}
-	h.Emit(record)
+	m.emit(record)
 }

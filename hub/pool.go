@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// What the hub can ask for without end is bounded: so many methods and commands run at once. Desired properties are
-// bounded by the twin's size.
+// poolLimit bounds the methods and commands that run at once, of which a hub may send any number. Desired properties have noLimit,
+// because the size of the twin bounds them.
 const (
 	poolLimit = 64
 	noLimit   = 1 << 30
@@ -25,7 +26,7 @@ var (
 // A pool owns the goroutines in which handlers run.
 type pool struct {
 	timeout time.Duration
-	hide    func(text string) string // takes the device's key out of a handler's error
+	hide    func(text string) string // of a handler's error
 	base    context.Context
 	cancel  context.CancelFunc
 
@@ -33,13 +34,15 @@ type pool struct {
 	closed  bool
 	next    int
 	running map[int]string
-	bounded int           // of them, those with a limit
-	idle    chan struct{} // closed when closed and none runs
+	bounded int           // how many of them have a limit
+	idle    chan struct{} // closed when the pool is closed and nothing runs
 }
 
-func newPool(timeout time.Duration) *pool {
+func newPool(timeout time.Duration, hide func(string) string) *pool {
 	base, cancel := context.WithCancel(context.Background())
-	hide := func(text string) string { return text }
+	if hide == nil {
+		hide = func(text string) string { return text }
+	}
 	return &pool{timeout: timeout, hide: hide, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
 }
 
@@ -72,7 +75,7 @@ func (p *pool) leave(id, limit int) {
 	}
 }
 
-// close ends the handlers' contexts and waits for them.
+// close ends the contexts of the handlers and waits for them.
 func (p *pool) close(ctx context.Context) error {
 	p.cancel()
 	p.mu.Lock()
@@ -91,19 +94,14 @@ func (p *pool) close(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.running) == 0 {
-		return nil // it ended at the same moment
+		return nil // the last one has returned at the same moment
 	}
-	var names []string
-	for _, name := range p.running {
-		names = append(names, name)
-	}
-	sort.Strings(names)
+	names := slices.Sorted(maps.Values(p.running))
 	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))
 }
 
-// invoke runs f in the pool and returns at once. then is called once: with f's result, or at the deadline without it.
-// after, which may be nil, is called with f's result when f has returned at last: its goroutine is the pool's for as long
-// as it runs.
+// invoke runs f on a goroutine of the pool and returns at once. It calls then once: with f's result, or at the timeout with an
+// error. It calls after, which may be nil, with f's result when f has returned, however late.
 func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then, after func(T, error)) error {
 	id, err := p.enter(name, limit)
 	if err != nil {
@@ -130,8 +128,7 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 	return nil
 }
 
-// guard turns a panic into an error: user code must not end the process. Whoever called the handler is told the error, and
-// need not know the key.
+// guard turns a panic of the program's code into an error, and hides the key in errors: whoever called the handler gets them.
 func guard[T any](ctx context.Context, hide func(string) string, f func(context.Context) (T, error)) (v T, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -139,7 +136,7 @@ func guard[T any](ctx context.Context, hide func(string) string, f func(context.
 		}
 	}()
 	if v, err = f(ctx); err != nil {
-		err = errors.New(hide(err.Error())) // here, for that is user code too
+		err = errors.New(hide(err.Error())) // inside guard, because Error is the program's code too
 	}
 	return v, err
 }

@@ -28,7 +28,7 @@ func invoked(p *pool, name string, f func(context.Context) (int, error)) (chan r
 
 func TestAHandlersResultOrItsDeadlineIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(time.Minute)
+		p := newPool(time.Minute, nil)
 		results, _ := invoked(p, "quick", func(context.Context) (int, error) { return 7, nil })
 		if r := <-results; r.value != 7 || r.err != nil {
 			t.Errorf("%+v", r)
@@ -54,7 +54,7 @@ func TestAHandlersResultOrItsDeadlineIsToldOnce(t *testing.T) {
 }
 
 func TestAPanicIsAnError(t *testing.T) {
-	p := newPool(time.Minute)
+	p := newPool(time.Minute, nil)
 	results, _ := invoked(p, "falls", func(context.Context) (int, error) { panic("down") })
 	if r := <-results; r.err == nil || !strings.Contains(r.err.Error(), "down") {
 		t.Errorf("%+v", r)
@@ -63,7 +63,7 @@ func TestAPanicIsAnError(t *testing.T) {
 
 func TestOnlySoManyHandlersRunAtOnceAndTheHangingOnesAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(time.Hour)
+		p := newPool(time.Hour, nil)
 		release := make(chan struct{})
 		for i := range poolLimit {
 			_, err := invoked(p, fmt.Sprint("h", i), func(context.Context) (int, error) { <-release; return 0, nil })
@@ -91,7 +91,7 @@ func TestOnlySoManyHandlersRunAtOnceAndTheHangingOnesAreNamed(t *testing.T) {
 
 func TestClosingAPoolInWhichNothingRunsNamesNobodyEvenTooLate(t *testing.T) {
 	for range 100 {
-		p := newPool(time.Minute)
+		p := newPool(time.Minute, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := p.close(ctx); err != nil {

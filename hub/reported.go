@@ -8,228 +8,238 @@ import (
 	"sync"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 )
 
-// reports are what waits to be sent to the reported section: what the program reports, merged, so that a day of changes
-// made offline is one patch, and answers to desired properties. A file keeps it over a restart.
-type reports struct {
-	mu      sync.Mutex
-	waiting batch
-	away    batch // taken last, and perhaps given back
-	changed chan struct{}
-	ended   bool
-	kept    *keeper
+// reported holds what is pending for the reported section of the twin: what the program reports, merged, so that a day of changes
+// made offline is one patch, and acknowledgements of desired properties. A file keeps both over a restart.
+type reported struct {
+	mu       sync.Mutex
+	pending  batch
+	inFlight batch         // sent, and not yet confirmed
+	news     chan struct{} // has a value when something may have become pending
+	ended    bool
+	file     *statefile.Newest[twinFile]
 }
 
-// A batch keeps the answers apart, where no report concerns the same property: they count for nothing when a report is
-// checked, and the newest of a property is the only one.
+// A batch keeps the acknowledgements apart unless a report concerns the same property. They do not count when a report is
+// checked, and only the newest of a property matters.
 type batch struct {
-	own     changes
-	answers map[payloads.PropertyName]payloads.AcknowledgedProperty
+	reports merged
+	acks    map[payloads.PropertyName]payloads.AcknowledgedProperty
 }
 
-// answersLimit is more than a twin has desired properties. What is above it would be a hub's that invents names and confirms
-// nothing; if it should be wished still, it is answered again when the twin is next read.
-const answersLimit = 10_000
+// acksLimit is more than a twin has desired properties. Only a hub that invents names, and confirms nothing, exceeds it. A property
+// whose acknowledgement is left out is acknowledged again when the twin is next read.
+const acksLimit = 10_000
 
-func newReports() *reports {
-	r := &reports{changed: make(chan struct{}, 1)}
-	r.kept = newKeeper(func() twinFile {
+func newReported(file statefile.File) *reported {
+	r := &reported{news: make(chan struct{}, 1)}
+	r.file = statefile.NewNewest(file, func() twinFile {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.all().stored()
+		return r.unconfirmed().stored()
 	})
+	r.file.IsEmpty = twinFile.isEmpty
 	return r
 }
 
-// add merges a patch in, or says why no hub would take the result. What JSON cannot hold as it is, is refused.
-func (r *reports) add(patch map[string]any) error {
+// report merges a patch into what is pending. It refuses what no hub would take, and what JSON would change.
+func (r *reported) report(patch map[string]any) error {
 	text, err := payloads.Marshal(patch)
 	if err == nil {
 		err = payloads.CheckJSON(text)
 	}
 	if err != nil {
-		return fmt.Errorf("hub: report: %w", err)
+		return err
 	}
-	fresh, err := readPatch(text)
+	fresh, err := readPatch(text) // apart from the caller's values
 	if err != nil {
-		return fmt.Errorf("hub: report: %w", err)
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
-		return fmt.Errorf("hub: report: %w", errClosing)
+		return errClosing
 	}
-	merged := r.away.own.follow(r.waiting.own).lay(fresh)
-	if err := payloads.CheckReported(merged.then); err != nil {
-		return fmt.Errorf("hub: report: %w", err)
+	all := r.inFlight.reports.add(r.pending.reports.first).add(r.pending.reports.then).add(fresh)
+	if err := payloads.CheckReported(all.then); err != nil {
+		return err
 	}
-	r.waiting.report(fresh)
-	r.wake()
+	r.pending.report(fresh)
+	signal(r.news)
 	return nil
 }
 
-// answer adds an answer, which Fit has made fit.
-func (r *reports) answer(a payloads.AcknowledgedProperty) {
+// acknowledge makes an acknowledgement pending that a hub will take.
+func (r *reported) acknowledge(a payloads.AcknowledgedProperty) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting.answer(a)
-	r.kept.change()
-	r.wake()
+	r.pending.acknowledge(a)
+	r.file.Changed()
+	signal(r.news)
 }
 
-// readdress gives the answer that waits to a wish, from before a restart, the version that the wish has now.
-func (r *reports) readdress(w wish) {
+// updateVersion gives the pending acknowledgement of a value, which is from before a restart, the version that the value has now.
+func (r *reported) updateVersion(v desiredValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a, waits := r.waiting.answers[w.Key()]; waits && payloads.SameJSON(a.DesiredProperty.Value, w.Value) {
-		a.PropertyAck = a.ForVersion(w.version)
-		r.waiting.answers[w.Key()] = a
+	if a, ok := r.pending.acks[v.Key()]; ok && payloads.SameJSON(a.DesiredProperty.Value, v.Value) {
+		a.PropertyAck = a.ForVersion(v.version)
+		r.pending.acks[v.Key()] = a
 	}
 }
 
-// answering tells whether an answer to the property waits.
-func (r *reports) answering(key payloads.PropertyName) bool {
+// hasPendingAck reports whether an acknowledgement of the property is pending.
+func (r *reported) hasPendingAck(key payloads.PropertyName) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, waits := r.waiting.answers[key]
-	return waits
+	_, ok := r.pending.acks[key]
+	return ok
 }
 
-// wait tells whether anything waits to be sent.
-func (r *reports) wait() bool {
+// hasPending reports whether anything is pending.
+func (r *reported) hasPending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.waiting.count() > 0
+	return r.pending.count() > 0
 }
 
-// take hands out what waits, to be confirmed or given back.
-func (r *reports) take() batch {
+// take returns what is pending, which is in flight until confirmed or giveBack.
+func (r *reported) take() batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away, r.waiting = r.waiting, batch{}
-	return r.away
+	r.inFlight, r.pending = r.pending, batch{}
+	return r.inFlight
 }
 
-// confirmed forgets the batch that was taken. While something else waits the file keeps it, which saves a write.
-func (r *reports) confirmed() {
+// confirmed forgets what is in flight. The file keeps it while something else is pending, which saves a write.
+func (r *reported) confirmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.away = batch{}
-	if r.waiting.count() == 0 {
-		r.kept.change()
+	r.inFlight = batch{}
+	if r.pending.count() == 0 {
+		r.file.Changed()
 	}
 }
 
-// giveBack puts the batch that was taken back, under what has come since.
-func (r *reports) giveBack() {
+// giveBack makes what is in flight pending again. What has become pending since then is newer.
+func (r *reported) giveBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting, r.away = r.all(), batch{}
-	r.wake()
+	r.pending, r.inFlight = r.unconfirmed(), batch{}
+	signal(r.news)
 }
 
-// all is what no hub has confirmed.
-func (r *reports) all() batch {
-	all := batch{r.away.own, maps.Clone(r.away.answers)}
-	all.report(r.waiting.own.first)
-	all.report(r.waiting.own.then)
-	for _, a := range r.waiting.answers {
-		all.answer(a)
+// unconfirmed returns what is in flight and what is pending. It is called with mu held.
+func (r *reported) unconfirmed() batch {
+	all := batch{r.inFlight.reports, maps.Clone(r.inFlight.acks)}
+	all.report(r.pending.reports.first)
+	all.report(r.pending.reports.then)
+	for _, a := range r.pending.acks {
+		all.acknowledge(a)
 	}
 	return all
 }
 
-// end accepts nothing more, and tells how many reported properties and answers are left and whether the file has them.
-func (r *reports) end() (left int, kept bool) {
+// end accepts no more reports. It returns how many reported properties and acknowledgements are unconfirmed, and whether the
+// file has them.
+func (r *reported) end() (unconfirmed int, kept bool) {
 	r.mu.Lock()
 	r.ended = true
-	left = r.all().count()
+	unconfirmed = r.unconfirmed().count()
 	r.mu.Unlock()
-	return left, r.kept.end()
+	return unconfirmed, r.file.Close()
 }
 
-func (r *reports) wake() {
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
-}
-
-func (b batch) count() int { return len(b.own.then) + len(b.answers) }
-
-func (b *batch) report(patch map[string]any) {
-	for key, a := range b.answers {
-		if concerns(patch, key) {
-			delete(b.answers, key)
-			b.among(a)
+// load makes pending what no hub had confirmed before the restart. An error is a warning.
+func (r *reported) load() error {
+	f, ok, err := r.file.Load()
+	if ok {
+		if r.pending, err = f.batch(); err != nil {
+			err = r.file.File().SetAside("damaged", err)
 		}
 	}
-	b.own = b.own.lay(patch)
+	if err != nil {
+		return fmt.Errorf("hub: the reported properties: %w", err)
+	}
+	return nil
 }
 
-func (b *batch) answer(a payloads.AcknowledgedProperty) {
-	if concerns(b.own.then, a.Key()) {
-		b.among(a)
+func (b batch) count() int { return len(b.reports.then) + len(b.acks) }
+
+func (b *batch) report(patch map[string]any) {
+	for key, a := range b.acks {
+		if concerns(patch, key) {
+			delete(b.acks, key)
+			b.mergeAck(a)
+		}
+	}
+	b.reports = b.reports.add(patch)
+}
+
+func (b *batch) acknowledge(a payloads.AcknowledgedProperty) {
+	if concerns(b.reports.then, a.Key()) {
+		b.mergeAck(a)
 		return
 	}
-	if b.answers == nil {
-		b.answers = map[payloads.PropertyName]payloads.AcknowledgedProperty{}
+	if b.acks == nil {
+		b.acks = map[payloads.PropertyName]payloads.AcknowledgedProperty{}
 	}
-	if _, known := b.answers[a.Key()]; known || len(b.answers) < answersLimit {
-		b.answers[a.Key()] = a
-	}
-}
-
-// among puts an answer among the reports, whose order counts.
-func (b *batch) among(a payloads.AcknowledgedProperty) {
-	for _, patch := range []map[string]any{payloads.ClearPatch([]payloads.AcknowledgedProperty{a}), payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{a})} {
-		plain, _ := asJSON(patch) // an answer marshals
-		b.own = b.own.lay(plain)
+	if _, known := b.acks[a.Key()]; known || len(b.acks) < acksLimit {
+		b.acks[a.Key()] = a
 	}
 }
 
-// concerns tells whether a patch says something about a property.
+// mergeAck merges an acknowledgement into the reports, whose order matters.
+func (b *batch) mergeAck(a payloads.AcknowledgedProperty) {
+	acks := []payloads.AcknowledgedProperty{a}
+	for _, patch := range []map[string]any{payloads.ClearPatch(acks), payloads.PropertyAckPatch(acks)} {
+		text, _ := json.Marshal(patch) // an acknowledgement can be marshalled
+		plain, _ := readPatch(text)
+		b.reports = b.reports.add(plain)
+	}
+}
+
+// patches returns the batch as it is sent, in order. What an acknowledgement clears never undoes a removal above it.
+func (b batch) patches() []map[string]any {
+	acks := slices.Collect(maps.Values(b.acks))
+	first := merged{then: payloads.ClearPatch(acks)}.add(b.reports.first)
+	then := b.reports.add(payloads.PropertyAckPatch(acks))
+	return merged{first.then, then.then}.patches()
+}
+
+// concerns reports whether a patch says something about a property.
 func concerns(patch map[string]any, p payloads.PropertyName) bool {
-	if p.Component == "" {
-		_, ok := patch[p.Name]
-		return ok
-	}
-	value, ok := patch[p.Component]
-	component, isObject := value.(map[string]any)
-	if isObject {
-		_, ok = component[p.Name]
-	}
+	_, ok := lookup(patch, p)
 	return ok
 }
 
-// replaces tells whether a patch leaves nothing of a property's answer, into which an object would be merged.
+// replaces reports whether a patch leaves nothing of a property's acknowledgement. An object is merged into it.
 func replaces(patch map[string]any, p payloads.PropertyName) bool {
-	if !concerns(patch, p) {
-		return false
-	}
-	value := patch[p.Name]
-	if p.Component != "" {
-		component, _ := patch[p.Component].(map[string]any)
-		value = component[p.Name]
-	}
+	value, ok := lookup(patch, p)
 	_, isObject := value.(map[string]any)
-	return !isObject
+	return ok && !isObject
 }
 
-// patches are the batch as it is sent, in order. A removal is more than what an answer clears beneath it.
-func (b batch) patches() []map[string]any {
-	answers := slices.Collect(maps.Values(b.answers))
-	first := changes{then: payloads.ClearPatch(answers)}.lay(b.own.first)
-	then := b.own.lay(payloads.PropertyAckPatch(answers))
-	return changes{first.then, then.then}.patches()
-}
-
-// asJSON is the patch as it will be sent, apart from the caller's own values. Numbers keep their digits.
-func asJSON(patch map[string]any) (map[string]any, error) {
-	text, err := json.Marshal(patch)
-	if err != nil {
-		return nil, err
+// lookup returns what a patch says about a property. A component that the patch does not describe as an object is nil.
+func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) {
+	if p.Component == "" {
+		value, ok = patch[p.Name]
+		return value, ok
 	}
-	return readPatch(text)
+	value, ok = patch[p.Component]
+	if component, isObject := value.(map[string]any); isObject {
+		value, ok = component[p.Name]
+		return value, ok
+	}
+	return nil, ok
+}
+
+// signal puts a value into a channel that has room for one, unless there is one already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

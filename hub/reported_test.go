@@ -8,10 +8,11 @@ import (
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/statefile"
 	"giantlizard.example/failover/transport"
 )
 
-func answerTo(component, name, value string, version int64) payloads.AcknowledgedProperty {
+func ackOf(component, name, value string, version int64) payloads.AcknowledgedProperty {
 	return payloads.AcknowledgedProperty{
 		DesiredProperty: payloads.DesiredProperty{Component: component, Name: name},
 		PropertyAck:     payloads.PropertyAck{Value: json.RawMessage(value), Code: 200, Version: version},
@@ -19,18 +20,18 @@ func answerTo(component, name, value string, version int64) payloads.Acknowledge
 }
 
 func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
-	r := newReports()
+	r := newReported(statefile.File{})
 	for _, patch := range []map[string]any{
 		{"a\xff": 1, "a\xfe": 2}, {"a": "\xff"}, {"a": []string{"\xff"}}, {"a": map[string]int{"\xff": 1}},
 		{"a": json.RawMessage(`{"b":1,"b":2}`)}, {"a": json.RawMessage(`"\ud800"`)}, {"a": json.RawMessage("\"\xff\"")},
 		{"a": struct{ B any }{json.RawMessage(`{"\ud800":1,"\udc00":2}`)}},
 	} {
-		if err := r.add(patch); err == nil {
+		if err := r.report(patch); err == nil {
 			t.Errorf("%q was taken as %s", patch, text(r.take().patches()))
 		}
 	}
 	exact := `{"a":{"n":4503599627370495,"d":1.50,"s":"\ufffd","é":"\ud834\udd1e"}}`
-	if err := r.add(map[string]any{"a": json.RawMessage(exact[5 : len(exact)-1])}); err != nil {
+	if err := r.report(map[string]any{"a": json.RawMessage(exact[5 : len(exact)-1])}); err != nil {
 		t.Error(err)
 	}
 	if got := text(r.take().patches()); !payloads.SameJSON(json.RawMessage(got), json.RawMessage(exact)) {
@@ -41,7 +42,7 @@ func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
 func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 	h, records := commanded(t, "", nil)
 	answer := make(chan payloads.TwinAnswer, 1)
-	h.twin.asked["7"] = answer
+	h.twin.requests = map[string]chan payloads.TwinAnswer{"7": answer}
 	h.receive(transport.Message{Topic: "$iothub/twin/res/204/?$rid=7&$version=x&note=100%"})
 	select {
 	case a := <-answer:
@@ -60,13 +61,13 @@ func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 }
 
 func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
-	r := newReports()
-	r.add(object(t, `{"a":1,"b":1,"c":null}`))
-	r.answer(answerTo("", "x", "1", 1))
-	r.answer(answerTo("", "y", "1", 1))
+	r := newReported(statefile.File{})
+	r.report(object(t, `{"a":1,"b":1,"c":null}`))
+	r.acknowledge(ackOf("", "x", "1", 1))
+	r.acknowledge(ackOf("", "y", "1", 1))
 	r.take()
-	r.add(object(t, `{"a":2,"c":{"n":1}}`))
-	r.answer(answerTo("", "x", "2", 2))
+	r.report(object(t, `{"a":2,"c":{"n":1}}`))
+	r.acknowledge(ackOf("", "x", "2", 2))
 	r.giveBack()
 	want := `{"c":null} | {"a":2,"b":1,"c":{"n":1},"x":{"value":2,"ac":200,"av":2,"ad":null},"y":{"value":1,"ac":200,"av":1,"ad":null}}`
 	if got := text(r.take().patches()); got != want {
@@ -75,9 +76,9 @@ func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
 }
 
 func TestWhatIsReportedDoesNotChangeWithTheCallersMap(t *testing.T) {
-	r := newReports()
+	r := newReported(statefile.File{})
 	inner := map[string]any{"x": 1}
-	r.add(map[string]any{"a": inner})
+	r.report(map[string]any{"a": inner})
 	inner["x"] = 2
 	if got := text(r.take().patches()); got != `{"a":{"x":1}}` {
 		t.Errorf("%s", got)
@@ -85,34 +86,34 @@ func TestWhatIsReportedDoesNotChangeWithTheCallersMap(t *testing.T) {
 }
 
 func TestManySmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
-	r := newReports()
+	r := newReported(statefile.File{})
 	var err error
 	for i := 0; err == nil && i < 100; i++ {
-		err = r.add(map[string]any{strings.Repeat("k", i+1): strings.Repeat("v", 4000)})
+		err = r.report(map[string]any{strings.Repeat("k", i+1): strings.Repeat("v", 4000)})
 	}
 	if err == nil {
 		t.Error("400 kB of reported properties were accepted")
 	}
-	if r.waiting.count() == 0 {
+	if r.pending.count() == 0 {
 		t.Error("what was accepted before has gone")
 	}
 }
 
 func TestAnswersTakeNoRoomFromReports(t *testing.T) {
-	r := newReports()
+	r := newReported(statefile.File{})
 	for i := range 10 {
-		r.answer(answerTo("", fmt.Sprint("p", i), `"`+strings.Repeat("v", 4000)+`"`, 1))
+		r.acknowledge(ackOf("", fmt.Sprint("p", i), `"`+strings.Repeat("v", 4000)+`"`, 1))
 	}
-	if err := r.add(map[string]any{"battery": 80}); err != nil {
+	if err := r.report(map[string]any{"battery": 80}); err != nil {
 		t.Error(err)
 	}
 }
 
 // A value that is an object is answered as it is, not merged into the one that was answered before.
 func TestAnAnswerWhoseValueIsAnObjectReplacesTheOneBefore(t *testing.T) {
-	r := newReports()
-	r.answer(answerTo("", "limits", `{"low":1}`, 4))
-	r.answer(answerTo("c", "limits", `{}`, 4))
+	r := newReported(statefile.File{})
+	r.acknowledge(ackOf("", "limits", `{"low":1}`, 4))
+	r.acknowledge(ackOf("c", "limits", `{}`, 4))
 	want := `{"c":{"__t":"c","limits":{"value":null}},"limits":{"value":null}} | ` +
 		`{"c":{"__t":"c","limits":{"value":{},"ac":200,"av":4,"ad":null}},"limits":{"value":{"low":1},"ac":200,"av":4,"ad":null}}`
 	if got := text(r.take().patches()); got != want {
@@ -137,11 +138,11 @@ func TestReportsAndAnswersOfOnePropertyKeepTheirOrder(t *testing.T) {
 		if strings.HasPrefix(c.patch, `{"c"`) {
 			component = "c"
 		}
-		before, after := newReports(), newReports()
-		before.answer(answerTo(component, "fan", "3", 7))
-		before.add(object(t, c.patch))
-		after.add(object(t, c.patch))
-		after.answer(answerTo(component, "fan", "3", 7))
+		before, after := newReported(statefile.File{}), newReported(statefile.File{})
+		before.acknowledge(ackOf(component, "fan", "3", 7))
+		before.report(object(t, c.patch))
+		after.report(object(t, c.patch))
+		after.acknowledge(ackOf(component, "fan", "3", 7))
 		if got := text(before.take().patches()); got != c.before {
 			t.Errorf("%s, after the answer: %s", name, got)
 		}
@@ -153,10 +154,10 @@ func TestReportsAndAnswersOfOnePropertyKeepTheirOrder(t *testing.T) {
 
 // A component that was removed and reported anew, and an answer within it whose value is an object.
 func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
-	r := newReports()
-	r.add(object(t, `{"c":null}`))
-	r.add(object(t, `{"c":{"__t":"c","x":1}}`))
-	r.answer(answerTo("c", "limits", `{"low":1}`, 4))
+	r := newReported(statefile.File{})
+	r.report(object(t, `{"c":null}`))
+	r.report(object(t, `{"c":{"__t":"c","x":1}}`))
+	r.acknowledge(ackOf("c", "limits", `{"low":1}`, 4))
 	want := `{"c":null} | {"c":{"__t":"c","limits":{"value":{"low":1},"ac":200,"av":4,"ad":null},"x":1}}`
 	if got := text(r.take().patches()); got != want {
 		t.Errorf("%s", got)
@@ -165,10 +166,10 @@ func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
 
 // A hub counts a null for nothing. A program that ends a day without a hub with a message that none takes would lose that hub, too.
 func TestRemovalsThatNoMessageHoldsAreRefused(t *testing.T) {
-	r := newReports()
+	r := newReported(statefile.File{})
 	var err error
 	for i := 0; err == nil && i < 300; i++ {
-		err = r.add(map[string]any{fmt.Sprintf("%01000d", i): nil})
+		err = r.report(map[string]any{fmt.Sprintf("%01000d", i): nil})
 	}
 	if err == nil {
 		t.Error("300 KB wait to be sent in one message")

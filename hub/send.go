@@ -10,60 +10,53 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// send sends the reported properties that wait.
-func (t *twin) send(ctx context.Context, s Session) error {
+// send sends what is pending for the reported section.
+func (t *twin) send(ctx context.Context) error {
 	for {
-		b := t.reports.take()
-		patches := b.patches()
+		patches := t.reported.take().patches()
 		if len(patches) == 0 {
 			return nil
 		}
 		for _, patch := range patches {
-			if err := t.offer(ctx, s, patch); err != nil {
-				t.reports.giveBack() // all of it: what is there already does no harm
+			if err := t.sendPatch(ctx, patch); err != nil {
+				t.reported.giveBack() // all of it: to send again what the hub has does no harm
 				return fmt.Errorf("hub: report: %w", err)
 			}
 		}
-		t.reports.confirmed()
+		t.reported.confirmed()
 	}
 }
 
-// offer sends a patch. What the hub finds wrong in it is given up, or it would block the rest for ever.
-func (t *twin) offer(ctx context.Context, s Session, patch map[string]any) error {
-	err := payloads.CheckReported(patch) // each report and each answer has passed; all at once may be too much
+// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only what is wrong, which would block the rest for ever.
+func (t *twin) sendPatch(ctx context.Context, patch map[string]any) error {
+	err := payloads.CheckReported(patch) // each report and each acknowledgement fits; all of them may be too large
 	if err == nil {
-		if err = t.report(ctx, s, patch); err == nil || !isFinal(err) {
+		body, _ := json.Marshal(patch) // which CheckReported has done
+		if _, err = t.request(ctx, payloads.ReportTopic, body); err == nil || !isFinal(err) {
 			return err
 		}
 	}
 	parts := payloads.SplitPatch(patch, err)
 	if len(parts) == 0 {
-		t.hub.warn("the hub refused a reported property; it was given up", fmt.Errorf("hub: report %.200q: %w", payloads.FirstProperty(patch), err))
+		t.warn("the hub refused a reported property; it was dropped",
+			fmt.Errorf("hub: report %.200q: %w", payloads.FirstProperty(patch), err))
 	}
 	for _, part := range parts {
-		if err := t.offer(ctx, s, part); err != nil {
+		if err := t.sendPatch(ctx, part); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *twin) report(ctx context.Context, s Session, patch map[string]any) error {
-	body, err := json.Marshal(patch)
-	if err == nil {
-		_, err = t.ask(ctx, s, payloads.ReportTopic, body)
-	}
-	return err
-}
-
-// A twinError is an answer that says no.
+// A twinError is an answer with the status of an error.
 type twinError struct{ payloads.TwinAnswer }
 
 func (e *twinError) Error() string {
 	return fmt.Sprintf("status %d, error code %d: %q (tracking ID %s)", e.Status, e.Code, e.Message, e.TrackingID)
 }
 
-// isFinal tells whether the hub finds the content wrong. The other refusals are about the moment or the device, and pass.
+// isFinal reports whether the hub refused the content. The other statuses are about the moment or the device, and pass.
 func isFinal(err error) bool {
 	var e *twinError
 	if !errors.As(err, &e) {
@@ -76,17 +69,11 @@ func isFinal(err error) bool {
 	return e.Status >= 400 && e.Status < 500
 }
 
-// retryAfter is the longest wait that an answer in err asks for.
-func retryAfter(err error) (longest time.Duration) {
-	switch e := err.(type) {
-	case *twinError:
+// retryAfter returns the wait that an answer in err asks for. Zero means none.
+func retryAfter(err error) time.Duration {
+	var e *twinError
+	if errors.As(err, &e) {
 		return e.RetryAfter
-	case interface{ Unwrap() error }:
-		return retryAfter(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			longest = max(longest, retryAfter(err))
-		}
 	}
-	return longest
+	return 0
 }

@@ -2,17 +2,22 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"giantlizard.example/failover/transport"
 )
 
-// busyLimit is how much longer an answer may take on a session that is busy.
-const busyLimit = time.Minute
+const (
+	answerTimeout = 10 * time.Second // for a request and a SUBACK: what travels at QoS 0 may never be answered
+	busyTimeout   = time.Minute      // is added while the session is busy
+)
 
-// bounded is ctx with a deadline of answerTimeout. It is put off while the session is busy: on a slow link a large twin
-// takes longer to arrive, and so does a request behind large readings.
-func bounded(ctx context.Context, s Session) (context.Context, context.CancelFunc) {
+// withAnswerTimeout returns ctx with a deadline of answerTimeout, which is put off while the session is busy: on a slow link a
+// large twin takes longer to arrive, and so does a request behind large readings.
+func withAnswerTimeout(ctx context.Context, s Session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	last := time.Now().Add(answerTimeout + busyLimit)
+	last := time.Now().Add(answerTimeout + busyTimeout)
 	ready := make(chan *time.Timer, 1)
 	timer := time.AfterFunc(answerTimeout, func() {
 		if !s.Busy() || !time.Now().Before(last) {
@@ -28,4 +33,12 @@ func bounded(ctx context.Context, s Session) (context.Context, context.CancelFun
 		timer.Stop()
 		cancel(nil)
 	}
+}
+
+// timedOut gives an error its reason if it stems from the deadline of withAnswerTimeout.
+func timedOut(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
+	}
+	return err
 }

@@ -13,195 +13,205 @@ import (
 )
 
 const (
-	firstTwinRetry = time.Second
+	firstTwinRetry = time.Second // doubles
 	lastTwinRetry  = 30 * time.Second
+	patchesLimit   = 64 // patches that may be pending until the twin has been read
 )
 
-// A twin keeps the device's twin in step: on each session it reads the desired properties once and then follows their
-// patches, and it sends the reported ones that wait.
+// A twin keeps the device and its twin in step. On each session it reads the desired properties once and then applies their
+// patches, and it sends the reported properties that are pending.
 type twin struct {
-	hub     *Hub
-	reports *reports
-	desired *desired
-	wake    chan struct{}
-	audible bool // on this session the hub's answers are subscribed to
+	reported *reported
+	desired  *desired
+	follows  bool // desired properties are not switched off
+	warn     func(message string, err error)
+	outdated chan struct{} // has a value when the desired properties must be read again
 
-	mu      sync.Mutex
-	asked   map[string]chan payloads.TwinAnswer // by request ID
-	patches []payloads.Desired                  // heard and not yet applied
-	missed  int                                 // how often patches were given up for a whole twin
-	version int64                               // of the desired properties on this session; -1: not read yet
+	// What follows belongs to one session.
+	session    Session
+	subscribed bool // to the hub's answers
+	mu         sync.Mutex
+	requests   map[string]chan payloads.TwinAnswer // that are not answered yet, by their ID
+	version    int64                               // of the desired properties; -1 means that they must be read
+	patches    []payloads.Desired                  // pending until they have been read
+	missed     int                                 // how often a patch was not kept, so that the twin must be read after it
+	failed     error                               // why a patch could not be applied, until follow returns it
 }
 
-func newTwin(h *Hub) *twin {
-	t := &twin{hub: h, reports: newReports(), wake: make(chan struct{}, 1), asked: map[string]chan payloads.TwinAnswer{}}
-	k := t.reports.kept
-	k.file, k.frozen, k.delay, k.warn = h.TwinFile, h.InMemory, max(0, h.SyncEvery), func(err error) { h.warn("", err) }
-	t.desired = newDesired(h, t.reports)
-	return t
-}
-
-// restart forgets what belonged to another session: versions compare within one only.
-func (t *twin) restart() {
+// begin forgets what belonged to another session: versions compare within one session only.
+func (t *twin) begin(s Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.patches, t.version, t.audible = nil, -1, false
-	clear(t.asked)
+	t.session, t.subscribed = s, false
+	t.requests = map[string]chan payloads.TwinAnswer{}
+	t.version, t.patches, t.failed = -1, nil, nil
 }
 
-// run works until ctx or the session ends. What the device is to be and what it has become are two things: neither waits for the
-// other, and a twin that a hub does not give must not cost the telemetry.
-func (t *twin) run(ctx context.Context, s Session) {
+// run works until ctx or the session ends. Following the desired properties and sending the reported ones do not wait for each
+// other, except that the desired ones are read first: pending acknowledgements then get this hub's version.
+func (t *twin) run(ctx context.Context) {
 	var both sync.WaitGroup
-	read := make(chan struct{}) // or tried: answers that wait get this hub's version first
+	read := make(chan struct{}) // closed when the twin was read, or could not be read
 	tried := sync.OnceFunc(func() { close(read) })
-	if t.hub.Off.Has(Desired) {
-		tried()
-	} else {
+	if t.follows {
 		both.Go(func() {
 			defer tried()
-			t.keep(ctx, s, t.wake, func(ctx context.Context, s Session) error {
+			t.repeat(ctx, t.outdated, func(ctx context.Context) error {
 				defer tried()
-				return t.follow(ctx, s)
+				return t.follow(ctx)
 			})
 		})
+	} else {
+		tried()
 	}
-	if t.hub.usesTwin() {
-		both.Go(func() {
-			<-read
-			t.keep(ctx, s, t.reports.changed, t.send)
-		})
-	}
+	both.Go(func() {
+		<-read
+		t.repeat(ctx, t.reported.news, t.send)
+	})
 	both.Wait()
 }
 
-// keep does something at once and whenever there is news. What fails is tried again, ever more slowly.
-func (t *twin) keep(
-	ctx context.Context, s Session, news chan struct{}, do func(context.Context, Session) error,
-) {
+// repeat calls do at once and whenever there is news. If do fails, repeat calls it again, with growing waits.
+func (t *twin) repeat(ctx context.Context, news <-chan struct{}, do func(context.Context) error) {
 	retry := firstTwinRetry
 	for ctx.Err() == nil {
-		err := do(ctx, s)
-		var again <-chan time.Time
+		err := do(ctx)
+		next, again := news, (<-chan time.Time)(nil)
 		if err != nil {
-			if s.Cause() != nil || ctx.Err() != nil {
-				return // the session's end speaks for itself
+			if t.session.Cause() != nil || ctx.Err() != nil {
+				return // whoever waits for the session's end reports it
 			}
-			t.hub.warn("a twin request failed; it will be tried again", err)
-			again = time.After(max(retry, retryAfter(err)))
+			t.warn("a twin request failed; it will be tried again", err)
+			next, again = nil, time.After(max(retry, retryAfter(err)))
 			retry = min(2*retry, lastTwinRetry)
 		} else {
 			retry = firstTwinRetry
 		}
 		select {
 		case <-again:
-		case <-onlyIf(err == nil, news):
-		case <-s.Ended():
+		case <-next:
+		case <-t.session.Ended():
 			return
 		case <-ctx.Done():
 		}
 	}
 }
 
-// onlyIf is c, or a channel that never speaks.
-func onlyIf(ok bool, c chan struct{}) chan struct{} {
-	if ok {
-		return c
-	}
-	return nil
-}
-
-// follow reads the twin if need be and applies the patches that came. It reads once at most: a hub that makes what it says
-// useless at once would have no end of it.
-func (t *twin) follow(ctx context.Context, s Session) error {
-	for read := false; ; {
+// follow reads the twin if it must be read. It reads only once, so that a hub that outdates each answer at once is not asked
+// without end.
+func (t *twin) follow(ctx context.Context) error {
+	for read := false; ; read = true {
 		t.mu.Lock()
-		version := t.version
-		var patch *payloads.Desired
-		if version >= 0 && len(t.patches) > 0 {
-			patch, t.patches = &t.patches[0], t.patches[1:]
-		}
+		failed, known := t.failed, t.version >= 0
+		t.failed = nil
 		t.mu.Unlock()
 		switch {
-		case version < 0 && read:
-			return errors.New("hub: read the twin: it was out of date at once")
-		case version < 0:
-			if err := t.read(ctx, s); err != nil {
-				return err
-			}
-			read = true
-		case patch == nil:
+		case failed != nil:
+			return failed
+		case known:
 			return nil
-		case patch.Version <= version: // the twin that was read had it already
-		case patch.Version > version+1: // one was missed
-			t.setVersion(-1)
-		default:
-			t.setVersion(patch.Version)
-			if err := t.desired.change(*patch); err != nil {
-				t.setVersion(-1) // the whole twin says what is wished no more
-				return err
-			}
+		case read:
+			return errors.New("hub: read the twin: it was out of date at once")
+		}
+		if err := t.read(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-func (t *twin) setVersion(v int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.version = v
-}
-
-func (t *twin) read(ctx context.Context, s Session) error {
+func (t *twin) read(ctx context.Context) error {
 	t.mu.Lock()
 	missed := t.missed
 	t.mu.Unlock()
-	a, err := t.ask(ctx, s, payloads.TwinGetTopic, nil)
+	answer, err := t.request(ctx, payloads.TwinGetTopic, nil)
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
 	}
-	read, err := payloads.ParseTwin(a.Body)
+	whole, err := payloads.ParseTwin(answer.Body)
 	if err != nil {
 		return fmt.Errorf("hub: read the twin: %w", err)
 	}
-	if err := t.desired.reconcile(read.Desired, read.AcknowledgedVersions()); err != nil {
+	if err := t.desired.applyTwin(whole.Desired, whole.AcknowledgedVersions()); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.missed == missed { // else this twin may be older than what was given up
-		t.version = read.Desired.Version
+	if t.missed != missed { // this twin may be older than the patch that was not kept
+		return nil
+	}
+	t.version = whole.Desired.Version
+	return t.applyPatches()
+}
+
+// applyPatches applies the patches that are pending, if the twin has been read. After a patch that was missed or cannot be
+// applied the twin must be read again. applyPatches is called with mu held.
+func (t *twin) applyPatches() error {
+	for t.version >= 0 && len(t.patches) > 0 {
+		patch := t.patches[0]
+		t.patches = t.patches[1:]
+		switch {
+		case patch.Version <= t.version: // the twin that was read had it already
+		case patch.Version > t.version+1: // one was missed
+			t.version = -1
+		default:
+			t.version = patch.Version
+			if err := t.desired.applyPatch(patch); err != nil {
+				t.version = -1
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// flush sends what waits and returns when the hub has confirmed it. The device may have been told to end before it had subscribed.
-func (t *twin) flush(ctx context.Context, s Session) error {
-	if !t.hub.usesTwin() || !t.reports.wait() {
+// takePatch applies a patch of the desired properties, or keeps it until the twin has been read.
+func (t *twin) takePatch(m transport.Message) error {
+	patch, err := payloads.ParseDesired(m.Topic, m.Payload)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil || len(t.patches) >= patchesLimit {
+		t.missed++
+		t.patches, t.version = nil, -1 // the whole twin has what they say
+	} else {
+		t.patches = append(t.patches, patch)
+		if failed := t.applyPatches(); failed != nil {
+			t.failed = failed
+		}
+	}
+	if t.version < 0 {
+		signal(t.outdated)
+	}
+	return err
+}
+
+// flush sends what is pending, and returns when the hub has confirmed it. The session may not have subscribed before.
+func (t *twin) flush(ctx context.Context) error {
+	if !t.reported.hasPending() {
 		return nil
 	}
-	if !t.audible {
-		if err := s.Subscribe(ctx, 1, payloads.TwinAnswerFilter); err != nil {
+	if !t.subscribed {
+		if err := t.session.Subscribe(ctx, 1, payloads.TwinAnswerFilter); err != nil {
 			return fmt.Errorf("hub: report: %w", err)
 		}
 	}
-	return t.send(ctx, s)
+	return t.send(ctx)
 }
 
-// ask sends one request and waits for its answer. Twin requests travel at QoS 0, so each has its own time-out.
-func (t *twin) ask(ctx context.Context, s Session, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
+// request sends one request and waits for its answer.
+func (t *twin) request(ctx context.Context, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
 	id := rand.Text()
 	answer := make(chan payloads.TwinAnswer, 1)
 	t.mu.Lock()
-	t.asked[id] = answer
+	t.requests[id] = answer
 	t.mu.Unlock()
 	defer func() {
 		t.mu.Lock()
-		delete(t.asked, id)
+		delete(t.requests, id)
 		t.mu.Unlock()
 	}()
-	ctx, cancel := bounded(ctx, s)
+	ctx, cancel := withAnswerTimeout(ctx, t.session)
 	defer cancel()
-	if err := s.Publish(ctx, topic(id), 0, body, func(error) {}); err != nil {
+	if err := t.session.Publish(ctx, topic(id), 0, body, func(error) {}); err != nil {
 		return payloads.TwinAnswer{}, err
 	}
 	select {
@@ -210,41 +220,25 @@ func (t *twin) ask(ctx context.Context, s Session, topic func(requestID string) 
 			return a, &twinError{a}
 		}
 		return a, nil
-	case <-s.Ended():
-		return payloads.TwinAnswer{}, s.Cause()
+	case <-t.session.Ended():
+		return payloads.TwinAnswer{}, t.session.Cause()
 	case <-ctx.Done():
 		return payloads.TwinAnswer{}, timedOut(ctx, ctx.Err())
 	}
 }
 
-func (t *twin) heardAnswer(m transport.Message) error {
+// takeAnswer gives an answer to the request that waits for it.
+func (t *twin) takeAnswer(m transport.Message) error {
 	a, err := payloads.ParseTwinAnswer(m.Topic, m.Payload)
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
-	waiting := t.asked[a.RequestID]
-	delete(t.asked, a.RequestID) // a second answer finds nobody
+	answer := t.requests[a.RequestID]
+	delete(t.requests, a.RequestID) // a second answer is ignored
 	t.mu.Unlock()
-	if waiting != nil {
-		waiting <- a
+	if answer != nil {
+		answer <- a
 	}
 	return a.BadProperties
-}
-
-func (t *twin) heardPatch(m transport.Message) error {
-	d, err := payloads.ParseDesired(m.Topic, m.Payload)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err != nil || len(t.patches) >= poolLimit {
-		t.missed++
-		t.patches, t.version = nil, -1 // whatever it said, the whole twin says it too
-	} else {
-		t.patches = append(t.patches, d)
-	}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
-	return err
 }

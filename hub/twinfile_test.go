@@ -41,8 +41,8 @@ func (r reporter) report(patch string) {
 
 // confirm has a hub confirm what waits.
 func (r reporter) confirm() (patches string) {
-	sent := text(r.twin.reports.take().patches())
-	r.twin.reports.confirmed()
+	sent := text(r.twin.reported.take().patches())
+	r.twin.reported.confirmed()
 	return sent
 }
 
@@ -79,7 +79,7 @@ func after(t *testing.T, file string) string {
 	}
 	r := newReporter(t, Settings{TwinFile: statefile.At(twin)})
 	r.wantWarnings()
-	return text(r.twin.reports.all().patches())
+	return text(r.twin.reported.unconfirmed().patches())
 }
 
 func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
@@ -89,14 +89,14 @@ func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 		`{"a":1,"gone":null,"exact":0.10000000000000000555}`, `{"a":null}`, `{"a":{"<&>":[1,null]},"e":{}}`,
 	} {
 		r.report(patch)
-		if got := after(t, file); got != text(r.twin.reports.all().patches()) {
+		if got := after(t, file); got != text(r.twin.reported.unconfirmed().patches()) {
 			t.Errorf("after %s: %s", patch, got)
 		}
 	}
-	r.twin.reports.take() // on its way, perhaps in vain
+	r.twin.reported.take() // on its way, perhaps in vain
 	r.report(`{"b":2}`)
-	r.twin.reports.answer(answerTo("c", "limits", `{"low":1}`, 7))
-	r.twin.reports.answer(answerTo("", "b", `3`, 7)) // in the place of what was reported
+	r.twin.reported.acknowledge(ackOf("c", "limits", `{"low":1}`, 7))
+	r.twin.reported.acknowledge(ackOf("", "b", `3`, 7)) // in the place of what was reported
 	r.End()
 	want := `{"a":null,"b":null,"c":{"__t":"c","limits":{"value":null}}} | ` +
 		`{"a":{"\u003c\u0026\u003e":[1,null]},"b":{"ac":200,"ad":null,"av":7,"value":3},` +
@@ -113,9 +113,9 @@ func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":1}`)
-	r.twin.reports.take()
+	r.twin.reported.take()
 	r.report(`{"b":1}`)
-	r.twin.reports.confirmed()
+	r.twin.reported.confirmed()
 	if n, kept := r.End(); n != 1 || !kept || after(t, file) != `{"b":1}` {
 		t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
 	}
@@ -141,7 +141,7 @@ func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
 		if err := r.Report(t.Context(), object(t, `{"b":1}`)); err == nil {
 			t.Error("a report was accepted that nobody keeps")
 		}
-		r.twin.reports.answer(answerTo("", "x", "1", 1)) // of a handler that hangs
+		r.twin.reported.acknowledge(ackOf("", "x", "1", 1)) // of a handler that hangs
 		if got := contents(path); got != before {
 			t.Errorf("the file is now %s", got)
 		}
@@ -154,7 +154,7 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":null}`)
 	r.report(`{"a":{"x":1},"b":"text"}`)
-	r.twin.reports.answer(answerTo("c", "limits", `{"low":1}`, 7))
+	r.twin.reported.acknowledge(ackOf("c", "limits", `{"low":1}`, 7))
 	r.End()
 	good := []byte(contents(file))
 	damaged := func(bad []byte, what string) {
@@ -163,7 +163,7 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 		}
 		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		r.wantWarnings("twin.json.damaged")
-		if n := r.twin.reports.all().count(); n != 0 || contents(file+".damaged") != string(bad) {
+		if n := r.twin.reported.unconfirmed().count(); n != 0 || contents(file+".damaged") != string(bad) {
 			t.Errorf("%s: %d wait", what, n)
 		}
 	}
@@ -209,7 +209,7 @@ func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
 			r.wantWarnings("twin.json.damaged")
 		}
 		r.wantWarnings()
-		if got := text(r.twin.reports.all().patches()); got != c.want {
+		if got := text(r.twin.reported.unconfirmed().patches()); got != c.want {
 			t.Errorf("%s: %s waits", name, got)
 		}
 		r.report(`{"b":{"c":1}}`)
@@ -223,9 +223,9 @@ func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
 	for i := range 300 {
-		a := answerTo("", fmt.Sprintf("p%03d", i), fmt.Sprintf(`"%04000d"`, i), 7)
+		a := ackOf("", fmt.Sprintf("p%03d", i), fmt.Sprintf(`"%04000d"`, i), 7)
 		a.DesiredProperty.Value = json.RawMessage(deep)
-		r.twin.reports.answer(a)
+		r.twin.reported.acknowledge(a)
 	}
 	full := map[string]any{}
 	for i := range 8 {
@@ -248,8 +248,8 @@ func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
 func TestAnswersToAComponentsPropertyAndToOneWithAStarInItsNameAreBothKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	before := newReporter(t, Settings{TwinFile: statefile.At(file)})
-	before.twin.reports.answer(answerTo("c", "x", "1", 1))
-	before.twin.reports.answer(answerTo("", "c*x", "2", 1))
+	before.twin.reported.acknowledge(ackOf("c", "x", "1", 1))
+	before.twin.reported.acknowledge(ackOf("", "c*x", "2", 1))
 	before.End()
 	want := `{"c":{"__t":"c","x":{"value":1,"ac":200,"av":1,"ad":null}},"c*x":{"value":2,"ac":200,"av":1,"ad":null}}`
 	if got := newReporter(t, Settings{TwinFile: statefile.At(file)}).confirm(); got != want {
@@ -264,11 +264,11 @@ func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) 
 		file := filepath.Join(t.TempDir(), "twin.json")
 		asked := 0
 		before := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: silent(&asked)})
-		_ = before.twin.desired.reconcile(wishes(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
+		_ = before.twin.desired.applyTwin(wishes(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
 		synctest.Wait()
 		before.End()
 		again := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: Handlers{Desired: hangs}})
-		_ = again.twin.desired.reconcile(wishes(3, "same", `{"a":1.0}`, "other", "2"), nil)
+		_ = again.twin.desired.applyTwin(wishes(3, "same", `{"a":1.0}`, "other", "2"), nil)
 		synctest.Wait()
 		want := `{"same":{"value":null}} | {"gone":{"value":1,"ac":200,"av":50,"ad":null},` +
 			`"other":{"value":1,"ac":200,"av":50,"ad":null},"same":{"value":{"a":1},"ac":200,"av":3,"ad":null}}`
