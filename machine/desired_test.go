@@ -156,7 +156,7 @@ func TestATwinThatBeginsAgainIsReconciledByValue(t *testing.T) {
 		before := w.handled.all()
 		w.mu.Lock()
 		w.happens = func(e emulator.Event) {
-			if e.Kind == emulator.KindLizard && strings.Contains(e.Text, "registered anew") {
+			if e.Kind == emulator.KindLizard && strings.Contains(e.Text, "registered again") {
 				w.set(`{"limits":{"high":2.0,"low":10e-1},"broken":1,"changed":2,"fan":3.0}`)
 			}
 		}

@@ -219,7 +219,7 @@ func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.
 		var version int
 		w.mu.Lock()
 		w.happens = func(e emulator.Event) {
-			if e.Kind == emulator.KindLizard && strings.Contains(e.Text, "registered anew") {
+			if e.Kind == emulator.KindLizard && strings.Contains(e.Text, "registered again") {
 				version = w.set(`{"fan":3.0}`)
 			}
 		}

@@ -151,7 +151,7 @@ func befall(t *testing.T, args ...string) {
 	for _, fault := range []emulator.Fault{emulator.CertificateExpired, emulator.GarbageCONNACK, emulator.SUBACKRefused, emulator.TwinError} {
 		at = told.await(p, at, "twin B dev1 read") // it has all that it asks for, so the fault meets the next session
 		must(t, cloud.Inject("B", fault, once), cloud.Inject("B", emulator.Garbage, once))
-		at = told.await(p, at, string(fault)+" has struck for the last time")
+		at = told.await(p, at, string(fault)+" cleared, because its count is used up")
 	}
 	told.await(p, at, "twin B dev1 read")
 	waitReadings(t, cloud, "B", 1)

@@ -49,7 +49,7 @@ func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
 		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
 	w.wantError(404, "NotFound", "", "GET", devicePath+"/telemetry/temp"+version, "")
 
-	w.wantError(422, "InvalidBody", "is no registration ID", "PUT", "/api/devices/bad."+version, "")
+	w.wantError(422, "InvalidBody", "is not a valid registration ID", "PUT", "/api/devices/bad."+version, "")
 	w.wantError(400, "InvalidBody", "displayName", "PATCH", devicePath+version, `{"displayName":5}`)
 	w.wantError(400, "InvalidBody", "organizations", "PUT", devicePath+version, `{"organizations":"a"}`)
 	w.wantError(400, "InvalidParameter", "$filter", "GET", "/api/devices"+version+"&$filter=x", "")

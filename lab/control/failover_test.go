@@ -123,5 +123,5 @@ func TestAMoveThatCannotBeSaysWhatToDo(t *testing.T) {
 	w.wantError(409, "Conflict", "fail it back first", "POST", system+"manual-failover", "{}")
 	single := newWorld(t, emulator.Config{Hubs: []string{"A"}}, w.dial)
 	single.Assign(device, "A")
-	single.wantError(409, "Conflict", "one hub only", "POST", system+"manual-failover", "{}")
+	single.wantError(409, "Conflict", "only one hub", "POST", system+"manual-failover", "{}")
 }

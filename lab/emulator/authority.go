@@ -20,15 +20,16 @@ import (
 	"time"
 )
 
-// An authority signs certificates.
+// An authority is a certificate authority with its key.
 type authority struct {
 	certificate *x509.Certificate
 	der         []byte
 	key         *ecdsa.PrivateKey
 }
 
-// names are what an authority may sign for: people put it into trust stores, so it is good for nothing but this machine and the
-// names by which the emulator is reached. wrongName is for the fault of that name; nobody can have it.
+// permittedNames are the names that an authority may sign certificates for. People put the
+// authority into trust stores, so it must be valid only for this machine and the hosts of the
+// emulator. wrongName is for the fault CertificateName; it is in a reserved domain.
 type permittedNames struct {
 	dns []string
 	ips []*net.IPNet
@@ -36,7 +37,7 @@ type permittedNames struct {
 
 func namesFor(hosts []string) permittedNames {
 	_, loopback, _ := net.ParseCIDR("127.0.0.0/8")
-	n := permittedNames{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}} // localhost is also all below it
+	n := permittedNames{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}} // includes its subdomains
 	for _, host := range append([]string{"::1"}, hosts...) {
 		n.add(host)
 	}
@@ -56,7 +57,8 @@ func (n *permittedNames) add(host string) {
 	}
 }
 
-// newAuthority makes one. Name constraints are critical (RFC 5280, 4.2.1.10), so who does not know them trusts nothing.
+// newAuthority makes an authority. Its name constraints are critical (RFC 5280, 4.2.1.10), so that
+// software which does not know them does not trust it.
 func newAuthority(name string, permitted permittedNames, usages ...x509.ExtKeyUsage) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,13 +79,14 @@ func newAuthority(name string, permitted permittedNames, usages ...x509.ExtKeyUs
 	return &authority{certificate, der, key}, err
 }
 
-// serialNumber is a random one: browsers refuse two certificates of one authority with the same.
+// serialNumber returns a random number. Browsers refuse two certificates of one authority with the
+// same serial number.
 func serialNumber() *big.Int {
 	n, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100)) // it never fails
 	return n.Add(n, big.NewInt(1))
 }
 
-// sign makes what a server needs.
+// sign signs a certificate with a new key and returns a server's TLS configuration with both.
 func (a *authority) sign(template *x509.Certificate) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -95,12 +98,13 @@ func (a *authority) sign(template *x509.Certificate) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der, a.der}, PrivateKey: key}},
-		// The services promise TLS 1.2 and no more.
+		// The services promise only TLS 1.2.
 		MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
 	}, nil
 }
 
-// permits returns an error if a certificate for these hosts would not be trusted by whoever trusts the authority.
+// permits returns an error if clients that trust the authority would not trust its certificate for
+// these hosts.
 func (a *authority) permits(hosts []string) error {
 	server, err := a.sign(serverTemplate(hosts))
 	if err != nil {
@@ -117,17 +121,19 @@ func (a *authority) permits(hosts []string) error {
 }
 
 const (
-	authorityLimit = 64 << 10 // bytes of a file, far more than it takes
+	authorityLimit = 64 << 10 // bytes of a file, far more than needed
 	keyBlock       = "EC PRIVATE KEY"
 )
 
-// loadAuthority reads the authority that saveAuthority has written. When there is none yet, or it cannot be used for these hosts, it
-// makes another one, which permits what the one before did; isNew says so, and why is the reason if there was one.
+// loadAuthority reads the authority from a file. If there is no file, or its authority cannot be
+// used for these hosts, it makes a new one, which also permits all names of the old one. isNew
+// reports whether it is new, and why is the reason why the old one cannot be used.
 func loadAuthority(file, name string, hosts []string) (a *authority, isNew bool, why, err error) {
 	permitted := namesFor(hosts)
 	var usages []x509.ExtKeyUsage
 	if file != "" {
-		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} // name constraints say nothing of mail, programs and clients
+		// Name constraints do not limit certificates for mail, code and clients.
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		a, why = readAuthority(file)
 		if why == nil {
 			why = a.permits(hosts)
@@ -178,17 +184,17 @@ func readAuthority(file string) (*authority, error) {
 			a.key, err = x509.ParseECPrivateKey(block.Bytes)
 		}
 		if err != nil {
-			return nil, errors.New("it is damaged")
+			return nil, errors.New("the file is damaged")
 		}
 	}
 	if a.certificate == nil || a.key == nil || !a.key.PublicKey.Equal(a.certificate.PublicKey) {
-		return nil, errors.New("it holds no authority with its key")
+		return nil, errors.New("the file does not contain an authority with its key")
 	}
 	return a, nil
 }
 
-// save writes the authority and its key to a file that only the owner may read. It takes the place of replaced, which may not be
-// there; if somebody has made another one meanwhile, that stays.
+// save writes the authority and its key to a file that only the owner may read. If replaces is
+// false, save does not overwrite a file that another emulator has written meanwhile.
 func (a *authority) save(file string, replaces bool) error {
 	key, err := x509.MarshalECPrivateKey(a.key)
 	if err != nil {
@@ -198,11 +204,11 @@ func (a *authority) save(file string, replaces bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(file)+".*") // of mode 0600
+	f, err := os.CreateTemp(dir, filepath.Base(file)+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	defer os.Remove(f.Name()) // does nothing after the rename
 	for _, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: a.der}, {Type: keyBlock, Bytes: key}} {
 		err = errors.Join(err, pem.Encode(f, block))
 	}
@@ -213,7 +219,7 @@ func (a *authority) save(file string, replaces bool) error {
 		return os.Rename(f.Name(), file)
 	}
 	if err := os.Link(f.Name(), file); err != nil {
-		return fmt.Errorf("another emulator may have made it at this moment: %w", err)
+		return fmt.Errorf("another emulator may have written it at the same time: %w", err)
 	}
 	return nil
 }

@@ -116,14 +116,15 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 	}
 }
 
-// Who trusts the authority trusts it for this machine and the names that the emulator was started with, and for nothing else.
+// Who trusts the authority trusts it for this machine and the names that the emulator was started
+// with, and for nothing else.
 func TestTheAuthorityIsGoodForTheEmulatorsNamesAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	plain, _ := withAuthorityFile(t, file, emulator.Config{})
 	plain.Close()
 	container := emulator.Config{Host: "emulator", ListenHost: "127.0.0.1"}
 	named, notes := withAuthorityFile(t, file, container)
-	if !strings.Contains(notes(), "there is a new one") {
+	if !strings.Contains(notes(), "has made a new one") {
 		t.Errorf("it notes %q", notes())
 	}
 	named.Close()
@@ -187,7 +188,8 @@ func TestOpenSSLTakesTheAuthority(t *testing.T) {
 	}
 }
 
-// The name constraints are of hosts. Without more, whoever has the key could sign mail or programs for anybody.
+// The name constraints are of hosts. Without more, whoever has the key could sign mail or programs
+// for anybody.
 func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	cloud, _ := withAuthorityFile(t, file, emulator.Config{})

@@ -2,12 +2,13 @@ package emulator
 
 import "errors"
 
-// A swallower is a listener that can let connection requests vanish, as lab/memnet's can.
+// A blackHoler is a listener that can ignore connection requests, as that of lab/memnet can.
 type blackHoler interface{ SetBlackHole(bool) }
 
-var errNoBlackHole = errors.New("this network cannot swallow connection requests; lab/memnet and TCP on Linux can")
+var errNoBlackHole = errors.New("this network cannot ignore connection requests; lab/memnet and TCP on Linux can")
 
-// blackHole answers no connection request any more, not even with a refusal.
+// startBlackHole makes the endpoint ignore all connection requests: it neither accepts nor refuses
+// them.
 func (f *frontend) startBlackHole() error {
 	if f.blackHole != nil {
 		return nil
@@ -21,7 +22,7 @@ func (f *frontend) startBlackHole() error {
 		return nil
 	}
 	hole, err := openBlackHole(f.listener)
-	if _, refuses := f.listener.(portHolder); err != nil && refuses { // openHole may have begun
+	if _, refuses := f.listener.(portHolder); err != nil && refuses { // openBlackHole may have stopped listening
 		f.accepting = false
 		return errors.Join(err, f.listen())
 	}
@@ -32,7 +33,8 @@ func (f *frontend) startBlackHole() error {
 	return nil
 }
 
-// fill ends a black hole.
+// endBlackHole ends the black hole, if there is one. The endpoint then refuses connections until
+// listen.
 func (f *frontend) endBlackHole() {
 	if f.blackHole != nil {
 		_ = f.blackHole.Close()

@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	holePatience = 150 * time.Millisecond // in which a connection request on one machine is answered, if it ever is
-	holeFillers  = 8
+	fillTimeout = 150 * time.Millisecond // within it, a connection request on one machine is answered, if ever
+	fillLimit   = 8                      // connections
 )
 
-// openHole listens without ever accepting and fills the queue of what may be accepted, which Linux makes one longer than it
-// was told. From then on the kernel drops connection requests unanswered. When the hole is closed, the listener refuses connections.
+// openBlackHole listens with a backlog of 0, never accepts, and fills the queue of the kernel,
+// which Linux makes one longer than the backlog. From then on the kernel drops connection requests
+// without an answer. After Close of the black hole, the listener refuses connections.
 func openBlackHole(listener net.Listener) (io.Closer, error) {
 	port, ok := listener.(*keptPort)
 	if !ok {
@@ -26,23 +27,23 @@ func openBlackHole(listener net.Listener) (io.Closer, error) {
 	if err := port.listen(0); err != nil {
 		return nil, err
 	}
-	var held []io.Closer
-	hole := closer(func() error {
-		for _, h := range held {
-			_ = h.Close()
+	var fillers []io.Closer
+	blackHole := closer(func() error {
+		for _, f := range fillers {
+			_ = f.Close()
 		}
 		return port.stop()
 	})
-	for range holeFillers {
-		filler, err := net.DialTimeout("tcp", port.Addr().String(), holePatience)
+	for range fillLimit {
+		filler, err := net.DialTimeout("tcp", port.Addr().String(), fillTimeout)
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
-			return hole, nil
+			return blackHole, nil
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("filling the queue: %w", err), hole())
+			return nil, errors.Join(fmt.Errorf("filling the queue: %w", err), blackHole())
 		}
-		held = append(held, filler)
+		fillers = append(fillers, filler)
 	}
-	return nil, errors.Join(errNoBlackHole, hole())
+	return nil, errors.Join(errNoBlackHole, blackHole())
 }

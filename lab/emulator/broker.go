@@ -19,39 +19,42 @@ import (
 	"github.com/mochi-mqtt/server/v2/system"
 )
 
-// This file is the only one that knows the broker. mochi reads and writes the packets and answers what needs no thought
-// (PUBACK, SUBACK, PINGRESP). Sessions, subscriptions, in-flight messages, wills, deadlines and every rule are the
-// endpoints': each CONNECT is handed to mochi under a name of its own, without will or keep-alive and as a clean session, so
-// that mochi remembers nothing, takes nothing over and sends nothing on its own.
+// Only this file knows the broker, mochi. mochi reads and writes the packets and sends PUBACK,
+// SUBACK and PINGRESP. The endpoints own sessions, subscriptions, in-flight messages, wills,
+// deadlines and all rules. Each CONNECT is passed to mochi with a unique client ID, without will
+// and keep-alive, and as a clean session. So mochi keeps no state, takes over no session and sends
+// nothing by itself.
 
-// maximumPacket lets any topic and 256 KB pass; the endpoints are more exact. mochi would allocate 256 MB for a header.
+// maximumPacket has room for the longest topic and 256 KB. The endpoints check the exact limits.
+// Without this limit mochi would allocate 256 MB for a header that announces them.
 const maximumPacket = 256<<10 + 1<<16 + 64
 
-// A link is one client's connection as the endpoints see it.
+// A connection is one connection of a client, as the endpoints see it.
 type connection struct {
 	*tlsConn
 	endpoint       endpoint
 	number         int
 	client         *mqtt.Client
-	sessionPresent bool        // what CONNACK says about the session; set by the endpoint's connect
+	sessionPresent bool        // for CONNACK; set by the endpoint's connect
 	loggedIn       bool        // CONNECT was accepted
-	disconnected   atomic.Bool // DISCONNECT came
-	subackFault    subackFault // what is wrong with the SUBACK of the packet that is being read
-	withholdPUBACK bool        // the broker must not acknowledge the packet that is being read
+	disconnected   atomic.Bool // DISCONNECT was received
+	subackFault    subackFault // applies to the SUBSCRIBE that is being read
+	withholdPUBACK bool        // mochi must not acknowledge the packet that is being read
 
-	connackWritten  bool // CONNACK is written; guarded by the cloud's lock, as is
-	refusalReported bool // it has been told that this connection got no further
+	connackWritten  bool // CONNACK was written; guarded by the cloud's lock
+	refusalReported bool // an event was emitted for the refusal; guarded by the cloud's lock
 
 	sendMu      sync.Mutex
-	connackSent bool          // CONNACK is written
-	heldBack    []publication // what came up before that
+	connackSent bool          // publications no longer wait in heldBack
+	heldBack    []publication // publications from before CONNACK
 }
 
 func newConnection(raw net.Conn, config *tls.Config, to endpoint, number int) *connection {
 	return &connection{tlsConn: newTLSConn(raw, config), endpoint: to, number: number}
 }
 
-// send publishes to this client and to no other. It does not block, and before CONNACK it keeps the message back.
+// send publishes to this client only. It does not block. Before CONNACK it holds the publication
+// back.
 func (conn *connection) send(p publication) {
 	conn.sendMu.Lock()
 	defer conn.sendMu.Unlock()
@@ -63,7 +66,7 @@ func (conn *connection) send(p publication) {
 }
 
 func (conn *connection) write(p publication) {
-	_ = conn.client.WritePacket(packets.Packet{ // an error means that the connection has ended, which its reader notices
+	_ = conn.client.WritePacket(packets.Packet{ // after an error the connection has ended, which its reader notices
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.qos, Dup: p.resent},
 		TopicName:   p.topic,
 		Payload:     p.payload,
@@ -76,14 +79,15 @@ type broker struct {
 	names  atomic.Int64
 }
 
-// template exists because mochi's New starts tickers that nothing can stop: here they belong to no bubble and, since
-// Serve is never called and nobody waits for them, cost nothing. It is only ever copied.
+// template is the server that newBroker copies. It exists because New of mochi starts tickers that
+// cannot be stopped. As a package variable, they belong to no testing/synctest bubble. They cost
+// nothing, because Serve is never called.
 var template = newTemplate()
 
 func newTemplate() *mqtt.Server {
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MaximumPacketSize = maximumPacket
-	capabilities.MaximumClientWritesPending = 1 // mochi's own queue is never used
+	capabilities.MaximumClientWritesPending = 1 // the queue of mochi is never used
 	capabilities.MaximumQos = 1
 	capabilities.RetainAvailable = 0
 	server := mqtt.New(&mqtt.Options{
@@ -92,7 +96,7 @@ func newTemplate() *mqtt.Server {
 		SysTopicResendInterval: 3600,
 	})
 	if err := server.AddHook(new(hook), nil); err != nil {
-		panic(err) // a mistake in this file
+		panic(err) // only a mistake in this file causes it
 	}
 	return server
 }
@@ -106,9 +110,10 @@ func newBroker() *broker {
 	return b
 }
 
-// serve reads the client's packets until the connection ends, and says why it did.
+// serve reads the packets of the client until the connection ends, and returns the reason.
 func (b *broker) serve(conn *connection) string {
-	name := strconv.FormatInt(b.names.Add(1), 10) // mochi keeps it as the listener's; connect makes it the client's
+	// mochi stores the name as that of the listener. handleConnect uses it as client ID.
+	name := strconv.FormatInt(b.names.Add(1), 10)
 	err := b.server.EstablishConnection(name, conn)
 	conn.mu.Lock()
 	failure, ended := conn.readErr, conn.closed
@@ -131,7 +136,7 @@ func (b *broker) serve(conn *connection) string {
 	return "closed by the service"
 }
 
-// The hook stands between mochi's reader and its own ideas: it sees each packet first.
+// A hook sees each packet before mochi acts on it.
 type hook struct{ mqtt.HookBase }
 
 func (*hook) ID() string { return "endpoint" }
@@ -146,7 +151,7 @@ func (*hook) Provides(what byte) bool {
 func (*hook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 func (*hook) OnACLCheck(*mqtt.Client, string, bool) bool              { return true }
 
-// OnPublish keeps mochi from passing a message on to subscribers.
+// OnPublish prevents mochi from forwarding a message to subscribers.
 func (*hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	return pk, packets.CodeSuccessIgnore
 }
@@ -180,7 +185,7 @@ func (*hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
 	}
 }
 
-// OnPacketRead is called for every packet before mochi acts on it. ErrRejectPacket makes mochi close the connection.
+// OnPacketRead passes a packet to the endpoint. ErrRejectPacket makes mochi close the connection.
 func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	conn := cl.Net.Conn.(*connection)
 	if !conn.loggedIn {
@@ -195,7 +200,7 @@ func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	return pk, nil
 }
 
-// puback acknowledges what the broker did not.
+// puback sends a PUBACK that mochi did not send.
 func (conn *connection) puback(id uint16) {
 	_ = conn.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 }
@@ -223,7 +228,8 @@ func (conn *connection) handle(pk *packets.Packet) error {
 		conn.disconnected.Store(true)
 	case packets.Pingreq:
 	default:
-		return conn.endpoint.violation(conn, fmt.Sprintf("sent a packet of type %d, which has no place here", pk.FixedHeader.Type))
+		what := fmt.Sprintf("sent a packet of type %d, which a client may not send now", pk.FixedHeader.Type)
+		return conn.endpoint.violation(conn, what)
 	}
 	return nil
 }
@@ -233,7 +239,7 @@ func (conn *connection) handlePublish(pk *packets.Packet) error {
 	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
 		return conn.endpoint.violation(conn, "published without a packet identifier")
 	case pk.TopicName == "" || strings.ContainsAny(pk.TopicName, "+#"):
-		return conn.endpoint.violation(conn, fmt.Sprintf("published to %.100q, which is no topic name", pk.TopicName))
+		return conn.endpoint.violation(conn, fmt.Sprintf("published to %.100q, which is not a topic name", pk.TopicName))
 	}
 	return conn.endpoint.publish(conn, publication{
 		topic: pk.TopicName, payload: pk.Payload, qos: pk.FixedHeader.Qos, id: pk.PacketID,
@@ -241,7 +247,8 @@ func (conn *connection) handlePublish(pk *packets.Packet) error {
 	})
 }
 
-// connect judges CONNECT. A refusal writes its CONNACK here, since mochi closes without one.
+// handleConnect checks CONNECT. It writes the CONNACK of a refusal itself, because mochi closes
+// without one.
 func (conn *connection) handleConnect(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	conn.client = cl
 	code := conn.checkConnect(pk)
@@ -265,9 +272,11 @@ func (conn *connection) checkConnect(pk packets.Packet) byte {
 	c := pk.Connect
 	switch {
 	case string(c.ProtocolName) != "MQTT" || pk.ProtocolVersion != 4:
-		_ = conn.endpoint.violation(conn, fmt.Sprintf("speaks %.20q version %d, not MQTT 3.1.1", c.ProtocolName, pk.ProtocolVersion))
+		what := fmt.Sprintf("speaks %.20q version %d, not MQTT 3.1.1", c.ProtocolName, pk.ProtocolVersion)
+		_ = conn.endpoint.violation(conn, what)
 		return refusedVersion
-	case pk.ReservedBit != 0, c.WillQos > 2, !c.WillFlag && (c.WillRetain || c.WillQos > 0), c.PasswordFlag && !c.UsernameFlag:
+	case pk.ReservedBit != 0, c.WillQos > 2, !c.WillFlag && (c.WillRetain || c.WillQos > 0),
+		c.PasswordFlag && !c.UsernameFlag:
 		_ = conn.endpoint.violation(conn, "sent a CONNECT whose flags contradict each other")
 		return unanswered
 	}

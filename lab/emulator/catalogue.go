@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// catalogue is every fault, in the order of docs/emulator.md, which a test compares with it.
+// catalogue contains all faults, in the order of docs/emulator.md. A test compares the two.
 var catalogue []faultKind
 
 func init() {
-	catalogue = slices.Concat(downFaults, networks, certificates, bytesOnTheWire, messages, twins, logins, operators, answersOfDPS)
+	catalogue = slices.Concat(downFaults, networkFaults, certificateFaults, malformedBytes, messageFaults, twinFaults,
+		loginFaults, operatorFaults, dpsFaults)
 }
 
 var (
@@ -20,10 +21,10 @@ var (
 	onlyDevices    = []string{TargetDevice}
 )
 
-// entry is a fault that is looked up where it strikes. A parameter with a '!' behind it must be given; "chance" stands for the
-// two that say how often.
-func newFault(name Fault, on []string, sentence string, parameters ...string) faultKind {
-	info := FaultInfo{Name: name, Description: sentence, Targets: on}
+// newFault returns a fault without functions: the code that it affects looks it up. A parameter
+// that ends with '!' is required. The parameter "chance" stands for count and probability.
+func newFault(name Fault, on []string, description string, parameters ...string) faultKind {
+	info := FaultInfo{Name: name, Description: description, Targets: on}
 	for _, p := range parameters {
 		if p == "chance" {
 			info.Parameters = append(info.Parameters, "count", "probability")
@@ -59,109 +60,165 @@ func (k faultKind) inGroup(group string) faultKind {
 }
 
 var downFaults = []faultKind{
-	newDownFault(FIN, "connections end with FIN; connecting is refused"),
-	newDownFault(RST, "connections are reset; connecting is refused"),
-	newDownFault(Refuse, "connections end with FIN; connecting gets as far as TLS, then CONNACK 3", "chance"),
-	newDownFault(Silence, "half-open: nothing passes on any connection, not even FIN; new ones are accepted, and the TLS hello is never answered"),
-	newDownFault(BlackHole, "the same, but connecting is never answered at all (on lab/memnet and Linux)"),
+	newDownFault(FIN, "existing connections end with FIN; new connections are refused"),
+	newDownFault(RST, "existing connections are reset; new connections are refused"),
+	newDownFault(Refuse,
+		"existing connections end with FIN; a new connection completes TLS, and its CONNECT gets "+
+			"CONNACK 3", "chance"),
+	newDownFault(Silence,
+		"no data passes on existing connections, not even FIN; new connections are accepted, but the "+
+			"TLS handshake is never answered"),
+	newDownFault(BlackHole,
+		"no data passes on existing connections, not even FIN; connection requests are never answered "+
+			"(only on lab/memnet and Linux)"),
 }
 
-func newDownFault(how Fault, sentence string, parameters ...string) faultKind {
-	die := func(c *Cloud, t target, _ *activeFault) error { return takeDown(c, t, how) }
-	return newFault(how, endpoints, sentence, parameters...).inGroup(GroupDown).withInject(die).withClear(func(t target) error { return t.frontend.bringUp() })
+func newDownFault(how Fault, description string, parameters ...string) faultKind {
+	down := func(c *Cloud, t target, _ *activeFault) error { return takeDown(c, t, how) }
+	up := func(t target) error { return t.frontend.bringUp() }
+	return newFault(how, endpoints, description, parameters...).inGroup(GroupDown).withInject(down).withClear(up)
 }
 
-var networks = []faultKind{
-	newFault(Slow, endpoints, "everything takes longer, each way, but for the TCP handshake: the delay, at most the jitter, and the bytes at the rate", "delay", "jitter", "rate").
+var networkFaults = []faultKind{
+	newFault(Slow, endpoints,
+		"all data is delayed in both directions, except the TCP handshake: by the delay, by a random "+
+			"time up to the jitter, and by the rate", "delay", "jitter", "rate").
 		withInject(func(_ *Cloud, t target, a *activeFault) error { t.frontend.setShaping(&a.Params); return nil }).
 		withAfterClear(func(t target) { t.frontend.setShaping(nil) }),
-	newFault(Flaky, endpoints, "some new connections are reset at once: as many as the probability says", "probability!", "count"),
-	newFault(Flapping, hubsAndDevices, "each connection ends the delay after its CONNACK; those that exist, the delay after the strike", "delay", "chance").
+	newFault(Flaky, endpoints,
+		"some new connections are reset at once, with the given probability", "probability!", "count"),
+	newFault(Flapping, hubsAndDevices,
+		"each session ends the delay after its CONNACK; existing sessions end the delay after the "+
+			"injection", "delay", "chance").
 		withInject(startFlapping).withAfterClear(target.stopFlapping),
 }
 
-var certificates = []faultKind{
-	newFault(CertificateExpired, endpoints, "new connections are shown a certificate that has expired", "chance").inGroup("certificate"),
-	newFault(CertificateEarly, endpoints, "new connections are shown a certificate that is not valid yet", "chance").inGroup("certificate"),
-	newFault(CertificateForeign, endpoints, "new connections are shown a certificate of an unknown authority", "chance").inGroup("certificate"),
-	newFault(CertificateName, endpoints, "new connections are shown a certificate for another name", "chance").inGroup("certificate"),
+var certificateFaults = []faultKind{
+	newCertificateFault(CertificateExpired, "new connections get a certificate that has expired"),
+	newCertificateFault(CertificateEarly, "new connections get a certificate that is not valid yet"),
+	newCertificateFault(CertificateForeign, "new connections get a certificate of an unknown authority"),
+	newCertificateFault(CertificateName, "new connections get a certificate for another name"),
 }
 
-var bytesOnTheWire = []faultKind{
-	newFault(GarbageCONNACK, endpoints, "a login is answered with a packet of a reserved type instead of CONNACK, and the connection ends", "chance"),
-	newMalformedFault(Garbage, "a packet of a reserved type comes, behind CONNACK or at once"),
-	newMalformedFault(Truncated, "a packet begins, behind CONNACK or at once, and the connection ends in its middle"),
-	newMalformedFault(Oversize, "a packet with a remaining length of 268,435,455 begins, behind CONNACK or at once, and whatever follows is its body"),
-	newMalformedFault(EndlessLength, "a packet comes whose remaining length has five bytes, behind CONNACK or at once"),
-	newFault(SUBACKRefused, endpoints, "SUBACK says 0x80, and nothing is subscribed", "chance"),
-	newFault(SUBACKLong, endpoints, "SUBACK has three codes too many", "chance"),
+func newCertificateFault(name Fault, description string) faultKind {
+	return newFault(name, endpoints, description, "chance").inGroup("certificate")
 }
 
-func newMalformedFault(name Fault, sentence string) faultKind {
-	return newFault(name, endpoints, sentence, "chance").
+var malformedBytes = []faultKind{
+	newFault(GarbageCONNACK, endpoints,
+		"CONNECT is answered with a packet of a reserved type instead of CONNACK, and the connection "+
+			"ends", "chance"),
+	newMalformedFault(Garbage,
+		"a packet of a reserved type is sent, after CONNACK or at once on existing connections"),
+	newMalformedFault(Truncated,
+		"the beginning of a packet is sent, after CONNACK or at once on existing connections, and the "+
+			"connection ends"),
+	newMalformedFault(Oversize,
+		"the header of a packet with a remaining length of 268,435,455 is sent, after CONNACK or at "+
+			"once on existing connections; all later data is read as its body"),
+	newMalformedFault(EndlessLength,
+		"a packet header whose remaining length has five bytes is sent, after CONNACK or at once on "+
+			"existing connections"),
+	newFault(SUBACKRefused, endpoints,
+		"SUBACK has the return code 0x80, and nothing is subscribed", "chance"),
+	newFault(SUBACKLong, endpoints,
+		"SUBACK has three return codes more than the SUBSCRIBE has filters", "chance"),
+}
+
+func newMalformedFault(name Fault, description string) faultKind {
+	return newFault(name, endpoints, description, "chance").
 		withInject(func(_ *Cloud, t target, _ *activeFault) error { t.frontend.sendMalformedToAll(name); return nil })
 }
 
-var messages = []faultKind{
-	newFault(NoPUBACK, hubsAndDevices, "messages are stored and not acknowledged; PINGs are answered", "chance"),
-	newFault(LatePUBACK, hubsAndDevices, "messages are stored and acknowledged later, in order; PINGs are answered in time", "delay!", "chance"),
-	newFault(CutBeforePUBACK, hubsAndDevices, "a message is stored, then the connection ends without PUBACK", "chance"),
-	newFault(Poison, hubsAndDevices, "a message with the mark in a property (`name=value`) or its body is not stored and ends the connection", "mark!", "chance"),
+var messageFaults = []faultKind{
+	newFault(NoPUBACK, hubsAndDevices,
+		"messages are stored but not acknowledged; PINGREQ is answered", "chance"),
+	newFault(LatePUBACK, hubsAndDevices,
+		"messages are stored at once and acknowledged after the delay, in order; PINGREQ is answered at "+
+			"once", "delay!", "chance"),
+	newFault(CutBeforePUBACK, hubsAndDevices,
+		"a message is stored, and then the connection ends without PUBACK", "chance"),
+	newFault(Poison, hubsAndDevices,
+		"a message that contains the mark in a property (`name=value`) or in its body is not stored, "+
+			"and the connection ends", "mark!", "chance"),
 }
 
-var twins = []faultKind{
-	newFault(DuplicateMessage, hubsAndDevices, "a cloud-to-device message comes twice, with another packet identifier and the same message ID", "chance"),
-	newFault(DuplicateDesired, hubsAndDevices, "a desired patch comes twice", "chance"),
-	newFault(DesiredGap, hubsAndDevices, "a desired patch does not come, so that the next one's version leaves a gap", "chance"),
-	newFault(TwinMute, hubsAndDevices, "twin requests vanish: nothing is applied and nothing is answered", "chance"),
-	newFault(TwinThrottles, hubsAndDevices, "twin requests are answered 429 and not applied", "retry-after", "chance"),
-	newFault(TwinError, hubsAndDevices, "twin requests are answered 500, or with another status, and not applied", "status", "chance"),
+var twinFaults = []faultKind{
+	newFault(DuplicateMessage, hubsAndDevices,
+		"a cloud-to-device message is sent twice, with two packet identifiers and the same message ID", "chance"),
+	newFault(DuplicateDesired, hubsAndDevices, "a desired patch is sent twice", "chance"),
+	newFault(DesiredGap, hubsAndDevices,
+		"a desired patch is not sent, so that the version of the next patch leaves a gap", "chance"),
+	newFault(TwinMute, hubsAndDevices,
+		"twin requests are ignored: they are neither applied nor answered", "chance"),
+	newFault(TwinThrottles, hubsAndDevices, "twin requests are answered with 429 and not applied",
+		"retry-after", "chance"),
+	newFault(TwinError, hubsAndDevices,
+		"twin requests are answered with 500, or with the given status, and not applied", "status", "chance"),
 }
 
-var logins = []faultKind{
-	newFault(Reject, everyone, "every login gets CONNACK 5, however good its token; who is connected stays", "chance"),
-	newFault(NoGrace, hubsAndDevices, "a connection ends when its token expires, or the delay later, and not only after `Config.TokenGrace`", "delay").
+var loginFaults = []faultKind{
+	newFault(Reject, everyone,
+		"every login is refused with CONNACK 5, even with a valid token; existing sessions continue", "chance"),
+	newFault(NoGrace, hubsAndDevices,
+		"a session ends when its token expires, or the delay later, instead of `Config.TokenGrace` "+
+			"later", "delay").
 		withInject(watchTokens).withAfterClear(target.watchTokens),
-	newFault(Skew, endpoints, "the clock is ahead by the delay, or behind if it is negative: tokens expire by it, the timestamps of DPS's answers and of a twin's errors are shifted", "delay!").
+	newFault(Skew, endpoints,
+		"the clock is ahead by the delay, or behind if the delay is negative; it decides when tokens "+
+			"expire, and it shifts the timestamps in DPS's answers and in twin errors", "delay!").
 		withInject(watchTokens).withAfterClear(target.watchTokens),
 }
 
 func watchTokens(_ *Cloud, t target, _ *activeFault) error { t.watchTokens(); return nil }
 
-var operators = []faultKind{
-	newFault(Disabled, onlyDevices, "its socket closes without a reason, CONNACK 5 from then on, DPS answers 403; healed, it is enabled again", "anew").
+var operatorFaults = []faultKind{
+	newFault(Disabled, onlyDevices,
+		"the device's connection closes, its logins get CONNACK 5, and DPS answers 403; clearing the "+
+			"fault enables the device again", "anew").
 		withInject(func(_ *Cloud, t target, _ *activeFault) error {
 			t.device.disconnect("the device was disabled")
 			return nil
 		}),
-	newFault(Deleted, onlyDevices, "the same, and DPS answers 404; its twin, queue and subscriptions are gone, healed or not", "anew").
+	newFault(Deleted, onlyDevices,
+		"the device's connection closes, its logins get CONNACK 5, and DPS answers 404; its twin, queue "+
+			"and subscriptions are deleted and do not return", "anew").
 		withInject(func(_ *Cloud, t target, _ *activeFault) error { t.device.eraseState(); return nil }),
-	newFault(Blocked, onlyDevices, "the same, and a registration fails").
+	newFault(Blocked, onlyDevices,
+		"the device's connection closes, its logins get CONNACK 5, and its registrations end as failed").
 		withInject(func(_ *Cloud, t target, _ *activeFault) error {
 			t.device.disconnect("the device was blocked")
 			return nil
 		}),
-	newFault(Moved, hubsAndDevices, "its socket closes without a reason, CONNACK 5 there, and DPS assigns the given hub, or the next one; healed, it is moved back", "hub").
+	newFault(Moved, hubsAndDevices,
+		"the connection closes, logins at the old hub get CONNACK 5, and DPS assigns the given hub, or "+
+			"the next one; clearing the fault moves the device back", "hub").
 		withInject(injectMove),
 }
 
-var answersOfDPS = []faultKind{
-	newFault(DPSThrottles, onlyDPS, "every request is answered 429", "retry-after", "chance"),
-	newFault(DPSThrottlesRegister, onlyDPS, "registering is answered 429, polling is not", "retry-after", "chance"),
-	newFault(DPSThrottlesPoll, onlyDPS, "polling is answered 429, registering is not", "retry-after", "chance"),
-	newFault(DPSUnavailable, onlyDPS, "every request is answered 503, or with another status", "status", "retry-after", "chance"),
-	newFault(DPSUnauthorized, onlyDPS, "every request is answered 401", "chance"),
-	newFault(DPSForbids, onlyDPS, "every request is answered 403: the enrollment is disabled", "chance"),
-	newFault(DPSForgets, onlyDPS, "every request is answered 404: there is no enrollment", "chance"),
-	newFault(DPSFails, onlyDPS, "the registration ends as failed", "chance"),
-	newFault(DPSDisabled, onlyDPS, "the registration ends as disabled", "chance"),
-	newFault(DPSUnassigned, onlyDPS, "the registration ends as unassigned", "chance"),
-	newFault(DPSHubless, onlyDPS, "the registration ends as assigned, and no hub is named", "chance"),
-	newFault(DPSMisdirects, onlyDPS, "the registration ends as assigned to the given hub, or whatever host that is, where the device does not belong", "hub!", "chance"),
-	newFault(DPSAlternates, onlyDPS, "each registration but the first moves the device to the other hub", "chance"),
-	newFault(DPSMute, onlyDPS, "requests get their PUBACK and no answer", "chance"),
-	newFault(DPSLingers, onlyDPS, "an assignment takes as long as the delay, and polls get 202 until then", "delay!", "chance"),
-	newFault(DPSLateAnswers, onlyDPS, "every answer comes later by the delay", "delay!", "chance"),
-	newFault(DPSWrongRID, onlyDPS, "answers have a `$rid` that nobody asked with", "chance"),
+var dpsFaults = []faultKind{
+	newFault(DPSThrottles, onlyDPS, "all requests are answered with 429", "retry-after", "chance"),
+	newFault(DPSThrottlesRegister, onlyDPS,
+		"register requests are answered with 429; polls are not", "retry-after", "chance"),
+	newFault(DPSThrottlesPoll, onlyDPS, "polls are answered with 429; register requests are not", "retry-after", "chance"),
+	newFault(DPSUnavailable, onlyDPS,
+		"all requests are answered with 503, or with the given status", "status", "retry-after", "chance"),
+	newFault(DPSUnauthorized, onlyDPS, "all requests are answered with 401", "chance"),
+	newFault(DPSForbids, onlyDPS, "all requests are answered with 403: the enrollment is disabled", "chance"),
+	newFault(DPSForgets, onlyDPS,
+		"all requests are answered with 404: there is no such enrollment", "chance"),
+	newFault(DPSFails, onlyDPS, "registrations end as failed", "chance"),
+	newFault(DPSDisabled, onlyDPS, "registrations end as disabled", "chance"),
+	newFault(DPSUnassigned, onlyDPS, "registrations end as unassigned", "chance"),
+	newFault(DPSHubless, onlyDPS, "registrations end as assigned, but the answer names no hub", "chance"),
+	newFault(DPSMisdirects, onlyDPS,
+		"registrations end as assigned to the given hub or host, to which the device does not belong", "hub!", "chance"),
+	newFault(DPSAlternates, onlyDPS,
+		"each registration except the first moves the device to the other hub", "chance"),
+	newFault(DPSMute, onlyDPS, "requests get a PUBACK but no answer", "chance"),
+	newFault(DPSLingers, onlyDPS,
+		"an assignment takes as long as the delay, and polls get 202 until then", "delay!", "chance"),
+	newFault(DPSLateAnswers, onlyDPS, "all answers are sent after the delay", "delay!", "chance"),
+	newFault(DPSWrongRID, onlyDPS, "answers have a `$rid` that no request had", "chance"),
 	newFault(DPSNoOperationID, onlyDPS, "answers have no `operationId`", "chance"),
 }

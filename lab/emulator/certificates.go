@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// What may be wrong with the certificate of an endpoint. An endpoint has one at a time; connections that exist stay.
+// The faults of an endpoint's certificate. An endpoint has at most one at a time. Existing
+// connections stay.
 const (
 	CertificateExpired Fault = "certificate-expired"
 	CertificateEarly   Fault = "certificate-early"
@@ -13,10 +14,11 @@ const (
 	CertificateName    Fault = "certificate-name"
 )
 
-// wrongName is whom the wrong certificate names.
+// wrongName is the name in the certificate of CertificateName.
 const wrongName = "wrong.invalid"
 
-// badCertificates makes them at the start, because the authority's key is forgotten then.
+// badCertificates makes the certificates of the faults. It runs at the start, because the
+// authority's key is not kept.
 func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, error) {
 	foreign, err := newAuthority("somebody else's emulator", namesFor(hosts))
 	if err != nil {
@@ -42,7 +44,7 @@ func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, erro
 	return configs, nil
 }
 
-// certificate is what a new connection is shown.
+// certificate returns the TLS configuration for a new connection.
 func (f *frontend) certificate() *tls.Config {
 	for fault, config := range f.cloud.identity.badCertificates {
 		if f.cloud.triggered(fault, f.faults) != nil {

@@ -42,7 +42,8 @@ func TestACertificateMayBeWrongInFourWays(t *testing.T) {
 	}
 }
 
-// isInvalid tells on which side of its time a certificate is, since crypto/x509 has one reason for both.
+// isInvalid tells on which side of its time a certificate is, since crypto/x509 has one reason for
+// both.
 func isInvalid(when string) func(error) bool {
 	return func(err error) bool {
 		var invalid x509.CertificateInvalidError

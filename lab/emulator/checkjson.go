@@ -11,9 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// CheckJSON refuses a JSON text that decoding would change without a word: encoding/json keeps the last of two
-// members with one name, and writes U+FFFD for half of a surrogate pair and for bytes that are not UTF-8, so that
-// two names can become one. What the real services make of such a text is not documented.
+// CheckJSON returns an error for JSON that decoding would change silently. If two members of an
+// object have the same name, encoding/json keeps only the last. It replaces half of a surrogate
+// pair, and bytes that are not UTF-8, by U+FFFD, so that two names can become the same. How the
+// real services treat such JSON is not documented.
 func CheckJSON(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("it is not UTF-8")
@@ -28,15 +29,15 @@ func CheckJSON(text []byte) error {
 		case err == io.EOF && len(open) == 0:
 			return nil
 		case err != nil:
-			return errors.New("it is no JSON")
+			return errors.New("it is not JSON")
 		}
-		if word, is := token.(string); is {
+		if word, isString := token.(string); isString {
 			switch {
 			case holdsHalfPair(text[begin:decoder.InputOffset()]):
-				return fmt.Errorf("%.60q holds half of a surrogate pair", word)
+				return fmt.Errorf("%.60q contains half of a surrogate pair", word)
 			case len(open) > 0 && open[len(open)-1].nameNext:
 				if !open[len(open)-1].name(word) {
-					return fmt.Errorf("%.60q stands twice in one object", word)
+					return fmt.Errorf("the name %.60q occurs twice in one object", word)
 				}
 				continue
 			}
@@ -57,13 +58,13 @@ func CheckJSON(text []byte) error {
 	}
 }
 
-// A level is an object or an array that is open.
+// A level is an object or an array whose end has not been read.
 type level struct {
 	names    map[string]bool // nil in an array
 	nameNext bool
 }
 
-// name takes a name and reports whether it is new.
+// name adds a name and reports whether it is new.
 func (l *level) name(name string) bool {
 	isNew := !l.names[name]
 	l.names[name] = true
@@ -82,7 +83,8 @@ func holdsHalfPair(quoted []byte) bool {
 	return surrogate.Match(surrogatePair.ReplaceAllLiteral(quoted, nil))
 }
 
-// isText reports whether every text in a patch is UTF-8; json.Marshal would change the others.
+// isText reports whether all strings in a value are UTF-8. json.Marshal would change others
+// silently.
 func isText(value any) bool {
 	switch value := value.(type) {
 	case string:

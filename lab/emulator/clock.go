@@ -2,13 +2,13 @@ package emulator
 
 import "time"
 
-// What may go wrong with time.
+// The faults of token expiry and of an endpoint's clock.
 const (
 	NoGrace Fault = "no-grace"
 	Skew    Fault = "skew"
 )
 
-// now is what an endpoint believes it to be.
+// now returns the time by the clock of the endpoint, which Skew shifts.
 func (f *frontend) now() time.Time {
 	if a := f.faults[Skew]; a != nil {
 		return time.Now().Add(a.Delay)
@@ -16,8 +16,8 @@ func (f *frontend) now() time.Time {
 	return time.Now()
 }
 
-// watchToken ends the session some time after its token has expired, at once if that time is over. It is called again when
-// that may have changed.
+// watchToken sets the timer that ends the session after its token and the grace have expired, or
+// ends it at once if they have. It is called again whenever the clock or the grace changes.
 func (s *session) watchToken() {
 	if s.expiryTimer != nil {
 		s.expiryTimer.Stop()
@@ -42,11 +42,11 @@ func (s *session) expire() {
 	c.mu.Lock()
 	defer c.unlock()
 	if s.hub.byConnection[s.conn] == s {
-		s.watchToken() // the time may have been moved meanwhile
+		s.watchToken() // the clock or the grace may have changed
 	}
 }
 
-// watchTokens looks at the sessions of a target anew.
+// watchTokens calls watchToken for all sessions of a target.
 func (t target) watchTokens() {
 	for _, s := range t.sessions() {
 		s.watchToken()

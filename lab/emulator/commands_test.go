@@ -17,7 +17,8 @@ type command struct {
 	err  error
 }
 
-// invoke sends a command from a goroutine of its own; what it returns may be looked at after synctest.Wait.
+// invoke sends a command from a goroutine of its own; what it returns may be looked at after
+// synctest.Wait.
 func (w world) invoke(ctx context.Context) *command {
 	c, begin := new(command), time.Now()
 	go func() {

@@ -12,58 +12,70 @@ import (
 	"time"
 )
 
-// What a Config without these gets: public values, for development only.
+// The default ID scope and group key. They are public, so they are for development only.
 const (
 	DevelopmentIDScope  = "0ne00FA110E"
 	DevelopmentGroupKey = "ZmFpbG92ZXIgZGV2ZWxvcG1lbnQgZ3JvdXAga2V5OiBwdWJsaWMsIHdvcnRobGVzcywgbmV2ZXIgZm9yIHVzZQ=="
 )
 
-// A Config says what cloud to start. Its zero value is a good one.
+// A Config configures a Cloud. The zero value is valid.
 type Config struct {
-	// Listen opens an address; nil means real TCP.
+	// Listen opens a listener on an address. Nil means real TCP.
 	Listen func(address string) (net.Listener, error)
-	// Host is how devices reach everything, "127.0.0.1" if empty: it stands in the certificate, and DPS names the hubs by it.
+	// Host is the host by which devices reach DPS and the hubs. It is part of the certificate and
+	// of the hub names that DPS assigns. Empty means "127.0.0.1".
 	Host string
-	// ListenHost is the address to listen on, Host if empty; 0.0.0.0 and :: are all there are.
+	// ListenHost is the address to listen on. Empty means Host; 0.0.0.0 and :: mean all addresses
+	// of the machine.
 	ListenHost string
-	// AnyAddress allows to listen on an address that is not loopback.
+	// AnyAddress allows the emulator to listen on an address that is not loopback.
 	AnyAddress bool
-	// DataFile keeps devices, twins and queued messages over restarts, for the owner alone; what happened within the last 0.1 s before a
-	// kill may be missing. If empty, nothing outlives the cloud. One cloud at a time may use it.
+	// DataFile saves devices, twins and queued messages for the next start. Only its owner may read
+	// it. Changes of the last 0.1 s before a kill may be missing. Only one cloud at a time may use
+	// the file. Empty means that nothing is saved.
 	DataFile string
-	// AuthorityFile keeps the certificate authority and its key over restarts, for the owner alone. If empty, each start has its own.
+	// AuthorityFile saves the certificate authority and its key for the next start. Only its owner
+	// may read it. Empty means that each start makes a new authority.
 	AuthorityFile string
-	// WriteLater leaves both files as they are until Keep is called: for a program that may not be able to start after all.
+	// WriteLater postpones writing both files until StartSaving. A program sets it if it may still
+	// fail to start.
 	WriteLater bool
-	// Port is DPS's; the hubs have the ones after it. Any that are free if zero.
+	// Port is the port of DPS; the hubs have the ports after it. Zero means any free ports.
 	Port int
-	// OwnAddresses puts DPS on 127.0.0.1:8883 and the hubs on 127.0.0.2:8883, 127.0.0.3:8883, …, and DPS names the hubs
-	// without a port: for SDKs that cannot be told one.
+	// OwnAddresses puts DPS on 127.0.0.1:8883 and the hubs on 127.0.0.2:8883, 127.0.0.3:8883 and so
+	// on, and DPS names the hubs without a port. SDKs that always use port 8883 need it.
 	OwnAddresses bool
-	// Hubs are the hubs' names, {"A", "B"} if empty. New devices are assigned to the first.
+	// Hubs are the names of the hubs. Empty means {"A", "B"}. DPS assigns new devices to the first.
 	Hubs []string
-	// IDScope and GroupKey (base64) are those of the one enrollment group; the development values if empty.
+	// IDScope and GroupKey (base64) belong to the one enrollment group. Empty means the development
+	// values.
 	IDScope, GroupKey string
 
-	// AllocationPayload is JSON that DPS returns with each assignment, as a custom allocation does; empty means none.
+	// AllocationPayload is JSON that DPS returns with each assignment, as a custom allocation does.
+	// Empty means none.
 	AllocationPayload string
-	// RetryAfter is what a 202 of DPS tells, and how long an assignment takes: 3 s if zero, rounded up to whole seconds.
+	// RetryAfter is the retry-after of DPS's 202 answers, and the time that an assignment takes. It
+	// is rounded up to whole seconds. Zero means 3 s.
 	RetryAfter time.Duration
-	// CommandLock is how long a cloud-to-device message waits for its PUBACK before it is queued again: 60 s if zero.
+	// CommandLock is the time after which a cloud-to-device message without PUBACK is queued again.
+	// Zero means 60 s.
 	CommandLock time.Duration
-	// MethodTimeout is how long a direct method may take: 30 s if zero.
+	// MethodTimeout is the longest time that a direct method may take. Zero means 30 s.
 	MethodTimeout time.Duration
-	// TokenGrace is how long a connection outlives its SAS token: 10 minutes if zero.
+	// TokenGrace is the time for which a connection outlives its SAS token. Zero means 10 minutes.
 	TokenGrace time.Duration
 
-	// Rand decides whatever a fault leaves to chance. The cloud alone may use it; a source with a fixed seed if nil.
+	// Rand makes all random choices of faults. Only the cloud may use it. Nil means a source with a
+	// fixed seed.
 	Rand *rand.Rand
 
-	// Observe is told every happening, one at a time and in order. It may call the Cloud, but not Close.
+	// Observe receives all events, one at a time and in order. It may call methods of the Cloud,
+	// but not Close.
 	Observe func(Event)
 }
 
-// complete fills in the defaults, checks the rest, and returns the group key's bytes.
+// complete returns the configuration with its defaults and the bytes of the group key, after
+// checking both.
 func (config Config) complete() (Config, []byte, error) {
 	setDefault(&config.Host, "127.0.0.1")
 	setDefault(&config.IDScope, DevelopmentIDScope)
@@ -92,11 +104,11 @@ func (config Config) complete() (Config, []byte, error) {
 
 func (config Config) check() error {
 	if config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)) {
-		return errors.New("the allocation payload is no JSON")
+		return errors.New("the allocation payload is not JSON")
 	}
 	for i, name := range config.Hubs {
 		if name == "" || name == TargetDPS || slices.Contains(config.Hubs[:i], name) {
-			return fmt.Errorf("hub %d: the name %q is empty or taken", i+1, name)
+			return fmt.Errorf("hub %d: the name %q is empty or already used", i+1, name)
 		}
 	}
 	for _, d := range []time.Duration{config.RetryAfter, config.CommandLock, config.MethodTimeout, config.TokenGrace} {
@@ -105,28 +117,31 @@ func (config Config) check() error {
 		}
 	}
 	if config.Port < 0 || config.Port+len(config.Hubs) > 65535 {
-		return fmt.Errorf("port %d leaves no room for DPS and the hubs: give one between 1 and %d, or 0", config.Port, 65535-len(config.Hubs))
+		return fmt.Errorf("port %d leaves no room for DPS and the hubs: give one between 1 and %d, or 0", config.Port,
+			65535-len(config.Hubs))
 	}
 	if config.OwnAddresses {
 		if len(config.Hubs) > 250 {
-			return fmt.Errorf("%d hubs are too many for addresses of their own", len(config.Hubs))
+			return fmt.Errorf("%d hubs are too many for OwnAddresses", len(config.Hubs))
 		}
 		return nil // always loopback
 	}
 	address := net.ParseIP(config.Host)
 	if address != nil && address.IsUnspecified() {
-		return fmt.Errorf("host %s names no machine: give the address by which devices reach this one", config.Host)
+		return fmt.Errorf("host %s is not the address of one machine: "+
+			"give the address by which devices reach this one", config.Host)
 	}
 	listens := config.listenHost(0)
 	address = net.ParseIP(listens)
 	loopback := listens == "localhost" || address != nil && address.IsLoopback()
 	if !loopback && !config.AnyAddress {
-		return fmt.Errorf("host %s is not loopback, and the keys of the emulator are public: set AnyAddress to allow it", listens)
+		return fmt.Errorf("host %s is not loopback, and the keys of the emulator are public: "+
+			"set AnyAddress to allow it", listens)
 	}
 	return nil
 }
 
-// listenHost is where DPS (0) or the i-th hub listens, without the port.
+// listenHost returns the host on which DPS (0) or the i-th hub listens.
 func (config Config) listenHost(i int) string {
 	if config.ListenHost != "" && !config.OwnAddresses {
 		return config.ListenHost
@@ -134,7 +149,7 @@ func (config Config) listenHost(i int) string {
 	return config.hostOf(i)
 }
 
-// addressOf is where DPS (0) or the i-th hub listens.
+// addressOf returns the host:port on which DPS (0) or the i-th hub listens.
 func (config Config) addressOf(i int) string {
 	port := 0
 	switch {
@@ -146,7 +161,7 @@ func (config Config) addressOf(i int) string {
 	return net.JoinHostPort(config.listenHost(i), strconv.Itoa(port))
 }
 
-// hostOf is by which host devices reach DPS (0) or the i-th hub.
+// hostOf returns the host by which devices reach DPS (0) or the i-th hub.
 func (config Config) hostOf(i int) string {
 	if config.OwnAddresses {
 		return fmt.Sprintf("127.0.0.%d", i+1)

@@ -13,18 +13,19 @@ import (
 	"unicode/utf8"
 )
 
-// A token is a parsed SAS token. Neither it nor its signature is ever printed.
+// A token is a parsed SAS token. It must never be printed.
 type token struct {
-	resource  string // still encoded, as it was signed
+	resource  string // percent-encoded, as it was signed
 	signature []byte
 	expiry    string // as it was signed
 	policy    string
-	notes     []string // what is odd about it
+	notes     []string // what the documents do not describe
 }
 
-// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It refuses what
-// the parsers of Microsoft's published SDKs refuse (SharedAccessSignatureParser in azure-iot-sdk-csharp): a
-// field that is missing or given twice. Like them it passes over a field that it does not know.
+// parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It
+// refuses what the parsers of Microsoft's published SDKs refuse (SharedAccessSignatureParser in
+// azure-iot-sdk-csharp): a field that is missing or given twice. Like them it ignores an unknown
+// field.
 func parseToken(password string) (token, error) {
 	if password == "" {
 		return token{}, errors.New("there is no password, and certificates are not supported")
@@ -57,7 +58,7 @@ func parseToken(password string) (token, error) {
 		case "skn":
 			t.policy = value
 		default:
-			t.notes = append(t.notes, "signed a token that has a field beside sr, sig, se and skn")
+			t.notes = append(t.notes, "signed a token that has a field other than sr, sig, se and skn")
 		}
 	}
 	if t.resource == "" || t.signature == nil || t.expiry == "" {
@@ -66,7 +67,7 @@ func parseToken(password string) (token, error) {
 	return t, nil
 }
 
-// check returns when the token expires.
+// check checks the signature, the resource and the expiry, and returns the expiry.
 func (t token) check(key []byte, resource string, now time.Time) (time.Time, error) {
 	decoded, err := url.QueryUnescape(t.resource)
 	if err != nil || !covers(decoded, resource) {
@@ -88,10 +89,11 @@ func (t token) check(key []byte, resource string, now time.Time) (time.Time, err
 	return expires, nil
 }
 
-// covers tells whether a token's sr is good for a resource. The documents want sr in lower case, which SDKs do
-// not write, so case does not count; and they call it a prefix of the resource by segment (azure-docs
-// iot-hub/iot-hub-dev-guide-sas.md). One that goes on behind the resource is in an example of theirs
-// (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=...").
+// covers reports whether a token with this sr is valid for a resource. It ignores case: the
+// documents require lower case, but SDKs do not write it. The documents call sr a prefix of the
+// resource by segment (azure-docs iot-hub/iot-hub-dev-guide-sas.md). An example of theirs has an sr
+// that is longer than the resource (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=..."), so
+// covers accepts both.
 func covers(sr, resource string) bool {
 	short, long := strings.ToLower(sr), strings.ToLower(resource)
 	if len(short) > len(long) {
@@ -100,15 +102,15 @@ func covers(sr, resource string) bool {
 	return short != "" && (short == long || strings.HasPrefix(long, short+"/"))
 }
 
-// deriveKey is a group enrollment's key for one registration ID, before it is written as base64.
+// deriveKey returns the key of one registration ID in a group enrollment, not yet base64-encoded.
 func deriveKey(groupKey []byte, registrationID string) []byte {
 	mac := hmac.New(sha256.New, groupKey)
 	mac.Write([]byte(registrationID))
 	return mac.Sum(nil)
 }
 
-// parameters reads "a=1&b=2" as it stands in user names and topics: '+' is a plus. Of a name that stands twice the
-// last value counts, as in Microsoft's SDK for C#.
+// parameters parses "a=1&b=2" as in user names and topics, where '+' is a plus sign. If a name
+// occurs twice, the last value counts, as in Microsoft's SDK for C#.
 func parameters(text string) (map[string]string, error) {
 	values := map[string]string{}
 	if text == "" {

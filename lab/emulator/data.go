@@ -13,13 +13,15 @@ import (
 	"time"
 )
 
-// saveDelay is how long after a change the data are written at the latest.
+// saveDelay is the longest time from a change until the file is written.
 const saveDelay = 100 * time.Millisecond
 
-// dataVersion is the format of the file. A file of another one is left alone.
+// dataVersion is the version of the file's format. Files of other versions are not read and not
+// replaced.
 const dataVersion = 1
 
-// savedCloud is what outlives a restart: devices, their twins and what is queued for them. Faults, the ledger and sessions do not.
+// savedCloud is the content of the data file: devices, their twins and their queued messages. It
+// contains no faults, no ledger and no sessions.
 type savedCloud struct {
 	Version int           `json:"version"`
 	Serial  int           `json:"serial"`
@@ -31,8 +33,8 @@ type savedDevice struct {
 	Key       []byte         `json:"key"`
 	Model     string         `json:"model,omitempty"`
 	Hub       string         `json:"hub,omitempty"`
-	Home      string         `json:"home,omitempty"`   // of a device that was failed over by hand
-	Returns   time.Time      `json:"returns,omitzero"` // when it goes back
+	Home      string         `json:"home,omitempty"`   // of a manual failover: the hub to return to
+	Returns   time.Time      `json:"returns,omitzero"` // of a manual failover: when the device returns
 	Substatus string         `json:"substatus,omitempty"`
 	Created   time.Time      `json:"created"`
 	Updated   time.Time      `json:"updated,omitzero"`
@@ -55,18 +57,18 @@ type savedMessage struct {
 	Expires    time.Time         `json:"expires"`
 }
 
-// data writes a cloud to a file after each change.
+// data writes the state of a cloud to a file after each change.
 type data struct {
 	file        string
-	changed     chan struct{} // has a value when something may have changed
-	written     []byte        // what the file holds
-	writeFailed bool          // the last write has failed, and that was told
+	changed     chan struct{} // has a value after a possible change
+	written     []byte        // the content of the file
+	writeFailed bool          // the last write failed, and a note was emitted
 
-	last    savedCloud // when the cloud was closed; guarded by its lock, as is lastErr
+	last    savedCloud // the state at Close; guarded by the cloud's lock, as is lastErr
 	lastErr error
 }
 
-// loadData reads what the last start has left. It is called with the lock held.
+// loadData reads the data file, if there is one. It is called with the lock held.
 func (c *Cloud) loadData() error {
 	if c.config.DataFile == "" {
 		return nil
@@ -79,12 +81,12 @@ func (c *Cloud) loadData() error {
 		return fmt.Errorf("data: %w", err)
 	}
 	if err := c.load(text); err != nil {
-		return fmt.Errorf("data: %s: %w; move it away to start without it", c.config.DataFile, err)
+		return fmt.Errorf("data: %s: %w; move the file away to start without it", c.config.DataFile, err)
 	}
 	return nil
 }
 
-// keepData writes the data from now on, until the cloud is closed.
+// startSavingData writes the data file after each change, until the cloud is closed.
 func (c *Cloud) startSavingData() {
 	if c.config.DataFile == "" {
 		return
@@ -96,7 +98,7 @@ func (c *Cloud) startSavingData() {
 	c.running.Go(func() { d.saveLoop(c) })
 }
 
-// follow writes until the cloud is closed, and a last time then.
+// saveLoop writes the file after changes, and once more when the cloud is closed.
 func (d *data) saveLoop(c *Cloud) {
 	for {
 		select {
@@ -105,7 +107,7 @@ func (d *data) saveLoop(c *Cloud) {
 			saved, err := c.snapshot()
 			c.mu.Unlock()
 			d.save(c, saved, err)
-			timer := time.NewTimer(saveDelay) // what comes meanwhile shares the next write
+			timer := time.NewTimer(saveDelay) // further changes until then share the next write
 			select {
 			case <-timer.C:
 			case <-c.closed:
@@ -134,19 +136,19 @@ func (d *data) save(c *Cloud, saved savedCloud, err error) {
 	}
 	if err != nil && !d.writeFailed {
 		c.mu.Lock()
-		c.emit(KindNote, "", "", "the data cannot be written, and a restart will not have them: %v", err)
+		c.emit(KindNote, "", "", "the data cannot be written and will be missing after a restart: %v", err)
 		c.unlock()
 	}
 	d.writeFailed = err != nil
 }
 
-// writePrivate replaces a file that only its owner may read.
+// writePrivate replaces a file. Only the owner may read it.
 func writePrivate(file string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	defer os.Remove(f.Name()) // does nothing after the rename
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -154,7 +156,7 @@ func writePrivate(file string, text []byte) error {
 	return os.Rename(f.Name(), file)
 }
 
-// saved is called with the lock held.
+// snapshot returns the state to save. It is called with the lock held.
 func (c *Cloud) snapshot() (savedCloud, error) {
 	all := savedCloud{Version: dataVersion, Serial: c.serial}
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
@@ -163,7 +165,8 @@ func (c *Cloud) snapshot() (savedCloud, error) {
 			continue
 		}
 		s := savedDevice{
-			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus, Created: d.created, Updated: d.updated, Met: d.hadSession,
+			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus,
+			Created: d.created, Updated: d.updated, Met: d.hadSession,
 		}
 		if d.hub != nil {
 			s.Hub = d.hub.name
@@ -190,14 +193,15 @@ func (s section) snapshot() (savedSection, error) {
 	return savedSection{text, s.version, s.metadata}, err
 }
 
-// load takes in what saved has written. An error leaves the cloud without any of it. It is called with the lock held.
+// load restores what snapshot returned. After an error nothing is restored. It is called with the
+// lock held.
 func (c *Cloud) load(text []byte) error {
 	var all savedCloud
 	if err := json.Unmarshal(text, &all); err != nil {
-		return fmt.Errorf("it is damaged: %w", err)
+		return fmt.Errorf("the file is damaged: %w", err)
 	}
 	if all.Version != dataVersion {
-		return fmt.Errorf("it is of format %d, and this version reads %d", all.Version, dataVersion)
+		return fmt.Errorf("the file has format %d, and this version reads format %d", all.Version, dataVersion)
 	}
 	devices := map[string]*device{}
 	for _, s := range all.Devices {
@@ -219,10 +223,11 @@ func (c *Cloud) load(text []byte) error {
 
 func (c *Cloud) restored(s savedDevice) (*device, error) {
 	if s.ID == "" {
-		return nil, errors.New("it has no ID")
+		return nil, errors.New("the device has no ID")
 	}
 	d := c.newDevice(s.ID)
-	d.key, d.model, d.substatus, d.created, d.updated, d.hadSession = s.Key, s.Model, s.Substatus, s.Created, s.Updated, s.Met
+	d.key, d.model, d.substatus = s.Key, s.Model, s.Substatus
+	d.created, d.updated, d.hadSession = s.Created, s.Updated, s.Met
 	if s.Hub != "" {
 		h, err := c.hub(s.Hub)
 		if err != nil {
@@ -251,7 +256,7 @@ func (c *Cloud) restored(s savedDevice) (*device, error) {
 func (s savedSection) restored() (section, error) {
 	properties, err := decodeObject(s.Properties)
 	if err != nil {
-		return section{}, fmt.Errorf("its twin: %w", err)
+		return section{}, fmt.Errorf("twin: %w", err)
 	}
 	return section{properties, s.Version, s.Metadata}, nil
 }

@@ -119,7 +119,7 @@ func TestDataThatCannotBeReadAreAnErrorAndStayAsTheyAre(t *testing.T) {
 		if err == nil {
 			cloud.Close()
 			t.Errorf("%s: it started", name)
-		} else if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "move it away") {
+		} else if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "move the file away") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if now, _ := os.ReadFile(file); string(now) != text {

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// ErrUnknownDevice is the answer for a device that has not registered and was not enrolled.
+// ErrUnknownDevice is the error for a device that was neither registered nor enrolled.
 var ErrUnknownDevice = errors.New("emulator: unknown device")
 
-// A device is all that the cloud knows of one. It belongs to no hub, so it outlives a killed one.
+// A device is the state of one device. No hub owns it, so killing a hub does not affect it.
 type device struct {
 	cloud *Cloud
 	id    string
 	key   []byte
-	model string // the model ID that it named last
+	model string // the model ID that it sent last
 
-	hub              *hub      // nil until assigned
-	failover         *failover // by hand; nil: where it is, it stays
+	hub              *hub      // nil means not assigned yet
+	failover         *failover // the manual failover in progress; nil means none
 	substatus        string
 	created, updated time.Time
 	operation        operation
@@ -26,12 +26,13 @@ type device struct {
 
 	twin          twin
 	queue         queue
-	methods       map[string]chan methodAnswer // direct methods that wait, by $rid
+	methods       map[string]chan methodAnswer // pending direct methods by $rid
 	hadSession    bool                         // it has had a session
 	connectCounts map[string]int               // accepted CONNECTs by hub
 }
 
-// device finds a device. It is called with c.mu held, as are all in this file without a capital.
+// device finds a device. The unexported functions of this file are called with c.mu held, except
+// makeKnown and known.
 func (c *Cloud) device(id string) (*device, error) {
 	if d := c.devices[id]; d != nil && d.faults[Deleted] == nil {
 		return d, nil
@@ -39,7 +40,7 @@ func (c *Cloud) device(id string) (*device, error) {
 	return nil, fmt.Errorf("%w: %.128q", ErrUnknownDevice, id)
 }
 
-// enroll returns the device, making it known to the group if it is not.
+// enroll returns the device. It adds an unknown device to the enrollment group.
 func (c *Cloud) enroll(id string) *device {
 	d := c.devices[id]
 	if d == nil {
@@ -56,7 +57,8 @@ func (c *Cloud) newDevice(id string) *device {
 	}
 }
 
-// keyOf is the key that a registration ID has to sign with: its own, or the one derived from the group's.
+// keyOf returns the key with which a device must sign: its own, or the one derived from the group
+// key.
 func (c *Cloud) keyOf(id string) []byte {
 	if d := c.devices[id]; d != nil {
 		return d.key
@@ -64,7 +66,7 @@ func (c *Cloud) keyOf(id string) []byte {
 	return deriveKey(c.groupKey, id)
 }
 
-// assign decides which hub a device belongs to, if that is still open.
+// assign assigns the device to the default hub, unless it has a hub.
 func (c *Cloud) assign(d *device) {
 	if d.hub == nil {
 		d.setHub(c.defaultHub, "initialAssignment")
@@ -77,7 +79,7 @@ func (d *device) setHub(h *hub, substatus string) {
 	d.hub, d.substatus, d.updated = h, substatus, time.Now()
 }
 
-// session is the device's connection to its hub, or nil.
+// session returns the device's session at its hub, or nil.
 func (d *device) session() *session {
 	if d.hub == nil {
 		return nil
@@ -85,10 +87,11 @@ func (d *device) session() *session {
 	return d.hub.byDevice[d.id]
 }
 
-// Enroll makes a device known before it registers: with a key of its own (base64), or with "" as a member of the group.
+// Enroll makes a device known before it registers. The key is the device's own, in base64; "" makes
+// it a member of the group.
 func (c *Cloud) Enroll(deviceID, key string) error {
 	if !registrationID.MatchString(deviceID) {
-		return fmt.Errorf("emulator: enroll: %.200q is no registration ID", deviceID)
+		return fmt.Errorf("emulator: enroll: %.200q is not a valid registration ID", deviceID)
 	}
 	return c.makeKnown(deviceID, key)
 }
@@ -107,12 +110,13 @@ func (c *Cloud) makeKnown(deviceID, key string) error {
 	return nil
 }
 
-// Assign enrolls a device if need be and assigns it to a hub as DPS would, for whoever starts at the hub. Its
-// ID follows a hub's rules, which allow more than those of DPS.
+// Assign enrolls a device, unless it is known, and assigns it to a hub as DPS would. Tests that
+// start at the hub use it. The ID must follow the rules of a hub, which allow more than those of
+// DPS.
 func (c *Cloud) Assign(deviceID, hubName string) error {
 	if err := c.known(deviceID); err != nil {
 		if !deviceIDs.MatchString(deviceID) {
-			return fmt.Errorf("emulator: assign: %.200q is no device ID", deviceID)
+			return fmt.Errorf("emulator: assign: %.200q is not a valid device ID", deviceID)
 		}
 		if err := c.makeKnown(deviceID, ""); err != nil {
 			return err
@@ -128,7 +132,7 @@ func (c *Cloud) known(deviceID string) error {
 	return err
 }
 
-// HubOf is the name of the hub that a device is assigned to, or "".
+// HubOf returns the name of the hub that a device is assigned to, or "".
 func (c *Cloud) HubOf(deviceID string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,7 +142,7 @@ func (c *Cloud) HubOf(deviceID string) string {
 	return ""
 }
 
-// Connects counts the CONNECTs of a device that a hub has accepted.
+// Connects returns the number of CONNECTs of a device that a hub has accepted.
 func (c *Cloud) Connects(deviceID, hubName string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +152,8 @@ func (c *Cloud) Connects(deviceID, hubName string) int {
 	return 0
 }
 
-// Connected tells whether a device has a session at a hub now. It may be stale when you read it.
+// Connected reports whether a device has a session at a hub. The answer may be outdated when it
+// returns.
 func (c *Cloud) Connected(deviceID, hubName string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What an operator may do to a device, and what may end its sessions.
+// The faults by which an operator bars or moves a device, and those that end its sessions.
 const (
 	Disabled Fault = "disabled"
 	Deleted  Fault = "deleted"
@@ -17,7 +17,7 @@ const (
 	Flaky    Fault = "flaky"
 )
 
-// barred tells why a hub lets a device in no more.
+// loginRefusal returns the reason why the hub refuses the device's logins, or nil.
 func (d *device) loginRefusal() error {
 	switch {
 	case d.faults[Disabled] != nil:
@@ -30,7 +30,7 @@ func (d *device) loginRefusal() error {
 	return nil
 }
 
-// expel closes the device's socket without a reason.
+// disconnect closes the device's socket. The device does not learn the reason.
 func (d *device) disconnect(why string) {
 	if s := d.session(); s != nil {
 		s.hub.endSession(s, why)
@@ -38,7 +38,7 @@ func (d *device) disconnect(why string) {
 	}
 }
 
-// erase forgets all that a hub knows of a device.
+// eraseState deletes the device's subscriptions, queue and twin.
 func (d *device) eraseState() {
 	d.disconnect("the device was deleted")
 	for _, h := range d.cloud.hubs {
@@ -49,7 +49,8 @@ func (d *device) eraseState() {
 	d.twin, d.hadSession = newTwin(), false
 }
 
-// barred answers for a device that has been disabled or deleted, unless it may register anew.
+// answerDisabled answers the request with an error if the device is disabled or deleted and may not
+// register again.
 func (q dpsRequest) answerDisabled() bool {
 	d := q.cloud.devices[q.client.id]
 	if d == nil {
@@ -66,7 +67,8 @@ func (q dpsRequest) answerDisabled() bool {
 	return false
 }
 
-// renew ends what bars a device from its hub. What was deleted is assigned as if it were new.
+// clearByRegistration clears the faults of a device that may register again. A deleted device is
+// assigned like a new one.
 func (q dpsRequest) clearByRegistration(d *device) {
 	for _, fault := range []Fault{Disabled, Deleted} {
 		if a := d.faults[fault]; a != nil && a.Reregister {
@@ -75,12 +77,13 @@ func (q dpsRequest) clearByRegistration(d *device) {
 			}
 			a.stop()
 			delete(d.faults, fault)
-			q.cloud.emit(KindLizard, "", d.id, "device %s registered anew, though %s", d.id, fault)
+			q.cloud.emit(KindLizard, "", d.id, "device %s registered again, which cleared the fault %s", d.id, fault)
 		}
 	}
 }
 
-// moveAway moves a device, or a hub's devices and newcomers, and leaves behind what moves them back.
+// injectMove moves a device, or all devices of a hub including new ones. It sets undo, which moves
+// them back.
 func injectMove(c *Cloud, t target, a *activeFault) error {
 	var from *hub
 	var moved []*device
@@ -95,7 +98,7 @@ func injectMove(c *Cloud, t target, a *activeFault) error {
 		}
 	}
 	if from == nil {
-		return errors.New("it has no hub yet")
+		return errors.New("the device has no hub yet")
 	}
 	to, err := c.otherHub(from), error(nil)
 	switch {
@@ -106,11 +109,11 @@ func injectMove(c *Cloud, t target, a *activeFault) error {
 	case to == from:
 		return errors.New("there is no other hub to move to")
 	}
-	newcomers := t.device == nil && c.defaultHub == from
+	movesDefault := t.device == nil && c.defaultHub == from
 	for _, d := range moved {
 		c.move(d, to)
 	}
-	if newcomers {
+	if movesDefault {
 		c.defaultHub = to
 	}
 	a.undo = func() {
@@ -119,7 +122,7 @@ func injectMove(c *Cloud, t target, a *activeFault) error {
 				c.move(d, from)
 			}
 		}
-		if newcomers && c.defaultHub == to {
+		if movesDefault && c.defaultHub == to {
 			c.defaultHub = from
 		}
 	}
@@ -133,7 +136,7 @@ func startFlapping(_ *Cloud, t target, _ *activeFault) error {
 	return nil
 }
 
-// flap ends the session some time from now, if it is to flap.
+// scheduleFlap sets the timer that ends the session if the fault Flapping is active.
 func (s *session) scheduleFlap() {
 	a := s.triggered(Flapping)
 	if a == nil {
@@ -146,12 +149,12 @@ func (s *session) scheduleFlap() {
 		s.hub.cloud.mu.Lock()
 		defer s.hub.cloud.unlock()
 		if s.hub.byConnection[s.conn] == s {
-			s.hub.close(s, "the hub flaps")
+			s.hub.close(s, "fault flapping")
 		}
 	})
 }
 
-// steady lets sessions live that were to end.
+// stopFlapping stops the timers of scheduleFlap.
 func (t target) stopFlapping() {
 	for _, s := range t.sessions() {
 		if s.flapTimer != nil {
@@ -161,7 +164,7 @@ func (t target) stopFlapping() {
 	}
 }
 
-// sessions are those of a device, or of all devices at a hub. DPS has none that last.
+// sessions returns the sessions of a device, or of all devices at a hub. For DPS it returns none.
 func (t target) sessions() []*session {
 	if t.device != nil {
 		if s := t.device.session(); s != nil {

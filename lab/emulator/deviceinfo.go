@@ -8,26 +8,27 @@ import (
 	"slices"
 )
 
-// A DeviceInfo is what the cloud knows of a device at one moment. Its maps must not be changed.
+// A DeviceInfo is a snapshot of a device. Its maps must not be changed.
 type DeviceInfo struct {
 	ID        string
-	Model     string // the model ID that it named last, to DPS or to a hub, or ""
-	Hub       string // "" until DPS has assigned one
+	Model     string // the model ID that it sent last, to DPS or to a hub; "" means none
+	Hub       string // "" means not assigned yet
 	Connected bool
-	Enabled   bool // nobody has blocked or disabled it
+	Enabled   bool // neither of the faults blocked and disabled is active
 	Pending   int  // cloud-to-device messages that it has not completed
 	Desired   TwinSection
 	Reported  TwinSection
 }
 
-// A TwinSection is one half of a twin. Numbers are of the type json.Number.
+// A TwinSection holds the desired or the reported properties of a twin. Numbers have the type
+// json.Number.
 type TwinSection struct {
 	Properties map[string]any
 	Version    int
 	Metadata   Metadata
 }
 
-// Device tells what is known of a device.
+// Device returns a snapshot of a device.
 func (c *Cloud) Device(deviceID string) (DeviceInfo, error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -38,7 +39,7 @@ func (c *Cloud) Device(deviceID string) (DeviceInfo, error) {
 	return d.info(), nil
 }
 
-// Devices are all that have registered or were enrolled, by their IDs in order.
+// Devices returns all devices that have registered or were enrolled, sorted by ID.
 func (c *Cloud) Devices() []DeviceInfo {
 	c.mu.Lock()
 	defer c.unlock()
@@ -66,7 +67,7 @@ func (d *device) info() DeviceInfo {
 
 func (s section) shown() TwinSection { return TwinSection{s.properties, s.version, s.metadata} }
 
-// DeviceKey is the key, base64, with which a device signs its tokens.
+// DeviceKey returns the key, in base64, with which a device signs its tokens.
 func (c *Cloud) DeviceKey(deviceID string) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +78,8 @@ func (c *Cloud) DeviceKey(deviceID string) (string, error) {
 	return base64.StdEncoding.EncodeToString(d.key), nil
 }
 
-// DeleteDevice forgets a device with all that belongs to it but the ledger. If it registers again, it is a new one.
+// DeleteDevice deletes a device and its state, but not its telemetry in the ledger. If it registers
+// again, it is a new device.
 func (c *Cloud) DeleteDevice(deviceID string) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -90,12 +92,13 @@ func (c *Cloud) DeleteDevice(deviceID string) error {
 		a.stop()
 	}
 	delete(c.devices, d.id)
-	d.hub = nil // for the lizard, if it means to move the device back
-	c.emit(KindAssigned, "", d.id, "deleted by hand")
+	d.hub = nil // so that clearing the fault moved does not move it back
+	c.emit(KindAssigned, "", d.id, "deleted by the operator")
 	return nil
 }
 
-// PurgeMessages forgets the cloud-to-device messages that a device has not completed, and counts them.
+// PurgeMessages deletes the cloud-to-device messages that a device has not completed, and returns
+// their number.
 func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -104,14 +107,14 @@ func (c *Cloud) PurgeMessages(deviceID string) (int, error) {
 		return 0, err
 	}
 	d.expire()
-	waiting := len(d.queue.pending)
+	pending := len(d.queue.pending)
 	d.purgeQueue()
-	c.emit(KindMessage, "", d.id, "%d messages purged", waiting)
-	return waiting, nil
+	c.emit(KindMessage, "", d.id, "%d messages purged", pending)
+	return pending, nil
 }
 
-// modelIn is the model ID in the payload of a registration, under its present or its old name. Microsoft's SDK
-// for Java and its sample for Python send the object as a JSON string.
+// modelIn returns the model ID in the payload of a registration, under its current or its old name.
+// Microsoft's SDK for Java and its sample for Python send the object as a JSON string.
 func modelIn(payload []byte) string {
 	var text string
 	if json.Unmarshal(payload, &text) == nil {

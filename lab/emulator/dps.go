@@ -16,7 +16,7 @@ const (
 	maximumDPSPayload = 96 << 10 // bytes; azure-docs includes/iot-dps-limits.md
 )
 
-// errGone ends a connection that is no client any more, without counting a violation.
+// errEnded ends a connection whose session has ended, without a violation.
 var errEnded = errors.New("emulator: the connection has ended")
 
 // dps is the Device Provisioning Service.
@@ -24,12 +24,12 @@ type dps struct {
 	cloud          *Cloud
 	frontend       *frontend
 	clients        map[*connection]*dpsClient
-	registerCounts map[string]int         // PUTs by registration ID
-	lastPayloads   map[string][]byte      // the last payload by registration ID
-	recentPolls    map[string][]time.Time // the GETs within the window by registration ID
+	registerCounts map[string]int         // register requests by registration ID
+	lastPayloads   map[string][]byte      // by registration ID
+	recentPolls    map[string][]time.Time // polls within pollWindow by registration ID
 }
 
-// A registrant is one connection to DPS. Every session there is a clean one.
+// A dpsClient is a client's session at DPS. All sessions of DPS are clean sessions.
 type dpsClient struct {
 	id, scope  string
 	subscribed bool
@@ -89,10 +89,10 @@ func (p *dps) authenticate(scope, id, password string) error {
 	}
 	switch t.policy {
 	case "registration":
-	case "": // the documents want it (azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md); these SDKs work without it
+	case "": // the documents require it (azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md), but SDKs work without it
 		t.notes = append(t.notes, "signed a token without skn=registration, as Microsoft's SDKs for Python and Java do")
 	default:
-		return fmt.Errorf("the token's skn is %.60q, where registration belongs", t.policy)
+		return fmt.Errorf("the token's skn is %.60q instead of registration", t.policy)
 	}
 	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.frontend.now()); err == nil {
 		p.cloud.note("DPS", id, t.notes...)
@@ -115,7 +115,7 @@ func (p *dps) subscribe(conn *connection, filters []subscription) error {
 	}
 	for _, f := range filters {
 		if f.filter != dpsFilter {
-			return p.cloud.violation("DPS", r.id, "subscribed to %.100q; there is only %s", f.filter, dpsFilter)
+			return p.cloud.violation("DPS", r.id, "subscribed to %.100q; DPS has only %s", f.filter, dpsFilter)
 		}
 		r.subscribed, r.qos = true, f.qos
 	}
@@ -149,7 +149,7 @@ func (p *dps) publish(conn *connection, m publication) error {
 	if !isRegister {
 		var isPoll bool
 		if query, isPoll = strings.CutPrefix(m.topic, dpsPoll); !isPoll {
-			return c.violation("DPS", r.id, "published to %.100q, which is no topic of DPS", m.topic)
+			return c.violation("DPS", r.id, "published to %.100q, which is not a topic of DPS", m.topic)
 		}
 	}
 	values, err := parameters(query)
@@ -157,7 +157,7 @@ func (p *dps) publish(conn *connection, m publication) error {
 	case m.qos == 2:
 		return c.violation("DPS", r.id, "published at QoS 2")
 	case len(m.payload) > maximumDPSPayload:
-		return c.violation("DPS", r.id, "sent %d bytes; DPS takes %d", len(m.payload), maximumDPSPayload)
+		return c.violation("DPS", r.id, "sent %d bytes; the limit of DPS is %d", len(m.payload), maximumDPSPayload)
 	case err != nil || values["$rid"] == "":
 		return c.violation("DPS", r.id, "published to %.100q, which has no $rid", m.topic)
 	}
@@ -194,7 +194,7 @@ func (p *dps) violation(conn *connection, sentence string) error {
 	switch r := p.clients[conn]; {
 	case r != nil:
 		return p.cloud.violation("DPS", r.id, "%s", sentence)
-	case conn.loggedIn: // its session has ended, so nothing it does counts any more
+	case conn.loggedIn: // its session has ended, so it can no longer break a rule
 		return errEnded
 	}
 	return p.cloud.violation("DPS", "", "%s", sentence)
@@ -217,7 +217,7 @@ func (p *dps) endSession(conn *connection, why string) {
 }
 
 func (p *dps) endSessions(why string) {
-	for _, conn := range slices.SortedFunc(maps.Keys(p.clients), func(a, b *connection) int { return a.number - b.number }) {
+	for _, conn := range slices.SortedFunc(maps.Keys(p.clients), byNumber) {
 		p.endSession(conn, why)
 	}
 }

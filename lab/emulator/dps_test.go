@@ -161,7 +161,7 @@ func TestAModelIDOutsideThePayloadIs400012(t *testing.T) {
 				if topic != "$dps/registrations/res/400/?$rid=7" || object(t, answer)["errorCode"] != 400012.0 {
 					t.Errorf("got %s %s", topic, answer)
 				}
-				w.wantViolation("request to register")
+				w.wantViolation("register request")
 			})
 		})
 	}
@@ -194,11 +194,11 @@ func TestDPSEndsWhoLeavesItsTopics(t *testing.T) {
 		part string
 	}{
 		"a foreign filter":   {func(p *peer) { p.Subscribe("$dps/#", 1, nil) }, "subscribed to"},
-		"a foreign topic":    {func(p *peer) { p.Publish("devices/dev1/messages/events/", 1, false, "") }, "no topic of DPS"},
+		"a foreign topic":    {func(p *peer) { p.Publish("devices/dev1/messages/events/", 1, false, "") }, "not a topic of DPS"},
 		"no $rid":            {func(p *peer) { p.Publish("$dps/registrations/PUT/iotdps-register/?", 1, false, "{}") }, "no $rid"},
 		"QoS 2":              {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 2, false, "{}") }, "QoS 2"},
 		"more than 96 KB":    {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 96<<10+1)) }, "98305 bytes"},
-		"a wildcard topic":   {func(p *peer) { p.Publish("$dps/+", 1, false, "") }, "no topic name"},
+		"a wildcard topic":   {func(p *peer) { p.Publish("$dps/+", 1, false, "") }, "not a topic name"},
 		"an oversize packet": {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 400<<10)) }, "packet"},
 	} {
 		t.Run(name, func(t *testing.T) {

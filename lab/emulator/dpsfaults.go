@@ -18,7 +18,7 @@ const (
 	DPSDisabled     Fault = "disables"
 )
 
-// More that may go wrong with DPS's answers.
+// More faults of DPS.
 const (
 	DPSThrottlesRegister Fault = "throttles-register"
 	DPSThrottlesPoll     Fault = "throttles-poll"
@@ -33,7 +33,9 @@ const (
 	DPSNoOperationID     Fault = "no-operation-id"
 )
 
-var breakFaults = []Fault{DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled}
+var breakFaults = []Fault{
+	DPSThrottles, DPSUnavailable, DPSUnauthorized, DPSForbids, DPSForgets, DPSRefuses, DPSFails, DPSDisabled,
+}
 
 var dpsErrorAnswers = []struct {
 	fault        Fault
@@ -46,18 +48,19 @@ var dpsErrorAnswers = []struct {
 	{DPSForgets, 404, 404201, "There is no such enrollment."},
 }
 
-// StopDPS refuses connections to DPS and ends those there are. StartDPS ends that.
+// StopDPS ends all connections to DPS and refuses new ones, until StartDPS.
 func (c *Cloud) StopDPS() error { return c.Inject(TargetDPS, FIN, Params{}) }
 
-// StartDPS brings DPS back on the same port.
+// StartDPS makes DPS listen again on the same port.
 func (c *Cloud) StartDPS() error {
 	c.mu.Lock()
 	defer c.unlock()
 	t, _ := c.target(TargetDPS)
-	return named(c.clearMatching(t, func(k *faultKind) bool { return k.Group == GroupDown }), "start DPS")
+	return named(c.clearMatching(t, isDownFault), "start DPS")
 }
 
-// BreakDPS makes DPS answer wrongly until DPSHealthy. Throttling tells Config.RetryAfter.
+// BreakDPS injects one fault into DPS and clears the others that it can inject. DPSHealthy clears
+// all of them. With DPSThrottles, answers carry Config.RetryAfter.
 func (c *Cloud) BreakDPS(fault Fault) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -90,7 +93,8 @@ func (q dpsRequest) triggered(fault Fault) *activeFault {
 	return q.cloud.triggered(fault, q.frontend.faults)
 }
 
-// faulty answers a request wrongly, if there is a fault for it. Either half of throttling has a name.
+// answerFault answers the request as an active fault demands, and reports whether it did. half is
+// the fault that throttles only this kind of request.
 func (q dpsRequest) answerFault(half Fault) bool {
 	if q.answerDisabled() {
 		return true
@@ -118,7 +122,7 @@ func (q dpsRequest) answerFault(half Fault) bool {
 	return false
 }
 
-// patience is how long an assignment takes.
+// assignmentTime returns the time that an assignment takes.
 func (q dpsRequest) assignmentTime() time.Duration {
 	if a := q.triggered(DPSLingers); a != nil {
 		return a.Delay
@@ -126,7 +130,7 @@ func (q dpsRequest) assignmentTime() time.Duration {
 	return q.cloud.config.RetryAfter
 }
 
-// decide ends an operation.
+// complete answers a poll with the result of the operation.
 func (q dpsRequest) complete(d *device) {
 	switch {
 	case q.triggered(DPSFails) != nil, d.faults[Blocked] != nil:
@@ -141,7 +145,7 @@ func (q dpsRequest) complete(d *device) {
 	}
 }
 
-// assign decides once for each operation, since one that has ended may be polled again.
+// assign decides the hub once for each operation. A client may poll the operation again after that.
 func (q dpsRequest) assign(d *device) {
 	if d.operation.decided {
 		return
@@ -155,7 +159,7 @@ func (q dpsRequest) assign(d *device) {
 	q.cloud.assign(d)
 }
 
-// misname changes the hub that an assignment names.
+// applyHubFaults changes or removes the hub in the answer.
 func (q dpsRequest) applyHubFaults(state map[string]any) {
 	if a := q.triggered(DPSMisdirects); a != nil {
 		state["assignedHub"] = a.Hub

@@ -1,10 +1,11 @@
-// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and the faults
-// (the giant lizard) that a device has to live through. It refuses what public documents or reports say that
-// the services refuse, each rule with its source; what they merely do not describe it takes and notes. It keeps
-// a ledger that says what really arrived.
+// Package emulator is a small cloud on one machine: a Device Provisioning Service, IoT hubs, and
+// the faults that it can inject (the giant lizard). It refuses what public documents or reports say
+// that the services refuse, and each rule names its source. It accepts what the documents do not
+// describe, and emits a note. It keeps a ledger of all telemetry that its hubs stored.
 //
-// It shares no code with the device: it is a second opinion about the wire. It runs the same over real sockets and,
-// with Config.Listen, over lab/memnet inside a testing/synctest bubble.
+// The emulator shares no code with the device, so that it is a second opinion about the wire. It
+// behaves the same over real sockets and, with Config.Listen, over lab/memnet inside a
+// testing/synctest bubble.
 package emulator
 
 import (
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// ErrClosed is what a closed Cloud answers.
+// ErrClosed is the error of every method of a closed Cloud.
 var ErrClosed = errors.New("emulator: closed")
 
 // A Cloud is a running emulator. Its methods may be called from any goroutine.
@@ -26,33 +27,32 @@ type Cloud struct {
 	groupKey []byte
 	identity *identity
 	broker   *broker
-	running  sync.WaitGroup // every goroutine
+	running  sync.WaitGroup // all goroutines
 
-	mu         sync.Mutex // guards all below, and whatever the hubs and devices hold
+	mu         sync.Mutex // guards the fields below, and all fields of the hubs and devices
 	closed     chan struct{}
 	started    time.Time
 	dps        *dps
 	hubs       []*hub
 	devices    map[string]*device
-	defaultHub *hub // where DPS assigns a device it has not seen
+	defaultHub *hub // the hub that DPS assigns to new devices
 	ledger     ledger
 	violations []string
-	noted      map[[3]string]bool // what note has told
+	noted      map[[3]string]bool // the notes that were emitted: place, device, sentence
 	events     eventQueue
-	data       *data // nil: nothing outlives a restart
-	serial     int   // numbers operations, tracking IDs and methods
+	data       *data // nil means that nothing is saved
+	serial     int   // the last number of an operation, tracking ID or method
 }
 
-// Start starts a cloud. Close ends it.
+// Start starts a cloud. The caller must Close it.
 func Start(config Config) (*Cloud, error) {
 	config, groupKey, err := config.complete()
 	if err != nil {
 		return nil, fmt.Errorf("emulator: configuration: %w", err)
 	}
 	c := &Cloud{
-		config: config, groupKey: groupKey, broker: newBroker(),
-		closed: make(chan struct{}), started: time.Now(), devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(),
-		noted: map[[3]string]bool{},
+		config: config, groupKey: groupKey, broker: newBroker(), closed: make(chan struct{}), started: time.Now(),
+		devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(), noted: map[[3]string]bool{},
 	}
 	hosts := []string{config.Host}
 	for i := range config.Hubs {
@@ -71,24 +71,27 @@ func Start(config Config) (*Cloud, error) {
 	return c, nil
 }
 
-// StartSaving begins to write the files that outlive the cloud. It is called once, and by Start unless Config.WriteLater is set.
+// StartSaving starts to write Config.DataFile and Config.AuthorityFile. Start calls it unless
+// Config.WriteLater is set. It may be called once.
 func (c *Cloud) StartSaving() {
 	c.startSavingData()
 	c.saveIdentity()
 }
 
-// keepIdentity keeps a new authority for the next start, now that this one is certain. Without that the emulator works all the same.
+// saveIdentity writes a new certificate authority to its file. An error is only noted, because the
+// emulator works without the file.
 func (c *Cloud) saveIdentity() {
 	c.mu.Lock()
 	defer c.unlock()
 	if why := c.identity.replaced; why != nil {
-		c.emit(KindNote, "", "", "the certificate authority in %s cannot be used (%v): there is a new one", c.config.AuthorityFile, why)
+		c.emit(KindNote, "", "", "the certificate authority in %s cannot be used (%v); the emulator has made a new one",
+			c.config.AuthorityFile, why)
 	}
 	if c.identity.save == nil {
 		return
 	}
 	if err := c.identity.save(); err != nil {
-		c.emit(KindNote, "", "", "the certificate authority cannot be kept for the next start: %v", err)
+		c.emit(KindNote, "", "", "the certificate authority cannot be saved for the next start: %v", err)
 	}
 }
 
@@ -100,7 +103,7 @@ func (c *Cloud) open() error {
 		c.hubs = append(c.hubs, newHub(c, name))
 	}
 	c.defaultHub = c.hubs[0]
-	if err := c.loadData(); err != nil { // before anybody can connect
+	if err := c.loadData(); err != nil { // before a client can connect
 		return err
 	}
 	if err := c.dps.frontend.start(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
@@ -119,7 +122,7 @@ func (c *Cloud) open() error {
 	return nil
 }
 
-// Close ends every connection and waits for every goroutine. A second Close does nothing.
+// Close ends all connections and waits for all goroutines. A second Close does nothing.
 func (c *Cloud) Close() error {
 	c.mu.Lock()
 	select {
@@ -138,11 +141,11 @@ func (c *Cloud) Close() error {
 
 func (c *Cloud) closeAll() {
 	if c.dps != nil {
-		c.dps.endSessions("the emulator closes")
+		c.dps.endSessions("the emulator is closing")
 		c.dps.frontend.close(closeNow)
 	}
 	for _, h := range c.hubs {
-		h.endSessions("the emulator closes")
+		h.endSessions("the emulator is closing")
 		h.frontend.close(closeNow)
 	}
 	for _, d := range c.devices {
@@ -167,21 +170,22 @@ func (c *Cloud) isClosed() bool {
 	}
 }
 
-// DPSHost is the address of the Device Provisioning Service, as host:port.
+// DPSHost returns the address of the Device Provisioning Service, as host:port.
 func (c *Cloud) DPSHost() string { return c.dps.frontend.address }
 
-// IDScope and GroupKey are what a device needs to register; the key is base64.
+// IDScope and GroupKey return what a device needs to register. The key is base64.
 func (c *Cloud) IDScope() string  { return c.config.IDScope }
 func (c *Cloud) GroupKey() string { return c.config.GroupKey }
 
-// CAPEM and CAPool are the certificate authority that signed the servers' certificate.
+// CAPEM and CAPool return the certificate authority that signed the servers' certificate.
 func (c *Cloud) CAPEM() []byte          { return append([]byte(nil), c.identity.pem...) }
 func (c *Cloud) CAPool() *x509.CertPool { return c.identity.pool.Clone() }
 
-// Certificate is what DPS and the hubs show, with its key: good for localhost, 127.0.0.1, ::1 and their own hosts.
+// Certificate returns the certificate of DPS and the hubs, with its key. It is valid for localhost,
+// 127.0.0.1, ::1 and the hosts of the configuration.
 func (c *Cloud) Certificate() tls.Certificate { return c.identity.server.Certificates[0] }
 
-// Hub is a hub's address as host:port, or "" for a name that is none.
+// Hub returns the address of a hub as host:port, or "" if there is no hub of this name.
 func (c *Cloud) Hub(name string) string {
 	if h, err := c.hub(name); err == nil {
 		return h.address

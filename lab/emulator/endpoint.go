@@ -2,7 +2,7 @@ package emulator
 
 import "time"
 
-// CONNACK's return codes.
+// The return codes of CONNACK.
 const (
 	accepted           byte = 0
 	refusedVersion     byte = 1
@@ -12,25 +12,26 @@ const (
 	unanswered         byte = 0xff // close without CONNACK
 )
 
-// maximumIdle is where IoT Hub caps the time after which a silent client is dropped: azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md.
+// maximumIdle is the longest time for which a client may be silent, whatever its keep-alive:
+// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 const maximumIdle = 1767 * time.Second
 
-// An endpoint is what a connection talks to: DPS or a hub. Its methods lock the cloud; an error ends the connection.
+// An endpoint is DPS or a hub. Its methods lock the cloud, except where noted. An error ends the
+// connection.
 type endpoint interface {
 	connect(conn *connection, r connectRequest) (code byte)
-	connackWritten(conn *connection) // CONNACK is written
+	connackWritten(conn *connection) // after CONNACK was written
 	subscribe(conn *connection, filters []subscription) error
-	subackWritten(conn *connection) // SUBACK is written
+	subackWritten(conn *connection) // after SUBACK was written
 	unsubscribe(conn *connection, filters []string) error
 	publish(conn *connection, p publication) error
 	acknowledged(conn *connection, id uint16)
 	violation(conn *connection, sentence string) error
-	connectionEnded(conn *connection, why string) // called once for every connection, even one that said nothing
+	connectionEnded(conn *connection, why string) // called once for every connection, also without CONNECT
 
-	// These are called with the cloud's lock held.
-	closeSession(conn *connection, why string) // ends a session and its connection
-	endSessions(why string)                    // ends every session, and leaves the connections to the caller
+	// The caller holds the cloud's lock.
+	closeSession(conn *connection, why string) // ends a session and closes its connection
+	endSessions(why string)                    // ends all sessions; the caller closes the connections
 }
 
 type connectRequest struct {

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// A Kind sorts events.
+// A Kind is the kind of an event.
 type Kind string
 
 // The kinds of events.
 const (
 	KindConnected    Kind = "connected"
-	KindRefused      Kind = "refused" // a connection that got no further: why is in the text
+	KindRefused      Kind = "refused" // a connection or login was refused; the text has the reason
 	KindDisconnected Kind = "disconnected"
 	KindRegister     Kind = "register" // a device asked DPS for its hub
 	KindAssigned     Kind = "assigned"
@@ -24,11 +24,12 @@ const (
 	KindMethod       Kind = "method"
 	KindMessage      Kind = "message"   // cloud to device
 	KindViolation    Kind = "violation" // the client broke a rule of the wire
-	KindNote         Kind = "note"      // the client did what no document describes, and the emulator took it
-	KindLizard       Kind = "lizard"    // a fault was started or ended
+	KindNote         Kind = "note"      // the client did what no document describes; or a file cannot be used
+	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect
 )
 
-// An Event is one thing that happened in the cloud. Hub is a hub's name or "DPS". No key or token is ever in it.
+// An Event is one event in the cloud. Hub is the name of a hub, "DPS" or "". An event never
+// contains a key or a token.
 type Event struct {
 	Time   time.Time
 	Kind   Kind
@@ -37,10 +38,10 @@ type Event struct {
 	Text   string
 }
 
-// news is what has happened and was not told yet, and who waits for it.
+// An eventQueue holds the events that were not delivered yet, and wakes the callers of Wait.
 type eventQueue struct {
 	pending    []Event
-	delivering bool // some goroutine is in Observe; it will tell the rest too
+	delivering bool // a goroutine is delivering, and will deliver the rest
 	hasNew     bool
 	waiters    int
 	changed    chan struct{}
@@ -48,13 +49,13 @@ type eventQueue struct {
 
 func newEventQueue() eventQueue { return eventQueue{changed: make(chan struct{})} }
 
-// secret finds a token's signature, and a key of 32 bytes or more by the '=' at its end, URL-encoded too: a client may send its
-// password as its user name.
+// secret matches the signature of a token, and a base64 key of 32 bytes or more that ends with '=',
+// also URL-encoded. A client may send its password as its user name by mistake.
 var secret = regexp.MustCompile(`sig=[^&\s"]+|[A-Za-z0-9+/_%-]{42,}(%3[Dd]|==?([/:\s"]|$))`)
 
 func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "(a secret)$2") }
 
-// tell records an event; unlock passes it on. It is called with c.mu held.
+// emit queues an event, which unlock delivers. It is called with c.mu held.
 func (c *Cloud) emit(kind Kind, hub, device, format string, values ...any) {
 	c.events.hasNew = true
 	if c.config.Observe != nil {
@@ -63,7 +64,8 @@ func (c *Cloud) emit(kind Kind, hub, device, format string, values ...any) {
 	}
 }
 
-// unlock releases c.mu, wakes whoever waits for news, and tells the events in order and outside the lock.
+// unlock releases c.mu, wakes the callers of Wait, and delivers the events in order, outside the
+// lock.
 func (c *Cloud) unlock() {
 	if c.data != nil {
 		select {
@@ -95,8 +97,9 @@ func (c *Cloud) unlock() {
 	c.mu.Unlock()
 }
 
-// Wait returns once the condition holds. It looks again after every happening, so that no test needs to sleep; it does not
-// notice what only time changes, such as a message's expiry.
+// Wait returns when the condition is true. It checks the condition again after every event, so that
+// no test needs to sleep. It does not notice changes without an event, such as the expiry of a
+// message.
 func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
 	c.mu.Lock()
 	c.events.waiters++
@@ -123,8 +126,8 @@ func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// breach counts a broken rule and returns it as the error that ends the connection. The sentence's subject is the
-// device. It is called with c.mu held.
+// violation records a broken rule and returns it as the error that ends the connection. The subject
+// of the sentence is the device. It is called with c.mu held.
 func (c *Cloud) violation(where, device, format string, values ...any) error {
 	who := device
 	if who == "" {
@@ -140,12 +143,12 @@ func (c *Cloud) violation(where, device, format string, values ...any) error {
 	return violation(sentence)
 }
 
-// A breach is an error that has been counted as a violation.
+// A violation is an error that was recorded as a violation.
 type violation string
 
 func (b violation) Error() string { return string(b) }
 
-// Violations are the rules that clients broke, one sentence each, oldest first.
+// Violations returns a sentence for each broken rule, oldest first.
 func (c *Cloud) Violations() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A Fault is a bad day by its name. The same names stand in docs/emulator.md, on command lines and in scenarios.
+// A Fault is the name of a fault, as in docs/emulator.md, on command lines and in scenarios.
 type Fault string
 
 // The kinds of targets that a fault can be injected into.
@@ -18,11 +18,11 @@ const (
 // A FaultInfo describes a fault.
 type FaultInfo struct {
 	Name        Fault
-	Description string   // what a device sees
-	Targets     []string // TargetDPS, TargetHub, TargetDevice
-	Parameters  []string // those it understands besides "for"; the names are ParameterNames
-	Required    []string // those of them that must be given
-	Group       string   // of those of one group only one is in force at a target, the last; "" is no group
+	Description string   // what a device observes
+	Targets     []string // the kinds of targets that it can be injected into
+	Parameters  []string // the names of its parameters, besides "for"
+	Required    []string // the parameters that must be given
+	Group       string   // a target has at most one active fault of a group, the last; "" means no group
 }
 
 // An Injection is a fault at a target, with its parameters.
@@ -32,21 +32,24 @@ type Injection struct {
 	Params Params
 }
 
-// Faults are all the faults there are, in the order of the document.
+// Faults returns all faults, in the order of docs/emulator.md.
 func Faults() []FaultInfo {
 	infos := make([]FaultInfo, len(catalogue))
 	for i, f := range catalogue {
-		infos[i] = FaultInfo{f.Name, f.Description, slices.Clone(f.Targets), slices.Clone(f.Parameters), slices.Clone(f.Required), f.Group}
+		infos[i] = f.FaultInfo
+		infos[i].Targets = slices.Clone(f.Targets)
+		infos[i].Parameters = slices.Clone(f.Parameters)
+		infos[i].Required = slices.Clone(f.Required)
 	}
 	return infos
 }
 
-// A faultKind is a FaultInfo and how it is done.
+// A faultKind is a FaultInfo with its implementation.
 type faultKind struct {
 	FaultInfo
-	onInject   func(*Cloud, target, *activeFault) error // called when it is in force already; an error takes it back
-	onClear    func(target) error                       // called while it still is in force
-	afterClear func(target)                             // called when it is no more
+	onInject   func(*Cloud, target, *activeFault) error // called after activation; an error reverts it
+	onClear    func(target) error                       // called before deactivation
+	afterClear func(target)                             // called after deactivation
 }
 
 func findFault(name Fault) (*faultKind, error) {
@@ -58,9 +61,9 @@ func findFault(name Fault) (*faultKind, error) {
 	return nil, fmt.Errorf("there is no fault %.60q", name)
 }
 
-// Inject injects a fault into a target: "DPS", the name of a hub, or the ID of a device. A fault at a hub affects every device
-// there. The fault is active when Inject returns. It stays active until Clear, or until the parameters end it. Injecting an
-// active fault again replaces its parameters.
+// Inject injects a fault into a target: "DPS", the name of a hub, or the ID of a device. A fault at
+// a hub affects every device there. The fault is active when Inject returns. It stays active until
+// Clear, or until the parameters end it. Injecting an active fault again replaces its parameters.
 func (c *Cloud) Inject(targetName string, fault Fault, p Params) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -68,10 +71,11 @@ func (c *Cloud) Inject(targetName string, fault Fault, p Params) error {
 	if err == nil {
 		err = c.inject(t, fault, p)
 	}
-	return named(err, "strike %s with %s", targetName, fault)
+	return named(err, "inject %s into %s", fault, targetName)
 }
 
-// Clear ends a fault at a target. The empty fault means all faults there. Clear does nothing if the fault is not active.
+// Clear ends a fault at a target. The empty fault means all faults there. Clear does nothing if the
+// fault is not active.
 func (c *Cloud) Clear(targetName string, fault Fault) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -83,12 +87,13 @@ func (c *Cloud) Clear(targetName string, fault Fault) error {
 		err = c.clearMatching(t, func(k *faultKind) bool { return fault == "" || k.Name == fault })
 	}
 	if fault == "" {
-		return named(err, "heal %s", targetName)
+		return named(err, "clear %s", targetName)
 	}
-	return named(err, "heal %s of %s", targetName, fault)
+	return named(err, "clear %s at %s", fault, targetName)
 }
 
-// ActiveFaults returns the active faults: first those of DPS, then those of the hubs, then those of the devices.
+// ActiveFaults returns the active faults: first those of DPS, then those of the hubs, then those of
+// the devices.
 func (c *Cloud) ActiveFaults() []Injection {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -102,7 +102,7 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 					if (err == nil) != fits || (told == nil) != fits {
 						t.Errorf("%s: %v; before that: %v", kind, err, told)
 					}
-					if err != nil && !strings.HasPrefix(err.Error(), "emulator: strike "+target) {
+					if err != nil && !strings.HasPrefix(err.Error(), "emulator: inject "+string(f.Name)+" into "+target) {
 						t.Error(err)
 					}
 				}

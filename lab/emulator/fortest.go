@@ -1,13 +1,13 @@
 package emulator
 
-// TB is what ForTest needs of a *testing.T, so that no binary links the testing package.
+// TB is the part of *testing.T that ForTest needs. With it, no binary links the testing package.
 type TB interface {
 	Helper()
 	Fatal(args ...any)
 	Cleanup(func())
 }
 
-// ForTest starts a cloud that ends with the test.
+// ForTest starts a cloud and closes it at the end of the test.
 func ForTest(t TB, config Config) *Cloud {
 	t.Helper()
 	c, err := Start(config)

@@ -9,29 +9,30 @@ import (
 	"time"
 )
 
-// A door is an address on which the cloud listens, and every connection that came in through it. Its fields are guarded by
-// the cloud's lock, address apart, which never changes once it is known.
+// A frontend is the network side of an endpoint: the address on which it listens, and its
+// connections. The cloud's lock guards the fields, except address, which does not change after the
+// start.
 type frontend struct {
 	cloud           *Cloud
 	endpoint        endpoint
-	name            string       // "DPS" or the hub's
-	address         string       // host:port by which it is reached
+	name            string       // "DPS" or the name of the hub
+	address         string       // host:port by which clients reach it
 	listenAddress   string       // host:port on which it listens
-	listener        net.Listener // nil while there is none
-	accepting       bool         // connections are accepted; a listener that keeps its address may be there without
-	blackHole       io.Closer    // swallows what would connect
+	listener        net.Listener // nil means that it does not listen and holds no port
+	accepting       bool         // connections are accepted; if false, the listener may still hold the port
+	blackHole       io.Closer    // nil means that there is no black hole
 	paused          bool
-	shaping         *Params // nil: not slow
+	shaping         *Params // nil means no delays
 	faults          faultSet
 	connections     map[*connection]struct{}
-	connectionCount int // numbers the links
+	connectionCount int // numbers the connections
 }
 
 func newFrontend(c *Cloud, name string, to endpoint) *frontend {
 	return &frontend{cloud: c, endpoint: to, name: name, faults: faultSet{}, connections: map[*connection]struct{}{}}
 }
 
-// begin listens for the first time. Devices reach it by host.
+// start listens for the first time. Clients reach the endpoint by host.
 func (f *frontend) start(listenAt, host string) error {
 	f.listenAddress = listenAt
 	err := f.listen()
@@ -44,7 +45,7 @@ func (f *frontend) start(listenAt, host string) error {
 	return err
 }
 
-// open listens; after a shut it does so on the same port again.
+// listen listens, and after close it listens again on the same port.
 func (f *frontend) listen() error {
 	if f.cloud.isClosed() {
 		return ErrClosed
@@ -71,14 +72,15 @@ func (f *frontend) listen() error {
 	return nil
 }
 
-// shut refuses new connections and ends those there are. After it nothing leaves any more.
+// close refuses new connections and ends the existing ones. Nothing is sent after it returns.
 func (f *frontend) close(how closeMode) {
 	f.stopListening()
 	f.endBlackHole()
 	f.closeConnections(how)
 }
 
-// refuse keeps the port for the next open if the listener can do that. Once the cloud is closed, no port is kept.
+// stopListening holds the port for the next listen, if the listener can. After the cloud was closed
+// it frees the port.
 func (f *frontend) stopListening() {
 	f.accepting = false
 	if f.listener == nil {
@@ -91,7 +93,7 @@ func (f *frontend) stopListening() {
 	f.listener = nil
 }
 
-// endAll ends the connections, those beyond a frozen line too.
+// closeConnections ends all connections, also paused ones.
 func (f *frontend) closeConnections(how closeMode) {
 	f.paused = false
 	for _, conn := range f.sortedConnections() {
@@ -100,10 +102,12 @@ func (f *frontend) closeConnections(how closeMode) {
 }
 
 func (f *frontend) sortedConnections() []*connection {
-	return slices.SortedFunc(maps.Keys(f.connections), func(a, b *connection) int { return a.number - b.number })
+	return slices.SortedFunc(maps.Keys(f.connections), byNumber)
 }
 
-// freeze lets nothing pass on the connections there are and on those to come.
+func byNumber(a, b *connection) int { return a.number - b.number }
+
+// pause holds all bytes on existing and new connections.
 func (f *frontend) pause() {
 	f.paused = true
 	for _, conn := range f.sortedConnections() {
@@ -111,7 +115,7 @@ func (f *frontend) pause() {
 	}
 }
 
-// revive is the end of every way to be dead.
+// bringUp ends all effects of the faults of GroupDown.
 func (f *frontend) bringUp() error {
 	f.endBlackHole()
 	if err := f.listen(); err != nil {
@@ -134,7 +138,7 @@ func (f *frontend) acceptLoop(listener net.Listener) {
 		if errors.Is(err, net.ErrClosed) || !f.isCurrent(listener) {
 			return
 		}
-		time.Sleep(50 * time.Millisecond) // no file descriptors left, most likely
+		time.Sleep(50 * time.Millisecond) // most likely there are no file descriptors left
 	}
 }
 
@@ -147,12 +151,12 @@ func (f *frontend) isCurrent(listener net.Listener) bool {
 func (f *frontend) admit(listener net.Listener, raw net.Conn) {
 	f.cloud.mu.Lock()
 	defer f.cloud.mu.Unlock()
-	if f.listener != listener || !f.accepting { // shut since
+	if f.listener != listener || !f.accepting { // it was closed meanwhile
 		resetConn(raw)
 		return
 	}
 	if f.cloud.triggered(Flaky, f.faults) != nil {
-		f.cloud.emit(KindRefused, f.name, "", "reset by chance")
+		f.cloud.emit(KindRefused, f.name, "", "reset by the fault flaky")
 		resetConn(raw)
 		return
 	}
@@ -166,7 +170,7 @@ func (f *frontend) admit(listener net.Listener, raw net.Conn) {
 	f.cloud.running.Go(func() { f.serve(conn) })
 }
 
-// enter locks the cloud for a packet that has come, once nothing keeps it from being heard.
+// lockForPacket locks the cloud to handle a packet. It waits while the connection is paused.
 func (c *Cloud) lockForPacket(conn *connection) error {
 	for {
 		c.mu.Lock()
@@ -180,10 +184,10 @@ func (c *Cloud) lockForPacket(conn *connection) error {
 	}
 }
 
-// serve owns one connection from its handshake to its end.
+// serve handles one connection from its TLS handshake to its end.
 func (f *frontend) serve(conn *connection) {
 	if err := conn.handshake(); err != nil {
-		close(conn.flushed) // nothing was started
+		close(conn.flushed) // writeLoop was not started
 		f.endpoint.connectionEnded(conn, "TLS handshake: "+err.Error())
 	} else {
 		go conn.writeLoop()

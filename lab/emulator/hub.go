@@ -7,24 +7,25 @@ import (
 	"time"
 )
 
-const maximumSubscriptions = 5 // at a time; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
+const maximumSubscriptions = 5 // for each device; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
 
-// A hub is one IoT hub. What it keeps by itself is who is connected and what they subscribed to.
+// A hub is one IoT hub. It owns the sessions and the subscriptions of its devices.
 type hub struct {
 	cloud    *Cloud
 	name     string // "A"
-	host     string // the assigned hub that DPS names, as it stands in user names and tokens
+	host     string // the name of the hub in DPS's assignments, in user names and in tokens
 	address  string // host:port
 	frontend *frontend
 
 	byConnection map[*connection]*session
-	byDevice     map[string]*session        // the same ones by device ID
-	keptFilters  map[string]map[string]byte // filters by device ID, and their QoS: what CleanSession 0 leaves behind
+	byDevice     map[string]*session        // by device ID
+	keptFilters  map[string]map[string]byte // by device ID: topic filters with their QoS, for CleanSession 0
 }
 
 func newHub(c *Cloud, name string) *hub {
 	h := &hub{
-		cloud: c, name: name, byConnection: map[*connection]*session{}, byDevice: map[string]*session{}, keptFilters: map[string]map[string]byte{},
+		cloud: c, name: name, byConnection: map[*connection]*session{}, byDevice: map[string]*session{},
+		keptFilters: map[string]map[string]byte{},
 	}
 	h.frontend = newFrontend(c, name, h)
 	return h
@@ -74,7 +75,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	d := h.cloud.devices[id]
 	switch {
 	case !strings.EqualFold(host, h.host):
-		return nil, none, fmt.Errorf("the user name names %.100q, and this is %s", host, h.host)
+		return nil, none, fmt.Errorf("the user name names the host %.100q, but this hub is %s", host, h.host)
 	case d == nil || d.hub == nil:
 		return nil, none, errors.New("the device is not registered")
 	case d.hub != h:
@@ -87,8 +88,8 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if err != nil {
 		return nil, none, err
 	}
-	if t.policy != "" { // absent in a token signed with a device's key, and a hub here has no shared access policies
-		return nil, none, errors.New("the token has a skn, which a device's has not")
+	if t.policy != "" { // a token signed with a device's key has none, and these hubs have no shared access policies
+		return nil, none, errors.New("the token has a skn, which a device's token must not have")
 	}
 	expires, err := t.check(d.key, h.host+"/devices/"+id, h.frontend.now())
 	if err == nil {
@@ -129,9 +130,9 @@ func (h *hub) subscribe(conn *connection, filters []subscription) error {
 		_, again := s.filters[f.filter]
 		switch {
 		case !again && len(s.filters) == maximumSubscriptions:
-			return s.violation("subscribed to %.100q, a sixth subscription", f.filter)
+			return s.violation("subscribed to %.100q, which would be a sixth subscription", f.filter)
 		case !isDocumentedFilter(f.filter, s.device.id):
-			return s.violation("subscribed to %.100q, which is no documented topic filter", f.filter)
+			return s.violation("subscribed to %.100q, which is not a documented topic filter", f.filter)
 		}
 		s.filters[f.filter] = f.qos
 		c.emit(KindSubscribed, h.name, s.device.id, "to %s", f.filter)
@@ -154,7 +155,7 @@ func (h *hub) closeSession(conn *connection, why string) {
 	}
 }
 
-// subscribed starts delivery, so that SUBACK comes first.
+// subackWritten delivers pending messages. It runs after SUBACK, so that SUBACK comes first.
 func (h *hub) subackWritten(conn *connection) {
 	if h.cloud.lockForPacket(conn) != nil {
 		return
@@ -176,7 +177,7 @@ func (h *hub) unsubscribe(conn *connection, filters []string) error {
 	}
 	for _, filter := range filters {
 		delete(s.filters, filter)
-		h.cloud.emit(KindSubscribed, h.name, s.device.id, "no more to %s", filter)
+		h.cloud.emit(KindSubscribed, h.name, s.device.id, "no longer to %s", filter)
 	}
 	return nil
 }
@@ -212,7 +213,7 @@ func (s *session) handlePublish(p publication) error {
 	if query, ok := strings.CutPrefix(p.topic, twinReport); ok {
 		return s.answerReported(query, p.payload)
 	}
-	return s.violation("published to %.100q, which is no documented topic", p.topic)
+	return s.violation("published to %.100q, which is not a documented topic", p.topic)
 }
 
 func (h *hub) acknowledged(conn *connection, id uint16) {
@@ -231,7 +232,7 @@ func (h *hub) violation(conn *connection, sentence string) error {
 	switch s := h.byConnection[conn]; {
 	case s != nil:
 		return s.violation("%s", sentence)
-	case conn.loggedIn: // its session has ended, so nothing it does counts any more
+	case conn.loggedIn: // its session has ended, so it can no longer break a rule
 		return errEnded
 	}
 	return h.cloud.violation(h.name, "", "%s", sentence)

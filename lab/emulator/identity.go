@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// An identity is the emulator's certificate authority and the certificates it gave to DPS and the hubs.
+// An identity is the certificate authority of the emulator with the certificates of DPS and the
+// hubs.
 type identity struct {
 	pem             []byte
 	pool            *x509.CertPool
 	server          *tls.Config
 	badCertificates map[Fault]*tls.Config
-	save            func() error // keeps a new authority for the next start; nil if there is nothing to keep
-	replaced        error        // why the authority of the last start is not used any more; nil if it is, or if there was none
+	save            func() error // saves a new authority; nil means that there is nothing to save
+	replaced        error        // why the saved authority cannot be used; nil means that it is used or did not exist
 }
 
 // The certificates are backdated, because the clock of a testing/synctest bubble starts in 2000.
@@ -25,14 +26,16 @@ var (
 	validUntil = time.Date(2049, time.January, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// newIdentity takes the authority in a file, or a new one if there is none, and makes a certificate that is good for localhost, ::1,
-// 127.0.0.1 and the given hosts, and the bad ones.
+// newIdentity loads the authority from a file, or makes a new one. It makes a certificate that is
+// valid for localhost, ::1, 127.0.0.1 and the given hosts, and the certificates of the certificate
+// faults.
 func newIdentity(file string, hosts []string) (*identity, error) {
 	a, isNew, why, err := loadAuthority(file, "failover emulator, for development only", hosts)
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der}), pool: x509.NewCertPool(), replaced: why}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der})
+	id := &identity{pem: text, pool: x509.NewCertPool(), replaced: why}
 	if isNew && file != "" {
 		id.save = func() error { return a.save(file, why != nil) }
 	}
@@ -60,7 +63,8 @@ func serverTemplate(hosts []string) *x509.Certificate {
 	return template
 }
 
-// IsHostName tells names that a certificate can hold; a hub may have been given any other. Containers have names with an underscore.
+// IsHostName reports whether a certificate can contain the name. Underscores are allowed, because
+// names of containers have them. The name of a hub may be any other text.
 func IsHostName(name string) bool {
 	for _, r := range name {
 		switch {

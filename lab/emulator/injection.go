@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// This file is called with the cloud's lock held.
+// The functions of this file are called with the cloud's lock held.
 
-// A target is what was struck: an endpoint, which has a door, or a device.
+// A target is an endpoint or a device. An endpoint has a frontend.
 type target struct {
 	kind, name string
 	frontend   *frontend
@@ -32,7 +32,8 @@ func (t target) String() string {
 	return t.kind + " " + t.name
 }
 
-// target reads "DPS", the name of a hub or the ID of a device, in this order; "device/" before an ID makes it one.
+// target finds DPS, a hub by its name, or a device by its ID, in this order. After "device/" it
+// looks only for a device.
 func (c *Cloud) target(name string) (target, error) {
 	id, isDevice := strings.CutPrefix(name, "device/")
 	if !isDevice {
@@ -46,10 +47,11 @@ func (c *Cloud) target(name string) (target, error) {
 	if d := c.devices[id]; d != nil {
 		return target{kind: TargetDevice, name: id, device: d}, nil
 	}
-	return target{}, fmt.Errorf("%w: %.128q, which is neither DPS nor one of the hubs %s", ErrUnknownDevice, name, strings.Join(c.config.Hubs, ", "))
+	hubs := strings.Join(c.config.Hubs, ", ")
+	return target{}, fmt.Errorf("%w: %.128q, which is neither DPS nor one of the hubs %s", ErrUnknownDevice, name, hubs)
 }
 
-// reference is what target reads as t.
+// reference returns a name for which Cloud.target returns t.
 func (c *Cloud) reference(t target) string {
 	if other, err := c.target(t.name); err == nil && other.kind != t.kind {
 		return TargetDevice + "/" + t.name
@@ -57,15 +59,15 @@ func (c *Cloud) reference(t target) string {
 	return t.name
 }
 
-// afflictions are the faults in force at one target. They are guarded by the cloud's lock.
+// A faultSet contains the active faults of one target.
 type faultSet map[Fault]*activeFault
 
 type activeFault struct {
 	Params
 	target    target
-	remaining int // of Count
+	remaining int // of Count; only if Count is not zero
 	timer     *time.Timer
-	undo      func() // what begin left to be undone, also by the next strike with the same fault
+	undo      func() // set by onInject; called when the fault is cleared or injected again
 }
 
 func (a *activeFault) stop() {
@@ -74,7 +76,7 @@ func (a *activeFault) stop() {
 	}
 }
 
-// delay is none without a fault.
+// delay returns the delay of the fault, and zero for nil.
 func (a *activeFault) delay() time.Duration {
 	if a == nil {
 		return 0
@@ -82,7 +84,8 @@ func (a *activeFault) delay() time.Duration {
 	return a.Delay
 }
 
-// hit tells whether a fault strikes this time, and counts it. The first target that has it decides.
+// triggered returns the fault if it applies this time, otherwise nil. It decides by probability and
+// count. If several targets have the fault, the first decides.
 func (c *Cloud) triggered(fault Fault, at ...faultSet) *activeFault {
 	for _, faults := range at {
 		a := faults[fault]
@@ -96,7 +99,7 @@ func (c *Cloud) triggered(fault Fault, at ...faultSet) *activeFault {
 			if a.remaining--; a.remaining == 0 {
 				a.stop()
 				delete(faults, fault)
-				c.emit(KindLizard, a.target.hubName(), a.target.deviceID(), "%s healed: %s has struck for the last time", a.target, fault)
+				c.emitFault(a.target, "%s cleared, because its count is used up", fault)
 			}
 		}
 		return a
@@ -127,12 +130,12 @@ func (c *Cloud) inject(t target, fault Fault, p Params) error {
 		old.undo()
 	}
 	t.activate(k, a)
-	c.emit(KindLizard, t.hubName(), t.deviceID(), "%s struck: %s%s", t, fault, p)
+	c.emitFault(t, "%s injected%s", fault, p)
 	if k.onInject != nil {
 		if err := k.onInject(c, t, a); err != nil {
 			clear(t.faults())
 			maps.Copy(t.faults(), prior)
-			c.emit(KindLizard, t.hubName(), t.deviceID(), "%s was not struck: %v", t, err)
+			c.emitFault(t, "%s could not be injected: %v", fault, err)
 			return err
 		}
 	}
@@ -147,7 +150,7 @@ func (c *Cloud) inject(t target, fault Fault, p Params) error {
 	return nil
 }
 
-// replace puts a fault in force in place of those of its group.
+// activate adds a fault and removes the other faults of its group.
 func (t target) activate(k *faultKind, a *activeFault) {
 	for other := range t.faults() {
 		if o, _ := findFault(other); o.Group == k.Group && k.Group != "" {
@@ -161,8 +164,9 @@ func (c *Cloud) expireFault(t target, k *faultKind, a *activeFault) {
 	c.mu.Lock()
 	defer c.unlock()
 	if t.faults()[k.Name] == a && !c.isClosed() {
-		if err := c.clearFault(t, k); err != nil { // the port is taken, at worst; it stays struck, and Heal may try again
-			c.emit(KindLizard, t.hubName(), t.deviceID(), "%s could not be healed of %s: %v", t, k.Name, err)
+		// On an error, for example if the port is in use, the fault stays active, and Clear may be tried again.
+		if err := c.clearFault(t, k); err != nil {
+			c.emitFault(t, "%s could not be cleared: %v", k.Name, err)
 		}
 	}
 }
@@ -190,14 +194,14 @@ func (c *Cloud) clearFault(t target, k *faultKind) error {
 	}
 	delete(t.faults(), k.Name)
 	a.stop()
-	c.emit(KindLizard, t.hubName(), t.deviceID(), "%s healed: %s", t, k.Name)
+	c.emitFault(t, "%s cleared", k.Name)
 	if k.afterClear != nil {
 		k.afterClear(t)
 	}
 	return nil
 }
 
-// targets are all there are, in order.
+// targets returns all targets: DPS, the hubs and the devices, in order.
 func (c *Cloud) targets() []target {
 	all := []target{{kind: TargetDPS, name: TargetDPS, frontend: c.dps.frontend}}
 	for _, h := range c.hubs {
@@ -209,7 +213,12 @@ func (c *Cloud) targets() []target {
 	return all
 }
 
-// where and who are an event's hub and device.
+// emitFault emits an event about a fault at a target. The text begins with the target.
+func (c *Cloud) emitFault(t target, format string, values ...any) {
+	c.emit(KindLizard, t.hubName(), t.deviceID(), "%s: "+format, append([]any{t}, values...)...)
+}
+
+// hubName and deviceID return the hub and the device of the events about a target.
 func (t target) hubName() string {
 	if t.device != nil {
 		return ""

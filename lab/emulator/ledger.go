@@ -8,30 +8,32 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of telemetry, and how sizeOf counts: azure-docs iot-hub/iot-hub-devguide-messages-construct.md.
+// The limits of telemetry, and how sizeOf counts: azure-docs
+// iot-hub/iot-hub-devguide-messages-construct.md.
 const (
 	maximumTelemetry = 256 << 10 // bytes
 	maximumMessageID = 128       // characters
 )
 
-// messageID is what the same document allows in one. It does not say that a hub refuses another.
+// messageID matches the characters that the same document allows in a message ID. It does not say
+// that a hub refuses others.
 var messageID = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]*$`)
 
-// A Delivery is one message that a hub has stored. It must not be changed.
+// A Delivery is one telemetry message that a hub has stored. It must not be changed.
 type Delivery struct {
 	Device, Hub string
 	MessageID   string // $.mid
 	Body        []byte
-	Properties  map[string]string // decoded; system properties by their short names, as "$.ct"
+	Properties  map[string]string // decoded; system properties have their short names, such as "$.ct"
 	Topic       string
 	Received    time.Time
-	Duplicate   bool // the device has delivered this message ID before, to whatever hub
+	Duplicate   bool // some hub has stored this message ID of this device before
 }
 
-// A ledger is the judge: what is in it was stored by a hub that lived and had the device.
+// A ledger holds all stored telemetry. Only a running hub that the device is assigned to adds to it.
 type ledger struct {
 	deliveries []Delivery
-	seen       map[[2]string]bool // device and message ID
+	seen       map[[2]string]bool // by device and message ID
 }
 
 func newLedger() ledger { return ledger{seen: map[[2]string]bool{}} }
@@ -45,7 +47,8 @@ func (l *ledger) add(d Delivery) {
 	l.deliveries = append(l.deliveries, d)
 }
 
-// Ledger is every message that was stored, in the order of arrival. It is cheap to call, and grows for ever.
+// Ledger returns all stored telemetry in the order of arrival. It does not copy. The ledger grows
+// without limit.
 func (c *Cloud) Ledger() []Delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,14 +56,14 @@ func (c *Cloud) Ledger() []Delivery {
 	return c.ledger.deliveries[:n:n]
 }
 
-// telemetry stores a message. PUBACK follows its return.
+// telemetry stores a message. The PUBACK is sent after it returns.
 func (s *session) telemetry(p publication) error {
 	d, err := readTelemetry(s.device.id, p)
 	if err != nil {
 		return s.violation("sent telemetry that %v", err)
 	}
 	if s.hasPoison(d) {
-		s.hub.close(s, "a poisonous message")
+		s.hub.close(s, "a message with the mark of the fault poison")
 		return errEnded
 	}
 	if !messageID.MatchString(d.MessageID) {
@@ -84,7 +87,8 @@ func (s *session) store(d Delivery) {
 	c.emit(KindTelemetry, d.Hub, d.Device, "%s", d.MessageID)
 }
 
-// readTelemetry checks a message against the rules; its errors continue the sentence "telemetry that …".
+// readTelemetry checks a message against the rules; its errors continue the sentence "telemetry
+// that …".
 func readTelemetry(deviceID string, p publication) (Delivery, error) {
 	text, ok := strings.CutPrefix(p.topic, telemetryTopic(deviceID))
 	if !ok {
@@ -98,7 +102,7 @@ func readTelemetry(deviceID string, p publication) (Delivery, error) {
 		raw["mqtt-retain"] = "true"
 	}
 	if size := sizeOf(p.payload, raw); size > maximumTelemetry {
-		return Delivery{}, fmt.Errorf("counts %d bytes; a hub takes %d", size, maximumTelemetry)
+		return Delivery{}, fmt.Errorf("counts %d bytes; the limit of a hub is %d", size, maximumTelemetry)
 	}
 	if utf8.RuneCountInString(raw["$.mid"]) > maximumMessageID {
 		return Delivery{}, fmt.Errorf("has a message ID of more than %d characters", maximumMessageID)

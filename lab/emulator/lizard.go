@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// The giant lizard: what kills hubs and moves devices. Each takes effect before its call returns, and none touches what belongs
-// to the cloud: twins, queues, the ledger and the assignments stay.
+// The functions of this file take endpoints down and move devices. Each takes effect before its
+// call returns. Killing a hub does not change the state of its devices: twins, queues, the ledger
+// and the assignments stay.
 
 // The faults of GroupDown. KillHub takes them.
 const (
@@ -19,22 +20,23 @@ const (
 	BlackHole Fault = "black-hole"
 )
 
-// GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one of them at a time.
+// GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one of
+// them at a time.
 const GroupDown = "death"
 
-// Reject is a login that is refused however good it is.
+// Reject refuses all logins, also those with a valid token.
 const Reject Fault = "reject"
 
 var errNoOtherHub = errors.New("emulator: move: there is no other hub")
 
-// A KillOption is something that happens along with a kill.
+// A KillOption is an option of KillHub.
 type KillOption int
 
-// WithMove moves the killed hub's devices to the other hub (the next, if there are more), without which DPS goes on
-// assigning them to the dead one.
+// WithMove moves the devices of the killed hub to the other hub (the next one, if there are more).
+// Without it DPS continues to assign them to the killed hub.
 const WithMove KillOption = 1
 
-// KillHub kills a hub. Killing a dead one changes the way in which it is dead.
+// KillHub injects one of the faults of GroupDown into a hub. It replaces the one that is active.
 func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -43,7 +45,8 @@ func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 		return err
 	}
 	if k, err := findFault(how); err != nil || k.Group != GroupDown {
-		return fmt.Errorf("emulator: there is no way %q to kill a hub; there are %s, %s, %s, %s and %s", how, FIN, RST, Refuse, Silence, BlackHole)
+		return fmt.Errorf("emulator: kill hub: %q does not take a hub down; %s, %s, %s, %s and %s do",
+			how, FIN, RST, Refuse, Silence, BlackHole)
 	}
 	moves := slices.Contains(options, WithMove)
 	if moves && len(c.hubs) == 1 {
@@ -58,8 +61,8 @@ func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 	return nil
 }
 
-// ReviveHub brings a hub back on the same port, with the subscriptions that its sessions had. Devices that were moved away
-// stay where they are.
+// ReviveHub clears the faults of GroupDown at a hub. The hub has the same port and the same stored
+// subscriptions as before. Devices that were moved stay at their new hub.
 func (c *Cloud) ReviveHub(name string) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -67,17 +70,20 @@ func (c *Cloud) ReviveHub(name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.clearMatching(target{kind: TargetHub, name: name, frontend: h.frontend}, func(k *faultKind) bool { return k.Group == GroupDown })
+	err = c.clearMatching(target{kind: TargetHub, name: name, frontend: h.frontend}, isDownFault)
 	return named(err, "revive hub %s", name)
 }
 
-// die is the beginning of every way to be dead. A silent endpoint lives, so its sessions go on until it misses its clients.
+func isDownFault(k *faultKind) bool { return k.Group == GroupDown }
+
+// takeDown starts one of the faults of GroupDown. With Silence and BlackHole, sessions continue
+// until their keep-alive ends.
 func takeDown(c *Cloud, t target, how Fault) error {
 	f := t.frontend
 	switch how {
 	case Refuse:
 		f.endBlackHole()
-		if err := f.listen(); err != nil { // it may have been dead in another way
+		if err := f.listen(); err != nil { // another fault of the group may have closed the listener
 			return err
 		}
 	case Silence:
@@ -88,9 +94,9 @@ func takeDown(c *Cloud, t target, how Fault) error {
 		f.pause()
 		return nil
 	case BlackHole:
-		wasShut := !f.accepting && f.blackHole == nil
+		wasClosed := !f.accepting && f.blackHole == nil
 		if err := f.startBlackHole(); err != nil {
-			if wasShut {
+			if wasClosed {
 				f.close(closeFIN) // as before
 			}
 			return err
@@ -110,7 +116,7 @@ func takeDown(c *Cloud, t target, how Fault) error {
 	return nil
 }
 
-// turnedAway judges a CONNECT by the faults alone.
+// faultRefusal returns the CONNACK code that the active faults demand for a CONNECT.
 func (c *Cloud) faultRefusal(conn *connection, f *frontend, where, clientID string) byte {
 	at := []faultSet{f.faults}
 	if device := c.devices[clientID]; device != nil {
@@ -121,17 +127,18 @@ func (c *Cloud) faultRefusal(conn *connection, f *frontend, where, clientID stri
 		c.reportRefusal(conn, where, clientID, "CONNACK 3: the service is unavailable")
 		return refusedUnavailable
 	case c.triggered(Reject, at...) != nil:
-		c.reportRefusal(conn, where, clientID, "CONNACK 5: 401003: the token is rejected, though it may be good")
+		c.reportRefusal(conn, where, clientID, "CONNACK 5: 401003: the fault reject refuses all tokens")
 		return refusedCredentials
 	case c.triggered(GarbageCONNACK, f.faults) != nil:
-		c.reportRefusal(conn, where, clientID, "garbage in place of CONNACK")
+		c.reportRefusal(conn, where, clientID, "garbage instead of CONNACK")
 		_, _ = conn.Write(c.garbagePacket())
 		return unanswered
 	}
 	return accepted
 }
 
-// refuse tells why a connection got no further, so that its end is not told as another.
+// reportRefusal emits the event for a refused connection, so that its end is not reported as a
+// second refusal.
 func (c *Cloud) reportRefusal(conn *connection, where, clientID, format string, values ...any) {
 	conn.refusalReported = true
 	c.emit(KindRefused, where, clientID, format, values...)
@@ -142,7 +149,8 @@ func (c *Cloud) otherHub(h *hub) *hub {
 	return c.hubs[(i+1)%len(c.hubs)]
 }
 
-// MoveDevices moves every device of one hub to another, and new devices too if they would have come to the first.
+// MoveDevices moves all devices of one hub to another. If the first hub is the default for new
+// devices, the second becomes it.
 func (c *Cloud) MoveDevices(from, to string) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -173,8 +181,9 @@ func (c *Cloud) moveAll(from, to *hub) error {
 	return nil
 }
 
-// MoveDevice moves one device: its socket at the old hub closes without a reason, CONNECT there gets 5 from then on, and DPS
-// assigns the new hub with the substatus deviceDataMigrated. A device that has no hub yet is simply assigned.
+// MoveDevice moves one device. Its socket at the old hub closes, CONNECT there is refused with 5
+// from then on, and DPS assigns the new hub with the substatus deviceDataMigrated. A device without
+// a hub is only assigned.
 func (c *Cloud) MoveDevice(deviceID, to string) error {
 	c.mu.Lock()
 	defer c.unlock()

@@ -204,7 +204,8 @@ func TestUnknownNamesAreErrors(t *testing.T) {
 	})
 }
 
-// streaming publishes with many messages in flight until told to stop, and then says which were acknowledged.
+// streaming publishes with many messages in flight until told to stop, and then says which were
+// acknowledged.
 func streaming(p *peer) (acknowledged func() []string) {
 	var mu sync.Mutex
 	var acks []string

@@ -1,6 +1,6 @@
 package emulator
 
-// What may be wrong with the bytes of an endpoint.
+// The faults of the bytes that an endpoint sends.
 const (
 	GarbageCONNACK Fault = "garbage-connack"
 	Garbage        Fault = "garbage"
@@ -11,12 +11,13 @@ const (
 	SUBACKLong     Fault = "suback-long"
 )
 
-// scrawls are what comes behind a CONNACK, or at once for who is connected.
+// malformedFaults send malformed bytes after CONNACK, or at once on existing connections.
 var malformedFaults = []Fault{Garbage, Truncated, Oversize, EndlessLength}
 
 const garbageSize = 32 // bytes
 
-// garbage is a packet of the one type that MQTT 3.1.1 reserves besides 0, so that no client waits for more.
+// garbagePacket returns a complete packet of type 15, which MQTT 3.1.1 reserves, so that no client
+// waits for the rest of it.
 func (c *Cloud) garbagePacket() []byte {
 	bytes := []byte{0xf0, garbageSize - 2}
 	for len(bytes) < garbageSize {
@@ -25,7 +26,7 @@ func (c *Cloud) garbagePacket() []byte {
 	return bytes
 }
 
-// scrawl writes what a fault wants and tells whether the connection must end then.
+// sendMalformed writes the bytes of a fault and reports whether the connection must end after them.
 func (c *Cloud) sendMalformed(conn *connection, fault Fault) (ends bool) {
 	switch fault {
 	case Garbage:
@@ -41,7 +42,7 @@ func (c *Cloud) sendMalformed(conn *connection, fault Fault) (ends bool) {
 	return false
 }
 
-// welcome is the moment behind CONNACK.
+// afterCONNACK sends malformed bytes, if such a fault is active.
 func (f *frontend) afterCONNACK(conn *connection) {
 	conn.connackWritten = true
 	for _, fault := range malformedFaults {
@@ -52,16 +53,19 @@ func (f *frontend) afterCONNACK(conn *connection) {
 	}
 }
 
-// scrawlAll begins such a fault for those who are connected.
+// sendMalformedToAll sends the malformed bytes of a fault on existing connections.
 func (f *frontend) sendMalformedToAll(fault Fault) {
 	for _, conn := range f.sortedConnections() {
-		if conn.connackWritten && !conn.isEnding() && f.cloud.triggered(fault, f.faults) != nil && f.cloud.sendMalformed(conn, fault) {
+		if !conn.connackWritten || conn.isEnding() {
+			continue
+		}
+		if f.cloud.triggered(fault, f.faults) != nil && f.cloud.sendMalformed(conn, fault) {
 			f.endpoint.closeSession(conn, "cut in the middle of a packet")
 		}
 	}
 }
 
-// A subackFault is what is wrong with the SUBACK that is being written.
+// A subackFault is a change of a SUBACK.
 type subackFault int
 
 const (
@@ -70,7 +74,7 @@ const (
 	subackLong
 )
 
-// suback decides about the SUBACK of the SUBSCRIBE that is being read.
+// decideSUBACK sets the fault for the SUBACK of the SUBSCRIBE that is being read.
 func (c *Cloud) decideSUBACK(conn *connection, at ...faultSet) subackFault {
 	switch {
 	case c.triggered(SUBACKRefused, at...) != nil:
@@ -83,7 +87,7 @@ func (c *Cloud) decideSUBACK(conn *connection, at ...faultSet) subackFault {
 	return conn.subackFault
 }
 
-// of makes the codes wrong.
+// apply returns the codes with the fault.
 func (s subackFault) apply(codes []byte) []byte {
 	switch s {
 	case subackRefuses:

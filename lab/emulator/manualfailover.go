@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// Why an operator cannot move a device by hand.
+// The reasons why a device cannot be failed over or back manually.
 var (
 	ErrNotProvisioned = errors.New("emulator: the device has no hub yet: let it connect once")
-	ErrOneHub         = errors.New("emulator: there is one hub only: start the emulator with two")
-	ErrFailedOver     = errors.New("emulator: the device is failed over already: fail it back first, or wait until it returns")
+	ErrOneHub         = errors.New("emulator: there is only one hub: start the emulator with two")
+	ErrFailedOver     = errors.New("emulator: the device is failed over: fail it back first, or wait until it returns")
 	ErrNotFailedOver  = errors.New("emulator: the device is not failed over: there is nothing to fail back")
 )
 
-// A ManualMove is what a manual failover or failback has done.
+// A ManualMove is the result of a manual failover or failback.
 type ManualMove struct {
-	Left, Joined string    // hubs
-	Return       time.Time // of a failover: when the device goes back by itself
+	Left, Joined string    // names of hubs
+	Return       time.Time // after a failover: when the device returns by itself; zero after a failback
 }
 
-// A failover is a device that is away until the time is over. Whatever else moves the device ends it.
+// A failover is a manual failover in progress. Any other move of the device ends it.
 type failover struct {
 	original *hub
 	until    time.Time
 	timer    *time.Timer
 }
 
-// ManualFailover moves a device to the other hub (the next, if there are more) as an operator of IoT Central does to try it,
-// and back by itself after the time to live.
+// ManualFailover moves a device to the other hub (the next one, if there are more), as the manual
+// failover of IoT Central does. After the time to live, the device is moved back.
 func (c *Cloud) ManualFailover(deviceID string, ttl time.Duration) (ManualMove, error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -39,7 +39,7 @@ func (c *Cloud) ManualFailover(deviceID string, ttl time.Duration) (ManualMove, 
 	case c.isClosed():
 		return ManualMove{}, ErrClosed
 	case ttl <= 0:
-		return ManualMove{}, fmt.Errorf("emulator: manual failover: a time to live of %v is none", ttl)
+		return ManualMove{}, fmt.Errorf("emulator: manual failover: the time to live is %v: it must be positive", ttl)
 	case d.hub == nil:
 		return ManualMove{}, ErrNotProvisioned
 	case len(c.hubs) == 1:
@@ -47,27 +47,28 @@ func (c *Cloud) ManualFailover(deviceID string, ttl time.Duration) (ManualMove, 
 	case d.failover != nil:
 		return ManualMove{}, ErrFailedOver
 	}
-	home, other := d.hub, c.otherHub(d.hub)
+	original, other := d.hub, c.otherHub(d.hub)
 	until := time.Now().Add(ttl)
-	c.emit(KindAssigned, home.name, d.id, "failed over by hand to hub %s, until %s", other.name, until.UTC().Format(time.RFC3339))
+	c.emit(KindAssigned, original.name, d.id, "failed over manually to hub %s, until %s", other.name,
+		until.UTC().Format(time.RFC3339))
 	c.move(d, other)
-	f := &failover{original: home, until: until}
+	f := &failover{original: original, until: until}
 	f.timer = time.AfterFunc(ttl, func() { c.expireFailover(d, f) })
 	d.failover = f
-	return ManualMove{home.name, other.name, until}, nil
+	return ManualMove{original.name, other.name, until}, nil
 }
 
-// goHome is the end of the time to live.
+// expireFailover moves the device back at the end of the time to live.
 func (c *Cloud) expireFailover(d *device, f *failover) {
 	c.mu.Lock()
 	defer c.unlock()
 	if d.failover == f && !c.isClosed() {
-		c.emit(KindAssigned, d.hub.name, d.id, "the manual failover is over")
+		c.emit(KindAssigned, d.hub.name, d.id, "the manual failover has expired")
 		c.move(d, f.original)
 	}
 }
 
-// ManualFailback ends a manual failover before its time.
+// ManualFailback moves the device back before the end of the time to live.
 func (c *Cloud) ManualFailback(deviceID string) (ManualMove, error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -78,13 +79,13 @@ func (c *Cloud) ManualFailback(deviceID string) (ManualMove, error) {
 	case d.failover == nil:
 		return ManualMove{}, ErrNotFailedOver
 	}
-	away, home := d.hub, d.failover.original
-	c.emit(KindAssigned, away.name, d.id, "failed back by hand to hub %s", home.name)
-	c.move(d, home)
-	return ManualMove{Left: away.name, Joined: home.name}, nil
+	other, original := d.hub, d.failover.original
+	c.emit(KindAssigned, other.name, d.id, "failed back manually to hub %s", original.name)
+	c.move(d, original)
+	return ManualMove{Left: other.name, Joined: original.name}, nil
 }
 
-// settle ends a manual failover: where the device is now, it stays.
+// endFailover ends a manual failover without moving the device back.
 func (d *device) endFailover() {
 	if d.failover != nil {
 		d.failover.timer.Stop()

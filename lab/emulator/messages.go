@@ -18,47 +18,48 @@ const (
 	longestTTL     = 48 * time.Hour
 )
 
-// plainProperty is what azure-docs iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of
-// the properties of such a message. Back ends send other characters over AMQP, and devices get them.
+// plainProperty matches the characters that azure-docs
+// iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of the properties of
+// such a message. Back ends can send other characters over AMQP, and devices receive them.
 var plainProperty = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]*$")
 
-// Why a cloud-to-device message is not queued.
+// The reasons why a cloud-to-device message is not queued.
 var (
 	ErrQueueFull = errors.New("emulator: the device's queue is full")
 	ErrNeverSeen = errors.New("emulator: the device has had no session yet, so nothing is queued for it")
 )
 
-// A Message goes from the cloud to a device.
+// A Message is a cloud-to-device message.
 type Message struct {
 	ID         string // $.mid
 	Properties map[string]string
 	Body       []byte
-	TTL        time.Duration // an hour if zero; a minute to two days
+	TTL        time.Duration // one minute to two days; zero means one hour
 }
 
-// A queue holds what a device has not completed, in order.
+// A queue holds the messages that a device has not completed, in order.
 type queue struct {
 	pending []*queued
 	packet  uint16 // the last packet identifier used
 }
 
-// A queued message was sent if its packet is not 0; then its lock runs.
+// A queued message is in flight if packet is not 0. Then its lock runs.
 type queued struct {
 	Message
 	expires time.Time
 	packet  uint16
-	sentIn  *session // where it was sent
+	sentIn  *session // the session in which it was sent
 	lock    *time.Timer
-	result  chan error // told once that it was completed or why it is gone; nil: nobody asked
+	result  chan<- error // receives nil on completion, or the reason of the removal; may be nil
 }
 
-// SendMessage queues a message for a device, connected or not.
+// SendMessage queues a message for a device, which need not be connected.
 func (c *Cloud) SendMessage(deviceID string, m Message) error {
 	return c.queueMessage(deviceID, m, nil)
 }
 
-// queueMessage tells over, which has room for it, what became of the message.
-func (c *Cloud) queueMessage(deviceID string, m Message, over chan error) error {
+// queueMessage queues a message. result needs a buffer for one value, or may be nil.
+func (c *Cloud) queueMessage(deviceID string, m Message, result chan<- error) error {
 	if m.TTL == 0 {
 		m.TTL = defaultTTL
 	}
@@ -79,20 +80,21 @@ func (c *Cloud) queueMessage(deviceID string, m Message, over chan error) error 
 	case !d.hadSession:
 		return ErrNeverSeen
 	case len(d.queue.pending) >= maximumQueue:
-		return fmt.Errorf("%w: %d messages wait", ErrQueueFull, maximumQueue)
+		return fmt.Errorf("%w: %d messages are pending", ErrQueueFull, maximumQueue)
 	}
-	d.queue.pending = append(d.queue.pending, &queued{Message: m, expires: time.Now().Add(m.TTL), result: over})
+	d.queue.pending = append(d.queue.pending, &queued{Message: m, expires: time.Now().Add(m.TTL), result: result})
 	c.emit(KindMessage, "", d.id, "message %q queued", m.ID)
 	for name, value := range m.Properties {
 		if !plainProperty.MatchString(name + value) {
-			c.note("", d.id, "was sent a message with a property that the documents do not allow in one from the cloud")
+			c.note("", d.id, "was sent a message with a property that the documents do not allow in cloud-to-device messages")
 		}
 	}
 	d.deliver()
 	return nil
 }
 
-// QueueLength counts the messages that a device has not completed and that have not expired.
+// QueueLength returns the number of messages that a device has not completed and that have not
+// expired.
 func (c *Cloud) QueueLength(deviceID string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,8 +106,9 @@ func (c *Cloud) QueueLength(deviceID string) int {
 	return len(d.queue.pending)
 }
 
-// deliver sends whatever is not under way in the device's present session. A message that an earlier session left without
-// PUBACK is sent again; within one MQTT session it keeps its packet identifier and is marked as a duplicate.
+// deliver sends the messages that are not in flight in the device's current session. It sends a
+// message again that an earlier session left without PUBACK. If the MQTT session continues, that
+// message keeps its packet identifier and has the DUP flag.
 func (d *device) deliver() {
 	s := d.session()
 	if s == nil {
@@ -136,16 +139,17 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 	}
 	m.sentIn = s
 	p := publication{
-		topic: messageTopic(d.id) + propertyBag(properties), payload: m.Body, qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
+		topic: messageTopic(d.id) + propertyBag(properties), payload: m.Body,
+		qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
 	}
 	s.conn.send(p)
-	if s.triggered(DuplicateMessage) != nil { // by its packet identifier another one; its PUBACK means nothing
+	if s.triggered(DuplicateMessage) != nil { // with another packet identifier; its PUBACK is ignored
 		d.cloud.emit(KindLizard, s.hub.name, d.id, "message %q is sent twice", m.ID)
 		p.id, p.resent = d.queue.nextPacket()*uint16(qos), false
 		s.conn.send(p)
 	}
 	d.cloud.emit(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
-	if qos == 0 { // nobody will acknowledge it
+	if qos == 0 { // there will be no PUBACK
 		d.remove(m, nil)
 		return
 	}
@@ -155,7 +159,7 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 	m.lock = time.AfterFunc(d.cloud.config.CommandLock, func() { d.requeue(m, s) })
 }
 
-// requeue is the end of a lock: the message is as good as never sent.
+// requeue queues a message again at the end of its lock.
 func (d *device) requeue(m *queued, in *session) {
 	d.cloud.mu.Lock()
 	defer d.cloud.unlock()
@@ -167,7 +171,7 @@ func (d *device) requeue(m *queued, in *session) {
 	d.deliver()
 }
 
-// complete is PUBACK. One for a message that was requeued since means nothing.
+// complete handles a PUBACK. It ignores the PUBACK of a message that was queued again meanwhile.
 func (d *device) complete(s *session, packet uint16) {
 	for _, m := range d.queue.pending {
 		if m.packet == packet && m.sentIn == s {
@@ -178,7 +182,8 @@ func (d *device) complete(s *session, packet uint16) {
 	}
 }
 
-// remove takes a message off the queue; err says why it was not completed.
+// remove removes a message from the queue. err is nil if the device completed it, otherwise the
+// reason.
 func (d *device) remove(m *queued, err error) {
 	if m.lock != nil {
 		m.lock.Stop()
@@ -195,7 +200,8 @@ func (d *device) purgeQueue() {
 	}
 }
 
-// expire drops what has outlived its TTL. Nothing does so at the moment itself; it is called before anyone looks.
+// expire removes expired messages. There is no timer for it, so it is called before each use of the
+// queue.
 func (d *device) expire() {
 	for _, m := range slices.Clone(d.queue.pending) {
 		if !time.Now().Before(m.expires) {
@@ -205,7 +211,7 @@ func (d *device) expire() {
 	}
 }
 
-// stop ends the locks' timers.
+// stop stops the timers of the locks.
 func (q *queue) stop() {
 	for _, m := range q.pending {
 		if m.lock != nil {
@@ -214,7 +220,7 @@ func (q *queue) stop() {
 	}
 }
 
-// nextPacket finds an identifier that no message under way has.
+// nextPacket returns a packet identifier that no message in flight has.
 func (q *queue) nextPacket() uint16 {
 	for {
 		q.packet++

@@ -198,7 +198,8 @@ func TestAtQoS0AMessageIsCompleteOnceSent(t *testing.T) {
 	})
 }
 
-// commandID is the first one's in a bubble: the start of the cloud, in hexadecimal Unix seconds, and a number.
+// commandID is the first one's in a bubble: the start of the cloud, in hexadecimal Unix seconds,
+// and a number.
 const commandID = "command-386d4380-1"
 
 func TestADurableCommandIsAMessage(t *testing.T) {

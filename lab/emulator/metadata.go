@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Metadata says when a property, or a section of a twin, was last set, and the same of its members. It must not be changed.
+// Metadata holds when a property, or a section of a twin, was last set, and the metadata of its
+// members. It must not be changed.
 type Metadata struct {
 	Updated time.Time
-	Version int // of the section then
+	Version int // of the section at that time
 	Members map[string]Metadata
 }
 
-// merge returns what follows from a patch, as merge of the properties does.
+// merge returns the metadata after a patch of the properties.
 func (m Metadata) merge(patch map[string]any, at time.Time, version int) Metadata {
 	merged := Metadata{at, version, make(map[string]Metadata, len(m.Members)+len(patch))}
 	maps.Copy(merged.Members, m.Members)

@@ -13,7 +13,7 @@ import (
 
 const maximumMethod = 128 << 10 // bytes, each way; azure-docs iot-hub/iot-hub-devguide-direct-methods.md
 
-// Why a direct method has no answer. They stand for IoT Hub's 404103 and 504101.
+// The reasons why a direct method has no answer: IoT Hub's errors 404103 and 504101.
 var (
 	ErrNotOnline     = errors.New("emulator: 404103: the device is not online")
 	ErrMethodTimeout = errors.New("emulator: 504101: the device did not answer in time")
@@ -24,14 +24,18 @@ type methodAnswer struct {
 	body   []byte
 }
 
-// InvokeMethod calls a direct method and waits for its answer, but no longer than Config.MethodTimeout. The payload is JSON
-// or empty. A device that is not connected, or has not subscribed to methods, gets nothing: ErrNotOnline.
-func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload []byte) (status int, body []byte, err error) {
+// InvokeMethod calls a direct method and waits for the answer, at most for Config.MethodTimeout.
+// The payload is JSON or empty. The error is ErrNotOnline if the device is not connected or has not
+// subscribed to methods.
+func (c *Cloud) InvokeMethod(
+	ctx context.Context, deviceID, name string, payload []byte,
+) (status int, body []byte, err error) {
 	switch {
-	case name == "" || strings.ContainsAny(name, "+#\x00"): // MQTT 3.1.1, 4.7.1 and 1.5.3: the hub publishes it
-		return 0, nil, fmt.Errorf("emulator: method: %q is no name that a topic can hold", name)
+	case name == "" || strings.ContainsAny(name, "+#\x00"): // not allowed in topics: MQTT 3.1.1, 4.7.1 and 1.5.3
+		return 0, nil, fmt.Errorf("emulator: method: the name %q is empty or contains +, # or NUL", name)
 	case len(payload) > maximumMethod:
-		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload), maximumMethod)
+		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload),
+			maximumMethod)
 	case len(payload) > 0 && !isJSON(payload):
 		return 0, nil, errors.New("emulator: method: the payload is not JSON in UTF-8")
 	}
@@ -61,7 +65,7 @@ func (c *Cloud) InvokeMethod(ctx context.Context, deviceID, name string, payload
 
 func isJSON(text []byte) bool { return utf8.Valid(text) && json.Valid(text) }
 
-// callMethod sends the request. The channel holds one answer, so whoever brings it never waits.
+// callMethod sends the request. The channel has a buffer for the answer.
 func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, answer chan methodAnswer, err error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -85,17 +89,17 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	return rid, answer, nil
 }
 
-// listensTo tells whether the device has subscribed to all methods, or to this one. The documents advise
-// against the latter (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the limit of five
-// subscriptions.
+// listensTo reports whether the device has subscribed to all methods or to this one. The documents
+// advise against the latter (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the
+// limit of five subscriptions.
 func (s *session) listensTo(method string) bool {
 	_, toAll := s.filters[methodFilter]
 	_, toThis := s.filters[methodRequest+method+"/#"]
 	return toAll || toThis
 }
 
-// methodAnswered takes "{status}/?$rid={rid}". The status is an integer and the body JSON or empty, which azure-docs
-// iot/iot-mqtt-connect-to-iot-hub.md says.
+// completeMethod handles an answer with the topic "{status}/?$rid={rid}". The status must be an
+// integer, and the body must be JSON or empty: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 func (s *session) completeMethod(topic string, body []byte) error {
 	text, query, found := strings.Cut(topic, "/?")
 	status, err := strconv.Atoi(text)
@@ -110,7 +114,7 @@ func (s *session) completeMethod(topic string, body []byte) error {
 	}
 	answer := s.device.methods[rid]
 	if answer == nil {
-		s.hub.cloud.emit(KindMethod, s.hub.name, s.device.id, "an answer came too late and is dropped")
+		s.hub.cloud.emit(KindMethod, s.hub.name, s.device.id, "an answer came too late and was discarded")
 		return nil
 	}
 	delete(s.device.methods, rid)

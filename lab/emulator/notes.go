@@ -1,11 +1,12 @@
 package emulator
 
-// notesLimit bounds what is remembered of the notes, however many devices connect.
+// notesLimit is the number of different notes that are emitted. It limits the memory for them.
 const notesLimit = 10_000
 
-// note records that a client did what the documents do not describe, although nobody has seen the service
-// refuse it. The emulator takes it too. Each sentence is told once for each device, so a client that repeats
-// itself fills no log. The sentence's subject is the device. It is called with c.mu held.
+// note emits that a client did what the documents do not describe and what no report says that the
+// service refuses. The emulator accepts it too. Each sentence is emitted once for each device, so
+// that a client does not fill the log. The subject of the sentence is the device. It is called with
+// c.mu held.
 func (c *Cloud) note(where, device string, sentences ...string) {
 	for _, sentence := range sentences {
 		key := [3]string{where, device, sentence}

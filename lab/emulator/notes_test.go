@@ -86,7 +86,7 @@ func TestDPSTakesLoginsThatNoDocumentForbids(t *testing.T) {
 		"128 characters":       {func(world) login { return login{device: strings.Repeat("d", 128)} }, nil},
 		"the scope as its sr":  {func(w world) login { return login{sas: w.dpsToken(w.IDScope(), "&skn=registration")} }, nil},
 		"an sr in lower case":  {func(w world) login { return login{sas: w.dpsToken(strings.ToLower(resource), "&skn=registration")} }, nil},
-		"a field that is more": {func(w world) login { return login{sas: w.dpsToken(resource, "&skn=registration&x=y")} }, []string{"a field beside"}},
+		"a field that is more": {func(w world) login { return login{sas: w.dpsToken(resource, "&skn=registration&x=y")} }, []string{"a field other than"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			notes := notedInBubble(t, func(t *testing.T, w world) { w.mustConnect(c.login(w)) })
@@ -121,7 +121,7 @@ func TestAHubTakesLoginsThatNoDocumentForbids(t *testing.T) {
 		"nothing behind the device": {username(""), []string{"api-version"}},
 		"an old api-version for a model": {
 			username("/?api-version=2019-10-01&model-id=dtmi%3Aa%3B1"), []string{"named its model under an api-version older"}},
-		"a model that is no dtmi": {username("/?api-version=2021-04-12&model-id=urn%3Aa"), []string{"no dtmi"}},
+		"a model that is no dtmi": {username("/?api-version=2021-04-12&model-id=urn%3Aa"), []string{"not a dtmi"}},
 		"a space that is not encoded": {
 			username("/?api-version=2021-04-12&DeviceClientType=a b"), []string{"percent-encoded"}},
 		"the host as the token's sr": {func(w world) login { return login{sas: signed(w, w.Hub("A"), "")} }, nil},
@@ -131,7 +131,7 @@ func TestAHubTakesLoginsThatNoDocumentForbids(t *testing.T) {
 		}, nil},
 		"an sr in another case":   {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/DEV1", "")} }, nil},
 		"an skn that is empty":    {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&skn=")} }, nil},
-		"a field that is more":    {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&x=y")} }, []string{"a field beside"}},
+		"a field that is more":    {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&x=y")} }, []string{"a field other than"}},
 		"what documents describe": {username("/?api-version=2021-04-12&DeviceClientType=a%2F1"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 		if payload[0] == '{' || payload == "null" {
 			wantNotes(t, notes)
 		} else {
-			wantNotes(t, notes, "no JSON object")
+			wantNotes(t, notes, "not a JSON object")
 		}
 	}
 }
@@ -226,7 +226,7 @@ func TestPropertiesThatTheDocumentsAreSilentAboutAreNoted(t *testing.T) {
 	arrays := strings.Repeat("[", 11) + strings.Repeat("]", 11)
 	for patch, want := range map[string]string{
 		`{"":1}`:               "a name that is empty",
-		`{"a":1e999}`:          "a number that no 64-bit float holds",
+		`{"a":1e999}`:          "a number that a 64-bit float cannot hold",
 		`{"a":[null]}`:         "a null in an array",
 		`{"a":` + arrays + `}`: "a depth of more than 10",
 	} {

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Params say how a fault strikes. The zero value of each means what is written behind it.
+// Params are the parameters of a fault.
 type Params struct {
-	For         time.Duration // until it heals by itself: never
-	Count       int           // how often it strikes: without end
-	Probability float64       // each time: 1
-	Delay       time.Duration
-	Jitter      time.Duration // at most so much more delay, at random
-	Rate        int           // bytes a second: any
-	RetryAfter  time.Duration // what the answer tells: nothing
-	Status      int           // of the answer: the fault's own
-	Mark        string
-	Hub         string
-	Reregister  bool // DPS registers the device anew, which ends the fault
+	For         time.Duration // after it the fault is cleared; zero means never
+	Count       int           // how often it applies before it is cleared; zero means without limit
+	Probability float64       // of applying, each time; zero means 1
+	Delay       time.Duration // its meaning depends on the fault
+	Jitter      time.Duration // the largest random addition to Delay
+	Rate        int           // bytes per second; zero means without limit
+	RetryAfter  time.Duration // of the answer; zero means that the answer has none
+	Status      int           // of the answer; zero means the default of the fault
+	Mark        string        // text that a message must contain
+	Hub         string        // name of a hub
+	Reregister  bool          // DPS registers the device again, which clears the fault
 }
 
-// ParameterNames are the names of the parameters, as Set takes them.
+// ParameterNames returns the names of all parameters, as in Set.
 func ParameterNames() []string {
 	names := make([]string, len(faultParameters))
 	for i, p := range faultParameters {
@@ -32,7 +32,7 @@ func ParameterNames() []string {
 	return names
 }
 
-// faultParameters give each field of Params its name; value is "" for one that was not given.
+// faultParameters describe the fields of Params. The function value returns "" for the zero value.
 var faultParameters = []faultParameter{
 	durationParameter("for", func(p *Params) *time.Duration { return &p.For }),
 	numberParameter("count", func(p *Params) *int { return &p.Count }),
@@ -64,15 +64,15 @@ var faultParameters = []faultParameter{
 }
 
 type faultParameter struct {
-	name  string
-	takes string // what a value is
-	set   func(*Params, string) error
-	value func(Params) string
-	count bool // a time or a number, which is not negative
+	name   string
+	format string // of a value, for errors
+	set    func(*Params, string) error
+	value  func(Params) string
+	count  bool // a duration or a number, which must not be negative
 }
 
 func durationParameter(name string, field func(*Params) *time.Duration) faultParameter {
-	return faultParameter{name, "a time such as 30s", func(p *Params, text string) (err error) {
+	return faultParameter{name, "a duration such as 30s", func(p *Params, text string) (err error) {
 		*field(p), err = time.ParseDuration(text)
 		return err
 	}, func(p Params) string {
@@ -96,31 +96,32 @@ func numberParameter(name string, field func(*Params) *int) faultParameter {
 }
 
 func textParameter(name string, field func(*Params) *string) faultParameter {
-	return faultParameter{name, "a text", func(p *Params, text string) error {
+	return faultParameter{name, "text", func(p *Params, text string) error {
 		*field(p) = text
 		return nil
 	}, func(p Params) string { return *field(&p) }, false}
 }
 
-// Set gives a parameter by its name: durations as "1m30s", numbers and the rest as Go writes them. What would count as not given,
-// such as "0s", is refused.
+// Set sets a parameter by its name. Durations are written as "1m30s". Set refuses zero values, such
+// as "0s", because they would mean that the parameter is not set.
 func (p *Params) Set(name, value string) error {
 	for _, known := range faultParameters {
 		if known.name != name {
 			continue
 		}
 		if err := known.set(p, value); err != nil {
-			return fmt.Errorf("emulator: parameter %s: %.60q is not %s", name, value, known.takes)
+			return fmt.Errorf("emulator: parameter %s: %.60q is not %s", name, value, known.format)
 		}
 		if name != "anew" && known.value(*p) == "" {
-			return fmt.Errorf("emulator: parameter %s: %.60q would be as if it were not given; leave it out, or give %s", name, value, known.takes)
+			return fmt.Errorf("emulator: parameter %s: %.60q means the default; leave the parameter out, or give %s",
+				name, value, known.format)
 		}
 		return nil
 	}
 	return fmt.Errorf("emulator: there is no parameter %.60q; there are %s", name, strings.Join(ParameterNames(), ", "))
 }
 
-// Given are the parameters that were given, by their names, as Set takes them.
+// Given returns the parameters that are set, as name and value for Set.
 func (p Params) Given() map[string]string {
 	given := map[string]string{}
 	for _, known := range faultParameters {
@@ -131,7 +132,7 @@ func (p Params) Given() map[string]string {
 	return given
 }
 
-// String is what was given: " delay=1s count=3".
+// String returns the parameters that are set, as in " delay=1s count=3".
 func (p Params) String() string {
 	var text strings.Builder
 	for _, known := range faultParameters {
@@ -142,25 +143,26 @@ func (p Params) String() string {
 	return text.String()
 }
 
-// Check tells why a fault does not strike such a target (TargetDPS, TargetHub, TargetDevice) with these parameters.
+// Check tells why a fault does not strike such a target (TargetDPS, TargetHub, TargetDevice) with
+// these parameters.
 func (f FaultInfo) Check(kind string, p Params) error {
 	if !slices.Contains(f.Targets, kind) {
-		return fmt.Errorf("it strikes %s, and not %s", strings.Join(f.Targets, " or "), kind)
+		return fmt.Errorf("the fault can be injected into %s, not into %s", strings.Join(f.Targets, " or "), kind)
 	}
 	for _, known := range faultParameters {
 		given := known.value(p) != ""
 		switch {
 		case given && known.name != "for" && !slices.Contains(f.Parameters, known.name):
-			return fmt.Errorf("it has no parameter %s", known.name)
+			return fmt.Errorf("the fault has no parameter %s", known.name)
 		case !given && slices.Contains(f.Required, known.name):
-			return fmt.Errorf("it needs the parameter %s", known.name)
+			return fmt.Errorf("the fault needs the parameter %s", known.name)
 		case known.count && strings.HasPrefix(known.value(p), "-") && !(known.name == "delay" && f.Name == Skew):
 			return fmt.Errorf("the parameter %s is negative", known.name)
 		}
 	}
 	switch {
 	case p.Status != 0 && (p.Status < 400 || p.Status > 599):
-		return fmt.Errorf("the status %d is no error's", p.Status)
+		return fmt.Errorf("the status %d is not between 400 and 599", p.Status)
 	case !(p.Probability >= 0 && p.Probability <= 1):
 		return fmt.Errorf("the probability %v is not between 0 and 1", p.Probability)
 	}

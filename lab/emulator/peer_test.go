@@ -36,7 +36,8 @@ type world struct {
 	network *memnet.Network
 }
 
-// inBubble runs a test against a cloud in memory, on a fake clock. A goroutine left behind is a deadlock, hence a failure.
+// inBubble runs a test against a cloud in memory, on a fake clock. A goroutine left behind is a
+// deadlock, hence a failure.
 func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,22 +8,24 @@ import (
 	"syscall"
 )
 
-// Ports for endpoints that may have any. Systems choose the ports of outgoing connections above them (Linux from 32768 on): where
-// a dead endpoint cannot keep its port, one of those could be given away.
+// The range of ports for port 0. It is below the ports that systems use for outgoing connections
+// (on Linux from 32768). So an outgoing connection cannot take the port of an endpoint that is down
+// and cannot hold its port.
 const (
 	firstPort = 15_000
 	lastPort  = 32_000
 	portTries = 50
 )
 
-// A refuser is a listener that can refuse connections and keep its address meanwhile, so that nobody else gets it: lab/memnet's
-// and, on Linux, TCP's. While it refuses, Accept waits. Any other listener is closed and opened again.
+// A portHolder is a listener that can refuse connections and hold its address meanwhile: that of
+// lab/memnet, and on Linux that of TCP. While it refuses, Accept waits. Other listeners are closed
+// and opened again.
 type portHolder interface {
 	net.Listener
 	SetRefusing(on bool) error
 }
 
-// listenTCP listens at an address; port 0 is one that is free.
+// listenTCP listens on an address. Port 0 means a free port.
 func listenTCP(address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err == nil && port == "0" {

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// backlog is how many connections may wait to be accepted, as Go's listeners have it at most.
+// backlog is the number of connections that may wait for Accept. Go uses at most this number, too.
 const backlog = 4096
 
-// A keptPort is a TCP listener whose socket stays bound while it refuses connections. Linux lets a socket stop listening with
-// shutdown and listen again.
+// A keptPort is a TCP listener whose socket stays bound while it refuses connections. On Linux a
+// socket can stop listening by shutdown and then listen again.
 type keptPort struct {
 	*net.TCPListener
 
@@ -28,7 +28,7 @@ func holdPort(l *net.TCPListener) net.Listener {
 	return p
 }
 
-// Refuse stops listening or starts again. It returns when Accept has noticed.
+// SetRefusing stops listening, or listens again. It returns when Accept uses the new state.
 func (p *keptPort) SetRefusing(on bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,15 +55,15 @@ func (p *keptPort) SetRefusing(on bool) error {
 	return nil
 }
 
-// stop makes the socket one that is bound and does not listen. Until it listens again no other socket may have the port, also none
-// with SO_REUSEADDR, which Go and most servers set: so the option is cleared here.
+// stop stops listening. The socket stays bound. It clears SO_REUSEADDR, because otherwise another
+// socket with that option, which Go and most servers set, could take the port.
 func (p *keptPort) stop() error {
 	return p.control(func(fd int) error {
 		return errors.Join(reuseAddress(fd, 0), syscall.Shutdown(fd, syscall.SHUT_RD))
 	})
 }
 
-// listen needs SO_REUSEADDR, because connections that were accepted earlier still have the port.
+// listen sets SO_REUSEADDR, because connections that were accepted earlier still use the port.
 func (p *keptPort) listen(backlog int) error {
 	err := p.control(func(fd int) error { return errors.Join(reuseAddress(fd, 1), syscall.Listen(fd, backlog)) })
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *keptPort) control(do func(fd int) error) error {
 	return failure
 }
 
-// Accept waits for a connection, also while the port refuses them.
+// Accept waits for a connection, also while the port refuses connections.
 func (p *keptPort) Accept() (net.Conn, error) {
 	for p.begin() {
 		conn, err := p.TCPListener.Accept()
@@ -96,13 +96,13 @@ func (p *keptPort) Accept() (net.Conn, error) {
 		case !refused:
 			return conn, err
 		case err == nil:
-			resetConn(conn) // it came in this moment
+			resetConn(conn) // it was accepted just before
 		}
 	}
 	return nil, net.ErrClosed
 }
 
-// begin returns true when the port listens, and false when it is closed.
+// begin waits until the port listens, and returns false if it is closed.
 func (p *keptPort) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +113,7 @@ func (p *keptPort) begin() bool {
 	return p.accepting
 }
 
-// end reports whether the port refuses connections by now.
+// end reports whether the port refuses connections now.
 func (p *keptPort) end() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +122,7 @@ func (p *keptPort) end() bool {
 	return p.refusing
 }
 
-// Close gives the port back.
+// Close frees the port.
 func (p *keptPort) Close() error {
 	p.mu.Lock()
 	p.closed = true

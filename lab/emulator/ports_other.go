@@ -4,6 +4,7 @@ package emulator
 
 import "net"
 
-// holdPort does nothing here: these systems do not let a socket stop listening and keep its port. A dead endpoint frees it, and
-// to revive the endpoint is an error when somebody else has taken the port meanwhile.
+// holdPort returns the listener unchanged: on these systems a socket cannot stop listening and hold
+// its port. An endpoint that is down frees its port. Bringing it up fails if another process has
+// taken the port meanwhile.
 func holdPort(l *net.TCPListener) net.Listener { return l }

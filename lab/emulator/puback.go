@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// What may go wrong with a device's messages once they have arrived.
+// The faults of telemetry that has reached the hub.
 const (
 	NoPUBACK        Fault = "no-puback"
 	LatePUBACK      Fault = "late-puback"
@@ -17,7 +17,8 @@ func (s *session) triggered(fault Fault) *activeFault {
 	return s.hub.cloud.triggered(fault, s.device.faults, s.hub.frontend.faults)
 }
 
-// acknowledge decides about the PUBACK of what was taken, for which the broker waits: it sends it unless link.mute says no.
+// decidePUBACK decides whether and when the PUBACK of a publication is sent. The broker sends it at
+// once, unless withholdPUBACK is set.
 func (s *session) decidePUBACK(p publication) error {
 	if p.qos == 0 {
 		return nil
@@ -41,7 +42,7 @@ func (s *session) decidePUBACK(p publication) error {
 	return nil
 }
 
-// poisoned tells whether a message has the mark on which the hub drops the connection.
+// hasPoison reports whether a message contains the mark of an active fault Poison.
 func (s *session) hasPoison(d Delivery) bool {
 	for _, faults := range []faultSet{s.device.faults, s.hub.frontend.faults} {
 		a := faults[Poison]

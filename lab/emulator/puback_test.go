@@ -10,7 +10,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// publishes sends n messages and returns their tokens' outcome after a while: how many were acknowledged.
+// publishes sends n messages and returns their tokens' outcome after a while: how many were
+// acknowledged.
 func (p *peer) publishes(n int, wait time.Duration) int {
 	p.Helper()
 	var tokens []interface{ WaitTimeout(time.Duration) bool }

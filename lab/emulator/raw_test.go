@@ -21,8 +21,9 @@ func connectPacket(version byte, flags byte, keepAlive time.Duration, fields ...
 	return append(packet, body...)
 }
 
-// rawPublish is a message with the packet identifier 1. Where a reset follows it is written so, and not by a client with
-// goroutines of its own: the kernel reports a reset once, be it to the reader or to the writer.
+// rawPublish is a message with the packet identifier 1. Where a reset follows it is written so, and
+// not by a client with goroutines of its own: the kernel reports a reset once, be it to the reader
+// or to the writer.
 var rawPublish = []byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x01")
 
 // rawConnect logs in to hub A and returns the TLS connection after CONNACK.

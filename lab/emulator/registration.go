@@ -11,37 +11,39 @@ import (
 	"time"
 )
 
-// azure-docs includes/iot-dps-limits.md
+// The limit of polls for one device: azure-docs includes/iot-dps-limits.md.
 const (
-	pollLimit  = 5 // in pollWindow, for one device
+	pollLimit  = 5 // within pollWindow
 	pollWindow = 10 * time.Second
 )
 
-// timestamp is how the services write a time.
+// timestamp formats a time as the services do.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
 
-// An operation is one registration under way.
+// An operation is one registration of a device.
 type operation struct {
 	id      string
 	ready   time.Time
-	decided bool // its end was decided
+	decided bool // assign has run
 }
 
-// Registrations counts the requests to register that a registration ID has sent, whatever the answer. Polls do not count.
+// Registrations returns the number of register requests of a registration ID, whatever the answers.
+// Polls do not count.
 func (c *Cloud) Registrations(registrationID string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dps.registerCounts[registrationID]
 }
 
-// RegistrationPayload is the payload of a registration ID's last request to register, as it was sent, or nil.
+// RegistrationPayload returns the payload of the last register request of a registration ID, as it
+// was sent, or nil.
 func (c *Cloud) RegistrationPayload(registrationID string) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]byte(nil), c.dps.lastPayloads[registrationID]...)
 }
 
-// A dpsRequest is one PUT or GET, and what its answer needs.
+// A dpsRequest is one register request (PUT) or poll (GET).
 type dpsRequest struct {
 	*dps
 	conn   *connection
@@ -52,7 +54,7 @@ type dpsRequest struct {
 func (q dpsRequest) register(body []byte) {
 	id := q.client.id
 	q.registerCounts[id]++
-	q.cloud.emit(KindRegister, "DPS", id, "request %d to register", q.registerCounts[id])
+	q.cloud.emit(KindRegister, "DPS", id, "register request %d", q.registerCounts[id])
 	if q.answerFault(DPSThrottlesRegister) {
 		return
 	}
@@ -62,7 +64,7 @@ func (q dpsRequest) register(body []byte) {
 	}
 	payload, notes, err := parseRegistration(id, body)
 	if err != nil {
-		_ = q.cloud.violation("DPS", id, "sent a request to register in which %v", err)
+		_ = q.cloud.violation("DPS", id, "sent a register request in which %v", err)
 		q.fail(400, 400012, "Deserialization error: "+err.Error())
 		return
 	}
@@ -80,36 +82,37 @@ func (q dpsRequest) register(body []byte) {
 	q.assigning(d)
 }
 
-// parseRegistration reads {"registrationId":…,"payload":…}. The real DPS refuses a member that it does not know
-// (azure-docs issue 66740: a modelId outside the payload is 400012); tpm and csr are the others that documents
-// name. They also say that the payload is an object (iot-dps/how-to-send-additional-data.md), but Microsoft's
-// SDK for Java and its sample for Python send a string.
+// parseRegistration parses {"registrationId":…,"payload":…}. The real DPS refuses unknown members
+// (azure-docs issue 66740: a modelId outside the payload is 400012). The documents name two more
+// members, tpm and csr. They also say that the payload is an object
+// (iot-dps/how-to-send-additional-data.md), but Microsoft's SDK for Java and its sample for Python
+// send a string.
 func parseRegistration(id string, body []byte) (payload []byte, notes []string, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return nil, nil, errors.New("the body is no JSON object")
+		return nil, nil, errors.New("the body is not a JSON object")
 	}
 	if err := CheckJSON(body); err != nil {
-		return nil, nil, fmt.Errorf("the body would not be kept as it is: %w", err)
+		return nil, nil, fmt.Errorf("decoding would change the body: %w", err)
 	}
 	for name := range fields {
 		switch name {
 		case "registrationId", "payload":
 		case "tpm", "csr":
-			notes = append(notes, "sent "+name+" with its registration, which the emulator does not look at")
+			notes = append(notes, "sent "+name+" with its registration, which the emulator ignores")
 		default:
-			return nil, nil, fmt.Errorf("%.60q stands where only registrationId and payload may", name)
+			return nil, nil, fmt.Errorf("the unknown member %.60q stands beside registrationId and payload", name)
 		}
 	}
 	named := id
 	if raw, given := fields["registrationId"]; !given {
 		notes = append(notes, "left the registrationId out of the body of its registration")
-	} else if json.Unmarshal(raw, &named) != nil || !strings.EqualFold(named, id) { // a case-insensitive string
+	} else if json.Unmarshal(raw, &named) != nil || !strings.EqualFold(named, id) { // IDs are case-insensitive
 		return nil, nil, fmt.Errorf("registrationId is not %q", id)
 	}
 	payload = fields["payload"]
 	if text := bytes.TrimSpace(payload); len(text) > 0 && text[0] != '{' && string(text) != "null" {
-		notes = append(notes, "sent a payload to DPS that is no JSON object, as Microsoft's SDK for Java does")
+		notes = append(notes, "sent a payload to DPS that is not a JSON object, as Microsoft's SDK for Java does")
 	}
 	return payload, notes, nil
 }
@@ -176,7 +179,8 @@ func (q dpsRequest) fail(status, code int, message string) {
 	q.answer(status, "", q.frontend.errorBody(code, message))
 }
 
-// retryAfterText is what stands behind the $rid of an answer: whole seconds, rounded up, or nothing.
+// retryAfterText returns the topic parameter for whole seconds, rounded up, or "" for zero. It
+// follows the $rid.
 func retryAfterText(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -184,10 +188,10 @@ func retryAfterText(d time.Duration) string {
 	return "&retry-after=" + strconv.Itoa(int((d+time.Second-1)/time.Second))
 }
 
-// etag is an entity tag as the service's look.
+// etag returns an entity tag in the format of the service.
 func etag(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", n)) }
 
-// answer goes to nobody if the client has not subscribed to the answers.
+// answer sends an answer, if the client has subscribed to answers.
 func (q dpsRequest) answer(status int, more string, body map[string]any) {
 	if !q.client.subscribed || q.triggered(DPSMute) != nil {
 		return
@@ -201,7 +205,7 @@ func (q dpsRequest) answer(status int, more string, body map[string]any) {
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
-		return // a map of plain values always marshals
+		return // does not happen with a map of plain values
 	}
 	send := func() { q.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more), text) }
 	if late := q.triggered(DPSLateAnswers); late != nil || len(q.client.schedule.tasks) > 0 {
@@ -220,7 +224,7 @@ func (q dpsRequest) send(topic string, body []byte) {
 	})
 }
 
-// errorBody is the body of an error answer of DPS and of a twin.
+// errorBody returns the body of an error answer of DPS and of twin requests.
 func (f *frontend) errorBody(code int, message string) map[string]any {
 	f.cloud.serial++
 	return map[string]any{

@@ -2,8 +2,8 @@ package emulator
 
 import "time"
 
-// An agenda is what will be done later, in the order in which it was put there, so that nothing overtakes. It is guarded by
-// the cloud's lock, which is held too when something is done.
+// A schedule runs tasks later, in the order in which they were added. The cloud's lock guards it
+// and is held while a task runs.
 type schedule struct {
 	cloud   *Cloud
 	tasks   []task
@@ -16,7 +16,8 @@ type task struct {
 	run func()
 }
 
-// after does something after d and after all that is on the agenda; at once if both have passed.
+// after runs do when d has passed and all earlier tasks have run. It runs do at once if neither
+// needs waiting for.
 func (g *schedule) after(d time.Duration, do func()) {
 	due := time.Now().Add(d)
 	if n := len(g.tasks); n > 0 {
@@ -44,7 +45,7 @@ func (g *schedule) run() {
 	}
 }
 
-// drop forgets what was not done yet.
+// stop discards the tasks that have not run.
 func (g *schedule) stop() {
 	g.stopped, g.tasks = true, nil
 	if g.timer != nil {

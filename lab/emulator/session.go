@@ -6,23 +6,27 @@ import (
 	"time"
 )
 
-// A session is a device's connection to a hub. One that is not in its hub's maps any more has ended, and nothing is
-// taken from or stored for it.
+// A session is a device's session at a hub. After its end it is not in the hub's maps, and its
+// packets are ignored.
 type session struct {
 	hub         *hub
 	device      *device
 	conn        *connection
 	filters     map[string]byte
 	will        *publication
-	expires     time.Time   // its token
-	expiryTimer *time.Timer // of the session with it
+	expires     time.Time   // when its token expires
+	expiryTimer *time.Timer // ends the session after the token
 	schedule    schedule
 	flapTimer   *time.Timer
 }
 
-// begin makes the session; CONNACK follows once the lock is released, and whatever is sent before waits for it.
+// startSession starts a session. CONNACK is written after the lock is released; publications wait
+// for it.
 func (h *hub) startSession(conn *connection, d *device, r connectRequest, expires time.Time) {
-	s := &session{hub: h, device: d, conn: conn, filters: map[string]byte{}, will: r.will, expires: expires, schedule: schedule{cloud: h.cloud}}
+	s := &session{
+		hub: h, device: d, conn: conn, filters: map[string]byte{}, will: r.will, expires: expires,
+		schedule: schedule{cloud: h.cloud},
+	}
 	if r.clean {
 		delete(h.keptFilters, d.id)
 		d.purgeQueue()
@@ -39,7 +43,8 @@ func (h *hub) startSession(conn *connection, d *device, r connectRequest, expire
 	d.deliver()
 }
 
-// part ends a session and its connection; a hub that lives stores the will of whoever did not say DISCONNECT.
+// close ends a session and closes its connection. It stores the will, unless the client sent
+// DISCONNECT.
 func (h *hub) close(s *session, why string) {
 	if s.will != nil && !s.conn.disconnected.Load() {
 		s.storeWill()
@@ -48,7 +53,7 @@ func (h *hub) close(s *session, why string) {
 	_ = s.conn.Close()
 }
 
-// drop ends a session for the cloud; what becomes of the connection is the caller's business.
+// endSession ends a session. The caller closes the connection.
 func (h *hub) endSession(s *session, why string) {
 	delete(h.byConnection, s.conn)
 	delete(h.byDevice, s.device.id)
@@ -62,14 +67,15 @@ func (h *hub) endSession(s *session, why string) {
 	h.cloud.emit(KindDisconnected, h.name, s.device.id, "%s", why)
 }
 
-// dropAll ends every session, without wills: the hub is no longer there to store them.
+// endSessions ends all sessions without storing wills, because the hub is down.
 func (h *hub) endSessions(why string) {
 	for _, id := range slices.Sorted(maps.Keys(h.byDevice)) {
 		h.endSession(h.byDevice[id], why)
 	}
 }
 
-// ended is the end of a connection that the cloud did not end itself, or the last word on one that it did.
+// connectionEnded ends the session of a connection, if it has one. It emits the refusal of a
+// connection without login.
 func (h *hub) connectionEnded(conn *connection, why string) {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()
@@ -80,7 +86,8 @@ func (h *hub) connectionEnded(conn *connection, why string) {
 	}
 }
 
-// Subscriptions are the topic filters of a device's session at a hub, sorted, whether or not it is connected.
+// Subscriptions returns the topic filters of a device's session at a hub, sorted. The device need
+// not be connected.
 func (c *Cloud) Subscriptions(deviceID, hubName string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

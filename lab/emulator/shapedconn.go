@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A line is what lies between a client and the cloud. A frozen one lets nothing pass, neither bytes nor FIN, and a slow one
-// lets them pass later; whoever waits at it gives up at its deadlines.
+// A shapedConn is a connection that can be paused and slowed down. While it is paused, neither
+// bytes nor FIN pass. Reads and writes end at their deadlines.
 type shapedConn struct {
 	net.Conn
 
@@ -17,11 +17,11 @@ type shapedConn struct {
 	changed                     *sync.Cond
 	readDeadline, writeDeadline time.Time
 	paused                      bool
-	closed                      bool // nothing passes any more
-	draining                    bool // only drain reads any more
+	closed                      bool // no bytes pass any more
+	draining                    bool // only drain reads
 
-	shaping  *shaping   // nil: as fast as can be
-	up, down delayQueue // to the cloud, to the client; used once the line has been slow
+	shaping  *shaping   // nil means no delays
+	up, down delayQueue // to the cloud, to the client; used from the first delay on
 }
 
 func newShapedConn(raw net.Conn) *shapedConn {
@@ -30,11 +30,11 @@ func newShapedConn(raw net.Conn) *shapedConn {
 	return s
 }
 
-// freeze and thaw are called with the cloud's lock held.
+// pause and resume are called with the cloud's lock held.
 func (s *shapedConn) pause()  { s.update(func() { s.paused = true }) }
 func (s *shapedConn) resume() { s.update(func() { s.paused = false }) }
 
-// kill lets whoever waits at the line go with an error.
+// abort ends all pending reads and writes with an error.
 func (s *shapedConn) abort() { s.update(func() { s.closed, s.paused = true, false }) }
 
 func (s *shapedConn) update(change func()) {
@@ -50,7 +50,7 @@ func (s *shapedConn) isPaused() bool {
 	return s.paused
 }
 
-// thawed returns when the line is not frozen or is dead, however long that takes.
+// waitResumed waits until the connection is not paused. It has no timeout.
 func (s *shapedConn) waitResumed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *shapedConn) waitResumed() {
 	}
 }
 
-// pass returns when something to read may pass, or says why it never will.
+// waitReadable waits until reads may pass.
 func (s *shapedConn) waitReadable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +68,9 @@ func (s *shapedConn) waitReadable() error {
 
 func (s *shapedConn) mayPass() (bool, time.Time) { return !s.paused, time.Time{} }
 
-// await is called with the lock held, and looks at the deadline again whenever it was moved.
+// waitUntil waits until ready returns true or the deadline passes. ready also returns when it may
+// become true, or the zero time. It is called with the lock held, and it notices changes of the
+// deadline.
 func (s *shapedConn) waitUntil(by *time.Time, ready func() (bool, time.Time)) error {
 	for {
 		ok, at := ready()
@@ -87,7 +89,7 @@ func (s *shapedConn) waitUntil(by *time.Time, ready func() (bool, time.Time)) er
 	}
 }
 
-// wait returns after a change, or at a time.
+// waitChange waits for a change, or until a time. The zero time means no limit.
 func (s *shapedConn) waitChange(at time.Time) {
 	if !at.IsZero() {
 		timer := time.AfterFunc(time.Until(at), func() { s.update(func() {}) })
@@ -108,11 +110,11 @@ func (s *shapedConn) Read(p []byte) (int, error) {
 		s.mu.Lock()
 		if s.shaping == nil || n == 0 {
 			if blocked := s.waitUntil(&s.readDeadline, s.mayPass); blocked != nil {
-				return 0, blocked // what came meanwhile never arrived
+				return 0, blocked // what was read meanwhile is lost
 			}
 			return n, err
 		}
-		s.enqueueAll(&s.up, p[:n]) // it has become slow meanwhile
+		s.enqueueAll(&s.up, p[:n]) // delays have begun meanwhile
 	}
 	s.startReading()
 	return s.readArrived(p)
@@ -158,14 +160,15 @@ func (s *shapedConn) SetWriteDeadline(t time.Time) error {
 	return s.Conn.SetWriteDeadline(t)
 }
 
-// drain reads what still comes, for a while: closing with unread data would turn the FIN into a reset.
+// drain reads and discards data until the client closes, at most for d. Closing with unread data
+// would send RST instead of FIN.
 func (s *shapedConn) drain(d time.Duration) {
 	s.stopPumps()
 	_ = s.Conn.SetReadDeadline(time.Now().Add(d))
 	_, _ = io.Copy(io.Discard, s.Conn)
 }
 
-// settle ends the pumps.
+// stopPumps stops the goroutines that read ahead and write delayed data.
 func (s *shapedConn) stopPumps() {
 	s.update(func() { s.draining = true })
 	_ = s.Conn.SetDeadline(time.Now())

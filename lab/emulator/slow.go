@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Slow is a slow network before an endpoint, each way. Connecting by TCP takes no longer, everything after it does.
+// Slow delays all data of an endpoint, in both directions. It does not delay the TCP handshake.
 const Slow Fault = "slow"
 
 const (
-	delayQueueLimit = 256 << 10 // bytes under way in one direction, after which whoever sends has to wait
+	delayQueueLimit = 256 << 10 // bytes in one direction; above it, writes wait
 	chunkSize       = 1 << 10   // bytes that arrive together at a limited rate
 )
 
-// A slowness is what slows one line down.
+// A shaping holds the delays of one connection.
 type shaping struct {
 	delay, jitter time.Duration
 	rate          int
 	rand          *rand.Rand
 }
 
-// A lane is one direction of a slow line: what was put on the way, in order.
+// A delayQueue holds the delayed data of one direction, in order.
 type delayQueue struct {
 	chunks        []chunk
 	size          int
-	rateUsedUntil time.Time // until when the rate is used up
-	lastDue       time.Time // when what was posted last is due
-	running       bool      // a pump reads or writes the connection
+	rateUsedUntil time.Time // end of the last transmission at the limited rate
+	lastDue       time.Time // when the last chunk is due
+	running       bool      // the pump runs
 	pump          sync.WaitGroup
 }
 
@@ -37,7 +37,8 @@ type chunk struct {
 	err  error
 }
 
-// slow slows the lines that there are; enlist those to come. It is called with the cloud's lock held.
+// setShaping sets the delays of all connections; nil means none. New connections get them from
+// applyShaping. It is called with the cloud's lock held.
 func (f *frontend) setShaping(p *Params) {
 	f.shaping = p
 	for _, conn := range f.sortedConnections() {
@@ -53,7 +54,7 @@ func (f *frontend) applyShaping(conn *connection) {
 	conn.shaped.update(func() { conn.shaped.shaping = s })
 }
 
-// post puts something on the way. It is called with the line's lock held.
+// enqueue adds data, or the error that ends it, to a queue. It is called with the lock held.
 func (s *shapedConn) enqueue(to *delayQueue, data []byte, err error) {
 	due := time.Now()
 	if s := s.shaping; s != nil {
@@ -72,7 +73,7 @@ func (s *shapedConn) enqueue(to *delayQueue, data []byte, err error) {
 	s.changed.Broadcast()
 }
 
-// postAll splits what comes at a limited rate.
+// enqueueAll splits data into chunks if the rate is limited.
 func (s *shapedConn) enqueueAll(to *delayQueue, data []byte) {
 	for s.shaping != nil && s.shaping.rate > 0 && len(data) > chunkSize {
 		s.enqueue(to, data[:chunkSize], nil)
@@ -88,7 +89,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// arrived tells whether the first parcel is there, or else when it will be.
+// arrived reports whether the first chunk is due, and when it is due.
 func (s *shapedConn) arrived(on *delayQueue) (bool, time.Time) {
 	if len(on.chunks) == 0 || s.paused {
 		return false, time.Time{}
@@ -97,7 +98,7 @@ func (s *shapedConn) arrived(on *delayQueue) (bool, time.Time) {
 	return !time.Now().Before(due), due
 }
 
-// take reads what has arrived. It is called with the lock held.
+// readArrived waits for data that is due and reads it. It is called with the lock held.
 func (s *shapedConn) readArrived(p []byte) (int, error) {
 	if err := s.waitUntil(&s.readDeadline, func() (bool, time.Time) { return s.arrived(&s.up) }); err != nil {
 		return 0, err
@@ -115,7 +116,8 @@ func (s *shapedConn) readArrived(p []byte) (int, error) {
 	return n, nil
 }
 
-// readAhead notes when things come. From here on the read deadline is the line's own affair.
+// startReading starts the pump that reads the connection. From then on the connection itself has no
+// read deadline.
 func (s *shapedConn) startReading() {
 	if s.up.running {
 		return
@@ -141,7 +143,7 @@ func (s *shapedConn) startReading() {
 	})
 }
 
-// untilReadable waits until more may come, and tells whether anyone cares.
+// waitForRoom waits until the pump may read more, and returns false if it must end.
 func (s *shapedConn) waitForRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +155,7 @@ func (s *shapedConn) waitForRoom() bool {
 
 func (s *shapedConn) isDone() bool { return s.closed || s.draining }
 
-// writeBehind sends what is due.
+// startWriting starts the pump that writes data when it is due.
 func (s *shapedConn) startWriting() {
 	if s.down.running {
 		return
@@ -183,7 +185,7 @@ func (s *shapedConn) startWriting() {
 	})
 }
 
-// flush returns when nothing is under way to the client any more, or nothing will arrive.
+// flush waits until all data was written to the client, or the connection has ended.
 func (s *shapedConn) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

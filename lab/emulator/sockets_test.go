@@ -212,7 +212,8 @@ func TestAGivenPortIsDPSsAndTheHubsHaveTheNext(t *testing.T) {
 	}
 }
 
-// Go's listeners, as most servers', set SO_REUSEADDR, which takes a port that is merely bound by a socket with the same option.
+// Go's listeners, as most servers', set SO_REUSEADDR, which takes a port that is merely bound by a
+// socket with the same option.
 func TestADeadEndpointKeepsItsPort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("elsewhere a dead endpoint frees its port")

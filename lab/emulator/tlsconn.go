@@ -9,39 +9,40 @@ import (
 )
 
 const (
-	handshakeTimeout = 10 * time.Second // for TLS
-	connectTimeout   = 10 * time.Second // from there to CONNECT
-	flushTimeout     = 5 * time.Second  // for a client that does not read what a closing server still has to say
-	lingerTimeout    = time.Second      // for a client that does not close after the server did
-	maximumUnsent    = 8 << 20          // bytes; a client that far behind is dropped
+	handshakeTimeout = 10 * time.Second // for the TLS handshake
+	connectTimeout   = 10 * time.Second // from the TLS handshake to CONNECT
+	flushTimeout     = 5 * time.Second  // for the rest of the data after Close
+	lingerTimeout    = time.Second      // for the client to close after the server
+	maximumUnsent    = 8 << 20          // bytes; above it, the connection is closed
 )
 
-// A farewell is how a connection ends.
+// A closeMode is the way to close a connection.
 type closeMode int
 
 const (
-	closeFIN closeMode = iota // FIN, without TLS's close_notify: a process that died
+	closeFIN closeMode = iota // FIN without close_notify of TLS, as when a process dies
 	closeRST                  // RST
-	closeNow                  // no wait for anything: the emulator itself ends
+	closeNow                  // close without waiting, at the end of the emulator
 )
 
 var errSlowReader = errors.New("the client does not read")
 
-// A wire is one accepted connection. Writing never blocks: a goroutine sends what has gathered, in one TLS record, so the
-// cloud may write while it holds its lock. After depart, nothing that was not sent before leaves any more.
+// A tlsConn is one accepted connection. Writing never blocks, so that the cloud can write while it
+// holds its lock: writeLoop sends the unsent data in one TLS record. After abort returns, nothing
+// more is sent.
 type tlsConn struct {
 	raw    net.Conn
-	shaped *shapedConn // to raw
-	tls    *tls.Conn   // over line
+	shaped *shapedConn // wraps raw
+	tls    *tls.Conn   // over shaped
 
 	mu            sync.Mutex
 	changed       *sync.Cond
 	unsent        []byte
 	ending        bool
 	closed        bool
-	closeDeferred bool          // it should have departed, and its line was frozen
-	idleTimeout   time.Duration // the longest silence that is allowed; 0 leaves the deadline alone
-	readErr       error         // why reading ended
+	closeDeferred bool          // abort was called while the connection was paused
+	idleTimeout   time.Duration // the longest allowed silence; zero means that Read sets no deadline
+	readErr       error         // why reading ended, or errSlowReader
 	flushed       chan struct{}
 }
 
@@ -52,7 +53,7 @@ func newTLSConn(raw net.Conn, config *tls.Config) *tlsConn {
 	return w
 }
 
-// shake does the TLS handshake and starts the time within which CONNECT has to come.
+// handshake does the TLS handshake and sets the timeout for CONNECT.
 func (w *tlsConn) handshake() error {
 	w.setTimeout(handshakeTimeout)
 	if err := w.tls.Handshake(); err != nil {
@@ -71,7 +72,7 @@ func (w *tlsConn) setTimeout(d time.Duration) {
 	}
 }
 
-// keepAlive ends the connection after a silence.
+// setIdleTimeout sets the time after which a silent connection ends.
 func (w *tlsConn) setIdleTimeout(idle time.Duration) {
 	w.mu.Lock()
 	w.idleTimeout = idle
@@ -94,7 +95,7 @@ func (w *tlsConn) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ending {
-		return 0, net.ErrClosed // what came in the meantime is not heard
+		return 0, net.ErrClosed // data that was read meanwhile is discarded
 	}
 	if err != nil {
 		w.readErr = err
@@ -118,7 +119,7 @@ func (w *tlsConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush sends until the wire has ended and all is sent.
+// writeLoop sends the written data. It returns when the connection is ending and all data was sent.
 func (w *tlsConn) writeLoop() {
 	defer close(w.flushed)
 	var batch []byte
@@ -141,7 +142,7 @@ func (w *tlsConn) writeLoop() {
 	}
 }
 
-// Close takes no more to write and hears no more; what was written is still sent. The owner then calls bury.
+// Close ends reading and writing. Data that was written is still sent. The owner must call finish.
 func (w *tlsConn) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,21 +155,22 @@ func (w *tlsConn) Close() error {
 	return nil
 }
 
-// gone tells whether the wire has ended.
+// isEnding reports whether Close or abort was called.
 func (w *tlsConn) isEnding() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ending
 }
 
-// depart ends the wire at once. What was not sent yet is dropped.
+// abort ends the connection at once and discards unsent data. A paused connection ends after it was
+// resumed.
 func (w *tlsConn) abort(how closeMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.abortLocked(how)
 }
 
-// expel ends the wire even beyond a frozen line.
+// abortPaused ends the connection at once, also if it is paused.
 func (w *tlsConn) abortPaused(how closeMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,7 +178,8 @@ func (w *tlsConn) abortPaused(how closeMode) {
 	w.abortLocked(how)
 }
 
-// leave is called with the lock held. Through a frozen line no farewell passes: bury gives it when the line has thawed.
+// abortLocked is called with the lock held. On a paused connection neither FIN nor RST may pass, so
+// finish sends RST later.
 func (w *tlsConn) abortLocked(how closeMode) {
 	w.ending, w.unsent = true, nil
 	w.changed.Signal()
@@ -201,8 +204,9 @@ func (w *tlsConn) abortLocked(how closeMode) {
 	}
 }
 
-// bury is the end, for the owner: it says good-bye unless the wire has departed, waits a moment for the client to close
-// and lets the connection go. A client that comes back from beyond a frozen line finds that nobody knows it.
+// finish closes the connection after the last Read. It sends the unsent data and FIN, unless the
+// connection was aborted, and waits for the client to close, at most for lingerTimeout. A
+// connection that was paused is reset once it is resumed.
 func (w *tlsConn) finish() {
 	_ = w.Close()
 	<-w.flushed
@@ -248,7 +252,7 @@ func resetConn(conn net.Conn) {
 func (w *tlsConn) LocalAddr() net.Addr  { return w.raw.LocalAddr() }
 func (w *tlsConn) RemoteAddr() net.Addr { return w.raw.RemoteAddr() }
 
-// The deadlines are the wire's own affair.
+// The deadlines are set internally, so these methods do nothing.
 func (w *tlsConn) SetDeadline(time.Time) error      { return nil }
 func (w *tlsConn) SetReadDeadline(time.Time) error  { return nil }
 func (w *tlsConn) SetWriteDeadline(time.Time) error { return nil }

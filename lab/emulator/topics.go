@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// The topics and filters of a hub; those with a device's ID in them are made by the functions below.
+// The topics and filters of a hub. The functions below make those that contain a device ID.
 const (
 	methodFilter      = "$iothub/methods/POST/#"
 	twinFilter        = "$iothub/twin/res/#"
 	desiredFilter     = "$iothub/twin/PATCH/properties/desired/#"
-	credentialsFilter = "$iothub/credentials/res/#" // documented; nothing is ever sent there
+	credentialsFilter = "$iothub/credentials/res/#" // documented, but the emulator sends nothing there
 
 	methodRequest = "$iothub/methods/POST/"
 	methodReply   = "$iothub/methods/res/"
@@ -25,8 +25,8 @@ const (
 func telemetryTopic(deviceID string) string { return "devices/" + deviceID + "/messages/events/" }
 func messageTopic(deviceID string) string   { return "devices/" + deviceID + "/messages/devicebound/" }
 
-// isDocumented tells whether a device may subscribe to a filter. One for a single direct method is among them,
-// with its name in the place of the only wildcard.
+// isDocumentedFilter reports whether the documents describe a filter for this device. A filter for
+// a single direct method has the method's name before "/#".
 func isDocumentedFilter(filter, deviceID string) bool {
 	switch filter {
 	case methodFilter, twinFilter, desiredFilter, credentialsFilter, messageTopic(deviceID) + "#":
@@ -37,7 +37,8 @@ func isDocumentedFilter(filter, deviceID string) bool {
 	return isMethod && whole && name != "" && !strings.ContainsAny(name, "+#")
 }
 
-// rawRID is the value of $rid as it stands in a topic: opaque, to be echoed byte for byte.
+// rawRID returns the value of $rid in a query, not decoded, because the answer repeats it byte for
+// byte.
 func rawRID(query string) string {
 	for pair := range strings.SplitSeq(query, "&") {
 		if name, rid, ok := strings.Cut(pair, "="); ok && (name == "$rid" || name == "%24rid") {
@@ -47,10 +48,10 @@ func rawRID(query string) string {
 	return ""
 }
 
-// escape percent-encodes whatever might mean something in a property bag. A space becomes %20, never '+'.
+// escape percent-encodes text for a property bag. A space becomes %20, never '+'.
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
-// bag writes properties as they stand in a topic, in the order of their names.
+// propertyBag returns properties encoded for a topic, sorted by name.
 func propertyBag(properties map[string]string) string {
 	names := slices.Sorted(maps.Keys(properties)) // '$' sorts before letters and digits
 	for i, name := range names {
@@ -61,7 +62,8 @@ func propertyBag(properties map[string]string) string {
 
 func isSystem(property string) bool { return strings.HasPrefix(property, "$.") }
 
-// sizeOf is what a message counts: its body, the values of its system properties, names and values of the others.
+// sizeOf returns the size of a message by the rules of the service: the body, the values of system
+// properties, and the names and values of the other properties.
 func sizeOf(body []byte, properties map[string]string) int {
 	size := len(body)
 	for name, value := range properties {

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// A section is one half of a twin. Numbers are kept as they were written.
+// A section holds the desired or the reported properties of a twin. Numbers keep their text, as
+// json.Number.
 type section struct {
-	properties map[string]any // never changed, but replaced
+	properties map[string]any // replaced on changes, never modified
 	version    int
 	metadata   Metadata
 }
@@ -23,11 +24,13 @@ func newTwin() twin {
 	return twin{empty, empty}
 }
 
-// patch merges a checked patch; null deletes. What would be too large changes nothing.
+// patch merges a checked patch; null deletes a property. If the result would be too large, nothing
+// changes.
 func (s *section) patch(patch map[string]any) error {
 	merged := merge(s.properties, patch)
 	if size := sizeOfJSON(merged); size > maximumSection {
-		return &twinError{413, 413001, fmt.Sprintf("The properties would count %d bytes; the limit is %d.", size, maximumSection)}
+		message := fmt.Sprintf("The properties would count %d bytes; the limit is %d.", size, maximumSection)
+		return &twinError{413, 413001, message}
 	}
 	s.properties = merged
 	s.version++
@@ -35,7 +38,7 @@ func (s *section) patch(patch map[string]any) error {
 	return nil
 }
 
-// merge returns a new map and changes neither of its own.
+// merge returns the merged map and changes neither argument.
 func merge(old, patch map[string]any) map[string]any {
 	merged := make(map[string]any, len(old)+len(patch))
 	for name, value := range old {
@@ -55,7 +58,7 @@ func merge(old, patch map[string]any) map[string]any {
 	return merged
 }
 
-// withVersion is a section, or a patch of it, as a device gets it.
+// withVersion returns properties with $version, as a device receives them.
 func withVersion(properties map[string]any, version int) map[string]any {
 	all := make(map[string]any, len(properties)+1)
 	for name, value := range properties {
@@ -65,13 +68,14 @@ func withVersion(properties map[string]any, version int) map[string]any {
 	return all
 }
 
-// decodeObject reads exactly one JSON object, of which nothing is changed by that.
+// decodeObject decodes text that is exactly one JSON object. It refuses objects that decoding would
+// change.
 func decodeObject(text []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil || object == nil {
-		return nil, errors.New("it is no JSON object")
+		return nil, errors.New("it is not a JSON object")
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return nil, errors.New("something follows the JSON object")
@@ -82,7 +86,8 @@ func decodeObject(text []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// Twin returns copies of a device's desired and reported properties, as encoding/json decodes them, and their versions.
+// Twin returns copies of a device's desired and reported properties, and their versions. Numbers
+// are float64.
 func (c *Cloud) Twin(deviceID string) (desired, reported map[string]any, desiredVersion, reportedVersion int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +103,8 @@ func plain(properties map[string]any) map[string]any {
 	return plainValue(properties).(map[string]any)
 }
 
-// plainValue copies a value and makes float64 of its numbers; one beyond float64 stays a json.Number.
+// plainValue copies a value and converts its numbers to float64. A number that float64 cannot hold
+// stays a json.Number.
 func plainValue(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -121,15 +127,16 @@ func plainValue(value any) any {
 	return value
 }
 
-// SetDesired merges a patch into a device's desired properties; nil deletes. The device is told if it is connected and has
-// subscribed; otherwise it learns of it only by reading its twin.
+// SetDesired merges a patch into a device's desired properties; nil deletes a property. The hub
+// sends the patch if the device is connected and has subscribed. Otherwise the device learns of the
+// change only by reading its twin.
 func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	text, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
 	}
 	if !isText(patch) {
-		return errors.New("emulator: desired properties: a text is not UTF-8")
+		return errors.New("emulator: desired properties: a string is not UTF-8")
 	}
 	var notes []string
 	checked, err := decodeObject(text)
@@ -196,7 +203,8 @@ func (s *session) answerReported(query string, body []byte) error {
 		refusal := &twinError{400, 400004, err.Error()}
 		errors.As(err, &refusal)
 		_ = s.violation("reported properties that break a rule: %v", err)
-		s.sendTwinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), s.hub.frontend.errorBody(refusal.code, refusal.message))
+		answer := s.hub.frontend.errorBody(refusal.code, refusal.message)
+		s.sendTwinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), answer)
 		return nil
 	}
 	version := s.device.twin.reported.version
@@ -208,18 +216,18 @@ func (s *session) answerReported(query string, body []byte) error {
 	return nil
 }
 
-// twinAnswer is seen only by a device that has subscribed to the answers.
+// sendTwinAnswer sends an answer, if the device has subscribed to twin answers.
 func (s *session) sendTwinAnswer(topic string, body map[string]any) {
 	if _, subscribed := s.filters[twinFilter]; subscribed {
 		s.sendJSON(twinReply+topic, body)
 	}
 }
 
-// sendJSON sends at QoS 0; a nil body is an empty one.
+// sendJSON publishes at QoS 0. Nil means an empty body.
 func (s *session) sendJSON(topic string, body map[string]any) {
 	var text []byte
 	if body != nil {
-		text, _ = json.Marshal(body) // decoded from JSON, so it marshals
+		text, _ = json.Marshal(body) // it was decoded from JSON, so this does not fail
 	}
 	s.conn.send(publication{topic: topic, payload: text})
 }

@@ -2,7 +2,7 @@ package emulator
 
 import "strconv"
 
-// What may go wrong with twins and with what the cloud sends.
+// The faults of twin requests, desired patches and cloud-to-device messages.
 const (
 	TwinMute         Fault = "twin-mute"
 	TwinThrottles    Fault = "twin-throttles"
@@ -12,11 +12,11 @@ const (
 	DuplicateMessage Fault = "duplicate-message"
 )
 
-// twinFaulty deals wrongly with a twin request, if there is a fault for it.
+// answerTwinFault treats a twin request as an active fault demands, and reports whether it did.
 func (s *session) answerTwinFault(rid string) bool {
 	c := s.hub.cloud
 	if s.triggered(TwinMute) != nil {
-		c.emit(KindTwin, s.hub.name, s.device.id, "a request has vanished")
+		c.emit(KindTwin, s.hub.name, s.device.id, "a request was ignored")
 		return true
 	}
 	if a := s.triggered(TwinThrottles); a != nil {
@@ -39,7 +39,7 @@ func (s *session) answerTwinError(status, code int, rid, message string) {
 	s.sendTwinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.frontend.errorBody(code, message))
 }
 
-// sendDesired sends a desired patch once, twice or not at all.
+// sendDesired sends a desired patch: once, or as often as an active fault demands.
 func (s *session) sendDesired(patch map[string]any, version int) {
 	if _, subscribed := s.filters[desiredFilter]; !subscribed {
 		return

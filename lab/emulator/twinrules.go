@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and properties format"
-// and "Device twin size".
+// The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and
+// properties format" and "Device twin size".
 const (
 	maximumSection = 32 << 10 // bytes, desired and reported each
 	maximumKey     = 1 << 10  // bytes
@@ -21,7 +21,7 @@ const (
 	minimumInteger = -1 << 52
 )
 
-// A twinError is a refusal with the status and the code that a device is told.
+// A twinError is the refusal of a patch, with the status and the code of the answer.
 type twinError struct {
 	status, code int
 	message      string
@@ -29,12 +29,12 @@ type twinError struct {
 
 func (e *twinError) Error() string { return e.message }
 
-// checkPatch tells whether a decoded patch obeys the rules for names and values. The notes name what it holds
-// that the documents say nothing about.
+// checkPatch returns an error if a decoded patch breaks the rules for names and values. The notes
+// name what the documents do not describe.
 func checkPatch(patch map[string]any) (notes []string, err error) {
 	var p patchCheck
 	err = p.object(patch, 0, 0)
-	slices.Sort(p.notes) // a map has no order
+	slices.Sort(p.notes) // maps have no order
 	return slices.Compact(p.notes), err
 }
 
@@ -46,7 +46,7 @@ func (p *patchCheck) object(object map[string]any, depth, arrays int) error {
 			return fmt.Errorf("a name has %d bytes, and the limit is %d", len(name), maximumKey)
 		}
 		if strings.ContainsFunc(name, forbiddenInName) {
-			return fmt.Errorf("the name %.100q holds one of . $ space or a control character", name)
+			return fmt.Errorf("the name %.100q contains one of . $ space or a control character", name)
 		}
 		if name == "" {
 			p.notes = append(p.notes, "a name that is empty")
@@ -60,12 +60,12 @@ func (p *patchCheck) object(object map[string]any, depth, arrays int) error {
 
 func forbiddenInName(r rune) bool { return strings.ContainsRune(".$ ", r) || unicode.IsControl(r) }
 
-// value counts objects for the depth, as the documents do. They do not say whether arrays count.
+// value checks the depth by objects, as the documents do. They do not say whether arrays count.
 func (p *patchCheck) value(value any, depth, arrays int) error {
 	switch value := value.(type) {
 	case map[string]any:
 		if depth == maximumDepth {
-			return fmt.Errorf("it is deeper than %d", maximumDepth)
+			return fmt.Errorf("it is deeper than %d objects", maximumDepth)
 		}
 		p.noteDepth(depth + arrays)
 		return p.object(value, depth+1, arrays)
@@ -81,7 +81,7 @@ func (p *patchCheck) value(value any, depth, arrays int) error {
 		}
 	case string:
 		if len(value) > maximumText {
-			return fmt.Errorf("a text has %d bytes, and the limit is %d", len(value), maximumText)
+			return fmt.Errorf("a string has %d bytes, and the limit is %d", len(value), maximumText)
 		}
 	case json.Number:
 		return p.number(string(value))
@@ -95,11 +95,11 @@ func (p *patchCheck) noteDepth(both int) {
 	}
 }
 
-// number looks at integers alone: the documents limit no other numbers.
+// number checks only integers, because the documents do not limit other numbers.
 func (p *patchCheck) number(text string) error {
 	if strings.ContainsAny(text, ".eE") {
 		if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
-			p.notes = append(p.notes, "a number that no 64-bit float holds")
+			p.notes = append(p.notes, "a number that a 64-bit float cannot hold")
 		}
 		return nil
 	}
@@ -109,7 +109,8 @@ func (p *patchCheck) number(text string) error {
 	return nil
 }
 
-// sizeOfJSON counts names and texts by characters without control characters, numbers as 8 and booleans as 4.
+// sizeOfJSON returns the size by the rules of the service: strings and names count their characters
+// without control characters, numbers count 8 and booleans 4.
 func sizeOfJSON(value any) int {
 	switch value := value.(type) {
 	case map[string]any:

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The oldest api-versions that the documents name for DPS over MQTT and for a hub, and that know model IDs.
+// The oldest api-versions in the documents: for DPS over MQTT, for a hub, and for model IDs.
 const (
 	oldestDPSVersion   = "2019-03-31"
 	oldestHubVersion   = "2016-11-14"
@@ -16,20 +16,23 @@ const (
 var apiVersion = regexp.MustCompile(`^20[0-9]{2}-[01][0-9]-[0-3][0-9](-preview)?$`)
 
 var (
-	// registrationID is what no document denies: azure-docs iot-dps/concepts-service.md allows up to 128
-	// letters, digits and - . _ : and wants a letter, a digit or a dash at the end; the REST reference (Runtime
-	// Registration) has no : and wants a letter or a digit at both ends.
+	// registrationID matches what at least one document allows. azure-docs
+	// iot-dps/concepts-service.md allows up to 128 letters, digits and - . _ : and requires a
+	// letter, a digit or a dash at the end. The REST reference (Runtime Registration) does not
+	// allow : and requires a letter or a digit at both ends.
 	registrationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{0,127}[A-Za-z0-9-]$`)
-	// plainRegistrationID is what every document allows. The oldest ones know lower case only, and in 2018 the
-	// service refused another with error 400004 (azure-iot-sdk-c issue 405).
+	// plainRegistrationID matches what all documents allow. The oldest documents allow only lower
+	// case, and in 2018 the service refused upper case with error 400004 (azure-iot-sdk-c issue
+	// 405).
 	plainRegistrationID = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`)
-	// deviceIDs is a hub's rule: azure-docs iot-hub/iot-hub-devguide-identity-registry.md, and the REST
-	// reference for : and ;
+	// deviceIDs matches the device IDs that a hub allows: azure-docs
+	// iot-hub/iot-hub-devguide-identity-registry.md, and the REST reference for : and ;
 	deviceIDs = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}$`)
 )
 
-// parseDPSUsername reads "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes
-// are what the documents do not describe.
+// parseDPSUsername parses
+// "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes name what
+// the documents do not describe.
 func parseDPSUsername(username string) (scope, id string, notes []string, err error) {
 	parts := strings.SplitN(username, "/", 4)
 	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {
@@ -38,7 +41,7 @@ func parseDPSUsername(username string) (scope, id string, notes []string, err er
 	}
 	scope, id = parts[0], parts[2]
 	if !registrationID.MatchString(id) {
-		return "", "", nil, fmt.Errorf("%.200q is no registration ID", id)
+		return "", "", nil, fmt.Errorf("%.200q is not a valid registration ID", id)
 	}
 	if !plainRegistrationID.MatchString(id) {
 		notes = append(notes, "has a registration ID that not every document allows: "+
@@ -49,14 +52,15 @@ func parseDPSUsername(username string) (scope, id string, notes []string, err er
 		query = parts[3]
 	}
 	if strings.HasPrefix(query, "?") {
-		notes = append(notes, "sent a user name for DPS with a question mark, which the documented one has not")
+		notes = append(notes, "sent a user name for DPS with a question mark, which the documents do not have")
 	}
 	_, more := readParameters(strings.TrimPrefix(query, "?"), oldestDPSVersion)
 	return scope, id, append(notes, more...), nil
 }
 
-// parseHubUsername reads "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft
-// has connected without an api-version (azure-docs issue 16306), and SDKs did without the question mark
+// parseHubUsername parses
+// "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft has
+// connected without an api-version (azure-docs issue 16306), and SDKs without the question mark
 // (azure-iot-sdk-csharp#468).
 func parseHubUsername(username string) (host, id, model string, notes []string, err error) {
 	host, rest, _ := strings.Cut(username, "/")
@@ -67,7 +71,7 @@ func parseHubUsername(username string) (host, id, model string, notes []string, 
 			username)
 	}
 	if !deviceIDs.MatchString(id) {
-		return "", "", "", nil, fmt.Errorf("%.200q is no device ID", id)
+		return "", "", "", nil, fmt.Errorf("%.200q is not a valid device ID", id)
 	}
 	if query != "" && !marked {
 		notes = append(notes, "sent a user name without the question mark before api-version")
@@ -79,13 +83,13 @@ func parseHubUsername(username string) (host, id, model string, notes []string, 
 		notes = append(notes, "named its model under an api-version older than "+oldestModelVersion)
 	}
 	if given && !strings.HasPrefix(model, "dtmi:") {
-		notes, model = append(notes, "named a model-id that is no dtmi"), ""
+		notes, model = append(notes, "named a model-id that is not a dtmi"), ""
 	}
 	return host, id, model, notes, nil
 }
 
-// readParameters reads what stands behind the identity in a user name, as far as it can be read. A dtmi's ':'
-// and ';' may stand as they are: Microsoft's SDK for Node never encodes them.
+// readParameters parses the query of a user name, as far as possible. The ':' and ';' of a dtmi
+// need not be encoded: Microsoft's SDK for Node never encodes them.
 func readParameters(query, oldest string) (values map[string]string, notes []string) {
 	values, err := parameters(query)
 	if err != nil || strings.ContainsAny(query, " +") {
