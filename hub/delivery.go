@@ -183,13 +183,22 @@ func (d *delivery) awaitAcks(ctx context.Context) error {
 	return nil
 }
 
-// wait waits for the result of one publish, or until the outbox has changed.
+// wait waits for the result of one publish, or until the outbox has changed. It returns an error if an acknowledgement is
+// overdue.
 func (d *delivery) wait(ctx context.Context, changed <-chan struct{}) error {
+	due := d.settings.AckTimeout
+	if oldest, ok := d.oldest(); ok {
+		due -= time.Since(oldest.sentAt)
+	}
+	overdue := time.NewTimer(due)
+	defer overdue.Stop()
 	select {
 	case r := <-d.results:
 		return d.take(r)
 	case <-changed:
 		return nil
+	case <-overdue.C:
+		return d.checkOverdue()
 	case <-d.session.Ended():
 		return d.session.Cause()
 	case <-ctx.Done():

@@ -119,7 +119,7 @@ func (w *witness) note(write func()) {
 }
 
 // watch writes down each state that is entered, and strikes at the entry of the one in which the day is bad.
-func (w *witness) watch(t machine.Table) machine.Table {
+func (w *witness) watch(_ *machine.Device, t machine.Table) machine.Table {
 	for _, state := range states {
 		t = t.Wrap(state, func(do machine.Action) machine.Action {
 			return func(ctx context.Context, c machine.Change) (machine.Event, error) {

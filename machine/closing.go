@@ -7,15 +7,15 @@ import (
 )
 
 // closing sends what it still can and ends. It does not connect for that.
-func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
-	d.closeBy = time.Now().Add(d.Timing.CloseTimeout)
-	ctx, cancel := context.WithDeadline(ctx, d.closeBy)
+func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
+	l.closeBy = time.Now().Add(l.Timing.CloseTimeout)
+	ctx, cancel := context.WithDeadline(ctx, l.closeBy)
 	defer cancel()
-	d.outbox.Seal()
-	if s := d.session; s != nil {
+	l.state.outbox.Seal()
+	if s := l.session; s != nil {
 		if s.Cause() == nil {
-			if err := d.hub.Flush(ctx); err != nil {
-				d.warn("not everything could be sent before the end", err)
+			if err := l.hub.Flush(ctx); err != nil {
+				l.warn("not everything could be sent before the end", err)
 			}
 		}
 		if s.Cause() != nil { // what was acknowledged just before it ended is not lost
@@ -25,8 +25,8 @@ func (d *Device) closing(ctx context.Context, _ Change) (Event, error) {
 			}
 		}
 	}
-	d.drop()
-	return Stay, d.hub.Close(ctx)
+	l.dropSession()
+	return Stay, l.hub.Close(ctx)
 }
 
 // A LostError says that the device ended with readings that no hub has acknowledged.

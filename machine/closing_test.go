@@ -130,7 +130,7 @@ func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
 		if err := next.close(); err != nil {
 			t.Errorf("the next close: %v", err)
 		}
-		if left := next.warnings("wait in"); left != "" {
+		if left := next.warnings("pending in"); left != "" {
 			t.Error(left)
 		}
 		if twice := w.wantNothingLost(); twice > 64 {

@@ -13,30 +13,35 @@ var errNoSession = errors.New("machine: there is no session")
 
 // connected attaches the message handlers and works until the session ends or its token nears its end. Whichever way
 // the state is left, the handlers are detached.
-func (d *Device) connected(ctx context.Context, _ Change) (Event, error) {
-	if d.session == nil {
+func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
+	if l.session == nil {
 		return Lost, errNoSession
 	}
 	since := time.Now()
-	d.restored(since)
-	d.trial = trial{}
-	working, stop := d.term.context(ctx, d.clock)
+	l.endOutage(since)
+	l.suspicion = suspicion{}
+	working, stop := l.term.context(ctx, l.clock)
 	defer stop()
-	d.hub.Attach(d.session, d.assignment.DeviceID)
-	defer d.hub.Detach()
-	err := d.hub.Work(working)
-	d.history.lived = time.Since(since)
-	if d.history.lived >= d.Policy.Hold && !errors.Is(err, transport.AckOverdue) { // a hub that owes answers has not held
-		d.history.held()
+	l.hub.Attach(l.session, l.assignment().DeviceID)
+	defer l.hub.Detach()
+	err := l.hub.Work(working)
+	l.history.lived = time.Since(since)
+	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) { // a hub that acknowledges nothing has not held
+		l.history.held()
 	}
 	switch {
 	case ctx.Err() != nil:
 		return Stay, nil
 	case err == nil:
-		if now := time.Now(); now.Before(d.term.end) {
-			d.cutShort = now
-		}
+		l.noteRenewal(time.Now())
 		return Renew, nil
 	}
 	return Lost, err
+}
+
+// noteRenewal notes that the term of the token has ended.
+func (l *life) noteRenewal(now time.Time) {
+	if now.Before(l.term.end) {
+		l.cutShort = now
+	}
 }

@@ -13,64 +13,32 @@ import (
 	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
-	"giantlizard.example/failover/provisioning"
-	"giantlizard.example/failover/statefile"
-	"giantlizard.example/failover/transport"
 )
 
-// lastWords is what observers get to see the last records even when closing has used its time up.
-const lastWords = 500 * time.Millisecond
+// recordsTimeout is how long Run waits at least until the observers have seen the last records, even when closing has
+// used up its time.
+const recordsTimeout = 500 * time.Millisecond
 
-// ErrSwitchedOff is what Send and Report return when Settings.Off has their kind.
+// drainCheck is how often Drained looks at the outbox.
+const drainCheck = 100 * time.Millisecond
+
+// ErrSwitchedOff is the error of Send and Report if Settings.Off has Telemetry or ReportedProperties.
 var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 
-// A Device is one Azure IoT device. Run gives it life; its other methods may be called from any goroutine.
+// A Device is one Azure IoT device. New makes it, Run keeps it connected, and Close ends it. All methods may be called from
+// any goroutine; those that only an Action may call say so.
 type Device struct {
-	Settings
-	machine *Machine
-	hub     *hub.Hub
-	outbox  outbox.Outbox
-	fan     *observe.Fan
+	life    *life
+	table   Table           // with the program's states
 	stop    context.Context // ends with Close
 	halt    context.CancelFunc
 	started atomic.Bool
-	unused  atomic.Bool                // closed before it ran
-	ended   chan struct{}              // closed when Run returns
-	winding sync.WaitGroup             // sessions that have ended but not wound up
-	drops   atomic.Int64               // readings given up
-	dir     *statefile.Dir             // the state directory; nil: nothing outlives the process
-	durable bool                       // readings outlive the process
-	log     atomic.Pointer[outbox.Log] // the outbox on the disk, for claim, which any goroutine may call
-
-	leaveEpoch func()                        // for the next outbox in memory; nil: there is none
-	key        atomic.Pointer[transport.Key] // the one that was read last
-	assigned   atomic.Pointer[Assignment]    // a copy of assignment, for other goroutines
-	saver      saver                         // of assignments
-	clock      *clock
-
-	// These are the goroutine's that watches the clock.
-	savedRuns   runs
-	runsUnsaved bool // and that was told
-
-	// What follows belongs to the state that is being worked in, one at a time; so there is no mutex.
-
-	// session is the device's one session. Whoever enters a state next takes it or drops it.
-	session    *transport.Session
-	assignment Assignment
-	polls      provisioning.Polls
-	term       term          // of the session's token
-	cutShort   time.Time     // when the wall clock last ended a term before the monotonic one
-	within     time.Duration // bound on the next attempt to connect; 0: the usual one
-	history    history
-	trial      trial     // of the wall clock
-	clockSets  int       // how often it had been set when the latest attempt began
-	freedAt    time.Time // when a rest last ended because it was set, by the steady clock
-	outage     outage
-	entered    time.Time // when the current state was entered
-	closeBy    time.Time // when Closing must be over
+	unused  atomic.Bool   // Close came before Run
+	ended   chan struct{} // closed when Run returns
 }
 
-// New checks the settings and makes a device.
+// New checks the settings and makes a device. It opens the state directory, which belongs to the device until Run has
+// returned or, without Run, until Close has. The error of wrong settings wraps those of Settings.Check.
 func New(s Settings) (*Device, error) { return newDevice(s, nil) }
 
 // newDevice makes a device with an outbox that a test gives, or nil for the one that the settings describe.
@@ -78,38 +46,25 @@ func newDevice(s Settings, box outbox.Outbox) (*Device, error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("machine: settings: %w", err)
 	}
-	d := &Device{Settings: s.WithDefaults(), outbox: box, ended: make(chan struct{}), entered: time.Now()}
-	d.fan = observe.NewFan(d.Observers...)
-	d.saver.warn = d.Warn
-	d.saver.save = func(a Assignment) error { return d.cache().Save(a) }
-	d.clock = newClock(d.Link.Now, d.Timing.ClockFloor, d.entered)
-	if err := d.openState(); err != nil {
+	l, err := newLife(s.WithDefaults(), box)
+	if err != nil {
 		return nil, err
 	}
-	d.clock.earlier = d.outbox.Last()
-	d.clock.put(d.clock.earlier)
-	d.hub = hub.New(hub.Settings{
-		Handlers: d.Handlers, Off: d.Off, Outbox: d.outbox, Delivery: d.Delivery,
-		CompletedFile: d.stateFile("commands.json"),
-		TwinFile:      d.stateFile("twin.json"), InMemory: d.Storage.InMemory, SyncEvery: d.Storage.SyncEvery,
-		Emit: d.emit, Hide: d.hide, Date: d.clock.date,
-	})
-	table := d.table()
-	if d.Settings.Table != nil {
-		table = d.Settings.Table(table)
+	d := &Device{life: l, table: l.table(), ended: make(chan struct{})}
+	if s.Table != nil {
+		d.table = s.Table(d, d.table)
 	}
-	var err error
-	d.machine, err = NewMachine(table, Hooks{Changed: d.changed, Refused: d.refusedEvent, Late: d.late})
+	l.machine, err = NewMachine(d.table, Hooks{Changed: l.changed, Illegal: l.illegalEvent, Late: l.late})
 	if err != nil {
-		_, closed := d.closeState()
+		_, closed := l.state.close(l.hub)
 		return nil, errors.Join(err, closed)
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
 	return d, nil
 }
 
-// Run lives the device's life until ctx ends or Close is called, and then closes it within Timing.CloseTimeout. It
-// returns nil when every reading was delivered; a *LostError says how many were not.
+// Run keeps the device connected until ctx ends or Close is called, and then closes it within Timing.CloseTimeout. It
+// may be called once. It returns nil if no reading was lost or dropped; otherwise its error wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.started.CompareAndSwap(false, true) {
 		if d.unused.CompareAndSwap(true, false) {
@@ -118,38 +73,37 @@ func (d *Device) Run(ctx context.Context) error {
 		return errors.New("machine: run: a device runs once; make a new one")
 	}
 	defer close(d.ended)
-	d.fan.Start()
+	l := d.life
+	l.fan.Start()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.stop, cancel)()
 	var watch sync.WaitGroup
-	watch.Go(func() { d.clock.watch(ctx, d.clockWasSet) })
-	if d.dir != nil {
-		watch.Go(func() { d.watchState(ctx) })
-	}
-	err := d.machine.Run(ctx, Close)
+	watch.Go(func() { l.clock.watch(ctx, l.recordClockSteps) })
+	watch.Go(func() { l.state.watch(ctx) })
+	err := l.machine.Run(ctx, Close)
 	d.halt()
-	d.winding.Wait()
+	l.endings.Wait()
 	cancel()
 	watch.Wait()
-	left, closed := d.closeState()
-	if lost := (LostError{Left: left, Dropped: int(d.drops.Load())}); lost != (LostError{}) {
+	left, closed := l.state.close(l.hub)
+	if lost := (LostError{Left: left, Dropped: int(l.state.drops.Load())}); lost != (LostError{}) {
 		err = errors.Join(err, &lost)
 	}
 	err = errors.Join(err, closed)
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(d.closeBy), lastWords))
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(l.closeBy), recordsTimeout))
 	defer done()
-	return errors.Join(err, d.fan.Close(closing))
+	return errors.Join(err, l.fan.Close(closing))
 }
 
-// Close ends a running device and waits for that, or for ctx. It may be called more than once. After it, one that was never
-// run ends at once.
+// Close ends the device and waits until Run has returned, or for ctx, whose error it then wraps. It may be called more than
+// once. Run returns at once if Close came first.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.started.CompareAndSwap(false, true) {
 		defer close(d.ended)
 		d.unused.Store(true)
-		_, err := d.closeState()
+		_, err := d.life.state.close(d.life.hub)
 		return err
 	}
 	select {
@@ -160,57 +114,58 @@ func (d *Device) Close(ctx context.Context) error {
 	}
 }
 
-// reserved are the properties that a device gives to its readings itself.
-var reserved = []string{hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.PreviousProperty, outbox.RequeuedProperty}
+// reserved are the application properties that the device sets itself.
+var reserved = []string{
+	hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.PreviousProperty, outbox.RequeuedProperty,
+}
 
-// Send accepts a reading, in whatever state the device is, and returns its ID once it is as safe as the outbox makes
-// it. It is delivered at least once. A reading that no hub would take is refused here.
-func (d *Device) Send(ctx context.Context, r Reading) (outbox.ID, error) {
-	if d.Off.Has(hub.Telemetry) {
-		return outbox.ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
+// Send accepts a reading in any state of the device, and returns its ID as soon as it is as safe as Settings.Storage makes
+// it. It is delivered at least once, unless it is dropped, which a record says. Send refuses a reading that no hub would
+// accept, for example one of more than 256 KB. With the policy Block, Send waits for room in the outbox. If ctx ends
+// first, the reading may be delivered nevertheless.
+func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
+	if d.life.Off.Has(hub.Telemetry) {
+		return ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
 	}
-	stamp := d.clock.stamp(&r)
-	for _, ours := range reserved {
-		if _, given := r.Properties[ours]; given {
-			return outbox.ID{}, fmt.Errorf("machine: send: the property %q is set by the device", ours)
+	stamp := d.life.clock.stamp(&r)
+	for _, property := range reserved {
+		if _, given := r.Properties[property]; given {
+			return ID{}, fmt.Errorf("machine: send: the property %q is set by the device", property)
 		}
 	}
 	if err := r.Check(); err != nil {
-		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
+		return ID{}, fmt.Errorf("machine: send: %w", err)
 	}
-	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller's, who may use them again
-	id, err := d.outbox.Put(ctx, r, stamp)
+	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller may use its own again
+	id, err := d.life.state.outbox.Put(ctx, r, stamp)
 	if err != nil {
-		return outbox.ID{}, fmt.Errorf("machine: send: %w", err)
+		return ID{}, fmt.Errorf("machine: send: %w", err)
 	}
-	d.clock.put(id.N)
-	if d.tells(observe.Debug) { // or its ID need not be written
-		d.emit(Record{Level: observe.Debug, Kind: observe.Accepted, ID: id.String()})
+	d.life.clock.put(id.N)
+	if d.life.wants(observe.Debug) { // otherwise the ID need not be formatted
+		d.life.emit(Record{Level: observe.Debug, Kind: observe.Accepted, ID: id.String()})
 	}
 	return id, nil
 }
 
-// Report merges reported properties into those that wait, and returns once they are as safe as readings, or in memory while
-// the disk cannot be written; they are sent when there is a hub to send them to. null removes a property. A patch that no hub
-// would take is refused here, and so is one that would be changed on its way: text that is not UTF-8, and in a
-// json.RawMessage a name that stands twice in one object or half of a surrogate pair.
+// Report merges reported properties into the pending ones, which are sent as soon as there is a hub. null removes a property.
+// Report returns when the patch is as safe as readings are, or is in memory because the disk cannot be written. It refuses
+// a patch that no hub would accept, and one that would be changed on its way: text that is not UTF-8, and in a
+// json.RawMessage a name that occurs twice in one object, or half of a surrogate pair.
 func (d *Device) Report(ctx context.Context, patch map[string]any) error {
-	if d.Off.Has(hub.Reported) {
+	if d.life.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)
 	}
-	return d.hub.Report(ctx, patch)
+	return d.life.hub.Report(ctx, patch)
 }
 
-// drainCheck is how often Drained looks at the outbox.
-const drainCheck = 100 * time.Millisecond
-
 // Drained returns nil as soon as no reading is pending: hubs have acknowledged all that were accepted, or they were dropped.
-// It returns ctx's error when that ends first. Readings that are accepted meanwhile count.
+// It returns an error that wraps ctx's if that ends first. Readings that are accepted meanwhile count.
 func (d *Device) Drained(ctx context.Context) error {
 	look := time.NewTicker(drainCheck)
 	defer look.Stop()
 	for {
-		if pending, _ := d.outbox.Pending(); pending == 0 {
+		if pending, _ := d.life.state.outbox.Pending(); pending == 0 {
 			return nil
 		}
 		select {
@@ -221,66 +176,27 @@ func (d *Device) Drained(ctx context.Context) error {
 	}
 }
 
-// Fire asks the machine for an event, for states that a program has added.
-func (d *Device) Fire(ctx context.Context, e Event) error { return d.machine.Fire(ctx, e) }
+// Fire asks the machine for an event of a state that the program has added. It returns when the machine has moved. Its error
+// wraps ErrIllegalEvent if the table has no row for the event in the present state, ErrEnded after the end, or ctx's.
+func (d *Device) Fire(ctx context.Context, e Event) error { return d.life.machine.Fire(ctx, e) }
 
-// Flush sends what waits over the session that the device holds, and returns nil when the hub has acknowledged all of
-// it. Only the Action of a state that a program has added may call it; in Connected the device sends by itself.
-func (d *Device) Flush(ctx context.Context) error { return d.hub.Flush(ctx) }
+// Flush sends the pending readings and reported properties over the session that the device holds, and returns nil when the
+// hub has acknowledged all of them. Only the Action of a state that a program has added may call it; in Connected the
+// device sends by itself.
+func (d *Device) Flush(ctx context.Context) error { return d.life.flush(ctx) }
 
-// Assignment is what DPS has assigned to the device, now or before a restart; its zero value means that there
-// is nothing yet. Its Payload is what a custom allocation returned. It may be stale when you read it.
-func (d *Device) Assignment() Assignment {
-	if a := d.assigned.Load(); a != nil {
-		return *a
-	}
-	return Assignment{}
-}
+// Assignment is the hub and device ID that DPS has assigned, in this run or before. The zero Assignment means that there is
+// none yet. Its Payload is what a custom allocation returned, as JSON. It may be out of date when you read it.
+func (d *Device) Assignment() Assignment { return d.life.assignment() }
 
-// assign makes an assignment the device's.
-func (d *Device) assign(a Assignment) {
-	d.assignment = a
-	d.assigned.Store(&a)
-}
+// State is the current state. It may be out of date when you read it.
+func (d *Device) State() State { return d.life.machine.State() }
 
-// State is the current state; it may be stale when you read it.
-func (d *Device) State() State { return d.machine.State() }
+// Warn gives the observers a record of the program's own, of level warn.
+func (d *Device) Warn(err error) { d.life.warn("", err) }
 
-// Markdown is the document of a device's states, docs/states.md.
-func Markdown() (string, error) { return new(Device).table().Markdown() }
+// Markdown is the document of the device's states, those that the program has added included.
+func (d *Device) Markdown() (string, error) { return d.table.Markdown() }
 
-// readKey asks the key source, and remembers the key for hide.
-func (d *Device) readKey() (transport.Key, error) {
-	key, err := d.Identity.Key()
-	if err == nil {
-		d.key.Store(&key)
-	}
-	return key, err
-}
-
-// hide takes the device's key out of a text that the program has written, or somebody else.
-func (d *Device) hide(text string) string {
-	if key := d.key.Load(); key != nil {
-		return key.Hide(text)
-	}
-	return text
-}
-
-// drop ends the session if there is one.
-func (d *Device) drop() {
-	s := d.session
-	if s == nil {
-		return
-	}
-	d.session = nil
-	if s.Cause() == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
-		defer cancel()
-		_ = s.Close(ctx)
-	}
-	d.wind(s)
-	d.hub.Release()
-}
-
-// wind is for a session that has ended. It may take a moment to be over, for which no failover waits; Run does in the end.
-func (d *Device) wind(s *transport.Session) { d.winding.Go(func() { <-s.Done() }) }
+// Mermaid is the diagram of the device's states, those that the program has added included.
+func (d *Device) Mermaid() (string, error) { return d.table.Mermaid() }

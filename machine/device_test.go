@@ -310,7 +310,7 @@ func TestHandlersAreAttachedOnlyWhileConnected(t *testing.T) {
 	calls := 0
 	bubble(t, func(s *machine.Settings) {
 		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { calls++; return 0, nil, nil }
-		s.Table = func(table machine.Table) machine.Table {
+		s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
 			return table.With([]machine.StateSpec{{Name: "Resting"}}, []machine.Transition{
 				{From: machine.Connected, On: "rest", To: "Resting"}, {From: "Resting", On: "go", To: machine.Connected},
 			})

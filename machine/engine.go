@@ -22,7 +22,7 @@ const patience = 5 * time.Second
 // Hooks are told what happens. They run on the goroutine that moves the machine, so they must not block.
 type Hooks struct {
 	Changed func(Change)                       // the state has changed; the next Action has not started yet
-	Refused func(State, Event)                 // an event was illegal in that state
+	Illegal func(State, Event)                 // an event was illegal in that state
 	Late    func(s State, after time.Duration) // the Action of s does not return although its context ended
 }
 
@@ -156,8 +156,8 @@ func (m *Machine) step(e Event, cause error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &illegal), errors.As(err, &unknown):
-		if m.hooks.Refused != nil {
-			m.hooks.Refused(from, e)
+		if m.hooks.Illegal != nil {
+			m.hooks.Illegal(from, e)
 		}
 		err = ErrIllegalEvent
 	}

@@ -53,7 +53,7 @@ func (p *path) hooks() machine.Hooks {
 			p.states = append(p.states, string(c.To))
 			p.changes = append(p.changes, c)
 		},
-		Refused: func(s machine.State, e machine.Event) { p.refused = append(p.refused, string(s)+" "+string(e)) },
+		Illegal: func(s machine.State, e machine.Event) { p.refused = append(p.refused, string(s)+" "+string(e)) },
 		Late:    func(s machine.State, _ time.Duration) { p.late = append(p.late, s) },
 	}
 }

@@ -9,14 +9,14 @@ import (
 // SetAsleep has a device that does not run yet believe how long the machine has slept. known is false where
 // the system does not say.
 func (d *Device) SetAsleep(asleep func() (total time.Duration, known bool)) {
-	d.clock.asleep = asleep
-	d.clock.sleepAt, _ = asleep()
+	d.life.clock.asleep = asleep
+	d.life.clock.sleepAt, _ = asleep()
 }
 
 // BeforeSaves has a test do something before each assignment is stored. It is called before Run.
 func (d *Device) BeforeSaves(do func()) {
-	save := d.saver.save
-	d.saver.save = func(a Assignment) error {
+	save := d.life.state.saver.save
+	d.life.state.saver.save = func(a Assignment) error {
 		do()
 		return save(a)
 	}
@@ -26,4 +26,4 @@ func (d *Device) BeforeSaves(do func()) {
 func NewWithOutbox(s Settings, box outbox.Outbox) (*Device, error) { return newDevice(s, box) }
 
 // Outbox is the device's.
-func (d *Device) Outbox() outbox.Outbox { return d.outbox }
+func (d *Device) Outbox() outbox.Outbox { return d.life.state.outbox }

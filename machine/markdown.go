@@ -7,8 +7,17 @@ import (
 	"github.com/looplab/fsm"
 )
 
-// Markdown is the table as a document: looplab's Mermaid diagram, a sentence for each state, and every row.
-func (t Table) Markdown() (string, error) {
+const title = "# The states\n\n"
+
+// Markdown is the document of a device's states without a program's, docs/states.md.
+func Markdown() (string, error) {
+	text, err := new(life).table().Markdown()
+	return strings.Replace(text, title,
+		title+"Written by `go generate ./machine` from the table in `machine/table.go`; do not edit.\n\n", 1), err
+}
+
+// Mermaid is the table as a Mermaid state diagram, drawn by looplab/fsm. A table that New would refuse is an error.
+func (t Table) Mermaid() (string, error) {
 	m, err := NewMachine(t, Hooks{})
 	if err != nil {
 		return "", err
@@ -17,8 +26,18 @@ func (t Table) Markdown() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("machine: draw the diagram: %w", err)
 	}
+	return diagram, nil
+}
+
+// Markdown is the table as a document: the Mermaid diagram, a sentence for each state, and every row. A table that New
+// would refuse is an error.
+func (t Table) Markdown() (string, error) {
+	diagram, err := t.Mermaid()
+	if err != nil {
+		return "", err
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# The states\n\nWritten by `go generate ./machine` from the table in `machine/table.go`; do not edit.\n\n")
+	fmt.Fprintf(&b, title)
 	fmt.Fprintf(&b, "```mermaid\n%s```\n\n", diagram)
 	fmt.Fprintf(&b, "| State | What it does |\n|---|---|\n")
 	for _, s := range t.States {

@@ -65,3 +65,36 @@ func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
 	}
 	return by
 }
+
+// loadRuns reads clock.json, in which earlier runs have kept what they knew of the readings up to the newest.
+func (s *stateDir) loadRuns(newest outbox.ID) {
+	var r runs
+	if _, err := s.file("clock.json").Load(&r); err != nil {
+		s.warn(err)
+		r = runs{}
+	}
+	if pending, _ := s.outbox.Pending(); pending == 0 {
+		r.Steps = nil
+	}
+	now, _ := s.clock.look()
+	s.clock.runs, s.savedRuns = r.next(newest, bootID(), now), r
+}
+
+// saveRuns writes clock.json if readings are pending and this run knows more of them than the file.
+func (s *stateDir) saveRuns() {
+	if s.log.Load() == nil {
+		return
+	}
+	now, _ := s.clock.look()
+	r := s.clock.runs.with(s.clock.sure(), now)
+	if pending, _ := s.outbox.Pending(); pending == 0 || r.same(s.savedRuns) {
+		return
+	}
+	switch err := s.file("clock.json").Save(r); {
+	case err == nil:
+		s.savedRuns, s.runsFailed = r, false
+	case !s.runsFailed:
+		s.runsFailed = true
+		s.warn(err)
+	}
+}

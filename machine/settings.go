@@ -24,7 +24,7 @@ type Settings struct {
 	// NoDebug keeps records of level debug from the observers. Each reading has two of them.
 	NoDebug bool
 	// Table adds states to the device's table; docs/extending.md shows how. Optional.
-	Table func(Table) Table
+	Table func(*Device, Table) Table
 	// Rand returns a random number in [0, 1), for jitter. Nil means math/rand's.
 	Rand func() float64
 }

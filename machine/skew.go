@@ -111,31 +111,31 @@ func found(p proof, format string, args ...any) finding {
 
 func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// A trial is what speaks against the wall clock since the device was last Connected or the clock was set.
-type trial struct {
+// A suspicion is what speaks against the wall clock since the device was last Connected or the clock was set.
+type suspicion struct {
 	hub, dps bool  // refused the token
 	proven   proof // the strongest so far
 
 	set time.Duration // by how much the clock had been set in all when evidence last came
 }
 
-// try takes evidence in, and tells the operator of the first finding, and then only of a stronger one.
-func (d *Device) try(e evidence) {
-	t := &d.trial
-	now, _ := d.clock.look()
-	_, set, _ := d.clock.history()
+// weigh takes evidence in, and tells the operator of the first finding, and then only of a stronger one.
+func (l *life) weigh(e evidence) {
+	t := &l.suspicion
+	now, _ := l.clock.look()
+	_, set, _ := l.clock.history()
 	if minus(set, t.set).Abs() > tolerance {
-		*t = trial{}
+		*t = suspicion{}
 	}
 	t.set = set
 	t.hub, t.dps = t.hub || e.hub, t.dps || e.dps
-	barred := t.dps && (t.hub || !d.history.assigned)
-	f := judge(e, now, d.Timing.ClockFloor, barred)
+	barred := t.dps && (t.hub || !l.history.assigned)
+	f := judge(e, now, l.Timing.ClockFloor, barred)
 	if f.proof == none || t.proven != none && f.proof >= t.proven {
 		return
 	}
 	t.proven = f.proof
 	if f.says != "" {
-		d.warn("", fmt.Errorf("machine: %s", f.says))
+		l.warn("", fmt.Errorf("machine: %s", f.says))
 	}
 }

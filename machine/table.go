@@ -19,7 +19,7 @@ const (
 	Cached        Event = "cached"
 	Register      Event = "register"
 	Assigned      Event = "assigned"
-	Refused       Event = "refused"
+	DPSRefused    Event = "refused"
 	Unavailable   Event = "unavailable"
 	HubAccepted   Event = "connected"
 	ConnectFailed Event = "connect-failed"
@@ -31,22 +31,22 @@ const (
 )
 
 // table is a device's life. Each state's work is in the file of its name.
-func (d *Device) table() Table {
+func (l *life) table() Table {
 	return Table{
 		Initial: Unprovisioned,
 		States: []StateSpec{
-			{Unprovisioned, "Holds no assigned hub yet: looks for a stored one, or rests after DPS has refused the device.", d.unprovisioned},
-			{Provisioning, "Asks DPS for the assigned hub, waiting as DPS says, for two minutes at most.", d.provisioning},
-			{Connecting, "Tries the assigned hub once: dial, TLS, CONNECT.", d.connecting},
-			{Connected, "Works: the message handlers are attached, and readings and reported properties go to the hub.", d.connected},
-			{Failover, "Chooses where to go next, the hub or DPS, and waits out the back-off.", d.failover},
-			{Closing, "Sends what it still can before the deadline, disconnects, and ends.", d.closing},
+			{Unprovisioned, "Holds no assigned hub yet: looks for a stored one, or rests after DPS has refused the device.", l.unprovisioned},
+			{Provisioning, "Asks DPS for the assigned hub, waiting as DPS says, for two minutes at most.", l.provisioning},
+			{Connecting, "Tries the assigned hub once: dial, TLS, CONNECT.", l.connecting},
+			{Connected, "Works: the message handlers are attached, and readings and reported properties go to the hub.", l.connected},
+			{Failover, "Chooses where to go next, the hub or DPS, and waits out the back-off.", l.failover},
+			{Closing, "Sends what it still can before the deadline, disconnects, and ends.", l.closing},
 		},
 		Rows: []Transition{
 			{Unprovisioned, Cached, Connecting, "a stored assignment fits this DPS host, ID scope and registration ID"},
 			{Unprovisioned, Register, Provisioning, "there is none, or the rest after a refusal is over"},
 			{Provisioning, Assigned, Connecting, "DPS named the assigned hub"},
-			{Provisioning, Refused, Unprovisioned, "DPS said no to a device without an assignment"},
+			{Provisioning, DPSRefused, Unprovisioned, "DPS said no to a device without an assignment"},
 			{Provisioning, Unavailable, Failover, "DPS was unreachable, throttled or failing, or refused a device that has an assignment to go on with"},
 			{Connecting, HubAccepted, Connected, "the hub accepted CONNECT"},
 			{Connecting, ConnectFailed, Failover, "anything else; the cause travels along"},

@@ -6,38 +6,38 @@ import (
 )
 
 // unprovisioned looks for a stored assignment, once, or rests until DPS may be asked again.
-func (d *Device) unprovisioned(ctx context.Context, c Change) (Event, error) {
-	d.drop()
+func (l *life) unprovisioned(ctx context.Context, c Change) (Event, error) {
+	l.dropSession()
 	if c.From != "" {
-		d.freed(c.Cause) // then there is nothing to wait for
-		d.rest(ctx, d.history.dpsFrom.Sub(d.clock.steady()), Register, c.Cause)
+		l.clockEndsBackOff(c.Cause) // then there is nothing to wait for
+		l.backOff(ctx, l.history.dpsFrom.Sub(l.clock.steady()), Register, c.Cause)
 		return Register, nil
 	}
-	d.rest(ctx, time.Duration(d.Rand()*float64(d.Policy.Spread)), Register, nil)
-	stored, ok, err := d.cache().Load()
+	l.backOff(ctx, time.Duration(l.Rand()*float64(l.Policy.Spread)), Register, nil)
+	stored, ok, err := l.state.cache().Load()
 	if err != nil {
-		d.warn("", err)
+		l.warn("", err)
 	}
 	if !ok {
 		return Register, nil
 	}
-	d.assign(stored)
-	d.outage.hub = stored.Hub
-	d.history.assigned = true
+	l.assigned.Store(&stored)
+	l.outage.hub = stored.Hub
+	l.history.assigned = true
 	return Cached, nil
 }
 
-// rest waits, saying until when and for what; the time for which the machine sleeps counts. It returns early
-// when ctx ends, or when the clock is set and that may help.
-func (d *Device) rest(ctx context.Context, wait time.Duration, next Event, cause error) {
+// backOff waits and records until when and why. The time for which the machine sleeps counts. It returns early when ctx
+// ends, or when the wall clock was set and may have been why the attempt failed.
+func (l *life) backOff(ctx context.Context, wait time.Duration, next Event, cause error) {
 	if wait <= 0 {
 		return
 	}
-	d.waiting(time.Now().Add(wait), next, cause)
-	began := d.clock.uptime()
-	for left := wait; left > 0; left = wait - (d.clock.uptime() - began) {
-		_, _, changed := d.clock.history()
-		if d.freed(cause) {
+	l.waiting(time.Now().Add(wait), next, cause)
+	began := l.clock.uptime()
+	for left := wait; left > 0; left = wait - (l.clock.uptime() - began) {
+		_, _, changed := l.clock.history()
+		if l.clockEndsBackOff(cause) {
 			return
 		}
 		t := time.NewTimer(left)

@@ -136,7 +136,7 @@ func TestADeviceInMemorySaysWhatWaitsOnTheDisk(t *testing.T) {
 		}
 		again := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true })
 		again.life(1)
-		if again.warnings("2 readings wait in "+dir) == "" {
+		if again.warnings("2 readings are pending in "+filepath.Join(dir, "outbox")) == "" {
 			t.Error("it says nothing")
 		}
 		last := w.again(func(s *machine.Settings) { s.Storage.StateDir = dir })

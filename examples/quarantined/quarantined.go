@@ -8,41 +8,40 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// Quarantined is the added state; the events lead there and back.
+// Quarantined is the added state. Quarantine leads there and Released leads back.
 const (
 	Quarantined machine.State = "Quarantined"
 	Quarantine  machine.Event = "quarantine"
 	Released    machine.Event = "released"
 )
 
-// After is for Settings.Table: after so many refusals in a row the device rests so long.
-func After(refusals int, rest time.Duration) func(machine.Table) machine.Table {
-	met := 0 // states never run at the same time, so this needs no mutex
+// After is for Settings.Table: after so many refusals in a row, the device leaves DPS alone for so long.
+func After(limit int, pause time.Duration) func(*machine.Device, machine.Table) machine.Table {
+	refusals := 0 // states never run at the same time, so this needs no mutex
 	count := func(next machine.Action) machine.Action {
 		return func(ctx context.Context, c machine.Change) (machine.Event, error) {
-			if c.On == machine.Refused {
-				met++
+			if c.On == machine.DPSRefused {
+				refusals++
 			}
-			if met >= refusals {
-				met = 0
-				return Quarantine, c.Cause
+			if refusals < limit {
+				return next(ctx, c)
 			}
-			return next(ctx, c)
+			refusals = 0
+			return Quarantine, c.Cause
 		}
 	}
-	wait := func(ctx context.Context, _ machine.Change) (machine.Event, error) {
-		select {
-		case <-time.After(rest):
-		case <-ctx.Done():
-		}
+	rest := func(ctx context.Context, _ machine.Change) (machine.Event, error) {
+		ctx, cancel := context.WithTimeout(ctx, pause)
+		defer cancel()
+		<-ctx.Done()
 		return Released, nil
 	}
-	return func(t machine.Table) machine.Table {
+	return func(_ *machine.Device, t machine.Table) machine.Table {
 		return t.Wrap(machine.Unprovisioned, count).With([]machine.StateSpec{
-			{Name: Quarantined, Doc: "Leaves DPS alone after it has refused the device several times.", Do: wait},
+			{Name: Quarantined, Doc: "Leaves DPS alone after it has refused the device several times.", Do: rest},
 		}, []machine.Transition{
 			{From: machine.Unprovisioned, On: Quarantine, To: Quarantined, Doc: "DPS has refused the device too often"},
-			{From: Quarantined, On: Released, To: machine.Provisioning, Doc: "the rest is over"},
+			{From: Quarantined, On: Released, To: machine.Provisioning, Doc: "the pause is over"},
 		})
 	}
 }

@@ -13,8 +13,6 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
 	"giantlizard.example/failover/machine"
-	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,13 +25,13 @@ func TestADeviceThatIsRefusedThreeTimesIsQuarantinedForADay(t *testing.T) {
 		device, err := machine.New(machine.Settings{
 			Identity: machine.Identity{
 				ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
-				Key: func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
+				Key: machine.DeviceKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA=="),
 			},
 			Storage: machine.Storage{InMemory: true},
 			Link:    machine.Link{Dial: network.DialContext, RootCAs: cloud.CAPool},
 			Table:   quarantined.After(3, 24*time.Hour),
 			Observers: []func(machine.Record){func(r machine.Record) {
-				if r.Kind == observe.Transition {
+				if r.Kind == machine.RecordTransition {
 					path = append(path, r.To)
 				}
 			}},

@@ -1,0 +1,91 @@
+package machine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"giantlizard.example/failover/hub"
+	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/transport"
+)
+
+// A life is what a device does: the Actions of the six states, and what they hand on to each other. Device is what a
+// program calls.
+type life struct {
+	Settings
+	*recorder
+	machine  *Machine
+	hub      *hub.Hub
+	state    *stateDir
+	clock    *clock
+	endings  sync.WaitGroup             // sessions that have ended but are not done
+	assigned atomic.Pointer[Assignment] // nil means that there is none
+
+	// The rest belongs to the current state's Action. Only one runs at a time, so there is no mutex.
+
+	// session is the device's only session. The state that is entered next uses it or drops it.
+	session   *transport.Session
+	hubUse    sync.Mutex // while a state that a program has added works
+	polls     provisioning.Polls
+	term      term          // of the session's token
+	cutShort  time.Time     // when the wall clock last ended a term before the monotonic clock did
+	within    time.Duration // connect timeout of the next attempt. Zero means the usual one
+	history   history
+	suspicion suspicion // of the wall clock
+	clockSets int       // how often the clock had been set when the latest attempt began
+	freedAt   time.Time // when a setting of the clock last ended a back-off, by the steady clock
+	outage    outage
+	entered   time.Time // when the current state was entered
+	closeBy   time.Time // when Closing must have ended
+}
+
+// newLife makes a life and opens its state directory. box is nil for the outbox that the settings describe.
+func newLife(s Settings, box outbox.Outbox) (*life, error) {
+	keys := &keyring{source: s.Identity.Key}
+	s.Identity.Key = keys.read
+	l := &life{Settings: s, recorder: newRecorder(s, keys), entered: time.Now()}
+	l.clock = newClock(s.Link.Now, s.Timing.ClockFloor, l.entered)
+	var err error
+	if l.state, err = openStateDir(s, l.clock, l.recorder, box); err != nil {
+		return nil, err
+	}
+	l.clock.earlier = l.state.outbox.Last()
+	l.clock.put(l.clock.earlier)
+	l.hub = hub.New(hub.Settings{
+		Handlers: s.Handlers, Off: s.Off, Outbox: l.state.outbox, Delivery: s.Delivery,
+		CompletedFile: l.state.file("commands.json"),
+		TwinFile:      l.state.file("twin.json"), InMemory: s.Storage.InMemory, SyncEvery: s.Storage.SyncEvery,
+		Emit: l.emit, Hide: keys.hide, Date: l.clock.date,
+	})
+	return l, nil
+}
+
+// assignment is the zero Assignment if there is none.
+func (l *life) assignment() Assignment {
+	if a := l.assigned.Load(); a != nil {
+		return *a
+	}
+	return Assignment{}
+}
+
+// dropSession ends the session if there is one.
+func (l *life) dropSession() {
+	s := l.session
+	if s == nil {
+		return
+	}
+	l.session = nil
+	if s.Cause() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		defer cancel()
+		_ = s.Close(ctx)
+	}
+	l.awaitDone(s)
+	l.hub.Release()
+}
+
+// awaitDone has Run wait at its end until a session that has ended is done. No failover waits for that.
+func (l *life) awaitDone(s *transport.Session) { l.endings.Go(func() { <-s.Done() }) }

@@ -1,0 +1,128 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/transport"
+)
+
+// A recorder hands records to the observers. Its methods may be called from any goroutine and never block.
+type recorder struct {
+	fan    *observe.Fan
+	keys   *keyring
+	device string
+	debug  bool // somebody receives records of level debug
+	any    bool // somebody receives records
+}
+
+func newRecorder(s Settings, keys *keyring) *recorder {
+	r := &recorder{keys: keys, device: s.Identity.RegistrationID, debug: len(s.Observers) > 0 && !s.NoDebug, any: len(s.Observers) > 0}
+	var observers []func(Record)
+	for i, observer := range s.Observers {
+		if observer != nil {
+			observers = append(observers, r.surviving(i, observer))
+		}
+	}
+	r.fan = observe.NewFan(observers...)
+	return r
+}
+
+// surviving is an observer whose panics do not end the process. A record names the first of them only, since the
+// observer receives that record too.
+func (r *recorder) surviving(i int, observer func(Record)) func(Record) {
+	named := false // belongs to the observer's goroutine
+	return func(record Record) {
+		defer func() {
+			if reason := recover(); reason != nil && !named {
+				named = true
+				r.warn("", fmt.Errorf("machine: observer %d panicked: %v; it still receives records, but further panics are not named", i, reason))
+			}
+		}()
+		observer(record)
+	}
+}
+
+func (r *recorder) emit(record Record) {
+	if !r.wants(record.Level) {
+		return
+	}
+	record.Time, record.Device = time.Now(), r.device
+	hide := r.keys.hide
+	record.Message, record.Error, record.Name = hide(record.Message), hide(record.Error), hide(record.Name)
+	r.fan.Emit(record.Describe())
+}
+
+// wants reports whether any observer receives records of this level.
+func (r *recorder) wants(l observe.Level) bool { return r.debug || r.any && l != observe.Debug }
+
+func (r *recorder) warn(message string, err error) {
+	r.emit(Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
+}
+
+func (r *recorder) warning(err error) { r.warn("", err) }
+
+// changed records a move of the machine, between the end of one state's Action and the start of the next one's.
+func (l *life) changed(c Change) {
+	now := time.Now()
+	r := Record{
+		Level: observe.Info, Kind: observe.Transition, From: string(c.From), To: string(c.To), Event: string(c.On),
+		SpentMS: now.Sub(l.entered).Milliseconds(),
+	}
+	l.entered = now
+	switch {
+	case c.To == Connected:
+		r.Phase = observe.Connected
+	case c.To == Closing:
+		r.Phase = observe.Closing
+	case c.To == Failover && (c.From == Connected || c.From == Connecting):
+		r.Phase = observe.Disconnected
+	}
+	if c.To == Connecting || c.To == Connected || c.From == Connecting || c.From == Connected {
+		r.Hub = l.assignment().Hub
+	}
+	if c.To == Connecting || c.To == Provisioning {
+		r.Attempt = l.history.failures + 1
+	}
+	if c.Cause != nil {
+		r.Level, r.Cause, r.Error = observe.Warn, causeOf(c.Cause), c.Cause.Error()
+	}
+	l.emit(r)
+}
+
+// causeOf is the stable word for an error in records.
+func causeOf(err error) string {
+	var verdict provisioning.Verdict
+	var reason transport.Reason
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &verdict):
+		return string(verdict)
+	case errors.As(err, &reason):
+		return string(reason)
+	}
+	return "error"
+}
+
+// waiting records a wait before the next event.
+func (l *life) waiting(until time.Time, next Event, cause error) {
+	r := Record{
+		Level: observe.Info, Kind: observe.Waiting, State: string(l.machine.State()), Event: string(next), Next: until, Cause: causeOf(cause),
+	}
+	if cause != nil {
+		r.Level, r.Error = observe.Warn, cause.Error()
+	}
+	l.emit(r)
+}
+
+func (l *life) illegalEvent(s State, e Event) {
+	l.emit(Record{Level: observe.Warn, Kind: observe.IllegalEvent, State: string(s), Event: string(e)})
+}
+
+func (l *life) late(s State, after time.Duration) {
+	l.warn("", fmt.Errorf("machine: the action of state %s has not returned %s after its context ended; nothing moves until it returns", s, after))
+}

@@ -1,0 +1,97 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"giantlizard.example/failover/transport"
+)
+
+// ackCheck is how often the acknowledgements are looked at while a state of the program's works.
+const ackCheck = 100 * time.Millisecond
+
+var errRenewalDue = errors.New("machine: the token must be renewed")
+
+// WithSession is for the Action of a state that a program has added. It runs work and watches over the session meanwhile, as
+// Connected does. The context of work ends with ctx, and also when the session ends, an acknowledgement is overdue
+// (Delivery.AckTimeout) or the token must be renewed (after 80 to 85 % of Timing.TokenLife).
+//
+// The results are for the Action to return: done if work returned nil; Lost and why if the session ended; Renew if work
+// was interrupted for a renewal, which needs a new session; otherwise done with the error of work as its cause. So the
+// state needs rows for done, Lost and Renew. work may call Flush.
+func (d *Device) WithSession(ctx context.Context, done Event, work func(context.Context) error) (Event, error) {
+	l := d.life
+	s := l.session
+	if s == nil {
+		return Lost, errNoSession
+	}
+	inner, end := context.WithCancelCause(ctx)
+	term, stop := l.term.context(inner, l.clock)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-s.Ended():
+			end(s.Cause())
+		case <-term.Done():
+			end(errRenewalDue)
+		}
+	})
+	watch.Go(func() {
+		if err := l.watchAcks(inner); err != nil {
+			end(err)
+		}
+	})
+	err := work(inner)
+	cause := context.Cause(inner)
+	end(nil)
+	stop()
+	watch.Wait()
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(cause, errRenewalDue):
+		l.noteRenewal(time.Now())
+		return Renew, nil
+	case s.Cause() != nil:
+		return Lost, s.Cause()
+	case errors.Is(cause, transport.AckOverdue):
+		return Lost, cause
+	case errors.Is(err, transport.AckOverdue): // from Flush
+		return Lost, err
+	}
+	return done, err
+}
+
+// watchAcks returns an error when an acknowledgement is overdue, and nil when ctx or the session ends.
+func (l *life) watchAcks(ctx context.Context) error {
+	tick := time.NewTicker(ackCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-l.session.Ended():
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		if err := l.takeAcks(ctx); errors.Is(err, transport.AckOverdue) {
+			return err
+		}
+	}
+}
+
+// takeAcks takes the acknowledgements that have come, and returns an error if one is overdue.
+func (l *life) takeAcks(ctx context.Context) error {
+	l.hubUse.Lock() // Flush uses the hub on another goroutine
+	defer l.hubUse.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, ackCheck/10)
+	defer cancel()
+	return l.hub.AwaitAcks(ctx)
+}
+
+func (l *life) flush(ctx context.Context) error {
+	l.hubUse.Lock()
+	defer l.hubUse.Unlock()
+	return l.hub.Flush(ctx)
+}
