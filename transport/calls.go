@@ -11,156 +11,150 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// pahoPatience is how long one call into paho may block once its connection has gone. A publish that it gives up for
-// that reason while the session lives is handed to it again.
-const pahoPatience = time.Second
+// pahoTimeout is how long paho waits to hand a packet to its writer. A publish that fails for that reason while the session
+// lives is tried again.
+const pahoTimeout = time.Second
 
-// A call is something to ask of paho. unasked is told why in its place when the session ends before.
+// A call is something to ask of paho.
 type call struct {
 	do      func()
-	unasked func(error)
+	dropped func(error) // is called in place of do, with the cause, when the session ends first
 }
 
-// callsLimit is how many calls wait for paho before whoever has another one has to.
+// callsLimit is how many calls are queued before the caller has to wait.
 const callsLimit = 64
 
-// speak is the only goroutine that asks paho for anything, which keeps publishes and acknowledgements in order: paho may
-// block on a link that stalls or has just died, and no caller should.
-func (s *Session) speak() {
+// runCalls runs all calls in order. It is the only goroutine that asks paho to send something: paho may block when the
+// peer stalls or has just gone, and no caller should.
+func (s *Session) runCalls() {
 	for {
 		select {
-		case <-s.inbox.toAck: // first, for there may be calls without end
-			s.inbox.acknowledge()
+		case <-s.inbox.hasAcks: // first, because the calls may never end
+			s.inbox.sendAcks()
 			continue
 		default:
 		}
 		select {
 		case c := <-s.calls:
 			c.do()
-			for len(s.calls) > 0 && len(s.inbox.toAck) == 0 && s.Cause() == nil { // which costs less than select
+			for len(s.calls) > 0 && len(s.inbox.hasAcks) == 0 && s.Cause() == nil { // cheaper than the select
 				c := <-s.calls
 				c.do()
 			}
-		case <-s.inbox.toAck:
-			s.inbox.acknowledge()
-		case <-s.link.ended:
-			s.asking.Lock() // who asks from now on sees that the link has ended
-			s.asking.Unlock()
+		case <-s.inbox.hasAcks:
+			s.inbox.sendAcks()
+		case <-s.conn.ended:
+			s.adding.Lock() // from here on enqueue sees that the session has ended
+			s.adding.Unlock()
 			for len(s.calls) > 0 {
 				c := <-s.calls
-				c.unasked(s.Cause())
+				c.dropped(s.Cause())
 			}
 			return
 		}
 	}
 }
 
-// gaveUp tells whether paho returned the call untried because its connection took no packet for pahoPatience. Such a
-// packet has not been written, so asking again makes no duplicate.
-func gaveUp(token mqtt.Token) bool {
-	select {
-	case <-token.Done():
-		return token.Error() != nil && strings.HasSuffix(token.Error().Error(), "was broken by timeout")
-	default:
-		return false
-	}
-}
-
-// result waits for the token or the end of the session, and then until an acknowledgement that came just before it has been
-// taken in. With one client per connection, nil means acknowledged. ErrNotConnected says that paho is ending the link, which
-// takes a moment.
-func (s *Session) result(token mqtt.Token) error {
-	select {
-	case <-token.Done():
-	case <-s.heard:
-		select {
-		case <-token.Done():
-		default:
-			return s.Cause()
-		}
-	}
-	if err := token.Error(); err != nil {
-		if errors.Is(err, mqtt.ErrNotConnected) {
-			<-s.link.ended
-		}
-		if cause := s.Cause(); cause != nil {
-			return cause
-		}
-		return fmt.Errorf("transport: %s: %w", s.host, err)
-	}
-	return nil
-}
-
-// written is result, and waits until what paho has handed over is on its way to the peer.
-func (s *Session) written(token mqtt.Token) error {
-	err := s.result(token)
-	if err == nil && !s.link.out.drain() {
-		err = s.Cause()
-	}
-	return err
-}
-
-// ask has paho start something. If it returns nil, done is told how that ended.
-func (s *Session) ask(ctx context.Context, start func() mqtt.Token, done func(mqtt.Token, error)) error {
-	return s.say(ctx, call{
-		do: func() {
-			token := s.try(start)
-			s.work.Go(func() { done(token, s.result(token)) })
-		},
-		unasked: func(err error) { done(nil, err) },
-	})
-}
-
-func (s *Session) try(start func() mqtt.Token) mqtt.Token {
-	token := start()
-	for gaveUp(token) && s.Cause() == nil {
-		token = start()
-	}
-	return token
-}
-
-// say has speak make a call.
-func (s *Session) say(ctx context.Context, c call) error {
-	s.asking.RLock()
-	defer s.asking.RUnlock()
-	select {
-	case <-s.link.ended: // first: a dead session must not win the race below
-		return s.Cause()
-	default:
+// enqueue queues a call. An error means that the call will not run.
+func (s *Session) enqueue(ctx context.Context, c call) error {
+	s.adding.RLock()
+	defer s.adding.RUnlock()
+	if cause := s.Cause(); cause != nil { // in the select below it might lose to free room
+		return cause
 	}
 	select {
-	case s.calls <- c: // mostly, and without the cost of the others
+	case s.calls <- c: // the usual case, without the cost of the others
 		return nil
 	default:
 	}
 	select {
 	case s.calls <- c:
 		return nil
-	case <-s.link.ended:
+	case <-s.conn.ended:
 		return s.Cause()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Publish hands a message to the session, in order. When it returns nil, done is called once, and must not block:
-// with nil when the hub has acknowledged the message (QoS 0: when it was written), else with why that is not known.
-// Until then the payload must not change.
+// retry starts something until paho accepts it or the session has ended. A packet that paho gave up has not been written, so
+// trying again makes no duplicate.
+func (s *Session) retry(start func() mqtt.Token) mqtt.Token {
+	for {
+		token := start()
+		err := token.Error()
+		if err == nil || !strings.HasSuffix(err.Error(), "was broken by timeout") || s.Cause() != nil {
+			return token
+		}
+	}
+}
+
+// await waits until paho has completed a token, ended is closed or ctx ends. With one client for each connection, nil means
+// that the peer has answered, or at QoS 0 that the packet is in the send buffer.
+func (s *Session) await(ctx context.Context, token mqtt.Token, ended <-chan struct{}) error {
+	select {
+	case <-token.Done():
+	case <-ended:
+		return s.Cause()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := token.Error()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, mqtt.ErrNotConnected) { // paho is about to end the connection
+		<-s.conn.ended
+	}
+	if cause := s.Cause(); cause != nil {
+		return cause
+	}
+	return fmt.Errorf("transport: %s: %w", s.host, err)
+}
+
+// request starts something that the peer answers, and waits for the answer, the end of the session or of ctx.
+func (s *Session) request(ctx context.Context, start func() mqtt.Token) (mqtt.Token, error) {
+	started := make(chan mqtt.Token, 1)
+	err := s.enqueue(ctx, call{do: func() { started <- s.retry(start) }, dropped: func(error) {}})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case token := <-started:
+		return token, s.await(ctx, token, s.conn.ended)
+	case <-s.conn.ended:
+		return nil, s.Cause()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Publish hands a message to the session; messages are sent in the order of the calls. If it returns nil, done is called
+// once, and must not block: with nil when the hub has acknowledged the message (at QoS 0 when it was written to the
+// network), or with an *Error that says why that is not known. Until then the payload must not change. If Publish returns
+// an error, the message is not sent and done is not called.
 func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
 	if len(topic) > math.MaxUint16 { // paho would cut it off
-		return fmt.Errorf("transport: %s: a topic of %d bytes, at most %d fit", s.host, len(topic), math.MaxUint16)
+		return fmt.Errorf("transport: %s: the topic has %d bytes: at most %d fit", s.host, len(topic), math.MaxUint16)
 	}
-	return s.say(ctx, call{unasked: done, do: func() {
-		token := s.try(func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) })
+	return s.enqueue(ctx, call{dropped: done, do: func() {
+		token := s.retry(func() mqtt.Token { return s.client.Publish(topic, qos, false, payload) })
 		if id := token.(*mqtt.PublishToken).MessageID(); id != 0 {
-			s.receipts.expect(id, done)
+			s.conn.inFlight.add(id, done)
 			return
 		}
-		s.work.Go(func() { done(s.written(token)) }) // at QoS 0, or paho would not have it
+		s.work.Go(func() { // at QoS 0, or because paho refused it
+			err := s.await(context.Background(), token, s.pahoDone) // paho may use the payload until then
+			if err == nil && !s.conn.out.flush() {
+				err = s.Cause()
+			}
+			done(err)
+		})
 	}})
 }
 
-// Subscribe asks for the filters at QoS qos and checks every one of the answers.
+// Subscribe subscribes to the filters at a QoS, and waits for the answer. Its error has the reason SubscriptionRefused if the
+// hub refuses one of them (SUBACK 0x80), which paho does not take for an error.
 func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) error {
 	if len(filters) == 0 {
 		return nil
@@ -169,24 +163,11 @@ func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) er
 	for _, f := range filters {
 		wanted[f] = qos
 	}
-	done := make(chan error, 1)
-	err := s.ask(ctx,
-		func() mqtt.Token { return s.client.SubscribeMultiple(wanted, nil) },
-		func(t mqtt.Token, err error) {
-			if err == nil { // else paho may still be writing into the token
-				err = s.refusedFilters(t.(*mqtt.SubscribeToken), filters)
-			}
-			done <- err
-		})
+	token, err := s.request(ctx, func() mqtt.Token { return s.client.SubscribeMultiple(wanted, nil) })
 	if err != nil {
 		return err
 	}
-	return s.await(ctx, done)
-}
-
-// refusedFilters finds the filters that SUBACK answered with 0x80, which paho does not take for an error, or not at all.
-func (s *Session) refusedFilters(token *mqtt.SubscribeToken, filters []string) error {
-	granted := token.Result()
+	granted := token.(*mqtt.SubscribeToken).Result()
 	for _, f := range filters {
 		if code, ok := granted[f]; !ok || code > 2 {
 			return &Error{Reason: SubscriptionRefused, Host: s.host, Err: fmt.Errorf("the hub refused to subscribe to %s", f)}
@@ -195,29 +176,11 @@ func (s *Session) refusedFilters(token *mqtt.SubscribeToken, filters []string) e
 	return nil
 }
 
-// Unsubscribe ends subscriptions that an earlier session of this device may have left behind.
+// Unsubscribe ends subscriptions that an earlier session of this device may have left, and waits for the answer.
 func (s *Session) Unsubscribe(ctx context.Context, filters ...string) error {
 	if len(filters) == 0 {
 		return nil
 	}
-	done := make(chan error, 1)
-	err := s.ask(ctx,
-		func() mqtt.Token { return s.client.Unsubscribe(filters...) },
-		func(_ mqtt.Token, err error) { done <- err })
-	if err != nil {
-		return err
-	}
-	return s.await(ctx, done)
-}
-
-// await does not wait for paho once the session has ended.
-func (s *Session) await(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-s.link.ended:
-		return s.Cause()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	_, err := s.request(ctx, func() mqtt.Token { return s.client.Unsubscribe(filters...) })
+	return err
 }

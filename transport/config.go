@@ -57,8 +57,8 @@ type Config struct {
 	CleanSession bool
 }
 
-// connectLimit bounds dial, TLS and CONNACK together: so many times ConnectTimeout. On a network where an answer takes
-// seconds they take longer than ConnectTimeout although the peer is there.
+// connectLimit times ConnectTimeout bounds dial, TLS and CONNACK together. They are several round trips, which take longer
+// than one ConnectTimeout on a network where each takes seconds.
 const connectLimit = 6
 
 const (
@@ -119,20 +119,23 @@ func (l Link) hubKeepAlive() time.Duration {
 	return min((4*l.pingAfter() + time.Second - 1).Truncate(time.Second), maxKeepAlive)
 }
 
-// dial opens the connection: TCP to the host's address, then TLS to its name. The port is for dialing only.
-// TLS 1.2 is what IoT Hub and DPS promise; the upper end is left open.
+// dial opens the connection: TCP to the host's address, then TLS to its name. Only the dial uses the port. IoT Hub and DPS
+// promise TLS 1.2; a later version is used if the peer has it.
 func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
+	failed := func(reason Reason, err error) (conn, raw net.Conn, _ error) {
+		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}
+	}
 	host, port, err := payloads.HostPort(c.Host, defaultPort)
 	if err != nil {
-		return nil, nil, &Error{Reason: NameNotFound, Host: c.Host, Err: err}
+		return failed(NameNotFound, err)
 	}
 	dialing, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 	defer cancel()
 	raw, err = c.Dial(dialing, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, nil, &Error{Reason: reasonFor(err), Host: c.Host, Err: err}
+		return failed(reasonFor(err), err)
 	}
-	raw = &opening{Conn: raw, limit: c.ConnectTimeout}
+	raw = &connectingConn{Conn: raw, timeout: c.ConnectTimeout}
 	var roots *x509.CertPool
 	if c.RootCAs != nil {
 		roots = c.RootCAs()
@@ -140,30 +143,29 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: roots, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		reason := reasonFor(err)
-		if reason == Unknown {
-			reason = TLSFailed
+		if reason := reasonFor(err); reason != Unknown {
+			return failed(reason, err)
 		}
-		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}
+		return failed(TLSFailed, err)
 	}
 	return secure, raw, nil
 }
 
-// An opening connection is waited for anew at each Read, until somebody sets a deadline, which is after CONNACK.
-type opening struct {
+// A connectingConn bounds each Read by timeout, until SetDeadline is called, which is after CONNACK.
+type connectingConn struct {
 	net.Conn
-	limit time.Duration
-	open  atomic.Bool
+	timeout   time.Duration
+	connected atomic.Bool
 }
 
-func (o *opening) Read(p []byte) (int, error) {
-	if !o.open.Load() {
-		_ = o.Conn.SetReadDeadline(time.Now().Add(o.limit))
+func (c *connectingConn) Read(p []byte) (int, error) {
+	if !c.connected.Load() {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.timeout))
 	}
-	return o.Conn.Read(p)
+	return c.Conn.Read(p)
 }
 
-func (o *opening) SetDeadline(t time.Time) error {
-	o.open.Store(true)
-	return o.Conn.SetDeadline(t)
+func (c *connectingConn) SetDeadline(t time.Time) error {
+	c.connected.Store(true)
+	return c.Conn.SetDeadline(t)
 }

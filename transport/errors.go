@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,36 +12,36 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// A Reason says in one stable word why a session ended or never began. It is an error, so that
-// errors.Is(err, transport.Silence) answers the question; records and metrics carry it as it is.
+// A Reason says in one stable word why a session ended or did not begin. It is an error, so that
+// errors.Is(err, transport.Silence) works. Records and metrics carry the word.
 type Reason string
 
-// The reasons, in the order in which they can strike.
+// The reasons, in the order in which they can occur.
 const (
-	NameNotFound        Reason = "name-not-found" // DNS does not know the host
-	Unreachable         Reason = "unreachable"    // no route to the host
-	ConnectionRefused   Reason = "refused"        // nobody listens there
-	TimedOut            Reason = "timed-out"      // dial, TLS and CONNACK took too long together
+	NameNotFound        Reason = "name-not-found" // DNS does not know the host, or it is no host name
+	Unreachable         Reason = "unreachable"    // there is no route to the host
+	ConnectionRefused   Reason = "refused"        // nobody listens on the port
+	TimedOut            Reason = "timed-out"      // dial, TLS or CONNACK took too long
 	TLSFailed           Reason = "tls"            // certificate, protocol version or alert
 	ServerUnavailable   Reason = "connack-3"      // the hub is unavailable or throttles
-	BadCredentials      Reason = "connack-4"      // malformed user name or password
-	NotAuthorized       Reason = "connack-5"      // token, device unknown, disabled, or moved: MQTT cannot say which
+	BadCredentials      Reason = "connack-4"      // user name or password are malformed
+	NotAuthorized       Reason = "connack-5"      // token wrong, device unknown, disabled or moved: MQTT cannot say which
 	ConnectRejected     Reason = "connack"        // any other code
 	SubscriptionRefused Reason = "subscription"   // SUBACK 0x80
 	Closed              Reason = "closed"         // the peer closed the connection (FIN)
 	Reset               Reason = "reset"          // the peer reset the connection (RST)
-	Silence             Reason = "silence"        // nothing was read for Config.Silence: a half-open link
-	WriteStalled        Reason = "write-stalled"  // the peer took no bytes for Config.WriteTimeout
-	AckOverdue          Reason = "ack-overdue"    // a publish has had no acknowledgement for long, on a link that lives
-	ProtocolBroken      Reason = "protocol"       // what came was not MQTT
+	Silence             Reason = "silence"        // nothing was read for Link.Silence: the connection is half-open
+	WriteStalled        Reason = "write-stalled"  // the peer read nothing for Link.WriteTimeout
+	AckOverdue          Reason = "ack-overdue"    // the acknowledgement of a message is overdue, although the peer answers pings
+	ProtocolBroken      Reason = "protocol"       // what was read is not MQTT
 	ClosedLocally       Reason = "ended"          // this side ended the session
-	KeyUnusable         Reason = "key"            // the key could not be read, so no token could be made
+	KeyUnusable         Reason = "key"            // the key could not be read, so that there is no token
 	Unknown             Reason = "unknown"        // none of these
 )
 
 func (r Reason) Error() string { return string(r) }
 
-// An Error is why a session ended or never began.
+// An Error says why a session ended or did not begin.
 type Error struct {
 	Reason Reason
 	Host   string
@@ -59,41 +58,46 @@ func (e *Error) Error() string {
 // Unwrap lets errors.Is and errors.As see the reason and the underlying error.
 func (e *Error) Unwrap() []error { return []error{e.Reason, e.Err} }
 
-// ReasonOf is the reason inside err, or Unknown.
+// ReasonOf returns the reason in err, or Unknown.
 func ReasonOf(err error) Reason {
-	var r Reason
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[Reason](err); ok {
 		return r
 	}
 	return Unknown
 }
 
-// numbers are what an operating system's error means. The large ones are Windows', which Go does not translate.
-var numbers = map[syscall.Errno]Reason{
+// errnoReasons are the reasons of the errors of operating systems. The numbers from 10000 are those of Windows, which Go does
+// not translate.
+var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ECONNREFUSED: ConnectionRefused, 10061: ConnectionRefused,
 	syscall.ECONNRESET: Reset, 10054: Reset, syscall.EPIPE: Reset, syscall.ECONNABORTED: Reset, 10053: Reset,
 	syscall.ENETUNREACH: Unreachable, 10051: Unreachable, syscall.EHOSTUNREACH: Unreachable, 10065: Unreachable,
 	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
 }
 
-// reasonFor names what a failing dial, handshake or read means.
+// connackReasons are the reasons of return codes of CONNACK; ConnectRejected is for all others. MQTT 3.1.1, 3.2.2.3
+var connackReasons = map[byte]Reason{
+	packets.ErrRefusedServerUnavailable:     ServerUnavailable,
+	packets.ErrRefusedBadUsernameOrPassword: BadCredentials,
+	packets.ErrRefusedNotAuthorised:         NotAuthorized,
+}
+
+// reasonFor returns the reason of an error of a dial, a handshake, a read or a write.
 func reasonFor(err error) Reason {
-	var (
-		reason Reason
-		number syscall.Errno
-		dns    *net.DNSError
-	)
+	reason, hasReason := errors.AsType[Reason](err)
+	errno, _ := errors.AsType[syscall.Errno](err)
+	_, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
-	case errors.As(err, &reason):
+	case hasReason:
 		return reason
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):
 		return ClosedLocally
 	case isTimeout(err):
 		return TimedOut
-	case errors.As(err, &dns):
+	case isDNS:
 		return NameNotFound
-	case errors.As(err, &number) && numbers[number] != "":
-		return numbers[number]
+	case errnoReasons[errno] != "":
+		return errnoReasons[errno]
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Closed
 	case isTLS(err):
@@ -102,37 +106,19 @@ func reasonFor(err error) Reason {
 	return Unknown
 }
 
-// isTimeout holds for deadlines, contexts', DNS's and the operating system's alike.
+// isTimeout reports whether a deadline, a context, DNS or the operating system has timed out.
 func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
+// isTLS reports whether crypto/tls has received or sent an alert, or read something else than a record. What a handshake
+// finds wrong with a certificate is left to dial.
 func isTLS(err error) bool {
-	var alert *net.OpError // how crypto/tls tells one, on either side
-	if errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error") {
-		return true
-	}
-	var (
-		record  tls.RecordHeaderError
-		certify *tls.CertificateVerificationError
-		name    x509.HostnameError
-		unknown x509.UnknownAuthorityError
-		invalid x509.CertificateInvalidError
-	)
-	return errors.As(err, &record) || errors.As(err, &certify) ||
-		errors.As(err, &name) || errors.As(err, &unknown) || errors.As(err, &invalid)
-}
-
-// connackReason is the reason for a CONNACK return code (MQTT 3.1.1, 3.2.2.3).
-func connackReason(code byte) Reason {
-	switch code {
-	case packets.ErrRefusedServerUnavailable:
-		return ServerUnavailable
-	case packets.ErrRefusedBadUsernameOrPassword:
-		return BadCredentials
-	case packets.ErrRefusedNotAuthorised:
-		return NotAuthorized
-	}
-	return ConnectRejected
+	op, isOp := errors.AsType[*net.OpError](err)
+	_, isRecord := errors.AsType[tls.RecordHeaderError](err)
+	return isRecord || isOp && (op.Op == "remote error" || op.Op == "local error")
 }

@@ -7,73 +7,72 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// inboxLimit bounds what a hub may send before anyone listens. IoT Hub holds at most 50 cloud-to-device messages for a
-// device. What comes above the limit is left unacknowledged, so that the hub delivers it again.
+// inboxLimit bounds what is held while no handler wants it. IoT Hub holds at most 50 cloud-to-device messages for a device.
+// A message above the limit is not acknowledged, so that the hub delivers it again.
 const inboxLimit = 1024
 
 // A Message came from the hub.
 type Message struct {
-	Topic   string
-	Payload []byte
-	Again   bool   // the hub says that it may have delivered it before
-	SendAck func() // what Ack calls; nil means that there is nothing to acknowledge
+	Topic     string
+	Payload   []byte
+	Duplicate bool   // the hub says that it may have delivered the message before
+	SendAck   func() // what Ack calls; nil means that there is nothing to acknowledge
 }
 
-// Ack tells the hub that the message is done with (QoS 1). It may be called late and more than once; on a session that
-// has ended it does nothing, and the hub delivers the message again.
+// Ack sends the PUBACK of a message of QoS 1. It may be called late and more than once. In a session that has ended it does
+// nothing, and the hub delivers the message again.
 func (m Message) Ack() {
 	if m.SendAck != nil {
 		m.SendAck()
 	}
 }
 
-// An inbox holds messages until a handler is attached: a hub that kept the device's subscriptions may deliver right
+// An inbox holds messages until a handler takes them: a hub that has kept the device's subscriptions may deliver right
 // after CONNACK.
 type inbox struct {
 	mu      sync.Mutex
-	ready   *sync.Cond
-	waiting []Message
+	changed *sync.Cond
+	held    []Message
 	handler func(Message) bool
-	passed  int  // of those waiting, how many this handler would not have
-	busy    bool // a handler is running
-	turns   int  // how many have run
+	next    int  // the index in held of the next message for the handler
+	running bool // a handler is running
+	runs    int  // how many runs of a handler have returned
 	closed  bool
 
-	acks  []mqtt.Message // for speak, in order
-	toAck chan struct{}  // has a value when there are some
+	acks    []mqtt.Message // to acknowledge, in order
+	hasAcks chan struct{}  // has a value when acks may have some
 }
 
 func newInbox() *inbox {
-	b := &inbox{toAck: make(chan struct{}, 1)}
-	b.ready = sync.NewCond(&b.mu)
+	b := &inbox{hasAcks: make(chan struct{}, 1)}
+	b.changed = sync.NewCond(&b.mu)
 	return b
 }
 
-// Attach gives the session its handler, which gets what has been held and all that follows, one at a time and in order.
-// What it returns false for goes on being held, for the next handler. The handler must not block, nor call Attach or
-// Detach: what takes time belongs on a goroutine of its own.
+// Attach sets the handler of messages. It is called with all messages that are held and all that follow, one at a time and in
+// order. A message for which it returns false is held for the next handler. The handler must not block, and must not call
+// Attach or Detach. Attach returns when a run of the handler before has returned.
 func (s *Session) Attach(handler func(Message) bool) { s.inbox.attach(handler) }
 
-// Detach takes the handler away and returns when it has returned. What comes from now on is held.
+// Detach removes the handler and returns when it is not running any more. Messages that come later are held.
 func (s *Session) Detach() { s.inbox.attach(nil) }
 
-// receive runs on paho's goroutine, which must never be held up.
-func (s *Session) receive(m mqtt.Message) {
-	b := s.inbox
+// add holds a message. It runs on a goroutine of paho, which nothing may block.
+func (b *inbox) add(m mqtt.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) >= inboxLimit {
+	if len(b.held) >= inboxLimit {
 		return
 	}
-	b.waiting = append(b.waiting, Message{
-		Topic: m.Topic(), Payload: m.Payload(), Again: m.Duplicate(),
-		SendAck: func() { b.later(m) },
+	b.held = append(b.held, Message{
+		Topic: m.Topic(), Payload: m.Payload(), Duplicate: m.Duplicate(),
+		SendAck: func() { b.queueAck(m) },
 	})
-	b.ready.Broadcast()
+	b.changed.Broadcast()
 }
 
-// later queues an acknowledgement, which paho may hold up and a handler must not wait for.
-func (b *inbox) later(m mqtt.Message) {
+// queueAck queues an acknowledgement: paho may block on it, and a handler must not.
+func (b *inbox) queueAck(m mqtt.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -81,13 +80,13 @@ func (b *inbox) later(m mqtt.Message) {
 	}
 	b.acks = append(b.acks, m)
 	select {
-	case b.toAck <- struct{}{}:
+	case b.hasAcks <- struct{}{}:
 	default:
 	}
 }
 
-// acknowledge sends what is queued, in order, as MQTT demands. It runs on speak's goroutine.
-func (b *inbox) acknowledge() {
+// sendAcks sends the queued acknowledgements in order, as MQTT demands. Only runCalls calls it.
+func (b *inbox) sendAcks() {
 	b.mu.Lock()
 	acks := b.acks
 	b.acks = nil
@@ -97,42 +96,41 @@ func (b *inbox) acknowledge() {
 	}
 }
 
-func (s *Session) listen() { s.inbox.deliver() }
-
 func (b *inbox) attach(handler func(Message) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.handler, b.passed = handler, 0
-	b.ready.Broadcast()
-	for turn := b.turns; b.busy && b.turns == turn; { // the old one
-		b.ready.Wait()
+	b.handler, b.next = handler, 0
+	b.changed.Broadcast()
+	for runs := b.runs; b.running && b.runs == runs; { // a run of the handler before
+		b.changed.Wait()
 	}
 }
 
+// deliver calls the handler with all messages until the session ends.
 func (b *inbox) deliver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		for !b.closed && (b.handler == nil || b.passed == len(b.waiting)) {
-			b.ready.Wait()
+		for !b.closed && (b.handler == nil || b.next == len(b.held)) {
+			b.changed.Wait()
 		}
 		if b.closed {
 			return
 		}
-		i, handle := b.passed, b.handler
-		m := b.waiting[i]
-		b.passed++ // while it is handled, another handler may be attached, which starts from the front
-		b.busy = true
+		i, handle := b.next, b.handler
+		m := b.held[i]
+		b.next++ // before the run, during which another handler may be attached, and starts with the first message
+		b.running = true
 		b.mu.Unlock()
 		taken := handle(m)
 		b.mu.Lock()
-		b.busy = false
-		b.turns++
+		b.running = false
+		b.runs++
 		if taken {
-			b.waiting = slices.Delete(b.waiting, i, i+1)
-			b.passed = max(0, b.passed-1)
+			b.held = slices.Delete(b.held, i, i+1)
+			b.next = max(0, b.next-1)
 		}
-		b.ready.Broadcast()
+		b.changed.Broadcast()
 	}
 }
 
@@ -140,5 +138,5 @@ func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	b.ready.Broadcast()
+	b.changed.Broadcast()
 }

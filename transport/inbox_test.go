@@ -225,7 +225,7 @@ func TestAMessageThatComesAgainSaysSo(t *testing.T) {
 		var got log[string]
 		s := w.connect()
 		s.Attach(func(m transport.Message) bool {
-			got.add(fmt.Sprint(m.Topic, " ", string(m.Payload), " ", m.Again))
+			got.add(fmt.Sprint(m.Topic, " ", string(m.Payload), " ", m.Duplicate))
 			m.Ack()
 			return true
 		})

@@ -10,15 +10,14 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// rootsLimit is far more than all the public authorities of the world take.
+// rootsLimit is far more than all public authorities together take.
 const rootsLimit = 4 << 20
 
-// FixedRoots is a source whose certificates are always the same.
+// FixedRoots returns a source that always returns the same roots.
 func FixedRoots(pool *x509.CertPool) RootSource { return func() *x509.CertPool { return pool } }
 
-// RootsFromFile is the system's certificate roots and those of a PEM file, which is how an
-// emulator's or a company's own authority comes in. A file of which anything cannot be used is an
-// error.
+// RootsFromFile returns the system's certificate roots and those of a PEM file, such as a company's own authority or that of
+// the emulator. A block in the file that is not a certificate is an error.
 func RootsFromFile(name string) (*x509.CertPool, error) {
 	text, err := textfile.Read(name, rootsLimit)
 	if err != nil {
@@ -27,7 +26,7 @@ func RootsFromFile(name string) (*x509.CertPool, error) {
 	return Roots(name, text)
 }
 
-// Roots is RootsFromFile for a text that has been read already; name is what errors call it.
+// Roots is RootsFromFile for the text of a file. name is the file's name in errors.
 func Roots(name string, text []byte) (*x509.CertPool, error) {
 	certificates, err := parseCertificates(text)
 	if err != nil {
@@ -49,13 +48,13 @@ func Roots(name string, text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// parseCertificates reads each block of a text or says which of them cannot be read: encoding/pem
-// and AppendCertsFromPEM would skip it. Text between the blocks is a comment.
+// parseCertificates parses each PEM block of a text. Its error names the block that cannot be parsed, which encoding/pem and
+// AppendCertsFromPEM would skip. Text between blocks is a comment.
 func parseCertificates(text []byte) (all []*x509.Certificate, err error) {
-	var block []byte // so far; nil outside a block
+	var block []byte // the lines of the current block; nil means that there is none
 	begun, n := 0, 0
 	for number, line := range bytes.SplitAfter(text, []byte("\n")) {
-		line = bytes.TrimPrefix(line, []byte("\ufeff")) // of a file that was appended to another
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // a byte order mark, of a file that was appended to another
 		begins, ends := bytes.Contains(line, []byte("-BEGIN ")), bytes.Contains(line, []byte("-END "))
 		switch {
 		case begins && block != nil:

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A Key is a shared access key. Printing or marshalling one, or a struct that holds it, gives no byte of it away: the key
-// is inside a function, where reflection does not reach.
+// A Key is a shared access key. Printing or marshalling it, or a struct that holds it, shows no byte of it: the key is inside
+// a function, where reflection does not reach.
 type Key struct {
 	hmac func(text string) []byte
 	hide func(text string) string
@@ -32,13 +32,12 @@ func newKey(secret []byte) Key {
 	}, strings.NewReplacer(pairs...).Replace}
 }
 
-// ParseKey reads a shared access key as Azure shows it, in base64. Its errors do not quote the text and are
-// *KeyError. A key has 16 to 64 bytes by azure-docs iot-dps/concepts-symmetric-key-attestation.md; a longer one
-// is left to the service.
+// ParseKey parses a shared access key as Azure shows it, in base64. Its errors are *KeyError and do not quote the text. A key
+// has 16 to 64 bytes (azure-docs articles/iot-dps/concepts-symmetric-key-attestation.md); the service refuses a longer one.
 func ParseKey(text string) (Key, error) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return Key{}, &KeyError{errors.New("the key is not base64: copy the whole primary or secondary key, with its '=' at the end")}
+		return Key{}, &KeyError{errors.New("the key is not base64: copy the whole primary or secondary key, with the '=' at its end")}
 	}
 	if len(secret) < 16 {
 		return Key{}, &KeyError{fmt.Errorf("the key has %d bytes, which is too short for a shared access key: copy all of it", len(secret))}
@@ -46,7 +45,8 @@ func ParseKey(text string) (Key, error) {
 	return newKey(secret), nil
 }
 
-// Derive is the device key that belongs to a registration ID in an enrollment group whose key this is.
+// Derive returns the key of a device in an enrollment group. k is the group's key, and the registration ID must be spelled as
+// the device sends it.
 func (k Key) Derive(registrationID string) Key {
 	derived := newKey(k.sign(registrationID))
 	own := derived.hide
@@ -54,8 +54,8 @@ func (k Key) Derive(registrationID string) Key {
 	return derived
 }
 
-// Hide is a text without this key and the one that it is derived from: it says [key] wherever it had one of them, in base64,
-// URL-encoded, in hex, or as it is.
+// Hide returns a text in which [key] replaces this key, and the one that it is derived from, in base64, URL-encoded, in hex or
+// as it is.
 func (k Key) Hide(text string) string {
 	if k.hide == nil || text == "" {
 		return text
@@ -63,7 +63,7 @@ func (k Key) Hide(text string) string {
 	return k.hide(text)
 }
 
-// sign signs with the zero Key too; what it signs, everyone refuses.
+// sign returns the HMAC-SHA256 of a text. The zero Key signs with no bytes, which every service refuses.
 func (k Key) sign(text string) []byte {
 	if k.hmac == nil {
 		k = newKey(nil)
@@ -71,17 +71,17 @@ func (k Key) sign(text string) []byte {
 	return k.hmac(text)
 }
 
-// String hides the key.
+// String returns [key].
 func (Key) String() string { return "[key]" }
 
-// Format hides the key, whatever the verb.
+// Format prints [key], whatever the verb.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-// MarshalText hides the key.
+// MarshalText returns [key].
 func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
 
-// SAS makes a shared access signature token for a resource (host/devices/id for a hub, scope/registrations/id for DPS)
-// that is good until expires, to the second. keyName is "registration" for DPS and "" for a hub's device key.
+// SAS returns a shared access signature token for a resource: host/devices/id at a hub, scope/registrations/id at DPS. It is
+// valid until expires, in whole seconds. keyName is "registration" for DPS and "" for a device's key at a hub.
 // https://learn.microsoft.com/azure/iot-hub/authenticate-authorize-sas
 func SAS(resource, keyName string, k Key, expires time.Time) string {
 	sr := url.QueryEscape(resource)

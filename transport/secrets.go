@@ -12,11 +12,11 @@ import (
 	"syscall"
 )
 
-// shortestSecret keeps a password that is none from being looked for in everything that comes.
+// shortestSecret is the length in bytes from which a text is a secret. A shorter one would be found where none is.
 const shortestSecret = 16
 
-// formsOf is a secret in the forms in which it could be shown. Those of base64 lack their '=', so that they are found with
-// it and without. What is URL-encoded already may be so again where it stands in a topic.
+// formsOf returns a secret in all forms in which a text may show it: as it is, quoted, in base64, in hex and URL-encoded. The
+// base64 forms lack their '=', so that they are found with it and without it. A topic may URL-encode what is already encoded.
 func formsOf(secret []byte) []string {
 	text, hexed, quoted := base64.RawStdEncoding.EncodeToString(secret), hex.EncodeToString(secret), strconv.Quote(string(secret))
 	forms := []string{
@@ -30,13 +30,13 @@ func formsOf(secret []byte) []string {
 	return forms
 }
 
-// lowerEscapes is how .NET writes the two signs of base64 that a URL cannot hold.
+// lowerEscapes replaces the escapes of '+' and '/', the characters of base64 that a URL cannot hold, by those that .NET writes.
 var lowerEscapes = strings.NewReplacer("%2B", "%2b", "%2F", "%2f")
 
-// A mask is what must not be read from a peer that sends it back, for it would end up in errors, logs and files.
+// A mask has the forms of secrets that a peer may send back. What is read would carry them into errors, logs and files.
 type mask [][]byte
 
-// maskFor finds a password and, when it is a SAS token, its signature.
+// maskFor returns the mask of a password and, if it is a SAS token, of its signature.
 func maskFor(password string) (m mask) {
 	if len(password) < shortestSecret {
 		return nil
@@ -59,7 +59,7 @@ func maskFor(password string) (m mask) {
 	return m
 }
 
-// cover overwrites what is masked. The length stays, so that whatever it stands in can still be parsed.
+// cover overwrites secrets with asterisks. The length stays the same, so that the packet can still be parsed.
 func (m mask) cover(body []byte) {
 	if len(body) < shortestSecret {
 		return
@@ -71,13 +71,13 @@ func (m mask) cover(body []byte) {
 				break
 			}
 			copy(rest[i:], bytes.Repeat([]byte{'*'}, len(secret)))
-			rest = rest[i+len(secret):] // on from here: the secret may be asterisks itself
+			rest = rest[i+len(secret):] // not from the start: the secret may be asterisks itself
 		}
 	}
 }
 
-// A KeyError is a KeySource's error whose text holds nothing of the key and may be shown. Of any other error only the type
-// is shown, and what the operating system says: a library may quote what it could not read.
+// A KeyError is an error of a KeySource whose text contains nothing of the key and may be shown. Of any other error only the
+// type and the operating system's error number are shown, because a library may quote what it could not read.
 type KeyError struct{ Err error }
 
 func (e *KeyError) Error() string { return e.Err.Error() }
@@ -85,15 +85,14 @@ func (e *KeyError) Error() string { return e.Err.Error() }
 // Unwrap lets errors.Is and errors.As see the error inside.
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// keyless is a KeySource's error as it may be shown.
-func keyless(err error) error {
-	var safe *KeyError
-	var number syscall.Errno
-	switch {
-	case errors.As(err, &safe):
+// withoutKey returns an error of a KeySource in the form that may be shown.
+func withoutKey(err error) error {
+	if safe, ok := errors.AsType[*KeyError](err); ok {
 		return safe
-	case errors.As(err, &number):
-		return fmt.Errorf("%T: %w", err, number)
 	}
-	return fmt.Errorf("the key source failed with a %T, whose text is not shown because the key may be in it; a *transport.KeyError is shown", err)
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return fmt.Errorf("%T: %w", err, errno)
+	}
+	return fmt.Errorf("the key source failed with a %T, whose text is not shown because it may contain the key; "+
+		"the text of a *transport.KeyError is shown", err)
 }

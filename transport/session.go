@@ -1,8 +1,7 @@
-// Package transport holds one MQTT session to one host: it dials, authenticates, publishes, receives, and ends with a
-// cause. One session is one CONNECT; it never reconnects. DPS and hubs are met through the same Session.
 package transport
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/url"
@@ -13,148 +12,147 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// goodbye is how long an orderly end may take before the connection is cut.
-const goodbye = time.Second
+// disconnectTimeout is for DISCONNECT and what is sent before it. After it the connection is closed.
+const disconnectTimeout = time.Second
 
-// A Session is one MQTT connection, from CONNACK to its end. Every wait in it ends with the session or the caller's ctx:
-// paho's tokens alone may never complete on a session that is not clean.
+// A Session is one MQTT connection, from CONNACK to its end. All waiting in it ends with the session or with the caller's
+// ctx: paho's tokens alone may never complete when the session is not clean.
 type Session struct {
-	host     string
-	link     *link
-	client   mqtt.Client
-	present  bool
-	inbox    *inbox
-	calls    chan call
-	asking   sync.RWMutex // for reading while calls may be added to
-	receipts *receipts
-	work     sync.WaitGroup
-	heard    chan struct{} // closed when the session has ended and paho has taken in all that had come
-	over     chan struct{} // closed when the last goroutine of the session has ended
+	host           string
+	conn           *connection
+	client         mqtt.Client
+	sessionPresent bool
+	inbox          *inbox
+	calls          chan call
+	adding         sync.RWMutex   // is held for reading while a call is added to calls
+	work           sync.WaitGroup // the goroutines of the session
+	pahoDone       chan struct{}  // is closed when paho's goroutines have returned, and all that was read has been taken in
+	done           chan struct{}  // is closed when all goroutines have returned
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK. It gives up when the peer says nothing for c.ConnectTimeout, and
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. It ends when the peer is silent for c.ConnectTimeout, and in any case
 // after connectLimit times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c.Link = c.WithDefaults()
-	if c.Password == nil {
-		c.Password = func(time.Time) (string, error) { return "", nil }
-	}
 	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
 	defer cancel()
 	conn, raw, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	password, err := c.Password(c.Now())
-	if err != nil {
-		raw.Close()
-		return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: keyless(err)}
+	password := ""
+	if c.Password != nil {
+		if password, err = c.Password(c.Now()); err != nil {
+			raw.Close()
+			return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: withoutKey(err)}
+		}
 	}
 	s := &Session{
-		host: c.Host, link: newLink(conn, raw, c, maskFor(password)), inbox: newInbox(),
-		calls: make(chan call, callsLimit), heard: make(chan struct{}), over: make(chan struct{}),
+		host: c.Host, conn: newConnection(conn, raw, c, maskFor(password)), inbox: newInbox(),
+		calls: make(chan call, callsLimit), pahoDone: make(chan struct{}), done: make(chan struct{}),
 	}
-	s.receipts = s.link.frames.receipts
 	s.client = mqtt.NewClient(s.options(c, password))
-	stop := context.AfterFunc(ctx, func() { s.link.fail(reasonFor(ctx.Err()), ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { s.conn.fail(reasonFor(ctx.Err()), ctx.Err()) })
 	token := s.client.Connect().(*mqtt.ConnectToken)
-	<-token.Done() // soon: the link ends with ctx
+	<-token.Done() // the connection ends with ctx
 	switch inTime := stop(); {
 	case token.Error() != nil: // no Disconnect: paho has nothing to end, and might wait a second for it
 		return nil, s.connectError(token)
 	case !inTime:
-		s.link.fail(reasonFor(ctx.Err()), ctx.Err())
-		s.client.Disconnect(uint(goodbye.Milliseconds()))
+		s.conn.fail(reasonFor(ctx.Err()), ctx.Err())
+		s.client.Disconnect(uint(disconnectTimeout.Milliseconds()))
 		return nil, s.Cause()
 	}
-	s.present = token.SessionPresent()
-	s.work.Go(s.speak)
-	s.work.Go(s.listen)
-	s.work.Go(s.link.ping)
-	s.work.Go(s.link.send)
-	go s.own()
+	s.sessionPresent = token.SessionPresent()
+	s.work.Go(s.runCalls)
+	s.work.Go(s.inbox.deliver)
+	s.work.Go(s.conn.ping)
+	s.work.Go(s.conn.send)
+	go s.finish()
 	return s, nil
 }
 
 func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
-	o.Servers = []*url.URL{{Scheme: "tls", Host: c.Host}} // not dialed: the connection is open already
-	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.link, nil })
+	o.Servers = []*url.URL{{Scheme: "tls", Host: c.Host}} // is not dialed: the connection is open already
+	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return s.conn, nil })
 	o.SetProtocolVersion(4)
 	o.SetClientID(c.ClientID).SetUsername(c.Username).SetPassword(password)
 	o.SetCleanSession(c.CleanSession)
 	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2*c.Silence + longestHaul) // the link judges silence, and sooner
-	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoPatience)
-	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.receive(m) })
+	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2*c.Silence + longestExtension) // the connection notices silence earlier
+	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoTimeout)
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.inbox.add(m) })
 	return o
 }
 
-// connectError is why CONNECT failed: the CONNACK code when there was one, otherwise how the link ended.
+// connectError returns the reason of a CONNACK that refused the session, otherwise how the connection ended.
 func (s *Session) connectError(token *mqtt.ConnectToken) error {
-	s.link.fail(ProtocolBroken, token.Error()) // has ended already: paho closes it
+	s.conn.fail(ProtocolBroken, token.Error()) // has no effect if the connection has ended, as it does when paho closes it
 	if code := token.ReturnCode(); code > packets.Accepted && code <= packets.ErrRefusedNotAuthorised {
-		return &Error{Reason: connackReason(code), Host: s.host, Err: token.Error()}
+		return &Error{Reason: cmp.Or(connackReasons[code], ConnectRejected), Host: s.host, Err: token.Error()}
 	}
 	return s.Cause()
 }
 
-// own waits for the end of the link and then of everything that lived on it.
-func (s *Session) own() {
-	<-s.link.ended
+// finish waits for the end of the connection and then of all goroutines.
+func (s *Session) finish() {
+	<-s.conn.ended
 	s.inbox.close()
-	s.client.Disconnect(uint((10 * pahoPatience).Milliseconds())) // returns when paho's goroutines have ended
-	close(s.heard)
-	s.receipts.end(s.Cause())
+	s.client.Disconnect(uint((10 * pahoTimeout).Milliseconds())) // returns when paho's goroutines have returned
+	close(s.pahoDone)
+	s.conn.inFlight.end(s.Cause())
 	s.work.Wait()
-	close(s.over)
+	close(s.done)
 }
 
-// Host is the host as the session's Config named it.
+// Host returns the host as the session's Config names it.
 func (s *Session) Host() string { return s.host }
 
 // SessionPresent reports whether the hub has kept a session of this device.
-func (s *Session) SessionPresent() bool { return s.present }
+func (s *Session) SessionPresent() bool { return s.sessionPresent }
 
-// Ended is closed when the session has ended; Cause then says why.
-func (s *Session) Ended() <-chan struct{} { return s.link.ended }
+// Ended is closed when the session has ended: it accepts nothing more, and Cause says why.
+func (s *Session) Ended() <-chan struct{} { return s.conn.ended }
 
-// Cause is why the session ended, or nil while it lives.
-func (s *Session) Cause() error { return s.link.why() }
+// Cause returns why the session has ended, an *Error, or nil before that.
+func (s *Session) Cause() error { return s.conn.endCause() }
 
-// Busy tells whether an answer may take longer than usual: part of a packet has come, or much is on its way to the peer.
+// Busy reports whether an answer may take longer than usual, because part of a packet has come, or because more than
+// recordSize bytes are in flight.
 func (s *Session) Busy() bool {
-	all, _ := s.link.out.onWay()
-	return s.link.frames.arriving.Load() || all > gathered
+	all, _ := s.conn.out.inFlight()
+	return s.conn.packets.arriving.Load() || all > recordSize
 }
 
 // Done is closed when all goroutines of the session have returned, some time after Ended.
-func (s *Session) Done() <-chan struct{} { return s.over }
+func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Close sends what was started and acknowledged before it, then DISCONNECT, ends the session and waits until nothing of it
-// is left running, or ctx ends. A peer that does not take DISCONNECT is cut off after a second. It may be called more than
-// once, but not by a handler or a done, for which it would wait.
+// Close sends what was published and acknowledged before the call, then DISCONNECT, and ends the session. It waits until all
+// goroutines of the session have returned, or returns the error of ctx. If the peer does not read DISCONNECT within a
+// second, the connection is closed. Close may be called more than once, but not by a handler or a done function, for which
+// it would wait.
 func (s *Session) Close(ctx context.Context) error {
-	leave, cancel := context.WithTimeout(ctx, goodbye)
+	inTime, cancel := context.WithTimeout(ctx, disconnectTimeout)
 	defer cancel()
-	cut := context.AfterFunc(leave, func() { s.link.fail(ClosedLocally, nil) })
-	defer cut()
-	err := s.say(leave, call{func() {
-		s.inbox.acknowledge()
-		s.link.leave()
-		s.client.Disconnect(uint(goodbye.Milliseconds()))
-		s.link.fail(ClosedLocally, nil)
+	end := func() { s.conn.fail(ClosedLocally, nil) }
+	defer context.AfterFunc(inTime, end)()
+	err := s.enqueue(inTime, call{func() {
+		s.inbox.sendAcks()
+		s.conn.leaving.Store(true)
+		s.client.Disconnect(uint(disconnectTimeout.Milliseconds()))
+		end()
 	}, func(error) {}})
 	if err != nil {
-		s.link.fail(ClosedLocally, nil)
+		end()
 	}
 	select {
-	case <-s.over:
+	case <-s.done:
 		return nil
 	case <-ctx.Done():
-		s.link.fail(ClosedLocally, nil)
+		end()
 		return ctx.Err()
 	}
 }
