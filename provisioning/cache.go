@@ -8,13 +8,13 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A Cache is the file that remembers which hub DPS has assigned, and the payload that came with it. That may be
-// secret, so only the owner may read the file. The answer belongs to one DPS host, ID scope and registration
-// ID; under any other it is foreign. A checksum finds what has changed in it since, so that no damage and no
-// hand turns into another hub. A Cache with the zero File remembers nothing.
+// A Cache is the file that stores an assignment, with its payload. The payload may be secret, so only
+// the owner may read the file. An assignment belongs to one DPS host, ID scope and registration ID; for
+// any other it is foreign. A checksum detects damage and changes by hand, so that neither leads to
+// another hub. A Cache with the zero File stores nothing.
 type Cache struct {
-	File     statefile.File
-	Identity Identity
+	File statefile.File
+	Identity
 }
 
 type cached struct {
@@ -28,8 +28,9 @@ type cached struct {
 	Saved          time.Time `json:"saved"`
 }
 
-// Load reads the assignment. ok tells whether there is one that fits. An error is a warning: the file is damaged or
-// foreign and has been set aside under another name, or it cannot be read; the device asks DPS instead.
+// Load reads the assignment. ok reports whether there is one of this identity. An error is a warning,
+// after which the device asks DPS: the file is damaged or foreign and has been set aside under another
+// name, or it cannot be read.
 func (c Cache) Load() (a Assignment, ok bool, err error) {
 	var v cached
 	ok, err = c.File.Load(&v)
@@ -42,7 +43,8 @@ func (c Cache) Load() (a Assignment, ok bool, err error) {
 	return Assignment{Hub: v.Hub, DeviceID: v.DeviceID, Substatus: v.Substatus, Payload: v.Payload}, ok, nil
 }
 
-// OwnerOf is the registration ID for which an assignment is stored at a path, or "" if none can be read.
+// OwnerOf returns the registration ID of the assignment that is stored at a path, or "" if none can be
+// read.
 func OwnerOf(path string) string {
 	var v cached
 	if !statefile.At(path).Peek(&v) {
@@ -51,7 +53,7 @@ func OwnerOf(path string) string {
 	return v.RegistrationID
 }
 
-// check sets aside what is not ours.
+// check sets the file aside if its assignment is damaged or foreign.
 func (c Cache) check(v cached) error {
 	_, _, err := payloads.HostPort(v.Hub, "8883")
 	if err == nil {
@@ -60,22 +62,23 @@ func (c Cache) check(v cached) error {
 	switch {
 	case err != nil:
 		return c.File.SetAside("damaged", err)
-	case v.Host != c.Identity.ProvisioningHost || v.IDScope != c.Identity.IDScope || v.RegistrationID != c.Identity.RegistrationID:
-		err := fmt.Errorf("it belongs to registration %.128q in scope %.64q at %.128q", v.RegistrationID, v.IDScope, v.Host)
-		return c.File.SetAside("foreign", err)
+	case v.Host != c.ProvisioningHost || v.IDScope != c.IDScope || v.RegistrationID != c.RegistrationID:
+		return c.File.SetAside("foreign", fmt.Errorf("it belongs to registration %.128q in scope %.64q at %.128q",
+			v.RegistrationID, v.IDScope, v.Host))
 	}
 	return nil
 }
 
-// Save writes the assignment so that a crash leaves either the old file or the new one. An error is a warning: the
-// device will ask DPS again after its next start.
+// Save writes the assignment. A crash leaves either the old file or the new one. An error is a warning:
+// the device asks DPS after its next start.
 func (c Cache) Save(a Assignment) error {
 	err := c.File.Save(cached{
-		Host: c.Identity.ProvisioningHost, IDScope: c.Identity.IDScope, RegistrationID: c.Identity.RegistrationID,
+		Host: c.ProvisioningHost, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
 		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
 	})
 	if err != nil {
-		return fmt.Errorf("provisioning: store the assignment: %w; make the state directory writable, or the next start asks DPS again", err)
+		return fmt.Errorf("provisioning: store the assignment: %w; "+
+			"make the state directory writable, or the next start asks DPS again", err)
 	}
 	return nil
 }

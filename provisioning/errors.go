@@ -10,30 +10,34 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Verdict is what an error from DPS means for a device.
+// A Verdict is what an error of DPS means for the device.
 type Verdict string
 
 // The verdicts.
 const (
-	Unavailable Verdict = "dps-unavailable" // not reached, not answered, 5xx, or a conflict that passes: try again with back-off
-	Throttled   Verdict = "dps-throttled"   // 429: try again after RetryAfter, or with a growing delay
-	Refused     Verdict = "dps-refused"     // DPS said no; only an operator can change that, so try again slowly
+	// Unavailable means that DPS was not reached, did not answer, or answered 5xx, 409 or 412. Retry
+	// with back-off.
+	Unavailable Verdict = "dps-unavailable"
+	// Throttled means 429. Retry after RetryAfter, or with back-off.
+	Throttled Verdict = "dps-throttled"
+	// Refused means that DPS refuses the device until an operator changes something. Retry slowly.
+	Refused Verdict = "dps-refused"
 )
 
 func (v Verdict) Error() string { return string(v) }
 
-// An Error is why DPS has not assigned a hub.
+// An Error says why DPS has not assigned a hub.
 type Error struct {
 	Verdict    Verdict
 	Host       string
-	Status     int           // of the answer, like HTTP's; 0 when there was none
-	Code       int           // errorCode, such as 401002; 0 when there was none
+	Status     int           // of the answer, like HTTP's; zero means that there was none
+	Code       int           // errorCode, such as 401002; zero means that there was none
 	TrackingID string        // what Azure's support asks for
-	RetryAfter time.Duration // what DPS asked for; 0 when it asked for nothing
+	RetryAfter time.Duration // what DPS asked for; zero means nothing
 	Message    string        // DPS's own words
-	Stamped    time.Time     // DPS's clock when it answered; zero when it did not say
-	Updated    time.Time     // a time at which DPS's clock has been; zero when it named none
-	Advice     string        // what an operator does next; "" when waiting is all there is to do
+	Stamped    time.Time     // DPS's clock when it answered; zero means that it did not say
+	Updated    time.Time     // a past time by DPS's clock; zero means that it named none
+	Advice     string        // what an operator does next; empty means that there is nothing to do but wait
 	Err        error         // the underlying error, may be nil
 }
 
@@ -65,14 +69,16 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return []error{e.Verdict, e.Err} }
 
 const (
-	adviceCredentials = "check the ID scope, the registration ID and the key (one that was derived fits one spelling of the ID), " +
+	adviceCredentials = "check the ID scope, the registration ID and the key " +
+		"(one that was derived fits one spelling of the ID), " +
 		"that the enrollment is enabled, and that this machine's clock is right"
 	adviceDisabled = "enable the enrollment, or approve the device"
 	adviceMissing  = "check the ID scope, and that an enrollment or an enrollment group covers this registration ID"
+	adviceFailed   = "look up the error code; DPS tries again when this device asks again"
 	adviceRequest  = "check the payload (the model ID) that this device sends with its registration"
 )
 
-// fromTransport turns the failure of a session with DPS into an Error. DPS says no to a token in CONNACK.
+// fromTransport returns the Error of a session with DPS that failed. DPS refuses a token in CONNACK.
 func fromTransport(host string, err error) *Error {
 	e := &Error{Verdict: Unavailable, Host: host, Err: err}
 	switch reason := transport.ReasonOf(err); reason {
@@ -88,7 +94,7 @@ func fromTransport(host string, err error) *Error {
 	return e
 }
 
-// fromAnswer turns an answer that assigns no hub into an Error.
+// fromAnswer returns the Error of an answer that assigns no hub.
 func fromAnswer(host string, a payloads.RegistrationAnswer) *Error {
 	e := &Error{
 		Verdict: Refused, Host: host, Status: a.Status, Code: a.Code, TrackingID: a.TrackingID,
@@ -110,11 +116,11 @@ func fromAnswer(host string, a payloads.RegistrationAnswer) *Error {
 	case a.State == "disabled":
 		e.Advice, e.Err = adviceDisabled, errors.New("the registration is disabled")
 	case a.State == "failed":
-		e.Advice, e.Err = "look the error code up; DPS will try again when this device asks again", errors.New("the registration has failed")
+		e.Advice, e.Err = adviceFailed, errors.New("the registration has failed")
 	case a.State == "unassigned":
 		e.Advice, e.Err = adviceMissing, errors.New("no hub is assigned")
 	default:
-		e.Verdict, e.Err = Unavailable, fmt.Errorf("an answer that assigns nothing, in state %.60q", a.State)
+		e.Verdict, e.Err = Unavailable, fmt.Errorf("the answer assigns nothing: its state is %.60q", a.State)
 	}
 	return e
 }

@@ -16,14 +16,17 @@ type Identity struct {
 	ProvisioningHost string
 	// IDScope is the ID scope that the overview of the DPS instance shows.
 	IDScope string
-	// RegistrationID is best in lower case: DPS ignores case, but a key derived from a group's fits one spelling only.
+	// RegistrationID is best in lower case: DPS ignores case, but a key derived from a group's fits one
+	// spelling only.
 	RegistrationID string
-	// Key returns the device's key. It is called at each dial. Only the text of a *transport.KeyError is shown.
+	// Key returns the device's key. It is called at each dial. Only the text of a *transport.KeyError
+	// is shown.
 	Key transport.KeySource
-	// ModelID is the device's DTDL model, such as dtmi:com:example:Thermostat;1. Zero means that it has none.
+	// ModelID is the device's DTDL model, such as dtmi:com:example:Thermostat;1. Zero means that it has
+	// none.
 	ModelID string
-	// ModelKey is the name of ModelID in the payload of the registration: modelId, or iotcModelId as in older samples
-	// of IoT Central. Zero means modelId.
+	// ModelKey is the name of ModelID in the payload of the registration: modelId, or iotcModelId as in
+	// older samples of IoT Central. Zero means modelId.
 	ModelKey string
 }
 
@@ -64,7 +67,8 @@ func (i Identity) Check() error {
 	return errors.Join(errs...)
 }
 
-// payload is what a device with a model sends with its registration, for IoT Central or a custom allocation.
+// payload is what a device with a model sends with its registration, for IoT Central or a custom
+// allocation.
 func (i Identity) payload() any {
 	if i.ModelID == "" {
 		return nil

@@ -1,4 +1,5 @@
-// Package provisioning asks the Device Provisioning Service (DPS) which hub is ours and remembers the answer.
+// Package provisioning asks the Device Provisioning Service (DPS) which hub the device belongs to, and
+// stores the answer.
 package provisioning
 
 import (
@@ -15,19 +16,19 @@ import (
 )
 
 const (
-	// defaultPoll is the delay before the next poll when DPS names none, as Microsoft's SDKs have it.
-	defaultPoll = 2 * time.Second
-	// DPS takes so many polls of one device in each window of 10 s, whatever its retry-after says. It counts when they come, and
-	// the next may travel faster, or be sent more promptly: hence the second more.
+	// defaultPollDelay is used when DPS names no delay, as in Microsoft's SDKs.
+	defaultPollDelay = 2 * time.Second
+	// DPS accepts pollLimit polls of one device in 10 s, whatever its retry-after says. It counts when
+	// they arrive, and a later poll may travel faster: hence 11 s.
 	// https://learn.microsoft.com/azure/iot-dps/about-iot-dps#quotas-and-limits
 	pollLimit  = 5
 	pollWindow = 11 * time.Second
-	// answerTimeout bounds one request: they travel without a promise, and one that was lost is never answered.
+	// answerTimeout is for one answer. DPS gives no promise that there is one.
 	answerTimeout = 10 * time.Second
-	// patience bounds the whole registration, all delays that DPS asks for included.
-	patience = 2 * time.Minute
-	// closePatience bounds the wait for a session that is ended.
-	closePatience = 3 * time.Second
+	// registerTimeout is for the whole registration with all delays that DPS asks for.
+	registerTimeout = 2 * time.Minute
+	// closeTimeout is for closing the session.
+	closeTimeout = 3 * time.Second
 	// tokenLife is far more than a registration takes.
 	tokenLife = time.Hour
 )
@@ -35,21 +36,24 @@ const (
 // A Request is one registration: who asks, and how.
 type Request struct {
 	Identity
-	Payload any            // sent with the registration; nil means the model of Identity, if it has one
-	Polls   *Polls         // shared by all registrations of one device; nil means that there are no others
+	Payload any            // is sent with the registration; nil means the model of Identity, if it has one
+	Polls   *Polls         // is shared by all registrations of one device; nil means that there are no others
 	Link    transport.Link // how to reach DPS
 
-	// Ended is given a session that has ended by itself, and then waits for its end in Register's place. Optional.
+	// Ended is called with a session that has ended by itself. The callee waits for its Done, in the
+	// place of Register. Nil means that Register waits.
 	Ended func(*transport.Session)
-	// Warn is told what could not be read of an answer that was read otherwise. Optional.
+	// Warn is called with what cannot be read of an answer whose other parts count. Nil means that
+	// nobody wants to know.
 	Warn func(error)
 }
 
-// Polls remember when DPS was polled, over registrations: it counts them by device. The zero value is ready; it is for one
-// registration at a time.
+// Polls remembers when DPS was polled, over all registrations of one device, because DPS counts polls
+// by device. The zero value is ready. Registrations that share it must not run at the same time.
 type Polls struct{ latest []time.Time }
 
-// next is how long to wait before the next poll: the delay, or longer when DPS would take no more.
+// next returns how long to wait before the next poll: delay, or longer if DPS would not accept the poll
+// then.
 func (p *Polls) next(delay time.Duration) time.Duration {
 	if len(p.latest) == pollLimit {
 		delay = max(delay, time.Until(p.latest[0].Add(pollWindow)))
@@ -59,92 +63,95 @@ func (p *Polls) next(delay time.Duration) time.Duration {
 	return delay
 }
 
-// MaxPayload is the largest payload that is kept with an assignment: DPS's own limit for a message.
-// azure-docs includes/iot-dps-limits.md
-const MaxPayload = 96 << 10 // bytes
+// MaxPayload is the size in bytes of the largest payload that is kept with an assignment. It is DPS's
+// own limit for a message. azure-docs includes/iot-dps-limits.md
+const MaxPayload = 96 << 10
 
-// An Assignment is DPS's answer.
+// An Assignment is DPS's answer: the hub and the device ID there.
 type Assignment struct {
-	Hub       string    // as DPS gave it, a port included
-	DeviceID  string    // may differ from the registration ID
-	Substatus string    // initialAssignment, deviceDataMigrated, …; may be ""
-	Payload   string    // JSON of a custom allocation, byte for byte; "" means none. It may be secret: nothing prints it
-	Updated   time.Time // a time at which DPS's clock has been; zero when it named none. It is not stored
-	TooLarge  int       // bytes of a payload that was left out, being above MaxPayload; zero means that none was
+	Hub       string // as DPS names it, with its port if it has one
+	DeviceID  string // may differ from the registration ID
+	Substatus string // such as initialAssignment or deviceDataMigrated; may be empty
+	// Payload is the JSON of a custom allocation, byte for byte. Empty means that there is none. It may
+	// be secret: it must not be printed.
+	Payload string
+	// Updated is a past time by DPS's clock. Zero means that DPS named none. It is not stored.
+	Updated time.Time
+	// TooLarge is the size in bytes of a payload that was left out because it exceeds MaxPayload. Zero
+	// means that none was.
+	TooLarge int
 }
 
-// Register asks DPS which hub is ours. A 202's retry-after is waited here. It takes two minutes at most, in which case
-// DPS counts as unavailable. Its errors are *Error, or ctx's.
+// Register asks DPS which hub the device belongs to, and waits as long as DPS asks for between polls.
+// After two minutes it returns an error with the verdict Unavailable. Its errors are *Error, or that of
+// ctx.
 func Register(ctx context.Context, r Request) (Assignment, error) {
 	r.Identity = r.WithDefaults()
 	if r.Payload == nil {
 		r.Payload = r.payload()
 	}
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	bounded, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	a, err := r.register(bounded)
-	switch {
-	case err == nil:
+	if err == nil {
 		return a, nil
-	case ctx.Err() != nil:
+	}
+	if ctx.Err() != nil {
 		return Assignment{}, ctx.Err()
 	}
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		e = fromTransport(r.ProvisioningHost, err)
 	}
 	return Assignment{}, e
 }
 
-func (r Request) register(ctx context.Context) (Assignment, error) {
+func (r Request) register(ctx context.Context) (none Assignment, _ error) {
 	body, err := payloads.RegisterBody(r.RegistrationID, r.Payload)
 	if err != nil {
-		return Assignment{}, &Error{Verdict: Refused, Host: r.ProvisioningHost, Advice: adviceRequest, Err: err}
+		return none, &Error{Verdict: Refused, Host: r.ProvisioningHost, Advice: adviceRequest, Err: err}
 	}
 	session, err := transport.Connect(ctx, r.config())
 	if err != nil {
-		return Assignment{}, err
+		return none, err
 	}
 	defer r.close(ctx, session)
-	d := dialogue{session: session, polls: r.Polls, warn: r.Warn}
-	if d.polls == nil {
-		d.polls = &Polls{}
-	}
-	if err := d.open(ctx); err != nil {
-		return Assignment{}, err
-	}
 	defer session.Detach()
-
-	a, err := d.ask(ctx, payloads.RegisterTopic, body)
+	x := exchange{session: session, polls: cmp.Or(r.Polls, &Polls{}), warn: r.Warn}
+	if err := x.subscribe(ctx); err != nil {
+		return none, err
+	}
+	answer, err := x.request(ctx, payloads.RegisterTopic, body)
 	operation := ""
-	for err == nil && underWay(a) {
-		operation = cmp.Or(a.OperationID, operation)
+	for err == nil && isPending(answer) {
+		operation = cmp.Or(answer.OperationID, operation)
 		if operation == "" {
-			return Assignment{}, errors.New("DPS accepted the registration but named no operation to ask about")
+			return none, errors.New("DPS accepted the registration but named no operation to poll")
 		}
-		if err = d.pause(ctx, a); err == nil {
-			a, err = d.ask(ctx, func(rid string) string { return payloads.PollTopic(rid, operation) }, []byte(" "))
+		if err = x.wait(ctx, answer.RetryAfter); err == nil {
+			poll := func(requestID string) string { return payloads.PollTopic(requestID, operation) }
+			answer, err = x.request(ctx, poll, []byte(" "))
 		}
 	}
 	if err != nil {
-		return Assignment{}, err
+		return none, err
 	}
-	return r.assignment(a)
+	return r.assignment(answer)
 }
 
-// close ends the session in good manners even when ctx has ended, and waits for its goroutines a little.
+// close closes the session also when ctx has ended, and waits a little for its goroutines.
 func (r Request) close(ctx context.Context, s *transport.Session) {
 	if r.Ended != nil && s.Cause() != nil {
 		r.Ended(s)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	_ = s.Close(ctx)
 }
 
-// underWay tells whether a registration has been accepted and has not come to its end.
-func underWay(a payloads.RegistrationAnswer) bool {
+// isPending reports whether DPS has accepted a registration and not decided it yet.
+func isPending(a payloads.RegistrationAnswer) bool {
 	switch a.State {
 	case "assigning":
 		return a.Status < 300
@@ -154,30 +161,28 @@ func underWay(a payloads.RegistrationAnswer) bool {
 	return a.Status == 202
 }
 
-func (r Request) assignment(a payloads.RegistrationAnswer) (Assignment, error) {
-	if a.Status >= 300 || a.State != "assigned" {
-		return Assignment{}, fromAnswer(r.ProvisioningHost, a)
+func (r Request) assignment(answer payloads.RegistrationAnswer) (Assignment, error) {
+	if answer.Status >= 300 || answer.State != "assigned" {
+		return Assignment{}, fromAnswer(r.ProvisioningHost, answer)
 	}
-	if a.AssignedHub == "" {
+	if answer.AssignedHub == "" {
 		return Assignment{}, errors.New("DPS assigned the device but named no hub")
 	}
-	id := cmp.Or(a.DeviceID, r.RegistrationID)
-	assignment := Assignment{Hub: a.AssignedHub, DeviceID: id, Substatus: a.Substatus, Updated: a.Updated}
-	if len(a.Payload) > MaxPayload {
-		assignment.TooLarge = len(a.Payload)
-	} else {
-		assignment.Payload = string(a.Payload)
+	a := Assignment{
+		Hub: answer.AssignedHub, DeviceID: cmp.Or(answer.DeviceID, r.RegistrationID), Substatus: answer.Substatus,
+		Payload: string(answer.Payload), Updated: answer.Updated,
 	}
-	return assignment, nil
+	if len(a.Payload) > MaxPayload {
+		a.Payload, a.TooLarge = "", len(a.Payload)
+	}
+	return a, nil
 }
 
 func (r Request) config() transport.Config {
 	return transport.Config{
-		Link:         r.Link,
-		Host:         r.ProvisioningHost,
-		ClientID:     r.RegistrationID,
+		Link: r.Link, Host: r.ProvisioningHost, ClientID: r.RegistrationID,
 		Username:     payloads.RegistrationUsername(r.IDScope, r.RegistrationID),
-		CleanSession: true, // DPS keeps nothing of a session
+		CleanSession: true, // DPS keeps no sessions
 		Password: func(now time.Time) (string, error) {
 			key, err := r.Key()
 			if err != nil {
@@ -188,93 +193,91 @@ func (r Request) config() transport.Config {
 	}
 }
 
-// A dialogue is one session with DPS, one request at a time.
-type dialogue struct {
+// An exchange is one session with DPS, with one request at a time.
+type exchange struct {
 	session *transport.Session
 	polls   *Polls
 	warn    func(error) // may be nil
-	pending atomic.Pointer[question]
+	current atomic.Pointer[request]
 }
 
-// A question waits for the one answer that carries its ID.
-type question struct {
+// A request waits for the answer that carries its ID.
+type request struct {
 	id     string
-	answer chan answer // has room for it
+	answer chan answer // has room for one
 }
 
 type answer struct {
 	payloads.RegistrationAnswer
-	err error // it cannot be read
+	err error // why it cannot be read
 }
 
-func (d *dialogue) open(ctx context.Context) error {
+func (x *exchange) subscribe(ctx context.Context) error {
 	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	d.session.Attach(d.hear)
-	err := d.session.Subscribe(inTime, 1, payloads.RegistrationFilter)
+	x.session.Attach(x.receive)
+	err := x.session.Subscribe(inTime, 1, payloads.RegistrationFilter)
 	if inTime.Err() != nil {
-		return silent(ctx)
+		return timeoutError(ctx)
 	}
 	return err
 }
 
-// hear drops what answers no question, or an old one.
-func (d *dialogue) hear(m transport.Message) bool {
+// receive drops answers to other requests than the current one.
+func (x *exchange) receive(m transport.Message) bool {
 	m.Ack()
 	a, err := payloads.ParseRegistrationAnswer(m.Topic, m.Payload)
-	if q := d.pending.Load(); q != nil && a.RequestID == q.id && d.pending.CompareAndSwap(q, nil) {
-		q.answer <- answer{a, err}
+	if r := x.current.Load(); r != nil && a.RequestID == r.id && x.current.CompareAndSwap(r, nil) {
+		r.answer <- answer{a, err}
 	}
 	return true
 }
 
-// ask sends one request under a new request ID and waits for its answer.
-func (d *dialogue) ask(ctx context.Context, topic func(requestID string) string, body []byte) (payloads.RegistrationAnswer, error) {
-	var none payloads.RegistrationAnswer
-	q := &question{id: rand.Text(), answer: make(chan answer, 1)}
-	d.pending.Store(q)
-	defer d.pending.Store(nil)
+// request sends one request with a new ID and waits for its answer.
+func (x *exchange) request(ctx context.Context, topic func(id string) string, body []byte) (
+	none payloads.RegistrationAnswer, _ error,
+) {
+	r := &request{id: rand.Text(), answer: make(chan answer, 1)}
+	x.current.Store(r)
+	defer x.current.Store(nil)
 	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := d.session.Publish(inTime, topic(q.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
+	if err := x.session.Publish(inTime, topic(r.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
 		return none, err
 	}
 	select {
-	case a := <-q.answer:
-		if a.BadProperties != nil && d.warn != nil {
-			d.warn(a.BadProperties)
+	case a := <-r.answer:
+		if a.BadProperties != nil && x.warn != nil {
+			x.warn(a.BadProperties)
 		}
 		return a.RegistrationAnswer, a.err
-	case <-d.session.Ended():
-		return none, d.session.Cause()
+	case <-x.session.Ended():
+		return none, x.session.Cause()
 	case <-inTime.Done():
-		return none, silent(ctx)
+		return none, timeoutError(ctx)
 	}
 }
 
-// pause waits until DPS may be asked again. The delay starts when the answer has come, and a short one grows when DPS would
-// take no more polls.
-func (d *dialogue) pause(ctx context.Context, a payloads.RegistrationAnswer) error {
-	delay := a.RetryAfter
+// wait waits before a poll, for the delay that DPS asked for or longer.
+func (x *exchange) wait(ctx context.Context, delay time.Duration) error {
 	if delay <= 0 {
-		delay = defaultPoll
+		delay = defaultPollDelay
 	}
-	t := time.NewTimer(d.polls.next(delay))
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(x.polls.next(delay)):
 		return nil
-	case <-d.session.Ended():
-		return d.session.Cause()
+	case <-x.session.Ended():
+		return x.session.Cause()
 	case <-ctx.Done():
-		return silent(ctx)
+		return timeoutError(ctx)
 	}
 }
 
-// silent is why no answer came in time: its own or the whole registration's.
-func silent(ctx context.Context) error {
+// timeoutError says which timeout has passed: that of the registration, whose context is given, or that
+// of one answer.
+func timeoutError(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("the registration did not end within %s: %w", patience, transport.TimedOut)
+		return fmt.Errorf("the registration did not end within %s: %w", registerTimeout, transport.TimedOut)
 	}
 	return fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
 }

@@ -11,8 +11,8 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// pahoTimeout is how long paho waits to hand a packet to its writer. A publish that fails for that reason while the session
-// lives is tried again.
+// pahoTimeout is how long paho waits to hand a packet to its writer. A publish that fails for that
+// reason while the session lives is tried again.
 const pahoTimeout = time.Second
 
 // A call is something to ask of paho.
@@ -24,8 +24,8 @@ type call struct {
 // callsLimit is how many calls are queued before the caller has to wait.
 const callsLimit = 64
 
-// runCalls runs all calls in order. It is the only goroutine that asks paho to send something: paho may block when the
-// peer stalls or has just gone, and no caller should.
+// runCalls runs all calls in order. It is the only goroutine that asks paho to send something: paho may
+// block when the peer stalls or has just gone, and no caller should.
 func (s *Session) runCalls() {
 	for {
 		select {
@@ -77,8 +77,8 @@ func (s *Session) enqueue(ctx context.Context, c call) error {
 	}
 }
 
-// retry starts something until paho accepts it or the session has ended. A packet that paho gave up has not been written, so
-// trying again makes no duplicate.
+// retry starts something until paho accepts it or the session has ended. A packet that paho gave up has
+// not been written, so trying again makes no duplicate.
 func (s *Session) retry(start func() mqtt.Token) mqtt.Token {
 	for {
 		token := start()
@@ -89,8 +89,8 @@ func (s *Session) retry(start func() mqtt.Token) mqtt.Token {
 	}
 }
 
-// await waits until paho has completed a token, ended is closed or ctx ends. With one client for each connection, nil means
-// that the peer has answered, or at QoS 0 that the packet is in the send buffer.
+// await waits until paho has completed a token, ended is closed or ctx ends. With one client for each
+// connection, nil means that the peer has answered, or at QoS 0 that the packet is in the send buffer.
 func (s *Session) await(ctx context.Context, token mqtt.Token, ended <-chan struct{}) error {
 	select {
 	case <-token.Done():
@@ -112,7 +112,8 @@ func (s *Session) await(ctx context.Context, token mqtt.Token, ended <-chan stru
 	return fmt.Errorf("transport: %s: %w", s.host, err)
 }
 
-// request starts something that the peer answers, and waits for the answer, the end of the session or of ctx.
+// request starts something that the peer answers, and waits for the answer, the end of the session or
+// of ctx.
 func (s *Session) request(ctx context.Context, start func() mqtt.Token) (mqtt.Token, error) {
 	started := make(chan mqtt.Token, 1)
 	err := s.enqueue(ctx, call{do: func() { started <- s.retry(start) }, dropped: func(error) {}})
@@ -129,10 +130,11 @@ func (s *Session) request(ctx context.Context, start func() mqtt.Token) (mqtt.To
 	}
 }
 
-// Publish hands a message to the session; messages are sent in the order of the calls. If it returns nil, done is called
-// once, and must not block: with nil when the hub has acknowledged the message (at QoS 0 when it was written to the
-// network), or with an *Error that says why that is not known. Until then the payload must not change. If Publish returns
-// an error, the message is not sent and done is not called.
+// Publish hands a message to the session; messages are sent in the order of the calls. If it returns
+// nil, done is called once, and must not block: with nil when the hub has acknowledged the message (at
+// QoS 0 when it was written to the network), or with an *Error that says why that is not known. Until
+// then the payload must not change. If Publish returns an error, the message is not sent and done is
+// not called.
 func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
 	if len(topic) > math.MaxUint16 { // paho would cut it off
 		return fmt.Errorf("transport: %s: the topic has %d bytes: at most %d fit", s.host, len(topic), math.MaxUint16)
@@ -153,8 +155,9 @@ func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload [
 	}})
 }
 
-// Subscribe subscribes to the filters at a QoS, and waits for the answer. Its error has the reason SubscriptionRefused if the
-// hub refuses one of them (SUBACK 0x80), which paho does not take for an error.
+// Subscribe subscribes to the filters at a QoS, and waits for the answer. Its error has the reason
+// SubscriptionRefused if the hub refuses one of them (SUBACK 0x80), which paho does not take for an
+// error.
 func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) error {
 	if len(filters) == 0 {
 		return nil
@@ -176,7 +179,8 @@ func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) er
 	return nil
 }
 
-// Unsubscribe ends subscriptions that an earlier session of this device may have left, and waits for the answer.
+// Unsubscribe ends subscriptions that an earlier session of this device may have left, and waits for
+// the answer.
 func (s *Session) Unsubscribe(ctx context.Context, filters ...string) error {
 	if len(filters) == 0 {
 		return nil

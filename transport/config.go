@@ -13,19 +13,20 @@ import (
 	"giantlizard.example/failover/settings"
 )
 
-// A DialFunc opens a connection, as (*net.Dialer).DialContext does. Proxies, networks in memory and faults come in here.
+// A DialFunc opens a connection, as (*net.Dialer).DialContext does. Proxies, networks in memory and
+// faults come in here.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A KeySource returns the device's key. It is called at each dial, so that a rotated key needs no restart. Only the text of
-// a *KeyError is shown.
+// A KeySource returns the device's key. It is called at each dial, so that a rotated key needs no
+// restart. Only the text of a *KeyError is shown.
 type KeySource func() (Key, error)
 
-// A RootSource returns the certificate roots to trust. It is called at each dial, so that a replaced certificate authority
-// needs no restart.
+// A RootSource returns the certificate roots to trust. It is called at each dial, so that a replaced
+// certificate authority needs no restart.
 type RootSource func() *x509.CertPool
 
-// A Link says how to reach a host, and when a session with it counts as dead. WithDefaults gives zero fields their
-// defaults.
+// A Link says how to reach a host, and when a session with it counts as dead. WithDefaults gives zero
+// fields their defaults.
 type Link struct {
 	// Dial opens the connection. Nil means TCP.
 	Dial DialFunc
@@ -34,16 +35,18 @@ type Link struct {
 	// RootCAs returns the certificate roots to trust. Nil means the system's.
 	RootCAs RootSource
 
-	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK together may take
-	// connectLimit times as long. Zero means 5 s.
+	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK
+	// together may take six times as long. Zero means 5 s.
 	ConnectTimeout time.Duration
-	// KeepAlive is how long nothing is read before a ping is sent, in whole seconds from 1 s to 1177 s. A session uses
-	// half of Silence if that is shorter. Zero means 6 s, or less if Silence is below 12 s.
+	// KeepAlive is how long nothing is read before a ping is sent, in whole seconds from 1 s to 1177 s.
+	// A session uses half of Silence if that is shorter. Zero means 6 s, or less if Silence is
+	// below 12 s.
 	KeepAlive time.Duration
-	// Silence is how long nothing is read before the session ends. It is longer while large packets are in flight. Zero
-	// means twice KeepAlive.
+	// Silence is how long nothing is read before the session ends. It is longer while large packets are
+	// in flight. Zero means twice KeepAlive.
 	Silence time.Duration
-	// WriteTimeout is how long the peer may take for 16 KiB of a packet before the session ends. Zero means 10 s.
+	// WriteTimeout is how long the peer may take for 16 KiB of a packet before the session ends. Zero
+	// means 10 s.
 	WriteTimeout time.Duration
 }
 
@@ -57,15 +60,15 @@ type Config struct {
 	CleanSession bool
 }
 
-// connectLimit times ConnectTimeout bounds dial, TLS and CONNACK together. They are several round trips, which take longer
-// than one ConnectTimeout on a network where each takes seconds.
+// connectLimit times ConnectTimeout bounds dial, TLS and CONNACK together. They are several round
+// trips, which take longer than one ConnectTimeout on a network where each takes seconds.
 const connectLimit = 6
 
 const (
 	defaultPort      = "8883"
 	defaultKeepAlive = 6 * time.Second
-	// maxKeepAlive is the longest keep-alive that IoT Hub accepts; it ends a connection that is silent for half as long
-	// again. azure-docs articles/iot/iot-mqtt-connect-to-iot-hub.md
+	// maxKeepAlive is the longest keep-alive that IoT Hub accepts; it ends a connection that is silent
+	// for half as long again. azure-docs articles/iot/iot-mqtt-connect-to-iot-hub.md
 	maxKeepAlive = 1177 * time.Second
 )
 
@@ -87,7 +90,8 @@ func (l Link) WithDefaults() Link {
 	return l
 }
 
-// Check returns a *settings.FieldError for each field that cannot be used, joined. Connect does not call it.
+// Check returns a *settings.FieldError for each field that cannot be used, joined. Connect does not
+// call it.
 func (l Link) Check() error {
 	var errs []error
 	l = l.WithDefaults()
@@ -103,24 +107,24 @@ func (l Link) Check() error {
 		errs = append(errs, settings.Wrong("KeepAlive",
 			"is %s: whole seconds, from 1s to %s, which is the most that an IoT hub allows", k, maxKeepAlive))
 	} else if l.Silence > 0 && l.Silence <= k {
-		errs = append(errs, settings.Wrong("Silence", "is %s: longer than KeepAlive, which is %s, because only an unanswered "+
-			"ping shows that the peer is gone; twice as long is good", l.Silence, k))
+		errs = append(errs, settings.Wrong("Silence", "is %s: it must be longer than KeepAlive, which is %s, because "+
+			"only an unanswered ping shows that the peer is gone; twice as long is good", l.Silence, k))
 	}
 	return errors.Join(errs...)
 }
 
-// pingAfter is how long nothing is read before a ping is sent. The peer has the rest of Silence, at least half of it, for
-// its answer.
+// pingAfter is how long nothing is read before a ping is sent. The peer has the rest of Silence, at
+// least half of it, for its answer.
 func (l Link) pingAfter() time.Duration { return min(l.KeepAlive, l.Silence/2) }
 
-// hubKeepAlive is the keep-alive that CONNECT names. A hub ends a connection that is silent for half as long again: with
-// pingAfter in its place, a stall that the session is to survive would end it.
+// hubKeepAlive is the keep-alive that CONNECT names. A hub ends a connection that is silent for half as
+// long again: with pingAfter in its place, a stall that the session is to survive would end it.
 func (l Link) hubKeepAlive() time.Duration {
 	return min((4*l.pingAfter() + time.Second - 1).Truncate(time.Second), maxKeepAlive)
 }
 
-// dial opens the connection: TCP to the host's address, then TLS to its name. Only the dial uses the port. IoT Hub and DPS
-// promise TLS 1.2; a later version is used if the peer has it.
+// dial opens the connection: TCP to the host's address, then TLS to its name. Only the dial uses the
+// port. IoT Hub and DPS promise TLS 1.2; a later version is used if the peer has it.
 func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	failed := func(reason Reason, err error) (conn, raw net.Conn, _ error) {
 		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}

@@ -11,9 +11,9 @@ import (
 
 var pingreq = []byte{0xc0, 0}
 
-// A peer answers nothing before it has read all of a packet, and no ping before it has read what was sent earlier. On a slow
-// network this is no silence. So the bytes by which large packets in flight exceed recordSize extend Silence by the time
-// that they take at slowRate.
+// A peer answers nothing before it has read all of a packet, and no ping before it has read what was
+// sent earlier. On a slow network this is no silence. So the bytes by which large packets in flight
+// exceed recordSize extend Silence by the time that they take at slowRate.
 const (
 	slowRate         = 1 << 10     // bytes a second
 	longestExtension = time.Minute // of Silence
@@ -25,9 +25,10 @@ const pieceSize = 16 << 10
 // errClosedByPaho stands for a reason that paho only logs.
 var errClosedByPaho = errors.New("paho closed the connection: a packet was malformed, or a ping was not answered")
 
-// A connection is the network connection that paho uses. It ends once, with a cause, and every Read after that returns the
-// cause: paho does not notice that a connection was closed, only that Read fails with another error than net.ErrClosed.
-// The connection itself finds silence and stalled writes, and ignores the deadlines that paho sets.
+// A connection is the network connection that paho uses. It ends once, with a cause, and every Read
+// after that returns the cause: paho does not notice that a connection was closed, only that Read fails
+// with another error than net.ErrClosed. The connection itself finds silence and stalled writes, and
+// ignores the deadlines that paho sets.
 type connection struct {
 	net.Conn          // TLS
 	raw      net.Conn // is closed in place of Conn, which would first try to tell a peer that may not be reading
@@ -50,7 +51,8 @@ type connection struct {
 
 func newConnection(conn, raw net.Conn, c Config, secrets mask) *connection {
 	own := &connection{
-		Conn: conn, raw: raw, host: c.Host, link: c.Link, out: newSendBuffer(), inFlight: newInFlight(), ended: make(chan struct{}),
+		Conn: conn, raw: raw, host: c.Host, link: c.Link,
+		out: newSendBuffer(), inFlight: newInFlight(), ended: make(chan struct{}),
 	}
 	own.packets = newPacketReader(silenceReader{own}, secrets, own)
 	return own
@@ -120,8 +122,8 @@ func (c *connection) setSilenceDeadline() {
 	c.Conn.SetReadDeadline(c.waiting.Add(c.link.Silence + min(extension, longestExtension)))
 }
 
-// ping sends a ping when nothing was read for pingAfter, until the connection ends. paho's own pings come up to a quarter
-// later, which leaves the peer too little of Silence for its answer.
+// ping sends a ping when nothing was read for pingAfter, until the connection ends. paho's own pings
+// come up to a quarter later, which leaves the peer too little of Silence for its answer.
 func (c *connection) ping() {
 	wait := c.link.pingAfter()
 	for {
@@ -140,7 +142,8 @@ func (c *connection) ping() {
 	}
 }
 
-// Write adds a packet to the send buffer once CONNACK has come. After an error all later calls fail as well.
+// Write adds a packet to the send buffer once CONNACK has come. After an error all later calls fail as
+// well.
 func (c *connection) Write(p []byte) (int, error) {
 	if !c.connected.Load() {
 		return c.write(p)
@@ -181,8 +184,8 @@ func (c *connection) write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by paho after it has sent DISCONNECT, when CONNACK refused the session, and when it closes the
-// connection because of an error.
+// Close is called by paho after it has sent DISCONNECT, when CONNACK refused the session, and when it
+// closes the connection because of an error.
 func (c *connection) Close() error {
 	if c.leaving.Load() {
 		c.out.flush()
@@ -191,7 +194,8 @@ func (c *connection) Close() error {
 	return nil
 }
 
-// SetDeadline is called by paho with the zero time when CONNACK has come. Until then Connect has set the deadline.
+// SetDeadline is called by paho with the zero time when CONNACK has come. Until then Connect has set
+// the deadline.
 func (c *connection) SetDeadline(t time.Time) error {
 	if !t.IsZero() {
 		return nil

@@ -32,7 +32,7 @@ const (
 	Reset               Reason = "reset"          // the peer reset the connection (RST)
 	Silence             Reason = "silence"        // nothing was read for Link.Silence: the connection is half-open
 	WriteStalled        Reason = "write-stalled"  // the peer read nothing for Link.WriteTimeout
-	AckOverdue          Reason = "ack-overdue"    // the acknowledgement of a message is overdue, although the peer answers pings
+	AckOverdue          Reason = "ack-overdue"    // the peer answers pings but does not acknowledge a message
 	ProtocolBroken      Reason = "protocol"       // what was read is not MQTT
 	ClosedLocally       Reason = "ended"          // this side ended the session
 	KeyUnusable         Reason = "key"            // the key could not be read, so that there is no token
@@ -66,8 +66,8 @@ func ReasonOf(err error) Reason {
 	return Unknown
 }
 
-// errnoReasons are the reasons of the errors of operating systems. The numbers from 10000 are those of Windows, which Go does
-// not translate.
+// errnoReasons are the reasons of the errors of operating systems. The numbers from 10000 are those of
+// Windows, which Go does not translate.
 var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ECONNREFUSED: ConnectionRefused, 10061: ConnectionRefused,
 	syscall.ECONNRESET: Reset, 10054: Reset, syscall.EPIPE: Reset, syscall.ECONNABORTED: Reset, 10053: Reset,
@@ -75,7 +75,8 @@ var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
 }
 
-// connackReasons are the reasons of return codes of CONNACK; ConnectRejected is for all others. MQTT 3.1.1, 3.2.2.3
+// connackReasons are the reasons of return codes of CONNACK; ConnectRejected is for all others. MQTT
+// 3.1.1, 3.2.2.3
 var connackReasons = map[byte]Reason{
 	packets.ErrRefusedServerUnavailable:     ServerUnavailable,
 	packets.ErrRefusedBadUsernameOrPassword: BadCredentials,
@@ -115,8 +116,8 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
-// isTLS reports whether crypto/tls has received or sent an alert, or read something else than a record. What a handshake
-// finds wrong with a certificate is left to dial.
+// isTLS reports whether crypto/tls has received or sent an alert, or read something else than a record.
+// What a handshake finds wrong with a certificate is left to dial.
 func isTLS(err error) bool {
 	op, isOp := errors.AsType[*net.OpError](err)
 	_, isRecord := errors.AsType[tls.RecordHeaderError](err)

@@ -7,8 +7,9 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// inboxLimit bounds what is held while no handler wants it. IoT Hub holds at most 50 cloud-to-device messages for a device.
-// A message above the limit is not acknowledged, so that the hub delivers it again.
+// inboxLimit bounds what is held while no handler wants it. IoT Hub holds at most 50 cloud-to-device
+// messages for a device. A message above the limit is not acknowledged, so that the hub delivers it
+// again.
 const inboxLimit = 1024
 
 // A Message came from the hub.
@@ -19,16 +20,16 @@ type Message struct {
 	SendAck   func() // what Ack calls; nil means that there is nothing to acknowledge
 }
 
-// Ack sends the PUBACK of a message of QoS 1. It may be called late and more than once. In a session that has ended it does
-// nothing, and the hub delivers the message again.
+// Ack sends the PUBACK of a message of QoS 1. It may be called late and more than once. In a session
+// that has ended it does nothing, and the hub delivers the message again.
 func (m Message) Ack() {
 	if m.SendAck != nil {
 		m.SendAck()
 	}
 }
 
-// An inbox holds messages until a handler takes them: a hub that has kept the device's subscriptions may deliver right
-// after CONNACK.
+// An inbox holds messages until a handler takes them: a hub that has kept the device's subscriptions
+// may deliver right after CONNACK.
 type inbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -49,12 +50,14 @@ func newInbox() *inbox {
 	return b
 }
 
-// Attach sets the handler of messages. It is called with all messages that are held and all that follow, one at a time and in
-// order. A message for which it returns false is held for the next handler. The handler must not block, and must not call
-// Attach or Detach. Attach returns when a run of the handler before has returned.
+// Attach sets the handler of messages. It is called with all messages that are held and all that
+// follow, one at a time and in order. A message for which it returns false is held for the next
+// handler. The handler must not block, and must not call Attach or Detach. Attach returns when a run of
+// the handler before has returned.
 func (s *Session) Attach(handler func(Message) bool) { s.inbox.attach(handler) }
 
-// Detach removes the handler and returns when it is not running any more. Messages that come later are held.
+// Detach removes the handler and returns when it is not running any more. Messages that come later are
+// held.
 func (s *Session) Detach() { s.inbox.attach(nil) }
 
 // add holds a message. It runs on a goroutine of paho, which nothing may block.

@@ -2,8 +2,8 @@ package transport
 
 import "sync"
 
-// inFlight knows the messages that are published and not yet acknowledged, by packet identifier. An acknowledgement may be
-// read before Publish has learned the identifier from paho.
+// inFlight knows the messages that are published and not yet acknowledged, by packet identifier. An
+// acknowledgement may be read before Publish has learned the identifier from paho.
 type inFlight struct {
 	mu    sync.Mutex
 	done  map[uint16]func(error)

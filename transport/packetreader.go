@@ -11,11 +11,12 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// largestPacket is far more than DPS or a hub sends. paho allocates whatever length a header names, up to 256 MiB.
+// largestPacket is far more than DPS or a hub sends. paho allocates whatever length a header names, up
+// to 256 MiB.
 const largestPacket = 1 << 20
 
-// A packetReader hands whole packets to paho. It refuses those with which a peer could harm paho, drops answers to nothing,
-// and takes acknowledgements in. paho itself notices what else is malformed.
+// A packetReader hands whole packets to paho. It refuses those with which a peer could harm paho, drops
+// answers to nothing, and takes acknowledgements in. paho itself notices what else is malformed.
 type packetReader struct {
 	conn     *connection
 	in       *bufio.Reader
@@ -60,7 +61,7 @@ func (r *packetReader) next() error {
 		}
 	}
 	if !r.greeted && (first != packets.Connack<<4 || length != 2) {
-		return r.refuse(ProtocolBroken, "the first packet is no CONNACK: it begins with %#02x and has %d bytes", first, length)
+		return r.refuse(ProtocolBroken, "no CONNACK: the first packet is %#02x and %d bytes", first, length)
 	}
 	r.greeted = true
 	head := len(packet)

@@ -16,8 +16,8 @@ const rootsLimit = 4 << 20
 // FixedRoots returns a source that always returns the same roots.
 func FixedRoots(pool *x509.CertPool) RootSource { return func() *x509.CertPool { return pool } }
 
-// RootsFromFile returns the system's certificate roots and those of a PEM file, such as a company's own authority or that of
-// the emulator. A block in the file that is not a certificate is an error.
+// RootsFromFile returns the system's certificate roots and those of a PEM file, such as a company's own
+// authority or that of the emulator. A block in the file that is not a certificate is an error.
 func RootsFromFile(name string) (*x509.CertPool, error) {
 	text, err := textfile.Read(name, rootsLimit)
 	if err != nil {
@@ -48,8 +48,8 @@ func Roots(name string, text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// parseCertificates parses each PEM block of a text. Its error names the block that cannot be parsed, which encoding/pem and
-// AppendCertsFromPEM would skip. Text between blocks is a comment.
+// parseCertificates parses each PEM block of a text. Its error names the block that cannot be parsed,
+// which encoding/pem and AppendCertsFromPEM would skip. Text between blocks is a comment.
 func parseCertificates(text []byte) (all []*x509.Certificate, err error) {
 	var block []byte // the lines of the current block; nil means that there is none
 	begun, n := 0, 0

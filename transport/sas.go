@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A Key is a shared access key. Printing or marshalling it, or a struct that holds it, shows no byte of it: the key is inside
-// a function, where reflection does not reach.
+// A Key is a shared access key. Printing or marshalling it, or a struct that holds it, shows no byte of
+// it: the key is inside a function, where reflection does not reach.
 type Key struct {
 	hmac func(text string) []byte
 	hide func(text string) string
@@ -32,21 +32,22 @@ func newKey(secret []byte) Key {
 	}, strings.NewReplacer(pairs...).Replace}
 }
 
-// ParseKey parses a shared access key as Azure shows it, in base64. Its errors are *KeyError and do not quote the text. A key
-// has 16 to 64 bytes (azure-docs articles/iot-dps/concepts-symmetric-key-attestation.md); the service refuses a longer one.
+// ParseKey parses a shared access key as Azure shows it, in base64. Its errors are *KeyError and do not
+// quote the text. A key has 16 to 64 bytes (azure-docs
+// articles/iot-dps/concepts-symmetric-key-attestation.md); the service refuses a longer one.
 func ParseKey(text string) (Key, error) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return Key{}, &KeyError{errors.New("the key is not base64: copy the whole primary or secondary key, with the '=' at its end")}
+		return Key{}, &KeyError{errors.New("the key is not base64: copy all of the primary or secondary key, with its '='")}
 	}
 	if len(secret) < 16 {
-		return Key{}, &KeyError{fmt.Errorf("the key has %d bytes, which is too short for a shared access key: copy all of it", len(secret))}
+		return Key{}, &KeyError{fmt.Errorf("the key has %d bytes: at least 16; copy all of it", len(secret))}
 	}
 	return newKey(secret), nil
 }
 
-// Derive returns the key of a device in an enrollment group. k is the group's key, and the registration ID must be spelled as
-// the device sends it.
+// Derive returns the key of a device in an enrollment group. k is the group's key, and the registration
+// ID must be spelled as the device sends it.
 func (k Key) Derive(registrationID string) Key {
 	derived := newKey(k.sign(registrationID))
 	own := derived.hide
@@ -54,8 +55,8 @@ func (k Key) Derive(registrationID string) Key {
 	return derived
 }
 
-// Hide returns a text in which [key] replaces this key, and the one that it is derived from, in base64, URL-encoded, in hex or
-// as it is.
+// Hide returns a text in which [key] replaces this key, and the one that it is derived from, in base64,
+// URL-encoded, in hex or as it is.
 func (k Key) Hide(text string) string {
 	if k.hide == nil || text == "" {
 		return text
@@ -63,7 +64,8 @@ func (k Key) Hide(text string) string {
 	return k.hide(text)
 }
 
-// sign returns the HMAC-SHA256 of a text. The zero Key signs with no bytes, which every service refuses.
+// sign returns the HMAC-SHA256 of a text. The zero Key signs with no bytes, which every service
+// refuses.
 func (k Key) sign(text string) []byte {
 	if k.hmac == nil {
 		k = newKey(nil)
@@ -80,8 +82,9 @@ func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) 
 // MarshalText returns [key].
 func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
 
-// SAS returns a shared access signature token for a resource: host/devices/id at a hub, scope/registrations/id at DPS. It is
-// valid until expires, in whole seconds. keyName is "registration" for DPS and "" for a device's key at a hub.
+// SAS returns a shared access signature token for a resource: host/devices/id at a hub,
+// scope/registrations/id at DPS. It is valid until expires, in whole seconds. keyName is "registration"
+// for DPS and "" for a device's key at a hub.
 // https://learn.microsoft.com/azure/iot-hub/authenticate-authorize-sas
 func SAS(resource, keyName string, k Key, expires time.Time) string {
 	sr := url.QueryEscape(resource)

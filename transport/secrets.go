@@ -12,16 +12,19 @@ import (
 	"syscall"
 )
 
-// shortestSecret is the length in bytes from which a text is a secret. A shorter one would be found where none is.
+// shortestSecret is the length in bytes from which a text is a secret. A shorter one would be found
+// where none is.
 const shortestSecret = 16
 
-// formsOf returns a secret in all forms in which a text may show it: as it is, quoted, in base64, in hex and URL-encoded. The
-// base64 forms lack their '=', so that they are found with it and without it. A topic may URL-encode what is already encoded.
+// formsOf returns a secret in all forms in which a text may show it: as it is, quoted, in base64, in
+// hex and URL-encoded. The base64 forms lack their '=', so that they are found with it and without it.
+// A topic may URL-encode what is already encoded.
 func formsOf(secret []byte) []string {
-	text, hexed, quoted := base64.RawStdEncoding.EncodeToString(secret), hex.EncodeToString(secret), strconv.Quote(string(secret))
+	hexed, quoted := hex.EncodeToString(secret), strconv.Quote(string(secret))
+	text := base64.RawStdEncoding.EncodeToString(secret)
 	forms := []string{
-		string(secret), quoted[1 : len(quoted)-1], text, base64.RawURLEncoding.EncodeToString(secret), hexed, strings.ToUpper(hexed),
-		lowerEscapes.Replace(url.QueryEscape(text)),
+		string(secret), quoted[1 : len(quoted)-1], hexed, strings.ToUpper(hexed),
+		text, base64.RawURLEncoding.EncodeToString(secret), lowerEscapes.Replace(url.QueryEscape(text)),
 	}
 	for range 3 {
 		text = url.QueryEscape(text)
@@ -30,10 +33,12 @@ func formsOf(secret []byte) []string {
 	return forms
 }
 
-// lowerEscapes replaces the escapes of '+' and '/', the characters of base64 that a URL cannot hold, by those that .NET writes.
+// lowerEscapes replaces the escapes of '+' and '/', the characters of base64 that a URL cannot hold, by
+// those that .NET writes.
 var lowerEscapes = strings.NewReplacer("%2B", "%2b", "%2F", "%2f")
 
-// A mask has the forms of secrets that a peer may send back. What is read would carry them into errors, logs and files.
+// A mask has the forms of secrets that a peer may send back. What is read would carry them into errors,
+// logs and files.
 type mask [][]byte
 
 // maskFor returns the mask of a password and, if it is a SAS token, of its signature.
@@ -59,7 +64,8 @@ func maskFor(password string) (m mask) {
 	return m
 }
 
-// cover overwrites secrets with asterisks. The length stays the same, so that the packet can still be parsed.
+// cover overwrites secrets with asterisks. The length stays the same, so that the packet can still be
+// parsed.
 func (m mask) cover(body []byte) {
 	if len(body) < shortestSecret {
 		return
@@ -76,8 +82,9 @@ func (m mask) cover(body []byte) {
 	}
 }
 
-// A KeyError is an error of a KeySource whose text contains nothing of the key and may be shown. Of any other error only the
-// type and the operating system's error number are shown, because a library may quote what it could not read.
+// A KeyError is an error of a KeySource whose text contains nothing of the key and may be shown. Of any
+// other error only the type and the operating system's error number are shown, because a library may
+// quote what it could not read.
 type KeyError struct{ Err error }
 
 func (e *KeyError) Error() string { return e.Err.Error() }

@@ -8,18 +8,19 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// recordSize is how many bytes of packets the buffer holds before paho has to wait, unless a single packet is larger. They
-// become one TLS record, of which a peer can read nothing before it has all: on a slow network that looks like silence.
+// recordSize is how many bytes of packets the buffer holds before paho has to wait, unless a single
+// packet is larger. They become one TLS record, of which a peer can read nothing before it has all: on
+// a slow network that looks like silence.
 const recordSize = 4 << 10
 
-// largeLimit is how many large packets are remembered as in flight: at QoS 0 it may take long until an answer shows that
-// they have arrived.
+// largeLimit is how many large packets are remembered as in flight: at QoS 0 it may take long until an
+// answer shows that they have arrived.
 const largeLimit = 64
 
-// A sendBuffer holds the packets that paho has written until they are written to the network. What is added during a write
-// leaves with the next one, because a TLS record and a system call are most of the cost of a small packet. It also knows
-// which packets expect an answer: an answer to a packet that is still in the buffer waits until it has left, and an
-// answer to a packet that never leaves is none.
+// A sendBuffer holds the packets that paho has written until they are written to the network. What is
+// added during a write leaves with the next one, because a TLS record and a system call are most of the
+// cost of a small packet. It also knows which packets expect an answer: an answer to a packet that is
+// still in the buffer waits until it has left, and an answer to a packet that never leaves is none.
 type sendBuffer struct {
 	mu                      sync.Mutex
 	changed                 *sync.Cond
@@ -75,8 +76,8 @@ func (b *sendBuffer) add(packet []byte) bool {
 	return true
 }
 
-// take waits for packets and takes all of them. It returns nil when the connection has ended. The caller must not use last,
-// which it took before, any more.
+// take waits for packets and takes all of them. It returns nil when the connection has ended. The
+// caller must not use last, which it took before, any more.
 func (b *sendBuffer) take(last []byte) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,8 +107,8 @@ func (b *sendBuffer) wrote(n int) {
 	b.changed.Broadcast()
 }
 
-// flush waits until all that was added before the call has been written, or the connection has ended. It reports whether
-// all was written.
+// flush waits until all that was added before the call has been written, or the connection has ended.
+// It reports whether all was written.
 func (b *sendBuffer) flush() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -125,8 +126,9 @@ func (b *sendBuffer) end() {
 	b.changed.Broadcast()
 }
 
-// answered returns what an answer is for, and waits until that has been written. A message is answered by one type of packet
-// only: paho would accept another one, and reuse the identifier although the true answer has not come yet.
+// answered returns what an answer is for, and waits until that has been written. A message is answered
+// by one type of packet only: paho would accept another one, and reuse the identifier although the true
+// answer has not come yet.
 func (b *sendBuffer) answered(id uint16, kind byte) (q question, asked bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,8 +164,8 @@ func (b *sendBuffer) arrive(end int64) {
 	}
 }
 
-// inFlight returns how many bytes were added of which no answer shows that they have arrived, and by how many bytes the
-// large packets among them exceed recordSize.
+// inFlight returns how many bytes were added of which no answer shows that they have arrived, and by
+// how many bytes the large packets among them exceed recordSize.
 func (b *sendBuffer) inFlight() (all, excess int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -173,7 +175,8 @@ func (b *sendBuffer) inFlight() (all, excess int64) {
 	return b.added - b.arrived, excess
 }
 
-// parse returns the packet identifier of a packet that expects an answer, otherwise 0, and what it asks.
+// parse returns the packet identifier of a packet that expects an answer, otherwise 0, and what it
+// asks.
 func parse(packet []byte) (id uint16, q question) {
 	_, n := binary.Uvarint(packet[1:]) // MQTT encodes lengths as Go does
 	rest, number := packet[1+n:], binary.BigEndian.Uint16

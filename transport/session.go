@@ -15,8 +15,8 @@ import (
 // disconnectTimeout is for DISCONNECT and what is sent before it. After it the connection is closed.
 const disconnectTimeout = time.Second
 
-// A Session is one MQTT connection, from CONNACK to its end. All waiting in it ends with the session or with the caller's
-// ctx: paho's tokens alone may never complete when the session is not clean.
+// A Session is one MQTT connection, from CONNACK to its end. All waiting in it ends with the session or
+// with the caller's ctx: paho's tokens alone may never complete when the session is not clean.
 type Session struct {
 	host           string
 	conn           *connection
@@ -26,12 +26,12 @@ type Session struct {
 	calls          chan call
 	adding         sync.RWMutex   // is held for reading while a call is added to calls
 	work           sync.WaitGroup // the goroutines of the session
-	pahoDone       chan struct{}  // is closed when paho's goroutines have returned, and all that was read has been taken in
+	pahoDone       chan struct{}  // is closed when paho's goroutines have returned: all that was read is taken in
 	done           chan struct{}  // is closed when all goroutines have returned
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK. It ends when the peer is silent for c.ConnectTimeout, and in any case
-// after connectLimit times as long. Its errors are *Error.
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. It ends when the peer is silent for
+// c.ConnectTimeout, and in any case after six times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c.Link = c.WithDefaults()
 	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
@@ -82,13 +82,15 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetKeepAlive(c.hubKeepAlive()).SetPingTimeout(2*c.Silence + longestExtension) // the connection notices silence earlier
+	o.SetKeepAlive(c.hubKeepAlive())
+	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection waits
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoTimeout)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.inbox.add(m) })
 	return o
 }
 
-// connectError returns the reason of a CONNACK that refused the session, otherwise how the connection ended.
+// connectError returns the reason of a CONNACK that refused the session, otherwise how the connection
+// ended.
 func (s *Session) connectError(token *mqtt.ConnectToken) error {
 	s.conn.fail(ProtocolBroken, token.Error()) // has no effect if the connection has ended, as it does when paho closes it
 	if code := token.ReturnCode(); code > packets.Accepted && code <= packets.ErrRefusedNotAuthorised {
@@ -120,8 +122,8 @@ func (s *Session) Ended() <-chan struct{} { return s.conn.ended }
 // Cause returns why the session has ended, an *Error, or nil before that.
 func (s *Session) Cause() error { return s.conn.endCause() }
 
-// Busy reports whether an answer may take longer than usual, because part of a packet has come, or because more than
-// recordSize bytes are in flight.
+// Busy reports whether an answer may take longer than usual, because part of a packet has come, or
+// because more than recordSize bytes are in flight.
 func (s *Session) Busy() bool {
 	all, _ := s.conn.out.inFlight()
 	return s.conn.packets.arriving.Load() || all > recordSize
@@ -130,10 +132,10 @@ func (s *Session) Busy() bool {
 // Done is closed when all goroutines of the session have returned, some time after Ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Close sends what was published and acknowledged before the call, then DISCONNECT, and ends the session. It waits until all
-// goroutines of the session have returned, or returns the error of ctx. If the peer does not read DISCONNECT within a
-// second, the connection is closed. Close may be called more than once, but not by a handler or a done function, for which
-// it would wait.
+// Close sends what was published and acknowledged before the call, then DISCONNECT, and ends the
+// session. It waits until all goroutines of the session have returned, or returns the error of ctx. If
+// the peer does not read DISCONNECT within a second, the connection is closed. Close may be called more
+// than once, but not by a handler or a done function, for which it would wait.
 func (s *Session) Close(ctx context.Context) error {
 	inTime, cancel := context.WithTimeout(ctx, disconnectTimeout)
 	defer cancel()

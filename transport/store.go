@@ -2,8 +2,9 @@ package transport
 
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
-// noStore keeps nothing. A paho client keeps in its store what it sends again in its next connection, and there is no next
-// connection: a store that outlived this one would send the messages of hub A to hub B.
+// noStore keeps nothing. A paho client keeps in its store what it sends again in its next connection,
+// and there is no next connection: a store that outlived this one would send the messages of hub A to
+// hub B.
 type noStore struct{}
 
 func (noStore) Open()                             {}
