@@ -1,4 +1,5 @@
-// Package ledger compares what a device took with what its hubs received, for someone who trusts neither.
+// Package ledger compares the readings that a device accepted with those that its hubs received. It
+// trusts neither.
 package ledger
 
 import (
@@ -14,33 +15,33 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// A Receipt is one message that a hub received, in the order of arrival.
+// A Receipt is one message that a hub received. Receipts are in the order of arrival.
 type Receipt struct {
 	MessageID string
 	Lane      string // the property failover-lane; "" for a live reading
 }
 
-// A Report is the result. Taken = Delivered + Waiting + Missing, each reading counted once, and Missing = Dropped +
-// Quarantined + Lost.
+// A Report counts readings. Accepted = Delivered + Pending + Missing, and Missing = Dropped +
+// Quarantined + Lost. A reading that is both delivered and pending counts as delivered.
 type Report struct {
 	Accepted    uint64            `json:"taken"`
 	Delivered   uint64            `json:"delivered"`
-	Pending     uint64            `json:"waiting"` // and not delivered; what is both counts as delivered
+	Pending     uint64            `json:"waiting"`
 	Missing     uint64            `json:"missing"`
-	Dropped     map[string]uint64 `json:"dropped"` // by reason: what the policy gave up, or the disk
+	Dropped     map[string]uint64 `json:"dropped"` // by reason
 	Quarantined uint64            `json:"quarantined"`
 	Lost        uint64            `json:"lost"`
 	LostIDs     []string          `json:"lostIds"` // such as "8f3a1c02-17-20"; at most 1,000
 	Duplicates  uint64            `json:"duplicates"`
-	OutOfOrder  uint64            `json:"outOfOrder"` // that arrived after a newer one of their lane
+	OutOfOrder  uint64            `json:"outOfOrder"` // arrived after a newer reading of their lane
 	Foreign     uint64            `json:"foreign"`    // messages of other devices or epochs
-	Unreadable  uint64            `json:"unreadable"` // lines of what was received that could not be read; Compare leaves it 0
+	Unreadable  uint64            `json:"unreadable"` // damaged lines of the receipts; Compare leaves it 0
 }
 
 const maxLostIDs = 1000
 
-// Compare compares a state directory's outbox with what was received. The numbers of the outbox's present epoch are compared; a
-// message of any other counts as foreign.
+// Compare compares an outbox with what hubs received. Only readings of the outbox's present epoch
+// are compared; every other message counts as foreign.
 func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
 	r := Report{Accepted: s.Last, Dropped: map[string]uint64{}, LostIDs: []string{}}
 	known := numbers{}
@@ -65,7 +66,8 @@ func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
 			r.Pending++
 		}
 	}
-	lost := r.excuse(s.Forgotten, r.giveUp(s, gaps(known, s.Last)))
+	lost := r.explain(gaps(known, s.Last), s.Dropped)
+	lost = r.explainForgotten(lost, s.Forgotten)
 	r.Missing = r.Accepted - r.Delivered - r.Pending
 	for _, l := range lost[:min(len(lost), maxLostIDs)] {
 		r.LostIDs = append(r.LostIDs, fmt.Sprintf("%s-%s", s.Epoch, l))
@@ -73,17 +75,18 @@ func Compare(s *outbox.Snapshot, received iter.Seq[Receipt]) Report {
 	return r
 }
 
-// numbers are a set, in words of 64 bits: most of a device's numbers follow one another, and they may be millions.
+// numbers is a set of numbers of readings, in words of 64 bits: there may be millions, and most of
+// them are consecutive.
 type numbers map[uint64]uint64
 
-// add reports whether a number is new.
+// add adds a number, and reports whether it is new.
 func (s numbers) add(n uint64) bool {
 	word, bit := s[n/64], uint64(1)<<(n%64)
 	s[n/64] = word | bit
 	return word&bit == 0
 }
 
-// sorted are the numbers in order.
+// sorted returns the numbers in order.
 func (s numbers) sorted() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, at := range slices.Sorted(maps.Keys(s)) {
@@ -96,7 +99,8 @@ func (s numbers) sorted() iter.Seq[uint64] {
 	}
 }
 
-// gaps are the numbers up to last that are not known. They may be far more than anyone should count one by one.
+// gaps returns the numbers from 1 to last that are not known. It does not count them one by one,
+// because a damaged file may claim any number.
 func gaps(known numbers, last uint64) (all []outbox.Range) {
 	before := uint64(0)
 	for n := range known.sorted() {
@@ -111,47 +115,43 @@ func gaps(known numbers, last uint64) (all []outbox.Range) {
 	return all
 }
 
-// giveUp counts what is missing by its reason, and returns what has none.
-func (r *Report) giveUp(s *outbox.Snapshot, missing []outbox.Range) (lost []outbox.Range) {
-	lose := func(from, to uint64) {
-		lost = append(lost, outbox.Range{First: from, Last: to})
-		r.Lost += to - from + 1
-	}
-	dropped := slices.SortedFunc(slices.Values(s.Dropped), func(a, b outbox.Drop) int {
+// explain counts the missing readings that were dropped or quarantined. It returns the others,
+// which count as lost.
+func (r *Report) explain(missing []outbox.Range, dropped []outbox.Drop) (lost []outbox.Range) {
+	dropped = slices.SortedFunc(slices.Values(dropped), func(a, b outbox.Drop) int {
 		return cmp.Compare(a.Numbers.First, b.Numbers.First)
 	})
 	for _, m := range missing {
 		for len(dropped) > 0 && dropped[0].Numbers.Last < m.First {
 			dropped = dropped[1:]
 		}
-		done := m.First - 1
-		for _, d := range dropped {
-			if d.Numbers.First > m.Last {
-				break
-			}
-			from, to := max(d.Numbers.First, done+1), min(d.Numbers.Last, m.Last)
-			if from > to {
-				continue
-			}
-			if from > done+1 {
-				lose(done+1, from-1)
-			}
-			r.count(d.Reason(), to-from+1)
-			if done = to; done == m.Last {
-				break
+		done := m.First - 1 // the last number that is counted; one more may be too large for a uint64
+		lose := func(last uint64) {
+			if done < last {
+				lost = append(lost, outbox.Range{First: done + 1, Last: last})
+				r.Lost += last - done
 			}
 		}
-		if done < m.Last {
-			lose(done+1, m.Last)
+		for i := 0; i < len(dropped) && dropped[i].Numbers.First <= m.Last && done < m.Last; i++ {
+			from, to := max(dropped[i].Numbers.First, done+1), min(dropped[i].Numbers.Last, m.Last)
+			if from <= to {
+				lose(from - 1)
+				r.count(dropped[i].Reason(), to-from+1)
+				done = to
+			}
 		}
+		lose(m.Last)
 	}
 	return lost
 }
 
-// excuse takes out of what is lost as many as the outbox gave up and remembers only the count of. Which of the others are lost is
-// known only where there are none.
-func (r *Report) excuse(forgotten []outbox.Forgotten, lost []outbox.Range) []outbox.Range {
-	forgotten = slices.SortedFunc(slices.Values(forgotten), func(a, b outbox.Forgotten) int { return cmp.Compare(a.Highest, b.Highest) })
+// explainForgotten counts the dropped readings of which the outbox remembers only a count and the
+// highest number. It takes them from the lost ones, and returns the rest. If there is a rest,
+// nobody knows which of the readings are lost, so their numbers are a guess.
+func (r *Report) explainForgotten(lost []outbox.Range, forgotten []outbox.Forgotten) []outbox.Range {
+	forgotten = slices.SortedFunc(slices.Values(forgotten), func(a, b outbox.Forgotten) int {
+		return cmp.Compare(a.Highest, b.Highest)
+	})
 	for _, f := range forgotten {
 		for i := range lost {
 			if lost[i].First > f.Highest {
@@ -178,18 +178,12 @@ func (r *Report) count(why outbox.Reason, n uint64) {
 	}
 }
 
-// number is a message's number when it is of the outbox's epoch and one that was given.
+// number returns the number in a message ID, and reports whether the outbox gave it to a reading.
 func number(messageID string, s *outbox.Snapshot) (n uint64, ok bool) {
 	digits, ok := strings.CutPrefix(messageID, s.Epoch+"-")
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, ok && err == nil && n > 0 && n <= s.Last && strconv.FormatUint(n, 10) == digits
 }
 
-// Reasons are the reasons for drops in the report, in order.
-func (r Report) Reasons() (all []string) {
-	for why := range r.Dropped {
-		all = append(all, why)
-	}
-	slices.Sort(all)
-	return all
-}
+// Reasons returns the reasons in Dropped, in order.
+func (r Report) Reasons() []string { return slices.Sorted(maps.Keys(r.Dropped)) }

@@ -13,69 +13,70 @@ import (
 	"strings"
 )
 
-// Receipts reads what hubs received, one message after another: there may be millions.
+// Receipts reads receipts one after another, because there may be millions.
 type Receipts struct {
 	in      io.Reader
 	err     error
 	damaged uint64
 }
 
-// ReadReceipts reads JSON values, one behind the other: the emulator's --ledger-file, or an export of a real consumer. In each the
-// message ID is looked for where IoT Hub's routes and tools put it: messageId, message_id, message-id, $.mid or
-// iothub-message-id, in any case, at the top or in the objects below. A value without one counts as a message without an ID.
+// ReadReceipts returns the receipts in JSON values that follow one another: the emulator's
+// --ledger-file, or an export of a real consumer. An array is read as its elements. In each value,
+// the message ID may be where IoT Hub's routes and tools put it: messageId, message_id, message-id,
+// $.mid or iothub-message-id, in any case, in the value or in an object in it. A value without one
+// is a message without an ID.
 //
-// A line of which no value can be read, as a full disk leaves it, is skipped and counted; if a whole value ends it, that counts as
-// a message. From the first such line on, each message must be on a line of its own.
+// A line without a whole value, as a full disk leaves it, is skipped and counted. If a whole value
+// ends such a line, it is a message. After the first such line, each message must be on a line of
+// its own.
 func ReadReceipts(r io.Reader) *Receipts { return &Receipts{in: r} }
 
-// All are the receipts up to the end of the input, or up to an error.
+// All returns the receipts up to the end of the input, or up to an error.
 func (r *Receipts) All() iter.Seq[Receipt] {
 	return func(yield func(Receipt) bool) {
-		d := json.NewDecoder(r.in)
-		rest, stopped := values(d, yield)
-		if rest == nil || stopped {
-			return
+		if rest, more := readValues(r.in, yield); more && rest != nil {
+			r.err = r.readLines(bufio.NewReader(io.MultiReader(rest, r.in)), yield)
 		}
-		r.err = r.lines(bufio.NewReader(io.MultiReader(rest, r.in)), yield)
 	}
 }
 
-// Err is what ended All before the end of the input.
+// Err returns the error that ended All before the end of the input.
 func (r *Receipts) Err() error { return r.err }
 
-// Damaged is how many lines All has skipped, in part or as a whole.
+// Damaged returns the number of lines that All has skipped, in part or as a whole.
 func (r *Receipts) Damaged() uint64 { return r.damaged }
 
-// values hands on what a decoder reads until the end, an error, or until no more are wanted. After an error rest is what the decoder
-// has read and not understood.
-func values(d *json.Decoder, yield func(Receipt) bool) (rest io.Reader, stopped bool) {
-	for {
+// readValues yields the receipts in JSON values up to the end or an error, and reports whether the
+// caller wants more. After an error, rest is what was read and not decoded.
+func readValues(in io.Reader, yield func(Receipt) bool) (rest io.Reader, more bool) {
+	for d := json.NewDecoder(in); ; {
 		var v any
-		if err := d.Decode(&v); errors.Is(err, io.EOF) {
-			return nil, false
-		} else if err != nil {
-			return d.Buffered(), false
+		switch err := d.Decode(&v); {
+		case errors.Is(err, io.EOF):
+			return nil, true
+		case err != nil:
+			return d.Buffered(), true
 		}
-		list, isList := v.([]any)
-		if !isList {
-			list = []any{v}
+		elements, isArray := v.([]any)
+		if !isArray {
+			elements = []any{v}
 		}
-		for _, m := range list {
-			if !yield(Receipt{find(m, "$.mid", "iothubmessageid", "messageid"), find(m, "failoverlane")}) {
-				return nil, true
+		for _, e := range elements {
+			if !yield(Receipt{find(e, "$.mid", "iothubmessageid", "messageid"), find(e, "failoverlane")}) {
+				return nil, false
 			}
 		}
 	}
 }
 
-// longestLine bounds what is kept of one line: four times the largest message of IoT Hub, in base64 and with its properties.
-const longestLine = 4 << 20
+// maxLine bounds what is kept of one line, in bytes. It is about four times what the largest message of
+// IoT Hub takes in base64 with its properties.
+const maxLine = 4 << 20
 
-// lines reads one line after another.
-func (r *Receipts) lines(in *bufio.Reader, yield func(Receipt) bool) error {
+func (r *Receipts) readLines(in *bufio.Reader, yield func(Receipt) bool) error {
 	for {
-		line, err := readLine(in)
-		if len(bytes.TrimSpace(line)) > 0 && !r.line(line, yield) {
+		line, err := nextLine(in)
+		if len(bytes.TrimSpace(line)) > 0 && !r.readLine(line, yield) {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
@@ -87,11 +88,11 @@ func (r *Receipts) lines(in *bufio.Reader, yield func(Receipt) bool) error {
 	}
 }
 
-// readLine reads a line, of which it keeps the beginning if it is too long.
-func readLine(in *bufio.Reader) (line []byte, err error) {
+// nextLine reads a line, and keeps only the beginning of a line that is too long.
+func nextLine(in *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
-		if len(line) < longestLine {
+		if len(line) < maxLine {
 			line = append(line, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
@@ -100,61 +101,57 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// tries is in how many places of a damaged line a whole value is looked for.
-const tries = 100
+// maxTries is the number of places in a damaged line where readLine looks for a whole value.
+const maxTries = 100
 
-// line hands on the values of a line, and reports whether more are wanted.
-func (r *Receipts) line(line []byte, yield func(Receipt) bool) bool {
-	rest, stopped := values(json.NewDecoder(bytes.NewReader(line)), yield)
-	if rest == nil || stopped {
-		return !stopped
+// readLine yields the receipts in a line, and reports whether the caller wants more. If the line is
+// damaged, a whole value at its end was written after the damage.
+func (r *Receipts) readLine(line []byte, yield func(Receipt) bool) (more bool) {
+	rest, more := readValues(bytes.NewReader(line), yield)
+	if rest == nil {
+		return more
 	}
 	r.damaged++
 	text, _ := io.ReadAll(rest)
-	for range tries { // what was written behind half a line
+	for range maxTries {
 		i := bytes.IndexByte(text[min(1, len(text)):], '{')
 		if i < 0 {
 			break
 		}
 		if text = text[1+i:]; json.Valid(text) {
-			_, stopped = values(json.NewDecoder(bytes.NewReader(text)), yield)
+			_, more = readValues(bytes.NewReader(text), yield)
 			break
 		}
 	}
-	return !stopped
+	return more
 }
 
-// spelling is a name without what the tools disagree about.
-var spelling = strings.NewReplacer("-", "", "_", "")
+// withoutDashes removes from a name what IoT Hub's tools write in different ways.
+var withoutDashes = strings.NewReplacer("-", "", "_", "")
 
-// find looks in an object first, and then in those below it that are not the message's body. A program may call a property of
-// its own messageId, so the names that only IoT Hub may give come first, and its system properties before the others.
+// find returns the text under the first of the names that an object has, or else an object in it
+// that is not the body of the message. An application may call its own property messageId, so names
+// that only IoT Hub gives come first, and objects with its system properties come before others.
 func find(v any, names ...string) string {
 	object, _ := v.(map[string]any)
 	keys := slices.Sorted(maps.Keys(object))
 	for _, name := range names {
 		for _, k := range keys {
-			if text, ok := object[k].(string); ok && spelling.Replace(strings.ToLower(k)) == name {
+			if text, ok := object[k].(string); ok && withoutDashes.Replace(strings.ToLower(k)) == name {
 				return text
 			}
 		}
 	}
-	slices.SortStableFunc(keys, func(a, b string) int { return systemFirst(a) - systemFirst(b) })
-	for _, k := range keys {
-		switch strings.ToLower(k) {
-		case "body", "payload", "telemetry":
-			continue
-		}
-		if text := find(object[k], names...); text != "" {
-			return text
+	isSystem := func(key string) bool { return strings.HasPrefix(strings.ToLower(key), "system") }
+	for _, system := range []bool{true, false} {
+		for _, k := range keys {
+			if isSystem(k) != system || slices.Contains([]string{"body", "payload", "telemetry"}, strings.ToLower(k)) {
+				continue
+			}
+			if text := find(object[k], names...); text != "" {
+				return text
+			}
 		}
 	}
 	return ""
-}
-
-func systemFirst(key string) int {
-	if strings.HasPrefix(strings.ToLower(key), "system") {
-		return 0
-	}
-	return 1
 }

@@ -1,6 +1,6 @@
-// Package sensor is the sample device: temperature, humidity and a battery, the method echo, the command setAlarm and
-// the property fanSpeed, as failover.json models them. It is the first user of machine's API, and knows nothing of
-// states or hubs.
+// Package sensor is the sample device of the model failover.json: it measures temperature, humidity
+// and a battery, and has the method echo, the command setAlarm and the property fanSpeed. It uses
+// the API of package machine as a program does, and knows nothing of states or hubs.
 package sensor
 
 import (
@@ -20,23 +20,24 @@ import (
 // ModelID is the DTDL model that the sensor follows.
 const ModelID = "dtmi:Sample:Failover;1"
 
-// A Sender is what the sensor needs of a device.
+// A Sender is the part of machine.Device that the sensor uses to send.
 type Sender interface {
 	Send(context.Context, machine.Reading) (outbox.ID, error)
 	Report(context.Context, map[string]any) error
 }
 
-// A Sensor takes readings. An interval of 0 switches them off.
+// A Sensor takes readings.
 type Sensor struct {
-	TelemetryInterval time.Duration
-	PropertyInterval  time.Duration
-	Warn              func(error) // hears of readings that were not accepted; may be nil
+	TelemetryInterval time.Duration // between two readings. Zero means that there are none
+	PropertyInterval  time.Duration // between two reports of the battery. Zero means that there are none
+	Warn              func(error)   // gets errors of readings, reports and commands; may be nil
 
 	fanSpeed atomic.Int64
 	alarm    atomic.Pointer[time.Time]
 }
 
-// Telemetry is the body of one reading. Numbers are JSON numbers: IoT Central takes a string for a double as an error.
+// Telemetry is the body of one reading. IoT Central accepts only JSON numbers for doubles, and no
+// strings.
 type Telemetry struct {
 	Temp     float64 `json:"temp"`     // degrees Celsius
 	Humidity float64 `json:"humidity"` // percent
@@ -66,14 +67,13 @@ func (s *Sensor) Run(ctx context.Context, d Sender) {
 
 func (s *Sensor) send(ctx context.Context, d Sender) error {
 	body, err := json.Marshal(Telemetry{Temp: around(21, 4), Humidity: around(50, 10)})
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = d.Send(ctx, machine.Reading{Body: body}) // without a time: the device adds it, and corrects it
 	}
-	_, err = d.Send(ctx, machine.Reading{Body: body}) // the device dates it, and corrects that
 	return err
 }
 
-// ticks is a ticker, or a channel that never ticks.
+// ticks returns the channel of a ticker, or one that never ticks if the interval is zero.
 func ticks(every time.Duration) (<-chan time.Time, func()) {
 	if every <= 0 {
 		return nil, func() {}
@@ -82,12 +82,12 @@ func ticks(every time.Duration) (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// around is a made-up measurement with two decimals.
+// around returns a random measurement with two decimals.
 func around(middle, width float64) float64 {
 	return math.Round((middle+width*(rand.Float64()-0.5))*100) / 100
 }
 
-// Handlers are what the sensor answers to the cloud.
+// Handlers returns the handlers of the method, the command and the property.
 func (s *Sensor) Handlers() machine.Handlers {
 	return machine.Handlers{Method: s.method, Command: s.command, Desired: s.desired}
 }
@@ -102,17 +102,14 @@ func (s *Sensor) method(_ context.Context, name string, payload json.RawMessage)
 	return 200, payload, nil
 }
 
-// command sets the alarm. An alarm that cannot be read is done with: it would not be readable the next time either.
+// command sets the alarm. It completes a command that it cannot read, because a redelivery could
+// not be read either.
 func (s *Sensor) command(_ context.Context, m machine.Message) error {
 	if m.Name != "setAlarm" {
 		s.warn(fmt.Errorf("sensor: there is no command %q", m.Name))
 		return nil
 	}
-	parameter, err := m.Parameter()
-	var at time.Time
-	if err == nil {
-		at, err = parseAlarm(parameter)
-	}
+	at, err := parseAlarm(m)
 	if err != nil {
 		s.warn(err)
 		return nil
@@ -121,10 +118,12 @@ func (s *Sensor) command(_ context.Context, m machine.Message) error {
 	return nil
 }
 
-// parseAlarm reads DTDL's time, which is RFC 3339's full-time; a date before it and an offset left out do no harm.
-func parseAlarm(parameter json.RawMessage) (time.Time, error) {
+// parseAlarm reads a time of DTDL, which is the full-time of RFC 3339. It also accepts a date, and
+// no offset.
+func parseAlarm(m machine.Message) (time.Time, error) {
 	var text string
-	_ = json.Unmarshal(parameter, &text) // what is no string stays empty
+	parameter, _ := m.Parameter()        // what is not UTF-8 is no time
+	_ = json.Unmarshal(parameter, &text) // the text of another type stays empty
 	for _, layout := range []string{"15:04:05Z07:00", time.RFC3339, "15:04:05", "15:04"} {
 		if at, err := time.Parse(layout, text); err == nil {
 			return at, nil
@@ -133,7 +132,7 @@ func parseAlarm(parameter json.RawMessage) (time.Time, error) {
 	return time.Time{}, errors.New("sensor: setAlarm: the time is not like 08:30:00Z")
 }
 
-// desired sets the fan's speed; null means off again.
+// desired sets the speed of the fan; null sets it to 0.
 func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 	if p != (machine.PropertyName{Name: "fanSpeed"}) {
 		return machine.PropertyAck{Code: 404}, fmt.Errorf("there is no property %q", p)
@@ -146,15 +145,16 @@ func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.R
 	return machine.PropertyAck{Value: speed, Description: "completed"}, nil
 }
 
-// FanSpeed is the speed in force.
+// FanSpeed returns the speed in force.
 func (s *Sensor) FanSpeed() int64 { return s.fanSpeed.Load() }
 
-// Alarm is when the alarm will sound; ok tells whether one is set.
+// Alarm returns the time of the alarm, and reports whether one is set.
 func (s *Sensor) Alarm() (at time.Time, ok bool) {
-	if p := s.alarm.Load(); p != nil {
-		return *p, true
+	p := s.alarm.Load()
+	if p == nil {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return *p, true
 }
 
 func (s *Sensor) warn(err error) {

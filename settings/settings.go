@@ -1,5 +1,5 @@
-// Package settings is what the settings of all packages have in common: the error that names a field, and how a zero
-// field gets its default.
+// Package settings has what the settings of all packages share: an error that names a field, and
+// defaults of zero fields.
 package settings
 
 import (
@@ -17,13 +17,14 @@ func (e *FieldError) Error() string { return fmt.Sprintf("%s %v", e.Field, e.Err
 
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// Wrong returns a *FieldError for a field. The format and its arguments continue the sentence that begins with the name.
+// Wrong returns a *FieldError. The format and its arguments continue the sentence that begins with
+// the field.
 func Wrong(field, format string, args ...any) error {
 	return &FieldError{field, fmt.Errorf(format, args...)}
 }
 
-// In adds the name of the group that holds the fields to each *FieldError that errors.Join has put into err. It returns
-// nil for nil.
+// In puts the name of the group that holds the fields before the field of each *FieldError in err,
+// an error of errors.Join. It returns nil for nil.
 func In(group string, err error) error {
 	switch e := err.(type) {
 	case nil:
@@ -40,7 +41,7 @@ func In(group string, err error) error {
 	return err
 }
 
-// All returns the *FieldErrors that errors.Join has put into err, in order.
+// All returns the *FieldErrors in err, an error that wraps those of errors.Join, in order.
 func All(err error) []*FieldError {
 	switch e := err.(type) {
 	case *FieldError:

@@ -1,6 +1,6 @@
-// Package textfile reads the files that people write: settings, keys, certificates, scenarios,
-// exports. Their text is UTF-8. A byte-order mark at the beginning is left out, UTF-16 is refused
-// by its name, and nothing is read that has no end.
+// Package textfile reads files that people write: settings, keys, certificates, scenarios, exports.
+// Their text is UTF-8. A byte-order mark at the beginning is removed. The errors about UTF-16 and
+// UTF-32 name the encoding. Files that may have no end, such as devices, are refused.
 package textfile
 
 import (
@@ -23,22 +23,19 @@ func Read(name string, limit int64) ([]byte, error) {
 	return ReadAll(name, f, limit)
 }
 
-// ReadAll is Read for a stream; name is what errors call it.
+// ReadAll is Read for a stream. Errors call it by the name.
 func ReadAll(name string, r io.Reader, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	if err == nil {
-		text, err = decoded(name, text)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case int64(len(text)) > limit:
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
-	return text, nil
+	return decode(name, text)
 }
 
-// Open is Read for a file of any size, which the caller reads piece by piece.
+// Open opens a file of any size, for a caller that reads it piece by piece.
 func Open(name string) (io.ReadCloser, error) {
 	f, err := open(name)
 	if err != nil {
@@ -50,12 +47,12 @@ func Open(name string) (io.ReadCloser, error) {
 	}{NewReader(name, f), f}, nil
 }
 
-// NewReader is Open for a stream; name is what errors call it.
+// NewReader is Open for a stream. Errors call it by the name.
 func NewReader(name string, r io.Reader) io.Reader {
 	return &reader{name: name, in: bufio.NewReader(r)}
 }
 
-// A reader looks at the beginning at the first Read.
+// A reader checks the encoding at the first Read.
 type reader struct {
 	name  string
 	in    *bufio.Reader
@@ -67,7 +64,7 @@ func (r *reader) Read(b []byte) (int, error) {
 	if !r.begun {
 		r.begun = true
 		start, _ := r.in.Peek(markLength) // the Read below returns its error
-		rest, err := decoded(r.name, start)
+		rest, err := decode(r.name, start)
 		r.err = err
 		_, _ = r.in.Discard(len(start) - len(rest))
 	}
@@ -79,10 +76,11 @@ func (r *reader) Read(b []byte) (int, error) {
 
 const (
 	mark       = "\ufeff" // the byte-order mark of UTF-8
-	markLength = 4        // of the longest mark, UTF-32's
+	markLength = 4        // bytes of the longest byte-order mark, that of UTF-32
 )
 
-// Decode takes the mark from the beginning of a text. It refuses any other encoding that the first bytes show.
+// Decode removes the byte-order mark from a text. It returns an error if the first bytes show
+// another encoding.
 func Decode(text []byte) ([]byte, error) {
 	encoding := ""
 	switch two := text[:min(2, len(text))]; {
@@ -99,22 +97,22 @@ func Decode(text []byte) ([]byte, error) {
 	return bytes.TrimPrefix(text, []byte(mark)), nil
 }
 
-func decoded(name string, text []byte) ([]byte, error) {
+func decode(name string, text []byte) ([]byte, error) {
 	text, err := Decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
+		err = fmt.Errorf("%s cannot be read: %w", name, err)
 	}
-	return text, nil
+	return text, err
 }
 
-// OnlyOnce reports whether a name stands for what the shell hands over, such as <(command) or
-// /dev/stdin. It may be a pipe, from which the same text cannot be read again.
+// OnlyOnce reports whether a name is that of a file that the shell has opened, such as <(command)
+// or /dev/stdin. It may be a pipe, whose text cannot be read again.
 func OnlyOnce(name string) bool {
 	return strings.HasPrefix(name, "/dev/fd/") || strings.HasPrefix(name, "/proc/self/fd/") || name == "/dev/stdin"
 }
 
-// open opens a regular file, what the shell hands over, and the null device, which is an empty
-// file. Anything else could block the caller for ever, and to open some devices has consequences.
+// open opens a regular file, a pipe that the shell has opened, or the null device, which is an
+// empty file. Any other file could block the caller for ever, and opening some devices has effects.
 func open(name string) (io.ReadCloser, error) {
 	if name == os.DevNull {
 		return io.NopCloser(strings.NewReader("")), nil
@@ -126,16 +124,12 @@ func open(name string) (io.ReadCloser, error) {
 	if kind := kindOf(info.Mode()); kind != "" && (kind != pipe || !OnlyOnce(name)) {
 		return nil, fmt.Errorf("%s is no regular file: it is a %s", name, kind)
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	return os.Open(name)
 }
 
 const pipe = "named pipe"
 
-// kindOf is the word for what is no regular file.
+// kindOf returns the word for a file that is not regular, and "" for a regular file.
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():
