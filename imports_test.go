@@ -11,8 +11,9 @@ import (
 
 const module = "giantlizard.example/failover/"
 
-// allowed says which rooms of ours a room may import: cmd -> lab -> machine -> hub -> outbox, provisioning -> transport ->
-// payloads, with observe, settings, statefile and textfile at the bottom, so that every room can be read without those above it.
+// allowed says which rooms of ours a room may import: cmd -> lab -> machine -> hub -> outbox, provisioning ->
+// transport -> payloads, with observe, settings, statefile and textfile at the bottom, so that every room can be read
+// without those above it.
 var allowed = map[string][]string{
 	"payloads":     {},
 	"observe":      {},
@@ -36,7 +37,10 @@ var allowed = map[string][]string{
 	"lab/central":  {"textfile"},
 	"lab/scenario": {"lab/emulator", "textfile"},
 	"lab/drill":    {"lab/emulator", "lab/scenario", "machine", "sensor", "transport"},
-	"cmd/failover": {"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub", "ledger", "observe", "outbox", "payloads", "provisioning", "sensor", "settings", "statefile", "textfile", "transport"},
+	"cmd/failover": {
+		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub", "ledger",
+		"observe", "outbox", "payloads", "provisioning", "sensor", "settings", "statefile", "textfile", "transport",
+	},
 }
 
 // owners are the rooms that may import a library; what is not here may be imported by nobody.
