@@ -15,11 +15,11 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// isWholeAddress tells whether the suffix is an address by itself.
+// isWholeAddress reports whether the suffix is the full address of an application.
 func (a *centralFlags) isWholeAddress() bool { return strings.Contains(a.suffix, "://") }
 
-// client is one of the application that the flags name, or of the emulator. An emulator's token goes to that emulator alone,
-// and an application's to that application.
+// client returns a client for the application that the flags name, or else for the emulator on this machine. The token of
+// the emulator is sent to the emulator only, and the token of an application to that application only.
 func (a *centralFlags) client() (*central.Client, error) {
 	s, err := readEnvironment()
 	if err != nil {
@@ -36,14 +36,14 @@ func (a *centralFlags) client() (*central.Client, error) {
 	if err != nil {
 		return nil, usage(errorWithoutKeys(err))
 	}
-	emulator, none := s.emulator()
-	if none == nil && plain(emulator.URL()) == plain(address) {
+	emulator, noEmulator := s.emulator()
+	if noEmulator == nil && normalized(emulator.URL()) == normalized(address) {
 		return emulator, nil
 	}
 	config := central.Config{URL: address}
 	config.Token, err = a.findToken(s)
 	if errors.Is(err, errNoToken) && onThisMachine(address) {
-		err = notAnnouncedError(address, emulator, none)
+		err = notAnnouncedError(address, emulator, noEmulator)
 	}
 	if err != nil {
 		return nil, usage(err)
@@ -61,21 +61,21 @@ func (a *centralFlags) client() (*central.Client, error) {
 	return c, nil
 }
 
-// plain is how addresses are compared.
-func plain(address string) string {
+// normalized returns an address in the form in which addresses are compared.
+func normalized(address string) string {
 	return strings.Replace(strings.ToLower(address), "//localhost:", "//127.0.0.1:", 1)
 }
 
-// notAnnouncedError says why the token of no emulator on this machine is taken.
-func notAnnouncedError(address string, emulator *central.Client, none error) error {
-	if none != nil {
-		return fmt.Errorf("nothing announces %s: %w", address, none)
+// notAnnouncedError says why there is no token for an address on this machine: no control file names that address.
+func notAnnouncedError(address string, emulator *central.Client, noEmulator error) error {
+	if noEmulator != nil {
+		return fmt.Errorf("no control file names %s: %w", address, noEmulator)
 	}
-	return fmt.Errorf("the emulator that is announced on this machine is %s, and not %s: leave --app-id out, or name the other's control file with FAILOVER_CONTROL_FILE",
-		emulator.URL(), address)
+	return fmt.Errorf("the control file names %s, not %s: leave --app-id out, "+
+		"or name the control file of the other emulator with FAILOVER_CONTROL_FILE", emulator.URL(), address)
 }
 
-// readEnvironment are the environment and the env file.
+// readEnvironment reads the settings from the environment and the env file, for a command without such flags.
 func readEnvironment() (*settings, error) {
 	s := &settings{envFile: ".env"}
 	if err := s.read(newFlags()); err != nil {
@@ -85,7 +85,7 @@ func readEnvironment() (*settings, error) {
 	return s, nil
 }
 
-// find looks in all the sources.
+// find returns the value of a variable from the first source that has one, or "".
 func (s *settings) find(variable string) string {
 	for _, from := range s.sources {
 		if _, value := from.find(variable); value != "" {
@@ -95,7 +95,7 @@ func (s *settings) find(variable string) string {
 	return ""
 }
 
-// emulator is a client of the emulator on this machine.
+// emulator returns a client for the emulator on this machine.
 func (s *settings) emulator() (*central.Client, error) {
 	file := s.find("FAILOVER_CONTROL_FILE")
 	if file == "" {
@@ -107,9 +107,9 @@ func (s *settings) emulator() (*central.Client, error) {
 	return central.Emulator(file)
 }
 
-// tokenLimit is far more than a token takes.
-const tokenLimit = 64 << 10
+const tokenLimit = 64 << 10 // bytes; a token has about 1 or 2 KiB
 
+// findToken returns the token from the file of --token-file, or else from the environment.
 func (a *centralFlags) findToken(s *settings) (string, error) {
 	if a.tokenFile != "" {
 		s.warnIfReadableByOthers("token-file", a.tokenFile)
@@ -126,12 +126,13 @@ func (a *centralFlags) findToken(s *settings) (string, error) {
 	return "", errNoToken
 }
 
-var errNoToken = errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central, Permissions, API tokens")
+var errNoToken = errors.New("FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: " +
+	"create an API token in IoT Central, Permissions, API tokens")
 
-// hideToken is an error about a file whose name may be the token itself.
+// hideToken returns an error about a file, without its name if the name may be the token itself.
 func hideToken(name string, err error) error {
 	if withoutKeys(name) != name && !hasExistingParent(name) {
-		return errors.New("it holds a token, it seems; it is the name of a file")
+		return errors.New("it seems to be a token: give the name of the file that contains it")
 	}
 	return err
 }
@@ -147,7 +148,8 @@ func (a *centralFlags) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// onThisMachine tells whether an address is an emulator's, of whose devices the world's DPS knows nothing.
+// onThisMachine reports whether an address is on this machine and thus an emulator's. Azure's DPS does not know an
+// emulator's devices.
 func onThisMachine(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -39,7 +39,7 @@ func TestACAFileThatIsDamagedWhileTheDeviceRunsCostsAWarning(t *testing.T) {
 			p := start(t, command(t, append(deviceEnv(t, cloud), "FAILOVER_CA_FILE="+file), "run"))
 			p.await("Connecting -> Connected")
 			must(t, damage(file), cloud.MoveDevices("A", "B"))
-			p.await("the certificates that were read before still count")
+			p.await("the certificates that were read before stay in use")
 			p.await("failed over from")
 			p.terminate(0)
 		})

@@ -21,26 +21,27 @@ import (
 func manualFailover() *cobra.Command {
 	a := &centralFlags{}
 	c := a.command("manual-failover", "Move a device to another hub for some minutes",
-		"manual-failover moves a device to another hub of its application, as if the lizard had been at its own, and prints the\n"+
-			"identifier of the hub that it leaves. It comes back by itself; the message says when.\n",
+		"manual-failover moves a device to another hub of its application, as if its own hub had failed, and prints the\n"+
+			"identifier of the hub that the device leaves. The application moves the device back after a time that the\n"+
+			"answer names.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Failover(ctx, a.deviceID, a.ttl)
 		})
-	a.also = func(c *cobra.Command) error {
+	a.checkMore = func(c *cobra.Command) error {
 		if (c.Flags().Changed("ttl-minutes") || c.Flags().Changed("ttl")) && a.ttl < 1 {
-			return fmt.Errorf("--ttl-minutes is %d: it is 1 or more", a.ttl)
+			return fmt.Errorf("--ttl-minutes is %d: it must be at least 1", a.ttl)
 		}
 		return nil
 	}
-	c.Flags().IntVar(&a.ttl, "ttl-minutes", 0, "`minutes` until it comes back; without it, as the application likes: five or thirty")
+	c.Flags().IntVar(&a.ttl, "ttl-minutes", 0, "`minutes` until the device moves back (default: what the application chooses, 5 or 30)")
 	alias(c.Flags(), "ttl", "ttl-minutes")
 	return c
 }
 
 func manualFailback() *cobra.Command {
 	a := &centralFlags{}
-	return a.command("manual-failback", "Move a device back to its own hub before the time",
-		"manual-failback ends a manual-failover, and prints the identifier of the hub to which that had moved the device.\n",
+	return a.command("manual-failback", "Move a device back to its own hub at once",
+		"manual-failback ends a manual-failover and prints the identifier of the hub that the device leaves.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Failback(ctx, a.deviceID)
 		})
@@ -48,7 +49,7 @@ func manualFailback() *cobra.Command {
 
 func showDevice() *cobra.Command {
 	a := &centralFlags{}
-	return a.command("show", "Print what the application says of a device", "",
+	return a.command("show", "Print what the application knows of a device", "",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Device(ctx, a.deviceID)
 		})
@@ -56,9 +57,9 @@ func showDevice() *cobra.Command {
 
 func registrationInfo() *cobra.Command {
 	a := &centralFlags{}
-	return a.command("registration-info", "Print what the application and DPS say of a device",
-		"registration-info asks the application for the device and, if it is provisioned, DPS with the device's own key, which it\n"+
-			"gets from the application and shows to nobody. Of an emulator it asks no DPS.\n",
+	return a.command("registration-info", "Print what the application and DPS know of a device",
+		"registration-info asks the application for the device. If the device is provisioned, it also asks DPS, with the device's\n"+
+			"own key, which it gets from the application and does not print. With an emulator it does not ask DPS.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Registration(ctx, a.deviceID)
 		})
@@ -66,62 +67,66 @@ func registrationInfo() *cobra.Command {
 
 func showTwin() *cobra.Command {
 	a := &centralFlags{}
-	c := a.command("show", "Print the properties of a device, or of a part of it", "",
+	c := a.command("show", "Print the properties of a device, of a component or of a module", "",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Properties(ctx, a.deviceID, a.part)
 		})
-	a.parts(c.Flags())
+	a.registerPart(c.Flags())
 	return c
 }
 
 func runDeviceCommand() *cobra.Command {
 	a := &centralFlags{}
 	var content []byte
-	c := a.command("run", "Run a command on a device, and print its answer",
-		"run calls a command of a device. The content is JSON with the command's argument as \"request\": '{\"request\":true}'.\n",
+	c := a.command("run", "Run a command on a device and print the answer",
+		"run calls a command of a device. The content is a JSON object with the command's argument as \"request\", such as\n"+
+			"'{\"request\":true}'.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			if a.interfaceID != "" {
-				is, err := client.HasComponent(ctx, a.deviceID, a.interfaceID)
+				isComponent, err := client.HasComponent(ctx, a.deviceID, a.interfaceID)
 				if err != nil {
 					return nil, err
 				}
-				if is {
+				if isComponent {
 					a.part.Component = a.interfaceID
 				}
 			}
 			return client.Run(ctx, a.deviceID, a.part, a.name, content)
 		})
-	a.also = func(c *cobra.Command) (err error) {
+	a.checkMore = func(c *cobra.Command) (err error) {
 		if a.name == "" {
-			return errors.New("--command-name (--cn) is missing: the name that the device's template gives the command")
+			return errors.New("--command-name (--cn) is missing: give the name of the command in the device template")
 		}
 		content, err = readContent(c.InOrStdin(), a.content)
 		return err
 	}
 	f := c.Flags()
 	f.StringVar(&a.name, "command-name", "", "`name` of the command; --cn for short")
-	f.StringVarP(&a.content, "content", "k", "{}", "the request, as `JSON`; a file with it, as a path or @path; @- for standard input")
-	f.StringVarP(&a.interfaceID, "interface-id", "i", "", "`name` of a component, or of an interface of the device itself, as its template has it")
+	f.StringVarP(&a.content, "content", "k", "{}",
+		"the request: `JSON`, a file with it as a path or as @path, or @- for standard input")
+	f.StringVarP(&a.interfaceID, "interface-id", "i", "",
+		"`name` of a component, or of an interface of the device itself, in the device template")
 	alias(f, "cn", "command-name")
-	a.parts(f)
+	a.registerPart(f)
 	return c
 }
 
-func (a *centralFlags) parts(f *pflag.FlagSet) {
+// registerPart adds the flags for a part of a device.
+func (a *centralFlags) registerPart(f *pflag.FlagSet) {
 	f.StringVar(&a.part.Component, "component-name", "", "`name` of a component; --co for short")
 	f.StringVar(&a.part.Module, "module-name", "", "`name` of a module; --mn for short")
 	alias(f, "co", "component-name")
 	alias(f, "mn", "module-name")
 }
 
-// alias gives a flag the short name that az has for it.
+// alias adds az's short name for a flag, which the help does not list.
 func alias(f *pflag.FlagSet, short, long string) {
 	flag := *f.Lookup(long)
 	flag.Name, flag.Shorthand, flag.Hidden = short, "", true
 	f.AddFlag(&flag)
 }
 
-// readContent is the content of a command: JSON, or what a file holds.
+// readContent returns the content of a command, which is JSON or names a file with JSON.
 func readContent(stdin io.Reader, text string) ([]byte, error) {
 	content := []byte(text)
 	name, isFile := strings.CutPrefix(text, "@")
@@ -142,10 +147,10 @@ func readContent(stdin io.Reader, text string) ([]byte, error) {
 		}
 	}
 	if !json.Valid(content) {
-		return nil, errors.New(`--content is no JSON, and names no file: it is such as {"request":true}, in quotes as your shell wants them, or @file`)
+		return nil, errors.New(`--content is not JSON and does not name a file: ` +
+			`give JSON such as {"request":true}, quoted for your shell, or @file`)
 	}
 	return content, nil
 }
 
-// contentLimit is more than a command may have.
-const contentLimit = 1 << 20
+const contentLimit = 1 << 20 // bytes; more than IoT Central accepts

@@ -13,9 +13,10 @@ import (
 func demoCommand() *cobra.Command {
 	var o demo.Options
 	c := &cobra.Command{
-		Use: "demo", Short: "Watch a failover and a failback; needs nothing", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "demo starts a local cloud and a device in this process, kills the device's hub, brings it back, and compares\n" +
-			"what the device took with what the cloud got. It takes about half a minute. SIGINT, SIGTERM or SIGHUP ends it early.\n\n" + exitCodes,
+		Use: "demo", Short: "Show a failover and a failback; needs no Azure and no settings", GroupID: "lab", Args: cobra.NoArgs,
+		Long: "demo starts a local cloud and a device in this process. It kills the device's hub, restores it, and compares the\n" +
+			"readings that the device accepted with those that the cloud received. This takes about half a minute. SIGINT,\n" +
+			"SIGTERM or SIGHUP ends the demo early.\n\n" + exitCodes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
 			balance, err := demo.Run(untilSignal(c.Context()), o)
@@ -23,12 +24,12 @@ func demoCommand() *cobra.Command {
 				balance.Print(c.ErrOrStderr())
 			}
 			if err == nil && !balance.Good() {
-				err = &codedError{exitLost, errors.New("what the cloud got is not what the device took")}
+				err = &codedError{exitLost, errors.New("the cloud did not receive exactly the readings that the device accepted")}
 			}
 			return err
 		},
 	}
-	c.Flags().BoolVar(&o.Watch, "watch", false, "go on until SIGINT, SIGTERM or SIGHUP")
+	c.Flags().BoolVar(&o.Watch, "watch", false, "repeat until SIGINT, SIGTERM or SIGHUP")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print the device's records as JSON lines")
 	return c
 }

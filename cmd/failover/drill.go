@@ -19,17 +19,20 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-const aboutDrill = `drill puts a client through scenarios, each with a new cloud, and grades it from outside: by what the cloud has received of it.
-Without --client it is the device of this program. Any other is a line for a shell, ended by SIGTERM, which finds in its environment
-  FAILOVER_PROVISIONING_HOST, FAILOVER_ID_SCOPE, FAILOVER_DEVICE_ID, FAILOVER_DEVICE_KEY, and the same as IOTHUB_DEVICE_DPS_…
-  FAILOVER_CA_FILE, also as NODE_EXTRA_CA_CERTS and SSL_CERT_FILE; FAILOVER_STATE_DIR, its own directory;
-  FAILOVER_TELEMETRY_INTERVAL, at which it must take readings
-It numbers its readings by the digits at the end of the message ID, or in a field of the body (--number-field).
-docs/drill.md says how each row of the card is counted.
+const drillHelp = `drill runs a client in scenarios, each with a new cloud, and grades it by what the cloud received.
+The default client is the device of this program. Any other client is a shell command, which is ended with SIGTERM. The
+command finds these variables in its environment:
+  FAILOVER_PROVISIONING_HOST, FAILOVER_ID_SCOPE, FAILOVER_DEVICE_ID, FAILOVER_DEVICE_KEY
+                               also under their IOTHUB_DEVICE_DPS_… names
+  FAILOVER_CA_FILE             also as NODE_EXTRA_CA_CERTS and SSL_CERT_FILE
+  FAILOVER_STATE_DIR           a directory for this client only
+  FAILOVER_TELEMETRY_INTERVAL  the time between its readings
+The client numbers its readings: with the digits at the end of the message ID, or in a field of the body (--number-field).
+docs/drill.md says how each row of the report card is counted.
 
 Exit codes: 0 all limits kept, 1 failure, 2 usage, 6 a limit was missed.`
 
-// drillFlags are what the command is told.
+// drillFlags are the flags of the command.
 type drillFlags struct {
 	scenarios         []string
 	seed              uint64
@@ -42,9 +45,10 @@ type drillFlags struct {
 	spread            time.Duration
 }
 
+// refuseArguments tells users who give the name of a scenario as an argument which flag takes it.
 func refuseArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%.100q stands alone: a scenario is named by --scenario", args[0])
+		return fmt.Errorf("unexpected argument %.100q: name a scenario with --scenario", args[0])
 	}
 	return nil
 }
@@ -52,15 +56,17 @@ func refuseArguments(_ *cobra.Command, args []string) error {
 func drillCommand() *cobra.Command {
 	var k drillFlags
 	c := &cobra.Command{
-		Use: "drill", Short: "Put any client through bad days and grade it", GroupID: "lab", Args: refuseArguments, Long: aboutDrill,
-		Example: "  failover drill --scenario polite-failover\n  failover drill --client 'node device.js' --own-addresses --html card.html\n  failover drill --devices 1000 --spread 30s",
+		Use: "drill", Short: "Run any client in scenarios of faults and grade it", GroupID: "lab",
+		Args: refuseArguments, Long: drillHelp,
+		Example: "  failover drill --scenario polite-failover\n" +
+			"  failover drill --client 'node device.js' --own-addresses --html card.html\n" +
+			"  failover drill --devices 1000 --spread 30s",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := k.check(c.Flags().Changed("devices")); err != nil {
 				return usage(err)
 			}
 			ctx := untilSignal(c.Context())
-			switch {
-			case k.devices > 0:
+			if k.devices > 0 {
 				return k.fleet(ctx, c.OutOrStdout(), c.ErrOrStderr())
 			}
 			return k.drill(ctx, c)
@@ -68,34 +74,37 @@ func drillCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringArrayVar(&k.scenarios, "scenario", nil, "`name` of a scenario (failover scenario list), or a file with one; again for more\n(default: all)")
-	f.Uint64Var(&k.seed, "seed", 0, "other luck for what the scenarios leave to chance; 0: what they say themselves")
+	f.StringArrayVar(&k.scenarios, "scenario", nil,
+		"`name` of a scenario (see failover scenario list), or a file with one; may be repeated\n(default: all scenarios)")
+	f.Uint64Var(&k.seed, "seed", 0, "seed for the random parts of scenarios; 0 means the seeds in the scenarios")
 	f.StringVar(&k.client, "client", "", "`command` that runs the client (default: the device of this program)")
-	f.StringVar(&k.clientLog, "client-log", "", "append what the client prints to this `file`")
-	f.DurationVar(&k.interval, "interval", time.Second, "between the client's readings")
-	f.StringVar(&k.numberField, "number-field", "", "`field` of the body that numbers the readings (default: the end of the message ID)")
-	f.BoolVar(&k.ownAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
+	f.StringVar(&k.clientLog, "client-log", "", "append the output of the client to this `file`")
+	f.DurationVar(&k.interval, "interval", time.Second, "time between the client's readings")
+	f.StringVar(&k.numberField, "number-field", "",
+		"`field` of the body with the number of the reading (default: the end of the message ID)")
+	f.BoolVar(&k.ownAddresses, "own-addresses", false, ownAddressesUsage)
 	f.StringVarP(&k.format, "output", "o", "table", "table or json")
-	f.StringVar(&k.page, "html", "", "write the cards with their timelines to this `file`")
-	f.IntVar(&k.devices, "devices", 0, "run a fleet of `N` of our devices instead, and kill its hub")
-	f.DurationVar(&k.spread, "spread", 0, "over this the fleet spreads its first attempts")
+	f.StringVar(&k.page, "html", "", "write the report cards with their timelines to this HTML `file`")
+	f.IntVar(&k.devices, "devices", 0, "run a fleet of `N` devices of this program instead, and kill its hub")
+	f.DurationVar(&k.spread, "spread", 0, "time over which the fleet spreads its first attempts")
 	return c
 }
 
 func (k *drillFlags) check(fleet bool) error {
 	switch {
 	case k.format != "table" && k.format != "json":
-		return fmt.Errorf("--output is %q: it is table or json", k.format)
+		return fmt.Errorf("--output is %q: it must be table or json", k.format)
 	case k.interval < 10*time.Millisecond:
-		return fmt.Errorf("--interval is %s: it is at least 10ms", k.interval)
+		return fmt.Errorf("--interval is %s: it must be at least 10ms", k.interval)
 	case fleet && k.devices < 1:
-		return fmt.Errorf("--devices is %d: it is at least 1", k.devices)
+		return fmt.Errorf("--devices is %d: it must be at least 1", k.devices)
 	case k.spread < 0:
-		return fmt.Errorf("--spread is %s: it is a time such as 30s, or 0", k.spread)
+		return fmt.Errorf("--spread is %s: it must be a duration such as 30s, or 0", k.spread)
 	case k.devices > 0 && (k.client != "" || len(k.scenarios) > 0 || k.page != ""):
-		return errors.New("--devices goes with none of --client, --scenario and --html: a fleet is of our devices, and its hub dies")
+		return errors.New("--devices cannot be combined with --client, --scenario or --html: " +
+			"a fleet consists of devices of this program, and its only fault is the death of its hub")
 	case k.spread > 0 && k.devices == 0:
-		return errors.New("--spread goes with --devices")
+		return errors.New("--spread needs --devices")
 	}
 	return nil
 }
@@ -129,25 +138,25 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	return err
 }
 
-// checkPageWritable tells whether the page can be written, before it takes half an hour to have one.
+// checkPageWritable opens the page before the drill, which may take half an hour, so that an error comes at once.
 func (k *drillFlags) checkPageWritable() error {
 	if k.page == "" {
 		return nil
 	}
-	page, err := os.OpenFile(k.page, os.O_CREATE|os.O_WRONLY, 0o644) // an old one stays until there is a new one
+	page, err := os.OpenFile(k.page, os.O_CREATE|os.O_WRONLY, 0o644) // the old page stays until the new one is complete
 	if err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
 	return page.Close()
 }
 
-// print prints the cards, whatever becomes of the page.
+// print prints the cards and writes the page, each even if the other fails.
 func (k *drillFlags) print(r *drill.Report, out io.Writer) error {
-	shown := r.Print
+	printCards := r.Print
 	if k.format == "json" {
-		shown = func(out io.Writer) error { return encodeIndented(out, r) }
+		printCards = func(out io.Writer) error { return encodeIndented(out, r) }
 	}
-	return errors.Join(shown(out), k.writePage(r))
+	return errors.Join(printCards(out), k.writePage(r))
 }
 
 func (k *drillFlags) writePage(r *drill.Report) error {
@@ -167,7 +176,7 @@ func encodeIndented(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// chosenScenarios are the scenarios by name or file, or all.
+// chosenScenarios returns the scenarios that the flags name, or all of the library.
 func (k *drillFlags) chosenScenarios() ([]scenario.Scenario, error) {
 	all := scenario.Library()
 	if len(k.scenarios) > 0 {
@@ -189,6 +198,7 @@ func (k *drillFlags) chosenScenarios() ([]scenario.Scenario, error) {
 	return all, nil
 }
 
+// openClient returns the client with its name. done must be called after the drill.
 func (k *drillFlags) openClient() (client drill.Client, name string, done func(), err error) {
 	line, name := k.client, escaped(k.client)
 	if line == "" {
@@ -221,7 +231,11 @@ func (k *drillFlags) fleet(ctx context.Context, out, messages io.Writer) error {
 		err = r.Print(out)
 	}
 	if err == nil && (r.Missing > 0 || r.Died > 0 || r.Violations > 0) {
-		err = &codedError{exitMissed, errors.New("not every device came through")}
+		err = &codedError{exitMissed, errors.New("readings are missing, devices failed, or rules of the protocol were broken")}
 	}
 	return err
 }
+
+// ownAddressesUsage explains --own-addresses of drill and emulator.
+const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883,\n" +
+	"for SDKs that cannot use another port"

@@ -88,7 +88,7 @@ func TestTheToolsExpandATildeToo(t *testing.T) {
 
 func TestAnotherUsersHomeDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
-	const want = "~bob/st: only ~/ is expanded: write the whole path, or ./~bob for a file of that name"
+	const want = "~bob/st: only ~/ is expanded: write the full path, or ./~bob for a file with that name"
 	wantRefused(t, append(complete[:3:3], "FAILOVER_STATE_DIR=~bob/st"), nil, "FAILOVER_STATE_DIR: "+want)
 	wantRefused(t, complete, []string{"--env-file", file(t, "e", "FAILOVER_CA_FILE=~bob/st")}, "FAILOVER_CA_FILE: "+want)
 	wantRefused(t, append(complete[:3:3], "XDG_STATE_HOME=~bob/st"), nil, "XDG_STATE_HOME: "+want)
