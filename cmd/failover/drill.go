@@ -235,7 +235,3 @@ func (k *drillFlags) fleet(ctx context.Context, out, messages io.Writer) error {
 	}
 	return err
 }
-
-// ownAddressesUsage explains --own-addresses of drill and emulator.
-const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883,\n" +
-	"for SDKs that cannot use another port"

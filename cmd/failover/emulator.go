@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
@@ -22,149 +23,183 @@ import (
 )
 
 func emulatorCommand() *cobra.Command {
-	var l emulatorOptions
+	var o emulatorOptions
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "emulator is DPS and the hubs A and B in this process, over TLS, with keys for development that everybody knows.\n" +
-			"It prints what a device needs to reach it, as lines for a shell, and then each thing that happens, until SIGINT, SIGTERM or SIGHUP.\n" +
-			"Its HTTPS door answers IoT Central's REST API and the lizard's; the address and the token are in the control file.",
+		Long: "emulator runs DPS and the hubs A and B in this process, over TLS, with development keys that are public.\n" +
+			"It prints the settings that a device needs, as shell commands, and then every event, until SIGINT, SIGTERM or SIGHUP.\n" +
+			"Its control API is HTTPS; it serves IoT Central's REST API and the injection of faults. The address and the token\n" +
+			"are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			l.config.Host, l.config.ListenHost = plainHost(l.config.Host), plainHost(l.config.ListenHost)
-			if err := l.check(); err != nil {
+			o.config.Host, o.config.ListenHost = plainHost(o.config.Host), plainHost(o.config.ListenHost)
+			if err := o.check(); err != nil {
 				return usage(err)
 			}
-			l.config.AnyAddress = true // check has decided
-			return l.run(untilSignal(c.Context()), c.OutOrStdout())
+			o.config.AnyAddress = true // check has refused what must be refused
+			return o.run(untilSignal(c.Context()), c.OutOrStdout())
 		},
 	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&l.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
-	f.StringVar(&l.ledgerFile, "ledger-file", "", "append each message that a hub has stored to this `file`, as a JSON line")
-	f.StringVar(&l.config.Host, "host", "127.0.0.1", "address to listen on, and by which devices reach it")
-	f.StringVar(&l.config.ListenHost, "listen", "", "`address` to listen on, if that is another than --host; 0.0.0.0 for all, as in a container")
-	f.StringVar(&l.dataDir, "data", "", "keep devices, twins and queued messages in this `directory` over restarts")
-	f.StringVar(&l.authorityFile, "authority-file", "", "keep the certificate authority and its key in this `file` (default in the user's state directory)")
-	f.IntVar(&l.config.Port, "port", 8883, "port of DPS; the hubs have the ones after it; 0: any that are free")
-	f.IntVar(&l.controlPort, "control-port", 8443, "port of the HTTPS door; 0: any that is free")
-	f.StringVar(&l.controlFile, "control-file", "", "write the door's address and token to this `file`, for its owner alone (default in the user's cache directory)")
-	f.BoolVar(&l.config.AnyAddress, "any-address", false, "allow a --host that others can reach, although everybody knows the keys")
-	f.BoolVar(&l.config.OwnAddresses, "own-addresses", false, "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883, for SDKs that cannot change the port")
-	f.StringVar(&l.config.AllocationPayload, "payload", "", "`JSON` that DPS returns with each assignment")
-	f.DurationVar(&l.config.RetryAfter, "retry-after", 3*time.Second, "how long an assignment takes, in whole seconds")
+	o.register(c.Flags())
 	return c
 }
 
-// lastPort leaves room for the two hubs.
-const lastPort = 65533
+// ownAddressesUsage explains --own-addresses of emulator and drill.
+const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883,\n" +
+	"for SDKs that cannot use another port"
 
-// An emulatorOptions is the cloud, its door, and the files that tell of them.
-type emulatorOptions struct {
-	config             emulator.Config
-	controlPort        int
-	controlFile        string
-	caFile, ledgerFile string
-	authorityFile      string
-	dataDir            string
+func (o *emulatorOptions) register(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&o.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
+	f.StringVar(&o.ledgerFile, "ledger-file", "", "append each message that a hub stores to this `file`, as a JSON line")
+	f.StringVar(&o.config.Host, "host", "127.0.0.1", "address to listen on; devices connect to it")
+	f.StringVar(&o.config.ListenHost, "listen", "",
+		"`address` to listen on if it is not --host, such as 0.0.0.0 for all addresses in a container")
+	f.StringVar(&o.dataDir, "data", "", "keep devices, twins and queued messages in this `directory` across restarts")
+	f.StringVar(&o.authorityFile, "authority-file", "",
+		"keep the certificate authority and its key in this `file` (default in the user's state directory)")
+	f.IntVar(&o.config.Port, "port", 8883, "port of DPS; the hubs get the next ones; 0 means any free ports")
+	f.IntVar(&o.controlPort, "control-port", 8443, "port of the control API; 0 means any free port")
+	f.StringVar(&o.controlFile, "control-file", "",
+		"write the address and the token of the control API to this `file`, readable by its owner\n"+
+			"only (default in the user's cache directory)")
+	f.BoolVar(&o.config.AnyAddress, "any-address", false,
+		"allow a --host that other machines can reach, although the keys are public")
+	f.BoolVar(&o.config.OwnAddresses, "own-addresses", false, ownAddressesUsage)
+	f.StringVar(&o.config.AllocationPayload, "payload", "", "`JSON` that DPS returns with each assignment")
+	f.DurationVar(&o.config.RetryAfter, "retry-after", 3*time.Second, "time that an assignment takes, in whole seconds")
 }
 
-func (l emulatorOptions) check() error {
-	config := l.config
+// lastPort is the highest port of DPS that leaves room for those of the two hubs.
+const lastPort = 65533
+
+// emulatorOptions are the flags of the command.
+type emulatorOptions struct {
+	config              emulator.Config
+	controlPort         int
+	controlFile, caFile string
+	ledgerFile, dataDir string
+	authorityFile       string
+}
+
+func (o emulatorOptions) check() error {
+	config := o.config
 	ip := net.ParseIP(config.Host)
 	switch {
 	case config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)):
-		return errors.New("--payload is no JSON: it is what a custom allocation returns, such as {\"site\":\"north\"}")
+		return errors.New("--payload is not JSON: give what a custom allocation returns, such as {\"site\":\"north\"}")
 	case config.RetryAfter <= 0:
-		return fmt.Errorf("--retry-after is %s: it is a time above 0, such as 3s", config.RetryAfter)
+		return fmt.Errorf("--retry-after is %s: it must be above 0, such as 3s", config.RetryAfter)
 	case config.Port < 0 || config.Port > lastPort:
-		return fmt.Errorf("--port is %d: it is 1 to %d, or 0 for any that are free", config.Port, lastPort)
-	case l.controlPort < 0 || l.controlPort > 65535:
-		return fmt.Errorf("--control-port is %d: it is 1 to 65535, or 0 for any that is free", l.controlPort)
+		return fmt.Errorf("--port is %d: it must be 1 to %d, or 0 for any free ports", config.Port, lastPort)
+	case o.controlPort < 0 || o.controlPort > 65535:
+		return fmt.Errorf("--control-port is %d: it must be 1 to 65535, or 0 for any free port", o.controlPort)
 	case config.OwnAddresses && config.ListenHost != "":
-		return errors.New("--own-addresses has addresses of its own: leave --listen out")
+		return errors.New("--own-addresses sets the addresses to listen on: leave --listen out")
 	case config.OwnAddresses:
 		return nil
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
-		return fmt.Errorf("--host is %q: it is the address by which devices reach this machine", config.Host)
+		return fmt.Errorf("--host is %q: give the address to which devices connect", config.Host)
 	case ip == nil && !emulator.IsHostName(config.Host):
-		return fmt.Errorf("--host is %q: it is a name or an address that a certificate can hold, without a port", config.Host)
+		return fmt.Errorf("--host is %q: give a name or an address that a certificate can contain, without a port", config.Host)
 	case !config.AnyAddress && config.ListenHost != "" && !isLoopback(config.ListenHost):
-		return fmt.Errorf("--listen %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.ListenHost)
+		return reachableError("--listen", config.ListenHost)
 	case !config.AnyAddress && config.ListenHost == "" && !isLoopback(config.Host):
-		return fmt.Errorf("--host %s can be reached by others, and everybody knows the emulator's keys: add --any-address to allow that", config.Host)
+		return reachableError("--host", config.Host)
 	}
 	return nil
 }
 
-func (l emulatorOptions) run(ctx context.Context, out io.Writer) error {
-	lines := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, escaped(r.Message)) }) // so that the cloud waits for no reader
-	lines.Start()
-	defer closeLog(lines)
+func reachableError(flag, host string) error {
+	return fmt.Errorf("%s %s can be reached by other machines, and the emulator's keys are public: "+
+		"add --any-address to allow that", flag, host)
+}
+
+// A printf prints one line.
+type printf func(format string, values ...any)
+
+func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
+	// The log has a goroutine of its own, so that the cloud does not wait for the reader of out.
+	log := observe.NewFan(func(r observe.Record) { fmt.Fprintln(out, escaped(r.Message)) })
+	log.Start()
+	defer closeLog(log)
 	say := func(format string, values ...any) {
-		lines.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
+		log.Emit(observe.Record{Kind: observe.Note, Message: fmt.Sprintf(format, values...)})
 	}
 	ledger := &ledgerFile{}
 	defer ledger.close()
-	l.config.Observe = func(e emulator.Event) {
+	o.config.Observe = func(e emulator.Event) {
 		if err := ledger.follow(e); err != nil {
 			say("--ledger-file: %v", err)
 		}
 		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, e.Text)
 	}
-	caFile, err := filepath.Abs(l.caFile) // a device may run elsewhere
-	if err != nil {
+	if o.caFile, err = filepath.Abs(o.caFile); err != nil { // a device may have another working directory
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	l.config.AuthorityFile = l.authorityPath(say)
-	l.config.WriteLater = true
+	o.config.AuthorityFile = o.authorityPath(say)
+	o.config.WriteLater = true
 	started := false
-	if l.dataDir != "" {
-		leave, err := lockDataDir(l.dataDir)
+	if o.dataDir != "" {
+		leave, err := lockDataDir(o.dataDir)
 		if err != nil {
 			return fmt.Errorf("--data: %w", err)
 		}
 		defer func() { leave(started) }()
-		l.config.DataFile = filepath.Join(l.dataDir, "cloud.json")
+		o.config.DataFile = filepath.Join(o.dataDir, "cloud.json")
 	}
-	cloud, err := emulator.Start(l.config)
-	if errors.Is(err, syscall.EADDRINUSE) && !l.config.OwnAddresses {
-		err = fmt.Errorf("%w; give another --port, or 0 for any that are free", err)
-	}
+	cloud, err := o.startCloud()
 	if err != nil {
 		return err
 	}
 	defer cloud.Close()
-	door, err := l.openControlAPI(cloud)
+	api, err := o.openControlAPI(cloud)
 	if err != nil {
 		return err
 	}
-	defer door.Close()
-	ca, err := l.draftCA(caFile, cloud.CAPEM())
+	defer api.Close()
+	if err := o.writeFiles(cloud, api, ledger, say); err != nil {
+		return err
+	}
+	started = true
+	cloud.StartSaving()
+	printDeviceSettings(cloud, o.caFile, say)
+	<-ctx.Done()
+	return nil
+}
+
+func (o emulatorOptions) startCloud() (*emulator.Cloud, error) {
+	cloud, err := emulator.Start(o.config)
+	if errors.Is(err, syscall.EADDRINUSE) && !o.config.OwnAddresses {
+		err = fmt.Errorf("%w; give another --port, or 0 for any free ports", err)
+	}
+	return cloud, err
+}
+
+// writeFiles writes the control file and the CA file, and opens the ledger. It is called when all ports are open, so
+// that an emulator that cannot start leaves the files of another one alone.
+func (o emulatorOptions) writeFiles(cloud *emulator.Cloud, api *control.Server, ledger *ledgerFile, say printf) error {
+	ca, err := o.stageCA(o.caFile, cloud.CAPEM())
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	defer ca.Discard()
-	controlFile, err := l.announce(door, say) // every port is ours, so from here on files are written
+	controlFile, err := o.announce(api, say)
 	if err != nil {
 		return fmt.Errorf("--control-file: %w", err)
 	}
-	if err := ledger.open(l.ledgerFile, cloud); err != nil {
+	if err := ledger.open(o.ledgerFile, cloud); err != nil {
 		return fmt.Errorf("--ledger-file: %w", err)
 	}
 	if err := ca.Commit(); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	started = true
-	cloud.StartSaving()
-	say("# The door for operators is %s; its token is in %s", door.URL(), controlFile)
-	printDeviceSettings(cloud, caFile, say)
-	<-ctx.Done()
+	say("# Control API: %s (token in %s)", api.URL(), controlFile)
 	return nil
 }
 
-// printDeviceSettings says what a device needs, as lines for a shell.
-func printDeviceSettings(cloud *emulator.Cloud, caFile string, say func(format string, values ...any)) {
-	say("# Hub A is %s, hub B is %s. A device needs this:", cloud.Hub("A"), cloud.Hub("B"))
+// printDeviceSettings prints the settings that a device needs, as shell commands.
+func printDeviceSettings(cloud *emulator.Cloud, caFile string, say printf) {
+	say("# Hub A is %s, hub B is %s. Settings for a device:", cloud.Hub("A"), cloud.Hub("B"))
 	for _, setting := range [][2]string{
 		{"PROVISIONING_HOST", cloud.DPSHost()}, {"ID_SCOPE", cloud.IDScope()}, {"DEVICE_ID", "dev1"},
 		{"GROUP_KEY", cloud.GroupKey()}, {"CA_FILE", caFile},
@@ -173,23 +208,23 @@ func printDeviceSettings(cloud *emulator.Cloud, caFile string, say func(format s
 	}
 }
 
-// openControlAPI opens the door beside DPS.
-func (l emulatorOptions) openControlAPI(cloud *emulator.Cloud) (*control.Server, error) {
+// openControlAPI opens the control API on the host of DPS.
+func (o emulatorOptions) openControlAPI(cloud *emulator.Cloud) (*control.Server, error) {
 	host, _, err := net.SplitHostPort(cloud.DPSHost())
 	if err != nil {
 		return nil, err
 	}
-	door, err := control.Start(control.Config{Cloud: cloud, Host: host, ListenHost: l.config.ListenHost, Port: l.controlPort})
+	api, err := control.Start(control.Config{Cloud: cloud, Host: host, ListenHost: o.config.ListenHost, Port: o.controlPort})
 	if errors.Is(err, syscall.EADDRINUSE) {
-		err = fmt.Errorf("%w; give another --control-port, or 0 for any that is free", err)
+		err = fmt.Errorf("%w; give another --control-port, or 0 for any free port", err)
 	}
-	return door, err
+	return api, err
 }
 
-// announce writes the control file. Without --control-file, one that another running emulator has written stays, and this one has
-// a file of its own.
-func (l emulatorOptions) announce(door *control.Server, say func(format string, values ...any)) (file string, err error) {
-	if file = l.controlFile; file == "" {
+// announce writes the control file and returns its path. If another running emulator owns the default file, announce
+// writes a file whose name contains the port. A file of another running emulator that --control-file names is an error.
+func (o emulatorOptions) announce(api *control.Server, say printf) (file string, err error) {
+	if file = o.controlFile; file == "" {
 		file, err = control.DefaultFile()
 	}
 	if err == nil {
@@ -198,35 +233,35 @@ func (l emulatorOptions) announce(door *control.Server, say func(format string, 
 	if err != nil {
 		return "", err
 	}
-	err = door.WriteFile(file)
+	err = api.WriteFile(file)
 	var other *control.RunningError
 	if !errors.As(err, &other) {
 		return file, err
 	}
-	if l.controlFile != "" {
-		return "", fmt.Errorf("%w; give another one", err)
+	if o.controlFile != "" {
+		return "", fmt.Errorf("%w; give another file", err)
 	}
-	own := strings.TrimSuffix(file, ".json") + "-" + door.Port() + ".json"
-	if err := door.WriteFile(own); err != nil {
+	own := strings.TrimSuffix(file, ".json") + "-" + api.Port() + ".json"
+	if err := api.WriteFile(own); err != nil {
 		return "", err
 	}
-	say("# Another emulator runs at %s. For this one, failover lizard and failover central need this:", other.URL)
+	say("# Another emulator runs at %s. Setting for failover lizard and failover central to use this one:", other.URL)
 	say("export FAILOVER_CONTROL_FILE=%s", quoted(own))
 	return own, nil
 }
 
-// authorityPath is the file of the certificate authority, or "" if there is no place for it.
-func (l emulatorOptions) authorityPath(say func(format string, values ...any)) string {
-	if l.authorityFile != "" {
-		return l.authorityFile
+// authorityPath returns the file of the certificate authority, or "" if there is no directory for it.
+func (o emulatorOptions) authorityPath(say printf) string {
+	if o.authorityFile != "" {
+		return o.authorityFile
 	}
 	base, err := stateHome()
 	if err != nil {
-		say("# The certificate authority is for this start alone, because there is no place to keep it: %v", err)
+		say("# The certificate authority is valid until the emulator ends, because there is no directory to keep it in: %v", err)
 		return ""
 	}
 	return filepath.Join(base, "failover-emulator", "authority.pem")
 }
 
-// quoted is one word for a shell, whatever is in it.
+// quoted returns text as one word of a shell command.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

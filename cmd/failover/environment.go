@@ -16,14 +16,14 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// A source answers with a variable's value, or with "" when it has none.
+// A source returns the value of a variable, or "" if it has none.
 type source func(variable string) string
 
 func sourceOf(values map[string]string) source {
 	return func(variable string) string { return values[variable] }
 }
 
-// microsoftNames are the names that Microsoft's samples use. Where both stand, ours counts.
+// microsoftNames are the names that Microsoft's samples use. Ours takes precedence if both are set.
 var microsoftNames = map[string]string{
 	"FAILOVER_PROVISIONING_HOST": "IOTHUB_DEVICE_DPS_ENDPOINT",
 	"FAILOVER_ID_SCOPE":          "IOTHUB_DEVICE_DPS_ID_SCOPE",
@@ -31,7 +31,7 @@ var microsoftNames = map[string]string{
 	"FAILOVER_DEVICE_KEY":        "IOTHUB_DEVICE_DPS_DEVICE_KEY",
 }
 
-// find looks a setting up under both of its names, and tells which of them had it. A path comes with ~ expanded.
+// find looks up a setting under both of its names, and returns the one that is set. It expands ~ in paths.
 func (from source) find(variable string) (name, value string) {
 	for _, name := range []string{variable, microsoftNames[variable]} {
 		if value := from(name); name != "" && value != "" {
@@ -49,7 +49,7 @@ func namesPath(variable string) bool {
 	return strings.HasSuffix(variable, "_FILE") || strings.HasSuffix(variable, "_DIR")
 }
 
-// checkPaths refuses the paths that find cannot expand.
+// checkPaths returns an error for each path that find cannot expand.
 func (from source) checkPaths() error {
 	var errs []error
 	for _, variable := range slices.Sorted(maps.Keys(knownVariables())) {
@@ -62,15 +62,15 @@ func (from source) checkPaths() error {
 	return errors.Join(errs...)
 }
 
-// variableOf is the variable of a flag.
+// variableOf returns the name of a flag's variable.
 func variableOf(flag string) string {
 	return "FAILOVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// settingName is how messages speak of a flag's setting.
+// settingName returns the name of a flag's setting in messages.
 func settingName(flag string) string { return fmt.Sprintf("%s (--%s)", variableOf(flag), flag) }
 
-// read sets every flag that was not given from the environment or, after it, the env file.
+// read sets every flag that was not given from the environment or else from the env file.
 func (s *settings) read(flags *pflag.FlagSet) error {
 	given := map[string]string{}
 	flags.Visit(func(f *pflag.Flag) { given[variableOf(f.Name)] = f.Value.String() })
@@ -85,13 +85,13 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 		errs = append(errs, from.checkPaths())
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
-		if _, is := given[variableOf(f.Name)]; is || f.Name == "env-file" || f.Name == "help" {
+		if _, isGiven := given[variableOf(f.Name)]; isGiven || f.Name == "env-file" || f.Name == "help" {
 			return
 		}
 		for _, from := range s.sources {
 			if name, value := from.find(variableOf(f.Name)); value != "" {
 				if flags.Set(f.Name, value) != nil {
-					errs = append(errs, fmt.Errorf("%s is %q, which does not fit: it is %s", name, value, kindOf(f)))
+					errs = append(errs, fmt.Errorf("%s is %q: it must be %s", name, value, kindOf(f)))
 				}
 				return
 			}
@@ -100,21 +100,21 @@ func (s *settings) read(flags *pflag.FlagSet) error {
 	return errorWithoutKeys(errors.Join(errs...))
 }
 
-// kindOf says what a flag's value looks like.
+// kindOf describes the values of a flag.
 func kindOf(f *pflag.Flag) string {
 	switch f.Value.Type() {
 	case "duration":
-		return "a time, such as 30s or 5m"
+		return "a duration, such as 30s or 5m"
 	case "bool":
 		return "true or false"
 	case "how":
-		return "always, memory, or a time above 0, such as 10s"
+		return "always, memory, or a duration above 0, such as 10s"
 	}
 	return "a number, such as " + f.DefValue
 }
 
-// readEnvFile reads the env file. Only the one that nobody named may be missing. No error quotes a line of it, because
-// there may be a key in it.
+// readEnvFile reads the env file. The default one may be missing, one that was named may not. No error quotes a line of
+// the file, because the line may contain a key.
 func (s *settings) readEnvFile(given map[string]string) (map[string]string, error) {
 	name, chosen := given["FAILOVER_ENV_FILE"]
 	if !chosen {
@@ -133,7 +133,8 @@ func (s *settings) readEnvFile(given map[string]string) (map[string]string, erro
 	}
 	values, err := godotenv.UnmarshalBytes(append(referencedVariables(text), text...))
 	if _, nameless := values[""]; err != nil || nameless {
-		return nil, fmt.Errorf("%s: %s cannot be read: each line is NAME=value, or a comment that begins with #", settingName("env-file"), name)
+		return nil, fmt.Errorf("%s: %s cannot be read: each line must be NAME=value, or a comment that begins with #",
+			settingName("env-file"), name)
 	}
 	if slices.ContainsFunc(secretVariables, func(v string) bool { return values[v] != "" }) {
 		s.warnIfReadableByOthers("env-file", name)
@@ -142,13 +143,12 @@ func (s *settings) readEnvFile(given map[string]string) (map[string]string, erro
 	return values, nil
 }
 
-// envLimit is far more than an env file takes.
-const envLimit = 1 << 20
+const envLimit = 1 << 20 // bytes
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
 
-// referencedVariables are lines with those variables of the environment to which an env file refers: godotenv looks for them in
-// the file alone, and would make /st of $HOME/st.
+// referencedVariables returns lines for an env file that define the variables of the environment to which the text
+// refers. godotenv looks for them in the file only, and would turn $HOME/st into /st.
 func referencedVariables(text []byte) []byte {
 	var lines []byte
 	for _, match := range reference.FindAllSubmatch(text, -1) {

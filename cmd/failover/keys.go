@@ -9,14 +9,13 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// keyLimit is far more than a key takes.
-const keyLimit = 4096
+const keyLimit = 4096 // bytes; a key has about 90
 
-// keySettings are where a key may stand. Keys come from the environment or a file, never from the command line, where
-// every user of the machine could read them.
+// keySettings are the settings that may hold a key. A key comes from the environment or from a file, never from the
+// command line, which every user of the machine can read.
 var keySettings = []struct {
-	variable, flag string // with a flag it names a file
-	group          bool   // it is an enrollment group's, from which the device's key is derived
+	variable, flag string // if there is a flag, both name a file
+	group          bool   // the key is an enrollment group's, from which the device's key is derived
 }{
 	{"FAILOVER_GROUP_KEY", "", true},
 	{"FAILOVER_GROUP_KEY_FILE", "group-key-file", true},
@@ -24,7 +23,7 @@ var keySettings = []struct {
 	{"FAILOVER_DEVICE_KEY_FILE", "device-key-file", false},
 }
 
-// keySource finds the key in the first source that has one, and reads it once to see whether that works.
+// keySource finds the key in the first source that has one, and reads it once so that errors come at the start.
 func (s *settings) keySource() (transport.KeySource, error) {
 	for _, from := range s.sources {
 		var found []transport.KeySource
@@ -41,7 +40,8 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			found = append(found, s.derived(k.group, read))
 		}
 		if len(found) > 1 {
-			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, FAILOVER_GROUP_KEY_FILE, FAILOVER_DEVICE_KEY (IOTHUB_DEVICE_DPS_DEVICE_KEY) and FAILOVER_DEVICE_KEY_FILE")
+			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, FAILOVER_GROUP_KEY_FILE, " +
+				"FAILOVER_DEVICE_KEY (IOTHUB_DEVICE_DPS_DEVICE_KEY) and FAILOVER_DEVICE_KEY_FILE")
 		}
 		if len(found) == 1 {
 			if _, err := found[0](); err != nil {
@@ -50,7 +50,8 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			return found[0], nil
 		}
 	}
-	return nil, fmt.Errorf("FAILOVER_GROUP_KEY (or FAILOVER_GROUP_KEY_FILE) is missing: %s; the key of an individual enrollment goes into FAILOVER_DEVICE_KEY (or FAILOVER_DEVICE_KEY_FILE)", whereKey)
+	return nil, fmt.Errorf("FAILOVER_GROUP_KEY (or FAILOVER_GROUP_KEY_FILE) is missing: %s; "+
+		"for an individual enrollment set FAILOVER_DEVICE_KEY (or FAILOVER_DEVICE_KEY_FILE)", whereKey)
 }
 
 func (s *settings) derived(group bool, source transport.KeySource) transport.KeySource {
@@ -74,7 +75,7 @@ func parseKey(name, text string) (transport.Key, error) {
 	return key, nil
 }
 
-// keyFile reads a key from the file that a flag names, at each dial; what the shell hands over, only once.
+// keyFile returns a source that reads a key from a file at each dial, or only once if the file is a pipe of the shell.
 func keyFile(flag, file string) transport.KeySource {
 	read := func() (transport.Key, error) { return readKey(flag, file) }
 	if textfile.OnlyOnce(file) {

@@ -11,25 +11,25 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A ledgerFile is what the emulator's hubs have stored, one message a line, for `failover ledger` and whoever else judges.
+// A ledgerFile receives each message that the emulator's hubs store, as one JSON line, for `failover ledger`.
 type ledgerFile struct {
-	file    *os.File // nil: none is wanted
+	file    *os.File // nil without --ledger-file
 	cloud   atomic.Pointer[emulator.Cloud]
-	written int  // how many messages
+	written int  // the number of messages written
 	torn    bool // the file ends in the middle of a line
 }
 
-// A ledgerLine is one message.
+// A ledgerLine is one message in the file.
 type ledgerLine struct {
 	Device     string            `json:"device"`
 	Hub        string            `json:"hub"`
 	MessageID  string            `json:"messageId"`
 	Received   time.Time         `json:"received"`
 	Properties map[string]string `json:"properties"`
-	Body       []byte            `json:"body"` // base64: a device may send anything
+	Body       []byte            `json:"body"` // base64 in JSON, because a body may be any bytes
 }
 
-// open begins to write what a cloud has stored, and from now on stores, to a file. With "" nothing is written.
+// open opens the file for the messages of a cloud. With an empty name nothing is written.
 func (l *ledgerFile) open(name string, cloud *emulator.Cloud) error {
 	if name == "" {
 		return nil
@@ -39,11 +39,11 @@ func (l *ledgerFile) open(name string, cloud *emulator.Cloud) error {
 		return err
 	}
 	l.file, l.torn = f, endsMidLine(f)
-	l.cloud.Store(cloud) // after the file, which whoever follows an event looks at next
+	l.cloud.Store(cloud) // last, because write checks it before it reads the other fields
 	return nil
 }
 
-// endsMidLine reports whether the last line of a file has no end, as a process that was killed may leave it.
+// endsMidLine reports whether the last line of a file is incomplete, as after a kill of the process.
 func endsMidLine(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
@@ -54,7 +54,7 @@ func endsMidLine(f *os.File) bool {
 	return err == nil && last[0] != '\n'
 }
 
-// follow writes what has been stored since. The events come one after another.
+// follow writes the messages that were stored since the last call. It is called for one event at a time.
 func (l *ledgerFile) follow(e emulator.Event) error {
 	if e.Kind != emulator.KindTelemetry {
 		return nil
@@ -77,7 +77,7 @@ func (l *ledgerFile) write() error {
 	return nil
 }
 
-// append writes a line. A full disk may take only a part of it, which is cut off again.
+// append writes a line. If the disk becomes full in the middle of it, append removes the incomplete line.
 func (l *ledgerFile) append(line ledgerLine) error {
 	text, err := json.Marshal(line)
 	if err != nil {
@@ -102,10 +102,10 @@ func (l *ledgerFile) append(line ledgerLine) error {
 	return err
 }
 
-// close writes the rest, once the cloud is closed.
+// close writes the remaining messages. The cloud must be closed.
 func (l *ledgerFile) close() {
 	if l.file != nil {
-		_ = l.write() // an error was told at the event
+		_ = l.write() // follow has reported errors
 		l.file.Close()
 	}
 }
