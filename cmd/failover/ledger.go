@@ -11,18 +11,21 @@ import (
 	"giantlizard.example/failover/ledger"
 )
 
+const ledgerHelp = "ledger compares the state directory of a device with FILE (- means standard input). FILE is the emulator's\n" +
+	"--ledger-file, or a JSON export of the messages that a consumer of the real hubs received. The exit code is 5 if a\n" +
+	"reading is lost: it was accepted, and is neither delivered, pending, dropped by the policy nor quarantined.\n\n" +
+	"A requeued reading has a new ID; its old ID stays quarantined. The device keeps the newest 4,096 ranges of dropped IDs\n" +
+	"for each reason. If there were more, the number of lost readings is right, but the IDs shown may be wrong.\n\n" +
+	"A line of FILE that cannot be read, such as one that a full disk cut off, is skipped and counted. A delivery in such a\n" +
+	"line is unknown."
+
 func ledgerCommand() *cobra.Command {
-	var k stateFlags
+	var f stateFlags
 	c := &cobra.Command{
-		Use: "ledger FILE", Short: "Compare what a device took with what its hubs received", GroupID: "device", Args: cobra.ExactArgs(1),
-		Long: "ledger compares the state directory of a device with FILE (- for standard input): the emulator's --ledger-file, or an export\n" +
-			"of the messages from a consumer of the real hubs, as JSON. It exits with 5 when a reading is lost: taken, neither\n" +
-			"delivered nor waiting, and given up neither by the policy nor into the quarantine. A reading that was put back from there\n" +
-			"has a new ID, and its old one stays quarantined. Of what was given up for one reason the newest 4,096 ranges of IDs are\n" +
-			"known; where there were more, the IDs that are shown as lost may be others than those that are. A line of FILE that cannot be\n" +
-			"read, as a full disk leaves it, is skipped and counted; a delivery in it counts for nothing.",
+		Use: "ledger FILE", Short: "Compare the readings that a device accepted with those that its hubs received",
+		GroupID: "device", Args: cobra.ExactArgs(1), Long: ledgerHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := k.snapshot(c)
+			s, err := f.snapshot(c)
 			if err != nil {
 				return err
 			}
@@ -38,9 +41,9 @@ func ledgerCommand() *cobra.Command {
 			}
 			r.Unreadable = received.Damaged()
 			if r.Unreadable > 0 && r.Delivered+r.Duplicates+r.Foreign == 0 {
-				return fmt.Errorf("%s holds no message that can be read: give a ledger, or an export, as JSON", args[0])
+				return fmt.Errorf("%s contains no readable message: give a ledger file or an export as JSON", args[0])
 			}
-			if err := printReport(c.OutOrStdout(), r, k.format); err != nil {
+			if err := printReport(c.OutOrStdout(), r, f.format); err != nil {
 				return err
 			}
 			if r.Lost > 0 {
@@ -49,14 +52,14 @@ func ledgerCommand() *cobra.Command {
 			return nil
 		},
 	}
-	k.register(c)
+	f.register(c)
 	return c
 }
 
-// lostError says how many readings are lost, and where they may be all the same.
+// lostError says how many readings are lost, and that unreadable lines may contain them.
 func lostError(r ledger.Report) error {
 	if r.Unreadable > 0 {
-		return fmt.Errorf("%d readings are lost, unless they are in the %d lines that cannot be read", r.Lost, r.Unreadable)
+		return fmt.Errorf("%d readings are lost, unless they are in the %d unreadable lines", r.Lost, r.Unreadable)
 	}
 	return fmt.Errorf("%d readings are lost", r.Lost)
 }
@@ -67,12 +70,12 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	}
 	var b strings.Builder
 	row := func(name string, n uint64) { fmt.Fprintf(&b, "%-28s %d\n", name, n) }
-	row("taken", r.Accepted)
+	row("accepted", r.Accepted)
 	row("delivered", r.Delivered)
-	row("waiting", r.Pending)
+	row("pending", r.Pending)
 	row("missing", r.Missing)
 	for _, why := range r.Reasons() {
-		row("  given up ("+escaped(why)+")", r.Dropped[why])
+		row("  dropped ("+escaped(why)+")", r.Dropped[why])
 	}
 	row("  quarantined", r.Quarantined)
 	row("  lost", r.Lost)
@@ -83,7 +86,7 @@ func printReport(out io.Writer, r ledger.Report, format string) error {
 	row("out of order within a lane", r.OutOfOrder)
 	row("of other devices or epochs", r.Foreign)
 	if r.Unreadable > 0 {
-		row("lines that cannot be read", r.Unreadable)
+		row("unreadable lines", r.Unreadable)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -20,20 +20,22 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-const lizardHelp = "It talks to the emulator that runs on this machine: by its control file, which FAILOVER_CONTROL_FILE names if it is not in\n" +
-	"its usual place. A target is DPS, a hub by its name (A or B), or a device by its ID.\n\n" + clientExitCodes
+const lizardHelp = "The command calls the emulator that runs on this machine. It finds the emulator through its control file; set\n" +
+	"FAILOVER_CONTROL_FILE if that is not the default file. A target is DPS, the name of a hub (A or B), or the ID of a\n" +
+	"device.\n\n" + clientExitCodes
 
 func lizardCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "lizard", Short: "Let the giant lizard attack the emulator that runs on this machine", GroupID: "lab", Args: cobra.NoArgs,
-		Long:    "lizard strikes DPS, the hubs and the devices of a running emulator with faults by their names, and heals them.\n\n" + lizardHelp,
-		Example: "  failover lizard list\n  failover lizard kill A --for 30s\n  failover lizard kill DPS throttles --retry-after 5s\n  failover lizard heal",
+		Use: "lizard", Short: "Inject faults into the emulator running on this machine", GroupID: "lab", Args: cobra.NoArgs,
+		Long: "lizard injects faults into DPS, the hubs and the devices of a running emulator, and clears them.\n\n" + lizardHelp,
+		Example: "  failover lizard list\n  failover lizard kill A --for 30s\n" +
+			"  failover lizard kill DPS throttles --retry-after 5s\n  failover lizard heal",
 	}
 	c.AddCommand(lizardList(), lizardKill(), lizardHeal())
 	return c
 }
 
-// faultList are the faults that there are and those in force.
+// A faultList has all faults of the emulator and the active ones.
 type faultList struct {
 	Faults  []central.Fault     `json:"faults"`
 	Strikes []central.Injection `json:"strikes"`
@@ -42,8 +44,8 @@ type faultList struct {
 func lizardList() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "list", Short: "List every fault with what a device sees of it, and those in force", Args: cobra.NoArgs,
-		Long: "list prints the faults that the lizard knows and then those that are in force.\n\n" + lizardHelp,
+		Use: "list", Short: "List all faults with their effect on a device, and the active ones", Args: cobra.NoArgs,
+		Long: "list prints all faults and then the active ones.\n\n" + lizardHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withEmulator(c, format, func(ctx context.Context, client *central.Client) (err error) {
 				var all faultList
@@ -64,10 +66,10 @@ func lizardList() *cobra.Command {
 	return c
 }
 
-// withEmulator asks the emulator for something.
-func withEmulator(c *cobra.Command, format string, ask func(context.Context, *central.Client) error) error {
+// withEmulator runs call with a client for the emulator on this machine.
+func withEmulator(c *cobra.Command, format string, call func(context.Context, *central.Client) error) error {
 	if format != "table" && format != "json" {
-		return usage(errorWithoutKeys(fmt.Errorf("--output is %q: it is table or json", format)))
+		return usage(errorWithoutKeys(fmt.Errorf("--output is %q: it must be table or json", format)))
 	}
 	s, err := readEnvironment()
 	if err != nil {
@@ -77,13 +79,13 @@ func withEmulator(c *cobra.Command, format string, ask func(context.Context, *ce
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), controlTimeout)
 	defer cancel()
-	return ask(ctx, client)
+	return call(ctx, client)
 }
 
-// patience is far more than an emulator on this machine takes.
-const patience = 30 * time.Second
+// controlTimeout bounds a call of the control API on this machine, which takes far less.
+const controlTimeout = 30 * time.Second
 
 func (l faultList) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
@@ -93,7 +95,7 @@ func (l faultList) print(out io.Writer) error {
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
-	row("FAULT", "STRIKES", "PARAMETERS", "WHAT A DEVICE SEES")
+	row("FAULT", "TARGETS", "PARAMETERS", "WHAT A DEVICE SEES")
 	for _, f := range l.Faults {
 		row(f.Name, strings.Join(f.On, ", "), strings.Join(f.Parameters, ", "), f.Doc)
 	}
@@ -101,16 +103,17 @@ func (l faultList) print(out io.Writer) error {
 		return err
 	}
 	if len(l.Strikes) == 0 {
-		_, err := fmt.Fprintln(out, "\nNothing is in force.")
+		_, err := fmt.Fprintln(out, "\nNo fault is active.")
 		return err
 	}
-	fmt.Fprintln(out, "\nIn force:")
+	fmt.Fprintln(out, "\nActive faults:")
 	for _, s := range l.Strikes {
 		row(s.Target, s.Fault, parametersOf(s))
 	}
 	return table.Flush()
 }
 
+// parametersOf returns the parameters of a fault as name=value, in the order of their names.
 func parametersOf(s central.Injection) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
@@ -119,54 +122,59 @@ func parametersOf(s central.Injection) string {
 	return strings.Join(all, " ")
 }
 
-// parameterHelp is what the parameters mean.
+// parameterHelp explains the parameters of faults.
 var parameterHelp = map[string]string{
-	"for":         "`time` after which it heals by itself; without it, when it is healed",
-	"count":       "it strikes so many `times`, then is over",
-	"probability": "`0..1` of striking, each time",
-	"delay":       "`time`",
-	"jitter":      "`time`: at most so much more delay, at random",
-	"rate":        "bytes a second, a `number`",
-	"retry-after": "`time` that the answer tells",
-	"status":      "`number` of the answer, if not the fault's own",
-	"mark":        "`text` in a message",
+	"for":         "`time` after which the fault ends (default: it lasts until heal)",
+	"count":       "`number` of times that the fault takes effect before it ends",
+	"probability": "`0..1`: probability that the fault takes effect, each time",
+	"delay":       "`time`; the list says of what",
+	"jitter":      "`time`: maximum of the random additional delay",
+	"rate":        "`number` of bytes a second",
+	"retry-after": "`time` in the Retry-After of the answer",
+	"status":      "`number`: status code of the answer (default: the fault's own)",
+	"mark":        "`text` in the messages that the fault concerns",
 	"hub":         "`name` of a hub",
-	"anew":        "`true` if DPS registers the device anew, which ends the fault",
+	"anew":        "`true` if a new registration at DPS ends the fault",
 }
 
 func lizardKill() *cobra.Command {
 	var format string
-	given := map[string]*string{}
+	parameters := map[string]*string{}
 	c := &cobra.Command{
-		Use: "kill TARGET [FAULT]", Short: "Strike a target, with the fault fin if no other is named", Args: cobra.RangeArgs(1, 2),
-		Long:    "kill strikes a target. Each fault takes the parameters that list shows behind it, and --for.\n\n" + lizardHelp,
+		Use: "kill TARGET [FAULT]", Short: "Inject a fault (default: fin) at a target", Args: cobra.RangeArgs(1, 2),
+		Long: "kill injects a fault at a target. Each fault takes --for and the parameters that lizard list shows for it.\n\n" +
+			lizardHelp,
 		Example: "  failover lizard kill A --for 30s\n  failover lizard kill dev1 late-puback --delay 10s --count 3",
 		RunE: func(c *cobra.Command, args []string) error {
-			s := central.Injection{Target: args[0], Fault: "fin", Parameters: map[string]string{}}
+			fault := central.Injection{Target: args[0], Fault: "fin", Parameters: map[string]string{}}
 			if len(args) > 1 {
-				s.Fault = args[1]
+				fault.Fault = args[1]
 			}
-			for name, value := range given {
+			for name, value := range parameters {
 				if c.Flags().Changed(name) {
-					s.Parameters[name] = *value
+					fault.Parameters[name] = *value
 				}
 			}
 			return withEmulator(c, format, func(ctx context.Context, client *central.Client) error {
-				struck, err := client.Inject(ctx, s)
+				active, err := client.Inject(ctx, fault)
 				if err != nil {
 					return asUsageError(err)
 				}
 				if format == "json" {
-					return encode(c.OutOrStdout(), "  ", struck)
+					return encode(c.OutOrStdout(), "  ", active)
 				}
-				return say(c, strings.TrimSpace(struck.Target+" is struck: "+struck.Fault+" "+parametersOf(struck)))
+				text := "Fault " + active.Fault + " is active at " + active.Target
+				if len(active.Parameters) > 0 {
+					text += ": " + parametersOf(active)
+				}
+				return printLine(c, text+".")
 			})
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
 	for _, name := range emulator.ParameterNames() {
-		given[name] = f.String(name, "", parameterHelp[name])
+		parameters[name] = f.String(name, "", parameterHelp[name])
 	}
 	if anew := f.Lookup("anew"); anew != nil {
 		anew.NoOptDefVal = "true"
@@ -177,38 +185,38 @@ func lizardKill() *cobra.Command {
 
 func lizardHeal() *cobra.Command {
 	return &cobra.Command{
-		Use: "heal [TARGET] [FAULT]", Short: "Heal a target of a fault, or of every one; without a target, everything", Args: cobra.MaximumNArgs(2),
-		Long: "heal ends what kill began. What is well stays so.\n\n" + lizardHelp,
+		Use: "heal [TARGET] [FAULT]", Short: "Clear a fault at a target, all faults at a target, or all faults",
+		Args: cobra.MaximumNArgs(2),
+		Long: "heal clears faults that kill injected. It is not an error if there are none.\n\n" + lizardHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			target, fault, said := "", "", "Everything is healed."
+			target, fault, text := "", "", "All faults are cleared."
 			if len(args) > 0 {
-				target, said = args[0], args[0]+" is healed."
+				target, text = args[0], "All faults at "+args[0]+" are cleared."
 			}
 			if len(args) > 1 {
-				fault, said = args[1], args[0]+" is healed of "+args[1]+"."
+				fault, text = args[1], "Fault "+args[1]+" at "+args[0]+" is cleared."
 			}
 			return withEmulator(c, "table", func(ctx context.Context, client *central.Client) error {
 				if err := client.Clear(ctx, target, fault); err != nil {
 					return asUsageError(err)
 				}
-				return say(c, said)
+				return printLine(c, text)
 			})
 		},
 	}
 }
 
-// say prints a line.
-func say(c *cobra.Command, text string) error {
+func printLine(c *cobra.Command, text string) error {
 	_, err := fmt.Fprintln(c.OutOrStdout(), escaped(text))
 	return err
 }
 
-// asUsageError makes the emulator's complaint about a fault, a parameter or a target what it is: one about usage.
+// asUsageError marks an error as one of usage if the emulator refused a fault, a parameter or a target.
 func asUsageError(err error) error {
 	var e *central.Error
 	switch {
 	case errors.As(err, &e) && e.Status == http.StatusBadRequest:
-		return usage(fmt.Errorf("%w; failover lizard list has the faults with their parameters", err))
+		return usage(fmt.Errorf("%w; failover lizard list shows the faults and their parameters", err))
 	case e != nil && e.Status == http.StatusNotFound:
 		return usage(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,119 +21,121 @@ import (
 // stateFlags are the flags of the commands that look at a state directory.
 type stateFlags struct{ stateDir, deviceID, format string }
 
-func (k *stateFlags) register(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&k.stateDir, "state-dir", "", "`directory` of the device's state (default ~/.local/state/failover/<device ID>)")
-	f.StringVar(&k.deviceID, "device-id", "", "registration `ID` of the device, in place of the directory")
-	f.StringVarP(&k.format, "output", "o", "table", "table or json")
+func (f *stateFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.stateDir, "state-dir", "",
+		"state `directory` of the device (default ~/.local/state/failover/<device ID>)")
+	flags.StringVar(&f.deviceID, "device-id", "", "registration `ID` of the device, instead of --state-dir")
+	flags.StringVarP(&f.format, "output", "o", "table", "table or json")
 }
 
-// dir is where the outbox is.
-func (k *stateFlags) dir(c *cobra.Command) (string, error) {
-	if k.format != "table" && k.format != "json" {
-		return "", usage(fmt.Errorf("--output is %q: it is table or json", k.format))
+// dir returns the state directory.
+func (f *stateFlags) dir(c *cobra.Command) (string, error) {
+	if f.format != "table" && f.format != "json" {
+		return "", usage(fmt.Errorf("--output is %q: it must be table or json", f.format))
 	}
 	s := settings{envFile: ".env"}
 	if err := s.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
 	s.printWarnings()
-	s.stateDir, s.deviceID = k.stateDir, k.deviceID
+	s.stateDir, s.deviceID = f.stateDir, f.deviceID
 	if s.stateDir == "" && s.deviceID == "" {
-		return "", usage(errors.New("give --state-dir, or --device-id"))
+		return "", usage(errors.New("the device is missing: give --state-dir or --device-id"))
 	}
 	return s.stateDirectory()
 }
 
-func (k *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
-	dir, err := k.dir(c)
+func (f *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
+	dir, err := f.dir(c)
 	if err != nil {
 		return nil, err
 	}
 	s, err := outbox.Read(filepath.Join(dir, "outbox"))
 	if err == nil && s.Epoch == "" {
-		err = fmt.Errorf("no readings have been kept in %s", dir)
+		err = fmt.Errorf("%s contains no outbox: no device has kept readings there", dir)
 	}
 	return s, err
 }
 
 func outboxCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "outbox", Short: "Look at the readings that wait in a state directory", GroupID: "device", Args: cobra.NoArgs,
-		Long: "outbox shows what waits in a device's state directory. list, verify and export only read, and may run beside the device.",
+		Use: "outbox", Short: "Inspect the pending readings in a state directory", GroupID: "device", Args: cobra.NoArgs,
+		Long: "outbox shows the pending and quarantined readings in a device's state directory. list, verify and export only\n" +
+			"read, and may run while the device runs.",
 	}
 	c.AddCommand(listCommand(), verifyCommand(), exportCommand(), requeueCommand())
 	return c
 }
 
-// A line is one reading as list and export show it.
-type line struct {
+// A keptReading is one reading as list and export show it.
+type keptReading struct {
 	ID          string            `json:"id"`
-	State       string            `json:"state"` // waiting or quarantined
+	State       string            `json:"state"` // "waiting" (pending) or "quarantined"
 	Time        time.Time         `json:"time"`
 	Component   string            `json:"component,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
 	Body        json.RawMessage   `json:"body,omitempty"`
 	Bytes       int               `json:"bytes"`
-	Quarantined string            `json:"quarantined,omitempty"` // why
+	Quarantined string            `json:"quarantined,omitempty"` // the reason
 }
 
-// lines calls each for every reading, one after another: there may be millions. It goes on behind a
-// quarantined reading that cannot be read, and returns its error in the end.
-func lines(s *outbox.Snapshot, each func(line) error) error {
+// forEachReading calls do for every reading, one at a time, because there may be millions. It skips a quarantined
+// reading that cannot be read, and returns the error at the end.
+func forEachReading(s *outbox.Snapshot, do func(keptReading) error) error {
 	var unreadable []error
 	for q, err := range s.Quarantined() {
 		if err != nil {
 			unreadable = append(unreadable, err)
 			continue
 		}
-		l := exportedReading(q.Reading, "quarantined")
-		l.Quarantined = q.Why
-		if err := each(l); err != nil {
+		r := newKeptReading(q.Reading, "quarantined")
+		r.Quarantined = q.Why
+		if err := do(r); err != nil {
 			return err
 		}
 	}
-	for e := range s.Pending() {
-		if err := each(exportedReading(e, "waiting")); err != nil {
+	for r := range s.Pending() {
+		if err := do(newKeptReading(r, "waiting")); err != nil {
 			return err
 		}
 	}
 	return errors.Join(unreadable...)
 }
 
-func exportedReading(e outbox.Reading, state string) line {
-	r := e.Reading
-	return line{
-		ID: e.ID.String(), State: state, Time: r.Taken.UTC(), Component: r.Component, Properties: r.Properties,
+func newKeptReading(kept outbox.Reading, state string) keptReading {
+	r := kept.Reading
+	return keptReading{
+		ID: kept.ID.String(), State: state, Time: r.Taken.UTC(), Component: r.Component, Properties: r.Properties,
 		Body: r.Body, Bytes: len(r.Body),
 	}
 }
 
 func listCommand() *cobra.Command {
-	var k stateFlags
+	var f stateFlags
 	c := &cobra.Command{
-		Use: "list", Short: "List the readings that wait, and those in quarantine", Args: cobra.NoArgs,
+		Use: "list", Short: "List the pending and the quarantined readings", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := k.snapshot(c)
+			s, err := f.snapshot(c)
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(c.OutOrStdout())
-			if k.format == "json" {
+			if f.format == "json" {
 				encoder := json.NewEncoder(out)
-				err = lines(s, func(l line) error { l.Body = nil; return encoder.Encode(l) })
+				err = forEachReading(s, func(r keptReading) error { r.Body = nil; return encoder.Encode(r) })
 			} else {
-				err = table(s, out)
+				err = printTable(s, out)
 			}
 			return errors.Join(err, out.Flush())
 		},
 	}
-	k.register(c)
+	f.register(c)
 	return c
 }
 
-// table lists readings in columns whose widths are known before the first.
-func table(s *outbox.Snapshot, out io.Writer) error {
+// printTable prints readings in columns of fixed width, because text/tabwriter would hold all of them in memory.
+func printTable(s *outbox.Snapshot, out io.Writer) error {
 	id := len(outbox.ID{Epoch: s.Epoch, N: s.Last}.String())
 	row := func(cells ...any) error {
 		line := fmt.Sprintf("%-*s  %-11s  %-20s  %-7v  %s", append([]any{id}, cells...)...)
@@ -144,37 +145,37 @@ func table(s *outbox.Snapshot, out io.Writer) error {
 	if err := row("ID", "STATE", "TAKEN", "BYTES", "WHY"); err != nil {
 		return err
 	}
-	return lines(s, func(l line) error {
-		return row(escaped(l.ID), l.State, l.Time.Format(time.RFC3339), l.Bytes, escaped(l.Quarantined))
+	return forEachReading(s, func(r keptReading) error {
+		return row(escaped(r.ID), r.State, r.Time.Format(time.RFC3339), r.Bytes, escaped(r.Quarantined))
 	})
 }
 
 func exportCommand() *cobra.Command {
-	var k stateFlags
+	var f stateFlags
 	c := &cobra.Command{
-		Use: "export", Short: "Write the readings that wait, and those in quarantine, as JSON lines", Args: cobra.NoArgs,
+		Use: "export", Short: "Print the pending and the quarantined readings as JSON lines", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if k.format == "table" {
-				return usage(errors.New("--output is table: export writes JSON lines; list has the table"))
+			if f.format == "table" {
+				return usage(errors.New("--output is table: export prints JSON lines only; outbox list prints a table"))
 			}
-			s, err := k.snapshot(c)
+			s, err := f.snapshot(c)
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(c.OutOrStdout())
 			encoder := json.NewEncoder(out)
 			encoder.SetEscapeHTML(false)
-			err = lines(s, func(l line) error { return encoder.Encode(l) })
+			err = forEachReading(s, func(r keptReading) error { return encoder.Encode(r) })
 			return errors.Join(err, out.Flush())
 		},
 	}
-	k.register(c)
+	f.register(c)
 	output := c.Flags().Lookup("output")
-	output.Usage, output.DefValue, k.format = "json", "json", "json"
+	output.Usage, output.DefValue, f.format = "json", "json", "json"
 	return c
 }
 
-// An audit is what verify found.
+// An audit is the result of verify.
 type audit struct {
 	Epoch       string   `json:"epoch"`
 	Last        uint64   `json:"last"`
@@ -186,26 +187,26 @@ type audit struct {
 }
 
 func verifyCommand() *cobra.Command {
-	var k stateFlags
+	var f stateFlags
 	c := &cobra.Command{
-		Use: "verify", Short: "Read every record and say what is damaged", Args: cobra.NoArgs,
-		Long: "verify reads every record and checks it. It exits with 1 when something is damaged.",
+		Use: "verify", Short: "Check every file of the outbox for damage", Args: cobra.NoArgs,
+		Long: "verify reads and checks every record. The exit code is 1 if something is damaged.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := k.snapshot(c)
+			s, err := f.snapshot(c)
 			if err != nil {
 				return err
 			}
 			a := newAudit(s)
-			if err := a.print(c.OutOrStdout(), k.format); err != nil {
+			if err := a.print(c.OutOrStdout(), f.format); err != nil {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files cannot be read whole; what could be read will still be sent", len(a.Damage))
+				return fmt.Errorf("%d files are damaged; the device will still send the readings that could be read", len(a.Damage))
 			}
 			return nil
 		},
 	}
-	k.register(c)
+	f.register(c)
 	return c
 }
 
@@ -217,7 +218,8 @@ func newAudit(s *outbox.Snapshot) audit {
 		a.Dropped = append(a.Dropped, d.IDs()+" ("+string(d.Reason())+")")
 	}
 	for _, f := range s.Forgotten {
-		a.Dropped = append(a.Dropped, fmt.Sprintf("%d more, up to %s (%s)", f.Count, outbox.ID{Epoch: s.Epoch, N: f.Highest}, f.Why))
+		highest := outbox.ID{Epoch: s.Epoch, N: f.Highest}
+		a.Dropped = append(a.Dropped, fmt.Sprintf("%d more, up to %s (%s)", f.Count, highest, f.Why))
 	}
 	for _, d := range s.Damages {
 		a.Damage = append(a.Damage, d.Error())
@@ -236,58 +238,55 @@ func (a audit) print(out io.Writer, format string) error {
 	if format == "json" {
 		return json.NewEncoder(out).Encode(a)
 	}
-	_, err := fmt.Fprintf(out, "Epoch %s: %d readings taken, %d wait (%d bytes), %d in quarantine.\n", escaped(a.Epoch), a.Last, a.Waiting, a.Bytes, a.Quarantined)
-	for _, l := range slices.Concat(prefixed("given up: ", a.Dropped), prefixed("damaged: ", a.Damage)) {
-		fmt.Fprintln(out, escaped(l))
+	_, err := fmt.Fprintf(out, "Epoch %s: %d readings accepted, %d pending (%d bytes), %d quarantined.\n",
+		escaped(a.Epoch), a.Last, a.Waiting, a.Bytes, a.Quarantined)
+	for _, text := range a.Dropped {
+		fmt.Fprintln(out, escaped("dropped: "+text))
+	}
+	for _, text := range a.Damage {
+		fmt.Fprintln(out, escaped("damaged: "+text))
 	}
 	return err
 }
 
-func prefixed(prefix string, lines []string) (all []string) {
-	for _, l := range lines {
-		all = append(all, prefix+l)
-	}
-	return all
-}
-
 func requeueCommand() *cobra.Command {
-	var k stateFlags
+	var f stateFlags
 	c := &cobra.Command{
-		Use: "requeue ID...", Short: "Put quarantined readings back into the queue", Args: cobra.MinimumNArgs(1),
-		Long: "requeue puts readings from the quarantine back into the queue, under new IDs and with the old ones in the property\n" +
-			outbox.RequeuedProperty + ". The device must not be running.",
+		Use: "requeue ID...", Short: "Send quarantined readings again", Args: cobra.MinimumNArgs(1),
+		Long: "requeue moves quarantined readings back into the queue. They get new IDs; the property " + outbox.RequeuedProperty + "\n" +
+			"holds the old one. The device must not be running.",
 		RunE: func(c *cobra.Command, ids []string) error {
-			dir, err := k.dir(c)
+			dir, err := f.dir(c)
 			if err != nil {
 				return err
 			}
 			state := statefile.NewDir(dir, nil, nil)
 			if err := state.Acquire(); err != nil {
-				return fmt.Errorf("%w; end the device first", err)
+				return fmt.Errorf("%w; stop the device first", err)
 			}
 			defer state.Close()
 			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{
 				Owner: state,
-				// The device has bounds of its own. On a full disk nothing is given up for this.
+				// The device applies its own limits. DropNewest makes Requeue fail on a full disk, so that no reading is dropped.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
-				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), escapedError(err)) }, // it may not be found again
+				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), escapedError(err)) },
 			})
 			if err != nil {
 				return err
 			}
 			for _, text := range ids {
-				if err = k.requeue(c, box, text); err != nil {
+				if err = f.requeue(c, box, text); err != nil {
 					break
 				}
 			}
 			return errors.Join(err, box.Close())
 		},
 	}
-	k.register(c)
+	f.register(c)
 	return c
 }
 
-func (k *stateFlags) requeue(c *cobra.Command, box *outbox.Log, text string) error {
+func (f *stateFlags) requeue(c *cobra.Command, box *outbox.Log, text string) error {
 	id, err := parseID(text)
 	if err != nil {
 		return err
@@ -296,7 +295,7 @@ func (k *stateFlags) requeue(c *cobra.Command, box *outbox.Log, text string) err
 	if err != nil {
 		return err
 	}
-	if k.format == "json" {
+	if f.format == "json" {
 		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
 	}
 	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(text+" -> "+fresh.String()))
@@ -307,7 +306,7 @@ func parseID(text string) (outbox.ID, error) {
 	epoch, number, ok := strings.Cut(text, "-")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if !ok || err != nil || strings.ContainsAny(epoch, `/\.`) {
-		return outbox.ID{}, usage(fmt.Errorf("%.80q is no ID such as 8f3a1c02-17", text))
+		return outbox.ID{}, usage(fmt.Errorf("%.80q is not the ID of a reading, such as 8f3a1c02-17", text))
 	}
 	return outbox.ID{Epoch: epoch, N: n}, nil
 }

@@ -14,8 +14,8 @@ import (
 
 func scenarioCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "scenario", Short: "Read the scenarios, timelines of faults, that there are, or your own", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "scenario lists and shows the library's timelines of faults and checks your own. docs/scenarios.md describes the format.",
+		Use: "scenario", Short: "List, show and check scenarios: timelines of faults", GroupID: "lab", Args: cobra.NoArgs,
+		Long: "scenario lists and shows the scenarios of the library and checks your own. docs/scenarios.md describes the format.",
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "list", Short: "List the scenarios of the library", Args: cobra.NoArgs,
@@ -26,7 +26,7 @@ func scenarioCommand() *cobra.Command {
 			return nil
 		},
 	}, showScenario(), &cobra.Command{
-		Use: "check FILE...", Short: "Say what is wrong with scenarios in files", Args: cobra.MinimumNArgs(1),
+		Use: "check FILE...", Short: "Check scenarios in files", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			var errs []error
 			for _, file := range files {
@@ -58,6 +58,6 @@ func showScenario() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&steps, "steps", false, "all that it does and when, also at random")
+	c.Flags().BoolVar(&steps, "steps", false, "print every step with its time, the random ones too")
 	return c
 }

@@ -17,35 +17,35 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// maxLine is the longest line of standard input, in bytes: more than the largest reading that IoT Hub takes.
+// maxLine bounds a line of standard input, in bytes. IoT Hub accepts messages of at most 256 KB.
 const maxLine = 1 << 20
 
 // stdinHelp is part of the help.
-const stdinHelp = `With --stdin the readings come from standard input, one JSON value a line, and nothing is made up: a line is the body of a
-reading, or an object with "body" and, if wanted, "time" (RFC 3339), "properties" (an object of strings) and "component".
-An object with any other member is itself a body. A body is delivered byte for byte. In the other members nothing is
-changed in silence: a name that stands twice, a property that is no string (null is none either) and half of a
-surrogate pair (\ud800) are refused. A "time", "properties" or "component" that is null counts as left out. A time is
-kept to the millisecond.
-Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, else {"line":3,"error":"…"}; an
-empty line is no reading and gets an error too. The input is UTF-8; a byte-order mark at its beginning is left out.
-The next line is read after the answer, so whoever writes faster than readings are kept has to wait. When the input ends, the
-device goes on until every reading is delivered, and ends.`
+const stdinHelp = `With --stdin the device sends readings from standard input, one JSON value on each line. A line is the body of a
+reading, or an object with "body" and optionally "time" (RFC 3339), "properties" (an object of strings) and "component".
+An object with any other member is itself a body. A body is delivered byte for byte. In an object with "body", a name
+that occurs twice, a property that is not a string (such as null) and half of a surrogate pair (\ud800) are errors. A
+"time", "properties" or "component" of null counts as left out. A time is kept to the millisecond.
+The input is UTF-8; a byte-order mark at its beginning is ignored.
 
-// A sender takes readings.
+Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, or {"line":3,"error":"…"}.
+An empty line is an error too. The next line is read after the answer, so a writer that is faster than the disk has to
+wait. When the input ends, the device delivers all pending readings and then ends.`
+
+// A sender accepts readings.
 type sender interface {
 	Send(context.Context, machine.Reading) (outbox.ID, error)
 }
 
-// An answer is what standard output says to one line.
+// An answer is the line of standard output for one line of input.
 type answer struct {
 	ID    string `json:"id,omitempty"`
 	Line  int    `json:"line,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 
-// feed sends each line of in as a reading and answers it on out, until the input or ctx ends. A read that blocks is left
-// behind when ctx ends: nothing can end it but the process.
+// feed sends each line of in as a reading and answers it on out, until the input or ctx ends. A read that blocks
+// continues in its goroutine after ctx ends, because only the end of the process can end it.
 func feed(ctx context.Context, in io.Reader, out io.Writer, to sender) error {
 	done := make(chan error, 1)
 	go func() { done <- feedAll(ctx, in, out, to) }()
@@ -62,15 +62,15 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 	answers := json.NewEncoder(out)
 	for n := 1; ; n++ {
 		line, err := readLine(lines)
-		var encoding error // of the input, if it is none that we read; the lines behind are answered all the same
+		var encoding error // the input is not UTF-8; each line still gets its answer
 		if n == 1 {
 			line, encoding = textfile.Decode(line)
 		}
 		if errors.Is(err, io.EOF) && len(line) == 0 && encoding == nil {
 			return nil
 		}
-		if saying := answers.Encode(answerTo(ctx, n, line, cmp.Or(encoding, err), to)); saying != nil {
-			return fmt.Errorf("standard output: %w", saying)
+		if failure := answers.Encode(answerTo(ctx, n, line, cmp.Or(encoding, err), to)); failure != nil {
+			return fmt.Errorf("standard output: %w", failure)
 		}
 		switch {
 		case errors.Is(err, io.EOF) || ctx.Err() != nil:
@@ -98,9 +98,9 @@ func answerTo(ctx context.Context, n int, line []byte, err error, to sender) ans
 
 var errEmptyLine = errors.New("the line is empty")
 
-var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub takes readings of 256 KB", maxLine)
+var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub accepts messages of at most 256 KB", maxLine)
 
-// readLine is the next line with its end. One that is too long is read to its end and not kept.
+// readLine returns the next line with its line end. It reads a line that is too long to its end and discards it.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -120,14 +120,14 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// parseLine tells an envelope by its members: "body", and none but those that an envelope may have.
+// parseLine parses a line. An object that has "body" and no unknown member is an envelope; anything else is a body.
 func parseLine(line []byte) (machine.Reading, error) {
 	if len(line) == 0 {
 		return machine.Reading{}, errEmptyLine
 	}
 	var names map[string]json.RawMessage
-	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) { // json would put U+FFFD in
-		return machine.Reading{Body: line}, nil // which Send checks
+	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) { // json would replace invalid UTF-8 by U+FFFD
+		return machine.Reading{Body: line}, nil // Send checks it
 	}
 	members, err := payloads.ReadObject(line)
 	if err != nil {
@@ -151,7 +151,7 @@ func decodeText(members map[string]json.RawMessage, name string, into any) error
 		return nil
 	}
 	if raw[0] != '"' {
-		return fmt.Errorf("%.80q is no string: %.80s", name, raw)
+		return fmt.Errorf("%.80q is not a string: %.80s", name, raw)
 	}
 	err := payloads.CheckJSON(raw)
 	if err == nil {
@@ -178,7 +178,7 @@ func parseProperties(raw json.RawMessage) (map[string]string, error) {
 			return nil, fmt.Errorf("properties: %w", err)
 		}
 		if string(members[name]) == "null" {
-			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or give it "" for an empty value`, name)
+			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or set it to "" for an empty value`, name)
 		}
 		properties[name] = value
 	}

@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// variablePrefix begins the name of each variable of ours.
+// variablePrefix begins the name of each variable of this program.
 const variablePrefix = "FAILOVER_"
 
 // secretVariables hold a key or a token.
@@ -21,7 +21,7 @@ var secretVariables = []string{
 	"FAILOVER_GROUP_KEY", "FAILOVER_DEVICE_KEY", "FAILOVER_CENTRAL_TOKEN", "IOTHUB_DEVICE_DPS_DEVICE_KEY",
 }
 
-// knownVariables are all that some command reads, for one env file serves them all.
+// knownVariables returns the variables of all commands, because one env file serves them all.
 func knownVariables() map[string]bool {
 	known := map[string]bool{"FAILOVER_CONTROL_FILE": true, "FAILOVER_CENTRAL_TOKEN": true}
 	for _, k := range keySettings {
@@ -33,15 +33,14 @@ func knownVariables() map[string]bool {
 	return known
 }
 
-// warnOfUnknownVariables warns of the variables that look like settings and are none: a misspelt one would
-// be ignored in silence.
+// warnOfUnknownVariables warns about variables that look like settings but are not known, such as misspelt ones.
 func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]string) {
 	known := knownVariables()
 	flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })
 	environment := map[string]string{}
 	for _, e := range os.Environ() {
 		name, value, _ := strings.Cut(e, "=")
-		if runtime.GOOS == "windows" { // where capitals do not count
+		if runtime.GOOS == "windows" { // names are not case-sensitive there
 			name = strings.ToUpper(name)
 		}
 		environment[name] = value
@@ -61,11 +60,11 @@ func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]
 		all = append(all, unknown...)
 	}
 	if len(all) > 0 {
-		s.warnings = append(s.warnings, errors.New("not a setting, and ignored: "+strings.Join(all, "; ")))
+		s.warnings = append(s.warnings, errors.New("unknown settings are ignored: "+strings.Join(all, "; ")))
 	}
 }
 
-// nearest proposes the known name that differs least from a name.
+// nearest suggests the known name that is most similar to a name.
 func nearest(name string, known map[string]bool) string {
 	name = strings.ToUpper(name)
 	best, least := "", max(2, len(name)/4)+1
@@ -80,7 +79,7 @@ func nearest(name string, known map[string]bool) string {
 	return " (did you mean " + best + "?)"
 }
 
-// distance is how many characters must be put in, left out or replaced to make b of a.
+// distance returns the number of characters to insert, delete or replace to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -100,7 +99,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// warnIfReadableByOthers warns of a file with a secret that other users of the machine can read.
+// warnIfReadableByOthers warns if other users of the machine can read a file with a secret.
 func (s *settings) warnIfReadableByOthers(flag, name string) {
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() || textfile.OnlyOnce(name) || runtime.GOOS == "windows" {
@@ -112,7 +111,7 @@ func (s *settings) warnIfReadableByOthers(flag, name string) {
 	}
 }
 
-// printWarnings prints the warnings of a command that has no log.
+// printWarnings prints the warnings, for a command that has no log.
 func (s *settings) printWarnings() {
 	for _, w := range s.warnings {
 		fmt.Fprintln(os.Stderr, "failover: warning:", escapedError(w))
