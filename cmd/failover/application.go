@@ -18,15 +18,15 @@ import (
 // isWholeAddress reports whether the suffix is the full address of an application.
 func (a *centralFlags) isWholeAddress() bool { return strings.Contains(a.suffix, "://") }
 
-// client returns a client for the application that the flags name, or else for the emulator on this machine. The token of
-// the emulator is sent to the emulator only, and the token of an application to that application only.
+// client returns a client for the application that the flags name, or else for the emulator on this machine. The
+// emulator's token is sent to the emulator only, and an application's token to that application only.
 func (a *centralFlags) client() (*central.Client, error) {
-	s, err := readEnvironment()
+	cfg, err := readEnvironment()
 	if err != nil {
 		return nil, err
 	}
 	if a.appID == "" && !a.isWholeAddress() {
-		c, err := s.emulator()
+		c, err := cfg.emulator()
 		if err != nil {
 			return nil, fmt.Errorf("%w, or name an application with --app-id", err)
 		}
@@ -36,12 +36,12 @@ func (a *centralFlags) client() (*central.Client, error) {
 	if err != nil {
 		return nil, usage(errorWithoutKeys(err))
 	}
-	emulator, noEmulator := s.emulator()
+	emulator, noEmulator := cfg.emulator()
 	if noEmulator == nil && normalized(emulator.URL()) == normalized(address) {
 		return emulator, nil
 	}
 	config := central.Config{URL: address}
-	config.Token, err = a.findToken(s)
+	config.Token, err = a.findToken(cfg)
 	if errors.Is(err, errNoToken) && onThisMachine(address) {
 		err = notAnnouncedError(address, emulator, noEmulator)
 	}
@@ -76,18 +76,18 @@ func notAnnouncedError(address string, emulator *central.Client, noEmulator erro
 }
 
 // readEnvironment reads the settings from the environment and the env file, for a command without such flags.
-func readEnvironment() (*settings, error) {
-	s := &settings{envFile: ".env"}
-	if err := s.read(newFlags()); err != nil {
+func readEnvironment() (*config, error) {
+	cfg := newConfig()
+	if err := cfg.read(newFlags()); err != nil {
 		return nil, usage(err)
 	}
-	s.printWarnings()
-	return s, nil
+	cfg.printWarnings()
+	return cfg, nil
 }
 
 // find returns the value of a variable from the first source that has one, or "".
-func (s *settings) find(variable string) string {
-	for _, from := range s.sources {
+func (cfg *config) find(variable string) string {
+	for _, from := range cfg.sources {
 		if _, value := from.find(variable); value != "" {
 			return value
 		}
@@ -96,8 +96,8 @@ func (s *settings) find(variable string) string {
 }
 
 // emulator returns a client for the emulator on this machine.
-func (s *settings) emulator() (*central.Client, error) {
-	file := s.find("FAILOVER_CONTROL_FILE")
+func (cfg *config) emulator() (*central.Client, error) {
+	file := cfg.find("FAILOVER_CONTROL_FILE")
 	if file == "" {
 		var err error
 		if file, err = central.DefaultFile(); err != nil {
@@ -110,17 +110,17 @@ func (s *settings) emulator() (*central.Client, error) {
 const tokenLimit = 64 << 10 // bytes; a token has about 1 or 2 KiB
 
 // findToken returns the token from the file of --token-file, or else from the environment.
-func (a *centralFlags) findToken(s *settings) (string, error) {
+func (a *centralFlags) findToken(cfg *config) (string, error) {
 	if a.tokenFile != "" {
-		s.warnIfReadableByOthers("token-file", a.tokenFile)
-		s.printWarnings()
+		cfg.warnIfReadableByOthers("token-file", a.tokenFile)
+		cfg.printWarnings()
 		text, err := textfile.Read(a.tokenFile, tokenLimit)
 		if err != nil {
 			return "", fmt.Errorf("--token-file: %w", hideToken(a.tokenFile, err))
 		}
 		return string(text), nil
 	}
-	if token := s.find("FAILOVER_CENTRAL_TOKEN"); token != "" {
+	if token := cfg.find("FAILOVER_CENTRAL_TOKEN"); token != "" {
 		return token, nil
 	}
 	return "", errNoToken

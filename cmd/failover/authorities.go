@@ -38,7 +38,8 @@ func (a *authorities) roots() *x509.CertPool {
 	}
 	pool, err := transport.RootsFromFile(a.file)
 	if err != nil {
-		a.reportFailure(fmt.Errorf("%w; the certificates that were read before stay in use", fileError("ca-file", a.file, err)))
+		err = fileError("ca-file", a.file, err)
+		a.reportFailure(fmt.Errorf("%w; the certificates that were read before stay in use", err))
 		return a.pool
 	}
 	a.pool, a.failed = pool, false

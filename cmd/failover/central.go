@@ -15,10 +15,11 @@ import (
 	"giantlizard.example/failover/lab/central"
 )
 
-const centralHelp = "The command calls the application that --app-id names. The token comes from FAILOVER_CENTRAL_TOKEN or from the file of\n" +
-	"--token-file. It is an API token (IoT Central, Permissions, API tokens) or a bearer token, as az account get-access-token\n" +
-	"prints it for the resource https://apps.azureiotcentral.com. Without --app-id the command calls the emulator that runs on\n" +
-	"this machine."
+const centralHelp = "The command calls the application that --app-id names. The token comes from FAILOVER_CENTRAL_TOKEN\n" +
+	"or from the file of --token-file. It is an API token (IoT Central, Permissions, API tokens) or a\n" +
+	"bearer token, as az account get-access-token prints it for the resource\n" +
+	"https://apps.azureiotcentral.com. Without --app-id the command calls the emulator that runs on this\n" +
+	"machine."
 
 const clientExitCodes = "Exit codes: 0 success, 1 failure, 2 settings or usage."
 
@@ -47,12 +48,16 @@ func centralCommand() *cobra.Command {
 			parent("twin", "Properties of a device", showTwin()),
 			parent("command", "Commands of a device", runDeviceCommand())))
 	c.GroupID = "lab"
-	c.Long = "central has those commands of az iot central device that a test of failover needs, with the same names and flags.\n\n" + centralHelp
+	c.Long = "central has those commands of az iot central device that a test of failover needs, with the same\n" +
+		"names and flags.\n\n" + centralHelp
 	return c
 }
 
+// A call asks an application for something and returns the answer.
+type call func(context.Context, *central.Client) (any, error)
+
 // command returns a command that makes a call and prints the answer.
-func (a *centralFlags) command(use, short, long string, call func(context.Context, *central.Client) (any, error)) *cobra.Command {
+func (a *centralFlags) command(use, short, long string, call call) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
 		Long: strings.TrimSpace(long+"\n"+centralHelp) + "\n\n" + clientExitCodes,

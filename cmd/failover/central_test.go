@@ -173,18 +173,18 @@ func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
 	env := s.controlFile(t)
 	for args, want := range map[string]string{
 		"device show":                                                                     "--device-id (-d) is missing",
-		"device show -d dev1 -o yaml":                                                     `--output is "yaml": it is json or table`,
+		"device show -d dev1 -o yaml":                                                     `--output is "yaml": it must be json or table`,
 		"device show -d dev1 --timeout 0s":                                                "--timeout is 0s",
-		"device show -d dev1 -n myapp":                                                    "FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: make an API token in IoT Central",
+		"device show -d dev1 -n myapp":                                                    "FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: create an API token in IoT Central",
 		"device show -d dev1 --central-dns-suffix example.com":                            "--app-id (-n) is missing",
 		"device show -d dev1 --central-api-uri http://x.y":                                `"http://x.y" is not https`,
-		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1":                         "the emulator that is announced on this machine is https://127.0.0.1:" + s.port() + ", and not https://127.0.0.1:1: leave --app-id out",
+		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1":                         "the control file names https://127.0.0.1:" + s.port() + ", not https://127.0.0.1:1: leave --app-id out",
 		"device show -d dev1 -n evil.example/":                                            "address: ",
 		"device show -d dev1 -n a --token-file /nowhere/t":                                "--token-file: stat /nowhere/t: no such file",
 		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t": "--token-file: stat /nowhere/t: no such file",
 		"device show -d dev1 -n a --token-file /dev/null":                                 "the token is empty",
 		"device show -d dev1 -n a --token-file /etc/passwd":                               "the token is none",
-		"device manual-failover -d dev1 --ttl-minutes 0":                                  "--ttl-minutes is 0: it is 1 or more",
+		"device manual-failover -d dev1 --ttl-minutes 0":                                  "--ttl-minutes is 0: it must be at least 1",
 		"device manual-failover -d dev1 --ttl -3":                                         "--ttl-minutes is -3",
 		"device manual-failover -d dev1 --ttl-minutes 1.5":                                "see failover central device manual-failover --help",
 		"device command run -d dev1":                                                      "--command-name (--cn) is missing",
@@ -219,7 +219,7 @@ func TestATokenOnTheCommandLineIsRefusedWithTheReasonAndNotQuoted(t *testing.T) 
 			t.Errorf("%q: exit code %d, %s%s", args, code, stdout, stderr)
 		}
 		if strings.HasPrefix(args[0], "--token") && !strings.HasPrefix(args[0], "--token-") &&
-			!strings.Contains(stderr, "every user of this machine can read command lines; put the token into FAILOVER_CENTRAL_TOKEN") {
+			!strings.Contains(stderr, "every user of this machine can read command lines: put the token into FAILOVER_CENTRAL_TOKEN") {
 			t.Errorf("%q is not explained: %s", args, stderr)
 		}
 	}

@@ -33,7 +33,8 @@ func manualFailover() *cobra.Command {
 		}
 		return nil
 	}
-	c.Flags().IntVar(&a.ttl, "ttl-minutes", 0, "`minutes` until the device moves back (default: what the application chooses, 5 or 30)")
+	c.Flags().IntVar(&a.ttl, "ttl-minutes", 0,
+		"`minutes` until the device moves back (default: what the application chooses, 5 or 30)")
 	alias(c.Flags(), "ttl", "ttl-minutes")
 	return c
 }
@@ -58,8 +59,9 @@ func showDevice() *cobra.Command {
 func registrationInfo() *cobra.Command {
 	a := &centralFlags{}
 	return a.command("registration-info", "Print what the application and DPS know of a device",
-		"registration-info asks the application for the device. If the device is provisioned, it also asks DPS, with the device's\n"+
-			"own key, which it gets from the application and does not print. With an emulator it does not ask DPS.\n",
+		"registration-info asks the application for the device. If the device is provisioned, it also asks\n"+
+			"DPS, with the device's own key, which it gets from the application and does not print. With an\n"+
+			"emulator it does not ask DPS.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Registration(ctx, a.deviceID)
 		})

@@ -124,11 +124,11 @@ func TestTheControlFileIsInTheUsersCacheForItsOwnerAlone(t *testing.T) {
 	}
 	line, _, _ := strings.Cut(cloud.stdout.String(), "\n")
 	o := newOperator(t, found)
-	if !strings.HasPrefix(line, "# ") || !strings.Contains(line, o.URL) || !strings.HasSuffix(line, found) {
+	if !strings.HasPrefix(line, "# ") || !strings.Contains(line, o.URL) || !strings.HasSuffix(line, "(token in "+found+")") {
 		t.Errorf("it says %q", line)
 	}
 	if host, _, err := net.SplitHostPort(strings.TrimPrefix(o.URL, "https://")); host != "127.0.0.1" || err != nil {
-		t.Errorf("the door is at %s", o.URL)
+		t.Errorf("the control API is at %s", o.URL)
 	}
 	// Who ends it without a word leaves the file, and the next one replaces it.
 	must(t, cloud.cmd.Process.Kill())

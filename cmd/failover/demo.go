@@ -13,10 +13,11 @@ import (
 func demoCommand() *cobra.Command {
 	var o demo.Options
 	c := &cobra.Command{
-		Use: "demo", Short: "Show a failover and a failback; needs no Azure and no settings", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "demo starts a local cloud and a device in this process. It kills the device's hub, restores it, and compares the\n" +
-			"readings that the device accepted with those that the cloud received. This takes about half a minute. SIGINT,\n" +
-			"SIGTERM or SIGHUP ends the demo early.\n\n" + exitCodes,
+		Use: "demo", Short: "Show a failover and a failback; needs no Azure and no settings",
+		GroupID: "lab", Args: cobra.NoArgs,
+		Long: "demo starts a local cloud and a device in this process. It kills the device's hub, restores it, and\n" +
+			"compares the readings that the device accepted with those that the cloud received. This takes about\n" +
+			"half a minute. SIGINT, SIGTERM or SIGHUP ends the demo early.\n\n" + exitCodes,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
 			balance, err := demo.Run(untilSignal(c.Context()), o)

@@ -27,7 +27,8 @@ command finds these variables in its environment:
   FAILOVER_CA_FILE             also as NODE_EXTRA_CA_CERTS and SSL_CERT_FILE
   FAILOVER_STATE_DIR           a directory for this client only
   FAILOVER_TELEMETRY_INTERVAL  the time between its readings
-The client numbers its readings: with the digits at the end of the message ID, or in a field of the body (--number-field).
+The client numbers its readings: with the digits at the end of the message ID, or in a field of the
+body (--number-field).
 docs/drill.md says how each row of the report card is counted.
 
 Exit codes: 0 all limits kept, 1 failure, 2 usage, 6 a limit was missed.`
@@ -231,7 +232,7 @@ func (k *drillFlags) fleet(ctx context.Context, out, messages io.Writer) error {
 		err = r.Print(out)
 	}
 	if err == nil && (r.Missing > 0 || r.Died > 0 || r.Violations > 0) {
-		err = &codedError{exitMissed, errors.New("readings are missing, devices failed, or rules of the protocol were broken")}
+		err = &codedError{exitMissed, errors.New("readings are missing, or devices failed or broke the protocol")}
 	}
 	return err
 }

@@ -172,8 +172,8 @@ func TestADrillThatIsToldWrongSaysSo(t *testing.T) {
 	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
 	for args, want := range map[string]string{
 		"--scenario nowhere": `"nowhere"`, "--scenario " + bad: "line 1", "--output xml": "table or json", "--interval 1ms": "at least 10ms",
-		"--devices -1": "at least 1", "--devices 0": "at least 1", "--devices 2 --client x": "a fleet is of our devices", "--spread 1s": "--devices",
-		"polite-failover": "by --scenario",
+		"--devices -1": "at least 1", "--devices 0": "at least 1", "--devices 2 --client x": "a fleet consists of devices of this program", "--spread 1s": "--devices",
+		"polite-failover": "with --scenario",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"drill"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {

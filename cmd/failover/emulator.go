@@ -26,10 +26,10 @@ func emulatorCommand() *cobra.Command {
 	var o emulatorOptions
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "emulator runs DPS and the hubs A and B in this process, over TLS, with development keys that are public.\n" +
-			"It prints the settings that a device needs, as shell commands, and then every event, until SIGINT, SIGTERM or SIGHUP.\n" +
-			"Its control API is HTTPS; it serves IoT Central's REST API and the injection of faults. The address and the token\n" +
-			"are in the control file.",
+		Long: "emulator runs DPS and the hubs A and B in this process, over TLS, with development keys that are\n" +
+			"public. It prints the settings that a device needs, as shell commands, and then every event, until\n" +
+			"SIGINT, SIGTERM or SIGHUP. Its control API is HTTPS; it serves IoT Central's REST API and the\n" +
+			"injection of faults. The address and the token are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.config.Host, o.config.ListenHost = plainHost(o.config.Host), plainHost(o.config.ListenHost)
 			if err := o.check(); err != nil {
@@ -100,7 +100,8 @@ func (o emulatorOptions) check() error {
 	case config.Host == "" || ip != nil && ip.IsUnspecified():
 		return fmt.Errorf("--host is %q: give the address to which devices connect", config.Host)
 	case ip == nil && !emulator.IsHostName(config.Host):
-		return fmt.Errorf("--host is %q: give a name or an address that a certificate can contain, without a port", config.Host)
+		return fmt.Errorf("--host is %q: give a name or an address that a certificate can contain, without a port",
+			config.Host)
 	case !config.AnyAddress && config.ListenHost != "" && !isLoopback(config.ListenHost):
 		return reachableError("--listen", config.ListenHost)
 	case !config.AnyAddress && config.ListenHost == "" && !isLoopback(config.Host):
@@ -214,7 +215,9 @@ func (o emulatorOptions) openControlAPI(cloud *emulator.Cloud) (*control.Server,
 	if err != nil {
 		return nil, err
 	}
-	api, err := control.Start(control.Config{Cloud: cloud, Host: host, ListenHost: o.config.ListenHost, Port: o.controlPort})
+	api, err := control.Start(control.Config{
+		Cloud: cloud, Host: host, ListenHost: o.config.ListenHost, Port: o.controlPort,
+	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w; give another --control-port, or 0 for any free port", err)
 	}
@@ -257,7 +260,7 @@ func (o emulatorOptions) authorityPath(say printf) string {
 	}
 	base, err := stateHome()
 	if err != nil {
-		say("# The certificate authority is valid until the emulator ends, because there is no directory to keep it in: %v", err)
+		say("# The certificate authority lasts until the emulator ends, because no directory can keep it: %v", err)
 		return ""
 	}
 	return filepath.Join(base, "failover-emulator", "authority.pem")

@@ -181,7 +181,7 @@ func TestTwoEmulatorsCanBothBeAddressed(t *testing.T) {
 	before, err := os.ReadFile(file)
 	must(t, err)
 	code, _, stderr := run(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--control-file", file)
-	if code != 1 || !strings.Contains(stderr, "give another one") {
+	if code != 1 || !strings.Contains(stderr, "give another file") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if now, _ := os.ReadFile(file); string(now) != string(before) {

@@ -71,24 +71,24 @@ func variableOf(flag string) string {
 func settingName(flag string) string { return fmt.Sprintf("%s (--%s)", variableOf(flag), flag) }
 
 // read sets every flag that was not given from the environment or else from the env file.
-func (s *settings) read(flags *pflag.FlagSet) error {
+func (cfg *config) read(flags *pflag.FlagSet) error {
 	given := map[string]string{}
 	flags.Visit(func(f *pflag.Flag) { given[variableOf(f.Name)] = f.Value.String() })
-	file, err := s.readEnvFile(given)
+	file, err := cfg.readEnvFile(given)
 	if err != nil {
 		return err
 	}
-	s.sources = []source{sourceOf(given), os.Getenv, sourceOf(file)}
-	s.warnOfUnknownVariables(flags, file)
+	cfg.sources = []source{sourceOf(given), os.Getenv, sourceOf(file)}
+	cfg.warnOfUnknownVariables(flags, file)
 	var errs []error
-	for _, from := range s.sources[1:] {
+	for _, from := range cfg.sources[1:] {
 		errs = append(errs, from.checkPaths())
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if _, isGiven := given[variableOf(f.Name)]; isGiven || f.Name == "env-file" || f.Name == "help" {
 			return
 		}
-		for _, from := range s.sources {
+		for _, from := range cfg.sources {
 			if name, value := from.find(variableOf(f.Name)); value != "" {
 				if flags.Set(f.Name, value) != nil {
 					errs = append(errs, fmt.Errorf("%s is %q: it must be %s", name, value, kindOf(f)))
@@ -115,14 +115,14 @@ func kindOf(f *pflag.Flag) string {
 
 // readEnvFile reads the env file. The default one may be missing, one that was named may not. No error quotes a line of
 // the file, because the line may contain a key.
-func (s *settings) readEnvFile(given map[string]string) (map[string]string, error) {
+func (cfg *config) readEnvFile(given map[string]string) (map[string]string, error) {
 	name, chosen := given["FAILOVER_ENV_FILE"]
 	if !chosen {
 		_, name = source(os.Getenv).find("FAILOVER_ENV_FILE")
 		chosen = name != ""
 	}
 	if !chosen {
-		name = s.envFile
+		name = cfg.envFile
 	}
 	text, err := textfile.Read(name, envLimit)
 	switch {
@@ -137,9 +137,9 @@ func (s *settings) readEnvFile(given map[string]string) (map[string]string, erro
 			settingName("env-file"), name)
 	}
 	if slices.ContainsFunc(secretVariables, func(v string) bool { return values[v] != "" }) {
-		s.warnIfReadableByOthers("env-file", name)
+		cfg.warnIfReadableByOthers("env-file", name)
 	}
-	s.envFileRead = name
+	cfg.envFileRead = name
 	return values, nil
 }
 

@@ -24,8 +24,8 @@ var keySettings = []struct {
 }
 
 // keySource finds the key in the first source that has one, and reads it once so that errors come at the start.
-func (s *settings) keySource() (transport.KeySource, error) {
-	for _, from := range s.sources {
+func (cfg *config) keySource() (transport.KeySource, error) {
+	for _, from := range cfg.sources {
 		var found []transport.KeySource
 		for _, k := range keySettings {
 			name, value := from.find(k.variable)
@@ -35,9 +35,9 @@ func (s *settings) keySource() (transport.KeySource, error) {
 			read := func() (transport.Key, error) { return parseKey(name, value) }
 			if k.flag != "" {
 				read = keyFile(k.flag, value)
-				s.warnIfReadableByOthers(k.flag, value)
+				cfg.warnIfReadableByOthers(k.flag, value)
 			}
-			found = append(found, s.derived(k.group, read))
+			found = append(found, cfg.derived(k.group, read))
 		}
 		if len(found) > 1 {
 			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, FAILOVER_GROUP_KEY_FILE, " +
@@ -54,7 +54,7 @@ func (s *settings) keySource() (transport.KeySource, error) {
 		"for an individual enrollment set FAILOVER_DEVICE_KEY (or FAILOVER_DEVICE_KEY_FILE)", whereKey)
 }
 
-func (s *settings) derived(group bool, source transport.KeySource) transport.KeySource {
+func (cfg *config) derived(group bool, source transport.KeySource) transport.KeySource {
 	if !group {
 		return source
 	}
@@ -63,7 +63,7 @@ func (s *settings) derived(group bool, source transport.KeySource) transport.Key
 		if err != nil {
 			return transport.Key{}, err
 		}
-		return key.Derive(s.deviceID), nil
+		return key.Derive(cfg.device.Identity.RegistrationID), nil
 	}
 }
 

@@ -38,7 +38,7 @@ func TestABadKeyIsNotQuoted(t *testing.T) {
 		"IOTHUB_DEVICE_DPS_DEVICE_KEY": {"IOTHUB_DEVICE_DPS_DEVICE_KEY=!" + secret},
 		"FAILOVER_GROUP_KEY_FILE":      {"FAILOVER_GROUP_KEY_FILE=" + file(t, "group.key", "!"+secret)},
 		// The key itself where the name of its file belongs.
-		"FAILOVER_DEVICE_KEY_FILE (--device-key-file) holds a key": {"FAILOVER_DEVICE_KEY_FILE=" + secret},
+		"FAILOVER_DEVICE_KEY_FILE (--device-key-file) seems to be a key": {"FAILOVER_DEVICE_KEY_FILE=" + secret},
 	} {
 		code, stdout, stderr := run(t, append(env, complete[:2]...), "run")
 		if code != 2 || !strings.Contains(stderr, name) || strings.Contains(stdout+stderr, secret) {

@@ -92,22 +92,22 @@ func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
 	for args, want := range map[string]string{
 		"--host 192.0.2.1":             "--any-address",
 		"--host example.com":           "--any-address",
-		"--host 0.0.0.0":               "by which devices reach this machine",
-		"--host :: --any-address":      "by which devices reach this machine",
+		"--host 0.0.0.0":               "the address to which devices connect",
+		"--host :: --any-address":      "the address to which devices connect",
 		"--host= --any-address":        "--host is empty",
 		"--retry-after 0s":             "--retry-after is 0s",
 		"--retry-after -1s":            "--retry-after is -1s",
 		"--retry-after 3":              "--retry-after",
 		"--port -1":                    "--port is -1",
 		"--port 65534":                 "--port is 65534",
-		"--host [::]":                  "by which devices reach this machine",
+		"--host [::]":                  "the address to which devices connect",
 		"--host [2001:db8::1]":         "--any-address",
 		"--own-addresses --host x y z": "--help",
 		"--own-addresses --listen ::":  "leave --listen out",
 		"--host emulator:8883":         "without a port",
 		"--control-port -1":            "--control-port is -1",
 		"--control-port 65536":         "--control-port is 65536",
-		"--payload {":                  "--payload is no JSON",
+		"--payload {":                  "--payload is not JSON",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"emulator", "--port=0"}, strings.Fields(args)...)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {

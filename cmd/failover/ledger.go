@@ -11,13 +11,15 @@ import (
 	"giantlizard.example/failover/ledger"
 )
 
-const ledgerHelp = "ledger compares the state directory of a device with FILE (- means standard input). FILE is the emulator's\n" +
-	"--ledger-file, or a JSON export of the messages that a consumer of the real hubs received. The exit code is 5 if a\n" +
-	"reading is lost: it was accepted, and is neither delivered, pending, dropped by the policy nor quarantined.\n\n" +
-	"A requeued reading has a new ID; its old ID stays quarantined. The device keeps the newest 4,096 ranges of dropped IDs\n" +
-	"for each reason. If there were more, the number of lost readings is right, but the IDs shown may be wrong.\n\n" +
-	"A line of FILE that cannot be read, such as one that a full disk cut off, is skipped and counted. A delivery in such a\n" +
-	"line is unknown."
+const ledgerHelp = "ledger compares the state directory of a device with FILE (- means standard input). FILE is the\n" +
+	"emulator's --ledger-file, or a JSON export of the messages that a consumer of the real hubs\n" +
+	"received. The exit code is 5 if a reading is lost: it was accepted, and is neither delivered,\n" +
+	"pending, dropped by the policy nor quarantined.\n\n" +
+	"A requeued reading has a new ID; its old ID stays quarantined. The device keeps the newest 4,096\n" +
+	"ranges of dropped IDs for each reason. If there were more, the number of lost readings is right, but\n" +
+	"the IDs shown may be wrong.\n\n" +
+	"A line of FILE that cannot be read, such as one that a full disk cut off, is skipped and counted. A\n" +
+	"delivery in such a line is unknown."
 
 func ledgerCommand() *cobra.Command {
 	var f stateFlags

@@ -39,7 +39,7 @@ func TestTheLedgerFileOutlivesAFullDisk(t *testing.T) {
 	cloud.terminate(0)
 
 	code, report, stderr := run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
-	if code != 0 || !strings.Contains(report, "delivered                    5\n") || !strings.Contains(report, "lines that cannot be read    1\n") {
+	if code != 0 || !strings.Contains(report, "delivered                    5\n") || !strings.Contains(report, "unreadable lines             1\n") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
 	// Without the line of the third reading nobody can know whether it arrived.
@@ -49,13 +49,13 @@ func TestTheLedgerFileOutlivesAFullDisk(t *testing.T) {
 	lines[3] = lines[3][:20] + "\n"
 	must(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600))
 	code, report, stderr = run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
-	if code != 5 || !strings.Contains(stderr, "1 readings are lost, unless they are in the 2 lines that cannot be read") {
+	if code != 5 || !strings.Contains(stderr, "1 readings are lost, unless they are in the 2 unreadable lines") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
 	// Another file says nothing about the readings.
 	must(t, os.WriteFile(path, []byte("no ledger\nat all\n"), 0o600))
 	code, _, stderr = run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
-	if code != 1 || !strings.Contains(stderr, "holds no message that can be read") {
+	if code != 1 || !strings.Contains(stderr, "contains no readable message") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

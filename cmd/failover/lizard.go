@@ -20,14 +20,15 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-const lizardHelp = "The command calls the emulator that runs on this machine. It finds the emulator through its control file; set\n" +
-	"FAILOVER_CONTROL_FILE if that is not the default file. A target is DPS, the name of a hub (A or B), or the ID of a\n" +
-	"device.\n\n" + clientExitCodes
+const lizardHelp = "The command calls the emulator that runs on this machine. It finds it through its control\n" +
+	"file; set FAILOVER_CONTROL_FILE if that is not the default file. A target is DPS, the name of a hub\n" +
+	"(A or B), or the ID of a device.\n\n" + clientExitCodes
 
 func lizardCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "lizard", Short: "Inject faults into the emulator running on this machine", GroupID: "lab", Args: cobra.NoArgs,
-		Long: "lizard injects faults into DPS, the hubs and the devices of a running emulator, and clears them.\n\n" + lizardHelp,
+		Long: "lizard injects faults into DPS, the hubs and the devices of a running emulator, and clears them.\n\n" +
+			lizardHelp,
 		Example: "  failover lizard list\n  failover lizard kill A --for 30s\n" +
 			"  failover lizard kill DPS throttles --retry-after 5s\n  failover lizard heal",
 	}
@@ -71,11 +72,11 @@ func withEmulator(c *cobra.Command, format string, call func(context.Context, *c
 	if format != "table" && format != "json" {
 		return usage(errorWithoutKeys(fmt.Errorf("--output is %q: it must be table or json", format)))
 	}
-	s, err := readEnvironment()
+	cfg, err := readEnvironment()
 	if err != nil {
 		return err
 	}
-	client, err := s.emulator()
+	client, err := cfg.emulator()
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func lizardKill() *cobra.Command {
 	parameters := map[string]*string{}
 	c := &cobra.Command{
 		Use: "kill TARGET [FAULT]", Short: "Inject a fault (default: fin) at a target", Args: cobra.RangeArgs(1, 2),
-		Long: "kill injects a fault at a target. Each fault takes --for and the parameters that lizard list shows for it.\n\n" +
+		Long: "kill injects a fault at a target. Each fault takes --for and the parameters that list shows for it.\n\n" +
 			lizardHelp,
 		Example: "  failover lizard kill A --for 30s\n  failover lizard kill dev1 late-puback --delay 10s --count 3",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -28,7 +28,7 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 			t.Errorf("%s is not in the list", f.Name)
 		}
 	}
-	if !strings.HasSuffix(list, "\n\nNothing is in force.\n") {
+	if !strings.HasSuffix(list, "\n\nNo fault is active.\n") {
 		t.Errorf("the list:\n%s", list)
 	}
 	s.requests(t, "Bearer "+emulatorToken)
@@ -37,10 +37,10 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 		args         []string
 		body, stdout string
 	}{
-		{[]string{"kill", "A"}, `{"target":"A","fault":"fin","parameters":{}}`, "A is struck: fin\n"},
-		{[]string{"kill", "B", "--for", "30s"}, `{"target":"B","fault":"fin","parameters":{"for":"30s"}}`, "B is struck: fin for=30s\n"},
-		{[]string{"kill", "DPS", "skew", "--delay", "-5s"}, `{"target":"DPS","fault":"skew","parameters":{"delay":"-5s"}}`, "DPS is struck: skew delay=-5s\n"},
-		{[]string{"kill", "dev1", "disabled", "--anew", "--for=1m"}, `{"target":"dev1","fault":"disabled","parameters":{"anew":"true","for":"1m"}}`, "dev1 is struck: disabled anew=true for=1m\n"},
+		{[]string{"kill", "A"}, `{"target":"A","fault":"fin","parameters":{}}`, "Fault fin is active at A.\n"},
+		{[]string{"kill", "B", "--for", "30s"}, `{"target":"B","fault":"fin","parameters":{"for":"30s"}}`, "Fault fin is active at B: for=30s.\n"},
+		{[]string{"kill", "DPS", "skew", "--delay", "-5s"}, `{"target":"DPS","fault":"skew","parameters":{"delay":"-5s"}}`, "Fault skew is active at DPS: delay=-5s.\n"},
+		{[]string{"kill", "dev1", "disabled", "--anew", "--for=1m"}, `{"target":"dev1","fault":"disabled","parameters":{"anew":"true","for":"1m"}}`, "Fault disabled is active at dev1: anew=true for=1m.\n"},
 	} {
 		if stdout, _ := lizard(0, c.args...); stdout != c.stdout {
 			t.Errorf("%q says %q", c.args, stdout)
@@ -50,7 +50,7 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 		}
 	}
 	list, _ = lizard(0, "list")
-	if want := "\n\nIn force:\nA     fin\nB     fin       for=30s\nDPS   skew      delay=-5s\ndev1  disabled  anew=true for=1m\n"; !strings.HasSuffix(strings.ReplaceAll(list, "fin       \n", "fin\n"), want) {
+	if want := "\n\nActive faults:\nA     fin\nB     fin       for=30s\nDPS   skew      delay=-5s\ndev1  disabled  anew=true for=1m\n"; !strings.HasSuffix(strings.ReplaceAll(list, "fin       \n", "fin\n"), want) {
 		t.Errorf("the list ends otherwise:\n%s", list)
 	}
 	text, _ := lizard(0, "list", "-o", "json")
@@ -64,9 +64,9 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 
 	s.requests(t, "Bearer "+emulatorToken)
 	for _, c := range [][]string{
-		{"DELETE /lizard/v1/strikes?fault=fin&target=A", "A is healed of fin.\n", "heal", "A", "fin"},
-		{"DELETE /lizard/v1/strikes?target=DPS", "DPS is healed.\n", "heal", "DPS"},
-		{"DELETE /lizard/v1/strikes", "Everything is healed.\n", "heal"},
+		{"DELETE /lizard/v1/strikes?fault=fin&target=A", "Fault fin at A is cleared.\n", "heal", "A", "fin"},
+		{"DELETE /lizard/v1/strikes?target=DPS", "All faults at DPS are cleared.\n", "heal", "DPS"},
+		{"DELETE /lizard/v1/strikes", "All faults are cleared.\n", "heal"},
 	} {
 		if stdout, _ := lizard(0, c[2:]...); stdout != c[1] {
 			t.Errorf("%q says %q", c[2:], stdout)

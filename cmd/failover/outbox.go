@@ -34,16 +34,18 @@ func (f *stateFlags) dir(c *cobra.Command) (string, error) {
 	if f.format != "table" && f.format != "json" {
 		return "", usage(fmt.Errorf("--output is %q: it must be table or json", f.format))
 	}
-	s := settings{envFile: ".env"}
-	if err := s.read(c.Flags()); err != nil {
+	cfg := newConfig()
+	if err := cfg.read(c.Flags()); err != nil {
 		return "", usage(err)
 	}
-	s.printWarnings()
-	s.stateDir, s.deviceID = f.stateDir, f.deviceID
-	if s.stateDir == "" && s.deviceID == "" {
+	cfg.printWarnings()
+	switch {
+	case f.stateDir != "":
+		return f.stateDir, nil
+	case f.deviceID == "":
 		return "", usage(errors.New("the device is missing: give --state-dir or --device-id"))
 	}
-	return s.stateDirectory()
+	return stateDirectory(f.deviceID)
 }
 
 func (f *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
@@ -61,8 +63,8 @@ func (f *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
 func outboxCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "outbox", Short: "Inspect the pending readings in a state directory", GroupID: "device", Args: cobra.NoArgs,
-		Long: "outbox shows the pending and quarantined readings in a device's state directory. list, verify and export only\n" +
-			"read, and may run while the device runs.",
+		Long: "outbox shows the pending and quarantined readings in a device's state directory. list, verify and\n" +
+			"export only read, and may run while the device runs.",
 	}
 	c.AddCommand(listCommand(), verifyCommand(), exportCommand(), requeueCommand())
 	return c
@@ -253,8 +255,8 @@ func requeueCommand() *cobra.Command {
 	var f stateFlags
 	c := &cobra.Command{
 		Use: "requeue ID...", Short: "Send quarantined readings again", Args: cobra.MinimumNArgs(1),
-		Long: "requeue moves quarantined readings back into the queue. They get new IDs; the property " + outbox.RequeuedProperty + "\n" +
-			"holds the old one. The device must not be running.",
+		Long: "requeue moves quarantined readings back into the queue. They get new IDs; the property\n" +
+			outbox.RequeuedProperty + " holds the old one. The device must not be running.",
 		RunE: func(c *cobra.Command, ids []string) error {
 			dir, err := f.dir(c)
 			if err != nil {

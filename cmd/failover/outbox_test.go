@@ -79,7 +79,7 @@ func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
 		string(line.Body) != `{"bad":2}` || line.Quarantined == "" {
 		t.Errorf("export: exit code %d, %v\n%s", code, err, export)
 	}
-	if code, _, stderr := run(t, nil, "outbox", "requeue", bad, state); code != 1 || !strings.Contains(stderr, "end the device first") {
+	if code, _, stderr := run(t, nil, "outbox", "requeue", bad, state); code != 1 || !strings.Contains(stderr, "stop the device first") {
 		t.Errorf("requeue beside the device: exit code %d: %s", code, stderr)
 	}
 	p.terminate(5) // one reading was given up
@@ -138,7 +138,7 @@ func TestVerifyFindsAFlippedByte(t *testing.T) {
 		at = p.awaitAfter(at, "taken ")
 	}
 	code, out, _ := run(t, nil, "outbox", "verify", stateOf(env)) // beside the running device
-	if code != 0 || !strings.Contains(out, "wait (") {
+	if code != 0 || !strings.Contains(out, "pending (") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	p.terminate(0)
@@ -162,7 +162,7 @@ func TestLookingAtNothingSaysSo(t *testing.T) {
 		if code, _, stderr := run(t, nil, args...); code != 2 || !strings.Contains(stderr, "give --state-dir") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
-		if code, _, stderr := run(t, nil, append(args, "--state-dir="+t.TempDir())...); code != 1 || !strings.Contains(stderr, "no readings have been kept") {
+		if code, _, stderr := run(t, nil, append(args, "--state-dir="+t.TempDir())...); code != 1 || !strings.Contains(stderr, "contains no outbox") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
 	}

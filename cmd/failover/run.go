@@ -15,51 +15,55 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	var s settings
-	groups := s.groups()
+	cfg := newConfig()
+	groups := cfg.groups()
 	c := &cobra.Command{
-		Use: "run", Short: "Run the sample device against DPS and IoT Hub, real or emulated", GroupID: "device", Args: cobra.NoArgs,
-		Long: "run is the sample device: it asks DPS for its hub, sends a reading every few seconds, and stays connected.\n" +
-			"Readings are taken and kept while there is no hub. The log goes to standard error.\n\n" + stdinHelp + "\n\n" + exitCodes,
-		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY_FILE=./group.key\n  failover run",
+		Use: "run", Short: "Run the sample device with DPS and IoT Hub, real or emulated",
+		GroupID: "device", Args: cobra.NoArgs,
+		Long: "run is the sample device: it asks DPS for its hub, sends a reading every few seconds, and stays\n" +
+			"connected. While there is no hub it keeps the readings. The log goes to standard error.\n\n" +
+			stdinHelp + "\n\n" + exitCodes,
+		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY_FILE=./group.key\n" +
+			"  failover run",
 		RunE: func(c *cobra.Command, _ []string) error {
-			device, err := s.device(c.Flags())
-			if err != nil {
-				s.printWarnings()
+			if err := cfg.readDevice(c.Flags()); err != nil {
+				cfg.printWarnings()
 				return usage(err)
 			}
-			return runDevice(untilSignal(c.Context()), device, &s)
+			return runDevice(untilSignal(c.Context()), cfg)
 		},
 	}
 	register(c, groups)
 	return c
 }
 
-// runDevice joins the device, the source of its readings and the log, and waits for the end of all three.
-func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
-	source := &sensor.Sensor{TelemetryInterval: s.telemetryInterval, PropertyInterval: s.propertyInterval}
+// runDevice runs the device, the source of its readings and the log, and waits for the end of all three.
+func runDevice(ctx context.Context, cfg *config) error {
+	d := cfg.device
+	source := &sensor.Sensor{TelemetryInterval: cfg.telemetryInterval, PropertyInterval: cfg.propertyInterval}
 	if d.Off.Has(hub.Telemetry) {
 		source.TelemetryInterval = 0
 	}
 	if d.Off.Has(hub.Reported) {
 		source.PropertyInterval = 0
 	}
-	if !s.stdin {
+	if !cfg.stdin {
 		handlers := source.Handlers()
 		handlers.Timeout = d.Handlers.Timeout
 		d.Handlers = handlers
 	}
-	log := observe.NewFan(observe.Thin(observe.NewPrinter(&printer{to: os.Stderr}, s.logFormat == "json", observe.Level(s.logLevel))))
+	print := observe.NewPrinter(&printer{to: os.Stderr}, cfg.logFormat == "json", observe.Level(cfg.logLevel))
+	log := observe.NewFan(observe.Thin(print))
 	log.Start()
-	defer closeLog(log) // apart from the device, so that a log that nobody reads costs it neither time nor its good end
-	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, s.logLevel != "debug"
+	defer closeLog(log) // after the device, which does not wait for the reader of the log
+	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, cfg.logLevel != "debug"
 	device, err := machine.New(d)
 	if err != nil {
-		return err // the settings have been checked
+		return err // not about the settings, which have been checked
 	}
 	source.Warn = device.Warn
-	s.authorities.reportTo(device.Warn)
-	for _, w := range s.warnings {
+	cfg.authorities.reportTo(device.Warn)
+	for _, w := range cfg.warnings {
 		device.Warn(w)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -67,10 +71,10 @@ func runDevice(ctx context.Context, d machine.Settings, s *settings) error {
 	var sensing sync.WaitGroup
 	var badInput error
 	sensing.Go(func() {
-		if s.stdin {
-			defer cancel() // the end of the readings is the end of the device
+		if cfg.stdin {
+			defer cancel() // ends the device after the last reading
 			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
-			_ = device.Drained(ctx) // or ctx has ended, and so does the device
+			_ = device.Drained(ctx) // an error means that ctx has ended, which ends the device too
 			return
 		}
 		source.Run(ctx, device)

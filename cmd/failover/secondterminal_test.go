@@ -175,7 +175,7 @@ func (x *terminal) unleashes(t *testing.T) {
 	if got, want := strings.Join(inForce(), "\n"), "DPS throttles {\"count\":\"3\",\"retry-after\":\"5s\"}\nB fin {\"for\":\"1h0m0s\"}\ndev1 twin-error {}"; got != want {
 		t.Errorf("in force are\n%s, want\n%s", got, want)
 	}
-	if list, _ := x.types(0, "lizard", "list"); !strings.Contains(list, "\nlate-puback ") || !strings.Contains(list, "\nIn force:\nDPS ") {
+	if list, _ := x.types(0, "lizard", "list"); !strings.Contains(list, "\nlate-puback ") || !strings.Contains(list, "\nActive faults:\nDPS ") {
 		t.Errorf("the list is\n%s", list)
 	}
 	for _, args := range [][]string{

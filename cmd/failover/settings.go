@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,44 +13,171 @@ import (
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/sensor"
-	"giantlizard.example/failover/transport"
 )
 
-const defaultProvisioningHost = "global.azure-devices-provisioning.net"
+// A config is what the flags, the environment and the env file say.
+type config struct {
+	device machine.Settings
+	flagOf map[string]string // the flag of each field of device, by the field's path, such as "Delivery.Window"
 
-// settings are what the flags, the environment and the env file say.
-type settings struct {
-	sources                             []source
-	envFileRead                         string // empty if there is none
-	warnings                            []error
-	provisioningHost, idScope, deviceID string
-	modelID, modelKey                   string
-	caFile, stateDir, envFile           string
-	authorities                         *authorities // of caFile
-	telemetryInterval, propertyInterval time.Duration
-	drainRate                           float64
-	window                              int
-	logFormat, logLevel                 string
-	stdin, inOrder                      bool
-	durability                          durability
-	queue                               outbox.Limits
-	queueFull                           string
-	off                                 [5]bool
-	closeTimeout, handlerTimeout        time.Duration
-	ackTimeout                          time.Duration
-	tokenLife                           time.Duration
-	link                                transport.Link
-	policy                              machine.Policy
+	sources           []source
+	envFileRead       string // empty if none was read
+	warnings          []error
+	authorities       *authorities // nil without caFile
+	caFile, envFile   string
+	logFormat         string
+	logLevel          string
+	stdin             bool
+	telemetryInterval time.Duration
+	propertyInterval  time.Duration
 }
 
-// A group of flags stands under its own title in the help.
+// newConfig returns a config with the defaults of all settings.
+func newConfig() *config {
+	d := machine.Settings{Identity: machine.Identity{ModelID: sensor.ModelID}}
+	return &config{
+		device: d.WithDefaults(), flagOf: map[string]string{}, envFile: ".env", logFormat: "console", logLevel: "info",
+		telemetryInterval: 5 * time.Second, propertyInterval: 15 * time.Second,
+	}
+}
+
+// A group of flags has its own title in the help.
 type group struct {
 	title string
 	flags *pflag.FlagSet
 }
 
-// offFlags are what can be switched off, in the order of settings.off.
-var offFlags = []struct {
+// groups returns the flags of the run command. Each sets a field of the config.
+func (cfg *config) groups() []group {
+	return []group{
+		{"Identity:", cfg.identityFlags()}, {"Delivery:", cfg.deliveryFlags()}, {"Queue:", cfg.queueFlags()},
+		{"Timing:", cfg.timingFlags()}, {"Files and log:", cfg.fileFlags()},
+	}
+}
+
+// bind adds a flag for the field of the device's settings that has this path. The flag's default is the field's.
+func (cfg *config) bind(f *pflag.FlagSet, flag, path, usage string) {
+	field := at(reflect.ValueOf(&cfg.device).Elem(), path)
+	switch p := field.Addr().Interface().(type) {
+	case *string:
+		f.StringVar(p, flag, *p, usage)
+	case *outbox.Policy:
+		f.StringVar((*string)(p), flag, string(*p), usage)
+	case *int:
+		f.IntVar(p, flag, *p, usage)
+	case *bool:
+		f.BoolVar(p, flag, *p, usage)
+	case *time.Duration:
+		f.DurationVar(p, flag, *p, usage)
+	default:
+		panic(fmt.Sprintf("failover: no flag for a field of type %s", field.Type()))
+	}
+	cfg.flagOf[path] = flag
+}
+
+// at returns the field of a struct that has this path, such as "Delivery.Window".
+func at(field reflect.Value, path string) reflect.Value {
+	for name := range strings.SplitSeq(path, ".") {
+		field = field.FieldByName(name)
+	}
+	return field
+}
+
+// bindValue adds a flag that sets several fields of the device's settings.
+func (cfg *config) bindValue(f *pflag.FlagSet, flag string, value pflag.Value, usage string, paths ...string) {
+	f.Var(value, flag, usage)
+	for _, path := range paths {
+		cfg.flagOf[path] = flag
+	}
+}
+
+func (cfg *config) identityFlags() *pflag.FlagSet {
+	f := newFlags()
+	cfg.bind(f, "provisioning-host", "Identity.ProvisioningHost", "DPS, as `host` or host:port")
+	cfg.bind(f, "id-scope", "Identity.IDScope", "ID scope of the DPS instance")
+	cfg.bind(f, "device-id", "Identity.RegistrationID", "registration `ID` of the device, best in lower case")
+	f.String("group-key-file", "", "`file` with the enrollment group's key; FAILOVER_GROUP_KEY holds the key itself")
+	f.String("device-key-file", "", "`file` with the device's own key; FAILOVER_DEVICE_KEY holds the key itself")
+	cfg.bind(f, "model-id", "Identity.ModelID", "DTDL model of the device")
+	cfg.bind(f, "model-key", "Identity.ModelKey",
+		"`name` of the model ID in the registration payload: modelId or iotcModelId")
+	return f
+}
+
+func (cfg *config) deliveryFlags() *pflag.FlagSet {
+	f := newFlags()
+	f.BoolVar(&cfg.stdin, "stdin", false, "send readings from standard input, as JSON lines, instead of generated ones")
+	f.DurationVar(&cfg.telemetryInterval, "telemetry-interval", cfg.telemetryInterval, "time between generated readings")
+	f.DurationVar(&cfg.propertyInterval, "property-interval", cfg.propertyInterval, "time between battery reports")
+	cfg.bindValue(f, "drain-rate", drainRate{&cfg.device.Delivery},
+		"readings of the backlog sent a second after an outage; 0 means as fast as the hub takes them",
+		"Delivery.DrainRate", "Delivery.Unpaced")
+	cfg.bind(f, "window", "Delivery.Window",
+		"maximum number of readings in flight; no other is sent while they take 128 KiB or more")
+	cfg.bind(f, "in-order", "Delivery.InOrder", "after an outage send the oldest readings first, instead of the newest")
+	for _, k := range kinds {
+		cfg.bindValue(f, k.flag, offFlag{&cfg.device.Off, k.kind}, "disable "+k.what, "Off")
+		f.Lookup(k.flag).NoOptDefVal = "true"
+	}
+	return f
+}
+
+func (cfg *config) queueFlags() *pflag.FlagSet {
+	f := newFlags()
+	cfg.bindValue(f, "durability", durability{&cfg.device.Storage},
+		"always: accepted readings are on the disk; memory: they are lost when the process ends;\n"+
+			"or a `time` such as 10s: readings are written and sent after at most this time, which\n"+
+			"spares flash, but a power cut loses the readings of this time",
+		"Storage.InMemory", "Storage.SyncEvery")
+	cfg.bind(f, "queue-readings", "Storage.Limits.Readings", "maximum number of pending readings")
+	cfg.bind(f, "queue-bytes", "Storage.Limits.Bytes", "maximum size of the pending readings, in `bytes`")
+	cfg.bind(f, "queue-age", "Storage.Limits.Age",
+		"maximum age of pending readings; older ones are dropped; 0 means no limit")
+	cfg.bind(f, "queue-full", "Storage.Limits.Full", "what a full queue does: drop-oldest, drop-newest or block")
+	return f
+}
+
+func (cfg *config) timingFlags() *pflag.FlagSet {
+	f := newFlags()
+	cfg.bind(f, "connect-timeout", "Link.ConnectTimeout",
+		"timeout of each response while connecting; the whole attempt may take six times as long")
+	cfg.bind(f, "keep-alive", "Link.KeepAlive", "time without received data before a ping is sent, in whole seconds")
+	cfg.bind(f, "silence", "Link.Silence", "time without received data before the session ends")
+	cfg.bind(f, "ack-timeout", "Delivery.AckTimeout",
+		"time without an acknowledgement of a reading before the session ends")
+	cfg.bind(f, "token-life", "Timing.TokenLife", "lifetime of a SAS token; the device reconnects after 80 to 85 % of it")
+	cfg.bind(f, "handler-timeout", "Handlers.Timeout", "timeout of a method, command or property handler")
+	cfg.bind(f, "close-timeout", "Timing.CloseTimeout", "time to send pending readings after SIGINT, SIGTERM or SIGHUP")
+	cfg.bind(f, "hold", "Policy.Hold", "a session that lasted this long resets the back-off")
+	cfg.bind(f, "first-wait", "Policy.FirstWait", "maximum of the first back-off, which is random")
+	cfg.bind(f, "last-wait", "Policy.LastWait", "maximum of any back-off")
+	cfg.bind(f, "after-silence", "Policy.AfterSilence", "timeout of the first attempt at a hub that fell silent")
+	cfg.bind(f, "first-rest", "Policy.FirstRest", "first back-off after DPS refused the device")
+	cfg.bind(f, "last-rest", "Policy.LastRest", "maximum back-off after DPS refused the device")
+	cfg.bind(f, "spread", "Policy.Spread",
+		"time over which a fleet spreads its first attempts, at the start and when all devices lose\ntheir hub")
+	return f
+}
+
+func (cfg *config) fileFlags() *pflag.FlagSet {
+	f := newFlags()
+	cfg.bind(f, "state-dir", "Storage.StateDir",
+		"`directory` for what must outlive a restart (default ~/.local/state/failover/<device ID>)")
+	f.StringVar(&cfg.caFile, "ca-file", "", "PEM `file` with certificate authorities to trust besides the system's")
+	f.StringVar(&cfg.envFile, "env-file", cfg.envFile, "`file` with settings as NAME=value lines")
+	f.StringVar(&cfg.logFormat, "log-format", cfg.logFormat, "console or json")
+	f.StringVar(&cfg.logLevel, "log-level", cfg.logLevel, "debug (with every reading), info or warn")
+	return f
+}
+
+func newFlags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.SortFlags = false
+	return f
+}
+
+// kinds are what a flag can disable.
+var kinds = []struct {
 	flag, what string
 	kind       hub.Kinds
 }{
@@ -59,77 +188,14 @@ var offFlags = []struct {
 	{"no-commands", "cloud-to-device commands", hub.Commands},
 }
 
-func (s *settings) groups() []group {
-	who, what, kept, where := newFlags(), newFlags(), newFlags(), newFlags()
-	who.StringVar(&s.provisioningHost, "provisioning-host", defaultProvisioningHost, "DPS, as `host` or host:port")
-	who.StringVar(&s.idScope, "id-scope", "", "ID scope of the DPS instance")
-	who.StringVar(&s.deviceID, "device-id", "", "registration `ID` of the device, best in lower case")
-	who.String("group-key-file", "", "`file` with the enrollment group's key; the key itself: FAILOVER_GROUP_KEY")
-	who.String("device-key-file", "", "`file` with the device's own key; the key itself: FAILOVER_DEVICE_KEY")
-	who.StringVar(&s.modelID, "model-id", sensor.ModelID, "DTDL model that the device follows")
-	who.StringVar(&s.modelKey, "model-key", "modelId", "`name` of the model in the registration payload: modelId or iotcModelId")
-
-	what.BoolVar(&s.stdin, "stdin", false, "take readings from standard input, as JSON lines, instead of making them up")
-	what.DurationVar(&s.telemetryInterval, "telemetry-interval", 5*time.Second, "time between readings")
-	what.DurationVar(&s.propertyInterval, "property-interval", 15*time.Second, "time between battery reports")
-	what.Float64Var(&s.drainRate, "drain-rate", 10, "readings a second from the backlog after an outage; 0: as fast as the hub takes them")
-	what.IntVar(&s.window, "window", 64, "readings on their way at once, at most, and 128 KiB of them and one more")
-	for i, k := range offFlags {
-		what.BoolVar(&s.off[i], k.flag, false, "switch "+k.what+" off")
-	}
-	what.DurationVar(&s.ackTimeout, "ack-timeout", time.Minute, "a hub that answers pings but acknowledges no reading for this long is left")
-	what.DurationVar(&s.handlerTimeout, "handler-timeout", 30*time.Second, "deadline of a method, command or property handler")
-	what.DurationVar(&s.closeTimeout, "close-timeout", 5*time.Second, "time to send what waits after SIGINT, SIGTERM or SIGHUP")
-
-	kept.Var(&s.durability, "durability", "always: what is accepted is on the disk; memory: it dies with the process; or a `time`\nsuch as 10s, after which it is on the disk and is sent: kinder to flash, and a power cut\ncosts what came since")
-	kept.IntVar(&s.queue.Readings, "queue-readings", 1_000_000, "readings that wait, at most")
-	kept.IntVar(&s.queue.Bytes, "queue-bytes", 256<<20, "`bytes` that they take, at most")
-	kept.DurationVar(&s.queue.Age, "queue-age", 0, "readings that wait for longer are given up; 0: never")
-	kept.StringVar(&s.queueFull, "queue-full", string(outbox.DropOldest), "what a full queue does: drop-oldest, drop-newest or block")
-	kept.BoolVar(&s.inOrder, "in-order", false, "after an outage send the oldest readings first, instead of the newest")
-
-	where.StringVar(&s.stateDir, "state-dir", "", "`directory` for what must outlive a restart (default ~/.local/state/failover/<device ID>)")
-	where.StringVar(&s.caFile, "ca-file", "", "PEM `file` with certificate authorities to trust beside the system's")
-	where.StringVar(&s.envFile, "env-file", ".env", "`file` with settings as in the environment, which comes first")
-	where.StringVar(&s.logFormat, "log-format", "console", "console or json")
-	where.StringVar(&s.logLevel, "log-level", "info", "debug (every reading), info or warn")
-
-	return []group{
-		{"Who the device is:", who}, {"What it does:", what}, {"How readings wait for a hub:", kept}, {"Where things are:", where},
-		{"When it gives up and comes back:", s.timing()},
-	}
-}
-
-func (s *settings) timing() *pflag.FlagSet {
-	f := newFlags()
-	f.DurationVar(&s.link.ConnectTimeout, "connect-timeout", 5*time.Second, "a peer that says nothing for this long while connecting is given up,"+
-		" and after six times as long in any case")
-	f.DurationVar(&s.link.KeepAlive, "keep-alive", 6*time.Second, "ping when nothing was read for this long, in whole seconds")
-	f.DurationVar(&s.link.Silence, "silence", 12*time.Second, "a link on which nothing was read for this long is dead")
-	f.DurationVar(&s.tokenLife, "token-life", time.Hour, "life of a SAS token; the device reconnects after 80 to 85 % of it")
-	f.DurationVar(&s.policy.Hold, "hold", 20*time.Second, "a connection that lasted this long resets the back-off")
-	f.DurationVar(&s.policy.FirstWait, "first-wait", time.Second, "first back-off, drawn between 0 and this")
-	f.DurationVar(&s.policy.LastWait, "last-wait", time.Minute, "longest back-off")
-	f.DurationVar(&s.policy.AfterSilence, "after-silence", 2*time.Second, "bound on the quick attempt at a hub that fell silent")
-	f.DurationVar(&s.policy.FirstRest, "first-rest", time.Minute, "first rest after DPS has refused the device")
-	f.DurationVar(&s.policy.LastRest, "last-rest", 15*time.Minute, "longest rest")
-	f.DurationVar(&s.policy.Spread, "spread", 0, "over this a fleet spreads its first attempts: at the start, and when all lose their hub")
-	return f
-}
-
-func newFlags() *pflag.FlagSet {
-	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.SortFlags = false
-	return f
-}
-
 // settingsHelp is part of the help.
-const settingsHelp = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. Flags come first, then the environment, then the env file.
-A flag that is given and empty is an error; an empty variable counts as unset. Files are regular files
-with text in UTF-8, and ~/ at the beginning of a path is the home directory. What the shell hands over, such
-as <(command) or /dev/stdin, is read once, at the start; other files with keys are read at each dial.`
+const settingsHelp = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. A flag takes precedence over the
+environment, and the environment over the env file. An empty flag is an error; an empty variable
+counts as unset. Files are regular files with UTF-8 text; ~/ at the beginning of a path means the
+home directory. Files with keys or certificates are read at each dial. A file that the shell passes
+as a pipe, such as <(command) or /dev/stdin, is read once, at the start.`
 
-// register adds the groups to a command and lets its help show them apart.
+// register adds the groups to a command and shows them separately in its help.
 func register(c *cobra.Command, groups []group) {
 	for _, g := range groups {
 		c.Flags().AddFlagSet(g.flags)

@@ -21,16 +21,18 @@ import (
 const maxLine = 1 << 20
 
 // stdinHelp is part of the help.
-const stdinHelp = `With --stdin the device sends readings from standard input, one JSON value on each line. A line is the body of a
-reading, or an object with "body" and optionally "time" (RFC 3339), "properties" (an object of strings) and "component".
-An object with any other member is itself a body. A body is delivered byte for byte. In an object with "body", a name
-that occurs twice, a property that is not a string (such as null) and half of a surrogate pair (\ud800) are errors. A
-"time", "properties" or "component" of null counts as left out. A time is kept to the millisecond.
-The input is UTF-8; a byte-order mark at its beginning is ignored.
+const stdinHelp = `With --stdin the device sends readings from standard input, one JSON value on each line. A line is
+the body of a reading, or an object with "body" and optionally "time" (RFC 3339), "properties" (an
+object of strings) and "component". An object with any other member is itself a body. A body is
+delivered byte for byte. In an object with "body", a name that occurs twice, a property that is not
+a string (such as null) and half of a surrogate pair (\ud800) are errors. A "time", "properties" or
+"component" of null counts as left out. A time is kept to the millisecond. The input is UTF-8; a
+byte-order mark at its beginning is ignored.
 
-Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, or {"line":3,"error":"…"}.
-An empty line is an error too. The next line is read after the answer, so a writer that is faster than the disk has to
-wait. When the input ends, the device delivers all pending readings and then ends.`
+Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the reading is accepted, or
+{"line":3,"error":"…"}. An empty line is an error too. The next line is read after the answer, so a
+writer that is faster than the disk has to wait. When the input ends, the device delivers all
+pending readings and then ends.`
 
 // A sender accepts readings.
 type sender interface {
@@ -126,7 +128,8 @@ func parseLine(line []byte) (machine.Reading, error) {
 		return machine.Reading{}, errEmptyLine
 	}
 	var names map[string]json.RawMessage
-	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) { // json would replace invalid UTF-8 by U+FFFD
+	// Invalid UTF-8 counts as a body, because package json would replace it by U+FFFD.
+	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) {
 		return machine.Reading{Body: line}, nil // Send checks it
 	}
 	members, err := payloads.ReadObject(line)

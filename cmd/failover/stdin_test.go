@@ -134,10 +134,10 @@ func TestWhatWouldBeChangedInALineIsRefusedWithTheReason(t *testing.T) {
 		`{"body":1,"properties":{"a":"\ud800"}}`:                                 `half of a surrogate pair`,
 		`{"body":1,"component":"\udc00"}`:                                        `half of a surrogate pair`,
 		`{"body":1,"properties":{"a":null}}`:                                     `"a" is null`,
-		`{"body":1,"properties":{"a":1}}`:                                        `"a" is no string: 1`,
+		`{"body":1,"properties":{"a":1}}`:                                        `"a" is not a string: 1`,
 		`{"body":1,"properties":["a"]}`:                                          `properties: not a JSON object`,
-		`{"body":1,"component":7}`:                                               `"component" is no string: 7`,
-		`{"body":1,"time":7}`:                                                    `"time" is no string: 7`,
+		`{"body":1,"component":7}`:                                               `"component" is not a string: 7`,
+		`{"body":1,"time":7}`:                                                    `"time" is not a string: 7`,
 	}
 	lines := slices.Sorted(maps.Keys(bad))
 	_, err := io.WriteString(in, strings.Join(lines, "\n"))

@@ -30,7 +30,7 @@ func TestHelpIsNoError(t *testing.T) {
 		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:", "run --help": "Example:",
 		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
 		"drill --help": "FAILOVER_DEVICE_KEY", "scenario": "check", "scenario show --help": "--steps",
-		"central": "the commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",
+		"central": "those commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",
 		"central device command run --help": "FAILOVER_CENTRAL_TOKEN", "lizard": "failover lizard kill A --for 30s", "lizard kill --help": "--retry-after",
 		"version": "failover ", "--version": "failover ",
 	} {

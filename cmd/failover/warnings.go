@@ -27,14 +27,14 @@ func knownVariables() map[string]bool {
 	for _, k := range keySettings {
 		known[k.variable] = true
 	}
-	for _, g := range new(settings).groups() {
+	for _, g := range newConfig().groups() {
 		g.flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })
 	}
 	return known
 }
 
 // warnOfUnknownVariables warns about variables that look like settings but are not known, such as misspelt ones.
-func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]string) {
+func (cfg *config) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]string) {
 	known := knownVariables()
 	flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })
 	environment := map[string]string{}
@@ -49,7 +49,7 @@ func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]
 	for _, from := range []struct {
 		where  string
 		values map[string]string
-	}{{"the environment", environment}, {s.envFileRead, file}} {
+	}{{"the environment", environment}, {cfg.envFileRead, file}} {
 		var unknown []string
 		for name, value := range from.values {
 			if value != "" && strings.HasPrefix(strings.ToUpper(name), variablePrefix) && !known[name] {
@@ -60,7 +60,7 @@ func (s *settings) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]
 		all = append(all, unknown...)
 	}
 	if len(all) > 0 {
-		s.warnings = append(s.warnings, errors.New("unknown settings are ignored: "+strings.Join(all, "; ")))
+		cfg.warnings = append(cfg.warnings, errors.New("unknown settings are ignored: "+strings.Join(all, "; ")))
 	}
 }
 
@@ -100,21 +100,21 @@ func distance(a, b string) int {
 }
 
 // warnIfReadableByOthers warns if other users of the machine can read a file with a secret.
-func (s *settings) warnIfReadableByOthers(flag, name string) {
+func (cfg *config) warnIfReadableByOthers(flag, name string) {
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() || textfile.OnlyOnce(name) || runtime.GOOS == "windows" {
 		return
 	}
 	if mode := info.Mode().Perm(); mode&0o044 != 0 {
-		s.warnings = append(s.warnings, fmt.Errorf(
+		cfg.warnings = append(cfg.warnings, fmt.Errorf(
 			"--%s: other users of this machine can read the secret in %s (mode %04o): chmod 600 %[2]s", flag, name, mode))
 	}
 }
 
 // printWarnings prints the warnings, for a command that has no log.
-func (s *settings) printWarnings() {
-	for _, w := range s.warnings {
+func (cfg *config) printWarnings() {
+	for _, w := range cfg.warnings {
 		fmt.Fprintln(os.Stderr, "failover: warning:", escapedError(w))
 	}
-	s.warnings = nil
+	cfg.warnings = nil
 }

@@ -31,7 +31,7 @@ func TestAMisspeltSettingIsNamedWithTheNearestOneThereIs(t *testing.T) {
 	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_FUL=block", "failover_window=5", "FAILOVER_NO_SUCH_THING=1", "FAILOVER_EMPTY=", "FAIL=1",
 		"FAILOVER_CONTROL_FILE=x", "FAILOVER_CENTRAL_TOKEN=x")
 	got := warned(t, env, "--env-file", fromFile)
-	want := "not a setting, and ignored: FAILOVER_NO_SUCH_THING in the environment (failover run --help lists the settings); " +
+	want := "unknown settings are ignored: FAILOVER_NO_SUCH_THING in the environment (failover run --help lists the settings); " +
 		"FAILOVER_QUEUE_FUL in the environment (did you mean FAILOVER_QUEUE_FULL?); " +
 		"failover_window in the environment (did you mean FAILOVER_WINDOW?); " +
 		"FAILOVER_GROUP_KYE_FILE in " + fromFile + " (did you mean FAILOVER_GROUP_KEY_FILE?); " +
@@ -45,7 +45,7 @@ func TestAMisspeltSettingIsNamedWithTheNearestOneThereIs(t *testing.T) {
 func TestAMisspeltSettingIsNamedBeforeTheOneThatIsMissing(t *testing.T) {
 	t.Parallel()
 	wantRefused(t, append(complete[:1:1], complete[2], "FAILOVER_DEVICEID=dev1"), nil, "FAILOVER_DEVICE_ID (--device-id) is missing",
-		"failover: warning: not a setting, and ignored: FAILOVER_DEVICEID in the environment (did you mean FAILOVER_DEVICE_ID?)")
+		"failover: warning: unknown settings are ignored: FAILOVER_DEVICEID in the environment (did you mean FAILOVER_DEVICE_ID?)")
 }
 
 func TestTheToolsNameAMisspeltSettingToo(t *testing.T) {
