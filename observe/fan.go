@@ -7,44 +7,44 @@ import (
 	"time"
 )
 
-// fanDepth is how many records may wait for one observer, besides those that it has been handed already.
+// fanDepth is the number of records that may be pending for one observer, besides those that it was
+// handed already.
 const fanDepth = 4096
 
-// A Fan hands records to observers: to each in order, and never waiting for any of them. An observer
-// that falls behind by thousands of records loses the newest, and is told how many; a stalled log pipe
-// must not stop a failover. A flood of records of one sort is combined into one each second, from
-// which nothing is missing.
+// A Fan hands records to several observers. Each gets them in order, on a goroutine of its own, and
+// none delays Emit: a log pipe that stalls must not delay a failover. An observer that falls behind
+// by thousands of records misses the newest, and is told how many. Of a flood of records of one
+// sort, the Fan makes one record each second, which counts or names all of them.
 type Fan struct {
 	mu      sync.Mutex
-	flood   flood
+	limiter limiter
 	started bool
 	closed  bool
-	lost    int64
 	queues  []*queue
 }
 
-// A queue is what waits for one observer. It belongs to Fan.mu.
+// A queue holds the records that are pending for one observer. Fan.mu guards it.
 type queue struct {
-	tell    func(Record)
-	waiting []*Record     // shared with the other queues, and never changed: they are large
-	lost    int           // since waiting was full
-	changed *sync.Cond    // waiting has grown, or the Fan is closed
-	ended   chan struct{} // closed when the observer has seen its last record
+	observer func(Record)
+	pending  []*Record     // shared with the other queues, because records are large; they do not change
+	missed   int           // records since pending was full
+	changed  *sync.Cond    // pending has grown, or the Fan is closed
+	done     chan struct{} // closed when the observer has got its last record
 }
 
-// NewFan makes a Fan that keeps what is emitted until Start.
+// NewFan returns a Fan that keeps what is emitted until Start. A nil observer is ignored.
 func NewFan(observers ...func(Record)) *Fan {
 	f := &Fan{}
-	f.flood = flood{pass: f.queue, sorts: map[Record]*surge{}}
-	for _, tell := range observers {
-		if tell != nil {
-			f.queues = append(f.queues, &queue{tell: tell, changed: sync.NewCond(&f.mu), ended: make(chan struct{})})
+	f.limiter = limiter{pass: f.queue, series: map[Record]*series{}}
+	for _, observer := range observers {
+		if observer != nil {
+			f.queues = append(f.queues, &queue{observer: observer, changed: sync.NewCond(&f.mu), done: make(chan struct{})})
 		}
 	}
 	return f
 }
 
-// Start starts a goroutine for each observer, once; they end with Close.
+// Start starts the goroutines of the observers, which end with Close. A second call does nothing.
 func (f *Fan) Start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,47 +58,45 @@ func (f *Fan) Start() {
 }
 
 func (f *Fan) serve(q *queue) {
-	defer close(q.ended)
+	defer close(q.done)
 	for {
-		records, lost := f.take(q)
+		records, missed := f.next(q)
 		if len(records) == 0 {
 			return
 		}
 		for _, r := range records {
-			q.tell(*r)
+			q.observer(*r)
 		}
-		if lost > 0 {
-			q.tell(gap(*records[len(records)-1], lost))
+		if missed > 0 {
+			last := records[len(records)-1]
+			q.observer(Record{
+				Time: last.Time, Level: Warn, Kind: Warning, Device: last.Device,
+				Message: plural(missed, "record") + " missing here: this observer was too slow",
+			})
 		}
 	}
 }
 
-// take waits for records; there are none when the Fan is closed. What was lost came after them, for there was no room.
-func (f *Fan) take(q *queue) (records []*Record, lost int) {
+// next waits for records, and returns none if the Fan is closed. The missed records came after the
+// others, when the queue was full.
+func (f *Fan) next(q *queue) (records []*Record, missed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(q.waiting) == 0 && !f.closed {
+	for len(q.pending) == 0 && !f.closed {
 		q.changed.Wait()
 	}
-	records, lost = q.waiting, q.lost
-	q.waiting, q.lost = nil, 0
-	return records, lost
+	records, missed = q.pending, q.missed
+	q.pending, q.missed = nil, 0
+	return records, missed
 }
 
-// gap is what an observer is told in the place of the records that it lost.
-func gap(last Record, lost int) Record {
-	return Record{
-		Time: last.Time, Level: Warn, Kind: Warning, Device: last.Device,
-		Message: plural(lost, "record") + " missing here: this observer was too slow",
-	}
-}
-
-// Emit hands a record on and returns at once.
+// Emit hands a record to the observers and returns at once. All observers get the records in the
+// same order.
 func (f *Fan) Emit(r Record) {
-	f.mu.Lock() // so that every observer sees the same order
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closed {
-		f.flood.hear(r, f.later)
+		f.limiter.add(r, f.later)
 	}
 }
 
@@ -113,27 +111,20 @@ func (f *Fan) later(after time.Duration, do func()) *time.Timer {
 // queue hands a record to each observer that has room for it.
 func (f *Fan) queue(r Record) {
 	for _, q := range f.queues {
-		if len(q.waiting) == fanDepth {
-			q.lost++
-			f.lost++
+		if len(q.pending) == fanDepth {
+			q.missed++
 			continue
 		}
-		q.waiting = append(q.waiting, &r)
+		q.pending = append(q.pending, &r)
 		q.changed.Signal()
 	}
 }
 
-// Lost is how many records observers were too slow for, in all.
-func (f *Fan) Lost() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.lost
-}
-
-// Close waits until the observers have seen every record, or ctx ends. What is emitted later is ignored.
+// Close waits until the observers have got every record, or until ctx ends; then it returns an
+// error that wraps ctx.Err(). What is emitted later is ignored.
 func (f *Fan) Close(ctx context.Context) error {
 	f.mu.Lock()
-	f.flood.flushAll()
+	f.limiter.flushAll()
 	f.closed = true
 	started := f.started
 	for _, q := range f.queues {
@@ -145,7 +136,7 @@ func (f *Fan) Close(ctx context.Context) error {
 	}
 	for _, q := range f.queues {
 		select {
-		case <-q.ended:
+		case <-q.done:
 		case <-ctx.Done():
 			return fmt.Errorf("observe: close: an observer does not return: %w", ctx.Err())
 		}

@@ -1,41 +1,41 @@
 package observe
 
 import (
-	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
 
 const (
-	floodPause = time.Second // between two records of one sort in a flood
-	floodBurst = 64          // records of one sort that pass in that time; a hub may have 50 commands waiting
-	maxSpans   = 64          // ranges of IDs that one record names
+	seriesInterval = time.Second // between two records of one sort in a flood
+	seriesBurst    = 64          // records of one sort that pass in that time; a hub may hold 50 commands for a device
+	maxSpans       = 64          // ranges of IDs in one record
 )
 
-// A flood bounds how many records a Fan hands on. A record of a sort that the network, a disk or a
-// queue can repeat without end is held when floodBurst of its sort have passed within floodPause (of
-// dropped readings: when one has). What is held of one sort is combined, and passed as one record each
-// floodPause: the last of them, which says in Repeated how many came before it, or for dropped
-// readings one that names them all. It belongs to Fan.mu.
-type flood struct {
+// A limiter bounds the number of records that a Fan hands on. The network, a disk or a queue can
+// repeat some sorts of records without end. When seriesBurst of such a sort have passed within
+// seriesInterval (of dropped readings: one), the limiter holds the next ones. Each seriesInterval
+// it passes one record for those of a sort that it holds: the last, with the number of the others
+// in Repeated, or for dropped readings a record that names them all. Fan.mu guards it.
+type limiter struct {
 	pass   func(Record)
-	sorts  map[Record]*surge
-	latest time.Time // of what was passed
+	series map[Record]*series // by sort
+	latest time.Time          // of the records that were passed
 }
 
-// A surge is the records of one sort.
-type surge struct {
-	until  time.Time // the end of this floodPause
-	passed int       // records in it
+// A series is the records of one sort.
+type series struct {
+	until  time.Time // the end of this seriesInterval
+	passed int       // records in this seriesInterval
 	timer  *time.Timer
-	held   *Record // combined; nil: none
+	held   *Record // combined; nil means none
 	epoch  string  // of the dropped readings
 	spans  spans
 }
 
-// sortOf is what the records of one sort have in common, and how many of them pass at once; 0: all.
+// sortOf returns what the records of one sort have in common, and how many of them pass in a
+// seriesInterval. Zero means all.
 func sortOf(r Record) (sort Record, burst int) {
 	sort = Record{Device: r.Device, Kind: r.Kind, Level: r.Level, Cause: r.Cause}
 	switch r.Kind {
@@ -44,42 +44,42 @@ func sortOf(r Record) (sort Record, burst int) {
 	case Handled:
 		sort.Name, _, _ = strings.Cut(r.Name, " ") // method, command, message or desired
 		sort.Status = r.Status
-		return sort, floodBurst
+		return sort, seriesBurst
 	case Warning, IllegalEvent:
-		return sort, floodBurst
+		return sort, seriesBurst
 	}
 	return sort, 0
 }
 
-// hear passes a record or holds it. later is called after a time, with the lock of the Fan.
-func (f *flood) hear(r Record, later func(time.Duration, func()) *time.Timer) {
+// add passes a record or holds it. later calls a function after a time, with Fan.mu locked.
+func (l *limiter) add(r Record, later func(time.Duration, func()) *time.Timer) {
 	sort, burst := sortOf(r)
 	if burst == 0 {
-		f.hand(r)
+		l.passOn(r)
 		return
 	}
 	now := time.Now()
-	s := f.sorts[sort]
+	s := l.series[sort]
 	if s == nil || s.held == nil && !now.Before(s.until) {
-		s = &surge{until: now.Add(floodPause)}
-		f.sorts[sort] = s
+		s = &series{until: now.Add(seriesInterval)}
+		l.series[sort] = s
 	}
 	if s.held == nil && s.passed < burst {
 		s.passed++
-		f.hand(r)
+		l.passOn(r)
 		return
 	}
 	if !s.hold(r) {
-		f.flush(s)
+		l.flush(s)
 		s.hold(r)
 	}
 	if s.timer == nil {
-		s.timer = later(s.until.Sub(now), func() { f.flush(s) })
+		s.timer = later(s.until.Sub(now), func() { l.flush(s) })
 	}
 }
 
-// flush passes what is held of one sort. Its records keep their order in time among the others.
-func (f *flood) flush(s *surge) {
+// flush passes what a series holds. Its time is not before that of the last record that was passed.
+func (l *limiter) flush(s *series) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -88,36 +88,31 @@ func (f *flood) flush(s *surge) {
 		return
 	}
 	r := *s.held
-	s.held, s.spans, s.until = nil, nil, time.Now().Add(floodPause)
-	if r.Time.Before(f.latest) {
-		r.Time = f.latest
+	s.held, s.spans, s.until = nil, nil, time.Now().Add(seriesInterval)
+	if r.Time.Before(l.latest) {
+		r.Time = l.latest
 	}
-	f.hand(r.Describe())
+	l.passOn(r.Describe())
 }
 
 // flushAll passes all that is held, in the order of its times.
-func (f *flood) flushAll() {
-	var all []*surge
-	for _, s := range f.sorts {
-		if s.held != nil {
-			all = append(all, s)
-		}
-	}
-	slices.SortFunc(all, func(a, b *surge) int { return a.held.Time.Compare(b.held.Time) })
-	for _, s := range all {
-		f.flush(s)
+func (l *limiter) flushAll() {
+	held := slices.DeleteFunc(slices.Collect(maps.Values(l.series)), func(s *series) bool { return s.held == nil })
+	slices.SortFunc(held, func(a, b *series) int { return a.held.Time.Compare(b.held.Time) })
+	for _, s := range held {
+		l.flush(s)
 	}
 }
 
-func (f *flood) hand(r Record) {
-	if r.Time.After(f.latest) {
-		f.latest = r.Time
+func (l *limiter) passOn(r Record) {
+	if r.Time.After(l.latest) {
+		l.latest = r.Time
 	}
-	f.pass(r)
+	l.pass(r)
 }
 
-// hold combines a record with those that are held. It returns false when that would take too much room.
-func (s *surge) hold(r Record) bool {
+// hold combines a record with those that are held. It reports whether there is room for the IDs.
+func (s *series) hold(r Record) bool {
 	if r.Kind != Dropped {
 		if s.held != nil {
 			r.Repeated += 1 + s.held.Repeated
@@ -125,14 +120,12 @@ func (s *surge) hold(r Record) bool {
 		s.held = &r
 		return true
 	}
-	epoch, named := spansIn(r.ID)
-	if len(s.spans) > 0 && len(named) > 0 && epoch != s.epoch || len(s.spans)+len(named) > maxSpans && s.held != nil {
+	epoch, added := spansIn(r.ID)
+	if len(s.spans) > 0 && len(added) > 0 && epoch != s.epoch || len(s.spans)+len(added) > maxSpans && s.held != nil {
 		return false
 	}
-	if len(named) > 0 {
+	for _, x := range added {
 		s.epoch = epoch
-	}
-	for _, x := range named {
 		s.spans.add(x)
 	}
 	if s.held != nil {
@@ -141,53 +134,4 @@ func (s *surge) hold(r Record) bool {
 	}
 	s.held = &r
 	return true
-}
-
-// spans are numbers of readings, in order and apart from each other.
-type spans []span
-
-type span struct{ first, last uint64 }
-
-// spansIn reads the IDs of a record, such as "8f3a1c02-17-20,25".
-func spansIn(ids string) (epoch string, all spans) {
-	epoch, numbers, _ := strings.Cut(ids, "-")
-	for text := range strings.SplitSeq(numbers, ",") {
-		from, to, isRange := strings.Cut(text, "-")
-		if !isRange {
-			to = from
-		}
-		first, err := strconv.ParseUint(from, 10, 64)
-		last, err2 := strconv.ParseUint(to, 10, 64)
-		if err == nil && err2 == nil {
-			all.add(span{first, last})
-		}
-	}
-	return epoch, all
-}
-
-func (s *spans) add(x span) {
-	i := slices.IndexFunc(*s, func(y span) bool { return y.last >= x.first || y.last+1 == x.first })
-	if i < 0 {
-		*s = append(*s, x)
-		return
-	}
-	j := i
-	for ; j < len(*s) && ((*s)[j].first <= x.last || (*s)[j].first == x.last+1); j++ {
-		x.first, x.last = min(x.first, (*s)[j].first), max(x.last, (*s)[j].last)
-	}
-	*s = slices.Replace(*s, i, j, x)
-}
-
-// ids is the text that spansIn reads; "" when there are none.
-func (s spans) ids(epoch string) string {
-	var texts []string
-	for _, x := range s {
-		if texts = append(texts, strconv.FormatUint(x.first, 10)); x.last > x.first {
-			texts[len(texts)-1] = fmt.Sprintf("%d-%d", x.first, x.last)
-		}
-	}
-	if len(texts) == 0 {
-		return ""
-	}
-	return epoch + "-" + strings.Join(texts, ",")
 }

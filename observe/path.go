@@ -8,18 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is how many characters of a name are shown.
+// maxName is the number of characters of a name that are shown.
 const maxName = 80
 
-// A path is the table that Trace prints. Rows are held back so that its columns can be aligned.
+// A path is the table that Trace prints. It keeps rows back so that it can align their columns.
 type path struct {
 	out    io.Writer
 	rows   []row
 	widths [6]int
-	day    string // printed last
+	day    string // the last that was printed
 }
 
-// A row is a line: the cells of a transition, or one that is a sentence.
+// A row is one line: the cells of a transition, or one cell with a sentence.
 type row struct {
 	time   time.Time
 	device string
@@ -44,9 +44,9 @@ func (p *path) outcome(r Record) {
 	p.rows = append(p.rows, row{r.Time, r.Device, []string{r.text()}})
 }
 
-// print prints the rows that were held back, under the day they belong to. device is the width of the device's name,
-// 0 to leave it out.
-func (p *path) print(device int) {
+// print prints the rows that were kept back, below their day. The names of devices get a column of
+// a width; zero means that there is no such column.
+func (p *path) print(deviceWidth int) {
 	for _, r := range p.rows {
 		at := r.time.UTC()
 		if day := at.Format(time.DateOnly); day != p.day {
@@ -54,8 +54,8 @@ func (p *path) print(device int) {
 			fmt.Fprintln(p.out, day, "UTC")
 		}
 		line := at.Format("15:04:05.000")
-		if device > 0 {
-			line = fmt.Sprintf("%-*s  %s", device, r.device, line)
+		if deviceWidth > 0 {
+			line = fmt.Sprintf("%-*s  %s", deviceWidth, r.device, line)
 		}
 		for i, c := range r.cells {
 			switch {
@@ -71,7 +71,7 @@ func (p *path) print(device int) {
 	p.rows = p.rows[:0]
 }
 
-// shown is a name as it may be printed.
+// shown returns a name as it is printed.
 func shown(s string) string {
 	if utf8.RuneCountInString(s) > maxName {
 		s = string([]rune(s)[:maxName-1]) + "…"

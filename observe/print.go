@@ -10,8 +10,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NewPrinter is an observer that prints records of at least this level to w with zerolog: as JSON lines, or for people.
-// A record is one Write; if w may be shared, so may the observer.
+// NewPrinter returns an observer that prints the records of at least a level to w with zerolog, as
+// JSON lines or for people. Each record is one Write. The observer is safe for concurrent use if w
+// is.
 func NewPrinter(w io.Writer, json bool, least Level) func(Record) {
 	if !json {
 		w = console(w)
@@ -41,30 +42,25 @@ func zerologLevel(l Level) zerolog.Level {
 	return zerolog.InfoLevel
 }
 
-// MarshalZerologObject writes the fields that zerolog does not write itself, under the names that Record's JSON has.
-// zerolog's own time is a global setting and too coarse.
+// MarshalZerologObject writes all fields except the level and the message, with the names of
+// Record's JSON. zerolog's own time is a global setting and too coarse.
 func (r Record) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("time", r.Time.UTC().Format(time.RFC3339Nano)).Str("kind", string(r.Kind))
-	for _, f := range []struct{ name, value string }{
-		{"device", r.Device}, {"from", r.From}, {"to", r.To}, {"phase", string(r.Phase)}, {"state", r.State}, {"event", r.Event},
-		{"cause", r.Cause}, {"error", r.Error}, {"hub", r.Hub}, {"from_hub", r.FromHub}, {"outcome", r.Outcome},
-		{"id", r.ID}, {"name", r.Name},
-	} {
-		if f.value != "" {
-			e.Str(f.name, f.value)
-		}
-	}
 	for _, f := range []struct {
-		name  string
-		value int64
+		name, text string
+		number     int64
 	}{
-		{"count", int64(r.Count)},
-		{"attempt", int64(r.Attempt)}, {"spent_ms", r.SpentMS}, {"step_ms", r.StepMS},
-		{"status", int64(r.Status)}, {"bytes", int64(r.Bytes)},
-		{"repeated", int64(r.Repeated)},
+		{"device", r.Device, 0}, {"from", r.From, 0}, {"to", r.To, 0}, {"phase", string(r.Phase), 0}, {"state", r.State, 0},
+		{"event", r.Event, 0}, {"cause", r.Cause, 0}, {"error", r.Error, 0}, {"hub", r.Hub, 0}, {"from_hub", r.FromHub, 0},
+		{"outcome", r.Outcome, 0}, {"id", r.ID, 0}, {"name", r.Name, 0},
+		{"count", "", int64(r.Count)}, {"attempt", "", int64(r.Attempt)}, {"spent_ms", "", r.SpentMS}, {"step_ms", "", r.StepMS},
+		{"status", "", int64(r.Status)}, {"bytes", "", int64(r.Bytes)}, {"repeated", "", int64(r.Repeated)},
 	} {
-		if f.value != 0 {
-			e.Int64(f.name, f.value)
+		switch {
+		case f.text != "":
+			e.Str(f.name, f.text)
+		case f.number != 0:
+			e.Int64(f.name, f.number)
 		}
 	}
 	if !r.Next.IsZero() {
@@ -72,8 +68,8 @@ func (r Record) MarshalZerologObject(e *zerolog.Event) {
 	}
 }
 
-// forPeople keeps what no line has said yet besides the message: the error in full, and how many lines were left out.
-// A wait has the error of the transition before it.
+// forPeople keeps the message, the number of records that were left out, and the error unless
+// people have read it: a wait has the error of the transition before it.
 func forPeople(r Record) Record {
 	short := Record{Time: r.Time, Message: printable(r.Message), Repeated: r.Repeated}
 	if r.Kind != Waiting && r.Error != r.Message {
@@ -82,7 +78,8 @@ func forPeople(r Record) Record {
 	return short
 }
 
-// printable keeps a name that came over the network from moving the cursor or starting a line of its own.
+// printable replaces the characters with which a name from the network could move the cursor or
+// begin a new line.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

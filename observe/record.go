@@ -1,4 +1,5 @@
-// Package observe is what the device says about itself: one event record, the ways it is handed on, and how it is printed.
+// Package observe has the records in which a device describes what happens to it, the ways in which
+// records reach observers, and how they are printed. It knows no names of states.
 package observe
 
 import (
@@ -9,26 +10,26 @@ import (
 	"time"
 )
 
-// A Kind says what a record tells; docs/events.md has a sentence for each.
+// A Kind is what a record is about. docs/events.md describes each kind.
 type Kind string
 
 // The kinds.
 const (
-	Transition   Kind = "transition" // the machine moved
+	Transition   Kind = "transition" // the machine has moved
 	Waiting      Kind = "waiting"    // the machine waits before its next attempt
 	Outcome      Kind = "outcome"    // an outage has ended
-	Payload      Kind = "payload"    // DPS returned a payload with the assignment
+	Payload      Kind = "payload"    // DPS has returned a payload with the assignment
 	Accepted     Kind = "taken"      // a reading was accepted
 	Delivered    Kind = "delivered"  // a hub has acknowledged a reading
-	Dropped      Kind = "dropped"    // a reading was given up
-	IllegalEvent Kind = "refused"    // the machine refused an event
-	Handled      Kind = "handled"    // a handler has answered a method, a command or a desired property
+	Dropped      Kind = "dropped"    // readings were removed by policy, or the disk refused them
+	IllegalEvent Kind = "refused"    // the machine has refused an event that its table lacks
+	Handled      Kind = "handled"    // a handler has returned from a method, a command or a desired property
 	Clock        Kind = "clock"      // the wall clock was set
-	Warning      Kind = "warning"    // something an operator should know that stops nothing
-	Note         Kind = "note"       // something worth a line
+	Warning      Kind = "warning"    // an operator should know it, but the device goes on
+	Note         Kind = "note"       // any other information
 )
 
-// A Level is how much a record matters.
+// A Level is the importance of a record.
 type Level string
 
 // The levels.
@@ -48,18 +49,20 @@ const (
 	Closing      Phase = "closing"      // the device ends
 )
 
-// The outcomes of an outage. State Failover is not "failed over": a reconnection passes through it too.
+// The outcomes of an outage.
 const (
 	Reconnected = "reconnected" // at the same hub
 	FailedOver  = "failed over" // at another hub
 	FailedBack  = "failed back" // at the hub it had failed over from
 )
 
-// AlreadyCompleted is the status of a command that was delivered again after it had been done: it is completed, and not handled.
+// AlreadyCompleted is the status of a command that was delivered again after its handler had
+// succeeded. It is completed, and its handler is not called again.
 const AlreadyCompleted = 208
 
-// A Record is one event. It is the log line, and whatever else shows what the device did is made from it.
-// Durations are in milliseconds. A field that says nothing is left out; docs/events.md says when each is there.
+// A Record is one thing that happened. Logs, traces and metrics are made from records. Durations
+// are in milliseconds. JSON leaves zero fields out. docs/events.md says which kinds have which
+// fields.
 type Record struct {
 	Time    time.Time `json:"time"`
 	Level   Level     `json:"level"`
@@ -71,26 +74,26 @@ type Record struct {
 	To      string    `json:"to,omitempty"`       // the state entered
 	Phase   Phase     `json:"phase,omitempty"`    // what the transition means for the connection
 	State   string    `json:"state,omitempty"`    // the state it happened in
-	Event   string    `json:"event,omitempty"`    // of the table; while waiting, the one to come
-	Cause   string    `json:"cause,omitempty"`    // one stable word
+	Event   string    `json:"event,omitempty"`    // of the table; while waiting, the next one
+	Cause   string    `json:"cause,omitempty"`    // one word that does not change between versions
 	Error   string    `json:"error,omitempty"`    // the cause in full
-	Hub     string    `json:"hub,omitempty"`      // the hub it concerns
+	Hub     string    `json:"hub,omitempty"`      // that the record concerns
 	FromHub string    `json:"from_hub,omitempty"` // in an outcome, the hub that was lost
-	Attempt int       `json:"attempt,omitempty"`  // tries since the last connection that held, 1 for the first
+	Attempt int       `json:"attempt,omitempty"`  // attempts since the last session that lasted, 1 for the first
 	SpentMS int64     `json:"spent_ms,omitempty"` // in the state left; in an outcome, from the loss to Connected
 	StepMS  int64     `json:"step_ms,omitempty"`  // by which the wall clock was set; negative when it was set back
 	Next    time.Time `json:"next,omitzero"`      // of the next attempt
 	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
 
-	ID       string `json:"id,omitempty"`       // of the reading; dropped ones may be several: 8f3a1c02-17-20,25
+	ID       string `json:"id,omitempty"`       // of the reading, or of dropped readings: 8f3a1c02-17-20,25
 	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
 	Name     string `json:"name,omitempty"`     // of the method, command or property
-	Status   int    `json:"status,omitempty"`   // that a handler answered with
+	Status   int    `json:"status,omitempty"`   // that a handler returned
 	Bytes    int    `json:"bytes,omitempty"`    // of the payload
-	Repeated int    `json:"repeated,omitempty"` // records of this sort, before it, that a Fan or Thin left out
+	Repeated int    `json:"repeated,omitempty"` // earlier records like this one that a Fan or Thin left out
 }
 
-// Describe fills Message in from the other fields, if it is empty.
+// Describe returns the record with a message. It makes one from the other fields if there is none.
 func (r Record) Describe() Record {
 	if r.Message == "" {
 		r.Message = r.text()
@@ -121,8 +124,8 @@ func (r Record) text() string {
 		}
 		return words("dropped", r.ID, bracketed(r.Cause))
 	case Clock:
-		if step := r.step(); step < 0 {
-			return "the clock was set " + Span(-step) + " back"
+		if r.StepMS < 0 {
+			return "the clock was set " + Span(-r.step()) + " back"
 		}
 		return "the clock was set " + Span(r.step()) + " ahead"
 	case IllegalEvent:
@@ -133,7 +136,7 @@ func (r Record) text() string {
 	return r.Error
 }
 
-// readings is how many were dropped.
+// readings returns the number of dropped readings.
 func (r Record) readings() int { return max(1, r.Count) }
 
 func (r Record) spent() time.Duration { return time.Duration(r.SpentMS) * time.Millisecond }
@@ -146,7 +149,7 @@ func joined(by string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), by)
 }
 
-// after is s after a word, or nothing when there is no s.
+// after returns s after a word, or "" if s is empty.
 func after(word, s string) string {
 	if s == "" {
 		return ""
@@ -175,7 +178,7 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// Span is a duration for people: two units at most.
+// Span returns a duration for people, in at most two units.
 func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A tally is how many outages ended in one way, and how long they were.
+// A tally counts the outages that ended in one way. It keeps the shortest and the longest.
 type tally struct {
 	count       int
 	least, most time.Duration
@@ -18,7 +18,7 @@ func (t *tally) add(d time.Duration) {
 	t.count, t.least, t.most = t.count+1, min(t.least, d), max(t.most, d)
 }
 
-// text is such as "2 reconnected in 9 ms to 1.2 s".
+// text returns a phrase such as "2 reconnected in 9 ms to 1.2 s".
 func (t *tally) text(how string) string {
 	if t.count == 0 {
 		return ""
@@ -30,7 +30,7 @@ func (t *tally) text(how string) string {
 	return fmt.Sprintf("%d %s %s", t.count, how, times)
 }
 
-// summary is what Trace has read, in one line.
+// summary returns one line about what Trace has read.
 func (t *tracer) summary() string {
 	var open tally
 	for _, d := range t.devices {
@@ -49,11 +49,11 @@ func (t *tracer) summary() string {
 	return joined("; ", joined(": ", path, ended), t.readings(), some(t.warnings, "warning"), some(t.other, "other line"))
 }
 
-// readings are known in full only when the log has debug lines.
+// readings returns a phrase about the readings. Only a log with debug lines has all of them.
 func (t *tracer) readings() string {
 	switch {
-	case t.taken+t.delivered > 0:
-		return fmt.Sprintf("readings: %d taken, %d delivered, %d dropped", t.taken, t.delivered, t.dropped)
+	case t.accepted+t.delivered > 0:
+		return fmt.Sprintf("readings: %d taken, %d delivered, %d dropped", t.accepted, t.delivered, t.dropped)
 	case t.dropped > 0:
 		return fmt.Sprintf("readings: %d dropped", t.dropped)
 	}

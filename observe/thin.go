@@ -2,20 +2,23 @@ package observe
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
 const (
-	maxMet    = 256 // sorts of records that Thin remembers of one device: more causes than that are no repetition
-	firstLeft = 4   // of one sort that it leaves out before it says so; then twice as many, and so on
+	maxSorts     = 256 // sorts of records that Thin remembers of one device; more different causes are no repetition
+	passedAtOnce = 3   // records of one sort
+	firstLimit   = 4   // records of one sort that are left out before one is passed again; each time the limit doubles
 )
 
-// Thin hands records on but thins out a long outage. Transitions, waits and warnings that say the same
-// as before are passed three times and then left out. When 4, then 8, 16, … of one sort were left out,
-// the last of each sort is passed, with the number of those it stands for; so it is before anything
-// else that is passed of these kinds. Thus the order stays and the numbers add up. Thin starts afresh
-// in phase Connected, and passes everything from phase Closing on: no later record would say what
-// was left out. What it returns is not safe for concurrent use.
+// Thin returns an observer that passes records on, and leaves out most of a long outage. Of
+// transitions, waits and warnings with the same content it passes three, and leaves out later ones.
+// When 4, then 8, 16, … of one sort were left out, it passes the last record of each sort, with the
+// number of the others in Repeated. It also does so before it passes a record of another sort, so
+// the order stays and the numbers add up. Thin starts afresh in phase Connected. From phase Closing
+// on it passes everything, because no later record would have the numbers. The observer is not safe
+// for concurrent use.
 func Thin(next func(Record)) func(Record) {
 	devices := map[string]*thinner{}
 	return func(r Record) {
@@ -29,39 +32,39 @@ func Thin(next func(Record)) func(Record) {
 			t.restart()
 			devices[r.Device] = t
 		}
-		t.hear(r)
+		t.add(r)
 	}
 }
 
-// A thinner is what Thin remembers of one device.
+// A thinner is the state of Thin for one device.
 type thinner struct {
-	next  func(Record)
-	met   map[Record]*repetition // by what does not differ between repetitions
-	limit int                    // of repetition.left
-	ends  bool                   // the device is in phase Closing
-	out   int                    // how many were left out, ever
+	next    func(Record)
+	sorts   map[Record]*sortState // by the fields that repetitions have in common
+	limit   int                   // of sortState.left
+	closing bool
+	out     int // records that were left out, ever
 }
 
-type repetition struct {
-	times int    // passed at once
-	left  int    // out, since one was passed, and what those stood for
-	last  Record // that was left out
-	at    int    // its place among all
+type sortState struct {
+	passed int    // before the first was left out
+	left   int    // out since one was passed, with what those stood for
+	last   Record // that was left out
+	order  int    // of last among all that were left out
 }
 
 func (t *thinner) restart() {
 	t.passLeft()
-	t.met, t.limit = map[Record]*repetition{}, firstLeft
+	t.sorts, t.limit = map[Record]*sortState{}, firstLimit
 }
 
-func (t *thinner) hear(r Record) {
+func (t *thinner) add(r Record) {
 	if r.Kind == Transition {
-		t.ends = r.Phase == Closing
+		t.closing = r.Phase == Closing
 	}
 	if r.Phase == Connected || r.Phase == Closing {
 		t.restart()
 	}
-	if t.ends {
+	if t.closing {
 		t.next(r)
 		return
 	}
@@ -69,38 +72,33 @@ func (t *thinner) hear(r Record) {
 	if r.Kind == Warning {
 		key.Message, key.Error = r.Message, r.Error
 	}
-	s := t.met[key]
+	s := t.sorts[key]
 	if s == nil {
-		if len(t.met) == maxMet {
+		if len(t.sorts) == maxSorts {
 			t.restart()
 		}
-		s = &repetition{}
-		t.met[key] = s
+		s = &sortState{}
+		t.sorts[key] = s
 	}
-	if s.times < 3 {
-		s.times++
+	if s.passed < passedAtOnce {
+		s.passed++
 		t.passLeft()
 		t.next(r)
 		return
 	}
 	t.out++
-	s.left, s.last, s.at = s.left+1+r.Repeated, r, t.out
+	s.left, s.last, s.order = s.left+1+r.Repeated, r, t.out
 	if s.left >= t.limit {
 		t.limit *= 2
 		t.passLeft()
 	}
 }
 
-// passLeft passes the last of each sort that was left out, in their order.
+// passLeft passes the last record of each sort that was left out, in their order.
 func (t *thinner) passLeft() {
-	var sorts []*repetition
-	for _, s := range t.met {
-		if s.left > 0 {
-			sorts = append(sorts, s)
-		}
-	}
-	slices.SortFunc(sorts, func(a, b *repetition) int { return cmp.Compare(a.at, b.at) })
-	for _, s := range sorts {
+	left := slices.DeleteFunc(slices.Collect(maps.Values(t.sorts)), func(s *sortState) bool { return s.left == 0 })
+	slices.SortFunc(left, func(a, b *sortState) int { return cmp.Compare(a.order, b.order) })
+	for _, s := range left {
 		s.last.Repeated, s.left = s.left-1, 0
 		t.next(s.last)
 	}

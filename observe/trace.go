@@ -14,13 +14,14 @@ import (
 var outcomes = []string{Reconnected, FailedOver, FailedBack}
 
 const (
-	maxLine = 1 << 20 // bytes; a longer line is no record
-	maxRows = 4096    // that are held back to align them
+	maxLine = 1 << 20 // bytes of a record
+	maxRows = 4096    // rows that are kept back to align them
 )
 
-// Trace reads the JSON lines that NewPrinter has printed and prints the path that each device took through its states:
-// a line for each transition and for each outage that ended, and a summary. Times are UTC. What others put before or around
-// a line is left out. Lines that hold no record, such as a last one that was cut short, are skipped and counted.
+// Trace reads JSON lines of NewPrinter, and prints the path of each device through its states: a
+// line for each transition and for each outage that ended, and a summary. Times are UTC. It ignores
+// what log systems put before or around a line. It skips and counts lines without a record, such as
+// a last line that is incomplete.
 func Trace(r io.Reader, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	t := tracer{path: path{out: out}, devices: map[string]*traced{}, ended: map[string]*tally{}}
@@ -28,7 +29,7 @@ func Trace(r io.Reader, w io.Writer) error {
 		t.ended[outcome] = &tally{}
 	}
 	err := t.read(r)
-	t.path.print(t.prefix())
+	t.path.print(t.deviceWidth())
 	fmt.Fprintf(out, "\n%s\n", t.summary())
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return fmt.Errorf("observe: trace: %w", err)
@@ -40,18 +41,19 @@ type tracer struct {
 	path    path
 	devices map[string]*traced
 	ended   map[string]*tally // outages, by outcome
-	other   int               // lines
+	other   int               // lines without a record
 
-	transitions, warnings, taken, delivered, dropped int
+	transitions, warnings, accepted, delivered, dropped int
 }
 
-// traced is what is remembered of one device.
+// traced is the state of one device.
 type traced struct {
-	lost time.Time // when the outage began that it is in; zero: it is in none
-	last time.Time // its latest transition
+	lost time.Time // the beginning of the outage. Zero means that there is none
+	last time.Time // of the latest transition
 }
 
-// clockSet has the times before it be of the clock as it is now, so that an outage lasts no longer because of it.
+// clockSet moves the times to the clock as it is now, so that the step does not change the length
+// of an outage.
 func (d *traced) clockSet(by time.Duration) {
 	d.last = d.last.Add(by)
 	if !d.lost.IsZero() {
@@ -71,20 +73,20 @@ func (t *tracer) read(r io.Reader) error {
 			t.line(line)
 		}
 		if len(t.path.rows) >= maxRows {
-			t.path.print(t.prefix())
+			t.path.print(t.deviceWidth())
 		}
-		switch {
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) {
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// record is the record of a line, if it holds one. Whoever kept the log may have put something before each line, as
-// journald, Docker Compose and container runtimes do, or have wrapped it in JSON, as Docker does in its files. A log that
-// was truncated while it was written to begins with zero bytes.
+// record returns the record in a line, and reports whether there is one. journald, Docker Compose
+// and container runtimes put text before each line, and Docker's log files have each line in JSON.
+// A log that was truncated while it was written begins with zero bytes.
 func record(line []byte) (r Record, ok bool) {
 	line = line[max(0, bytes.IndexByte(line, '{')):]
 	var wrapped struct {
@@ -129,7 +131,7 @@ func (t *tracer) line(line []byte) {
 	case Warning:
 		t.warnings += 1 + r.Repeated
 	case Accepted:
-		t.taken++
+		t.accepted++
 	case Delivered:
 		t.delivered++
 	case Dropped:
@@ -137,19 +139,17 @@ func (t *tracer) line(line []byte) {
 	}
 }
 
-// prefix is how wide the devices' names are, or 0 when there is only one.
-func (t *tracer) prefix() int {
-	width := 0
-	for device := range t.devices {
-		width = max(width, utf8.RuneCountInString(device))
-	}
-	if len(t.devices) < 2 {
-		return 0
+// deviceWidth returns the width of the devices' names, or zero if there are not several devices.
+func (t *tracer) deviceWidth() (width int) {
+	if len(t.devices) > 1 {
+		for device := range t.devices {
+			width = max(width, utf8.RuneCountInString(device))
+		}
 	}
 	return width
 }
 
-// moved follows the outage that the device may be in.
+// moved notes the beginning or the end of an outage.
 func (d *traced) moved(r Record) {
 	d.last = r.Time
 	switch phase := phaseOf(r); {
@@ -160,10 +160,11 @@ func (d *traced) moved(r Record) {
 	}
 }
 
-// phaseOf returns the phase of a transition, also in logs of versions that did not write it. In these, a transition that
-// names a hub and no attempt ends a session, or the attempt to begin one: with a cause if the hub was lost or could not
-// be reached, without one if it was reached. Only a device that was closed during such an attempt counts as connected,
-// so its outage is missing in the summary.
+// phaseOf returns the phase of a transition, also in logs of versions that did not write it. In
+// these, a transition that names a hub and no attempt ends a session, or the attempt to begin one:
+// with a cause if the hub was lost or could not be reached, without one if it was reached. Only a
+// device that was closed during such an attempt counts as connected, so its outage is missing in
+// the summary.
 func phaseOf(r Record) Phase {
 	switch {
 	case r.Phase != "" || r.Hub == "" || r.Attempt > 0:
