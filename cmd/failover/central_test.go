@@ -161,7 +161,7 @@ func TestWithoutAnEmulatorTheCommandsSaySoAndWhatToDo(t *testing.T) {
 	s.Close()
 	for _, args := range []string{"central device show -d dev1", "lizard list"} {
 		code, _, stderr := run(t, env, strings.Fields(args)...)
-		if code != 1 || !strings.Contains(stderr, "runs no more, it seems; start one with failover emulator") || strings.Contains(stderr, emulatorToken) {
+		if code != 1 || !strings.Contains(stderr, "seems to run no longer; start one with failover emulator") || strings.Contains(stderr, emulatorToken) {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 	}
@@ -262,7 +262,7 @@ func TestWhatTheApplicationRefusesExitsWithOneAndSaysWhatToDo(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter) {
 			w.Header().Set("Location", "https://evil.example/"+apiToken)
 			w.WriteHeader(307)
-		}, "answered 307 (it sends to https://evil.example): the token does not follow"},
+		}, "answered 307 (a redirect to https://evil.example): redirects are not followed"},
 		"silence": {nil, "did not answer in time: try again, or allow it more time"},
 	} {
 		s.mu.Lock()

@@ -335,13 +335,13 @@ func TestANameThatWouldLeadElsewhereIsRefused(t *testing.T) {
 		_, three := c.Run(t.Context(), "dev1", central.Part{}, name, []byte("{}"))
 		_, four := c.Registration(t.Context(), name)
 		for _, err := range []error{one, two, three, four} {
-			if err == nil || !strings.Contains(err.Error(), "is no name") {
+			if err == nil || !strings.Contains(err.Error(), "is not a valid name") {
 				t.Errorf("%q: %v", name, err)
 			}
 		}
 	}
 	_, err := c.Run(t.Context(), "dev1", central.Part{}, "echo", []byte("{'a':1}"))
-	if err == nil || !strings.Contains(err.Error(), "no JSON") {
+	if err == nil || !strings.Contains(err.Error(), "not JSON") {
 		t.Errorf("a command's content: %v", err)
 	}
 	if sent := a.requests(); len(sent) > 0 {
@@ -374,7 +374,7 @@ func TestAComponentIsFoundInTheTemplateOfTheDevice(t *testing.T) {
 		t.Errorf("it sent %q", sent[1])
 	}
 	bare := serve(t, always(200, `{"id":"dev1"}`))
-	if _, err := bare.client(t).HasComponent(t.Context(), "dev1", "fan"); err == nil || !strings.Contains(err.Error(), "the device has none") {
+	if _, err := bare.client(t).HasComponent(t.Context(), "dev1", "fan"); err == nil || !strings.Contains(err.Error(), "the device has no template") {
 		t.Errorf("a device without a template: %v", err)
 	}
 }

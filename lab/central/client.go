@@ -1,5 +1,6 @@
-// Package central is a client of IoT Central's REST API, of a real application or of the emulator on this machine, and of the
-// lizard's API, which only the emulator has. It shares no code with the server, so it is a second opinion about the wire.
+// Package central is a client of IoT Central's REST API, of a real application or of the emulator
+// on this machine, and of the lizard's API, which only the emulator has. It shares no code with the
+// server, so that it is a second opinion about the wire.
 package central
 
 import (
@@ -23,29 +24,30 @@ const (
 	GlobalDPS = "https://global.azure-devices-provisioning.net"
 
 	versionQuery = "?api-version=2022-07-31"
-	answerLimit  = 1 << 20  // far more than any answer takes
-	headerLimit  = 64 << 10 // Go would read ten megabytes
+	answerLimit  = 1 << 20  // far more than any answer needs
+	headerLimit  = 64 << 10 // the default of Go is ten megabytes
 )
 
-// A Config says which application to talk to. Token is an API token, which begins with "SharedAccessSignature ", or a bearer
-// token of Microsoft Entra ID (AAD).
+// A Config configures a Client. Token is an API token, which begins with "SharedAccessSignature ",
+// or a bearer token of Microsoft Entra ID (AAD).
 type Config struct {
-	URL   string // as Address makes it
+	URL   string // of the application, from Address
 	Token string
-	Roots *x509.CertPool // nil: the system's
-	DPS   string         // where Registration asks; "": it does not ask
+	Roots *x509.CertPool // nil means the system's
+	DPS   string         // the address of DPS for Registration; "" means that Registration does not ask DPS
 }
 
-// A Client sends requests to one application, each on a connection of its own. It follows no redirect, so its token goes
-// nowhere else. Its methods may be called from any goroutine, and take as long as their ctx allows.
+// A Client sends requests to one application, each on a new connection. It does not follow
+// redirects, so that the token is sent only to the application. Its methods may be called from any
+// goroutine. Only ctx limits their duration.
 type Client struct {
 	address, dps string
 	token        *token
 	http         *http.Client
-	emulator     string // the control file, if it is the emulator on this machine
+	emulator     string // the control file of the emulator; "" means a real application
 }
 
-// New makes a Client. It sends nothing.
+// New returns a Client. It sends no request.
 func New(c Config) (*Client, error) {
 	return newClient(c, http.ProxyFromEnvironment)
 }
@@ -70,7 +72,8 @@ func newClient(c Config, proxy func(*http.Request) (*url.URL, error)) (*Client, 
 	}}, nil
 }
 
-// Address is where an application is: https://APP.SUFFIX, or the suffix itself if that is a whole address.
+// Address returns the address of an application: https://APP.SUFFIX, or the suffix if it is a
+// complete address.
 func Address(app, suffix string) (string, error) {
 	address := suffix
 	if !strings.Contains(suffix, "://") {
@@ -88,21 +91,22 @@ func checkAddress(address string) (string, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%q is none", address)
+		return "", fmt.Errorf("%q is not a URL", address)
 	case u.Scheme != "https":
-		return "", fmt.Errorf("%q is not https, and anybody on the way could read the token", address)
+		return "", fmt.Errorf("%q is not https, so the token would be sent unencrypted", address)
 	case u.Hostname() == "" || strings.Contains("."+u.Hostname()+".", ".."), address != "https://"+u.Host:
-		return "", fmt.Errorf("%q is none: it is https:// and a host, such as https://myapp.%s", address, DefaultSuffix)
+		return "", fmt.Errorf("%q is not https:// and a host, such as https://myapp.%s", address, DefaultSuffix)
 	}
 	return address, nil
 }
 
-// URL is the application's address.
+// URL returns the address of the application.
 func (c *Client) URL() string { return c.address }
 
 func (c *Client) host() string { return strings.TrimPrefix(c.address, "https://") }
 
-// call sends a request and decodes the answer into a value, unless that is nil or the answer is empty.
+// call sends a request and decodes the answer into a value. It does not decode if the value is nil
+// or the answer is empty.
 func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {
 	request, err := http.NewRequestWithContext(ctx, method, c.address+path, bytes.NewReader(body))
 	if err != nil {
@@ -138,7 +142,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	return nil
 }
 
-// requestID is what IoT Central's support asks for.
+// requestID returns a random UUID, which the support of IoT Central asks for.
 func requestID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // it never fails

@@ -10,13 +10,15 @@ import (
 	"net/url"
 )
 
-// A Move is the answer to a failover or a failback: of the hub that the device leaves, and when it returns.
+// A Move is the answer to a failover or a failback. HubIdentifier identifies the hub that the
+// device leaves.
 type Move struct {
 	HubIdentifier string `json:"hubIdentifier"`
 	Message       string `json:"message"`
 }
 
-// Failover moves a device to another hub for some minutes; 0 is for as long as the application likes.
+// Failover moves a device to another hub for some minutes. Zero means the default of the
+// application.
 func (c *Client) Failover(ctx context.Context, device string, minutes int) (m Move, err error) {
 	body := []byte("{}")
 	if minutes != 0 {
@@ -26,22 +28,22 @@ func (c *Client) Failover(ctx context.Context, device string, minutes int) (m Mo
 	return m, err
 }
 
-// Failback moves it home before the time.
+// Failback moves a device back before the end of its failover.
 func (c *Client) Failback(ctx context.Context, device string) (m Move, err error) {
 	err = c.device(ctx, http.MethodPost, "/system/iothub/devices/", device, "/manual-failback", nil, &m)
 	return m, err
 }
 
-// Device is all that the application says of a device.
+// Device returns the application's description of a device.
 func (c *Client) Device(ctx context.Context, device string) (answer any, err error) {
 	err = c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &answer)
 	return answer, err
 }
 
-// A Part is a part of a device; the zero value is the device itself.
+// A Part is a part of a device. The zero value means the device itself.
 type Part struct{ Module, Component string }
 
-// Properties are the properties of a device or a part of it, with their metadata.
+// Properties returns the properties of a device or a part of it, with their metadata.
 func (c *Client) Properties(ctx context.Context, device string, p Part) (answer any, err error) {
 	path, err := p.path("/properties")
 	if err != nil {
@@ -52,10 +54,12 @@ func (c *Client) Properties(ctx context.Context, device string, p Part) (answer 
 }
 
 // Run runs a command and waits for its answer. The content is JSON: {"request": ...}.
-func (c *Client) Run(ctx context.Context, device string, p Part, command string, content []byte) (answer any, err error) {
+func (c *Client) Run(
+	ctx context.Context, device string, p Part, command string, content []byte,
+) (answer any, err error) {
 	var body bytes.Buffer
 	if err := json.Compact(&body, content); err != nil {
-		return nil, fmt.Errorf("central: command: the content is no JSON: %w", err)
+		return nil, fmt.Errorf("central: command: the content is not JSON: %w", err)
 	}
 	name, err := segment(command)
 	if err != nil {
@@ -69,7 +73,7 @@ func (c *Client) Run(ctx context.Context, device string, p Part, command string,
 	return answer, err
 }
 
-// HasComponent tells whether the template of a device has a component of this name.
+// HasComponent reports whether the template of a device has a component of this name.
 func (c *Client) HasComponent(ctx context.Context, device, component string) (bool, error) {
 	var d deviceDescription
 	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
@@ -77,12 +81,12 @@ func (c *Client) HasComponent(ctx context.Context, device, component string) (bo
 	}
 	name, err := segment(d.Template)
 	if err != nil {
-		return false, errors.New("central: template: the device has none, in which to look for the interface")
+		return false, errors.New("central: template: the device has no template, which would define its components")
 	}
 	var template struct {
 		CapabilityModel struct {
 			Contents []struct {
-				Type any    `json:"@type"` // a word or several
+				Type any    `json:"@type"` // a string or a list of strings
 				ID   string `json:"@id"`
 				Name string `json:"name"`
 			} `json:"contents"`
@@ -134,10 +138,10 @@ func (p Part) path(end string) (string, error) {
 	return path + end + versionQuery, nil
 }
 
-// segment is a name as one step of a path, whatever is in it.
+// segment returns a name encoded as one segment of a path.
 func segment(name string) (string, error) {
 	if name == "" || name == "." || name == ".." {
-		return "", fmt.Errorf("%q is no name", name)
+		return "", fmt.Errorf("%q is not a valid name", name)
 	}
 	return url.PathEscape(name), nil
 }

@@ -15,15 +15,15 @@ import (
 	"unicode"
 )
 
-// An Error is why an application did not do what it was asked, and what can be done about it, in one sentence.
+// An Error is the failure of a request: what happened, and what the user can do.
 type Error struct {
 	Host       string
-	Status     int           // of the answer; 0 if there was none
-	Code       string        // IoT Central's word for it, such as NotFound
+	Status     int           // of the answer; zero means that there was no answer
+	Code       string        // IoT Central's error code, such as NotFound
 	What       string        // what happened
-	Next       string        // what to do
-	RetryAfter time.Duration // what the answer says
-	Err        error         // why there was no answer
+	Next       string        // what the user can do
+	RetryAfter time.Duration // of the answer; zero means that it has none
+	Err        error         // why there was no answer; may be nil
 }
 
 func (e *Error) Error() string {
@@ -36,26 +36,28 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// A complaint is an answer that says what is wrong: IoT Central's shape, then DPS's and that of the gateways before both.
+// An errorAnswer is the body of an error: Error is IoT Central's member, the others are those of
+// DPS and of gateways.
 type errorAnswer struct {
 	Error     json.RawMessage `json:"error"`
 	Message   string          `json:"message"`
 	ErrorCode json.Number     `json:"errorCode"`
 }
 
-// details are what IoT Central says of an error.
+// details are IoT Central's details of an error.
 type details struct {
 	Code      string `json:"code"`
 	Message   string `json:"message"`
 	RequestID string `json:"requestId"`
 }
 
-// refusal is the error that an answer is, or nil.
+// answerError returns the error of an answer, or nil if the request succeeded.
 func (c *Client) answerError(answer *http.Response, text []byte) error {
 	ok := answer.StatusCode >= 200 && answer.StatusCode < 300
 	switch {
 	case len(text) > answerLimit:
-		return c.newError(answer, "", fmt.Sprintf("more than %d bytes", answerLimit), "check the address, and whether a proxy answers in its place")
+		return c.newError(answer, "", fmt.Sprintf("more than %d bytes", answerLimit),
+			"check the address, and whether a proxy answers instead")
 	case answer.StatusCode >= 300 && answer.StatusCode < 400:
 		return c.redirectError(answer)
 	case len(text) == 0 && ok:
@@ -65,11 +67,11 @@ func (c *Client) answerError(answer *http.Response, text []byte) error {
 	}
 	var said errorAnswer
 	var d details
-	_ = json.Unmarshal(text, &said) // what is of another shape says nothing
+	_ = json.Unmarshal(text, &said) // an error means that the body has another format
 	if json.Unmarshal(said.Error, &d) != nil {
 		_ = json.Unmarshal(said.Error, &d.Message)
 	}
-	if ok && (d.Code == "" || d.Message == "") { // a property may be named error
+	if ok && (d.Code == "" || d.Message == "") { // a property may have the name error
 		return nil
 	}
 	if d.Message == "" {
@@ -90,32 +92,36 @@ func (c *Client) newError(answer *http.Response, code, said, next string) *Error
 	return &Error{Host: c.host(), Status: answer.StatusCode, Code: code, What: what, Next: next}
 }
 
-// misunderstood is for an answer that is no JSON, such as the page of a proxy. It is not quoted: it may repeat the request.
+// notJSONError returns the error for an answer that is not JSON, such as the page of a proxy. It
+// does not quote the answer, which may repeat the request.
 func (c *Client) notJSONError(answer *http.Response) error {
 	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
 	if kind == "" {
 		kind = "something"
 	}
-	return c.newError(answer, "", kind+" that is not IoT Central's", "check the ID of the application, the DNS suffix, and whether a proxy answers in its place")
+	return c.newError(answer, "", kind+" that is not IoT Central's",
+		"check the ID of the application, the DNS suffix, and whether a proxy answers instead")
 }
 
 func (c *Client) redirectError(answer *http.Response) error {
-	where := "nowhere"
-	if to, err := answer.Location(); err == nil { // the rest of it may hold anything
+	where := "an invalid address"
+	if to, err := answer.Location(); err == nil { // the rest of the address is not shown, because it may contain secrets
 		where = to.Scheme + "://" + to.Host
 	}
-	return c.newError(answer, "", "it sends to "+where, "the token does not follow; if that is the application, give its address")
+	return c.newError(answer, "", "a redirect to "+where,
+		"redirects are not followed, to protect the token; if this is the application, give its address")
 }
 
-// next is what to do about a status.
+// nextStep returns what the user can do about an error.
 func (c *Client) nextStep(e *Error, requestID string) string {
 	switch s := e.Status; {
 	case s == http.StatusUnauthorized && c.emulator != "":
-		return "it has been started anew in this moment; try again"
+		return "the emulator was restarted meanwhile; try again"
 	case c.emulator != "" && e.Code != "":
-		return "" // the emulator's own words say it
+		return "" // the message of the emulator says it
 	case s == http.StatusUnauthorized:
-		return "the token has expired, was revoked or is for another application; make one in IoT Central, Permissions, API tokens"
+		return "the token has expired, was revoked or is for another application; " +
+			"make one in IoT Central, Permissions, API tokens"
 	case s == http.StatusForbidden:
 		return "the role of the token does not allow this; use a token whose role may manage devices"
 	case s == http.StatusNotFound:
@@ -133,12 +139,12 @@ func (c *Client) nextStep(e *Error, requestID string) string {
 	case e.Code == "":
 		return "check the address, the device and what was asked"
 	}
-	return "" // the message is about the request
+	return "" // the message describes the error
 }
 
-// retryAfter understands both ways of writing it.
+// retryAfter parses a Retry-After header, in seconds or as a date.
 func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil { // more would be no Duration
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil { // 32 bits, so that it does not overflow time.Duration
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
@@ -147,39 +153,42 @@ func retryAfter(text string) time.Duration {
 	return 0
 }
 
-// unanswered is why no answer came.
+// noAnswerError returns the error for a request without an answer.
 func (c *Client) noAnswerError(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("central: %s: %w", c.host(), ctx.Err())
 	}
 	var asked *url.Error
 	if errors.As(err, &asked) {
-		err = asked.Err // the rest repeats the address
+		err = asked.Err // the other fields repeat the address
 	}
-	e := &Error{Host: c.host(), Err: err, What: "cannot be reached (" + c.token.shown(err.Error()) + ")", Next: "check the address, the network and HTTPS_PROXY"}
+	e := &Error{
+		Host: c.host(), Err: err, What: "cannot be reached (" + c.token.shown(err.Error()) + ")",
+		Next: "check the address, the network and HTTPS_PROXY",
+	}
 	var name *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var timed net.Error
 	var step *net.OpError
 	switch {
-	case errors.As(err, &step) && step.Op == "proxyconnect": // its address may hold a password
+	case errors.As(err, &step) && step.Op == "proxyconnect": // the address of the proxy may contain a password
 		e.What, e.Next = "cannot be reached through the proxy", "check HTTPS_PROXY"
 	case ctx.Err() != nil, errors.As(err, &timed) && timed.Timeout():
 		e.What, e.Next = "did not answer in time", "try again, or allow it more time"
 	case errors.As(err, &name):
-		e.What, e.Next = "is a name that is not found", "check the ID of the application and the DNS suffix"
+		e.What, e.Next = "is a host name that cannot be resolved", "check the ID of the application and the DNS suffix"
 	case errors.As(err, &certificate), errors.As(err, &record):
 		e.What = "is not trusted (" + c.token.shown(err.Error()) + ")"
-		e.Next = "check the address and the clock; where a proxy looks into TLS, give its authority as the CA file"
+		e.Next = "check the address and the clock; if a proxy inspects TLS, give its certificate authority as the CA file"
 	}
 	if c.emulator != "" && ctx.Err() == nil {
-		e.Next = "the emulator that wrote " + c.emulator + " runs no more, it seems; start one with failover emulator"
+		e.Next = "the emulator that wrote " + c.emulator + " seems to run no longer; start one with failover emulator"
 	}
 	return e
 }
 
-// printable keeps an answer from moving the cursor.
+// printable replaces control characters, which could change the terminal.
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r

@@ -81,14 +81,14 @@ func TestWhatTheApplicationAnswersIsOneSentenceThatSaysWhatToDo(t *testing.T) {
 		{"another shape", withBody(404, `[1,2]`), "answered 404: check the ID of the device and that of the application"},
 		{"no body", withBody(418, ""), "answered 418: check the address, the device and what was asked"},
 		{"a proxy's page", withBody(502, "<html>Canary4711 of the proxy</html>", "Content-Type", "text/html; charset=utf-8"),
-			"answered 502 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers in its place"},
+			"answered 502 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers instead"},
 		{"a page that is all right", withBody(200, "<html>", "Content-Type", "text/html"),
-			"answered 200 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers in its place"},
+			"answered 200 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers instead"},
 		{"half an answer", withBody(200, `{"id":"dev1"`, "Content-Type", "application/json"),
-			"answered 200 (application/json that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers in its place"},
+			"answered 200 (application/json that is not IoT Central's): check the ID of the application, the DNS suffix, and whether a proxy answers instead"},
 		{"too long", withBody(200, `"`+strings.Repeat("x", 1<<20)+`"`),
-			"answered 200 (more than 1048576 bytes): check the address, and whether a proxy answers in its place"},
-		{"a redirect to nowhere", withBody(304, ""), "answered 304 (it sends to nowhere): the token does not follow; if that is the application, give its address"},
+			"answered 200 (more than 1048576 bytes): check the address, and whether a proxy answers instead"},
+		{"a redirect to an invalid address", withBody(304, ""), "answered 304 (a redirect to an invalid address): redirects are not followed, to protect the token; if this is the application, give its address"},
 		{"what would move the cursor", withBody(404, `{"error":{"code":"\u001b[2J","message":"a\u001b]0;b\u0007\u202ec\r\nd"}}`),
 			"answered 404 \ufffd[2J (a\ufffd]0;b\ufffd\ufffdc d): check the ID of the device and that of the application"},
 		{"many words", withBody(404, `{"error":{"message":"`+strings.Repeat("é", 5000)+`"}}`),
@@ -156,7 +156,7 @@ func TestATokenFollowsNoRedirect(t *testing.T) {
 	elsewhere := serve(t, always(200, "{}"))
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		e := failure(t, t.Context(), answering(t, withBody(status, "", "Location", elsewhere.URL+"/api/devices/dev1")))
-		if want := "(it sends to " + elsewhere.URL + ")"; !strings.Contains(e.Error(), want) {
+		if want := "(a redirect to " + elsewhere.URL + ")"; !strings.Contains(e.Error(), want) {
 			t.Errorf("%d: no %q in %s", status, want, e)
 		}
 	}
@@ -208,7 +208,7 @@ func TestAnApplicationThatCannotBeReachedIsNamedWithTheReason(t *testing.T) {
 	t.Cleanup(plain.Close)
 	for address, want := range map[string]string{
 		gone:                           "cannot be reached (dial tcp " + gone + ": connect: connection refused): check the address, the network and HTTPS_PROXY",
-		unknown:                        "is a name that is not found: check the ID of the application and the DNS suffix",
+		unknown:                        "is a host name that cannot be resolved: check the ID of the application and the DNS suffix",
 		plain.Listener.Addr().String(): "cannot be reached (http: server gave HTTP response to HTTPS client): check the address",
 	} {
 		c, err := central.New(central.Config{URL: "https://" + address, Token: apiToken})
@@ -248,7 +248,7 @@ func TestACertificateThatIsNotTrustedIsSaidToBeOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := failure(t, t.Context(), client)
-			for _, want := range []string{" is not trusted (", c.want, "check the address and the clock; where a proxy looks into TLS, give its authority as the CA file"} {
+			for _, want := range []string{" is not trusted (", c.want, "check the address and the clock; if a proxy inspects TLS, give its certificate authority as the CA file"} {
 				if !strings.Contains(e.Error(), want) {
 					t.Errorf("no %q in %s", want, e)
 				}

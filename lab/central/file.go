@@ -12,14 +12,14 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// A control is what the emulator writes down for whoever wants to talk to it.
+// A controlFile is the content of the emulator's control file.
 type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	CA    string `json:"ca"` // PEM
 }
 
-// DefaultFile is where the emulator writes it, unless it is told otherwise.
+// DefaultFile returns the default path of the emulator's control file.
 func DefaultFile() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -28,21 +28,23 @@ func DefaultFile() (string, error) {
 	return filepath.Join(dir, "failover", "emulator.json"), nil
 }
 
-// Emulator is a Client of the emulator that wrote a control file.
+// Emulator returns a Client of the emulator that wrote a control file.
 func Emulator(file string) (*Client, error) {
 	control, err := readControlFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("central: no emulator runs on this machine (there is no %s): start one with failover emulator", file)
+		return nil, fmt.Errorf("central: no emulator runs on this machine (there is no %s): "+
+			"start one with failover emulator", file)
 	}
 	switch {
 	case errors.Is(err, errDamaged):
 		return nil, damagedError(file)
 	case err != nil:
-		return nil, fmt.Errorf("central: control file: %w; name the one that failover emulator has written", err)
+		return nil, fmt.Errorf("central: control file: %w; give the file that failover emulator has written", err)
 	}
 	roots := x509.NewCertPool()
 	ok := roots.AppendCertsFromPEM([]byte(control.CA))
-	c, err := newClient(Config{URL: control.URL, Token: control.Token, Roots: roots}, nil) // no proxy leads to this machine
+	// The nil means no proxy, because the emulator runs on this machine.
+	c, err := newClient(Config{URL: control.URL, Token: control.Token, Roots: roots}, nil)
 	if err != nil || !ok {
 		return nil, damagedError(file)
 	}
@@ -63,7 +65,7 @@ func readControlFile(file string) (c controlFile, err error) {
 
 var errDamaged = errors.New("damaged")
 
-// damaged quotes nothing: there is a token in the file.
+// damagedError does not quote the file, because it contains the token.
 func damagedError(file string) error {
-	return fmt.Errorf("central: control file: %s is damaged: start the emulator anew, with failover emulator", file)
+	return fmt.Errorf("central: control file: %s is damaged: restart the emulator, with failover emulator", file)
 }

@@ -55,7 +55,7 @@ func TestWithoutAnEmulatorTheErrorSaysWhatToDo(t *testing.T) {
 	for file, want := range map[string]string{
 		missing:       "central: no emulator runs on this machine (there is no " + missing + "): start one with failover emulator",
 		t.TempDir():   "is a directory",
-		write(t, ""):  "is damaged: start the emulator anew",
+		write(t, ""):  "is damaged: restart the emulator",
 		write(t, "{"): "is damaged",
 		write(t, `{"url":"https://127.0.0.1:1","token":"`+emulatorToken+`"}`):               "is damaged",
 		write(t, `{"url":"http://127.0.0.1:1","token":"`+emulatorToken+`","ca":"x"}`):       "is damaged",
@@ -76,7 +76,7 @@ func TestAControlFileWhoseEmulatorHasGoneIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ": the emulator that wrote " + file + " runs no more, it seems; start one with failover emulator"
+	want := ": the emulator that wrote " + file + " seems to run no longer; start one with failover emulator"
 	if e := failure(t, t.Context(), c); !strings.Contains(e.Error(), "connection refused)"+want) {
 		t.Errorf("it says %s", e)
 	}
@@ -110,7 +110,7 @@ func TestTheEmulatorsOwnWordsAreEnough(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusConflict:     "answered 409 Conflict (fail it back first)",
 		http.StatusNotFound:     "answered 404 Conflict (fail it back first)",
-		http.StatusUnauthorized: "answered 401 Conflict (fail it back first): it has been started anew in this moment; try again",
+		http.StatusUnauthorized: "answered 401 Conflict (fail it back first): the emulator was restarted meanwhile; try again",
 	} {
 		c, err := central.Emulator(controlFile(t, serve(t, always(status, `{"error":{"code":"Conflict","message":"fail it back first"}}`))))
 		if err != nil {

@@ -10,22 +10,22 @@ import (
 
 const injectionsPath = "/lizard/v1/strikes"
 
-// A Fault is a bad day that the lizard knows.
+// A Fault is a fault that the emulator can inject.
 type Fault struct {
 	Name       string   `json:"name"`
 	On         []string `json:"on"`  // DPS, hub, device
-	Doc        string   `json:"doc"` // what a device sees
+	Doc        string   `json:"doc"` // what a device observes
 	Parameters []string `json:"parameters"`
 }
 
-// An Injection is a fault at a target: DPS, a hub by its name or a device by its ID.
+// An Injection is a fault at a target: DPS, the name of a hub, or the ID of a device.
 type Injection struct {
 	Target     string            `json:"target"`
 	Fault      string            `json:"fault"`
 	Parameters map[string]string `json:"parameters"`
 }
 
-// Faults are all the faults there are.
+// Faults returns all faults.
 func (c *Client) Faults(ctx context.Context) ([]Fault, error) {
 	var answer struct {
 		Faults []Fault `json:"faults"`
@@ -50,14 +50,15 @@ func (c *Client) Inject(ctx context.Context, s Injection) (Injection, error) {
 	}
 	body, err := json.Marshal(s)
 	if err != nil {
-		return Injection{}, fmt.Errorf("central: strike: %w", err)
+		return Injection{}, fmt.Errorf("central: inject: %w", err)
 	}
 	var answer Injection
 	err = c.call(ctx, http.MethodPost, injectionsPath, body, &answer)
 	return answer, err
 }
 
-// Heal ends a fault at a target; without a fault every one there, and without a target every one everywhere.
+// Clear clears a fault at a target. An empty fault means all faults, and an empty target means all
+// targets.
 func (c *Client) Clear(ctx context.Context, target, fault string) error {
 	query := url.Values{}
 	if target != "" {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A description is what Registration needs of a device.
+// A deviceDescription holds the part of a device's description that Registration needs.
 type deviceDescription struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"displayName"`
@@ -23,10 +23,10 @@ type deviceDescription struct {
 	Enabled     bool   `json:"enabled"`
 }
 
-// The states of a device.
+// The values of RegistrationInfo.Status.
 const (
 	Provisioned  = "provisioned"
-	Registered   = "registered"   // the application knows it, DPS does not yet
+	Registered   = "registered"   // DPS has not provisioned it yet
 	Blocked      = "blocked"      // it may not connect
 	Unassociated = "unassociated" // it has no template
 )
@@ -43,22 +43,22 @@ func (d deviceDescription) status() string {
 	return Provisioned
 }
 
-// why says it in a sentence.
+// statusReasons explains each status in a sentence.
 var statusReasons = map[string]string{
 	Provisioned:  "None.",
-	Registered:   "DPS has not provisioned the device yet: it has to connect once.",
+	Registered:   "DPS has not provisioned the device yet: it must connect once.",
 	Blocked:      "The device is blocked: unblock it in IoT Central.",
 	Unassociated: "The device has no template: assign one in IoT Central.",
 }
 
-// A Registration is what an application and DPS say of a device.
+// A Registration holds what the application and DPS report about a device.
 type Registration struct {
 	DeviceID string           `json:"@device_id"`
 	Info     RegistrationInfo `json:"device_registration_info"`
 	DPS      DPSState         `json:"dps_state"`
 }
 
-// RegistrationInfo is what the application says.
+// RegistrationInfo is the report of the application.
 type RegistrationInfo struct {
 	Status      string `json:"device_status"`
 	DisplayName string `json:"display_name"`
@@ -67,14 +67,15 @@ type RegistrationInfo struct {
 	Template    string `json:"template"`
 }
 
-// DPSState is what DPS says.
+// DPSState is the report of DPS.
 type DPSState struct {
 	Error  string  `json:"error"`
-	Status *string `json:"status"` // assigned and the like; nil if DPS was not asked or did not say
+	Status *string `json:"status"` // such as assigned; nil means that DPS was not asked or did not answer
 }
 
-// Registration asks the application for a device and, if it is provisioned, DPS with the device's own key. That DPS does not
-// answer is part of the answer, not an error.
+// Registration asks the application for a device. If the device is provisioned, it asks DPS, too,
+// with the key of the device. If DPS does not answer, Registration returns that in DPSState, not as
+// an error.
 func (c *Client) Registration(ctx context.Context, device string) (Registration, error) {
 	var d deviceDescription
 	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
@@ -101,13 +102,14 @@ func (c *Client) dpsStatus(ctx context.Context, device string) (string, error) {
 			PrimaryKey string `json:"primaryKey"`
 		} `json:"symmetricKey"`
 	}
-	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, "/credentials"+versionQuery, nil, &credentials); err != nil {
+	path := "/credentials" + versionQuery
+	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, path, nil, &credentials); err != nil {
 		return "", err
 	}
 	scope, errScope := segment(credentials.IDScope)
 	key, err := base64.StdEncoding.DecodeString(credentials.SymmetricKey.PrimaryKey)
 	if err != nil || errScope != nil || len(key) == 0 {
-		return "", errors.New("central: credentials: the device has no key for DPS") // it may have a certificate
+		return "", errors.New("central: credentials: the device has no key for DPS") // the device may use a certificate
 	}
 	resource := url.QueryEscape(credentials.IDScope + "/registrations/" + device)
 	token, err := parseToken(sign(resource, key, time.Now().Add(6*time.Hour)))
@@ -122,7 +124,7 @@ func (c *Client) dpsStatus(ctx context.Context, device string) (string, error) {
 		Status string `json:"status"`
 	}
 	dps := &Client{address: c.dps, token: token, http: c.http}
-	path := "/" + scope + "/registrations/" + url.PathEscape(device) + "?api-version=2019-03-31"
+	path = "/" + scope + "/registrations/" + url.PathEscape(device) + "?api-version=2019-03-31"
 	if err := dps.call(ctx, http.MethodPost, path, body, &state); err != nil {
 		return "", err
 	}

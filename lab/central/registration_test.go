@@ -21,7 +21,8 @@ const (
 	theKeys   = `{"idScope":"0ne1","symmetricKey":{"primaryKey":"` + deviceKey + `","secondaryKey":"` + deviceKey + `"}}`
 )
 
-// registration asks an application with this device and these credentials, and a DPS that answers so.
+// registration asks an application with this device and these credentials, and a DPS that answers
+// so.
 func registration(t *testing.T, device, credentials string, dps *application) (central.Registration, *application) {
 	t.Helper()
 	a := serve(t, func(r *http.Request) (int, string) {

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// The kinds of tokens.
+// The schemes of tokens.
 const (
 	signature = "SharedAccessSignature"
 	bearer    = "Bearer"
 )
 
-// A token leaves this room in one header of a request and nowhere else.
+// A token is only used in the header of requests. It must not appear in errors or logs.
 type token struct {
 	header string
-	said   []*regexp.Regexp // forms in which somebody may say it
+	said   []*regexp.Regexp // forms in which an answer may repeat it
 }
 
-// parseToken takes an API token as it is; one word is a bearer token.
+// parseToken parses an API token, or a bearer token of one word.
 func parseToken(text string) (*token, error) {
 	words := strings.Fields(text)
 	if len(words) == 1 {
@@ -30,15 +30,18 @@ func parseToken(text string) (*token, error) {
 		return nil, errors.New("the token is empty")
 	case len(words) > 2, words[0] != signature && words[0] != bearer, words[1] == signature, words[1] == bearer,
 		strings.ContainsFunc(words[1], func(r rune) bool { return r < '!' || r > '~' }):
-		return nil, errors.New("the token is none: an API token is SharedAccessSignature, a space and one word; a bearer token is one word")
+		return nil, errors.New("the token is not valid: an API token is SharedAccessSignature, a space and one word; " +
+			"a bearer token is one word")
 	}
 	return &token{words[0] + " " + words[1], formsOf(words[1])}, nil
 }
 
-// shortest is the length from which on a form is looked for; what is shorter is no secret, and in too many words.
+// shortest is the smallest length of a form. Shorter forms are not secrets, and occur in ordinary
+// words.
 const shortest = 8
 
-// formsOf takes capitals for small letters, as in %2F, which .NET writes as %2f.
+// formsOf returns the forms in which an answer may repeat a secret. They ignore case, because .NET
+// writes %2F as %2f.
 func formsOf(secret string) (forms []*regexp.Regexp) {
 	add := func(form string) {
 		if len(form) < shortest {
@@ -60,10 +63,10 @@ func formsOf(secret string) (forms []*regexp.Regexp) {
 	return forms
 }
 
-// longest is the length of other people's words in an error.
+// longest is the largest length of an answer's text in an error, in characters.
 const longest = 400
 
-// shown is what somebody else has said, without the token and in one line.
+// shown returns the text of an answer for an error: without the token, and in one line.
 func (t *token) shown(text string) string {
 	for _, form := range t.said {
 		text = form.ReplaceAllLiteralString(text, "[token]")

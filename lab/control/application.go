@@ -6,20 +6,21 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A desk is what IoT Central keeps beside the cloud: how a device is called, its model, what it sent last and was last asked.
+// An application is the state that IoT Central has in addition to the cloud: names of devices,
+// models, the last values of telemetry, and the last run of each command.
 type application struct {
 	cloud *emulator.Cloud
 
-	desiredMu sync.Mutex // held from reading desired properties to changing them
+	desiredMu sync.Mutex // held while desired properties are read and changed
 
-	mu            sync.Mutex // guards all below; nobody who holds it waits for a device
+	mu            sync.Mutex // guards the fields below; never held while waiting for a device
 	deviceRecords map[string]deviceRecord
 	models        map[string]model
 	values        values
 	lastRuns      map[capabilityName]commandRun
 }
 
-// A place is a name in a device, or in a component of it.
+// A capabilityName is the name of a capability of a device, or of a component of it.
 type capabilityName struct{ device, component, name string }
 
 func newApplication(cloud *emulator.Cloud) *application {
@@ -30,7 +31,7 @@ func newApplication(cloud *emulator.Cloud) *application {
 	}
 }
 
-// forget is called with k.mu held, when a device is deleted.
+// forgetDevice deletes the state of a device. It is called with mu held.
 func (a *application) forgetDevice(device string) {
 	delete(a.deviceRecords, device)
 	for p := range a.values.last {

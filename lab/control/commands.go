@@ -13,30 +13,30 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// How long a command may wait for a device to connect and to answer. IoT Central's reference names defaults
-// only, 0 s and 30 s. An answer has 30 s by azure-docs iot-central/core/howto-use-commands.md; the other bounds
-// are a hub's, in the reference of DigitalTwinInvokeCommandRequestOptions.
+// The bounds of a command's timeouts. IoT Central's reference names only the defaults, 0 s and 30
+// s. The longest response timeout is in azure-docs iot-central/core/howto-use-commands.md. The
+// other bounds are those of a hub, in the reference of DigitalTwinInvokeCommandRequestOptions.
 const (
 	longestConnect   = 300 * time.Second
 	shortestResponse = 5 * time.Second
 	longestResponse  = 30 * time.Second
 )
 
-// methodFilter is what a device subscribes to that listens to direct methods.
+// methodFilter is the topic filter of direct methods.
 const methodFilter = "$iothub/methods/POST/#"
 
-// name is what DTDL v2 allows, which IoT Central's templates are written in:
+// name matches the names that DTDL v2 allows, the language of IoT Central's templates:
 // https://github.com/Azure/opendigitaltwins-dtdl.
 var name = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_]{0,62}[A-Za-z0-9])?$`)
 
-// A commandRequest is the body of a POST. Times are in seconds.
+// A commandRequest is the body of a POST. The timeouts are in seconds.
 type commandRequest struct {
 	Request           json.RawMessage `json:"request"`
 	ConnectionTimeout int             `json:"connectionTimeout"`
 	ResponseTimeout   *int            `json:"responseTimeout"`
 }
 
-// An execution is a command that was run. One that is queued for the device has no response.
+// A commandRun is a command that was run. A command that was queued for the device has no response.
 type commandRun struct {
 	Request      json.RawMessage `json:"request,omitempty"`
 	Response     json.RawMessage `json:"response,omitempty"`
@@ -44,19 +44,21 @@ type commandRun struct {
 }
 
 func (q commandRequest) times() (connect, response time.Duration, err error) {
-	const mostConnect, least, most = int(longestConnect / time.Second), int(shortestResponse / time.Second), int(longestResponse / time.Second)
+	const mostConnect = int(longestConnect / time.Second)
+	const least, most = int(shortestResponse / time.Second), int(longestResponse / time.Second)
 	answer := most
 	setIfGiven(&answer, q.ResponseTimeout)
-	switch { // in seconds, of which not every number is a Duration
+	switch { // compared in seconds, because a large number of seconds overflows time.Duration
 	case q.ConnectionTimeout < 0 || q.ConnectionTimeout > mostConnect:
-		err = invalidContent("The connectionTimeout is %d: it is 0 to %d, in seconds.", q.ConnectionTimeout, mostConnect)
+		err = invalidContent("The connectionTimeout is %d: it must be 0 to %d seconds.", q.ConnectionTimeout, mostConnect)
 	case answer < least || answer > most:
-		err = invalidContent("The responseTimeout is %d: it is %d to %d, in seconds.", answer, least, most)
+		err = invalidContent("The responseTimeout is %d: it must be %d to %d seconds.", answer, least, most)
 	}
 	return time.Duration(q.ConnectionTimeout) * time.Second, time.Duration(answer) * time.Second, err
 }
 
-// run runs a command: as a direct method, or, if the template says that it waits for the device, as a message to it.
+// runCommand runs a command as a direct method. If the template says that it is durable, it sends a
+// cloud-to-device message.
 func (a *application) runCommand(r *http.Request, body []byte) (int, any, error) {
 	var q commandRequest
 	if err := decode(body, &q, false); err != nil {
@@ -88,7 +90,7 @@ func (a *application) runCommand(r *http.Request, body []byte) (int, any, error)
 	return http.StatusCreated, e, nil
 }
 
-// command is the one that a request names.
+// command returns the command that a request names.
 func (a *application) command(r *http.Request) (capabilityName, capability, error) {
 	p := capabilityName{r.PathValue("device"), r.PathValue("component"), r.PathValue("name")}
 	d, err := a.device(r)
@@ -96,16 +98,16 @@ func (a *application) command(r *http.Request) (capabilityName, capability, erro
 		return p, capability{}, err
 	}
 	if !name.MatchString(p.name) || p.component != "" && !name.MatchString(p.component) {
-		return p, capability{}, notFound("A command and a component have names of letters, digits and _.")
+		return p, capability{}, notFound("The names of commands and components consist of letters, digits and _.")
 	}
 	c, known, err := a.capability(d, p)
 	if err == nil && known && !c.command {
-		err = notFound("The template's %.100q is no command.", p.name)
+		err = notFound("In the template, %.100q is not a command.", p.name)
 	}
 	return p, c, err
 }
 
-// inHub is how a hub knows a command.
+// methodName returns the name of a command as a direct method.
 func (p capabilityName) methodName() string {
 	if p.component == "" {
 		return p.name
@@ -113,7 +115,7 @@ func (p capabilityName) methodName() string {
 	return p.component + "*" + p.name
 }
 
-// queue sends the parameter raw, as IoT Central does: a text without its quotes.
+// queueCommand sends the parameter raw, as IoT Central does: a string has no quotes.
 func (a *application) queueCommand(p capabilityName, request json.RawMessage) error {
 	var parameter bytes.Buffer
 	var text string
@@ -122,7 +124,7 @@ func (a *application) queueCommand(p capabilityName, request json.RawMessage) er
 	case json.Unmarshal(request, &text) == nil:
 		parameter.WriteString(text)
 	default:
-		_ = json.Compact(&parameter, request) // it was decoded from JSON
+		_ = json.Compact(&parameter, request) // it was decoded from JSON, so this does not fail
 	}
 	err := a.cloud.SendCommand(p.device, p.methodName(), parameter.Bytes())
 	switch {
@@ -136,12 +138,14 @@ func (a *application) queueCommand(p capabilityName, request json.RawMessage) er
 	return err
 }
 
-// await gives a device time to connect and to listen. That it does not is found out by whoever calls it.
-func (a *application) waitForDevice(ctx context.Context, device string, patience time.Duration) error {
-	if patience == 0 {
+// waitForDevice waits until the device is connected and has subscribed to direct methods, or until
+// the timeout. It returns an error only if ctx has ended; the call of the method finds out whether
+// the device is there.
+func (a *application) waitForDevice(ctx context.Context, device string, timeout time.Duration) error {
+	if timeout == 0 {
 		return nil
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_ = a.cloud.Wait(waiting, func() bool {
 		hub := a.cloud.HubOf(device)
@@ -150,10 +154,12 @@ func (a *application) waitForDevice(ctx context.Context, device string, patience
 	return ctx.Err()
 }
 
-func (a *application) invoke(ctx context.Context, p capabilityName, request []byte, patience time.Duration) (int, json.RawMessage, error) {
-	waiting, cancel := context.WithTimeout(ctx, patience)
+func (a *application) invoke(
+	ctx context.Context, p capabilityName, request []byte, timeout time.Duration,
+) (status int, response json.RawMessage, err error) {
+	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status, response, err := a.cloud.InvokeMethod(waiting, p.device, p.methodName(), request)
+	status, response, err = a.cloud.InvokeMethod(waiting, p.device, p.methodName(), request)
 	switch {
 	case err == nil:
 		return status, response, nil
@@ -161,14 +167,16 @@ func (a *application) invoke(ctx context.Context, p capabilityName, request []by
 		return 0, nil, notFound("Could not connect to the device to send it the command: " +
 			"it is not connected, or has not subscribed to direct methods.")
 	case errors.Is(err, emulator.ErrMethodTimeout), errors.Is(err, context.DeadlineExceeded):
-		return 0, nil, &problem{http.StatusRequestTimeout, "RequestTimeout", "The device did not answer the command in time."}
+		return 0, nil, &problem{
+			http.StatusRequestTimeout, "RequestTimeout", "The device did not answer the command in time.",
+		}
 	case ctx.Err() != nil, errors.Is(err, emulator.ErrClosed), errors.Is(err, emulator.ErrUnknownDevice):
 		return 0, nil, err
 	}
 	return 0, nil, invalidContent("%s", sentence(err))
 }
 
-// history is the last run of a command.
+// commandHistory returns the last run of a command.
 func (a *application) commandHistory(r *http.Request, _ []byte) (int, any, error) {
 	p, _, err := a.command(r)
 	if err != nil {
@@ -177,7 +185,7 @@ func (a *application) commandHistory(r *http.Request, _ []byte) (int, any, error
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	all := []commandRun{}
-	if e, was := a.lastRuns[p]; was {
+	if e, found := a.lastRuns[p]; found {
 		all = append(all, e)
 	}
 	return http.StatusOK, map[string]any{"value": all}, nil

@@ -114,7 +114,7 @@ func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
 	for name, part := range map[string]string{
-		"reboot": `no "reboot"`, "temp": "no command", "a*b": "names of letters", "a%2Fb": "names of letters", "%23": "names of letters",
+		"reboot": `no "reboot"`, "temp": "not a command", "a*b": "consist of letters", "a%2Fb": "consist of letters", "%23": "consist of letters",
 	} {
 		w.wantError(404, "NotFound", part, "POST", commandPath(name), `{}`)
 		w.wantError(404, "NotFound", part, "GET", commandPath(name), ``)

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// DefaultFile is where a door is announced, unless the user wants it elsewhere.
+// DefaultFile returns the default path of the control file.
 func DefaultFile() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -25,22 +25,23 @@ func DefaultFile() (string, error) {
 	return filepath.Join(dir, "failover", "emulator.json"), nil
 }
 
-// An announcement is all that a client needs to come in.
+// A controlFile is the content of the control file: all that a client needs.
 type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	CA    string `json:"ca"` // PEM
 }
 
-// A RunningError means that a control file is the one of another emulator that runs.
+// A RunningError means that the control file belongs to another running emulator.
 type RunningError struct{ File, URL string }
 
 func (e *RunningError) Error() string {
 	return fmt.Sprintf("%s is the control file of the emulator that runs at %s", e.File, e.URL)
 }
 
-// WriteFile writes the address, the token and the certificate authority to a file that only its owner may read, until Close. It
-// takes the place of the file that an emulator has left which was killed. The file of one that runs is a *RunningError.
+// WriteFile writes the control file: the address, the token and the certificate authority. Only its
+// owner may read it. Close removes it. WriteFile replaces a file that a killed emulator has left. If
+// the file belongs to a running emulator, the error is a *RunningError.
 func (s *Server) WriteFile(path string) error {
 	text, err := json.MarshalIndent(controlFile{s.url, s.token, string(s.cloud.CAPEM())}, "", "  ")
 	if err == nil {
@@ -51,7 +52,7 @@ func (s *Server) WriteFile(path string) error {
 		return running
 	}
 	if err != nil {
-		return fmt.Errorf("control: announce: %w", err)
+		return fmt.Errorf("control: control file: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +60,7 @@ func (s *Server) WriteFile(path string) error {
 	return nil
 }
 
-// announce gives the place to one of several emulators that start at once.
+// writeControlFile writes the file. If several emulators start at once, only one of them succeeds.
 func writeControlFile(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -75,7 +76,7 @@ func writeControlFile(path string, text []byte) error {
 		}
 		found, err := readControlFile(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // it has just been removed
+		case errors.Is(err, fs.ErrNotExist): // it was removed meanwhile
 			continue
 		case err != nil:
 			return err
@@ -89,7 +90,7 @@ func writeControlFile(path string, text []byte) error {
 	}
 }
 
-// readAnnouncement reads a control file. What a symbolic link leads to is not looked at.
+// readControlFile reads a control file. It does not follow symbolic links.
 func readControlFile(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maximumBody {
@@ -98,7 +99,7 @@ func readControlFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// removeStale removes a file if it still holds what was found in it.
+// removeStale removes a file, if its content is still what was found.
 func removeStale(path string, found []byte) error {
 	aside := fmt.Sprint(path, ".old", rand.Uint32())
 	if err := os.Rename(path, aside); errors.Is(err, fs.ErrNotExist) {
@@ -107,26 +108,29 @@ func removeStale(path string, found []byte) error {
 		return err
 	}
 	if text, err := readControlFile(aside); err != nil || !bytes.Equal(text, found) {
-		_ = os.Link(aside, path) // another emulator has put it there in this moment
+		_ = os.Link(aside, path) // another emulator has written it meanwhile
 	}
 	return os.Remove(aside)
 }
 
-// RunningCA is the certificate of the authority of the emulator that has written a control file, or nil if that does not run.
+// RunningCA returns the certificate authority in a control file, in PEM, or nil if the emulator
+// that wrote it does not run.
 func RunningCA(path string) []byte {
 	text, err := readControlFile(path)
 	if err != nil || runningURL(text) == "" {
 		return nil
 	}
 	var a controlFile
-	_ = json.Unmarshal(text, &a) // running has done so
+	_ = json.Unmarshal(text, &a) // runningURL has checked it
 	return []byte(a.CA)
 }
 
-// pingTime is far more than a door takes to answer. One that does not answer in time may be suspended, and counts as running.
+// pingTimeout is far longer than an emulator needs to answer. An emulator that does not answer in
+// time may be suspended, so it counts as running.
 const pingTimeout = 2 * time.Second
 
-// running is the address of the emulator that is announced in a text, or "" if none answers there to the token.
+// runningURL returns the address in a control file, or "" if no emulator with its token answers
+// there.
 func runningURL(text []byte) string {
 	var a controlFile
 	roots := x509.NewCertPool()
@@ -138,7 +142,10 @@ func runningURL(text []byte) string {
 		return ""
 	}
 	request.Header.Set("Authorization", "Bearer "+a.Token)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives: true,
+	}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport, Timeout: pingTimeout}).Do(request)
 	var failure net.Error
@@ -155,7 +162,7 @@ func runningURL(text []byte) string {
 	return a.URL
 }
 
-// withdraw removes the file, unless it is another emulator's by now.
+// removeFile removes the control file, unless another emulator has replaced it.
 func (s *Server) removeFile() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,8 +175,8 @@ func (s *Server) removeFile() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var announced controlFile
-	if err != nil || json.Unmarshal(text, &announced) != nil || announced.Token != s.token {
+	var current controlFile
+	if err != nil || json.Unmarshal(text, &current) != nil || current.Token != s.token {
 		return err
 	}
 	return os.Remove(path)

@@ -61,7 +61,8 @@ func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
 	}
 }
 
-// The file of an emulator that was killed is taken, and at the end removed only by whoever wrote it last.
+// The file of an emulator that was killed is taken, and at the end removed only by whoever wrote it
+// last.
 func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")

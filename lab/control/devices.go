@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A record is what an operator says of a device. The zero value says nothing.
+// A deviceRecord holds what an operator has set for a device.
 type deviceRecord struct {
 	displayName   string
 	template      string
@@ -21,7 +21,7 @@ type deviceRecord struct {
 	organizations []string
 }
 
-// A deviceAnswer is a device as IoT Central shows it.
+// A deviceView is a device as IoT Central shows it.
 type deviceView struct {
 	ID            string   `json:"id"`
 	ETag          string   `json:"etag"`
@@ -33,7 +33,8 @@ type deviceView struct {
 	Organizations []string `json:"organizations"`
 }
 
-// A deviceWish is the body of a PUT or PATCH. What else GET answers is read-only, and may stand there too.
+// A deviceUpdate is the body of a PUT or PATCH. The other members of a GET are read-only. They are
+// allowed and ignored.
 type deviceUpdate struct {
 	DisplayName   *string   `json:"displayName"`
 	Simulated     *bool     `json:"simulated"`
@@ -42,12 +43,12 @@ type deviceUpdate struct {
 	Organizations *[]string `json:"organizations"`
 }
 
-// device is the one that a request is about.
+// device returns the device that a request names.
 func (a *application) device(r *http.Request) (emulator.DeviceInfo, error) {
 	return a.cloud.Device(r.PathValue("device"))
 }
 
-// shown is called with k.mu held.
+// representation returns the view of a device. It is called with mu held.
 func (a *application) representation(d emulator.DeviceInfo) deviceView {
 	r := a.deviceRecords[d.ID]
 	view := deviceView{
@@ -62,7 +63,7 @@ func (a *application) representation(d emulator.DeviceInfo) deviceView {
 func (a *application) listDevices(r *http.Request, _ []byte) (int, any, error) {
 	for _, unknown := range []string{"$filter", "$top", "$orderby"} {
 		if r.URL.Query().Has(unknown) {
-			return 0, nil, &problem{http.StatusBadRequest, "InvalidParameter", "The emulator lists all devices; it knows no " + unknown + "."}
+			return 0, nil, invalidParameter("The emulator always lists all devices and does not support %s.", unknown)
 		}
 	}
 	a.mu.Lock()
@@ -84,7 +85,7 @@ func (a *application) showDevice(r *http.Request, _ []byte) (int, any, error) {
 	return http.StatusOK, a.representation(d), nil
 }
 
-// put makes a device, or says anew all that is said of it.
+// putDevice creates a device, or replaces all that was set for it.
 func (a *application) putDevice(r *http.Request, body []byte) (int, any, error) {
 	enabled := true
 	update := deviceUpdate{Enabled: &enabled}
@@ -111,7 +112,7 @@ func (a *application) patchDevice(r *http.Request, body []byte) (int, any, error
 	return a.applyUpdate(r, a.deviceRecords[r.PathValue("device")], update)
 }
 
-// apply is called with k.mu held.
+// applyUpdate changes a device. It is called with mu held.
 func (a *application) applyUpdate(r *http.Request, changed deviceRecord, update deviceUpdate) (int, any, error) {
 	d, err := a.device(r)
 	if err == nil && update.Enabled != nil && *update.Enabled != d.Enabled {
@@ -137,7 +138,7 @@ func setIfGiven[T any](value *T, wish *T) {
 	}
 }
 
-// enable blocks a device or lets it in again.
+// setEnabled injects the fault blocked, or clears it and the fault disabled.
 func (a *application) setEnabled(id string, enabled bool) error {
 	if !enabled {
 		return a.cloud.Inject(targetOf(id), emulator.Blocked, emulator.Params{})
@@ -145,10 +146,10 @@ func (a *application) setEnabled(id string, enabled bool) error {
 	return errors.Join(a.cloud.Clear(targetOf(id), emulator.Blocked), a.cloud.Clear(targetOf(id), emulator.Disabled))
 }
 
-// targetOf is a device as the lizard takes it, even one that has a hub's name.
+// targetOf returns the target for a device, also if a hub has the same name.
 func targetOf(id string) string { return emulator.TargetDevice + "/" + id }
 
-// delete forgets a device. If it registers again, it is a new one.
+// deleteDevice deletes a device. If it registers again, it is a new device.
 func (a *application) deleteDevice(r *http.Request, _ []byte) (int, any, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -159,12 +160,13 @@ func (a *application) deleteDevice(r *http.Request, _ []byte) (int, any, error) 
 	if err != nil {
 		return 0, nil, err
 	}
-	a.values.readLedger(a.cloud.Ledger()) // what it sent is read now or never
+	a.values.readLedger(a.cloud.Ledger()) // so that old telemetry of the device is not read after its deletion
 	a.forgetDevice(d.ID)
 	return http.StatusNoContent, nil, nil
 }
 
-// credentials are those of the device. It has one key, which stands for both.
+// credentials returns the ID scope and the key of a device. A device of the emulator has only one
+// key.
 func (a *application) credentials(r *http.Request, _ []byte) (int, any, error) {
 	key, err := a.cloud.DeviceKey(r.PathValue("device"))
 	if err != nil {
@@ -175,7 +177,7 @@ func (a *application) credentials(r *http.Request, _ []byte) (int, any, error) {
 	}, nil
 }
 
-// components are those of the device's template.
+// components returns the components in the template of a device.
 func (a *application) components(r *http.Request, _ []byte) (int, any, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -148,7 +148,7 @@ func TestATemplateCanBePut(t *testing.T) {
 		{"@type":"Component","name":"far","displayName":"far"},{"@type":"Component","name":"part","displayName":"part"}]}`)
 	w.wantError(404, "NotFound", "no device template", "GET", "/api/deviceTemplates/dtmi:none;1"+version, "")
 	for _, body := range []string{"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`} {
-		w.wantError(422, "InvalidBody", "no interface", "PUT", "/api/deviceTemplates/dtmi:x;1"+version, body)
+		w.wantError(422, "InvalidBody", "not an interface", "PUT", "/api/deviceTemplates/dtmi:x;1"+version, body)
 	}
 	w.wantError(422, "InvalidBody", "dtmi:", "PUT", "/api/deviceTemplates/x"+version, parts)
 }

@@ -13,7 +13,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// Whatever is asked: nobody without the token gets anything, nothing panics, and every answer is JSON, an error in its shape.
+// Whatever is asked: nobody without the token gets anything, nothing panics, and every answer is
+// JSON, an error in its shape.
 func FuzzRequest(f *testing.F) {
 	cloud := emulator.ForTest(f, emulator.Config{MethodTimeout: time.Millisecond})
 	if err := cloud.Assign("dev1", "A"); err != nil {

@@ -11,22 +11,24 @@ import (
 	"time"
 )
 
-// guard lets nobody in who has not the token. A browser is turned away before that: a page from elsewhere says its Origin, or, if
-// its name was made to lead here, the wrong Host.
+// requireToken refuses requests without the token, and all requests of web pages in a browser. A
+// page of another site sends an Origin. If its host name was changed to resolve to this machine
+// (DNS rebinding), it sends the wrong Host.
 func (s *Server) requireToken(inside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, fromPage := r.Header["Origin"]
 		switch {
-		case r.URL.Path == "/ready": // for whoever starts containers; it says that the emulator runs, and nothing else
+		case r.URL.Path == "/ready": // for health checks of containers; it only shows that the emulator runs
 			w.WriteHeader(http.StatusNoContent)
 		case fromPage:
-			writeProblem(w, &problem{http.StatusForbidden, "Forbidden", "A request with an Origin comes from a web page, and none is served here."})
+			writeProblem(w, forbidden("A request with an Origin comes from a web page, and web pages are not allowed."))
 		case !s.isOwnHost(r.Host):
-			writeProblem(w, &problem{http.StatusForbidden, "Forbidden", "The Host of the request is neither a loopback address nor the one that is advertised."})
+			writeProblem(w, forbidden("The Host of the request is neither a loopback address nor the host of the emulator."))
 		default:
 			if err := s.authorize(r.Header["Authorization"]); err != nil {
 				w.Header().Set("WWW-Authenticate", "Bearer")
-				writeProblem(w, &problem{http.StatusUnauthorized, "Unauthorized", "The request is not authorized: " + err.Error() + "."})
+				message := "The request is not authorized: " + err.Error() + "."
+				writeProblem(w, &problem{http.StatusUnauthorized, "Unauthorized", message})
 				return
 			}
 			inside.ServeHTTP(w, r)
@@ -34,20 +36,26 @@ func (s *Server) requireToken(inside http.Handler) http.Handler {
 	})
 }
 
-// isMe judges a Host header, whatever its port.
+func forbidden(message string) *problem {
+	return &problem{http.StatusForbidden, "Forbidden", message}
+}
+
+// isOwnHost reports whether a Host header names this server. It ignores the port.
 func (s *Server) isOwnHost(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	}
 	ip := net.ParseIP(name)
-	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback() || name != "" && strings.EqualFold(name, s.host)
+	loopback := strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+	return loopback || name != "" && strings.EqualFold(name, s.host)
 }
 
-// admits tells why the Authorization headers do not let a request in. No error quotes them.
+// authorize returns an error if the Authorization headers do not contain the token. No error quotes
+// them.
 func (s *Server) authorize(headers []string) error {
 	if len(headers) != 1 {
-		return errors.New("there has to be one Authorization header")
+		return errors.New("there must be one Authorization header")
 	}
 	scheme, credentials, _ := strings.Cut(headers[0], " ")
 	switch {
@@ -61,17 +69,18 @@ func (s *Server) authorize(headers []string) error {
 
 func (s *Server) checkToken(token string) error {
 	if subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
-		return errors.New("the token is not this emulator's, which makes a new one at each start")
+		return errors.New("the token is not the one of this emulator, which makes a new token at each start")
 	}
 	return nil
 }
 
-// admitsSignature takes an API token as IoT Central's are, with the door's token for a signature: sr=…&sig=…&skn=…&se=…
+// checkSignature checks an API token in the format of IoT Central, with the token of the control
+// API as its signature: sr=…&sig=…&skn=…&se=…
 func (s *Server) checkSignature(text string) error {
 	fields := map[string]string{}
 	for field := range strings.SplitSeq(text, "&") {
 		name, value, _ := strings.Cut(field, "=")
-		if _, again := fields[name]; again {
+		if _, repeated := fields[name]; repeated {
 			return errors.New("a field of the signature is given twice")
 		}
 		fields[name] = value
@@ -82,7 +91,7 @@ func (s *Server) checkSignature(text string) error {
 		}
 	}
 	if len(fields) > 4 {
-		return errors.New("the signature has more than sr, sig, skn and se")
+		return errors.New("the signature has a field other than sr, sig, skn and se")
 	}
 	signature, err := url.QueryUnescape(fields["sig"])
 	if err != nil {

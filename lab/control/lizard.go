@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A faultAnswer describes a fault.
+// A faultAnswer is the description of a fault.
 type faultAnswer struct {
 	Name       emulator.Fault `json:"name"`
 	On         []string       `json:"on"`
@@ -18,7 +18,7 @@ type faultAnswer struct {
 	Parameters []string       `json:"parameters"`
 }
 
-// A strike is a fault in force at a target, or one to come. Parameters are as emulator.Params.Set takes them.
+// An injection is a fault at a target. The parameters are in the format of emulator.Params.Set.
 type injection struct {
 	Target     string            `json:"target"`
 	Fault      emulator.Fault    `json:"fault"`
@@ -47,7 +47,7 @@ func (s *Server) inject(_ *http.Request, body []byte) (int, any, error) {
 		return 0, nil, err
 	}
 	if asked.Target == "" || asked.Fault == "" {
-		return 0, nil, invalidParameter("The body has to name a target and a fault.")
+		return 0, nil, invalidParameter("The body must name a target and a fault.")
 	}
 	var params emulator.Params
 	for _, name := range sortedKeys(asked.Parameters) {
@@ -61,19 +61,21 @@ func (s *Server) inject(_ *http.Request, body []byte) (int, any, error) {
 	return http.StatusCreated, injection{asked.Target, asked.Fault, params.Given()}, nil
 }
 
-// heal ends one fault at a target, all there, or all that there are.
+// clear clears one fault at a target, all faults at a target, one fault everywhere, or all faults.
 func (s *Server) clear(r *http.Request, _ []byte) (int, any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil { // URL.Query leaves out what it cannot read, and then everything would be healed
-		return 0, nil, invalidParameter("The query is ?target=A&fault=fin, percent-encoded, and cannot be read: %s.", err.Error())
+	if err != nil { // URL.Query ignores what it cannot parse, and then all faults would be cleared
+		return 0, nil, invalidParameter("The query must be ?target=A&fault=fin, percent-encoded: %s.", err.Error())
 	}
 	for name, values := range query {
-		if name != "target" && name != "fault" || len(values) > 1 { // a slip must not heal everything
-			return 0, nil, invalidParameter("The query is ?target=A&fault=fin, each once at most, and %.60q is not that.", name)
+		if name != "target" && name != "fault" || len(values) > 1 { // a typing error must not clear all faults
+			return 0, nil, invalidParameter("The query must be ?target=A&fault=fin, each at most once; %.60q is unknown "+
+				"or repeated.", name)
 		}
 	}
 	fault := emulator.Fault(query.Get("fault"))
-	if query.Has("fault") && !slices.ContainsFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return f.Name == fault }) {
+	isFault := func(f emulator.FaultInfo) bool { return f.Name == fault }
+	if query.Has("fault") && !slices.ContainsFunc(emulator.Faults(), isFault) {
 		return 0, nil, invalidParameter("There is no fault %.60q.", fault)
 	}
 	if query.Has("target") {
@@ -101,7 +103,7 @@ func invalidParameter(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(format, values...)}
 }
 
-// unstruck is why a target could not be struck or healed.
+// injectionProblem returns the problem of an error of Inject or Clear.
 func injectionProblem(err error) error {
 	if errors.Is(err, emulator.ErrUnknownDevice) || errors.Is(err, emulator.ErrClosed) {
 		return err

@@ -61,7 +61,8 @@ func activeFaults(w world) (all []string) {
 	return all
 }
 
-// A device whose name is a hub's is struck and healed by "device/" and its name, also when everything is healed.
+// A device whose name is a hub's is struck and healed by "device/" and its name, also when
+// everything is healed.
 func TestADeviceWithAHubsNameCanBeStruckAndHealed(t *testing.T) {
 	w := onSockets(t)
 	w.Assign("A", "A")

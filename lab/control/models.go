@@ -11,31 +11,33 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// sample is the model of the sample device, so that its commands and properties are known from the start.
+// sampleModel is the model of the sample device. It is known from the start.
 //
 //go:generate cp ../../failover.json failover.json
 //go:embed failover.json
 var sampleModel []byte
 
-// A model is what a device of it can do, as DTDL says it.
+// A model holds the capabilities of a device template, which is written in DTDL.
 type model struct {
 	id     string
-	answer map[string]any // the device template
+	answer map[string]any // the device template as JSON
 	root   capabilities
-	parts  map[string]capabilities // components; one whose interface is elsewhere is nil: it may have anything
+	// parts holds the capabilities by component. Nil capabilities mean that the interface is not in
+	// the template, so that the component may have any capability.
+	parts map[string]capabilities
 }
 
 type capabilities map[string]capability
 
 type capability struct{ telemetry, command, property, writable, durable bool }
 
-// An entry is one of an interface's contents.
+// An entry is one entry in the contents of an interface.
 type entry struct {
-	Type           any             `json:"@type"` // a word or several
+	Type           any             `json:"@type"` // a string or a list of strings
 	Name           string          `json:"name"`
 	Writable       bool            `json:"writable"`
-	Durable        bool            `json:"durable"`        // IoT Central's word for a command that
-	QueueIfOffline bool            `json:"queueIfOffline"` // waits for the device, and its other word
+	Durable        bool            `json:"durable"`        // the command is queued for an offline device
+	QueueIfOffline bool            `json:"queueIfOffline"` // another name of durable
 	Schema         json.RawMessage `json:"schema"`
 }
 
@@ -49,7 +51,7 @@ func parseSample() model {
 		ID          string `json:"@id"`
 		DisplayName string `json:"displayName"`
 	}
-	_ = json.Unmarshal(sampleModel, &names) // a test reads it
+	_ = json.Unmarshal(sampleModel, &names) // a test checks the file
 	m, _ := newModel(names.ID, names.DisplayName, sampleModel)
 	return m
 }
@@ -60,36 +62,42 @@ func newModel(id, displayName string, capabilityModel json.RawMessage) (model, e
 		return model{}, err
 	}
 	return model{id: id, root: root, parts: parts, answer: map[string]any{
-		"@id": id, "@type": []string{"ModelDefinition", "DeviceModel"}, "displayName": displayName, "capabilityModel": capabilityModel,
+		"@id": id, "@type": []string{"ModelDefinition", "DeviceModel"}, "displayName": displayName,
+		"capabilityModel": capabilityModel,
 	}}, nil
 }
 
-// capabilitiesOf reads an interface, without those that it extends by their names alone.
+// capabilitiesOf returns the capabilities of an interface. It ignores interfaces that are only
+// referenced by name.
 func capabilitiesOf(text json.RawMessage) (capabilities, map[string]capabilities, error) {
 	var described struct {
 		Contents []entry `json:"contents"`
 	}
 	if err := json.Unmarshal(text, &described); err != nil || described.Contents == nil {
-		return nil, nil, invalidContent("The capabilityModel is no interface with contents.")
+		return nil, nil, invalidContent("The capabilityModel is not an interface with contents.")
 	}
 	root, parts := capabilities{}, map[string]capabilities{}
 	for _, e := range described.Contents {
 		if e.is("Component") {
-			parts[e.Name], _, _ = capabilitiesOf(e.Schema) // a name alone is an interface elsewhere
+			parts[e.Name], _, _ = capabilitiesOf(e.Schema) // nil if the schema is only a name
 			continue
 		}
-		root[e.Name] = capability{e.is("Telemetry"), e.is("Command"), e.is("Property"), e.Writable, e.Durable || e.QueueIfOffline}
+		root[e.Name] = capability{
+			telemetry: e.is("Telemetry"), command: e.is("Command"), property: e.is("Property"),
+			writable: e.Writable, durable: e.Durable || e.QueueIfOffline,
+		}
 	}
 	return root, parts, nil
 }
 
-// templateOf is the ID of a device's template: the operator's choice, or what the device says. It is called with k.mu held.
+// templateOf returns the ID of a device's template: the one that the operator has set, or the model
+// that the device sent. It is called with mu held.
 func (a *application) templateOf(d emulator.DeviceInfo) string {
 	return cmp.Or(a.deviceRecords[d.ID].template, d.Model)
 }
 
-// capability finds what a device's template says of a name. Of a template that is not known, anything may be true: then known is
-// false.
+// capability looks a name up in the template of a device. known is false if the template or the
+// interface of the component is unknown; then the device may have any capability.
 func (a *application) capability(d emulator.DeviceInfo, p capabilityName) (c capability, known bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,7 +152,7 @@ func (a *application) putTemplate(r *http.Request, body []byte) (int, any, error
 		return 0, nil, err
 	}
 	if !strings.HasPrefix(id, "dtmi:") {
-		return 0, nil, invalidContent("The ID of a device template begins with dtmi:, and %.200q does not.", id)
+		return 0, nil, invalidContent("The ID of a device template must begin with dtmi:, and %.200q does not.", id)
 	}
 	m, err := newModel(id, given.DisplayName, given.CapabilityModel)
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// timestamp is how the services write a time.
+// timestamp formats a time as the services do.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
 
-// A half is the desired or the reported side of a twin, or of a component in it.
+// A twinHalf holds the desired or the reported properties of a twin or of a component.
 type twinHalf struct {
 	properties map[string]any
 	metadata   emulator.Metadata
@@ -24,7 +24,7 @@ func (h twinHalf) component(component string) twinHalf {
 	return twinHalf{properties, h.metadata.Members[component]}
 }
 
-// marker is the member that makes an object a component.
+// componentMarker is the member that marks an object as a component.
 const componentMarker = "__t"
 
 func (h twinHalf) hasComponent(name string) bool {
@@ -32,7 +32,8 @@ func (h twinHalf) hasComponent(name string) bool {
 	return object[componentMarker] == "c"
 }
 
-// view is how IoT Central shows both halves: what the device reports, and beside it what was desired and acknowledged.
+// propertiesView returns properties as IoT Central shows them: the reported values, and the desired
+// values and acknowledgements as metadata.
 func propertiesView(desired, reported twinHalf) map[string]any {
 	metadata := map[string]any{}
 	shown := map[string]any{"$metadata": metadata}
@@ -43,7 +44,7 @@ func propertiesView(desired, reported twinHalf) map[string]any {
 			shown[name] = propertiesView(desired.component(name), reported.component(name))
 		default:
 			about := map[string]any{"lastUpdateTime": timestamp(reported.metadata.Members[name].Updated)}
-			if ack, is := acknowledgement(value); is {
+			if ack, isAck := acknowledgement(value); isAck {
 				value = ack["value"]
 				about["ackCode"], about["ackVersion"] = ack["ac"], ack["av"]
 				if text, given := ack["ad"]; given {
@@ -63,18 +64,19 @@ func propertiesView(desired, reported twinHalf) map[string]any {
 		if name == componentMarker {
 			continue
 		}
-		wish := desired.metadata.Members[name]
+		set := desired.metadata.Members[name]
 		about, _ := metadata[name].(map[string]any)
 		if about == nil {
-			about = map[string]any{"lastUpdateTime": timestamp(wish.Updated)}
+			about = map[string]any{"lastUpdateTime": timestamp(set.Updated)}
 			metadata[name] = about
 		}
-		about["desiredValue"], about["desiredVersion"] = value, wish.Version
+		about["desiredValue"], about["desiredVersion"] = value, set.Version
 	}
 	return shown
 }
 
-// acknowledgement recognises {"value":…,"ac":200,"av":3,"ad":"…"}.
+// acknowledgement reports whether a value is a property acknowledgement:
+// {"value":…,"ac":200,"av":3,"ad":"…"}.
 func acknowledgement(value any) (map[string]any, bool) {
 	object, _ := value.(map[string]any)
 	_, code := object["ac"].(json.Number)
@@ -98,7 +100,7 @@ func (a *application) properties(r *http.Request, _ []byte) (int, any, error) {
 	return http.StatusOK, propertiesView(desired, reported), nil
 }
 
-// hasComponent asks the twin, and the template if it is known.
+// hasComponent reports whether the twin or the template of a device has a component.
 func (a *application) hasComponent(d emulator.DeviceInfo, name string) bool {
 	if newTwinHalf(d.Desired).hasComponent(name) || newTwinHalf(d.Reported).hasComponent(name) {
 		return true

@@ -104,11 +104,12 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 	for _, body := range []string{`{"$a":1}`, `{"a.b":1}`, `{"a":99999999999999999}`} {
 		w.wantError(422, "InvalidBody", "Desired properties:", "PATCH", propertiesPath, body)
 	}
-	w.wantError(422, "InvalidBody", "without a name", "PATCH", propertiesPath, `{"":1}`)
+	w.wantError(422, "InvalidBody", "needs a name", "PATCH", propertiesPath, `{"":1}`)
 	desired(`{"c":2}`)
 }
 
-// Whoever replaces all properties has read which there are. Many properties take long enough to be met meanwhile.
+// Whoever replaces all properties has read which there are. Many properties take long enough to be
+// met meanwhile.
 func TestOfManyThatReplaceAllPropertiesOneIsTheLast(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
@@ -132,7 +133,7 @@ func TestOfManyThatReplaceAllPropertiesOneIsTheLast(t *testing.T) {
 func TestTheTemplateSaysWhatCanBeSet(t *testing.T) {
 	w := withParts(t)
 	for body, part := range map[string]string{
-		`{"nothing":1}`: `no "nothing"`, `{"echo":1}`: "no property", `{"part":5}`: `no "part"`,
+		`{"nothing":1}`: `no "nothing"`, `{"echo":1}`: "not a property", `{"part":5}`: `no "part"`,
 		`{"part":{"serial":1}}`: "read-only", `{"part":{"nothing":1}}`: "component part",
 	} {
 		w.wantError(422, "InvalidBody", part, "PATCH", propertiesPath, body)

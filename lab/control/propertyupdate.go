@@ -7,11 +7,11 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// An update is a PUT or PATCH of properties. They reach the device as desired ones.
+// An update is a PUT or PATCH of properties. It changes the desired properties of the device.
 type update struct {
 	application *application
 	device      emulator.DeviceInfo
-	replace     bool // PUT: what is not named goes
+	replace     bool // PUT: properties that the body does not name are deleted
 }
 
 func (a *application) putProperties(r *http.Request, body []byte) (int, any, error) {
@@ -48,7 +48,7 @@ func (a *application) updateProperties(r *http.Request, body []byte, replaces bo
 	return http.StatusOK, answered, nil
 }
 
-// setDesired tells the device, if there is something to tell.
+// setDesired changes the desired properties, unless the patch is empty.
 func (a *application) setDesired(device, component string, patch map[string]any) error {
 	if len(patch) == 0 {
 		return nil
@@ -64,8 +64,10 @@ func (a *application) setDesired(device, component string, patch map[string]any)
 	return err
 }
 
-// patch makes a patch of the desired properties, and what IoT Central answers to it.
-func (u update) patch(component string, old twinHalf, given map[string]any) (patch, answered map[string]any, err error) {
+// patch returns the patch of the desired properties, and IoT Central's answer.
+func (u update) patch(
+	component string, old twinHalf, given map[string]any,
+) (patch, answered map[string]any, err error) {
 	metadata := map[string]any{}
 	patch, answered = map[string]any{}, map[string]any{"$metadata": metadata}
 	if u.replace {
@@ -79,7 +81,8 @@ func (u update) patch(component string, old twinHalf, given map[string]any) (pat
 		delete(given, componentMarker)
 	}
 	for name, value := range given {
-		if members, is := value.(map[string]any); is && component == "" && u.application.hasComponent(u.device, name) {
+		members, isObject := value.(map[string]any)
+		if isObject && component == "" && u.application.hasComponent(u.device, name) {
 			inner, about, err := u.patch(name, old.component(name), members)
 			if err != nil {
 				return nil, nil, err
@@ -97,23 +100,24 @@ func (u update) patch(component string, old twinHalf, given map[string]any) (pat
 	return patch, answered, nil
 }
 
-// writable asks the template, if it is known.
+// writable returns an error if the template is known and does not allow to set the property.
 func (u update) writable(p capabilityName) error {
 	c, known, err := u.application.capability(u.device, p)
 	switch {
-	case p.name == "": // DTDL v2 wants a name, and so a template never has this one
-		return invalidContent("A property without a name is none.")
+	case p.name == "": // DTDL v2 requires a name
+		return invalidContent("A property needs a name.")
 	case err != nil:
 		return invalidContent("%s", err.Error())
 	case known && !c.property:
-		return invalidContent("The template's %.100q is no property.", p.name)
+		return invalidContent("In the template, %.100q is not a property.", p.name)
 	case known && !c.writable:
-		return invalidContent("The property %.100q is read-only: the device alone sets it.", p.name)
+		return invalidContent("The property %.100q is read-only: only the device sets it.", p.name)
 	}
 	return nil
 }
 
-// whole is the patch that makes one value of the other: an object loses what the new one has not.
+// replacement returns the patch that replaces old by value. It deletes the members of an object
+// that the new one lacks.
 func replacement(old, value any) any {
 	members, isObject := value.(map[string]any)
 	before, wasObject := old.(map[string]any)

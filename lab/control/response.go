@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A problem is an error as IoT Central answers it.
+// A problem is an error with the status and code of IoT Central's answer.
 type problem struct {
 	status  int
 	code    string
@@ -24,11 +24,12 @@ type problem struct {
 
 func (p *problem) Error() string { return p.message }
 
-// The problems that several routes have.
+// invalidBody returns the problem of a body that cannot be read.
 func invalidBody(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidBody", fmt.Sprintf(format, values...)}
 }
 
+// invalidContent returns the problem of a body whose values are not allowed.
 func invalidContent(format string, values ...any) error {
 	return &problem{http.StatusUnprocessableEntity, "InvalidBody", fmt.Sprintf(format, values...)}
 }
@@ -41,7 +42,7 @@ func conflict(err error) error {
 	return &problem{http.StatusConflict, "Conflict", sentence(err)}
 }
 
-// problemOf is the problem that an error of the cloud is.
+// toProblem converts an error of the cloud to a problem.
 func toProblem(err error) *problem {
 	var known *problem
 	var tooLarge *http.MaxBytesError
@@ -54,18 +55,18 @@ func toProblem(err error) *problem {
 	case errors.Is(err, emulator.ErrUnknownDevice):
 		return &problem{http.StatusNotFound, "NotFound", sentence(err)}
 	case errors.Is(err, emulator.ErrClosed), errors.Is(err, context.Canceled):
-		return &problem{http.StatusServiceUnavailable, "ServiceUnavailable", "The emulator ends."}
+		return &problem{http.StatusServiceUnavailable, "ServiceUnavailable", "The emulator is closing."}
 	}
 	return &problem{http.StatusInternalServerError, "InternalServerError", sentence(err)}
 }
 
-// sentence makes a message of an error.
+// sentence returns an error's text as a sentence, without the prefix "emulator: ".
 func sentence(err error) string {
 	text := strings.ReplaceAll(err.Error(), "emulator: ", "")
 	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
-// refuse answers with a problem.
+// writeProblem writes a problem as the answer.
 func writeProblem(w http.ResponseWriter, p *problem) {
 	now := time.Now().UTC()
 	w.Header().Set("x-ms-error-code", p.code)
@@ -74,7 +75,7 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	}})
 }
 
-// answer writes a value as JSON; nil is an empty body.
+// writeAnswer writes a value as JSON. Nil means an empty body.
 func writeAnswer(w http.ResponseWriter, status int, value any) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -86,31 +87,31 @@ func writeAnswer(w http.ResponseWriter, status int, value any) {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		status = http.StatusInternalServerError // a device's number that no JSON can hold, at worst
+		status = http.StatusInternalServerError // for example, a number of a device that JSON cannot hold
 		text.Reset()
-		text.WriteString(`{"error":{"code":"InternalServerError","message":"The answer is no JSON."}}`)
+		text.WriteString(`{"error":{"code":"InternalServerError","message":"The answer cannot be encoded as JSON."}}`)
 	}
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // who has gone needs no answer
+	_, _ = w.Write(text.Bytes()) // on an error the client has disconnected
 }
 
-// body reads a request's whole body.
+// readBody reads the body of a request.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maximumBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if !errors.As(err, &tooLarge) {
-			err = invalidBody("The body did not arrive whole.")
+			err = invalidBody("The body is incomplete.")
 		}
 		return nil, err
 	}
 	return text, nil
 }
 
-// decode reads a body that is one JSON object, or nothing, into a value. Numbers keep their text, and a body of
-// which something would be changed is refused.
+// decode decodes a body that is empty or one JSON object. Numbers keep their text, as json.Number.
+// It refuses a body that decoding would change, and if strict is true also unknown members.
 func decode(text []byte, into any, strict bool) error {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil
@@ -130,12 +131,13 @@ func decode(text []byte, into any, strict bool) error {
 		return invalidBody("Something follows the JSON object of the body.")
 	}
 	if err := emulator.CheckJSON(text); err != nil {
-		return invalidBody("The body would not be kept as it is: %s.", err)
+		return invalidBody("Decoding would change the body: %s.", err)
 	}
 	return checkSpelling(text, into)
 }
 
-// checkSpelling refuses an object with a name in two spellings, of which encoding/json would take the last for a field.
+// checkSpelling refuses an object that has a name in two spellings, because encoding/json ignores
+// case in names of fields.
 func checkSpelling(text []byte, into any) error {
 	var names map[string]json.RawMessage
 	if _, isMap := into.(*map[string]any); isMap || json.Unmarshal(text, &names) != nil {
@@ -144,7 +146,7 @@ func checkSpelling(text []byte, into any) error {
 	lower := map[string]string{}
 	for _, name := range sortedKeys(names) {
 		if other, twice := lower[strings.ToLower(name)]; twice {
-			return invalidBody("The body has %.60q and %.60q, which are one name.", other, name)
+			return invalidBody("The body has %.60q and %.60q, which are the same name.", other, name)
 		}
 		lower[strings.ToLower(name)] = name
 	}

@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// A handler answers a request: with a status and what becomes JSON (nil: nothing), or with an error.
+// A handler answers a request with a status and a value for JSON, or with an error. Nil means an
+// empty body.
 type handler func(r *http.Request, body []byte) (status int, answer any, err error)
 
-// methods are the handlers of one path.
+// methods holds the handlers of one path by HTTP method.
 type methods map[string]handler
 
-// apiVersions are those of IoT Central that the routes below /api/ are of.
+// apiVersions are the versions of IoT Central's API that the routes below /api/ implement.
 var apiVersions = []string{"2022-07-31", "2022-06-30-preview", "2022-05-31"}
 
 func (s *Server) handler() http.Handler {
@@ -23,8 +24,10 @@ func (s *Server) handler() http.Handler {
 	a := s.application
 	mux := http.NewServeMux()
 	for at, m := range map[string]methods{
-		devices:                           {"GET": a.listDevices},
-		devices + "/{device}":             {"GET": a.showDevice, "PUT": a.putDevice, "PATCH": a.patchDevice, "DELETE": a.deleteDevice},
+		devices: {"GET": a.listDevices},
+		devices + "/{device}": {
+			"GET": a.showDevice, "PUT": a.putDevice, "PATCH": a.patchDevice, "DELETE": a.deleteDevice,
+		},
 		devices + "/{device}/credentials": {"GET": a.credentials},
 		devices + "/{device}/components":  {"GET": a.components},
 		"/api/deviceTemplates":            {"GET": a.templates},
@@ -46,7 +49,7 @@ func (s *Server) handler() http.Handler {
 	}
 	return s.requireToken(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		whole := r.URL.EscapedPath()
-		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole { // which the ServeMux would redirect
+		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole { // ServeMux would redirect such a path
 			writeProblem(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
 			return
 		}
@@ -54,13 +57,13 @@ func (s *Server) handler() http.Handler {
 	}))
 }
 
-// ServeHTTP chooses by the method.
+// ServeHTTP calls the handler of the request's method.
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, known := m[r.Method]
 	if !known {
 		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 		w.Header().Set("Allow", allowed)
-		writeProblem(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "Here is " + allowed + "."})
+		writeProblem(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "The allowed methods are " + allowed + "."})
 		return
 	}
 	text, err := readBody(w, r)
@@ -82,10 +85,10 @@ func checkVersion(r *http.Request) error {
 	if !strings.HasPrefix(r.URL.Path, "/api/") || slices.Contains(apiVersions, r.URL.Query().Get("api-version")) {
 		return nil
 	}
-	return &problem{http.StatusBadRequest, "InvalidParameter", "The query has to say which API is meant: api-version=" + apiVersions[0] + "."}
+	return invalidParameter("The query must name a known version of the API: api-version=%s.", apiVersions[0])
 }
 
-// noEventHub tells a client of IoT Central that would read the messages themselves.
+// noEventHub answers clients of IoT Central that want to read telemetry from Event Hubs.
 func noEventHub(*http.Request, []byte) (int, any, error) {
 	return 0, nil, &problem{http.StatusNotImplemented, "501", "The emulator has no Event Hubs to read from: " +
 		"use GET …/telemetry/{name}, or failover emulator --ledger-file."}

@@ -1,7 +1,9 @@
-// Package control is the emulator's HTTPS door, for operators and their tools: those routes of IoT Central's REST API that look at
-// a device, command it and move it to another hub, and the lizard's API, which strikes with faults and heals them.
+// Package control is the emulator's control API, over HTTPS, for operators and their tools. It has
+// the routes of IoT Central's REST API that show a device, command it and move it to another hub,
+// and the lizard's API, which injects and clears faults.
 //
-// Whoever comes in has the door's token, which is made anew at each start and written to a file that only its owner may read.
+// Each request needs the token of the control API. Each start makes a new token and writes it to
+// the control file, which only its owner may read.
 package control
 
 import (
@@ -29,37 +31,38 @@ const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	idleTimeout   = time.Minute
-	writeTimeout  = longestConnect + longestResponse + readTimeout // the longest a request may take
+	writeTimeout  = longestConnect + longestResponse + readTimeout // the longest time that a request may take
 )
 
-// A Config says what a Door opens to. Its zero value, with a Cloud, is a good one.
+// A Config configures a Server. Only Cloud is required.
 type Config struct {
 	Cloud *emulator.Cloud
-	// Listen opens an address; nil means real TCP.
+	// Listen opens a listener on an address. Nil means real TCP.
 	Listen func(address string) (net.Listener, error)
-	// Host is how clients reach the door: 127.0.0.1 if empty. Port is any that is free if zero.
+	// Host is the host by which clients reach the server. Empty means 127.0.0.1.
 	Host string
+	// Port is the port of the server. Zero means any free port.
 	Port int
-	// ListenHost is the address to listen on: Host if empty.
+	// ListenHost is the address to listen on. Empty means Host.
 	ListenHost string
 }
 
-// A Server is open. Its methods may be called from any goroutine.
+// A Server serves the control API of one cloud. Its methods may be called from any goroutine.
 type Server struct {
 	cloud          *emulator.Cloud
-	host           string // by which it is reached
+	host           string // by which clients reach it
 	url, token     string
 	application    *application
 	server         *http.Server
 	running        sync.WaitGroup // the goroutine that accepts
 	connections    sync.WaitGroup
-	cancelRequests context.CancelFunc // ends the requests under way
+	cancelRequests context.CancelFunc // cancels the contexts of all requests
 
 	mu          sync.Mutex
-	controlFile string // what Announce has written
+	controlFile string // the file that WriteFile has written, or ""
 }
 
-// Start opens a door to a cloud. Close it before the cloud.
+// Start starts a server. The caller must Close it before the cloud.
 func Start(config Config) (*Server, error) {
 	if config.Host == "" {
 		config.Host = "127.0.0.1"
@@ -85,7 +88,7 @@ func Start(config Config) (*Server, error) {
 	return s, nil
 }
 
-// newDoor makes one that does not listen yet.
+// newServer returns a server that does not listen yet.
 func newServer(cloud *emulator.Cloud, host string) *Server {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // it never fails
@@ -102,14 +105,17 @@ func (s *Server) serve(listener net.Listener) {
 		MaxHeaderBytes: maximumHeader,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnState:      s.trackConnection,
-		ErrorLog:       log.New(io.Discard, "", 0), // it would tell of every client that does not trust the certificate
+		ErrorLog:       log.New(io.Discard, "", 0), // it would report each client that does not trust the certificate
 		Protocols:      new(http.Protocols),
 	}
-	s.server.Protocols.SetHTTP1(true) // a request is then served by its connection's goroutine, which Close waits for
+	// With HTTP/1, the goroutine of a connection serves its requests, so that Close can wait for
+	// them.
+	s.server.Protocols.SetHTTP1(true)
 	s.running.Go(func() { _ = s.server.ServeTLS(listener, "", "") })
 }
 
-// count is told of every connection twice, at its beginning and its end.
+// trackConnection counts open connections. It is called at the beginning and at the end of each
+// connection.
 func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -119,23 +125,24 @@ func (s *Server) trackConnection(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// URL is the door's address, and Token what opens it.
+// URL returns the address of the server, and Token the token that requests need.
 func (s *Server) URL() string   { return s.url }
 func (s *Server) Token() string { return s.token }
 
-// Port is the door's port.
+// Port returns the port of the server.
 func (s *Server) Port() string {
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.url, "https://"))
 	return port
 }
 
-// Close removes the file of Announce, ends every connection and waits for every goroutine. A second Close does nothing.
+// Close removes the file of WriteFile, ends all connections and waits for all goroutines. A second
+// Close does nothing.
 func (s *Server) Close() error {
 	err := s.removeFile()
 	s.cancelRequests()
 	err = errors.Join(err, s.server.Close())
 	s.running.Wait()
-	_ = s.server.Close() // a connection may have come in meanwhile
+	_ = s.server.Close() // for connections that were accepted meanwhile
 	s.connections.Wait()
 	if err != nil {
 		return fmt.Errorf("control: close: %w", err)

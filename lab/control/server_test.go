@@ -62,7 +62,8 @@ func onSockets(t *testing.T) world {
 	return newWorld(t, emulator.Config{}, new(net.Dialer).DialContext)
 }
 
-// inBubble runs a test in memory on a fake clock. What is left behind is a deadlock, hence a failure.
+// inBubble runs a test in memory on a fake clock. What is left behind is a deadlock, hence a
+// failure.
 func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

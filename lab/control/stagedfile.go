@@ -8,15 +8,16 @@ import (
 	"os"
 )
 
-// A StagedFile is a file that is written beside its place, so that nobody reads half of it, and nothing is replaced before Place.
+// A StagedFile is a new version of a file, under a temporary name in the same directory. Readers of
+// the file never see a part of it, and nothing is replaced before Commit.
 type StagedFile struct{ path, temporary string }
 
-// StageFile writes one. Place replaces a symbolic link and does not follow it. What is no file, such as a device, is not replaced, and a
-// link to one is not either.
+// StageFile writes a new version of a file. Commit replaces a symbolic link instead of following it.
+// StageFile returns an error if the path is not a regular file, such as a device, or a link to one.
 func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) {
 	switch info, err := os.Stat(path); {
 	case err == nil && !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file, and is not replaced: name another one", path)
+		return nil, fmt.Errorf("%s is not a regular file and is not replaced: name another file", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
@@ -33,10 +34,11 @@ func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) 
 	return d, nil
 }
 
-// Commit replaces what is in the place.
+// Commit replaces the file.
 func (d *StagedFile) Commit() error { return os.Rename(d.temporary, d.path) }
 
-// CommitNew is Place for a place that is empty; else the error is fs.ErrExist, and nothing has changed.
+// CommitNew is like Commit, but does not replace an existing file: then the error is fs.ErrExist,
+// and nothing has changed.
 func (d *StagedFile) CommitNew() error {
 	err := os.Link(d.temporary, d.path)
 	if err == nil {
@@ -45,11 +47,11 @@ func (d *StagedFile) CommitNew() error {
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if _, there := os.Lstat(d.path); there == nil { // this file system has no hard links
+	if _, err := os.Lstat(d.path); err == nil { // the file system does not support hard links
 		return fs.ErrExist
 	}
 	return d.Commit()
 }
 
-// Discard removes the draft. After Place there is none, and nothing happens.
+// Discard removes the temporary file. After Commit it does nothing.
 func (d *StagedFile) Discard() { _ = os.Remove(d.temporary) }

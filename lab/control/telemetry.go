@@ -8,17 +8,19 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// values are the newest ones of telemetry. They are read from the ledger when somebody asks, each message once.
+// values holds the newest values of telemetry. A request for telemetry reads the new messages of
+// the ledger.
 type values struct {
-	readCount int // messages
+	readCount int // messages of the ledger that were read
 	last      map[capabilityName]value
 }
 
 type value struct {
-	at   time.Time // the device's, if it says so
+	at   time.Time // the device's time, if the message has one
 	text json.RawMessage
 }
 
+// readLedger adds the messages that were not read yet.
 func (v *values) readLedger(ledger []emulator.Delivery) {
 	for _, d := range ledger[v.readCount:] {
 		at, err := time.Parse(time.RFC3339, d.Properties["iothub-creation-time-utc"])
@@ -26,10 +28,10 @@ func (v *values) readLedger(ledger []emulator.Delivery) {
 			at = d.Received
 		}
 		var fields map[string]json.RawMessage
-		_ = json.Unmarshal(d.Body, &fields) // a device may send anything
+		_ = json.Unmarshal(d.Body, &fields) // a body need not be JSON
 		for name, text := range fields {
 			p := capabilityName{d.Device, d.Properties["$.sub"], name}
-			if old, known := v.last[p]; !known || !at.Before(old.at) { // a backlog arrives after newer ones
+			if old, known := v.last[p]; !known || !at.Before(old.at) { // older readings may arrive after newer ones
 				v.last[p] = value{at, text}
 			}
 		}

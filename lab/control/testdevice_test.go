@@ -18,8 +18,8 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A gadget is a device of real MQTT: it answers the method echo with its payload, others with 404, acknowledges every desired
-// property, and keeps its commands.
+// A gadget is a device of real MQTT: it answers the method echo with its payload, others with 404,
+// acknowledges every desired property, and keeps its commands.
 type testDevice struct {
 	world
 	paho.Client
@@ -30,7 +30,8 @@ type testDevice struct {
 	desired  []string // patches
 }
 
-// gadget connects dev1 to the hub where it belongs, A if that is open. It says good-bye at the test's end.
+// gadget connects dev1 to the hub where it belongs, A if that is open. It says good-bye at the
+// test's end.
 func (w world) newTestDevice() *testDevice {
 	w.Helper()
 	if w.HubOf(device) == "" {

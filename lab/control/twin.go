@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// twin is the device twin as a hub keeps it.
+// twin returns the device twin as a hub shows it.
 func (a *application) twin(r *http.Request, _ []byte) (int, any, error) {
 	d, err := a.device(r)
 	if err != nil {
@@ -24,14 +24,16 @@ func (a *application) twin(r *http.Request, _ []byte) (int, any, error) {
 	}
 	version := d.Desired.Version + d.Reported.Version
 	return http.StatusOK, map[string]any{
-		"deviceId": d.ID, "modelId": d.Model, "etag": base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", version)), "version": version,
+		"deviceId": d.ID, "modelId": d.Model, "version": version,
+		"etag":   base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", version)),
 		"status": status, "connectionState": state, "cloudToDeviceMessageCount": d.Pending,
 		"authenticationType": "sas", "capabilities": map[string]bool{"iotEdge": false}, "tags": map[string]any{},
 		"properties": map[string]any{"desired": section(d.Desired, true), "reported": section(d.Reported, false)},
 	}, nil
 }
 
-// section is one half of a twin with its metadata, in which a hub gives the versions of desired properties alone.
+// section returns one half of a twin with its metadata. A hub shows versions only for desired
+// properties.
 func section(s emulator.TwinSection, versions bool) map[string]any {
 	all := maps.Clone(s.Properties)
 	all["$version"], all["$metadata"] = s.Version, metadata(s.Metadata, versions)
@@ -49,7 +51,7 @@ func metadata(m emulator.Metadata, versions bool) map[string]any {
 	return all
 }
 
-// purge forgets the messages that wait for a device.
+// purgeQueue deletes the pending cloud-to-device messages of a device.
 func (a *application) purgeQueue(r *http.Request, _ []byte) (int, any, error) {
 	id := r.PathValue("device")
 	purged, err := a.cloud.PurgeMessages(id)

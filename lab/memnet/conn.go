@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// A Conn is one end of a connection. Besides net.Conn it has CloseWrite (a half-close) and Reset (RST).
+// A Conn is one end of a connection. Besides net.Conn it has CloseWrite (a half-close) and Reset
+// (RST).
 type Conn struct {
 	local, remote endpoint
-	mu            *sync.Mutex // one for both ends and both directions
+	mu            *sync.Mutex // shared by both ends and both directions
 	in, out       *stream
 	closed        bool
 }
@@ -26,7 +27,8 @@ func pipe(n *Network, near, far endpoint) (*Conn, *Conn) {
 		&Conn{local: far, remote: near, mu: mu, in: there, out: back}
 }
 
-// Read returns what has arrived, and io.EOF once all that was sent before the peer's FIN has been read.
+// Read returns data that has arrived. It returns io.EOF after all data from before the peer's FIN
+// was read.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +51,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Write never blocks: what it is given is on its way, however slowly the peer reads.
+// Write never blocks, however slowly the peer reads.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,15 +69,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close sends FIN: the peer reads the rest, then io.EOF; what it writes later fails with EPIPE. Unread data does
-// not turn the FIN into a reset, as it would on Linux.
+// Close sends FIN. The peer reads the remaining data and then io.EOF; its later writes fail with
+// EPIPE. Unlike on Linux, unread data does not turn the FIN into a reset.
 func (c *Conn) Close() error { return c.end(segment{fin: true, gone: true}) }
 
-// Reset sends RST, which does not wait for the latency: the peer's reads and writes fail at once with ECONNRESET,
-// and what it had not read is lost.
+// Reset sends RST, without latency. The peer's reads and writes fail at once with ECONNRESET, and
+// unread data is lost.
 func (c *Conn) Reset() error { return c.end(segment{rst: true}) }
 
-// CloseWrite sends FIN and goes on reading.
+// CloseWrite sends FIN. Reading continues.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +117,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(func() { c.in.readBy.set(t); c.in.changed.Broadcast() })
 }
 
-// SetWriteDeadline matters only once it has passed, since a write never waits.
+// SetWriteDeadline has an effect only after the deadline, because a write never waits.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(func() { c.out.writeBy.at = t })
 }

@@ -9,17 +9,17 @@ type listener struct {
 	network *Network
 	at      endpoint
 
-	mu      sync.Mutex
-	waiting *sync.Cond
-	backlog []*Conn
-	closed  bool
-	refuses bool
-	hole    chan struct{} // closed when connection requests are no longer swallowed; nil while they are not
+	mu        sync.Mutex
+	waiting   *sync.Cond
+	backlog   []*Conn
+	closed    bool
+	refuses   bool
+	blackHole chan struct{} // closed at the end of the black hole; nil means that there is none
 }
 
 func (l *listener) Addr() net.Addr { return l.at }
 
-// offer queues a connection for Accept, or says that nobody will take it.
+// offer queues a connection for Accept, and reports whether it did.
 func (l *listener) offer(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,21 +31,22 @@ func (l *listener) offer(c *Conn) bool {
 	return true
 }
 
-// Swallow makes connection requests vanish: who dials waits until that is over, as TCP would by trying again.
+// SetBlackHole makes the listener ignore connection requests. A dial waits until the end of the
+// black hole, because TCP would repeat its request.
 func (l *listener) SetBlackHole(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case on && l.hole == nil && !l.closed:
-		l.hole = make(chan struct{})
-	case !on && l.hole != nil:
-		close(l.hole)
-		l.hole = nil
+	case on && l.blackHole == nil && !l.closed:
+		l.blackHole = make(chan struct{})
+	case !on && l.blackHole != nil:
+		close(l.blackHole)
+		l.blackHole = nil
 	}
 }
 
-// Refuse makes who dials hear that nobody listens, and resets the connections nobody accepted; the address stays taken. Accept
-// waits until that is over.
+// SetRefusing makes the listener refuse connections, and resets those that were not accepted. The
+// address stays in use. Accept waits until the listener accepts connections again.
 func (l *listener) SetRefusing(on bool) error {
 	l.mu.Lock()
 	if l.closed {
@@ -64,10 +65,10 @@ func (l *listener) SetRefusing(on bool) error {
 	return nil
 }
 
-func (l *listener) swallowing() <-chan struct{} {
+func (l *listener) currentBlackHole() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hole
+	return l.blackHole
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -84,7 +85,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Close frees the address and resets the connections nobody accepted; the accepted ones live on.
+// Close frees the address and resets the connections that were not accepted. It does not affect
+// accepted connections.
 func (l *listener) Close() error {
 	l.network.mu.Lock()
 	if l.network.listeners[string(l.at)] == l {
@@ -98,9 +100,9 @@ func (l *listener) Close() error {
 		return opError("close", nil, l.at, net.ErrClosed)
 	}
 	l.closed = true
-	if l.hole != nil {
-		close(l.hole)
-		l.hole = nil
+	if l.blackHole != nil {
+		close(l.blackHole)
+		l.blackHole = nil
 	}
 	backlog := l.backlog
 	l.backlog = nil

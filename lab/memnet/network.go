@@ -1,6 +1,6 @@
-// Package memnet is a network in memory. Its listeners and connections behave as TCP's do wherever a device would notice
-// (FIN, RST, half-close, refusal, deadlines, latency), a writer never blocks, and every wait is one that
-// testing/synctest can see, so a bubble's clock advances over it.
+// Package memnet is a network in memory. Its listeners and connections behave like those of TCP in
+// all that a device can observe: FIN, RST, half-close, refusal, deadlines and latency. A writer
+// never blocks. testing/synctest sees all waits, so that the clock of a bubble advances over them.
 package memnet
 
 import (
@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// firstPort is where the search for a free port begins; the numbers are the same in each run.
+// firstPort is the first port that is tried for port 0, so that the numbers are the same in each
+// run.
 const firstPort = 49152
 
-// A Network joins the listeners and connections made on it. It has no goroutine and needs no Close.
+// A Network connects its listeners and connections. It has no goroutines and needs no Close.
 type Network struct {
 	latency atomic.Int64 // nanoseconds, one way
 
@@ -28,15 +29,16 @@ type Network struct {
 	nextPort  int
 }
 
-// New returns a network without latency on which nobody listens.
+// New returns a network without latency and without listeners.
 func New() *Network {
 	return &Network{listeners: map[string]*listener{}, nextPort: firstPort}
 }
 
-// SetLatency makes whatever is written from now on arrive d later. Order within a direction is kept.
+// SetLatency delays all data that is written from now on by d, one way. The order within a
+// direction does not change.
 func (n *Network) SetLatency(d time.Duration) { n.latency.Store(int64(max(d, 0))) }
 
-// Listen opens the address "name:port". Port 0 picks a free one.
+// Listen listens on the address "name:port". Port 0 means a free port.
 func (n *Network) Listen(address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -57,7 +59,8 @@ func (n *Network) Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// DialContext connects to a listener. Nobody listening there is syscall.ECONNREFUSED, told after a round trip.
+// DialContext connects to a listener, after one round trip. The error is syscall.ECONNREFUSED if
+// there is no listener.
 func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	to := endpoint(strings.ToLower(address))
 	if err := sleep(ctx, 2*time.Duration(n.latency.Load())); err != nil {
@@ -79,7 +82,8 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	return nil, opError("dial", from, to, os.NewSyscallError("connect", syscall.ECONNREFUSED))
 }
 
-// reach finds the listener, once one is there that answers or none at all.
+// reach returns the listener of an address, or nil if there is none. It waits while the listener is
+// a black hole.
 func (n *Network) reach(ctx context.Context, to endpoint) (*listener, error) {
 	for {
 		n.mu.Lock()
@@ -88,12 +92,12 @@ func (n *Network) reach(ctx context.Context, to endpoint) (*listener, error) {
 		if l == nil {
 			return nil, nil
 		}
-		hole := l.swallowing()
-		if hole == nil {
+		blackHole := l.currentBlackHole()
+		if blackHole == nil {
 			return l, nil
 		}
 		select {
-		case <-hole:
+		case <-blackHole:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -6,41 +6,41 @@ import (
 	"time"
 )
 
-// A stream is one direction of a connection. All of it is guarded by the connection's mutex.
+// A stream is one direction of a connection. The mutex of the connection guards its fields.
 type stream struct {
 	network *Network
 	mu      *sync.Mutex
 	reply   *stream // the other direction
 
-	transit  []segment // written and not yet there, in order
+	transit  []segment // written but not arrived, in order
 	timer    *time.Timer
 	arrived  bytes.Buffer
 	changed  *sync.Cond
 	ended    bool // FIN has arrived
 	reset    bool // RST has arrived
 	finished bool // FIN has been sent
-	unread   bool // the writer has learnt that nobody reads any more
-	dropped  bool // nobody reads any more
+	unread   bool // the writer knows that the reader has closed
+	dropped  bool // the reader has closed
 	readBy   deadline
 	writeBy  deadline
 }
 
-// A segment is what one write put on the way.
+// A segment is the data of one write, or a FIN or RST.
 type segment struct {
 	due  time.Time
 	data []byte
-	fin  bool // nothing follows
-	gone bool // and the sender reads no more
+	fin  bool // no segment follows
+	gone bool // the sender has also stopped reading
 	rst  bool
 }
 
 func newStream(n *Network, mu *sync.Mutex) *stream {
 	s := &stream{network: n, mu: mu, changed: sync.NewCond(mu)}
-	s.readBy.mu, s.readBy.tell = mu, s.changed.Broadcast
+	s.readBy.mu, s.readBy.wake = mu, s.changed.Broadcast
 	return s
 }
 
-// send puts a segment on the way; one timer serves the whole direction, so nothing overtakes.
+// send adds a segment. The stream has only one timer, so that the order never changes.
 func (s *stream) send(g segment) {
 	latency := time.Duration(s.network.latency.Load())
 	if latency == 0 && len(s.transit) == 0 {
@@ -53,7 +53,7 @@ func (s *stream) send(g segment) {
 	}
 	s.transit = append(s.transit, g)
 	if len(s.transit) > 1 {
-		return // the timer runs already
+		return // the timer is running
 	}
 	s.arm()
 }
@@ -96,7 +96,7 @@ func (s *stream) finish(g segment) {
 	s.send(g)
 }
 
-// breakOff resets the direction: nothing under way arrives and nothing arrived can be read.
+// breakOff resets the stream and discards all data that was not read.
 func (s *stream) breakOff() {
 	s.finished, s.reset, s.transit = true, true, nil
 	s.arrived = bytes.Buffer{}
@@ -106,7 +106,7 @@ func (s *stream) breakOff() {
 	s.changed.Broadcast()
 }
 
-// abandon is the reader's farewell.
+// abandon is called when the reader closes.
 func (s *stream) abandon() {
 	s.dropped = true
 	s.arrived = bytes.Buffer{}
@@ -114,10 +114,10 @@ func (s *stream) abandon() {
 	s.changed.Broadcast()
 }
 
-// A deadline wakes its waiters when it passes.
+// A deadline calls wake when it passes.
 type deadline struct {
 	mu    *sync.Mutex
-	tell  func()
+	wake  func()
 	at    time.Time
 	timer *time.Timer
 }
@@ -143,7 +143,8 @@ func (d *deadline) stop() {
 	}
 }
 
-// expire may be early (a later deadline has been set meanwhile, or the wall clock lags): then it waits on.
+// expire waits again if it runs too early, because a later deadline was set meanwhile or the wall
+// clock is behind.
 func (d *deadline) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -151,5 +152,5 @@ func (d *deadline) expire() {
 		d.timer.Reset(time.Until(d.at))
 		return
 	}
-	d.tell()
+	d.wake()
 }
