@@ -50,7 +50,7 @@ func connect(t *testing.T, device string) (*emulator.Cloud, *transport.Session) 
 func TestReportsAreFlushedOverASessionThatHasNotSubscribedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud, session := connect(t, "dev1")
-		box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+		box := outbox.NewMemory(outbox.Options{})
 		h := hub.New(hub.Settings{Outbox: box})
 		if err := h.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
 			t.Fatal(err)

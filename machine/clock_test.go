@@ -182,7 +182,7 @@ func TestAReadingOfAnEarlierRunIsDatedToTheBeginningOfThisOne(t *testing.T) {
 	var ids []string
 	var born time.Time
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
-		kept := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+		kept := outbox.NewMemory(outbox.Options{})
 		put := func(r payloads.Reading, stamp outbox.Stamp) {
 			id, err := kept.Put(t.Context(), r, stamp)
 			if err != nil {

@@ -94,7 +94,7 @@ func (a *arrivals) Remove(n uint64) {
 }
 
 func newInMemory(b *testing.B, cloud *childCloud, window int) *embedded {
-	return newEmbedded(b, cloud, "memory", window, 1, outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil))
+	return newEmbedded(b, cloud, "memory", window, 1, outbox.NewMemory(outbox.Options{}))
 }
 
 func newDurable(b *testing.B, cloud *childCloud, window int, disk *diskMeter) *embedded {
@@ -175,12 +175,7 @@ func newDiskMeter(b *testing.B) *diskMeter {
 
 func (m *diskMeter) open(b *testing.B) outbox.Outbox {
 	b.Helper()
-	first, err := outbox.Open(m.dir, outbox.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	first.Close()
-	m.Files = first.Files // the operating system's
+	m.Files = outbox.SystemFiles(m.dir)
 	l, err := outbox.Open(m.dir, outbox.Options{Files: m})
 	if err != nil {
 		b.Fatal(err)

@@ -90,8 +90,7 @@ func (s *stateDir) openMemory() {
 	if previous == (ID{}) {
 		previous = onDisk
 	}
-	memory := outbox.NewMemory(s.Limits, previous, s.dropped)
-	memory.Elapsed = s.clock.uptime
+	memory := outbox.NewMemory(outbox.Options{Limits: s.Limits, Previous: previous, Dropped: s.dropped, Elapsed: s.clock.uptime})
 	s.outbox, s.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			previous = newest

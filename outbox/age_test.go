@@ -107,14 +107,15 @@ func TestTheAgeIsKnownAlsoWhileTheClockHasNotBeenSet(t *testing.T) {
 func TestAReadingGrowsOldWhileTheMachineSleeps(t *testing.T) {
 	both(t, Limits{Age: time.Hour}, func(t *testing.T, box Outbox, drops *[]string) {
 		var slept time.Duration
+		var o *Options
 		switch box := box.(type) {
 		case *Log:
-			elapsed := box.Elapsed
-			box.Elapsed = func() time.Duration { return elapsed() + slept }
+			o = &box.options
 		case *Memory:
-			elapsed := box.Elapsed
-			box.Elapsed = func() time.Duration { return elapsed() + slept }
+			o = &box.options
 		}
+		elapsed := o.Elapsed
+		o.Elapsed = func() time.Duration { return elapsed() + slept }
 		fillUp(t, box, 1)
 		slept = 2 * time.Hour
 		fillUp(t, box, 1)
@@ -168,7 +169,7 @@ func TestTheAgeOfAnEarlierRunsReadingsFollowsAClockThatWasSetSince(t *testing.T)
 // A disk that takes nothing for a while keeps a reading from being written, and the clock is set meanwhile.
 func TestAReadingThatIsWrittenLateHasTheTimeOfAClockThatWasSetMeanwhile(t *testing.T) {
 	aged(t, func(l *agedLog) {
-		l.Limits.Full = Block
+		l.Log.queue.options.Limits.Full = Block
 		disk := l.options.Files.(*fakeDisk)
 		disk.breaks(syscall.ENOSPC, "write")
 		l.ahead.Store(int64(-3 * 24 * time.Hour))

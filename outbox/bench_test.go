@@ -40,7 +40,7 @@ type meter struct {
 	bytes, syncs *atomic.Int64
 }
 
-func metered(dir string) meter { return meter{systemFiles(dir), new(atomic.Int64), new(atomic.Int64)} }
+func metered(dir string) meter { return meter{SystemFiles(dir), new(atomic.Int64), new(atomic.Int64)} }
 
 func (m meter) Create(name string) (File, error) {
 	f, err := m.Files.Create(name)
@@ -218,7 +218,7 @@ func boltTake(tx *bbolt.Tx) error {
 	for range 100 {
 		c := tx.Bucket(bucket).Cursor()
 		k, v := c.First()
-		if _, _, err := readEntry(bytes.Clone(v)[1:]); err != nil {
+		if _, _, err := parseReading(bytes.Clone(v)[1:]); err != nil {
 			return err
 		}
 		if err := tx.Bucket(bucket).Delete(k); err != nil {

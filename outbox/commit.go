@@ -7,280 +7,258 @@ import (
 )
 
 const (
-	ackDelay   = time.Second // what is settled is written with the next reading, or after so long
-	retryDelay = time.Second // between two tries on a disk that cannot be written
-	calm       = time.Minute // after readings were given up on a full disk, until that is over
+	recordDelay  = time.Second // outcomes are recorded with the next reading, or after this time
+	retryDelay   = time.Second // between two attempts on a disk that cannot be written
+	recoveryTime = time.Minute // without a drop on a full disk or a restore: then such a trouble counts as over
 )
 
-// work is what the committer is to write.
-type work struct {
-	items      []*item
-	settled    ranges
-	told       notice
-	drops      drops
-	refused    drops   // of these, what Dropped has not heard of
-	waiters    []*item // were refused, and wait until that is written
-	quarantine []condemned
-	ackBy      time.Time // settled, told and drops are written by then; zero: there are none
-	isolateBy  time.Time // the quarantine is tried again
-	syncBy     time.Time // what was written is synced by then; zero: it is
-	wakeBy     time.Time // whoever reads is to try again
-	retry      time.Time // not before
-	closing    bool
+// A committer writes what comes together in the diskStore while it is writing. All its methods belong to one goroutine, and so do
+// the fields. Where it needs what the queue's lock guards, it takes the lock; methods that need it have the suffix Locked.
+type committer struct {
+	*Log
+
+	number   uint64   // of the newest segment
+	tail     *segment // nil means that the next commit begins one
+	created  bool     // the tail's name is not safe yet
+	unsynced batch    // written to the tail, and not safe yet
+	buffer   []byte   // for the next write
+
+	troubled bool      // Warn was told that the disk cannot be written
+	freed    time.Time // when readings were last dropped to make room on a full disk
+
+	restores restores
 }
 
 // A batch is what one commit writes.
 type batch struct {
-	items      []*item
-	settled    ranges
-	told       notice
-	drops      drops
-	refused    drops
-	waiters    []*item
-	quarantine []condemned
-	doomed     []*segment // nothing is left in them; they can go once this is safe
+	puts       []*putCall
+	outcomes   outcomes
+	refused    []*putCall
+	quarantine []quarantining
+	doomed     []*segment // they keep no reading, and can go once this is safe
 	last       uint64     // the newest number before it
 	sync       bool
-	final      bool // the log ends with it
+	isFinal    bool // the log ends with it
 }
 
-// empty tells whether there is nothing to append.
-func (b *batch) empty() bool {
-	return len(b.items) == 0 && len(b.settled) == 0 && b.told.empty() && len(b.drops) == 0
-}
+func (b *batch) isEmpty() bool { return len(b.puts) == 0 && b.outcomes.isEmpty() }
 
-// later has what was settled or dropped written soon.
-func (l *Log) later() {
-	if l.work.ackBy.IsZero() {
-		l.work.ackBy = time.Now().Add(ackDelay)
-		l.signal()
-	}
-}
-
-func (l *Log) signal() {
-	select {
-	case l.kick <- struct{}{}:
-	default:
-	}
-}
-
-// run is the committer: it writes whatever has come together while it wrote.
-func (l *Log) run() {
-	defer close(l.ended)
+// run is the committer's goroutine.
+func (c *committer) run() {
+	defer close(c.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(l.writeAll())
+		timer.Reset(c.commitAll())
 		select {
-		case <-l.kick:
+		case <-c.disk.kick:
 		case <-timer.C:
-		case <-l.stop:
-			l.finish()
-			l.closeAll()
+		case <-c.stop:
+			c.finish()
+			for _, s := range c.segments() {
+				c.handles.close(s)
+			}
+			_ = c.handles.files.Close()
 			return
 		}
 	}
 }
 
-// writeAll writes and looks after whatever is due, and returns how long to wait. That is never 0: a timer that has expired already is run
-// by whoever waits for it, and two of those at once in a synctest bubble crash Go 1.26's race detector (they share one context).
-func (l *Log) writeAll() (wait time.Duration) {
+// segments returns a copy of the list of segments.
+func (c *committer) segments() []*segment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.disk.segments)
+}
+
+// commitAll does whatever is due, and returns how long to wait. That is never 0: a timer that has expired already is run by
+// whoever waits for it, and two of those at once in a synctest bubble crash Go 1.26's race detector (they share one context).
+func (c *committer) commitAll() (wait time.Duration) {
 	for {
-		b, wait := l.gather(false)
-		for ; b != nil; b, wait = l.gather(false) {
-			_ = l.commit(b)   // it was told
-			runtime.Gosched() // who was just answered may have the next reading, and it goes with the others
+		b, wait := c.gather(false)
+		for ; b != nil; b, wait = c.gather(false) {
+			_ = c.commit(b)   // Warn was told of an error
+			runtime.Gosched() // a goroutine that was just answered may have the next reading, which then goes with the others
 		}
-		wait, due := l.nextPatrol(wait)
+		wait, due := c.nextPatrol(wait)
 		if !due {
 			return max(wait, 1)
 		}
-		_ = l.patrol() // it was told
-		l.patrolled = time.Now()
+		_ = c.patrol() // Warn was told of an error
+		c.restores.patrolled = time.Now()
 	}
 }
 
-// finish writes whatever there is, as far as the disk takes it.
-func (l *Log) finish() {
-	l.restoreAt = time.Time{}
-	_ = l.patrol()
-	for b, _ := l.gather(true); b != nil; b, _ = l.gather(true) {
-		if l.failure = l.commit(b); l.failure == nil {
+// finish writes whatever there is, as far as the disk accepts it.
+func (c *committer) finish() {
+	c.restores.notBefore = time.Time{}
+	_ = c.patrol()
+	for b, _ := c.gather(true); b != nil; b, _ = c.gather(true) {
+		if c.failure = c.commit(b); c.failure == nil {
 			continue
 		}
-		l.mu.Lock()
-		again := len(l.work.items) > 0 && l.work.retry.IsZero()
+		c.mu.Lock()
+		again := len(c.disk.puts) > 0 && c.disk.retryAt.IsZero()
 		if !again {
-			_, fresh := split(l.work.items)
-			l.refuseAll(fresh, l.failure)
+			_, fresh := splitAccepted(c.disk.puts)
+			c.refuseAllLocked(fresh, c.failure)
 		}
-		l.mu.Unlock()
+		c.mu.Unlock()
 		if !again {
 			return
 		}
 	}
-	l.conclude()
-	if l.restoreAt = (time.Time{}); l.watched() {
-		l.failure = l.patrol() // it decides whether the next Open will find what is pending
+	c.conclude()
+	c.restores.notBefore = time.Time{}
+	if c.needsPatrol() {
+		c.failure = c.patrol() // it decides whether the next Open will find what is pending
 	}
 }
 
-// gather takes what is to be written now, or says how long to wait.
-func (l *Log) gather(all bool) (*batch, time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w, now := &l.work, time.Now()
-	if wait := w.retry.Sub(now); wait > 0 && !all {
+// gather takes what is to be written now, or returns nil and how long to wait. With all it takes whatever there is.
+func (c *committer) gather(all bool) (*batch, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, now := c.disk, time.Now()
+	if wait := d.retryAt.Sub(now); wait > 0 && !all {
 		return nil, wait
 	}
-	if w.wakeBy != (time.Time{}) && !now.Before(w.wakeBy) {
-		w.wakeBy = time.Time{}
-		l.wake()
+	if !d.peekBy.IsZero() && !now.Before(d.peekBy) {
+		d.peekBy = time.Time{}
+		c.signalChange()
 	}
 	due := func(t time.Time) bool { return !t.IsZero() && (all || !now.Before(t)) }
-	isolate := len(w.quarantine) > 0 && (all || !now.Before(w.isolateBy))
-	if len(w.items) == 0 && len(w.waiters) == 0 && !isolate && !due(w.ackBy) && !due(w.syncBy) {
+	isolate := len(d.quarantine) > 0 && (all || !now.Before(d.isolateBy))
+	if len(d.puts) == 0 && len(d.refused) == 0 && !isolate && !due(d.recordBy) && !due(d.syncBy) {
 		wait := time.Hour
-		for _, t := range []time.Time{w.ackBy, w.syncBy, w.wakeBy, w.isolateBy} {
+		for _, t := range []time.Time{d.recordBy, d.syncBy, d.peekBy, d.isolateBy} {
 			if !t.IsZero() {
 				wait = min(wait, t.Sub(now))
 			}
 		}
 		return nil, wait
 	}
-	b := &batch{settled: w.settled, told: w.told, drops: w.drops, refused: w.refused, waiters: w.waiters, last: l.last}
-	b.sync = l.Sync == 0 || l.troubled || due(w.syncBy) // only a sync shows that the trouble is over
-	w.settled, w.told, w.drops, w.refused, w.waiters, w.ackBy = nil, notice{}, nil, nil, nil, time.Time{}
-	if b.items, w.items = l.portion(w.items); len(b.items) > 0 {
-		b.last = b.items[0].entry.ID.N - 1
+	b := &batch{outcomes: d.outcomes.take(), refused: d.refused, last: c.last}
+	b.sync = d.syncs == 0 || c.troubled || due(d.syncBy) // only a sync shows that the trouble is over
+	d.refused, d.recordBy = nil, time.Time{}
+	if b.puts, d.puts = c.splitPutsLocked(d.puts); len(b.puts) > 0 {
+		b.last = b.puts[0].reading.ID.N - 1
 	}
 	if isolate {
-		b.quarantine, w.quarantine, w.isolateBy = w.quarantine, nil, time.Time{}
+		b.quarantine, d.quarantine, d.isolateBy = d.quarantine, nil, time.Time{}
 	}
-	if accepted, _ := split(w.items); b.sync && len(accepted) == 0 { // else they may stand in what looks doomed
-		l.doom(b)
+	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 { // else they may stand in a segment that looks empty
+		c.doomLocked(b)
 	}
 	return b, 0
 }
 
-// portion is as many items as one write takes. Those that have no number yet get one, so that one whose Put ends before that
-// leaves no trace.
-func (l *Log) portion(items []*item) (now, later []*item) {
+// splitPutsLocked returns as many readings as one write takes, and the others. Only now does a reading get its number, so that one
+// whose Put has ended before leaves no trace.
+func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	size := 0
-	for i, it := range items {
-		n := it.entry.ID.N
+	for i, p := range puts {
+		n := p.reading.ID.N
 		if n == 0 {
-			n = l.last + 1
+			n = c.last + 1
 		}
-		gap := i > 0 && n-items[i-1].entry.ID.N > longestGap // begins a segment
-		if size += it.size; i > 0 && (size > segmentSize || gap) {
-			return items[:i:i], items[i:]
+		gap := i > 0 && n-puts[i-1].reading.ID.N > maxGap // begins a segment
+		if size += p.size; i > 0 && (size > segmentSize || gap) {
+			return puts[:i:i], puts[i:]
 		}
-		if it.entry.ID.N == 0 { // else its Put may be reading it
-			it.entry.ID.N = n
+		if p.reading.ID.N == 0 { // else its Put may be reading it
+			p.reading.ID.N = n
 		}
-		l.last = max(l.last, n)
+		c.last = max(c.last, n)
 	}
-	return items, nil
+	return puts, nil
 }
 
-// doom finds the segments in which nothing is left. What is gone from them and from older ones is said again in this commit: the
-// older ones live, and a power cut may bring these back until the directory is synced, at the latest with the next segment.
-func (l *Log) doom(b *batch) {
-	for i, s := range l.segments[:max(0, len(l.segments)-1)] {
-		if s.live > 0 || s == l.tail {
+// doomLocked finds the segments that keep no reading. What is gone from them and from older ones is recorded again in this commit:
+// the older ones stay, and a power cut may bring these back until the directory is synced, at the latest with the next segment.
+func (c *committer) doomLocked(b *batch) {
+	segments := c.disk.segments
+	for i, s := range segments[:max(0, len(segments)-1)] {
+		if s.live > 0 || s == c.tail {
 			continue
 		}
-		for _, older := range l.segments[:i+1] {
-			b.settled.addAll(older.gone())
+		for _, older := range segments[:i+1] {
+			b.outcomes.removed.addAll(older.gone())
 		}
 		b.doomed, b.sync = append(b.doomed, s), true
 	}
 }
 
 // commit makes a batch safe, or puts it back.
-func (l *Log) commit(b *batch) error {
-	isolated, notKept := l.isolate(b.quarantine)
+func (c *committer) commit(b *batch) error {
+	isolated, notKept := c.isolate(b.quarantine)
 	for _, q := range b.quarantine[:isolated] {
-		b.drops.add(Quarantined, Range{q.n, q.n})
+		b.outcomes.dropped.add(Quarantined, Range{q.n, q.n})
 	}
-	err := l.append(b)
+	err := c.append(b)
 	switch {
 	case err == nil && b.sync:
-		err = l.flush()
-	case err == nil && !b.empty():
-		err = l.verifyTail()
+		err = c.flush()
+	case err == nil && !b.isEmpty():
+		err = c.verifyTail()
 	}
 	restored := false
 	if err != nil {
-		restored, err = l.restore(err)
+		restored, err = c.restore(err)
 	}
-	l.mu.Lock()
+	c.mu.Lock()
 	for _, q := range b.quarantine[:isolated] {
-		l.leaveQueue(q)
+		c.leaveQueueLocked(q)
 	}
 	if notKept != nil {
-		l.work.quarantine = append(b.quarantine[isolated:], l.work.quarantine...)
-		l.work.isolateBy = time.Now().Add(retryDelay)
+		c.disk.quarantine = append(b.quarantine[isolated:], c.disk.quarantine...)
+		c.disk.isolateBy = time.Now().Add(retryDelay)
 	}
 	if err != nil {
-		l.failed(b, err, restored)
+		c.failedLocked(b, err, restored)
 	} else {
-		l.committed(b)
+		c.committedLocked(b)
 	}
-	for _, it := range b.waiters {
-		it.answer(ErrFull)
+	for _, p := range b.refused {
+		p.answer(ErrFull)
 	}
-	over := len(l.work.quarantine) == 0 && (!b.empty() || isolated > 0) && time.Since(l.freed) > calm
-	l.mu.Unlock()
+	over := len(c.disk.quarantine) == 0 && (!b.isEmpty() || isolated > 0) && time.Since(c.freed) > recoveryTime
+	c.mu.Unlock()
 	if restored {
 		return nil // the batch was put back and is written again at once
 	}
 	if err == nil {
 		for _, s := range b.doomed {
-			l.scrap(s)
+			c.handles.discard(s)
 		}
 		err = notKept
 	}
-	l.tellDisk(err, over)
+	c.warnDisk(err, over)
 	return err
 }
 
-// committed is called with the lock held.
-func (l *Log) committed(b *batch) {
-	l.work.retry = time.Time{}
+func (c *committer) committedLocked(b *batch) {
+	d := c.disk
+	d.retryAt = time.Time{}
 	if b.sync {
-		l.publish(b)
-		l.work.syncBy = time.Time{}
+		c.publishLocked(b)
+		d.syncBy = time.Time{}
 	} else {
-		for _, it := range b.items {
-			it.answer(nil) // the process may be killed now, but there must be no power cut
+		for _, p := range b.puts {
+			p.answer(nil) // the process may be killed now, but there must be no power cut
 		}
-		u := &l.unsynced
-		u.items = append(u.items, b.items...)
-		u.drops.addAll(b.drops)
-		u.refused.addAll(b.refused)
-		u.settled.addAll(b.settled)
-		u.told.add(b.told)
-		if l.work.syncBy.IsZero() {
-			l.work.syncBy = time.Now().Add(l.Sync)
+		c.unsynced.puts = append(c.unsynced.puts, b.puts...)
+		c.unsynced.outcomes.add(b.outcomes)
+		if d.syncBy.IsZero() {
+			d.syncBy = time.Now().Add(d.syncs)
 		}
 	}
-	l.wake() // without a reading, too: those that were put meanwhile may be waited for, and not have been hurried
+	c.signalChange() // without a reading, too: somebody may wait for those that were put meanwhile, which RequestSync has not hurried
 	for _, s := range b.doomed {
-		l.remove(s)
+		d.removeSegment(s)
 	}
-	older := l.segments[:max(0, len(l.segments)-1)]
-	if slices.ContainsFunc(older, func(s *segment) bool { return s.live == 0 && s != l.tail }) {
-		l.later() // it can go with the next batch, which may have nothing else to do
-	}
-}
-
-func (l *Log) remove(doomed *segment) {
-	for i, s := range l.segments {
-		if s == doomed {
-			l.segments = append(l.segments[:i:i], l.segments[i+1:]...)
-			return
-		}
+	older := d.segments[:max(0, len(d.segments)-1)]
+	if slices.ContainsFunc(older, func(s *segment) bool { return s.live == 0 && s != c.tail }) {
+		d.recordSoon() // it can go with the next batch, which may have nothing else to do
 	}
 }

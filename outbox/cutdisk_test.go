@@ -156,9 +156,9 @@ func (d *cutDisk) hears(what string) bool {
 		var f runtime.Frame
 		f, more = frames.Next()
 		switch {
-		case strings.HasSuffix(f.Function, ".(*Log).roll"):
+		case strings.HasSuffix(f.Function, ".(*committer).roll"):
 			where = "before a segment begins"
-		case strings.HasSuffix(f.Function, ".(*Log).keep"):
+		case strings.HasSuffix(f.Function, ".(*committer).writeQuarantined"):
 			where = "when a reading is quarantined"
 		case strings.HasSuffix(f.Function, "outbox.Open"):
 			where = "when the log is opened"

@@ -56,7 +56,7 @@ var oldLeft = []uint64{1, 4, 6, 8, 9, 10, 11, 12, 13, 14}
 
 // quiet waits until what was settled is written, and what is done with is deleted.
 func quiet() {
-	time.Sleep(2 * ackDelay)
+	time.Sleep(2 * recordDelay)
 	synctest.Wait()
 }
 
@@ -137,7 +137,7 @@ func readingsIn(name string, was, is []byte) (numbers []uint64) {
 	for pos := 0; pos < len(was); {
 		payload, _, size := frameAt(was[pos:], name)
 		if pos+size <= len(is) && payload[0] == kindReading && bytes.Equal(was[pos:pos+size], is[pos:pos+size]) {
-			e, _, _ := readEntry(payload[1:])
+			e, _, _ := parseReading(payload[1:])
 			numbers = append(numbers, e.ID.N)
 		}
 		pos += size
@@ -284,7 +284,7 @@ func TestReadingsOfAFileThatHasLostItsBeginningAreNamed(t *testing.T) {
 			d := changed(open, name, func(b []byte) []byte {
 				for { // as far as the reading that is the first one left
 					payload, _, size := frameAt(b, name)
-					if e, _, err := readEntry(payload[1:]); payload[0] == kindReading && err == nil && e.ID.N == first[lost] {
+					if e, _, err := parseReading(payload[1:]); payload[0] == kindReading && err == nil && e.ID.N == first[lost] {
 						return b
 					}
 					b = b[size:]

@@ -113,7 +113,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 	for _, full := range []Policy{DropOldest, DropNewest} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			size := int64(1) // each commit begins a segment
-			if full == DropOldest && outOfSpace(x.err) {
+			if full == DropOldest && isOutOfSpace(x.err) {
 				size = 1 << 20 // all in one, so that there is none to give up
 				if x.op == "create" || x.op == "sync directory" {
 					return // and none is begun
@@ -723,7 +723,7 @@ func TestAPutThatEndsWhileItIsWrittenInVainLeavesNothing(t *testing.T) {
 func TestMoreDropsThanAreRememberedStayDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Limits: Limits{Age: time.Hour}, Sync: time.Second})
-		const count = 3 * knownDrops
+		const count = 3 * maxKnownDrops
 		fillUp(t, d, count)
 		time.Sleep(2 * time.Second)
 		handedOut(d)

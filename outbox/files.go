@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -49,19 +50,20 @@ type File interface {
 // A directory is the operating system's files. Once it was made or anchored it reaches them through a handle, so it stays the same
 // directory when somebody renames it or puts another in its place. Before that it goes by the path.
 type directory struct {
-	path  string
-	owner *statefile.Dir // nil means that no lock is needed
-	takes int            // how often owner had been taken when this was made; since the next time it may not be as we left it
-	fsync statefile.Fsync
-	root  atomic.Pointer[os.Root]
+	path       string
+	owner      *statefile.Dir // nil means that no lock is needed
+	generation int            // of owner when this was made. In a later one, another process may have changed the directory.
+	fsync      statefile.Fsync
+	root       atomic.Pointer[os.Root]
 }
 
-func systemFiles(path string) *directory { return &directory{path: path, fsync: (*os.File).Sync} }
+// SystemFiles returns a directory of the operating system. Log uses one unless it is given other Files.
+func SystemFiles(path string) Files { return newDirectory(path, nil) }
 
-func ownedFiles(path string, owner *statefile.Dir) *directory {
-	d := systemFiles(path)
-	if d.owner = owner; owner != nil {
-		d.takes = owner.Generation()
+func newDirectory(path string, owner *statefile.Dir) *directory {
+	d := &directory{path: path, owner: owner, fsync: (*os.File).Sync}
+	if owner != nil {
+		d.generation = owner.Generation()
 	}
 	return d
 }
@@ -165,7 +167,7 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 		if err := d.owner.Verify(); err != nil {
 			return err
 		}
-		if d.owner.Generation() != d.takes {
+		if d.owner.Generation() != d.generation {
 			return fmt.Errorf("%w: it was not locked for a time", statefile.ErrReplaced)
 		}
 	}
@@ -194,7 +196,7 @@ func (d *directory) Retake() (Files, error) {
 			return nil, err
 		}
 	}
-	fresh := ownedFiles(d.path, d.owner)
+	fresh := newDirectory(d.path, d.owner)
 	fresh.fsync = d.fsync
 	err := d.fsync.MakeDir(d.path)
 	if err == nil {
@@ -208,4 +210,49 @@ func (d *directory) Close() error {
 		return root.Close()
 	}
 	return nil
+}
+
+const (
+	page      = 4096     // what a disk gives back or does not
+	fileLimit = 64 << 20 // far more than any file of a log takes
+)
+
+// readFile reads a file into a buffer, or a larger one, but no more than a file of a log can have. Pages that the disk does not
+// give back are zeros, and the file is not whole.
+func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
+	f, err := files.Open(name)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	defer f.Close()
+	info, err = f.Info()
+	if err != nil {
+		return nil, nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	b, whole, err = readPages(f, min(info.Size(), fileLimit), buffer)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, info, whole, err
+}
+
+// readPages reads the first size bytes of a file, or fewer if it has no more.
+func readPages(f File, size int64, buffer []byte) (b []byte, whole bool, err error) {
+	b = slices.Grow(buffer[:0], int(size))[:size]
+	n, err := f.ReadAt(b, 0)
+	if err == nil || errors.Is(err, io.EOF) {
+		return b[:n], true, nil
+	}
+	if !errors.Is(err, syscall.EIO) {
+		return nil, false, err
+	}
+	for at := 0; at < len(b); at += page {
+		p := b[at:min(at+page, len(b))]
+		if n, err := f.ReadAt(p, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+			clear(p)
+		} else {
+			clear(p[n:])
+		}
+	}
+	return b, false, nil
 }

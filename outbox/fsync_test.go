@@ -67,7 +67,7 @@ func (w *witness) wantSafe(t *testing.T, root, dir string) {
 func witnessed(t *testing.T, dir string) (*witness, *Log) {
 	t.Helper()
 	w := &witness{names: map[string]bool{}, bytes: map[string]int64{}}
-	files := systemFiles(dir)
+	files := newDirectory(dir, nil)
 	files.fsync = w.sync
 	l, err := Open(dir, Options{Files: files, segmentSize: 200})
 	if err != nil {
@@ -133,7 +133,7 @@ func TestTheOperatingSystemSyncs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pipe.Close()
-	if l.Files.(*directory).fsync(pipe) == nil {
+	if l.handles.files.(*directory).fsync(pipe) == nil {
 		t.Error("a pipe is said to be synced, and no operating system can do that")
 	}
 }

@@ -23,7 +23,7 @@ func TestEachDropIsCountedOnceHoweverManyThereAre(t *testing.T) {
 				})
 				delivered := uint64(0)
 				for range 2 {
-					for range knownDrops * 2 / 3 {
+					for range maxKnownDrops * 2 / 3 {
 						for range 2 {
 							_, _ = d.Put(t.Context(), of("reading"), Stamp{}) // it may be refused: there is no room, or the disk does not take it
 						}

@@ -38,13 +38,13 @@ func peeked(box outbox.Outbox, after uint64) (numbers []uint64) {
 }
 
 func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{})
 	first, _ := box.Put(t.Context(), reading("1"), outbox.Stamp{})
 	second, _ := box.Put(t.Context(), reading("2"), outbox.Stamp{})
 	if first.N != 1 || second.N != 2 || first.Epoch != second.Epoch || first.Epoch == "" {
 		t.Errorf("%s, %s", first, second)
 	}
-	if other := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil); other != nil {
+	if other := outbox.NewMemory(outbox.Options{}); other != nil {
 		if id, _ := other.Put(t.Context(), reading("1"), outbox.Stamp{}); id.Epoch == first.Epoch {
 			t.Error("two outboxes share an epoch, so their numbers collide")
 		}
@@ -52,7 +52,7 @@ func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
 }
 
 func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{})
 	put(t, box, 5)
 	if got := peeked(box, 2); !slices.Equal(got, []uint64{3, 4, 5}) {
 		t.Fatalf("above 2: %v", got)
@@ -73,12 +73,12 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 	for name, limits := range map[string]outbox.Limits{"readings": {Readings: 3}, "bytes": {Bytes: 3 * 8}} {
 		t.Run(name, func(t *testing.T) {
 			var dropped []uint64
-			box := outbox.NewMemory(limits, outbox.ID{}, func(d outbox.Drop) {
+			box := outbox.NewMemory(outbox.Options{Limits: limits, Dropped: func(d outbox.Drop) {
 				dropped = append(dropped, d.Numbers.First)
 				if !errors.Is(d.Why, outbox.NoRoom) {
 					t.Error(d)
 				}
-			})
+			}})
 			put(t, box, 3)
 			box.Peek(0) // 1 is on its way
 			put(t, box, 2)
@@ -99,14 +99,14 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 }
 
 func TestAReadingTooLargeForTheWholeOutboxIsRefused(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{Bytes: 10}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{Limits: outbox.Limits{Bytes: 10}})
 	if _, err := box.Put(t.Context(), reading("12345678901"), outbox.Stamp{}); !errors.Is(err, outbox.ErrFull) {
 		t.Error(err)
 	}
 }
 
 func TestPutAfterTheEndIsRefused(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := box.Put(ctx, reading("1"), outbox.Stamp{}); !errors.Is(err, context.Canceled) {
@@ -119,7 +119,7 @@ func TestPutAfterTheEndIsRefused(t *testing.T) {
 }
 
 func TestWhatWasDeliveredIsFreed(t *testing.T) {
-	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{})
 	deliver := func() {
 		e, _ := box.Peek(0)
 		box.Remove(e.ID.N)
@@ -151,7 +151,7 @@ func TestAnOutboxThatIsEmptyAgainHoldsNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	box := outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+	box := outbox.NewMemory(outbox.Options{})
 	before := heap()
 	put(t, box, 50_000)
 	for range 50_000 {

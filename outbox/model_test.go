@@ -149,7 +149,7 @@ func (s *subject) open() {
 func (s *subject) pause(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
-	if d > ackDelay {
+	if d > recordDelay {
 		clear(s.uncertain)
 	}
 }
@@ -391,15 +391,16 @@ func (s *subject) Check(*rapid.T) {
 
 // tidy wants no segment in which nothing waits, but for the newest, once the log has written anything.
 func (s *subject) tidy() {
-	s.pause(2*ackDelay + s.o.Sync)
+	s.pause(2*recordDelay + s.o.Sync)
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	names := s.files.names(suffix)
-	if len(names) != len(s.log.segments) {
-		s.Errorf("the files %v are there for %d segments", names, len(s.log.segments))
+	if len(names) != len(s.log.disk.segments) {
+		s.Errorf("the files %v are there for %d segments", names, len(s.log.disk.segments))
 	}
-	for i, seg := range s.log.segments {
-		if s.log.tail != nil && seg.live == 0 && i < len(s.log.segments)-1 {
+	newest := s.log.disk.segments[max(0, len(s.log.disk.segments)-1):]
+	for i, seg := range s.log.disk.segments {
+		if newest[0].writing.Load() && seg.live == 0 && i < len(s.log.disk.segments)-1 {
 			s.Errorf("nothing in %s waits, and it is kept", seg.name)
 		}
 	}
@@ -485,7 +486,7 @@ func TestAnOutboxInMemoryDoesWhatItsModelDoes(t *testing.T) {
 		rapid.Check(bubbled{t}, func(t *rapid.T) {
 			s := subjectOf(t)
 			s.size = func(_ uint64, r payloads.Reading) int { return sizeOf(r) }
-			s.box = NewMemory(s.limits, ID{}, s.hear)
+			s.box = NewMemory(Options{Limits: s.limits, Dropped: s.hear})
 			defer s.box.Close()
 			t.Repeat(s.actions())
 			s.end(t)

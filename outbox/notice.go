@@ -2,48 +2,52 @@ package outbox
 
 import "maps"
 
-// A notice is what the cloud is to hear, and has not heard yet: which readings are missing, and what the epoch before ended with.
+// A notice is what the cloud has to learn from the properties of readings: which readings were dropped, and how the previous epoch
+// ended.
 type notice struct {
-	before  ID // zero: heard
-	missing ranges
+	previous ID // the zero ID means that there is none to name
+	missing  ranges
 }
 
-// on gives a reading that is handed out the properties that tell this, and returns what they tell. A reading tells only of
-// numbers below its own, so whoever counts finds a gap explained where it ends. Whoever does not hear that the reading has
-// arrived adds this again, so that no notice is lost with its reading.
-func (n *notice) on(e *Reading) (told notice) {
-	text, missing := n.missing.takeText(e.ID.N, noticeLimit)
-	if told = (notice{n.before, missing}); told.empty() {
-		return told
+// attachTo moves as much of n as fits into the properties of a reading that is handed out, and returns that. A reading names only
+// numbers below its own, so that a receiver who counts finds a gap explained at its end. If the reading is not acknowledged, what
+// it named is to be added to n again.
+func (n *notice) attachTo(r *Reading) (named notice) {
+	if n.isEmpty() {
+		return named
 	}
-	properties := maps.Clone(e.Reading.Properties)
+	text, missing := n.missing.takeText(r.ID.N, noticeLimit)
+	if named = (notice{n.previous, missing}); named.isEmpty() {
+		return named
+	}
+	properties := maps.Clone(r.Properties)
 	if properties == nil {
 		properties = map[string]string{}
 	}
-	if n.before != (ID{}) {
-		properties[PreviousProperty], n.before = n.before.String(), ID{}
+	if n.previous != (ID{}) {
+		properties[PreviousProperty], n.previous = n.previous.String(), ID{}
 	}
 	if text != "" {
 		properties[MissingProperty] = text
 	}
-	e.Reading.Properties = properties
-	return told
+	r.Properties = properties
+	return named
 }
 
-func (n notice) empty() bool { return n.before == (ID{}) && len(n.missing) == 0 }
+func (n *notice) isEmpty() bool { return n.previous == (ID{}) && len(n.missing) == 0 }
 
 func (n *notice) add(other notice) {
-	if other.before != (ID{}) {
-		n.before = other.before
+	if other.previous != (ID{}) {
+		n.previous = other.previous
 	}
 	n.missing.addAll(other.missing)
 }
 
-func (n *notice) remove(told notice) {
-	if told.before == n.before {
-		n.before = ID{}
+func (n *notice) remove(named notice) {
+	if named.previous == n.previous {
+		n.previous = ID{}
 	}
-	for _, r := range told.missing {
+	for _, r := range named.missing {
 		n.missing.remove(r)
 	}
 }

@@ -23,7 +23,7 @@ func both(t *testing.T, limits Limits, test func(t *testing.T, box Outbox, drops
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			drops, dropped := hear()
-			box := NewMemory(limits, ID{}, dropped)
+			box := NewMemory(Options{Limits: limits, Dropped: dropped})
 			defer box.Close()
 			test(t, box, drops)
 		})
@@ -121,7 +121,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 		}
 		return box
 	}
-	for name, box := range map[string]Outbox{"memory": NewMemory(Limits{Readings: 2}, before, nil), "log": log()} {
+	for name, box := range map[string]Outbox{"memory": NewMemory(Options{Limits: Limits{Readings: 2}, Previous: before}), "log": log()} {
 		t.Run(name, func(t *testing.T) {
 			fillUp(t, box, 3) // 1 is dropped
 			for range 2 {
@@ -292,7 +292,7 @@ func TestTheLargestReadingThatIsAcceptedIsStillARecordUnderALaterNumber(t *testi
 			return nil
 		})
 		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
-		full := frameLimit + frameHead - d.sizeOf(Reading{ID{d.epoch, 127}, payloads.Reading{Body: make([]byte, frameLimit/2)}, Stamp{}}) + frameLimit/2
+		full := frameLimit + frameHead - d.Log.disk.frameSize(Reading{ID{d.epoch, 127}, of(strings.Repeat("x", frameLimit/2)), Stamp{}}, time.Now()) + frameLimit/2
 		_, err := d.Put(t.Context(), of(strings.Repeat("x", full)), Stamp{})
 		if <-first != nil || <-second != nil {
 			t.Error("the others were refused")

@@ -314,25 +314,25 @@ func (v *life) look() {
 // put puts some readings in one commit.
 func (v *life) put() {
 	v.log.mu.Lock()
-	v.log.work.retry = time.Now().Add(time.Millisecond) // so that they come together
+	v.log.disk.retryAt = time.Now().Add(time.Millisecond) // so that they come together
 	v.log.mu.Unlock()
-	var items []*item
+	var items []*putCall
 	for range 1 + v.random.IntN(4) {
 		v.count++
 		body := fmt.Sprintf("%d %s", v.count, strings.Repeat("x", v.random.IntN([]int{20, 400, 1500}[v.random.IntN(3)])))
 		v.know.locked(func() { v.know.bodies[body] = true })
-		if it, err := v.log.enqueue(context.Background(), payloads.Reading{Body: []byte(body)}, Stamp{}); err == nil {
+		if it, err := v.log.startPut(context.Background(), payloads.Reading{Body: []byte(body)}, Stamp{}); err == nil {
 			items = append(items, it)
 		}
 	}
 	for _, it := range items {
 		err := <-it.done
 		v.know.locked(func() {
-			switch body := string(it.entry.Reading.Body); {
+			switch body := string(it.reading.Reading.Body); {
 			case err == nil && v.o.Sync == 0:
-				v.know.accept(it.entry.ID, body)
+				v.know.accept(it.reading.ID, body)
 			case err == nil:
-				v.know.pending[it.entry.ID] = body
+				v.know.pending[it.reading.ID] = body
 			}
 		})
 	}
@@ -391,7 +391,7 @@ func (v *life) step() (err error) {
 			synctest.Wait()
 		}
 	case what < 19:
-		time.Sleep(ackDelay + v.o.Sync + 2*time.Millisecond)
+		time.Sleep(recordDelay + v.o.Sync + 2*time.Millisecond)
 		if v.fails {
 			time.Sleep(4*retryDelay + 2*v.o.Sync) // until it is written all the same
 		}
@@ -429,7 +429,7 @@ func (v *life) reopen() error {
 func (v *life) killed() *cutDisk {
 	kept := v.disk.clone()
 	v.disk.after = func() {}
-	v.log.Dropped = func(Drop) {}
+	v.log.options.Dropped = func(Drop) {}
 	v.log.Close()
 	return kept
 }

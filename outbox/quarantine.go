@@ -15,38 +15,38 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A condemned reading is on its way from the queue into the quarantine.
-type condemned struct {
-	s     *segment
-	n     uint64
-	place place
-	why   error
-	tries int // to read it
+// quarantining is a reading on its way from the queue to the quarantine.
+type quarantining struct {
+	segment *segment
+	n       uint64
+	place   place
+	why     error
+	reads   int // attempts to read it
 }
 
-// Each quarantined reading has a file of its own: they are few, and each may be put back or deleted.
+// Each quarantined reading has a file of its own: there are few, and each may be put back or deleted.
 const quarantineSuffix = ".quarantined"
 
-// A QuarantinedReading is one that no hub would take.
+// A QuarantinedReading is one that no hub accepts.
 type QuarantinedReading struct {
 	Reading
 	Since time.Time
 	Why   string
 }
 
-// isolate keeps readings in the quarantine, and returns how many are safe there.
-func (l *Log) isolate(all []condemned) (int, error) {
+// isolate writes readings to the quarantine, and returns how many are safe there.
+func (c *committer) isolate(all []quarantining) (int, error) {
 	for i := range all {
-		q, id := &all[i], ID{l.epoch, all[i].n}
-		e, err := l.readFrom(q.s, q.place, id)
-		if err != nil && !notNow(err) {
-			q.tries++
+		q, id := &all[i], ID{c.epoch, all[i].n}
+		r, err := c.handles.read(q.segment, q.place, id)
+		if err != nil && !isTemporary(err) {
+			q.reads++
 		}
-		if gone(err) || q.tries >= patience {
+		if isGone(err) || q.reads >= maxReads {
 			continue // nothing is left to be kept
 		}
 		if err == nil {
-			err = l.keep(QuarantinedReading{e, l.Now(), q.why.Error()})
+			err = c.writeQuarantined(QuarantinedReading{r, c.options.Now(), q.why.Error()})
 		}
 		if err != nil {
 			return i, fmt.Errorf("quarantine reading %s: %w", id, err)
@@ -55,10 +55,10 @@ func (l *Log) isolate(all []condemned) (int, error) {
 	return len(all), nil
 }
 
-func (l *Log) keep(q QuarantinedReading) error {
-	name := q.ID.String() + quarantineSuffix
-	_ = l.Files.Remove(name) // what a try before this has left
-	f, err := l.Files.Create(name)
+func (c *committer) writeQuarantined(q QuarantinedReading) error {
+	files, name := c.handles.files, q.ID.String()+quarantineSuffix
+	_ = files.Remove(name) // of an earlier attempt
+	f, err := files.Create(name)
 	if err != nil {
 		return err
 	}
@@ -68,21 +68,19 @@ func (l *Log) keep(q QuarantinedReading) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return l.Files.Sync()
+	return files.Sync()
 }
 
-// leaveQueue is called with the lock held.
-func (l *Log) leaveQueue(q condemned) {
-	delete(l.away, q.n)
-	l.bytes -= q.s.forget(q.n)
-	l.readings--
-	r := Range{q.n, q.n}
-	l.untold.missing.add(r)
-	l.Dropped(Drop{l.epoch, r, fmt.Errorf("%w: %w", Quarantined, q.why)})
-	l.room.Broadcast()
+// leaveQueueLocked takes a reading out of the queue that the quarantine holds. Its drop is recorded by the commit that wrote it there.
+func (c *committer) leaveQueueLocked(q quarantining) {
+	delete(c.inFlight, q.n)
+	c.forgetLocked(q.n)
+	c.unnamed.missing.add(Range{q.n, q.n})
+	c.announce(q.n, quarantineError(q.why))
+	c.room.Broadcast()
 }
 
-// quarantined are the readings in the quarantine, one after another, and an error for each file that cannot be read.
+// quarantined returns an iterator over the readings in the quarantine, and an error for each file that cannot be read.
 func quarantined(files Files) iter.Seq2[QuarantinedReading, error] {
 	return func(yield func(QuarantinedReading, error) bool) {
 		names, err := files.List()
@@ -121,23 +119,20 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	if payload == nil || size != len(b) {
 		return q, errRotten
 	}
-	r := &reader{b: bytes.Clone(payload)}
-	q.Why = string(r.text())
-	if r.err == nil && len(r.b) > 0 && r.b[0] == kindReading {
-		if q.Reading, q.Since, err = readEntry(r.b[1:]); err == nil {
+	p := &parser{b: bytes.Clone(payload)}
+	q.Why = string(p.text())
+	if p.err == nil && len(p.b) > 0 && p.b[0] == kindReading {
+		if q.Reading, q.Since, err = parseReading(p.b[1:]); err == nil {
 			return q, nil
 		}
 	}
 	return q, &statefile.VersionError{Path: name, Detail: "it is whole, and this version does not know what it says"}
 }
 
-// Requeue puts a quarantined reading back into the queue, under a new number and with its old ID as a property. When it fails
+// Requeue puts a quarantined reading back into the queue, with a new number and with its old ID as RequeuedProperty. If it fails
 // half-way, the reading is in both.
 func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
-	name := id.String() + quarantineSuffix
-	l.reads.Lock()
-	files := l.Files
-	l.reads.Unlock()
+	files, name := l.handles.current(), id.String()+quarantineSuffix
 	q, err := readQuarantined(files, name)
 	if err != nil {
 		return ID{}, fmt.Errorf("outbox: requeue %s: %w", id, err)
@@ -147,7 +142,7 @@ func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	if r.Properties == nil {
 		r.Properties = map[string]string{}
 	}
-	delete(r.Properties, MissingProperty) // it named them when it was first put
+	delete(r.Properties, MissingProperty) // these were named when it was first handed out
 	delete(r.Properties, PreviousProperty)
 	r.Properties[RequeuedProperty] = id.String()
 	fresh, err := l.Put(ctx, r, q.Stamp)

@@ -24,9 +24,9 @@ const (
 const (
 	kindHeader  = 'h' // the first of each segment
 	kindReading = 'r'
-	kindSettled = 's' // acknowledged by a hub, or quarantined
-	kindDropped = 'd' // given up
-	kindTold    = 't' // a notice that has arrived
+	kindRemoved = 's' // acknowledged by a hub, or written again elsewhere
+	kindDropped = 'd'
+	kindNamed   = 't' // a notice that acknowledged readings have named
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -64,13 +64,13 @@ func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 
 var errShort = errors.New("a record ends too soon")
 
-// A reader takes a record apart. After an error every value is zero.
-type reader struct {
+// A parser takes the payload of a record apart. After an error every value is zero.
+type parser struct {
 	b   []byte
 	err error
 }
 
-func (r *reader) number() uint64 {
+func (r *parser) number() uint64 {
 	n, size := binary.Uvarint(r.b)
 	if size <= 0 {
 		r.b, r.err = nil, errShort
@@ -80,7 +80,7 @@ func (r *reader) number() uint64 {
 	return n
 }
 
-func (r *reader) text() []byte {
+func (r *parser) text() []byte {
 	n := r.number()
 	if n > uint64(len(r.b)) {
 		r.b, r.err = nil, errShort
@@ -99,7 +99,7 @@ func appendID(b []byte, id ID) []byte {
 	return binary.AppendUvarint(appendText(b, id.Epoch), id.N)
 }
 
-func (r *reader) id() ID { return ID{string(r.text()), r.number()} }
+func (r *parser) id() ID { return ID{string(r.text()), r.number()} }
 
 // The fields of a reading, each with its length, so that later versions can add more.
 const (
@@ -111,16 +111,16 @@ const (
 	fieldUptime    = 6
 )
 
-// appendReading writes an entry, with the time at which it was put.
-func appendReading(b []byte, e Reading, put time.Time) []byte {
-	b = appendID(append(b, kindReading), e.ID)
+// appendReading appends a reading, with the time at which it was put.
+func appendReading(b []byte, r Reading, put time.Time) []byte {
+	b = appendID(append(b, kindReading), r.ID)
 	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
-	r := e.Reading
 	b = appendText(append(b, fieldBody), r.Body)
 	taken, _ := r.Taken.UTC().AppendBinary(make([]byte, 0, 16)) // in UTC it has no zone to fail at
 	b = appendText(append(b, fieldTaken), taken)
-	if uptime := binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(e.Stamp.Uptime)); e.Stamp.Uptime != 0 {
-		if e.Stamp.BeforeClockWasSet {
+	if r.Stamp.Uptime != 0 {
+		uptime := binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(r.Stamp.Uptime))
+		if r.Stamp.BeforeClockWasSet {
 			b = appendText(append(b, fieldEarly), uptime)
 		}
 		b = appendText(append(b, fieldUptime), uptime)
@@ -135,18 +135,18 @@ func appendReading(b []byte, e Reading, put time.Time) []byte {
 	return b
 }
 
-// readEntry reads what appendReading has written, behind the kind. The body stays in payload.
-func readEntry(payload []byte) (e Reading, put time.Time, err error) {
-	r := &reader{b: payload}
-	e.ID, put = r.id(), time.Unix(int64(r.number()), 0)
-	for len(r.b) > 0 && r.err == nil {
-		field := r.b[0]
-		r.b = r.b[1:]
-		if err := e.setField(field, r.text()); err != nil {
-			return e, put, err
+// parseReading reads what appendReading has appended after the kind. The body stays in payload.
+func parseReading(payload []byte) (r Reading, put time.Time, err error) {
+	p := &parser{b: payload}
+	r.ID, put = p.id(), time.Unix(int64(p.number()), 0)
+	for len(p.b) > 0 && p.err == nil {
+		field := p.b[0]
+		p.b = p.b[1:]
+		if err := r.setField(field, p.text()); err != nil {
+			return r, put, err
 		}
 	}
-	return e, put, r.err
+	return r, put, p.err
 }
 
 func (r *Reading) setField(field byte, value []byte) error {
@@ -165,7 +165,7 @@ func (r *Reading) setField(field byte, value []byte) error {
 	case fieldComponent:
 		r.Component = string(value)
 	case fieldProperty:
-		p := &reader{b: value}
+		p := &parser{b: value}
 		name := string(p.text())
 		if r.Properties == nil {
 			r.Properties = map[string]string{}
@@ -185,7 +185,7 @@ func appendRanges(b []byte, s ranges) []byte {
 	return b
 }
 
-func (r *reader) ranges() (s ranges) {
+func (r *parser) ranges() (s ranges) {
 	for n := r.number(); n > 0 && r.err == nil; n-- {
 		first := r.number()
 		if x := (Range{first, first + r.number()}); x.Last >= x.First && r.err == nil {
@@ -199,18 +199,18 @@ func appendDropped(b []byte, why Reason, s ranges) []byte {
 	return appendRanges(appendText(append(b, kindDropped), string(why)), s)
 }
 
-func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n.before), n.missing) }
+func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n.previous), n.missing) }
 
-func (r *reader) notice() notice { return notice{r.id(), r.ranges()} }
+func (r *parser) notice() notice { return notice{r.id(), r.ranges()} }
 
 // A header says what a segment must know of those before it, which may be gone.
 type header struct {
-	epoch   string
-	before  ID                // the last of the epoch before
-	untold  notice            // when the segment began
-	last    uint64            // the newest number when the segment began
-	others  map[uint64]extent // the segments that there were, by their numbers
-	dropped history
+	epoch    string
+	previous ID                // the last ID of the previous epoch
+	unnamed  notice            // what no acknowledged reading had named when the segment began
+	last     uint64            // the newest number when the segment began
+	others   map[uint64]extent // the segments that there were, by their numbers
+	dropped  history
 }
 
 // An extent is what a segment holds, as a later one remembers it.
@@ -224,7 +224,7 @@ const version = 3
 func appendHeader(b []byte, h header) []byte {
 	b = append(b, kindHeader, version)
 	b = appendText(b, h.epoch)
-	b = appendNotice(appendID(b, h.before), h.untold)
+	b = appendNotice(appendID(b, h.previous), h.unnamed)
 	b = binary.AppendUvarint(b, h.last)
 	b = binary.AppendUvarint(b, uint64(len(h.others)))
 	for _, number := range slices.Sorted(maps.Keys(h.others)) {
@@ -232,7 +232,7 @@ func appendHeader(b []byte, h header) []byte {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, number), uint64(x.size))
 		b = binary.AppendUvarint(binary.AppendUvarint(b, x.first), x.end-x.first)
 	}
-	for _, why := range h.dropped.known.reasons() { // what is only counted has ranges, too
+	for _, why := range h.dropped.known.reasons() { // a reason with a tally has ranges, too
 		b = appendRanges(appendText(b, string(why)), h.dropped.known[why])
 		t := h.dropped.before[why]
 		b = binary.AppendUvarint(binary.AppendUvarint(b, t.count), t.highest)
@@ -245,7 +245,7 @@ func appendHeader(b []byte, h header) []byte {
 func checkVersion(name string, payload []byte) error {
 	kind, rest := payload[0], payload[1:]
 	switch kind {
-	case kindReading, kindSettled, kindDropped, kindTold:
+	case kindReading, kindRemoved, kindDropped, kindNamed:
 	case kindHeader:
 		if len(rest) > 0 && rest[0] != version {
 			return &statefile.VersionError{Path: name, Format: int(rest[0]), Known: version}
@@ -257,28 +257,28 @@ func checkVersion(name string, payload []byte) error {
 	return nil
 }
 
-func readHeader(payload []byte) (h header, err error) {
+func parseHeader(payload []byte) (h header, err error) {
 	if len(payload) == 0 {
 		return h, errShort
 	}
-	r := &reader{b: payload[1:]}
-	h.epoch = string(r.text())
-	h.before, h.untold = r.id(), r.notice()
-	h.last, h.others = r.number(), map[uint64]extent{}
-	for n := r.number(); n > 0 && r.err == nil; n-- {
-		number, x := r.number(), extent{int64(r.number()), r.number(), 0}
-		x.end = x.first + r.number()
+	p := &parser{b: payload[1:]}
+	h.epoch = string(p.text())
+	h.previous, h.unnamed = p.id(), p.notice()
+	h.last, h.others = p.number(), map[uint64]extent{}
+	for n := p.number(); n > 0 && p.err == nil; n-- {
+		number, x := p.number(), extent{int64(p.number()), p.number(), 0}
+		x.end = x.first + p.number()
 		h.others[number] = x
 	}
-	for len(r.b) > 0 && r.err == nil {
-		why := Reason(r.text())
-		h.dropped.known.add(why, r.ranges()...)
-		if t := (tally{r.number(), r.number()}); t.count > 0 {
+	for len(p.b) > 0 && p.err == nil {
+		why := Reason(p.text())
+		h.dropped.known.add(why, p.ranges()...)
+		if t := (tally{p.number(), p.number()}); t.count > 0 {
 			if h.dropped.before == nil {
 				h.dropped.before = map[Reason]tally{}
 			}
 			h.dropped.before[why] = t
 		}
 	}
-	return h, r.err
+	return h, p.err
 }

@@ -153,7 +153,7 @@ func (f failingFile) ReadAt(b []byte, at int64) (int, error) {
 // openFailing opens a log whose files fail as fault says.
 func openFailing(t *testing.T, fault func(op, name string) error) *homed {
 	state := filepath.Join(t.TempDir(), "st")
-	files := systemFiles(filepath.Join(state, "outbox"))
+	files := SystemFiles(filepath.Join(state, "outbox"))
 	return openHomedIn(t, state, Options{Files: &failing{files, func(op, name string) error { return fault(op, name) }}})
 }
 
@@ -262,7 +262,7 @@ func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 		})
 		h.put(500)
 		must(t, h.Log.Close())
-		files := systemFiles(h.dir())
+		files := newDirectory(h.dir(), nil)
 		must(t, files.anchor())
 		h.o.Files = &failing{files, h.o.Files.(*failing).fault}
 		h.reopen() // with so many files that not all of them are open
@@ -334,7 +334,7 @@ func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
 			}
 			return nil
 		})
-		h.Files.(*failing).Files = moving{h.Files.(*failing).Files}
+		h.handles.files.(*failing).Files = moving{h.handles.files.(*failing).Files}
 		for range 600 {
 			_, _ = h.Put(t.Context(), of("x"), Stamp{})
 			time.Sleep(time.Second)
@@ -390,7 +390,7 @@ func TestAThousandReplacementsLeakNoFile(t *testing.T) {
 			synctest.Wait()
 			must(t, os.RemoveAll(fmt.Sprint(h.state, i)))
 		}
-		if now := open(); now > before+openFiles {
+		if now := open(); now > before+maxOpenFiles {
 			t.Errorf("%d files are open, and %d were before", now, before)
 		}
 		want(t, "missing", h.wantNothingLost(), 0)
@@ -450,11 +450,11 @@ func TestALongOutageKeepsFewFilesOpen(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(500)
 		synctest.Wait()
-		h.reads.Lock()
-		n := len(h.open)
-		h.reads.Unlock()
-		if files := len(logs(h.dir())); n > openFiles || files < 2*openFiles {
-			t.Errorf("of %d files %d are open, want at most %d", files, n, openFiles)
+		h.handles.mu.Lock()
+		n := len(h.handles.open)
+		h.handles.mu.Unlock()
+		if files := len(logs(h.dir())); n > maxOpenFiles || files < 2*maxOpenFiles {
+			t.Errorf("of %d files %d are open, want at most %d", files, n, maxOpenFiles)
 		}
 		must(t, os.RemoveAll(h.state))
 		h.put(1)

@@ -28,14 +28,14 @@ type Forgotten struct {
 }
 
 // Read reads the log in a directory.
-func Read(dir string) (*Snapshot, error) { return readFiles(dir, systemFiles(dir)) }
+func Read(dir string) (*Snapshot, error) { return readFiles(dir, SystemFiles(dir)) }
 
 func readFiles(dir string, files Files) (*Snapshot, error) {
 	c, err := load(files)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
 	}
-	s := &Snapshot{Epoch: c.epoch, Previous: c.before, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
+	s := &Snapshot{Epoch: c.epoch, Previous: c.previous, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
 	for _, why := range c.dropped.known.reasons() {
 		for _, r := range c.dropped.known[why] {
 			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
@@ -49,7 +49,7 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	}
 	for _, seg := range c.segments {
 		s.Readings += seg.live
-		for _, p := range seg.entries {
+		for _, p := range seg.kept {
 			s.Bytes += int(p.size)
 		}
 	}
@@ -74,12 +74,12 @@ func (s *Snapshot) Pending() iter.Seq[Reading] {
 				continue
 			}
 			buffer = b[:0]
-			for i, p := range seg.entries {
-				if p.size == 0 || int(p.offset) > len(b) {
+			for n, p := range seg.kept {
+				if int(p.offset) > len(b) {
 					continue
 				}
-				e, err := entryIn(b[p.offset:], seg.name, p, ID{s.Epoch, seg.first + uint64(i)})
-				if err == nil && !yield(e) {
+				r, err := readingIn(b[p.offset:], seg.name, p, ID{s.Epoch, n})
+				if err == nil && !yield(r) {
 					return
 				}
 			}
@@ -91,8 +91,8 @@ func (s *Snapshot) Pending() iter.Seq[Reading] {
 func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, seg := range s.segments {
-			for i, p := range seg.entries {
-				if p.size > 0 && !yield(seg.first+uint64(i)) {
+			for n := range seg.kept {
+				if !yield(n) {
 					return
 				}
 			}

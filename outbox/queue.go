@@ -1,0 +1,250 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+// A queue is what Log and Memory have in common: it numbers readings, decides which of them are dropped when there is no room
+// or when they are too old, and knows which of them are in flight. It leaves to its store where they are kept.
+type queue struct {
+	options Options
+	epoch   string
+	maxSize int           // bytes of a reading that could ever fit
+	changed chan struct{} // of Changed
+
+	mu       sync.Mutex
+	store    store      // its methods need the lock
+	room     *sync.Cond // there may be room again
+	sealed   bool
+	last     uint64
+	readings int                // pending, or given to Put and not yet accepted
+	bytes    int                // that these take
+	inFlight map[uint64]*flight // by number
+	unnamed  notice             // what no reading that is in flight or acknowledged has named
+}
+
+// A store keeps the readings of a queue. All its methods are called with the queue's lock held.
+type store interface {
+	// oldest returns the oldest number above after whose reading is pending, may be handed out and is not in flight.
+	oldest(after uint64, inFlight map[uint64]*flight) (n uint64, ok bool)
+	// age returns for how long a reading has been pending, if that is known.
+	age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool)
+	// has reports whether a reading is kept.
+	has(n uint64) bool
+	// remove forgets a reading that is kept, and returns how many bytes it took.
+	remove(n uint64) (size int)
+	// release has oldest find a reading again that was in flight.
+	release(n uint64)
+	// acknowledged is called after remove if the hub has acknowledged the reading, which has named dropped readings.
+	acknowledged(n uint64, named notice)
+	// dropped is called for each number whose reading was dropped, kept or not.
+	dropped(n uint64, why Reason)
+	// sync has readings made safe that were put and that oldest does not find yet, and reports whether there are any. pending is
+	// how many readings the queue counts.
+	sync(pending int) bool
+}
+
+// A flight is the delivery of a reading that Peek has handed out.
+type flight struct {
+	named         notice // by the properties of the reading
+	isQuarantined bool   // the reading leaves the queue as soon as the quarantine holds it
+}
+
+func newQueue(o Options, epoch string, maxSize int) *queue {
+	q := &queue{
+		options: o, epoch: epoch, maxSize: min(maxSize, o.Limits.Bytes), changed: make(chan struct{}, 1), inFlight: map[uint64]*flight{},
+	}
+	q.room = sync.NewCond(&q.mu)
+	return q
+}
+
+// Epoch is the epoch of the IDs that this outbox gives out.
+func (q *queue) Epoch() string { return q.epoch }
+
+// Last is the newest number, 0 before the first.
+func (q *queue) Last() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last
+}
+
+// Newest is the newest ID. Its number is 0 before the first.
+func (q *queue) Newest() ID { return ID{q.epoch, q.Last()} }
+
+// Pending returns how many readings are pending or being put, and how many bytes they take.
+func (q *queue) Pending() (readings, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.readings, q.bytes
+}
+
+// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether there are any.
+func (q *queue) RequestSync() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.store.sync(q.readings)
+}
+
+// Changed has a value when something may have been put or left since it was last read.
+func (q *queue) Changed() <-chan struct{} { return q.changed }
+
+func (q *queue) signalChange() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Seal has Put return ErrClosed from now on. Pending readings can still be sent.
+func (q *queue) Seal() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sealed = true
+	q.room.Broadcast()
+}
+
+// Remove forgets a reading that Peek has handed out: the hub has acknowledged it.
+func (q *queue) Remove(n uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if f := q.endFlightLocked(n); f != nil {
+		q.forgetLocked(n)
+		q.store.acknowledged(n, f.named)
+	}
+}
+
+// Leave makes a reading pending again that Peek has handed out: whether it has arrived is not known.
+func (q *queue) Leave(n uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if f := q.endFlightLocked(n); f != nil {
+		q.unnamed.add(f.named)
+		q.store.release(n)
+	}
+}
+
+// endFlightLocked returns the flight that a reading has ended, or nil if it is not in flight or not kept any more.
+func (q *queue) endFlightLocked(n uint64) *flight {
+	f := q.inFlight[n]
+	if f == nil || f.isQuarantined {
+		return nil
+	}
+	delete(q.inFlight, n)
+	q.room.Broadcast()
+	q.signalChange()
+	if !q.store.has(n) {
+		return nil
+	}
+	return f
+}
+
+// nextLocked returns the oldest number above after that can be handed out.
+func (q *queue) nextLocked(after uint64) (n uint64, ok bool) {
+	q.expireLocked()
+	return q.store.oldest(after, q.inFlight)
+}
+
+// makeRoomLocked follows the policy. When it returns nil, one more reading of the size fits.
+func (q *queue) makeRoomLocked(ctx context.Context, size int) error {
+	for waits := false; ; {
+		limits, next := &q.options.Limits, q.expireLocked()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case q.sealed:
+			return ErrClosed
+		case size > q.maxSize: // no drop would make room for it
+			return ErrFull
+		case q.readings < limits.Readings && q.bytes+size <= limits.Bytes:
+			return nil
+		case limits.Full == Block:
+		case limits.Full == DropOldest && q.dropOldestLocked():
+			continue
+		case limits.Full == DropOldest && q.store.sync(q.readings): // then the oldest can be dropped
+		default:
+			return ErrFull
+		}
+		if !waits {
+			waits = true
+			defer context.AfterFunc(ctx, q.recheckRoom)()
+		}
+		timer := time.AfterFunc(next, q.recheckRoom)
+		q.room.Wait()
+		timer.Stop()
+	}
+}
+
+func (q *queue) recheckRoom() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.room.Broadcast()
+}
+
+func (q *queue) dropOldestLocked() bool {
+	n, ok := q.store.oldest(0, q.inFlight)
+	if ok {
+		q.dropLocked(n, NoRoom)
+	}
+	return ok
+}
+
+// expireLocked drops the readings that have been pending for too long, and returns when to look again.
+func (q *queue) expireLocked() (next time.Duration) {
+	limit := q.options.Limits.Age
+	if limit <= 0 {
+		return math.MaxInt64
+	}
+	for after, now, elapsed := uint64(0), q.options.Now(), q.options.Elapsed(); ; {
+		n, ok := q.store.oldest(after, q.inFlight)
+		if !ok {
+			return limit
+		}
+		after = n
+		age, known := q.store.age(n, now, elapsed)
+		if !known {
+			continue // a younger one may be too old
+		}
+		if left := limit - age; left >= 0 {
+			return left + 1
+		}
+		q.dropLocked(n, TooOld)
+	}
+}
+
+// dropLocked drops a reading that is kept.
+func (q *queue) dropLocked(n uint64, why Reason) {
+	q.forgetLocked(n)
+	q.recordDropLocked(n, why)
+	q.announce(n, why)
+	q.room.Broadcast()
+}
+
+// refuseLocked gives a number to a reading for which there is no room, and drops it. The caller announces that.
+func (q *queue) refuseLocked() (n uint64) {
+	q.last++
+	q.recordDropLocked(q.last, NoRoom)
+	return q.last
+}
+
+// recordDropLocked has a dropped number recorded in the store, and named by a later reading.
+func (q *queue) recordDropLocked(n uint64, why Reason) {
+	q.unnamed.missing.add(Range{n, n})
+	q.store.dropped(n, why)
+}
+
+func (q *queue) forgetLocked(n uint64) {
+	q.bytes -= q.store.remove(n)
+	q.readings--
+}
+
+func (q *queue) announce(n uint64, why error) { q.options.Dropped(Drop{q.epoch, Range{n, n}, why}) }
+
+// announceUnrecorded announces a drop whose number is not on the disk. A later reading names it.
+func (q *queue) announceUnrecorded(why error) { q.options.Dropped(Drop{q.epoch, Range{}, why}) }
+
+// quarantineError is why a reading was dropped that no hub accepts.
+func quarantineError(why error) error { return fmt.Errorf("%w: %w", Quarantined, why) }
