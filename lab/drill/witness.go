@@ -13,7 +13,7 @@ import (
 )
 
 // witness notes what is done to the cloud.
-func (t *trial) witness(h scenario.Happening) {
+func (t *trial) witness(h scenario.Event) {
 	e := &t.evidence
 	if h.Answer != nil {
 		e.Calls = append(e.Calls, Call{h.Verb, h.Answer.Err})
@@ -31,7 +31,7 @@ func (t *trial) witness(h scenario.Happening) {
 }
 
 // said is what was done, and why it failed if it did.
-func said(h scenario.Happening) string {
+func said(h scenario.Event) string {
 	if h.Err != nil {
 		return h.Act.String() + ": " + h.Err.Error()
 	}

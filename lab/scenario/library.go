@@ -15,7 +15,7 @@ import (
 //go:embed library/*.txt
 var files embed.FS
 
-// library is read once. That each of its texts can be is what a test is for.
+// library parses the scenarios once. It panics on a text that cannot be parsed, which a test excludes.
 var library = sync.OnceValue(func() (all []Scenario) {
 	names, err := fs.Glob(files, "library/*.txt")
 	for _, name := range names {
@@ -35,10 +35,10 @@ var library = sync.OnceValue(func() (all []Scenario) {
 	return all
 })
 
-// Library are the scenarios that come with the program, by their names.
+// Library returns the scenarios that come with the program, sorted by name.
 func Library() []Scenario { return slices.Clone(library()) }
 
-// Find is the scenario of the library with a name.
+// Find returns the scenario of the library that has this name.
 func Find(name string) (Scenario, error) {
 	var names []string
 	for _, s := range library() {
@@ -47,10 +47,11 @@ func Find(name string) (Scenario, error) {
 		}
 		names = append(names, s.Name)
 	}
-	return Scenario{}, fmt.Errorf("scenario: there is no %.60q; there are %s", name, strings.Join(names, ", "))
+	return Scenario{}, fmt.Errorf("scenario: no scenario is named %.60q; the library has %s",
+		name, strings.Join(names, ", "))
 }
 
-// Load is the scenario of the library with a name, or else the one in a file.
+// Load returns the scenario of the library that has this name, or else the one in a file.
 func Load(nameOrFile string) (Scenario, error) {
 	s, err := Find(nameOrFile)
 	if err == nil {
@@ -58,7 +59,7 @@ func Load(nameOrFile string) (Scenario, error) {
 	}
 	text, bad := textfile.Read(nameOrFile, longestText)
 	if bad != nil {
-		return Scenario{}, fmt.Errorf("%w; nor is it a file: %w", err, bad)
+		return Scenario{}, fmt.Errorf("%w; and no file can be read: %w", err, bad)
 	}
 	return Parse(nameOrFile, string(text))
 }

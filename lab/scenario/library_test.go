@@ -84,7 +84,7 @@ func TestEachScenarioOfTheLibraryIsWholeAndEndsSoon(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
-	if _, err := scenario.Find("nothing"); err == nil || !strings.Contains(err.Error(), `there is no "nothing"; there are bad-day, both-hubs-down,`) {
+	if _, err := scenario.Find("nothing"); err == nil || !strings.Contains(err.Error(), `no scenario is named "nothing"; the library has bad-day, both-hubs-down,`) {
 		t.Error(err)
 	}
 }

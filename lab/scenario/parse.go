@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on what a text may ask for.
+// Limits of a scenario.
 const (
 	longestText = 256 << 10 // bytes
 	longestRun  = 7 * 24 * time.Hour
 	mostSteps   = 10_000
 )
 
-// Parse reads a scenario; name is what errors call it.
+// Parse parses a scenario. name is its name in errors.
 func Parse(name, text string) (Scenario, error) {
 	s := Scenario{Name: name}
 	if err := s.read(text); err != nil {
@@ -29,11 +29,11 @@ func Parse(name, text string) (Scenario, error) {
 
 func (s *Scenario) read(text string) error {
 	if len(text) > longestText {
-		return fmt.Errorf("it has more than %d bytes", longestText)
+		return fmt.Errorf("the text has more than %d bytes", longestText)
 	}
 	lines := strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n")
 	s.Sentence = sentence(lines)
-	ended := 0
+	endLine := 0
 	for i, line := range lines {
 		err := checkText(line)
 		var statements [][]word
@@ -48,34 +48,34 @@ func (s *Scenario) read(text string) error {
 			if s.statement(&p); p.err != nil {
 				return p.err
 			}
-			if s.End > 0 && ended == 0 {
-				ended = i + 1
+			if s.End > 0 && endLine == 0 {
+				endLine = i + 1
 			}
 		}
 	}
 	slices.SortFunc(s.Expectations, inOrder)
-	return s.check(ended)
+	return s.check(endLine)
 }
 
-// sentence is what the comments say that begin a text.
+// sentence returns the text of the comments at the beginning.
 func sentence(lines []string) string {
-	var said []string
+	var words []string
 	for _, line := range lines {
 		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "#")
 		if !ok {
 			break
 		}
-		said = append(said, strings.Fields(comment)...)
+		words = append(words, strings.Fields(comment)...)
 	}
-	return strings.Join(said, " ")
+	return strings.Join(words, " ")
 }
 
 func checkText(line string) error {
 	if !utf8.ValidString(line) {
-		return errors.New("it is not UTF-8")
+		return errors.New("the line is not UTF-8")
 	}
 	if i := strings.IndexFunc(line, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }); i >= 0 {
-		return fmt.Errorf("there is a control character after %.60q", line[:i])
+		return fmt.Errorf("there is a control character after %.60q: remove it", line[:i])
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (s *Scenario) statement(p *phrase) {
 	if len(p.words) == 0 {
 		return
 	}
-	st := statement{line: p.line, when: p.choose("at", "every", "random", "expect", "end")}
+	st := statement{line: p.line, when: p.oneOf("at", "every", "random", "expect", "end")}
 	switch st.when {
 	case "at":
 		st.at = p.time()
@@ -98,7 +98,8 @@ func (s *Scenario) statement(p *phrase) {
 		}
 		if p.accept("to") {
 			if st.to = p.duration(); p.err == nil && st.to < st.from {
-				p.fail("it never happens: its first time would be %s and its last is %s", short(st.from), short(st.to))
+				p.fail("it never happens: the first time would be %s, after the last time %s",
+					formatDuration(st.from), formatDuration(st.to))
 			}
 		}
 		st.act = p.act()
@@ -108,11 +109,11 @@ func (s *Scenario) statement(p *phrase) {
 		s.expect(p)
 	case "end":
 		if s.End > 0 {
-			p.fail("the scenario has ended already, at %s", short(s.End))
+			p.fail("a second end: the scenario already ends at %s", formatDuration(s.End))
 		}
 		s.End = p.duration()
 	}
-	p.nothingMore()
+	p.requireEnd()
 	if p.err == nil && st.when != "expect" && st.when != "end" {
 		s.statements = append(s.statements, st)
 	}
@@ -127,29 +128,31 @@ func (p *phrase) random(st *statement) {
 	if !p.accept("attacks") {
 		p.refuse("attacks", "seed=7")
 	}
-	p.must("from")
+	p.require("from")
 	st.from = p.time()
-	p.must("to")
+	p.require("to")
 	st.to = p.duration()
 	if p.accept("every") {
-		p.must("about")
+		p.require("about")
 		if st.every = p.duration(); p.err == nil && st.every < shortestAttack {
-			p.fail("attacks every about %s are too many: give %s or more", short(st.every), shortestAttack)
+			p.fail("attacks every about %s are too frequent: give %s or more",
+				formatDuration(st.every), shortestAttack)
 		}
 	}
 	if p.err == nil && st.to-st.from < shortestAttack {
-		p.fail("there is no time for an attack between %s and %s: leave %s or more", short(st.from), short(st.to), shortestAttack)
+		p.fail("there is no time for an attack between %s and %s: leave %s or more",
+			formatDuration(st.from), formatDuration(st.to), shortestAttack)
 	}
 }
 
 func (s *Scenario) expect(p *phrase) {
-	var known []string
+	var measures []string
 	for _, m := range Measures() {
-		known = append(known, string(m))
+		measures = append(measures, string(m))
 	}
-	e := Expectation{Measure: Measure(p.choose(known...))}
-	if _, again := s.Expects(e.Measure); again {
-		p.fail("%s is expected already", e.Measure)
+	e := Expectation{Measure: Measure(p.oneOf(measures...))}
+	if _, isRepeated := s.Expects(e.Measure); isRepeated {
+		p.fail("there is already an expectation for %s", e.Measure)
 	}
 	if e.Measure == Recovery {
 		e.Within = p.duration()
@@ -159,33 +162,35 @@ func (s *Scenario) expect(p *phrase) {
 	s.Expectations = append(s.Expectations, e)
 }
 
-// check looks at what one statement alone does not show.
-func (s *Scenario) check(ended int) error {
+// check checks the statements together. endLine is the line of the end.
+func (s *Scenario) check(endLine int) error {
 	if s.End == 0 {
-		return errors.New("there is no end: give one, such as end 5m")
+		return errors.New("the end is missing: add a line such as end 5m")
 	}
 	steps, last := 0, time.Duration(0)
 	for _, st := range s.statements {
-		count, until := st.reach(s.End)
+		count, until := st.stepsAndEnd(s.End)
 		if latest := max(until, st.to); st.at >= s.End || st.from >= s.End || latest > s.End {
-			return fmt.Errorf("line %d: it goes on until %s, and the scenario ends at %s", st.line, short(max(latest, st.at, st.from)), short(s.End))
+			return fmt.Errorf("line %d: it lasts until %s, but the scenario ends at %s",
+				st.line, formatDuration(max(latest, st.at, st.from)), formatDuration(s.End))
 		}
 		if steps += count; steps > mostSteps {
-			return fmt.Errorf("line %d: these are more than %d steps", st.line, mostSteps)
+			return fmt.Errorf("line %d: the scenario has more than %d steps", st.line, mostSteps)
 		}
 		last = max(last, until)
 	}
 	if e, ok := s.Expects(Recovery); ok && last+e.Within > s.End {
-		return fmt.Errorf("line %d: the lizard leaves at %s, and a recovery may take %s after that: end at %s or later",
-			ended, short(last), short(e.Within), short(last+e.Within))
+		return fmt.Errorf("line %d: the last fault ends at %s, and a recovery may take %s after that: end at %s or later",
+			endLine, formatDuration(last), formatDuration(e.Within), formatDuration(last+e.Within))
 	}
 	return nil
 }
 
-// reach is how many steps a statement makes, and until when the lizard is at work because of it.
-func (st statement) reach(end time.Duration) (steps int, until time.Duration) {
+// stepsAndEnd returns an upper bound of the steps of a statement, and the time at which its last change of the cloud
+// ends.
+func (st statement) stepsAndEnd(end time.Duration) (steps int, until time.Duration) {
 	last := st.at
-	steps = 2 // a strike and its end
+	steps = 2 // a fault and its end
 	switch st.when {
 	case "every":
 		to := st.to
@@ -200,7 +205,7 @@ func (st statement) reach(end time.Duration) (steps int, until time.Duration) {
 	case "random":
 		return 4 * int(min((st.to-st.from)/(st.every/2)+1, mostSteps)), st.to
 	}
-	if !st.act.Verb.ofLizard() {
+	if !st.act.Verb.changesCloud() {
 		return steps, 0
 	}
 	return steps, last + st.act.Params.For

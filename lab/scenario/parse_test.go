@@ -97,8 +97,8 @@ func TestWhatIsJustAllowedIsRead(t *testing.T) {
 
 func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                            `there is no end: give one, such as end 5m`,
-		"# only words":                                `there is no end: give one, such as end 5m`,
+		"":                                            `the end is missing: add a line such as end 5m`,
+		"# only words":                                `the end is missing: add a line such as end 5m`,
 		"\n\nkill A":                                  `line 3: "kill" is not allowed here: give at, every, random, expect or end`,
 		"at":                                          `line 1: something is missing after "at": give a time since the beginning such as 10s or 1m30s, at most 168h`,
 		"at 10 kill A":                                `line 1: "10" is not allowed here: give a time since`,
@@ -129,8 +129,8 @@ func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 		"at 1s desired 5":                             `line 1: "5" is not allowed here: give a JSON object such as {"fanSpeed":3}`,
 		"at 1s desired":                               `line 1: something is missing after "desired": give a JSON object`,
 		`at 1s desired {"a":1`:                        `line 1: "{\"a\":1" is not JSON: its end is missing on this line`,
-		`at 1s desired {"a":1,"a":2}`:                 `line 1: no twin would keep this as it is: the name "a" occurs twice in one object`,
-		`at 1s desired {"a":"\ud800"}`:                `line 1: no twin would keep this as it is:`,
+		`at 1s desired {"a":1,"a":2}`:                 `line 1: a twin would change this value: the name "a" occurs twice in one object`,
+		`at 1s desired {"a":"\ud800"}`:                `line 1: a twin would change this value:`,
 		`at 1s strike device poison mark="\ud800"`:    `line 1: `,
 		`at 1s desired {a:1}`:                         `line 1: "{a:1}" is not JSON: invalid character 'a'`,
 		`at 1s desired {"a":1}#`:                      `line 1: "#" follows a JSON value without a space`,
@@ -142,32 +142,32 @@ func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 		"every":                                       `line 1: something is missing after "every": give a duration above 0`,
 		"every 10s":                                   `line 1: something is missing after "10s": give kill,`,
 		"every 0s kill A":                             `line 1: "0s" is not allowed here: give a duration above 0`,
-		"every 10s from 50s to 20s kill A":            `line 1: it never happens: its first time would be 50s and its last is 20s`,
-		"every 30s to 20s move B; end 1m":             `line 1: it never happens: its first time would be 30s and its last is 20s`,
-		"every 1ms move B; end 1m":                    `line 1: these are more than 10000 steps`,
+		"every 10s from 50s to 20s kill A":            `line 1: it never happens: the first time would be 50s, after the last time 20s`,
+		"every 30s to 20s move B; end 1m":             `line 1: it never happens: the first time would be 30s, after the last time 20s`,
+		"every 1ms move B; end 1m":                    `line 1: the scenario has more than 10000 steps`,
 		"random":                                      `line 1: something is missing after "random": give attacks or seed=7`,
 		"random seed=x attacks":                       `line 1: "seed=x" is not allowed here: give a seed, a whole number such as seed=7`,
 		"random attacks":                              `line 1: something is missing after "attacks": give from`,
 		"random attacks from 1s to":                   `line 1: something is missing after "to": give a duration`,
 		"random attacks from 1s to 1m every 5s":       `line 1: "5s" is not allowed here: give about`,
-		"random attacks from 1s to 1m every about 1s": `line 1: attacks every about 1s are too many: give 5s or more`,
+		"random attacks from 1s to 1m every about 1s": `line 1: attacks every about 1s are too frequent: give 5s or more`,
 		"random attacks from 1m to 1m":                `line 1: there is no time for an attack between 1m and 1m: leave 5s or more`,
 		"expect":                                      `line 1: something is missing after "expect": give recovery, missing, duplicates, out-of-order,`,
 		"expect miracles 1":                           `line 1: "miracles" is not allowed here: give recovery,`,
 		"expect recovery 20":                          `line 1: "20" is not allowed here: give a duration above 0`,
 		"expect missing none":                         `line 1: "none" is not allowed here: give a whole number such as 0`,
 		"expect missing -1":                           `line 1: "-1" is not allowed here: give a whole number`,
-		"expect missing 0\nexpect missing 1":          `line 2: missing is expected already`,
+		"expect missing 0\nexpect missing 1":          `line 2: there is already an expectation for missing`,
 		"end":                                         `line 1: something is missing after "end": give a duration`,
-		"end 5m\nend 6m":                              `line 2: the scenario has ended already, at 5m`,
+		"end 5m\nend 6m":                              `line 2: a second end: the scenario already ends at 5m`,
 		"end 1000h":                                   `line 1: "1000h" is not allowed here: give a duration above 0 such as 10s or 1m30s, at most 168h`,
-		"at 1m kill A; end 1m":                        `line 1: it goes on until 1m, and the scenario ends at 1m`,
-		"at 50s kill A for 20s; end 1m":               `line 1: it goes on until 1m10s, and the scenario ends at 1m`,
-		"every 10s to 2m method x; end 1m":            `line 1: it goes on until 2m, and the scenario ends at 1m`,
-		"at 10s kill A for 30s\nexpect recovery 30s\nend 1m": `line 3: the lizard leaves at 40s, and a recovery may take 30s after that: end at 1m10s or later`,
+		"at 1m kill A; end 1m":                        `line 1: it lasts until 1m, but the scenario ends at 1m`,
+		"at 50s kill A for 20s; end 1m":               `line 1: it lasts until 1m10s, but the scenario ends at 1m`,
+		"every 10s to 2m method x; end 1m":            `line 1: it lasts until 2m, but the scenario ends at 1m`,
+		"at 10s kill A for 30s\nexpect recovery 30s\nend 1m": `line 3: the last fault ends at 40s, and a recovery may take 30s after that: end at 1m10s or later`,
 		"at 10s kill A \x00; end 1m":                         `line 1: there is a control character after "at 10s kill A "`,
-		"end 1m\n# \xff":                                     `line 2: it is not UTF-8`,
-		strings.Repeat(" ", 1<<20):                           `it has more than 262144 bytes`,
+		"end 1m\n# \xff":                                     `line 2: the line is not UTF-8`,
+		strings.Repeat(" ", 1<<20):                           `the text has more than 262144 bytes`,
 	} {
 		s, err := scenario.Parse("my.txt", text)
 		if err == nil || !strings.HasPrefix(err.Error(), "scenario: my.txt: "+want) {
@@ -193,7 +193,7 @@ func TestEachFaultAndParameterOfTheEmulatorHasItsName(t *testing.T) {
 				text += " " + name + "=" + value
 			}
 			step := mustParse(t, text+"; end 5m").Steps()[0]
-			if step.Fault != f.Name || step.Verb != scenario.Strike || step.Target != targets[kind] {
+			if step.Fault != f.Name || step.Verb != scenario.Inject || step.Target != targets[kind] {
 				t.Errorf("%s: %+v", text, step)
 			}
 			if n := strings.Count(step.Params.String(), "="); n != len(f.Parameters)+1 {

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// A phrase is a statement that is being read, from its first word to its last. After its first error it reads nothing.
+// A phrase reads the words of a statement in order. After the first error it reads no more.
 type phrase struct {
-	line  int
-	words []word // still to be read
-	after string // the word before them
-	err   error
+	line     int
+	words    []word // still to be read
+	previous string // the word before them
+	err      error
 }
 
 func (p *phrase) fail(format string, values ...any) {
@@ -23,7 +23,7 @@ func (p *phrase) fail(format string, values ...any) {
 	}
 }
 
-// refuse says that the next word is not allowed, and what is.
+// refuse fails with the next word, and says what is allowed instead.
 func (p *phrase) refuse(allowed ...string) {
 	list := strings.Join(allowed, ", ")
 	if last := len(allowed) - 1; last > 0 {
@@ -32,11 +32,11 @@ func (p *phrase) refuse(allowed ...string) {
 	if len(p.words) > 0 {
 		p.fail("%.60q is not allowed here: give %s", p.words[0].text, list)
 	} else {
-		p.fail("something is missing after %.60q: give %s", p.after, list)
+		p.fail("something is missing after %.60q: give %s", p.previous, list)
 	}
 }
 
-// peek is the next word, or none.
+// peek returns the next word, or an empty one at the end.
 func (p *phrase) peek() word {
 	if len(p.words) == 0 || p.err != nil {
 		return word{}
@@ -44,57 +44,59 @@ func (p *phrase) peek() word {
 	return p.words[0]
 }
 
-func (p *phrase) take() string {
+// next reads the next word.
+func (p *phrase) next() string {
 	w := p.peek()
 	if len(p.words) > 0 {
-		p.after, p.words = w.text, p.words[1:]
+		p.previous, p.words = w.text, p.words[1:]
 	}
 	return w.text
 }
 
-// accept reads the next word if it is this one.
+// accept reads the next word if it is text, and reports whether it was.
 func (p *phrase) accept(text string) bool {
 	if p.peek().text != text {
 		return false
 	}
-	p.take()
+	p.next()
 	return true
 }
 
-func (p *phrase) must(text string) {
+// require reads text and fails if the next word is another.
+func (p *phrase) require(text string) {
 	if !p.accept(text) {
 		p.refuse(text)
 	}
 }
 
-// choose reads one of these words.
-func (p *phrase) choose(allowed ...string) string {
+// oneOf reads one of the allowed words.
+func (p *phrase) oneOf(allowed ...string) string {
 	if !slices.Contains(allowed, p.peek().text) {
 		p.refuse(allowed...)
 		return ""
 	}
-	return p.take()
+	return p.next()
 }
 
-// time reads a moment, counted from the beginning.
+// time reads a time since the beginning of the scenario.
 func (p *phrase) time() time.Duration {
 	d, err := time.ParseDuration(p.peek().text)
 	if err != nil || d < 0 || d > longestRun {
-		p.refuse("a time since the beginning such as 10s or 1m30s, at most " + short(longestRun))
+		p.refuse("a time since the beginning such as 10s or 1m30s, at most " + formatDuration(longestRun))
 		return 0
 	}
-	p.take()
+	p.next()
 	return d
 }
 
-// duration reads how long something takes.
+// duration reads a duration above 0.
 func (p *phrase) duration() time.Duration {
 	d, err := time.ParseDuration(p.peek().text)
 	if err != nil || d <= 0 || d > longestRun {
-		p.refuse("a duration above 0 such as 10s or 1m30s, at most " + short(longestRun))
+		p.refuse("a duration above 0 such as 10s or 1m30s, at most " + formatDuration(longestRun))
 		return 0
 	}
-	p.take()
+	p.next()
 	return d
 }
 
@@ -104,7 +106,7 @@ func (p *phrase) number() int {
 		p.refuse("a whole number such as 0")
 		return 0
 	}
-	p.take()
+	p.next()
 	return int(n)
 }
 
@@ -114,31 +116,32 @@ func (p *phrase) seed() uint64 {
 		p.refuse("a seed, a whole number such as seed=7")
 		return 0
 	}
-	p.take()
+	p.next()
 	return seed
 }
 
-// name reads a method's or a command's.
+// name reads the name of a method or a command.
 func (p *phrase) name(of string) string {
 	text := p.peek().text
 	if text == "" || strings.ContainsAny(text[:1], `{["`) || strings.ContainsAny(text, "+#") {
 		p.refuse("the name of a " + of + ", without + and #")
 		return ""
 	}
-	return p.take()
+	return p.next()
 }
 
-// json reads a JSON value if there is one more word.
+// json reads a JSON value, or nothing at the end of the statement.
 func (p *phrase) json() string {
 	text := p.peek().text
 	if text != "" && !json.Valid([]byte(text)) {
 		p.refuse(`a JSON value such as 5, "text" or {"a":1}`)
 		return ""
 	}
-	return p.take()
+	return p.next()
 }
 
-func (p *phrase) nothingMore() {
+// requireEnd fails if there are more words.
+func (p *phrase) requireEnd() {
 	if len(p.words) > 0 {
 		p.refuse("nothing more, or begin another statement on a line of its own or after ';'")
 	}

@@ -14,7 +14,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A World is the cloud in which a scenario happens. *emulator.Cloud is one.
+// A World is the cloud in which a scenario runs, such as an *emulator.Cloud.
 type World interface {
 	Inject(target string, fault emulator.Fault, p emulator.Params) error
 	Clear(target string, fault emulator.Fault) error
@@ -24,28 +24,28 @@ type World interface {
 	InvokeCommand(ctx context.Context, deviceID, name string, parameter []byte) error
 }
 
-// A Happening is a step that was done, or what became of a method or a command.
-type Happening struct {
+// An Event is a step that was done, or the result of a method or a command.
+type Event struct {
 	Step
-	Since  time.Duration // the beginning of the run; At is when it was due
-	Err    error         // the cloud did not do it
-	Answer *Answer       // of a method or a command, which happens twice: it is sent, and it is answered or not
+	Since  time.Duration // since the beginning of the run; At is the planned time
+	Err    error         // why the cloud did not do it
+	Answer *Answer       // the result; nil when a method or a command is sent, and for other steps
 }
 
-// An Answer is how a method or a command ended.
+// An Answer is the result of a method or a command.
 type Answer struct {
-	Status int    // of a method; a command is completed and has none
+	Status int    // of a method; a command has no status
 	Body   []byte // of a method
 	Took   time.Duration
 	Err    error // why there is no answer
 }
 
-// ErrUnanswered is the answer of whatever had none when the scenario ended.
+// ErrUnanswered is the error of a call that had no answer when the scenario ended.
 var ErrUnanswered = errors.New("scenario: there was no answer before the end")
 
-// String is the happening in one line.
-func (h Happening) String() string {
-	text := short(h.Since.Round(time.Millisecond)) + " " + h.Step.String()
+// String returns the event in one line.
+func (h Event) String() string {
+	text := formatDuration(h.Since.Round(time.Millisecond)) + " " + h.Step.String()
 	switch a := h.Answer; {
 	case h.Err != nil:
 		text += ": " + h.Err.Error()
@@ -60,41 +60,41 @@ func (h Happening) String() string {
 	return text
 }
 
-// Run lets the scenario happen to a device that is at hub A. It returns at the scenario's end, or soon after ctx ends, when
-// nothing that it struck is struck any more and everything that it called has ended. What happens is told to observe, one thing
-// at a time and in order; it holds up the scenario, and may be nil. The error is of ctx, and of whatever could not be struck,
-// healed or moved.
-func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe func(Happening)) error {
+// Run runs the scenario for a device that is assigned to hub A. It returns at the end of the scenario, or soon after ctx
+// ends. Before it returns, it clears the faults that are still active and waits for the calls. It calls observe with
+// each event, one at a time and in order; observe delays the scenario, and may be nil. The error contains that of ctx
+// and those of faults and moves that the cloud refused.
+func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe func(Event)) error {
 	calling, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{world: w, device: deviceID, begin: time.Now(), tell: observe}
+	r := &run{world: w, device: deviceID, begin: time.Now(), observe: observe}
 	r.replies = make(chan reply, len(s.steps))
 	err := r.play(ctx, calling, s)
-	r.healAll(calling)
+	r.clearAll(calling)
 	cancel()
-	r.settle()
+	r.waitForCalls()
 	if err = errors.Join(append(r.errs, err)...); err != nil {
 		return fmt.Errorf("scenario: %s: %w", s.Name, err)
 	}
 	return nil
 }
 
-// A run is a scenario that happens. But for the calls it is one goroutine's.
+// A run is a scenario that runs. One goroutine owns it, except for the calls.
 type run struct {
 	world   World
 	device  string
 	begin   time.Time
-	tell    func(Happening)
-	struck  struck
+	observe func(Event)
+	active  activeFaults
 	errs    []error
 	calls   sync.WaitGroup
-	called  int        // calls so far
-	replies chan reply // has room for all
+	called  int        // the number of calls so far
+	replies chan reply // has room for the replies to all calls
 }
 
-// A reply is how the n-th call ended.
+// A reply is the result of the n-th call.
 type reply struct {
-	Happening
+	Event
 	n int
 }
 
@@ -108,14 +108,14 @@ func (r *run) play(ctx, calling context.Context, s Scenario) error {
 	return r.until(ctx, s.End)
 }
 
-// until waits for a moment, and tells of answers meanwhile.
+// until waits for a time of the scenario, and reports answers meanwhile.
 func (r *run) until(ctx context.Context, moment time.Duration) error {
 	timer := time.NewTimer(time.Until(r.begin.Add(moment)))
 	defer timer.Stop()
 	for {
 		select {
 		case answered := <-r.replies:
-			r.observe(answered.Happening)
+			r.report(answered.Event)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
@@ -124,34 +124,35 @@ func (r *run) until(ctx context.Context, moment time.Duration) error {
 	}
 }
 
+// do does one step.
 func (r *run) do(calling context.Context, step Step) {
 	var err error
 	switch {
-	case step.Verb.ofLizard():
-		if err = r.unleash(step); err != nil {
-			r.errs = append(r.errs, fmt.Errorf("%s at %s: %w", step, short(step.At), err))
+	case step.Verb.changesCloud():
+		if err = r.change(step); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("%s at %s: %w", step, formatDuration(step.At), err))
 		}
 	case step.Verb == Desired:
-		err = r.desire(step.Payload)
+		err = r.setDesired(step.Payload)
 	}
-	r.observe(Happening{Step: step, Since: time.Since(r.begin), Err: err})
+	r.report(Event{Step: step, Since: time.Since(r.begin), Err: err})
 	if step.Verb == Method || step.Verb == Command {
 		r.call(calling, step)
 	}
 }
 
-// unleash strikes, heals or moves.
-func (r *run) unleash(step Step) (err error) {
+// change injects a fault, clears faults, or moves the device.
+func (r *run) change(step Step) (err error) {
 	switch step.Verb {
-	case Strike:
+	case Inject:
 		p := step.Params
-		p.For = 0 // its end is a step of its own
+		p.For = 0 // the end is a step of its own
 		if err = r.world.Inject(r.target(step.Target), step.Fault, p); err == nil {
-			r.struck.strike(step.Act, 0)
+			r.active.inject(step.Act, 0)
 		}
-	case Heal:
+	case Clear:
 		if err = r.world.Clear(r.target(step.Target), step.Fault); err == nil {
-			r.struck.heal(step.Target, step.Fault)
+			r.active.clear(step.Target, step.Fault)
 		}
 	case Move:
 		err = r.world.MoveDevice(r.device, step.Target)
@@ -159,7 +160,8 @@ func (r *run) unleash(step Step) (err error) {
 	return err
 }
 
-func (r *run) desire(payload string) error {
+// setDesired sends a patch of desired properties.
+func (r *run) setDesired(payload string) error {
 	var patch map[string]any
 	decoder := json.NewDecoder(strings.NewReader(payload))
 	decoder.UseNumber()
@@ -169,7 +171,7 @@ func (r *run) desire(payload string) error {
 	return r.world.SetDesired(r.device, patch)
 }
 
-// call waits for an answer without holding up the scenario.
+// call calls a method or a command and waits for the answer on a goroutine of its own.
 func (r *run) call(ctx context.Context, step Step) {
 	r.called++
 	n := r.called
@@ -185,19 +187,19 @@ func (r *run) call(ctx context.Context, step Step) {
 			a.Err = ErrUnanswered
 		}
 		a.Took = time.Since(begin)
-		r.replies <- reply{Happening{Step: step, Since: time.Since(r.begin), Answer: &a}, n}
+		r.replies <- reply{Event{Step: step, Since: time.Since(r.begin), Answer: &a}, n}
 	})
 }
 
-// healAll ends whatever is struck, the oldest first.
-func (r *run) healAll(calling context.Context) {
-	for _, b := range slices.Clone(r.struck) {
-		r.do(calling, Step{At: time.Since(r.begin), Act: Act{Verb: Heal, Target: b.target, Fault: b.fault}})
+// clearAll clears the active faults, the oldest first.
+func (r *run) clearAll(calling context.Context) {
+	for _, f := range slices.Clone(r.active) {
+		r.do(calling, Step{At: time.Since(r.begin), Act: Act{Verb: Clear, Target: f.target, Fault: f.fault}})
 	}
 }
 
-// settle waits for every call and tells how they ended, those that were sent first first.
-func (r *run) settle() {
+// waitForCalls waits for all calls and reports their results in the order in which they were sent.
+func (r *run) waitForCalls() {
 	r.calls.Wait()
 	close(r.replies)
 	var rest []reply
@@ -206,11 +208,11 @@ func (r *run) settle() {
 	}
 	slices.SortFunc(rest, func(a, b reply) int { return cmp.Compare(a.n, b.n) })
 	for _, answered := range rest {
-		r.observe(answered.Happening)
+		r.report(answered.Event)
 	}
 }
 
-// target is what the world calls one. A hub may have the device's ID.
+// target returns the world's name of a target. The device has a prefix, because a hub may have the device's ID.
 func (r *run) target(name string) string {
 	if name == Device {
 		return "device/" + r.device
@@ -218,8 +220,8 @@ func (r *run) target(name string) string {
 	return name
 }
 
-func (r *run) observe(h Happening) {
-	if r.tell != nil {
-		r.tell(h)
+func (r *run) report(h Event) {
+	if r.observe != nil {
+		r.observe(h)
 	}
 }

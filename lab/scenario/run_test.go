@@ -106,7 +106,7 @@ func mustParse(t *testing.T, text string) scenario.Scenario {
 // tell lets a scenario happen in a world and returns what was told, a happening a line, and the error.
 func tell(t *testing.T, ctx context.Context, w scenario.World, text string) (told string, err error) {
 	t.Helper()
-	err = mustParse(t, text).Run(ctx, w, deviceID, func(h scenario.Happening) { told += h.String() + "\n" })
+	err = mustParse(t, text).Run(ctx, w, deviceID, func(h scenario.Event) { told += h.String() + "\n" })
 	return told, err
 }
 
@@ -165,7 +165,7 @@ func TestARunDoesWhatIsWrittenWhenItIsDue(t *testing.T) {
 func TestARunByTheWallClockIsTheSame(t *testing.T) {
 	w, begin := &recorder{}, time.Now()
 	told := 0
-	err := mustParse(t, "at 50ms kill A for 100ms; at 100ms move B; end 200ms").Run(t.Context(), w, deviceID, func(h scenario.Happening) {
+	err := mustParse(t, "at 50ms kill A for 100ms; at 100ms move B; end 200ms").Run(t.Context(), w, deviceID, func(h scenario.Event) {
 		if told++; h.Since < h.At || time.Since(begin) < h.Since {
 			t.Errorf("%s was due at %s", h, h.At)
 		}

@@ -1,43 +1,44 @@
-// Package scenario is a timeline of bad days as text: what the giant lizard does to the cloud, what the cloud does to a device,
-// and what is expected of the device. It runs by the wall clock or, unchanged, by the fake one of a testing/synctest bubble.
-// docs/scenarios.md describes the text.
+// Package scenario runs timelines of faults that are written as text: which faults the cloud has, what the cloud asks of
+// a device, and what is expected of the device. A scenario runs by the wall clock, or by the fake clock of a
+// testing/synctest bubble. docs/scenarios.md describes the text.
 package scenario
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// A Scenario is what a text says. Parse makes one.
+// A Scenario is a parsed text. Parse returns one.
 type Scenario struct {
 	Name         string
-	Sentence     string        // what it is about
-	End          time.Duration // how long it takes
+	Sentence     string        // the comment at the beginning
+	End          time.Duration // since the beginning
 	Expectations []Expectation // in the order of Measures
 
 	statements []statement
 	steps      []Step
 }
 
-// A statement is one line that says what happens. Its times count from the scenario's beginning.
+// A statement is an at, every or random statement. Its times count from the beginning of the scenario.
 type statement struct {
 	line  int
 	when  string        // at, every or random
-	at    time.Duration // of at
-	every time.Duration // of every; of random: about
-	from  time.Duration // of every and random, as is to
-	to    time.Duration // 0 with every: the scenario's end
-	seed  uint64        // of random
-	act   Act           // of at and every
+	at    time.Duration // for at
+	every time.Duration // for every; for random the average
+	from  time.Duration // for every and random
+	to    time.Duration // for every and random; 0 means the end of the scenario
+	seed  uint64        // for random
+	act   Act           // for at and every
 }
 
-// Steps are all that a run does, one after another.
+// Steps returns everything that a run does, in order.
 func (s Scenario) Steps() []Step { return slices.Clone(s.steps) }
 
-// WithSeed is the same scenario with other luck. Without a `random` in it nothing changes.
+// WithSeed returns the scenario with another seed for its random statements.
 func (s Scenario) WithSeed(seed uint64) Scenario {
 	s.statements = slices.Clone(s.statements)
 	for i := range s.statements {
@@ -47,7 +48,7 @@ func (s Scenario) WithSeed(seed uint64) Scenario {
 	return s
 }
 
-// String is the text that Parse reads, without comments but for the sentence.
+// String returns a text from which Parse makes the same scenario, without comments except for the sentence.
 func (s Scenario) String() string {
 	var text strings.Builder
 	if s.Sentence != "" {
@@ -59,26 +60,27 @@ func (s Scenario) String() string {
 	for _, e := range s.Expectations {
 		text.WriteString("expect " + e.String() + "\n")
 	}
-	text.WriteString("end " + short(s.End) + "\n")
+	text.WriteString("end " + formatDuration(s.End) + "\n")
 	return text.String()
 }
 
 func (st statement) String() string {
 	switch st.when {
 	case "at":
-		return "at " + short(st.at) + " " + st.act.String()
+		return "at " + formatDuration(st.at) + " " + st.act.String()
 	case "every":
-		text := "every " + short(st.every) + " from " + short(st.from)
+		text := "every " + formatDuration(st.every) + " from " + formatDuration(st.from)
 		if st.to > 0 {
-			text += " to " + short(st.to)
+			text += " to " + formatDuration(st.to)
 		}
 		return text + " " + st.act.String()
 	}
-	return "random seed=" + strconv.FormatUint(st.seed, 10) + " attacks from " + short(st.from) + " to " + short(st.to) + " every about " + short(st.every)
+	return fmt.Sprintf("random seed=%d attacks from %s to %s every about %s",
+		st.seed, formatDuration(st.from), formatDuration(st.to), formatDuration(st.every))
 }
 
-// short is a duration without zeros at its end.
-func short(d time.Duration) string {
+// formatDuration formats a duration without zeros at its end: 1m, not 1m0s.
+func formatDuration(d time.Duration) string {
 	text := d.String()
 	if cut, ok := strings.CutSuffix(text, "m0s"); ok {
 		text = cut + "m"
@@ -89,10 +91,10 @@ func short(d time.Duration) string {
 	return text
 }
 
-// A Measure is something that a device can be better or worse at.
+// A Measure is something that is counted to grade a device.
 type Measure string
 
-// What may be expected. docs/scenarios.md says how each is counted.
+// The measures. docs/scenarios.md says how each is counted.
 const (
 	Recovery              Measure = "recovery"
 	Missing               Measure = "missing"
@@ -104,14 +106,15 @@ const (
 	AttemptsAMinute       Measure = "attempts-a-minute"
 )
 
-// Measures are all there are.
+// Measures returns all measures.
 func Measures() []Measure {
 	return []Measure{
-		Recovery, Missing, Duplicates, OutOfOrder, MethodsUnanswered, CommandsUnanswered, DesiredUnacknowledged, AttemptsAMinute,
+		Recovery, Missing, Duplicates, OutOfOrder, MethodsUnanswered, CommandsUnanswered, DesiredUnacknowledged,
+		AttemptsAMinute,
 	}
 }
 
-// An Expectation is the most of something that a device may show: a time for Recovery, a number for the others.
+// An Expectation is the limit of a measure: a time for Recovery, a number for the others.
 type Expectation struct {
 	Measure Measure
 	Within  time.Duration
@@ -120,12 +123,12 @@ type Expectation struct {
 
 func (e Expectation) String() string {
 	if e.Measure == Recovery {
-		return string(e.Measure) + " " + short(e.Within)
+		return string(e.Measure) + " " + formatDuration(e.Within)
 	}
 	return string(e.Measure) + " " + strconv.Itoa(e.Most)
 }
 
-// Expects is what the scenario expects of a measure, if it does.
+// Expects returns the expectation for a measure, and whether there is one.
 func (s Scenario) Expects(m Measure) (Expectation, bool) {
 	i := slices.IndexFunc(s.Expectations, func(e Expectation) bool { return e.Measure == m })
 	if i < 0 {

@@ -15,31 +15,31 @@ type Step struct {
 	Way Way
 }
 
-// A Way says what a step does to the device's way into the cloud. It is open while neither the device nor the hub that it belongs
-// to is struck and, once the device has been moved, DPS is not either.
+// A Way says what a step does to the device's way into the cloud. The way is open while neither the device nor its
+// assigned hub has a fault. Once the device has been moved, DPS must not have a fault either.
 type Way string
 
-// What Recovery is counted by: from Opens to the next reading that is stored, unless Shuts comes before.
+// The values of Way. Recovery counts from Opens to the next reading that is stored, unless Shuts comes first.
 const (
 	Unchanged Way = ""
-	Opens     Way = "opens" // or it was open, and the device is moved
+	Opens     Way = "opens" // or it was open, and the device was moved
 	Shuts     Way = "shuts"
 )
 
-// timeline makes steps of the statements. What a strike has begun ends with a step of its own; what ends at a moment ends before
-// anything begins there, and otherwise the text's order counts.
+// timeline returns the steps of the statements, with the ends of faults as steps of their own. At one time the ends come
+// before the beginnings; otherwise the order of the text counts.
 func (s Scenario) timeline() []Step {
-	l := line{home: hubs[0]}
-	for _, step := range s.begun() {
-		l.endUntil(step.At)
-		l.do(step)
+	b := builder{home: hubs[0]}
+	for _, step := range s.firstSteps() {
+		b.endUntil(step.At)
+		b.do(step)
 	}
-	l.endUntil(s.End - 1)
-	return l.steps
+	b.endUntil(s.End - 1)
+	return b.steps
 }
 
-// begun are the steps that statements begin, in order.
-func (s Scenario) begun() (steps []Step) {
+// firstSteps returns the steps of the statements without the ends of faults, in order.
+func (s Scenario) firstSteps() (steps []Step) {
 	for i, st := range s.statements {
 		switch st.when {
 		case "at":
@@ -49,88 +49,90 @@ func (s Scenario) begun() (steps []Step) {
 				steps = append(steps, Step{At: at, Act: st.act})
 			}
 		case "random":
-			steps = append(steps, attack(st, i)...)
+			steps = append(steps, randomSteps(st, i)...)
 		}
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
 	return steps
 }
 
-// A line is what is known at one moment of a timeline.
-type line struct {
+// A builder makes a timeline. It holds the state at the time of the last step.
+type builder struct {
 	steps []Step
-	struck
-	home  string // the hub that the device belongs to
-	moved bool
-	shut  bool
+	activeFaults
+	home    string // the hub that the device is assigned to
+	moved   bool
+	blocked bool // the way into the cloud is not open
 }
 
-// struck are the strikes in force, the oldest first.
-type struck []blow
+// activeFaults are the faults that are active, the oldest first.
+type activeFaults []activeFault
 
-type blow struct {
+type activeFault struct {
 	target string
 	fault  emulator.Fault
-	until  time.Duration // 0: until it is healed
+	until  time.Duration // 0 means until it is cleared
 }
 
-// strike puts a fault in force, in place of those that it replaces.
-func (s *struck) strike(a Act, until time.Duration) {
-	group := known(a.Fault).Group
-	*s = slices.DeleteFunc(*s, func(b blow) bool {
-		return b.target == a.Target && (b.fault == a.Fault || group != "" && known(b.fault).Group == group)
+// inject adds a fault and removes those that it replaces.
+func (s *activeFaults) inject(a Act, until time.Duration) {
+	group := infoOf(a.Fault).Group
+	*s = slices.DeleteFunc(*s, func(f activeFault) bool {
+		return f.target == a.Target && (f.fault == a.Fault || group != "" && infoOf(f.fault).Group == group)
 	})
-	*s = append(*s, blow{a.Target, a.Fault, until})
+	*s = append(*s, activeFault{a.Target, a.Fault, until})
 }
 
-// heal ends a fault at a target, or all there if it is "".
-func (s *struck) heal(target string, fault emulator.Fault) {
-	*s = slices.DeleteFunc(*s, func(b blow) bool { return b.target == target && (fault == "" || b.fault == fault) })
+// clear removes a fault at a target, or all faults at it if fault is "".
+func (s *activeFaults) clear(target string, fault emulator.Fault) {
+	*s = slices.DeleteFunc(*s, func(f activeFault) bool {
+		return f.target == target && (fault == "" || f.fault == fault)
+	})
 }
 
-func (s struck) at(target string) bool {
-	return slices.ContainsFunc(s, func(b blow) bool { return b.target == target })
+func (s activeFaults) at(target string) bool {
+	return slices.ContainsFunc(s, func(f activeFault) bool { return f.target == target })
 }
 
-// endUntil ends what ends by itself, up to a moment.
-func (l *line) endUntil(moment time.Duration) {
+// endUntil adds the ends of the faults that end by themselves up to a time.
+func (b *builder) endUntil(moment time.Duration) {
 	for {
-		var next *blow
-		for i, b := range l.struck {
-			if b.until > 0 && b.until <= moment && (next == nil || b.until < next.until) {
-				next = &l.struck[i]
+		var next *activeFault
+		for i, f := range b.activeFaults {
+			if f.until > 0 && f.until <= moment && (next == nil || f.until < next.until) {
+				next = &b.activeFaults[i]
 			}
 		}
 		if next == nil {
 			return
 		}
-		l.do(Step{At: next.until, Act: Act{Verb: Heal, Target: next.target, Fault: next.fault}})
+		b.do(Step{At: next.until, Act: Act{Verb: Clear, Target: next.target, Fault: next.fault}})
 	}
 }
 
-// do adds a step.
-func (l *line) do(step Step) {
+// do adds a step and follows its effect.
+func (b *builder) do(step Step) {
 	moves := false
 	switch step.Verb {
-	case Strike:
+	case Inject:
 		until := time.Duration(0)
 		if step.Params.For > 0 {
 			until = step.At + step.Params.For
 		}
-		l.strike(step.Act, until)
-	case Heal:
-		l.heal(step.Target, step.Fault)
+		b.inject(step.Act, until)
+	case Clear:
+		b.clear(step.Target, step.Fault)
 	case Move:
-		moves = step.Target != l.home
-		l.home, l.moved = step.Target, l.moved || moves
+		moves = step.Target != b.home
+		b.home, b.moved = step.Target, b.moved || moves
 	}
-	shut := l.at(Device) || l.at(l.home) || l.moved && l.at(DPS)
+	blocked := b.at(Device) || b.at(b.home) || b.moved && b.at(DPS)
 	switch {
-	case shut && !l.shut:
+	case blocked && !b.blocked:
 		step.Way = Shuts
-	case !shut && (l.shut || moves):
+	case !blocked && (b.blocked || moves):
 		step.Way = Opens
 	}
-	l.shut = shut
-	l.steps = append(l.steps, step)
+	b.blocked = blocked
+	b.steps = append(b.steps, step)
 }

@@ -116,9 +116,9 @@ func TestRandomAttacksAlwaysLeaveAWay(t *testing.T) {
 			switch {
 			case step.At < 10*time.Second || step.At > 3*time.Minute:
 				t.Errorf("seed %d: %s at %s", seed, step, step.At)
-			case step.Verb == scenario.Strike && (step.Params.For < 5*time.Second || step.Fault == ""):
+			case step.Verb == scenario.Inject && (step.Params.For < 5*time.Second || step.Fault == ""):
 				t.Errorf("seed %d: %s", seed, step)
-			case step.Verb != scenario.Strike && step.Verb != scenario.Heal && step.Verb != scenario.Move:
+			case step.Verb != scenario.Inject && step.Verb != scenario.Clear && step.Verb != scenario.Move:
 				t.Errorf("seed %d: %+v", seed, step)
 			}
 			if step.Way != scenario.Unchanged {

@@ -42,7 +42,7 @@ type trial struct {
 	mu         sync.Mutex
 	begin      time.Time // of the scenario
 	story      []moment
-	happenings []scenario.Happening
+	happenings []scenario.Event
 	taken      []string
 	dials      []time.Time
 }
@@ -160,7 +160,7 @@ func (w *trial) tell(at time.Time, format string, values ...any) {
 	})
 }
 
-func (w *trial) happen(h scenario.Happening) {
+func (w *trial) happen(h scenario.Event) {
 	w.note(func() { w.happenings = append(w.happenings, h) })
 	w.tell(time.Now(), "scenario: %s %s", h, h.Way)
 }

@@ -12,14 +12,15 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A word is one of a statement's: a word, name=value, or a JSON value.
+// A word is a part of a statement: a plain word, name=value, or a JSON value.
 type word struct {
-	text string // as it was written; JSON without its spaces
-	name string // of name=value
-	data string // the value of name=value
+	text string // as it stands in the text; JSON without spaces
+	name string // for name=value
+	data string // the value, for name=value
 }
 
-// words splits a line into statements of words. A ';' ends a statement; a '#' where a word may begin, the line.
+// words splits a line into statements of words. A ';' ends a statement. A '#' at the beginning of a word begins a
+// comment.
 func words(line string) (statements [][]word, err error) {
 	statement := []word{}
 	for {
@@ -67,12 +68,12 @@ func firstWord(line string) (word, string, error) {
 	return w, line[end:], nil
 }
 
-// firstJSON reads one JSON value, which a space or a statement's end must follow.
+// firstJSON reads one JSON value. A space or the end of the statement must follow.
 func firstJSON(line string) (value, rest string, err error) {
 	decoder := json.NewDecoder(strings.NewReader(line))
 	var raw json.RawMessage
 	if err := decoder.Decode(&raw); err != nil {
-		return "", "", fmt.Errorf("%.60q is not JSON: %w", line, explained(err))
+		return "", "", fmt.Errorf("%.60q is not JSON: %w", line, explainJSON(err))
 	}
 	rest = line[decoder.InputOffset():]
 	if next, _ := utf8.DecodeRuneInString(rest); rest != "" && next != ';' && !unicode.IsSpace(next) {
@@ -85,22 +86,22 @@ func firstJSON(line string) (value, rest string, err error) {
 	return compact.String(), rest, nil
 }
 
-// explained says what is wrong with JSON that is all on one line.
-func explained(err error) error {
+// explainJSON explains an error in JSON, which must end on the line where it begins.
+func explainJSON(err error) error {
 	if strings.Contains(err.Error(), "EOF") {
 		return errors.New("its end is missing on this line")
 	}
 	return err
 }
 
-// written is a parameter's value as it may stand in a text.
-func written(value string) string {
+// quoteIfNeeded returns the value of a parameter as it can stand in a text.
+func quoteIfNeeded(value string) string {
 	if !strings.ContainsFunc(value, func(r rune) bool { return r == ';' || r == '"' || unicode.IsSpace(r) }) {
 		return value
 	}
 	var quoted bytes.Buffer
 	encoder := json.NewEncoder(&quoted)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(value) // a string that was read from JSON
+	_ = encoder.Encode(value) // cannot fail: the string was read from JSON
 	return strings.TrimSuffix(quoted.String(), "\n")
 }
