@@ -79,7 +79,7 @@ func wantSetAside(t *testing.T, c provisioning.Cache, what string, text []byte) 
 	}
 }
 
-func TestAnAssignmentIsRememberedByItsOwnerOnly(t *testing.T) {
+func TestAnAssignmentIsStoredForItsOwnerOnly(t *testing.T) {
 	for _, a := range []provisioning.Assignment{theHub, hubB, {Hub: "[::1]:8883", DeviceID: "dev1"}} {
 		c, _ := saved(t, a)
 		wantStored(t, c, a)
@@ -95,7 +95,7 @@ func TestAnAssignmentIsRememberedByItsOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestThePayloadIsRememberedByteForByte(t *testing.T) {
+func TestThePayloadIsStoredByteForByte(t *testing.T) {
 	for _, payload := range []string{
 		`{ "a" : "<b>&\u2028" }`, `"` + strings.Repeat("<", provisioning.MaxPayload-2) + `"`, strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
 	} {
@@ -124,7 +124,7 @@ func TestAFileWithoutAPayloadIsRead(t *testing.T) {
 	wantStored(t, c, theHub)
 }
 
-func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
+func TestANewCacheAndOneWithoutAFileAreEmpty(t *testing.T) {
 	nowhere := provisioning.Cache{Identity: theDevice}
 	if err := nowhere.Save(theHub); err != nil {
 		t.Error(err)
@@ -136,7 +136,7 @@ func TestNothingIsRememberedAtFirstOrWithoutAPath(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoAssignmentIsSetAside(t *testing.T) {
+func TestADamagedFileIsSetAside(t *testing.T) {
 	_, good := saved(t, theHub)
 	for name, text := range map[string]string{
 		"empty":                      "",
@@ -162,7 +162,7 @@ func TestWhatIsNoAssignmentIsSetAside(t *testing.T) {
 	}
 }
 
-func TestAFileCutShortAtAnyByteIsSetAside(t *testing.T) {
+func TestATruncatedFileIsSetAside(t *testing.T) {
 	c, good := saved(t, theHub)
 	for i := range good {
 		write(t, c.File.Path(), good[:i])
@@ -170,7 +170,7 @@ func TestAFileCutShortAtAnyByteIsSetAside(t *testing.T) {
 	}
 }
 
-func TestNoFlippedBitTurnsIntoAnotherAssignment(t *testing.T) {
+func TestNoFlippedBitMakesAnotherAssignment(t *testing.T) {
 	c, good := saved(t, theHub)
 	for i := range good {
 		for bit := range 8 {
@@ -184,7 +184,7 @@ func TestNoFlippedBitTurnsIntoAnotherAssignment(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherRoomStoredIsSetAside(t *testing.T) {
+func TestAFileThatIsNoAssignmentIsSetAside(t *testing.T) {
 	c := newCache(t)
 	if err := c.File.Save(map[string]int{"something else": 1}); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestWhatAnotherRoomStoredIsSetAside(t *testing.T) {
 	}
 }
 
-func TestWhatBelongsToAnotherIsSetAside(t *testing.T) {
+func TestAForeignAssignmentIsSetAside(t *testing.T) {
 	for name, change := range map[string]func(*provisioning.Cache){
 		"another DPS":          func(c *provisioning.Cache) { c.Identity.ProvisioningHost = "other.example" },
 		"another ID scope":     func(c *provisioning.Cache) { c.Identity.IDScope = "0ne2" },
@@ -216,7 +216,7 @@ func TestWhatBelongsToAnotherIsSetAside(t *testing.T) {
 }
 
 // Nothing can be written here, whoever runs the test.
-func TestWhereNothingCanBeWrittenIsAWarningThatSaysWhatToDo(t *testing.T) {
+func TestAnUnwritableFileIsAWarningWithAdvice(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
 	directory := filepath.Join(t.TempDir(), "directory")
@@ -247,7 +247,7 @@ func TestWhereNothingCanBeWrittenIsAWarningThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestManyMaySaveAtOnce(t *testing.T) {
+func TestSaveMayBeCalledConcurrently(t *testing.T) {
 	c, _ := saved(t, theHub)
 	var saving sync.WaitGroup
 	for i := range 8 {
@@ -272,7 +272,7 @@ func TestManyMaySaveAtOnce(t *testing.T) {
 // saverVariable turns this test's binary into a process that saves for ever.
 const saverVariable = "FAILOVER_TEST_SAVE"
 
-func TestAProcessThatIsKilledLeavesAWholeFile(t *testing.T) {
+func TestAKilledProcessLeavesACompleteFile(t *testing.T) {
 	if path := os.Getenv(saverVariable); path != "" {
 		c := theCache(path) // a directory of its own would be left behind
 		for {
@@ -283,7 +283,7 @@ func TestAProcessThatIsKilledLeavesAWholeFile(t *testing.T) {
 	c, _ := saved(t, theHub)
 	var seen []provisioning.Assignment
 	for i := range 6 {
-		saver := exec.Command(os.Args[0], "-test.run=^TestAProcessThatIsKilledLeavesAWholeFile$")
+		saver := exec.Command(os.Args[0], "-test.run=^TestAKilledProcessLeavesACompleteFile$")
 		saver.Env = append(os.Environ(), saverVariable+"="+c.File.Path())
 		if err := saver.Start(); err != nil {
 			t.Fatal(err)

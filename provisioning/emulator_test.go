@@ -76,7 +76,7 @@ func TestTheEmulatorAssignsItsHubOverSockets(t *testing.T) {
 	}
 }
 
-func TestTheEmulatorsFaults(t *testing.T) {
+func TestEachFaultOfDPSHasItsVerdict(t *testing.T) {
 	for fault, want := range map[emulator.Fault]provisioning.Error{
 		emulator.DPSThrottles:    {Verdict: provisioning.Throttled, Status: 429, Code: 429001, RetryAfter: 3 * time.Second},
 		emulator.DPSUnavailable:  {Verdict: provisioning.Unavailable, Status: 503, Code: 503001},
@@ -114,7 +114,7 @@ func TestTheEmulatorsFaults(t *testing.T) {
 	}
 }
 
-func TestAStrangerIsToldWhatToCheck(t *testing.T) {
+func TestARefusedDeviceIsToldWhatToCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*provisioning.Request)
 		advice string
@@ -154,7 +154,7 @@ func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
 }
 
 // It may take paho a second to let go of a connection that has broken, for which a device need not wait.
-func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
+func TestASessionThatDPSEndsIsGivenToEnded(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong} {
 		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
 			if err := cloud.Inject(emulator.TargetDPS, fault, emulator.Params{}); err != nil {
@@ -174,7 +174,7 @@ func TestASessionThatDPSEndsIsHandedOver(t *testing.T) {
 	}
 }
 
-func TestARegistrationIDThatSomeDocumentsAllowIsAssigned(t *testing.T) {
+func TestEveryDocumentedRegistrationIDIsAssigned(t *testing.T) {
 	for _, id := range []string{"Dev1", "-dev1", "dev1-", "a.b_c:d"} {
 		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
 			r.RegistrationID = id

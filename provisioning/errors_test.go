@@ -11,7 +11,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-func TestWhatAnAnswerMeans(t *testing.T) {
+func TestEachAnswerHasItsVerdict(t *testing.T) {
 	const failure = `{"errorCode":401002,"trackingId":"8ad0","message":"Not so."}`
 	for name, c := range map[string]struct {
 		status  int
@@ -74,7 +74,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestAPollThatIsRefusedEndsIt(t *testing.T) {
+func TestARefusedPollEndsTheRegistration(t *testing.T) {
 	inBubble(t, func(c *conn, q question) {
 		if q.number == 0 {
 			c.answer(202, q.rid, "&retry-after=3", assigning)
@@ -88,7 +88,7 @@ func TestAPollThatIsRefusedEndsIt(t *testing.T) {
 	})
 }
 
-func TestDPSWordsAreBoundedAndQuoted(t *testing.T) {
+func TestMessagesOfDPSAreShortenedAndQuoted(t *testing.T) {
 	inBubble(t, func(c *conn, q question) {
 		c.answer(401, q.rid, "", `{"message":"`+strings.Repeat("x", 60000)+`","trackingId":"a\nERROR forged"}`)
 	}, func(d *dps) {
@@ -98,7 +98,7 @@ func TestDPSWordsAreBoundedAndQuoted(t *testing.T) {
 	})
 }
 
-func TestWhatTheConnectionSays(t *testing.T) {
+func TestEachFailureOfTheSessionHasItsVerdict(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*dps, *provisioning.Request)
 		verdict provisioning.Verdict

@@ -12,7 +12,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-func TestAnAssignmentMayComeAtOnce(t *testing.T) {
+func TestDPSMayAssignWithoutAPoll(t *testing.T) {
 	inBubble(t, func(c *conn, q question) { c.answer(200, q.rid, "", assigned) }, func(d *dps) {
 		start := time.Now()
 		d.wantHub()
@@ -37,7 +37,7 @@ func TestTheDeviceIDMayDifferFromTheRegistrationIDOrBeMissing(t *testing.T) {
 	}
 }
 
-func TestEachPollWaitsAsLongAsTheAnswerBeforeItSaid(t *testing.T) {
+func TestEachPollWaitsAsLongAsDPSAskedFor(t *testing.T) {
 	delays := []struct {
 		said string
 		want time.Duration
@@ -73,7 +73,7 @@ func TestEachPollWaitsAsLongAsTheAnswerBeforeItSaid(t *testing.T) {
 	})
 }
 
-func TestAnAnswerOfDPSCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+func TestAnAnswerWithAnUnreadablePropertyCounts(t *testing.T) {
 	inBubble(t, func(c *conn, q question) { c.answer(200, q.rid, "&note=100%&=x", assigned) }, func(d *dps) {
 		var named []string
 		request := d.request()
@@ -88,7 +88,7 @@ func TestAnAnswerOfDPSCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 	})
 }
 
-func TestDPSIsPolledAtMostFiveTimesInTenSecondsWhateverItSays(t *testing.T) {
+func TestDPSIsPolledAtMostFiveTimesInTenSeconds(t *testing.T) {
 	inBubble(t, func(c *conn, q question) { c.answer(202, q.rid, "&retry-after=1", assigning) }, func(d *dps) {
 		d.network.SetLatency(400 * time.Millisecond) // the first polls travel slowly and the others do not
 		time.AfterFunc(8*time.Second, func() { d.network.SetLatency(0) })
@@ -105,7 +105,7 @@ func TestDPSIsPolledAtMostFiveTimesInTenSecondsWhateverItSays(t *testing.T) {
 	})
 }
 
-func TestRegistrationsThatSharePollsKeepDPSsLimitTogether(t *testing.T) {
+func TestRegistrationsThatSharePollsKeepTheLimitTogether(t *testing.T) {
 	inBubble(t, func(c *conn, q question) {
 		if q.operation == "" {
 			c.answer(202, q.rid, "&retry-after=1", assigning)
@@ -127,7 +127,7 @@ func TestRegistrationsThatSharePollsKeepDPSsLimitTogether(t *testing.T) {
 	})
 }
 
-func TestTheOperationIsTheLastOneNamed(t *testing.T) {
+func TestPollsNameTheLatestOperation(t *testing.T) {
 	bodies := []string{assigning, `{"status":"assigning"}`, ``, `{"operationId":"op/2","status":"assigning"}`, `{"registrationState":{"status":"assigning"}}`}
 	inBubble(t, func(c *conn, q question) {
 		if q.number < len(bodies) {
@@ -145,7 +145,7 @@ func TestTheOperationIsTheLastOneNamed(t *testing.T) {
 	})
 }
 
-func TestAnswersToOthersAndToOldRequestsAreDropped(t *testing.T) {
+func TestAnswersToOtherAndOldRequestsAreDropped(t *testing.T) {
 	old := ""
 	inBubble(t, func(c *conn, q question) {
 		for range 3 {
@@ -176,7 +176,7 @@ func TestAnswersToOthersAndToOldRequestsAreDropped(t *testing.T) {
 	})
 }
 
-func TestAMuteDPSIsGivenUp(t *testing.T) {
+func TestADPSThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	answer202 := func(more string) func(*conn, question) {
 		return func(c *conn, q question) { c.answer(202, q.rid, more, assigning) }
 	}
@@ -217,7 +217,7 @@ func slowThenMute(c *conn, q question) {
 	}
 }
 
-func TestALostSessionIsNoticedAtOnce(t *testing.T) {
+func TestTheEndOfTheSessionEndsTheRegistration(t *testing.T) {
 	for name, c := range map[string]struct {
 		script func(*conn, question)
 		want   transport.Reason
@@ -244,7 +244,7 @@ func TestALostSessionIsNoticedAtOnce(t *testing.T) {
 	}
 }
 
-func TestRegisterEndsWithItsContext(t *testing.T) {
+func TestTheContextEndsTheRegistration(t *testing.T) {
 	for name, script := range map[string]func(c *conn, q question, cancel func()){
 		"while dialing":          nil,
 		"while an answer is due": func(*conn, question, func()) {},
@@ -275,7 +275,7 @@ func TestRegisterEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestThePayloadOfACustomAllocationIsKeptByteForByte(t *testing.T) {
+func TestThePayloadOfACustomAllocationIsReturnedByteForByte(t *testing.T) {
 	largest := `"` + strings.Repeat("x", provisioning.MaxPayload-2) + `"`
 	for payload, want := range map[string]string{
 		``:                            "",
@@ -295,7 +295,7 @@ func TestThePayloadOfACustomAllocationIsKeptByteForByte(t *testing.T) {
 	}
 }
 
-func TestAPayloadAboveDPSsLimitIsLeftOut(t *testing.T) {
+func TestAPayloadAboveTheLimitIsLeftOut(t *testing.T) {
 	payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
 	inBubble(t, func(c *conn, q question) {
 		c.answer(200, q.rid, "", `{"status":"assigned","registrationState":{"assignedHub":"hub.example","payload":`+payload+`}}`)

@@ -82,7 +82,7 @@ func (v *valve) Close() error {
 	return v.Conn.Close()
 }
 
-func TestCloseMayBeCalledAgainAndByMany(t *testing.T) {
+func TestCloseMayBeCalledOftenAndConcurrently(t *testing.T) {
 	everywhere(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect()
@@ -99,7 +99,7 @@ func TestCloseMayBeCalledAgainAndByMany(t *testing.T) {
 	})
 }
 
-func TestClosingTakesNoTimeWhereThePeerLivesOrHasGone(t *testing.T) {
+func TestCloseReturnsAtOnceWhetherThePeerIsThereOrGone(t *testing.T) {
 	for name, end := range map[string]func(*peer){
 		"lives": (*peer).behave, "has gone": func(p *peer) { p.next(); p.reset() },
 	} {
@@ -119,7 +119,7 @@ func TestClosingTakesNoTimeWhereThePeerLivesOrHasGone(t *testing.T) {
 	}
 }
 
-func TestCloseOnALinkThatTakesNothingCutsItAfterASecond(t *testing.T) {
+func TestCloseEndsAStalledConnectionAfterASecond(t *testing.T) {
 	for name, ask := range map[string]func(*transport.Session){
 		"idle": func(*transport.Session) {},
 		"busy": func(s *transport.Session) {
@@ -147,7 +147,7 @@ func TestCloseOnALinkThatTakesNothingCutsItAfterASecond(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWithItsContextAndSoDoesTheSession(t *testing.T) {
+func TestTheContextOfCloseEndsTheSession(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.mute() })
 		for _, patience := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond} {
@@ -175,7 +175,7 @@ func TestCloseEndsWithItsContextAndSoDoesTheSession(t *testing.T) {
 	})
 }
 
-func TestAStartThatMustWaitEndsWithItsContext(t *testing.T) {
+func TestTheContextEndsAPublishThatWaits(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.mute() })
 		var v *valve

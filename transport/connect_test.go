@@ -39,7 +39,7 @@ func answers(bytes string) func(net.Conn) {
 
 func readOnce(conn net.Conn) { conn.Read(make([]byte, 1<<14)) }
 
-func TestWhatKeepsASessionFromBeginningHasItsReason(t *testing.T) {
+func TestEachFailureToConnectHasItsReason(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer func(net.Conn)
 		want transport.Reason
@@ -89,7 +89,7 @@ func TestWhatKeepsASessionFromBeginningHasItsReason(t *testing.T) {
 	}
 }
 
-func TestAPeerHasFiveSecondsForAnAnswer(t *testing.T) {
+func TestConnectWaitsFiveSecondsForAnAnswer(t *testing.T) {
 	for name, peer := range map[string]func(net.Conn){
 		"and never answers the TLS hello": func(c net.Conn) { io.Copy(io.Discard, c) },
 		"and never answers CONNECT":       afterCONNECT((*peer).mute),
@@ -113,7 +113,7 @@ func TestAPeerHasFiveSecondsForAnAnswer(t *testing.T) {
 }
 
 // On a network where each answer takes three seconds, TLS and CONNACK take longer than five together.
-func TestAPeerThatAnswersSlowlyIsReached(t *testing.T) {
+func TestConnectSucceedsWhenEachRoundTripTakesThreeSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.network.SetLatency(1500 * time.Millisecond)
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
@@ -129,7 +129,7 @@ func TestAPeerThatAnswersSlowlyIsReached(t *testing.T) {
 	})
 }
 
-func TestAPeerThatAnswersByteByByteIsGivenUpAfterHalfAMinute(t *testing.T) {
+func TestConnectEndsAfterHalfAMinuteWhateverThePeerSends(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.listen(func(c net.Conn) {
 			readOnce(c)
@@ -148,7 +148,7 @@ func TestAPeerThatAnswersByteByByteIsGivenUpAfterHalfAMinute(t *testing.T) {
 	})
 }
 
-func TestWhereNobodyListensIsRefused(t *testing.T) {
+func TestConnectToAClosedPortIsRefused(t *testing.T) {
 	everywhere(t, func(w *world) {
 		w.listen(func(net.Conn) {})
 		c := w.config()
@@ -173,7 +173,7 @@ func noSuchName(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-func TestANameThatDNSDoesNotKnow(t *testing.T) {
+func TestConnectToAnUnknownNameFails(t *testing.T) {
 	w := &world{T: t, host: "hub.example."}
 	c := w.config()
 	c.Dial = (&net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: noSuchName}}).DialContext
@@ -181,7 +181,7 @@ func TestANameThatDNSDoesNotKnow(t *testing.T) {
 	w.wantReason(err, transport.NameNotFound)
 }
 
-func TestWhatADialSaysIsUnderstood(t *testing.T) {
+func TestEachDialErrorHasItsReason(t *testing.T) {
 	number := func(n syscall.Errno) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", n)}
 	}
@@ -216,7 +216,7 @@ func TestWhatADialSaysIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestAHostThatIsNoHostIsNeverDialed(t *testing.T) {
+func TestAnInvalidHostNameIsNotDialed(t *testing.T) {
 	w := &world{T: t, host: "https://hub.example/"}
 	c := w.config()
 	c.Dial = func(context.Context, string, string) (net.Conn, error) { t.Error("dialed"); return nil, io.EOF }
@@ -224,7 +224,7 @@ func TestAHostThatIsNoHostIsNeverDialed(t *testing.T) {
 	w.wantReason(err, transport.NameNotFound)
 }
 
-func TestAKeyThatCannotBeReadIsToldAsThat(t *testing.T) {
+func TestAnUnreadableKeyHasItsReason(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve((*peer).mute)
 		c := w.config()
@@ -234,7 +234,7 @@ func TestAKeyThatCannotBeReadIsToldAsThat(t *testing.T) {
 	})
 }
 
-func TestConnectEndsWithItsContext(t *testing.T) {
+func TestTheContextEndsConnect(t *testing.T) {
 	never := func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 	for name, c := range map[string]struct {
 		peer func(net.Conn)
@@ -267,7 +267,7 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 }
 
 // The moment at which CONNACK and the end of ctx meet must leave nothing behind, whoever wins.
-func TestAContextThatEndsAsCONNACKComes(t *testing.T) {
+func TestNothingLeaksWhenTheContextEndsTogetherWithCONNACK(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.next()

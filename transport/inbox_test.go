@@ -49,7 +49,7 @@ func (w *world) wantSeen(what string, l *log[string], want ...string) {
 	}
 }
 
-func TestWhatComesBeforeAttachIsHeldUnacknowledgedAndThenHandledInOrder(t *testing.T) {
+func TestMessagesAreHeldUntilAHandlerIsAttached(t *testing.T) {
 	inBubble(t, func(w *world) {
 		acked, handled := w.deliver(50), log[string]{}
 		s := w.connect()
@@ -62,7 +62,7 @@ func TestWhatComesBeforeAttachIsHeldUnacknowledgedAndThenHandledInOrder(t *testi
 }
 
 // The hub delivers a message again that is not acknowledged within a minute.
-func TestAnAcknowledgementDoesNotWaitBehindAllThatIsToBeSent(t *testing.T) {
+func TestAcknowledgementsOvertakeQueuedMessages(t *testing.T) {
 	inBubble(t, func(w *world) {
 		ask, before := make(chan bool), make(chan int, 1)
 		w.serve(func(p *peer) {
@@ -99,7 +99,7 @@ func TestAnAcknowledgementDoesNotWaitBehindAllThatIsToBeSent(t *testing.T) {
 	})
 }
 
-func TestWhatAHandlerWouldNotHaveIsKeptForTheNextInItsPlace(t *testing.T) {
+func TestMessagesThatAHandlerLeavesAreHeldForTheNext(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.deliver(9)
 		s := w.connect()
@@ -119,7 +119,7 @@ func TestWhatAHandlerWouldNotHaveIsKeptForTheNextInItsPlace(t *testing.T) {
 	})
 }
 
-func TestAcknowledgementsLeaveInTheirOrderAndBeforeDISCONNECT(t *testing.T) {
+func TestAcknowledgementsAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 	everywhere(t, func(w *world) {
 		const n = 300
 		acked := w.deliver(n)
@@ -144,7 +144,7 @@ func TestAcknowledgementsLeaveInTheirOrderAndBeforeDISCONNECT(t *testing.T) {
 	})
 }
 
-func TestAnAcknowledgementMayComeTwiceLateOrNever(t *testing.T) {
+func TestAMessageMayBeAcknowledgedTwiceLateOrNever(t *testing.T) {
 	inBubble(t, func(w *world) {
 		acked := w.deliver(4)
 		var held log[transport.Message]
@@ -166,7 +166,7 @@ func TestAnAcknowledgementMayComeTwiceLateOrNever(t *testing.T) {
 	})
 }
 
-func TestWhatIsTooMuchIsLeftToTheHubAndTheRestIsKept(t *testing.T) {
+func TestMessagesAboveTheLimitOfTheInboxAreNotAcknowledged(t *testing.T) {
 	inBubble(t, func(w *world) {
 		acked, handled := w.deliver(1500), log[string]{}
 		s := w.connect()
@@ -180,7 +180,7 @@ func TestWhatIsTooMuchIsLeftToTheHubAndTheRestIsKept(t *testing.T) {
 	})
 }
 
-func TestDetachAndAttachWaitForTheRunningHandlerOnly(t *testing.T) {
+func TestAttachAndDetachWaitForTheRunningHandlerOnly(t *testing.T) {
 	for name, next := range map[string]func(s *transport.Session, over chan struct{}){
 		"Detach": func(s *transport.Session, _ chan struct{}) { s.Detach() },
 		"Attach": func(s *transport.Session, over chan struct{}) {
@@ -212,7 +212,7 @@ func TestDetachAndAttachWaitForTheRunningHandlerOnly(t *testing.T) {
 	}
 }
 
-func TestAMessageThatComesAgainSaysSo(t *testing.T) {
+func TestARedeliveredMessageIsMarkedAsDuplicate(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.welcome()
@@ -233,7 +233,7 @@ func TestAMessageThatComesAgainSaysSo(t *testing.T) {
 	})
 }
 
-func TestAHandlerIsNotCalledOnceTheSessionIsOver(t *testing.T) {
+func TestNoHandlerIsCalledAfterTheEndOfTheSession(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.deliver(10)
 		s := w.connect()

@@ -112,7 +112,7 @@ func (f *fate) judge(g *gossip) error {
 	return nil
 }
 
-func TestEachDoneIsToldOnceAndTheTruth(t *testing.T) {
+func TestDoneIsCalledOnceWithTheTruth(t *testing.T) {
 	inBubble(t, func(w *world) {
 		g := &gossip{random: rand.New(rand.NewPCG(1, 2)), acked: map[string]bool{}}
 		w.serve(g.serve)

@@ -17,7 +17,7 @@ import (
 )
 
 // Several of these make paho panic or forget the connection.
-func TestWhatIsNoMQTTEndsTheSession(t *testing.T) {
+func TestMalformedPacketsEndTheSession(t *testing.T) {
 	for name, bytes := range map[string]string{
 		"packet type 0":                   "\x00\x00",
 		"packet type 15":                  "\xf0\x00",
@@ -55,7 +55,7 @@ func TestWhatIsNoMQTTEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestWhatIsOddAndHarmlessDoesNotEndTheSession(t *testing.T) {
+func TestUnexpectedButValidPacketsDoNotEndTheSession(t *testing.T) {
 	for name, bytes := range map[string]string{
 		"a PUBACK that nobody waits for":    "\x40\x02\x00\x63",
 		"an UNSUBACK that nobody waits for": "\xb0\x02\x00\x63",
@@ -81,7 +81,7 @@ func TestWhatIsOddAndHarmlessDoesNotEndTheSession(t *testing.T) {
 }
 
 // The peer cannot have what it acknowledges. paho would believe it, and panic if the write failed just then.
-func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
+func TestAnAcknowledgementOfAnUnsentMessageDoesNotCount(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(*valve)
 		want transport.Reason // of what becomes of the message
@@ -118,7 +118,7 @@ func TestAnAcknowledgementOfWhatHasNotLeftAcknowledgesNothing(t *testing.T) {
 }
 
 // A password that comes back is covered with asterisks; this one is what it is covered with.
-func TestAPasswordOfAsterisksHoldsUpNothing(t *testing.T) {
+func TestAPasswordOfAsterisksDoesNotBlockReading(t *testing.T) {
 	inBubble(t, func(w *world) {
 		stars := strings.Repeat("*", 32)
 		w.serve(func(p *peer) { p.welcome(); p.send(publish(7, stars)); p.behave() })
@@ -133,7 +133,7 @@ func TestAPasswordOfAsterisksHoldsUpNothing(t *testing.T) {
 	})
 }
 
-func TestAPacketMayArriveInPiecesAndTogether(t *testing.T) {
+func TestPacketsMayArriveInPiecesOrTogether(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.welcome()
@@ -151,7 +151,7 @@ func TestAPacketMayArriveInPiecesAndTogether(t *testing.T) {
 	})
 }
 
-func TestAlterationOnTheWayIsToldAsTLS(t *testing.T) {
+func TestBytesAlteredOnTheNetworkEndTheSessionAsTLS(t *testing.T) {
 	for name, bytes := range map[string]string{
 		"a record that was altered": "\x17\x03\x03\x00\x20" + string(make([]byte, 32)),
 		"bytes that are no record":  "HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -166,7 +166,7 @@ func TestAlterationOnTheWayIsToldAsTLS(t *testing.T) {
 	}
 }
 
-func TestAPeerThatTalksButAnswersNoPingIsGivenUp(t *testing.T) {
+func TestAPeerThatSendsButAnswersNoPingEndsTheSession(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.welcome()
@@ -182,7 +182,7 @@ func TestAPeerThatTalksButAnswersNoPingIsGivenUp(t *testing.T) {
 
 // Each peer mixes packets, some of them damaged, at random but the same in each run. The process has to live, and the
 // session has to go on or to end with a reason.
-func TestWhateverBytesComeTheProcessLives(t *testing.T) {
+func TestNoInputCrashesTheProcess(t *testing.T) {
 	var valid [][]byte
 	for _, packet := range []packets.ControlPacket{
 		publish(0, "x"), publish(1, "y"), puback(1), puback(2), suback(1, 0, 1), suback(3, 1), connack(0),

@@ -57,7 +57,7 @@ func TestEachCertificateOfABundleIsTrusted(t *testing.T) {
 	}
 }
 
-func TestACertificateThatCannotBeReadIsNamedWithItsPlace(t *testing.T) {
+func TestAnUnreadableCertificateIsNamedWithItsLine(t *testing.T) {
 	good := newAuthority(t)
 	lines := strings.SplitAfter(good, "\n")
 	first, last := lines[0], lines[len(lines)-2]
@@ -84,7 +84,7 @@ func TestACertificateThatCannotBeReadIsNamedWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestABundleInAnotherEncodingIsRefusedByItsName(t *testing.T) {
+func TestABundleInUTF16IsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	text := "\xff\xfe"
 	for _, c := range []byte(newAuthority(t)) {

@@ -29,7 +29,7 @@ func key(t *testing.T, bytes string) transport.Key {
 }
 
 // The signatures come from openssl.
-func TestTheTokensOfTheDocuments(t *testing.T) {
+func TestTokensAreThoseOfTheDocumentation(t *testing.T) {
 	expires := time.Unix(1578941692, 999999999)
 	for resource, c := range map[string]struct{ name, want string }{
 		"myiothub.azure-devices.net/devices/my_device": {"", "SharedAccessSignature " +
@@ -44,7 +44,7 @@ func TestTheTokensOfTheDocuments(t *testing.T) {
 }
 
 // The group key, the registration ID and the device key are an example of Microsoft's documents.
-func TestADerivedKeyIsTheOneOfTheDocuments(t *testing.T) {
+func TestADerivedKeyIsThatOfTheDocumentation(t *testing.T) {
 	group, err := transport.ParseKey("8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==\n")
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestADerivedKeyIsTheOneOfTheDocuments(t *testing.T) {
 	}
 }
 
-func TestAKeyThatIsNoneIsRefusedWithoutBeingQuoted(t *testing.T) {
+func TestAnInvalidKeyIsRefusedAndNotQuoted(t *testing.T) {
 	for _, text := range []string{"", "=", "c2hvcnQ=", "not base64 at all!", strings.Repeat("A", 63), "c2VjcmV0c2VjcmV0c2VjcmV0\x00"} {
 		_, err := transport.ParseKey(text)
 		if err == nil || text != "" && text != "=" && strings.Contains(err.Error(), text) {
@@ -68,7 +68,7 @@ func TestAKeyThatIsNoneIsRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 }
 
-func TestAKeyHas16BytesAtLeast(t *testing.T) {
+func TestAKeyHasAtLeast16Bytes(t *testing.T) {
 	for bytes, ok := range map[int]bool{15: false, 16: true, 64: true} {
 		text := base64.StdEncoding.EncodeToString(make([]byte, bytes))
 		if _, err := transport.ParseKey(text); (err == nil) != ok {
@@ -94,7 +94,7 @@ func wantNoTrace(t *testing.T, of, text string) {
 	}
 }
 
-func TestNoWayOfPrintingGivesAKeyAway(t *testing.T) {
+func TestAKeyIsNeverPrinted(t *testing.T) {
 	type device struct {
 		Name   string
 		key    transport.Key
@@ -122,7 +122,7 @@ func TestNoWayOfPrintingGivesAKeyAway(t *testing.T) {
 	}
 }
 
-func TestNoErrorAndNoSessionShowsTheToken(t *testing.T) {
+func TestErrorsAndSessionsDoNotShowTheToken(t *testing.T) {
 	inBubble(t, func(w *world) {
 		code := byte(5)
 		w.serve(func(p *peer) { p.next(); p.send(connack(code)); p.mute() })
@@ -141,7 +141,7 @@ func TestNoErrorAndNoSessionShowsTheToken(t *testing.T) {
 	})
 }
 
-func TestAPasswordThatIsSentBackIsNotReceived(t *testing.T) {
+func TestAPasswordThatThePeerSendsBackIsMasked(t *testing.T) {
 	for _, password := range []string{"a password that is no token", strings.Repeat("*", 20)} {
 		inBubble(t, func(w *world) {
 			w.serve(func(p *peer) { p.welcome(); p.send(publish(0, "<"+password+" "+password+">")); p.behave() })
@@ -156,7 +156,7 @@ func TestAPasswordThatIsSentBackIsNotReceived(t *testing.T) {
 	}
 }
 
-func TestAReasonIsAnAnswerToErrorsIs(t *testing.T) {
+func TestErrorsIsFindsTheReason(t *testing.T) {
 	inner := errors.New("inner")
 	err := fmt.Errorf("machine: %w", &transport.Error{Reason: transport.Silence, Host: "hub", Err: inner})
 	if !errors.Is(err, transport.Silence) || !errors.Is(err, inner) || errors.Is(err, transport.Closed) {
@@ -171,7 +171,7 @@ func TestAReasonIsAnAnswerToErrorsIs(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityFromAFileIsTrustedAndTheHubTakesOurToken(t *testing.T) {
+func TestTheHubAcceptsTheTokenOfItsDeviceOnly(t *testing.T) {
 	cloud := emulator.ForTest(t, emulator.Config{})
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(file, cloud.CAPEM(), 0o600); err != nil {
@@ -227,7 +227,7 @@ func TestAnAuthorityFromAFileIsTrustedAndTheHubTakesOurToken(t *testing.T) {
 	}
 }
 
-func TestAFileWithoutAuthorityIsAnError(t *testing.T) {
+func TestAFileWithoutCertificatesIsAnError(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 )
 
 // What waits for the connection has not been written.
-func TestAMessageAtQoS0IsDoneWhenItHasBeenWrittenAndNotBefore(t *testing.T) {
+func TestDoneIsCalledAtQoS0WhenTheMessageIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(*valve)
 		want transport.Reason
@@ -57,7 +57,7 @@ func TestAMessageAtQoS0IsDoneWhenItHasBeenWrittenAndNotBefore(t *testing.T) {
 }
 
 // paho would give the message's number to another one.
-func TestAMessageIsAnsweredByItsPUBACKAlone(t *testing.T) {
+func TestOnlyPUBACKAcknowledgesAMessageAtQoS1(t *testing.T) {
 	for name, answer := range map[string]string{
 		"UNSUBACK": "\xb0\x02\x00\x01", "an empty SUBACK": "\x90\x02\x00\x01", "PUBCOMP": "\x70\x02\x00\x01",
 	} {
@@ -84,7 +84,7 @@ func TestAMessageIsAnsweredByItsPUBACKAlone(t *testing.T) {
 	}
 }
 
-func TestAMessageAtQoS2IsDoneWithPUBCOMP(t *testing.T) {
+func TestOnlyPUBCOMPAcknowledgesAMessageAtQoS2(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.welcome()
@@ -104,7 +104,7 @@ func TestAMessageAtQoS2IsDoneWithPUBCOMP(t *testing.T) {
 }
 
 // Over sockets: a deadlock over a mutex would keep a bubble's clock from going on.
-func TestADoneMayAskASessionThatHasEnded(t *testing.T) {
+func TestDoneMayCallASessionThatHasEnded(t *testing.T) {
 	w := &world{T: t}
 	release := make(chan struct{})
 	w.serve(func(p *peer) { p.welcome(); <-release })
@@ -154,7 +154,7 @@ func (g *gate) Close() error {
 	return g.Conn.Close()
 }
 
-func TestMessagesAreGatheredWhileOthersAreWritten(t *testing.T) {
+func TestMessagesAreCollectedDuringAWrite(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		var g *gate
@@ -189,7 +189,7 @@ func TestMessagesAreGatheredWhileOthersAreWritten(t *testing.T) {
 	})
 }
 
-func TestCloseAfterAShortStallLosesNothing(t *testing.T) {
+func TestCloseSendsEverythingAfterAShortStall(t *testing.T) {
 	for _, n := range []int{0, 1, 5, 30, 64} {
 		inBubble(t, func(w *world) {
 			var got log[string]

@@ -16,7 +16,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-func TestCONNECTSaysWhoWeAre(t *testing.T) {
+func TestCONNECTHasTheFieldsOfTheConfig(t *testing.T) {
 	everywhere(t, func(w *world) {
 		var got log[packets.ConnectPacket]
 		w.serve(func(p *peer) { got.add(*p.next().(*packets.ConnectPacket)); p.send(connack(0)); p.behave() })
@@ -29,7 +29,7 @@ func TestCONNECTSaysWhoWeAre(t *testing.T) {
 	})
 }
 
-func TestTheHubSaysWhetherItKeptTheSession(t *testing.T) {
+func TestSessionPresentIsThatOfCONNACK(t *testing.T) {
 	inBubble(t, func(w *world) {
 		present := false
 		w.serve(func(p *peer) {
@@ -47,7 +47,7 @@ func TestTheHubSaysWhetherItKeptTheSession(t *testing.T) {
 	})
 }
 
-func TestPublishReturnsNilWhenThePeerHasTheMessage(t *testing.T) {
+func TestDoneIsCalledAfterThePeerHasTheMessage(t *testing.T) {
 	everywhere(t, func(w *world) {
 		var got log[string]
 		w.serve(func(p *peer) {
@@ -72,7 +72,7 @@ func TestPublishReturnsNilWhenThePeerHasTheMessage(t *testing.T) {
 	})
 }
 
-func TestTheOrderOfStartIsTheOrderOnTheWireAndCloseOvertakesNothing(t *testing.T) {
+func TestMessagesAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 	const n = 200
 	everywhere(t, func(w *world) {
 		var got log[string]
@@ -109,7 +109,7 @@ func TestTheOrderOfStartIsTheOrderOnTheWireAndCloseOvertakesNothing(t *testing.T
 	})
 }
 
-func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
+func TestPendingCallsReturnTheCauseOfTheEnd(t *testing.T) {
 	for end, want := range map[string]transport.Reason{
 		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken, "Close": transport.ClosedLocally,
 	} {
@@ -163,7 +163,7 @@ func TestWhatIsOnItsWayLearnsWhyTheSessionEnded(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedWhileTheSessionClosesLearnsThat(t *testing.T) {
+func TestCallsDuringCloseReturnItsCause(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.mute() })
 		for range 20 {
@@ -183,7 +183,7 @@ func TestWhatIsAskedWhileTheSessionClosesLearnsThat(t *testing.T) {
 	})
 }
 
-func TestEveryFilterThatTheHubRefusesIsAnError(t *testing.T) {
+func TestARefusedFilterIsAnError(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(m *packets.SubscribePacket) packets.ControlPacket
 		want   transport.Reason
@@ -215,7 +215,7 @@ func TestEveryFilterThatTheHubRefusesIsAnError(t *testing.T) {
 	}
 }
 
-func TestAWaitEndsWithItsContextAndTheSessionGoesOn(t *testing.T) {
+func TestTheContextEndsACallAndNotTheSession(t *testing.T) {
 	for name, call := range map[string]func(*transport.Session, context.Context) error{
 		"Publish":     func(s *transport.Session, ctx context.Context) error { return publishAndWait(s, ctx, "t", 1, nil) },
 		"Subscribe":   func(s *transport.Session, ctx context.Context) error { return s.Subscribe(ctx, 1, "f") },
@@ -240,7 +240,7 @@ func TestAWaitEndsWithItsContextAndTheSessionGoesOn(t *testing.T) {
 	}
 }
 
-func TestATopicThatDoesNotFitIsRefusedAndNotCutOff(t *testing.T) {
+func TestATopicThatIsTooLongIsRefused(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect()
@@ -253,7 +253,7 @@ func TestATopicThatDoesNotFitIsRefusedAndNotCutOff(t *testing.T) {
 	})
 }
 
-func TestMoreMessagesThanMQTTHasNumbers(t *testing.T) {
+func TestPacketIdentifiersAreReused(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect()

@@ -18,7 +18,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-func TestAPeerThatFallsSilentIsNoticedInTwelveSeconds(t *testing.T) {
+func TestSilenceEndsTheSessionAfterTwelveSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.mute() })
 		start := time.Now()
@@ -28,7 +28,7 @@ func TestAPeerThatFallsSilentIsNoticedInTwelveSeconds(t *testing.T) {
 	})
 }
 
-func TestSilenceIsNoticedHoweverBusyThisSideIs(t *testing.T) {
+func TestSilenceEndsTheSessionAlsoWhilePublishing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.mute() })
 		start := time.Now()
@@ -45,7 +45,7 @@ func TestSilenceIsNoticedHoweverBusyThisSideIs(t *testing.T) {
 	})
 }
 
-func TestSilenceIsNoticedOverSockets(t *testing.T) {
+func TestSilenceEndsTheSessionOverSockets(t *testing.T) {
 	w := &world{T: t}
 	w.serve(func(p *peer) { p.welcome(); p.mute() })
 	start := time.Now()
@@ -55,7 +55,7 @@ func TestSilenceIsNoticedOverSockets(t *testing.T) {
 }
 
 // The network holds everything back for five seconds, which may begin at any moment. The peer is as impatient as a hub.
-func TestAStallOfFiveSecondsIsLivedThrough(t *testing.T) {
+func TestASessionSurvivesAStallOfFiveSeconds(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		for phase := 10 * time.Second; phase < 23*time.Second; phase += 250 * time.Millisecond {
 			inBubble(t, func(w *world) {
@@ -79,7 +79,7 @@ func TestAStallOfFiveSecondsIsLivedThrough(t *testing.T) {
 	}
 }
 
-func TestALinkThatIsUsedInOneDirectionOnlyLives(t *testing.T) {
+func TestASessionLivesWithTrafficInOneDirectionOrNone(t *testing.T) {
 	for name, script := range map[string]func(*peer){
 		"in none": (*peer).behave,
 		"towards the device": func(p *peer) {
@@ -121,7 +121,7 @@ func TestALinkThatIsUsedInOneDirectionOnlyLives(t *testing.T) {
 	}
 }
 
-func TestPingsComeOnceInKeepAliveAndHardlyMore(t *testing.T) {
+func TestPingsAreSentOnceInKeepAlive(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var pings log[time.Time]
 		w.serve(func(p *peer) {
@@ -141,7 +141,7 @@ func TestPingsComeOnceInKeepAliveAndHardlyMore(t *testing.T) {
 	})
 }
 
-func TestKeepAliveAndSilenceFitEachOther(t *testing.T) {
+func TestAnyKeepAliveAndSilenceWorkTogether(t *testing.T) {
 	for _, c := range []struct{ keepAlive, silence, noticed time.Duration }{
 		{0, 0, 12 * time.Second},
 		{30 * time.Second, 0, time.Minute},
@@ -176,7 +176,7 @@ func TestKeepAliveAndSilenceFitEachOther(t *testing.T) {
 }
 
 // The peer goes on talking, so that it is no silence, and does not take what is written.
-func TestAPeerThatTakesNothingIsNoticedInTenSeconds(t *testing.T) {
+func TestAStalledWriteEndsTheSessionAfterTenSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.welcome()
@@ -197,7 +197,7 @@ func TestAPeerThatTakesNothingIsNoticedInTenSeconds(t *testing.T) {
 	})
 }
 
-func TestAPeerThatTakesNothingIsNoticedOverSockets(t *testing.T) {
+func TestAStalledWriteEndsTheSessionOverSockets(t *testing.T) {
 	w := &world{T: t}
 	stop := make(chan struct{})
 	w.serve(func(p *peer) { p.welcome(); <-stop })
@@ -210,7 +210,7 @@ func TestAPeerThatTakesNothingIsNoticedOverSockets(t *testing.T) {
 }
 
 // A peer can read nothing of a TLS record before it has all of it.
-func TestASlowLinkIsNotTakenForSilence(t *testing.T) {
+func TestASlowNetworkIsNoSilence(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect(trickling(400), func(c *transport.Config) { c.ConnectTimeout = time.Minute })
@@ -287,7 +287,7 @@ func (t *trickle) Close() error {
 }
 
 // paho gives calls up after a second; nobody is to notice.
-func TestAStallOfTheWriterLosesAndDoublesNothing(t *testing.T) {
+func TestAStalledWriterLosesAndDuplicatesNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var got log[string]
 		w.serve(func(p *peer) {
@@ -349,7 +349,7 @@ func (w *world) serveSlowly(rate int, script func(p *peer)) {
 	})
 }
 
-func TestALargePacketOnASlowLinkIsNotTakenForSilence(t *testing.T) {
+func TestALargePacketOnASlowNetworkIsNoSilence(t *testing.T) {
 	for _, qos := range []byte{0, 1} {
 		t.Run(fmt.Sprint("QoS ", qos), func(t *testing.T) {
 			inBubble(t, func(w *world) {
@@ -371,7 +371,7 @@ func TestALargePacketOnASlowLinkIsNotTakenForSilence(t *testing.T) {
 }
 
 // What is on its way delays the judgement, for a minute at most, and what has arrived does not.
-func TestSilenceIsNoticedWhileALargePacketIsOnItsWay(t *testing.T) {
+func TestALargePacketExtendsSilenceUntilItHasArrived(t *testing.T) {
 	for _, c := range []struct {
 		size    int
 		noticed time.Duration
@@ -421,7 +421,7 @@ func (c *narrow) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func TestALargePacketThatIsTakenPieceByPieceIsNoStall(t *testing.T) {
+func TestALargePacketThatIsReadSlowlyIsNoStall(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.welcome(); p.behave() })
 		s := w.connect(func(c *transport.Config) {
