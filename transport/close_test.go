@@ -13,18 +13,18 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A valve is a connection whose peer can stop taking bytes.
+// A valve is a connection whose writes a test can stop.
 type valve struct {
 	net.Conn
 	mu       sync.Mutex
-	open     chan struct{} // closed while bytes pass
+	open     chan struct{} // is closed while writes pass
 	gone     chan struct{}
 	once     sync.Once
 	deadline time.Time
 }
 
-// through puts a valve into a device's connection and hands it out once that is made.
-func through(v **valve) func(*transport.Config) {
+// withValve puts a valve into the connection of a session, and sets v when it is dialed.
+func withValve(v **valve) func(*transport.Config) {
 	return func(c *transport.Config) {
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -84,7 +84,7 @@ func (v *valve) Close() error {
 
 func TestCloseMayBeCalledOftenAndConcurrently(t *testing.T) {
 	everywhere(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		s := w.connect()
 		var closing sync.WaitGroup
 		for range 4 {
@@ -101,11 +101,11 @@ func TestCloseMayBeCalledOftenAndConcurrently(t *testing.T) {
 
 func TestCloseReturnsAtOnceWhetherThePeerIsThereOrGone(t *testing.T) {
 	for name, end := range map[string]func(*peer){
-		"lives": (*peer).behave, "has gone": func(p *peer) { p.next(); p.reset() },
+		"lives": (*peer).answerAll, "has gone": func(p *peer) { p.next(); p.reset() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			everywhere(t, func(w *world) {
-				w.serve(func(p *peer) { p.welcome(); end(p) })
+				w.serve(func(p *peer) { p.accept(); end(p) })
 				s := w.connect()
 				if name == "has gone" {
 					go publishAndWait(s, context.Background(), "t", 1, nil)
@@ -130,9 +130,9 @@ func TestCloseEndsAStalledConnectionAfterASecond(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serve(func(p *peer) { p.welcome(); p.mute() })
+				w.serve(func(p *peer) { p.accept(); p.answerNone() })
 				var v *valve
-				s := w.connect(through(&v))
+				s := w.connect(withValve(&v))
 				v.stop()
 				ask(s)
 				synctest.Wait()
@@ -149,27 +149,27 @@ func TestCloseEndsAStalledConnectionAfterASecond(t *testing.T) {
 
 func TestTheContextOfCloseEndsTheSession(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.mute() })
-		for _, patience := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond} {
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
+		for _, timeout := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond} {
 			var v *valve
-			s := w.connect(through(&v))
+			s := w.connect(withValve(&v))
 			v.stop()
 			for range 3 {
 				go publishAndWait(s, context.Background(), "t", 1, nil)
 			}
 			synctest.Wait()
-			ctx, cancel := context.WithTimeout(w.Context(), patience)
+			ctx, cancel := context.WithTimeout(w.Context(), timeout)
 			start := time.Now()
 			if err := s.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				w.Errorf("after %v: %v", patience, err)
+				w.Errorf("after %v: %v", timeout, err)
 			}
-			w.wantTook(start, patience)
+			w.wantTook(start, timeout)
 			w.wantEnd(s, transport.ClosedLocally)
-			w.wantTook(start, patience)
+			w.wantTook(start, timeout)
 			cancel()
 			<-s.Done()
 			if took := time.Since(start); took > 2*time.Second {
-				w.Errorf("it was over only after %v", took)
+				w.Errorf("it was done only after %v", took)
 			}
 		}
 	})
@@ -177,18 +177,19 @@ func TestTheContextOfCloseEndsTheSession(t *testing.T) {
 
 func TestTheContextEndsAPublishThatWaits(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
 		var v *valve
-		s := w.connect(through(&v))
+		s := w.connect(withValve(&v))
 		v.stop()
-		for range 100 { // more than the queues take
+		for range 100 { // more than all queues hold
 			go publishAndWait(s, context.Background(), "t", 1, make([]byte, 1024))
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(w.Context(), 2500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if err := s.Publish(ctx, "t", 1, nil, func(error) { w.Error("done was told") }); !errors.Is(err, context.DeadlineExceeded) {
+		err := s.Publish(ctx, "t", 1, nil, func(error) { w.Error("done was called") })
+		if !errors.Is(err, context.DeadlineExceeded) {
 			w.Errorf("got %v", err)
 		}
 		w.wantTook(start, 2500*time.Millisecond)

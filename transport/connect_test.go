@@ -15,15 +15,15 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// shakeAs answers the TLS handshake with a certificate and waits for the end.
-func shakeAs(certificate tls.Certificate) func(net.Conn) {
+// handshakeWith answers the TLS handshake with a certificate, and then reads until the end.
+func handshakeWith(certificate tls.Certificate) func(net.Conn) {
 	return func(conn net.Conn) {
 		_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}).Handshake()
 		_, _ = io.Copy(io.Discard, conn)
 	}
 }
 
-// afterCONNECT shakes hands and reads CONNECT before it does something.
+// afterCONNECT calls do after the TLS handshake and CONNECT.
 func afterCONNECT(do func(p *peer)) func(net.Conn) {
 	return func(conn net.Conn) {
 		p := &peer{Conn: tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{good}}), raw: conn}
@@ -33,8 +33,10 @@ func afterCONNECT(do func(p *peer)) func(net.Conn) {
 	}
 }
 
+const notMQTT = "HTTP/1.1 400 Bad Request\r\n\r\n"
+
 func answers(bytes string) func(net.Conn) {
-	return afterCONNECT(func(p *peer) { io.WriteString(p, bytes); p.mute() })
+	return afterCONNECT(func(p *peer) { io.WriteString(p, bytes); p.answerNone() })
 }
 
 func readOnce(conn net.Conn) { conn.Read(make([]byte, 1<<14)) }
@@ -46,31 +48,35 @@ func TestEachFailureToConnectHasItsReason(t *testing.T) {
 	}{
 		"FIN in the TLS handshake": {readOnce, transport.Closed},
 		"RST in the TLS handshake": {func(c net.Conn) { readOnce(c); reset(c) }, transport.Reset},
-		"plain text":               {func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); readOnce(c) }, transport.TLSFailed},
-		"an unknown authority":     {shakeAs(foreign), transport.TLSFailed},
-		"an expired certificate":   {shakeAs(expired), transport.TLSFailed},
-		"another's certificate":    {shakeAs(misled), transport.TLSFailed},
+		"plain text":               {func(c net.Conn) { io.WriteString(c, notMQTT); readOnce(c) }, transport.TLSFailed},
+		"an unknown authority":     {handshakeWith(foreign), transport.TLSFailed},
+		"an expired certificate":   {handshakeWith(expired), transport.TLSFailed},
+		"another's certificate":    {handshakeWith(wrongName), transport.TLSFailed},
 		"a certificate is wanted": {func(c net.Conn) {
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}).Handshake()
 			readOnce(c)
 		}, transport.TLSFailed},
-		"FIN after CONNECT":         {afterCONNECT(func(*peer) {}), transport.Closed},
-		"RST after CONNECT":         {afterCONNECT((*peer).reset), transport.Reset},
-		"CONNACK 1":                 {answers("\x20\x02\x00\x01"), transport.ConnectRejected},
-		"CONNACK 2":                 {answers("\x20\x02\x00\x02"), transport.ConnectRejected},
-		"CONNACK 3":                 {answers("\x20\x02\x00\x03"), transport.ServerUnavailable},
-		"CONNACK 4":                 {answers("\x20\x02\x00\x04"), transport.BadCredentials},
-		"CONNACK 5":                 {answers("\x20\x02\x00\x05"), transport.NotAuthorized},
-		"CONNACK 6":                 {answers("\x20\x02\x00\x06"), transport.ConnectRejected},
-		"CONNACK 254":               {answers("\x20\x02\x00\xfe"), transport.ConnectRejected},
-		"CONNACK 255":               {answers("\x20\x02\x00\xff"), transport.ConnectRejected},
-		"half a CONNACK, then FIN":  {afterCONNECT(func(p *peer) { p.Write([]byte{0x20, 2, 0}) }), transport.Closed},
-		"a CONNACK without a code":  {answers("\x20\x01\x00"), transport.ProtocolBroken},
-		"something else first":      {answers("\xd0\x00"), transport.ProtocolBroken},
-		"no MQTT":                   {answers("HTTP/1.1 400 Bad Request\r\n\r\n"), transport.ProtocolBroken},
-		"a packet without measure":  {answers("\x30\xff\xff\xff\x7f"), transport.ProtocolBroken},
-		"a length that has no end":  {answers("\x20\x80\x80\x80\x80\x80\x00"), transport.ProtocolBroken},
-		"CONNACK 5, then RST":       {afterCONNECT(func(p *peer) { p.send(connack(5)); readOnce(p.raw); p.reset() }), transport.NotAuthorized},
+		"FIN after CONNECT":        {afterCONNECT(func(*peer) {}), transport.Closed},
+		"RST after CONNECT":        {afterCONNECT((*peer).reset), transport.Reset},
+		"CONNACK 1":                {answers("\x20\x02\x00\x01"), transport.ConnectRejected},
+		"CONNACK 2":                {answers("\x20\x02\x00\x02"), transport.ConnectRejected},
+		"CONNACK 3":                {answers("\x20\x02\x00\x03"), transport.ServerUnavailable},
+		"CONNACK 4":                {answers("\x20\x02\x00\x04"), transport.BadCredentials},
+		"CONNACK 5":                {answers("\x20\x02\x00\x05"), transport.NotAuthorized},
+		"CONNACK 6":                {answers("\x20\x02\x00\x06"), transport.ConnectRejected},
+		"CONNACK 254":              {answers("\x20\x02\x00\xfe"), transport.ConnectRejected},
+		"CONNACK 255":              {answers("\x20\x02\x00\xff"), transport.ConnectRejected},
+		"half a CONNACK, then FIN": {afterCONNECT(func(p *peer) { p.Write([]byte{0x20, 2, 0}) }), transport.Closed},
+		"a CONNACK without a code": {answers("\x20\x01\x00"), transport.ProtocolBroken},
+		"something else first":     {answers("\xd0\x00"), transport.ProtocolBroken},
+		"no MQTT":                  {answers(notMQTT), transport.ProtocolBroken},
+		"a packet without measure": {answers("\x30\xff\xff\xff\x7f"), transport.ProtocolBroken},
+		"a length that has no end": {answers("\x20\x80\x80\x80\x80\x80\x00"), transport.ProtocolBroken},
+		"CONNACK 5, then RST": {afterCONNECT(func(p *peer) {
+			p.send(connack(5))
+			readOnce(p.raw)
+			p.reset()
+		}), transport.NotAuthorized},
 		"CONNACK 3 and more behind": {answers("\x20\x02\x00\x03\xd0\x00"), transport.ServerUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,35 +98,35 @@ func TestEachFailureToConnectHasItsReason(t *testing.T) {
 func TestConnectWaitsFiveSecondsForAnAnswer(t *testing.T) {
 	for name, peer := range map[string]func(net.Conn){
 		"and never answers the TLS hello": func(c net.Conn) { io.Copy(io.Discard, c) },
-		"and never answers CONNECT":       afterCONNECT((*peer).mute),
+		"and never answers CONNECT":       afterCONNECT((*peer).answerNone),
 		"and sends half a CONNACK":        answers("\x20\x02\x00"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			everywhere(t, func(w *world) {
 				w.listen(peer)
-				c, patience := w.config(), 5*time.Second
+				c, timeout := w.config(), 5*time.Second
 				if w.network == nil {
-					patience = 200 * time.Millisecond
-					c.ConnectTimeout = patience
+					timeout = 200 * time.Millisecond
+					c.ConnectTimeout = timeout
 				}
 				start := time.Now()
 				_, err := transport.Connect(w.Context(), c)
 				w.wantReason(err, transport.TimedOut)
-				w.wantTook(start, patience)
+				w.wantTook(start, timeout)
 			})
 		})
 	}
 }
 
-// On a network where each answer takes three seconds, TLS and CONNACK take longer than five together.
+// Where each round trip takes three seconds, TLS and CONNACK together take longer than ConnectTimeout.
 func TestConnectSucceedsWhenEachRoundTripTakesThreeSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.network.SetLatency(1500 * time.Millisecond)
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		start := time.Now()
 		s := w.connect()
 		if took := time.Since(start); took < 6*time.Second {
-			w.Errorf("it took %v only", took)
+			w.Errorf("it took only %v", took)
 		}
 		time.Sleep(time.Minute)
 		if err := s.Cause(); err != nil {
@@ -158,8 +164,8 @@ func TestConnectToAClosedPortIsRefused(t *testing.T) {
 	})
 }
 
-// noSuchName is a resolver's connection to a name server that knows no name.
-func noSuchName(context.Context, string, string) (net.Conn, error) {
+// dialNXDOMAIN connects a resolver to a name server that knows no name.
+func dialNXDOMAIN(context.Context, string, string) (net.Conn, error) {
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
@@ -176,7 +182,7 @@ func noSuchName(context.Context, string, string) (net.Conn, error) {
 func TestConnectToAnUnknownNameFails(t *testing.T) {
 	w := &world{T: t, host: "hub.example."}
 	c := w.config()
-	c.Dial = (&net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: noSuchName}}).DialContext
+	c.Dial = (&net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: dialNXDOMAIN}}).DialContext
 	_, err := transport.Connect(t.Context(), c)
 	w.wantReason(err, transport.NameNotFound)
 }
@@ -226,7 +232,7 @@ func TestAnInvalidHostNameIsNotDialed(t *testing.T) {
 
 func TestAnUnreadableKeyHasItsReason(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve((*peer).mute)
+		w.serve((*peer).answerNone)
 		c := w.config()
 		c.Password = func(time.Time) (string, error) { return "", errors.New("no key file") }
 		_, err := transport.Connect(w.Context(), c)
@@ -242,7 +248,7 @@ func TestTheContextEndsConnect(t *testing.T) {
 	}{
 		"while dialing":           {nil, never},
 		"during the handshake":    {func(c net.Conn) { io.Copy(io.Discard, c) }, nil},
-		"while CONNECT waits":     {afterCONNECT((*peer).mute), nil},
+		"while CONNECT waits":     {afterCONNECT((*peer).answerNone), nil},
 		"while CONNACK is coming": {answers("\x20\x02"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,21 +265,21 @@ func TestTheContextEndsConnect(t *testing.T) {
 				w.wantReason(err, transport.ClosedLocally)
 				w.wantTook(start, time.Second)
 				if !errors.Is(err, context.Canceled) {
-					w.Errorf("%v does not tell that the caller ended it", err)
+					w.Errorf("%v does not say that the caller ended it", err)
 				}
 			})
 		})
 	}
 }
 
-// The moment at which CONNACK and the end of ctx meet must leave nothing behind, whoever wins.
+// Either may come first.
 func TestNothingLeaksWhenTheContextEndsTogetherWithCONNACK(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
 			p.next()
 			time.Sleep(time.Second)
 			p.send(connack(0))
-			p.behave()
+			p.answerAll()
 		})
 		for range 100 {
 			ctx, cancel := context.WithTimeout(w.Context(), time.Second)

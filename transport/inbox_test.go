@@ -12,12 +12,12 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// deliver makes the peer send n messages right behind CONNACK, and logs the acknowledgements and DISCONNECT.
+// deliver makes the peer send n messages right after CONNACK, and logs the acknowledgements and DISCONNECT.
 func (w *world) deliver(n int) *log[string] {
 	w.Helper()
 	var got log[string]
 	w.serve(func(p *peer) {
-		p.welcome()
+		p.accept()
 		for i := range n {
 			p.send(publish(uint16(i+1), fmt.Sprint(i+1)))
 		}
@@ -61,12 +61,12 @@ func TestMessagesAreHeldUntilAHandlerIsAttached(t *testing.T) {
 	})
 }
 
-// The hub delivers a message again that is not acknowledged within a minute.
+// A hub delivers a message again if it is not acknowledged within a minute.
 func TestAcknowledgementsOvertakeQueuedMessages(t *testing.T) {
 	inBubble(t, func(w *world) {
 		ask, before := make(chan bool), make(chan int, 1)
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			<-ask
 			p.send(publish(1, "now"))
 			sent := 0
@@ -81,7 +81,7 @@ func TestAcknowledgementsOvertakeQueuedMessages(t *testing.T) {
 			}
 		})
 		var v *valve
-		s := w.connect(through(&v))
+		s := w.connect(withValve(&v))
 		s.Attach(func(m transport.Message) bool { m.Ack(); return true })
 		v.stop()
 		for range 64 {
@@ -93,8 +93,8 @@ func TestAcknowledgementsOvertakeQueuedMessages(t *testing.T) {
 		close(ask)
 		synctest.Wait()
 		v.release()
-		if n := <-before; n > 16 { // what paho and the link had already
-			w.Errorf("%d messages went before it", n)
+		if n := <-before; n > 16 { // what paho and the send buffer had already
+			w.Errorf("%d messages were sent before it", n)
 		}
 	})
 }
@@ -135,11 +135,11 @@ func TestAcknowledgementsAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 		<-last
 		w.close(s)
 		want := append(numbers(1, n), "DISCONNECT")
-		for patience := 5000; len(acked.all()) < len(want) && patience > 0; patience-- {
-			time.Sleep(time.Millisecond) // the peer still reads
+		for timeout := 5000; len(acked.all()) < len(want) && timeout > 0; timeout-- {
+			time.Sleep(time.Millisecond) // the peer is still reading
 		}
 		if all := acked.all(); !slices.Equal(all, want) {
-			w.Errorf("the peer got %d, %q", len(all), all)
+			w.Errorf("the peer has %d, %q", len(all), all)
 		}
 	})
 }
@@ -215,12 +215,12 @@ func TestAttachAndDetachWaitForTheRunningHandlerOnly(t *testing.T) {
 func TestARedeliveredMessageIsMarkedAsDuplicate(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			again := publish(7, "again").(*packets.PublishPacket)
 			again.Dup = true
 			p.send(again)
 			p.send(publish(0, "new"))
-			p.behave()
+			p.answerAll()
 		})
 		var got log[string]
 		s := w.connect()

@@ -15,15 +15,15 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A gossip is a peer that mixes true, doubled and false answers, and remembers what it has acknowledged.
-type gossip struct {
+// An unreliable peer mixes true, repeated and false answers, and remembers what it has acknowledged.
+type unreliable struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	acked  map[string]bool // by payload
 }
 
-func (g *gossip) serve(p *peer) {
-	p.welcome()
+func (g *unreliable) serve(p *peer) {
+	p.accept()
 	seen, due := map[uint16]string{}, []uint16{}
 	for packet := p.next(); packet != nil; packet = p.next() {
 		m, ok := packet.(*packets.PublishPacket)
@@ -41,7 +41,7 @@ func (g *gossip) serve(p *peer) {
 			g.acknowledge(p, due[i], seen[due[i]])
 			due = slices.Delete(due, i, i+1)
 		}
-		g.chat(p)
+		g.sendUnasked(p)
 		if g.pick(500) == 0 {
 			if g.pick(2) == 0 {
 				p.reset()
@@ -51,13 +51,13 @@ func (g *gossip) serve(p *peer) {
 	}
 }
 
-func (g *gossip) pick(n int) int {
+func (g *unreliable) pick(n int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.random.IntN(n)
 }
 
-func (g *gossip) acknowledge(p *peer, id uint16, payload string) {
+func (g *unreliable) acknowledge(p *peer, id uint16, payload string) {
 	g.mu.Lock()
 	g.acked[payload] = true
 	g.mu.Unlock()
@@ -67,8 +67,8 @@ func (g *gossip) acknowledge(p *peer, id uint16, payload string) {
 	}
 }
 
-// chat says what nobody has asked for.
-func (g *gossip) chat(p *peer) {
+// sendUnasked sends packets that nobody has asked for.
+func (g *unreliable) sendUnasked(p *peer) {
 	switch g.pick(8) {
 	case 0:
 		p.send(puback(uint16(30000 + g.pick(30000))))
@@ -81,58 +81,58 @@ func (g *gossip) chat(p *peer) {
 	}
 }
 
-func (g *gossip) has(payload string) bool {
+func (g *unreliable) has(payload string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.acked[payload]
 }
 
-// A fate is what became of a message.
-type fate struct {
+// An outcome says what became of a message.
+type outcome struct {
 	payload string
 	qos     byte
 	started error
-	told    []error
+	calls   []error
 }
 
-func (f *fate) judge(g *gossip) error {
+func (f *outcome) check(g *unreliable) error {
 	var failed *transport.Error
 	switch {
-	case f.started != nil && len(f.told) == 0:
+	case f.started != nil && len(f.calls) == 0:
 		return nil
 	case f.started != nil:
-		return fmt.Errorf("%s was not started (%w), and done was told %v", f.payload, f.started, f.told)
-	case len(f.told) != 1:
-		return fmt.Errorf("%s was started, and done was told %v", f.payload, f.told)
-	case f.told[0] == nil && f.qos > 0 && !g.has(f.payload):
-		return fmt.Errorf("%s was never acknowledged", f.payload)
-	case f.told[0] != nil && !errors.As(f.told[0], &failed):
-		return f.told[0]
+		return fmt.Errorf("%s: Publish returned %w, and done was called with %v", f.payload, f.started, f.calls)
+	case len(f.calls) != 1:
+		return fmt.Errorf("%s: done was called with %v", f.payload, f.calls)
+	case f.calls[0] == nil && f.qos > 0 && !g.has(f.payload):
+		return fmt.Errorf("%s: the peer did not acknowledge it", f.payload)
+	case f.calls[0] != nil && !errors.As(f.calls[0], &failed):
+		return f.calls[0]
 	}
 	return nil
 }
 
 func TestDoneIsCalledOnceWithTheTruth(t *testing.T) {
 	inBubble(t, func(w *world) {
-		g := &gossip{random: rand.New(rand.NewPCG(1, 2)), acked: map[string]bool{}}
+		g := &unreliable{random: rand.New(rand.NewPCG(1, 2)), acked: map[string]bool{}}
 		w.serve(g.serve)
 		for run := range 60 {
 			var v *valve
-			s := w.connect(through(&v))
+			s := w.connect(withValve(&v))
 			s.Attach(func(m transport.Message) bool { m.Ack(); return true })
 			ctx, cancel := context.WithTimeout(w.Context(), time.Duration(run)*100*time.Millisecond)
 			var mu sync.Mutex
-			fates := make([]fate, 300)
+			results := make([]outcome, 300)
 			var starting sync.WaitGroup
 			for first := range 3 {
 				starting.Go(func() {
-					for i := first; i < len(fates); i += 3 {
-						f := &fates[i]
+					for i := first; i < len(results); i += 3 {
+						f := &results[i]
 						f.payload, f.qos = fmt.Sprintf("%d-%d", run, i), byte(min(1, i%7))
 						f.started = s.Publish(ctx, "t", f.qos, []byte(f.payload), func(err error) {
 							mu.Lock()
 							defer mu.Unlock()
-							f.told = append(f.told, err)
+							f.calls = append(f.calls, err)
 						})
 						if i%10 == 0 {
 							time.Sleep(10 * time.Millisecond)
@@ -155,8 +155,8 @@ func TestDoneIsCalledOnceWithTheTruth(t *testing.T) {
 			cancel()
 			w.close(s)
 			<-s.Done()
-			for i := range fates {
-				if err := fates[i].judge(g); err != nil {
+			for i := range results {
+				if err := results[i].check(g); err != nil {
 					w.Errorf("run %d: %v", run, err)
 				}
 			}

@@ -13,10 +13,10 @@ import (
 type peer struct {
 	net.Conn // TLS
 	raw      net.Conn
-	patience time.Duration // a hub's: half as long again as the keep-alive interval; 0: endless
+	timeout  time.Duration // between packets, after which a hub ends the connection; zero means none
 }
 
-// serve starts an MQTT server that gives each connection to script once its TLS handshake is done.
+// serve starts an MQTT server that calls script for each connection after its TLS handshake.
 func (w *world) serve(script func(p *peer)) { w.Helper(); w.serveAs(good, script) }
 
 func (w *world) serveAs(certificate tls.Certificate, script func(p *peer)) {
@@ -29,10 +29,10 @@ func (w *world) serveAs(certificate tls.Certificate, script func(p *peer)) {
 	})
 }
 
-// next is the next packet, or nil at the end of the connection.
+// next returns the next packet, or nil at the end of the connection.
 func (p *peer) next() packets.ControlPacket {
-	if p.patience > 0 {
-		p.SetReadDeadline(time.Now().Add(p.patience))
+	if p.timeout > 0 {
+		p.SetReadDeadline(time.Now().Add(p.timeout))
 	}
 	packet, err := packets.ReadPacket(p)
 	if err != nil {
@@ -41,12 +41,12 @@ func (p *peer) next() packets.ControlPacket {
 	return packet
 }
 
-func (p *peer) send(packet packets.ControlPacket) { _ = packet.Write(p) } // whoever has gone does not hear it
+func (p *peer) send(packet packets.ControlPacket) { _ = packet.Write(p) } // the connection may have ended
 
-// welcome accepts CONNECT.
-func (p *peer) welcome() {
+// accept accepts CONNECT.
+func (p *peer) accept() {
 	if c, ok := p.next().(*packets.ConnectPacket); ok {
-		p.patience = time.Duration(c.Keepalive) * time.Second * 3 / 2
+		p.timeout = time.Duration(c.Keepalive) * time.Second * 3 / 2
 		p.send(connack(0))
 	}
 }
@@ -69,15 +69,15 @@ func (p *peer) answer(packet packets.ControlPacket) {
 	}
 }
 
-// behave answers everything until the end.
-func (p *peer) behave() {
+// answerAll answers everything until the end.
+func (p *peer) answerAll() {
 	for packet := p.next(); packet != nil; packet = p.next() {
 		p.answer(packet)
 	}
 }
 
-// mute reads everything until the end and answers nothing.
-func (p *peer) mute() {
+// answerNone reads until the end and answers nothing.
+func (p *peer) answerNone() {
 	for p.next() != nil {
 	}
 }
@@ -122,7 +122,7 @@ func publish(id uint16, payload string) packets.ControlPacket {
 	return m
 }
 
-// A log is what a peer has seen, for the test's goroutine to read.
+// A log is what a peer has seen. Several goroutines may use it.
 type log[T any] struct {
 	mu   sync.Mutex
 	seen []T

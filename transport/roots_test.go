@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// newAuthority is the certificate of an authority, as PEM.
+// newAuthority returns the certificate of a new authority as PEM.
 func newAuthority(t *testing.T) string {
 	t.Helper()
 	return string(emulator.ForTest(t, emulator.Config{}).CAPEM())
@@ -27,7 +27,8 @@ func wantTrusted(t *testing.T, pool *x509.CertPool, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	options := x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	if _, err := c.Verify(options); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,7 +63,7 @@ func TestAnUnreadableCertificateIsNamedWithItsLine(t *testing.T) {
 	lines := strings.SplitAfter(good, "\n")
 	first, last := lines[0], lines[len(lines)-2]
 	body := strings.Join(lines[1:len(lines)-2], "")
-	next := len(lines) // the line behind good
+	next := len(lines) // the line after good
 	place := func(line int) string { return "certificate 2 (line " + strconv.Itoa(line) + ")" }
 	for _, c := range []struct{ what, text, want string }{
 		{"damaged base64", good + first + "!" + body + last + good, place(next) + " cannot be read"},
@@ -73,7 +74,8 @@ func TestAnUnreadableCertificateIsNamedWithItsLine(t *testing.T) {
 		{"a damaged beginning", good + "--" + first[3:] + body + last, place(next) + " cannot be read"},
 		{"an indented block", good + "  " + first + body + last, place(next) + " cannot be read"},
 		{"a key", good + strings.ReplaceAll(good, "CERTIFICATE", "PRIVATE KEY"), `its type is "PRIVATE KEY"`},
-		{"OpenSSL's own form", good + strings.ReplaceAll(good, "CERTIFICATE", "TRUSTED CERTIFICATE"), `its type is "TRUSTED CERTIFICATE"`},
+		{"OpenSSL's own form", good + strings.ReplaceAll(good, "CERTIFICATE", "TRUSTED CERTIFICATE"),
+			`its type is "TRUSTED CERTIFICATE"`},
 		{"nothing", "# none\n", "holds no PEM certificate"},
 		{"DER", der(t, good), "openssl x509 -inform der"},
 	} {
@@ -93,7 +95,8 @@ func TestABundleInUTF16IsRefused(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := transport.RootsFromFile(file); err == nil || !strings.Contains(err.Error(), file+" cannot be read: it is UTF-16") {
+	_, err := transport.RootsFromFile(file)
+	if err == nil || !strings.Contains(err.Error(), file+" cannot be read: it is UTF-16") {
 		t.Error(err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// secret is a key whose bytes are easy to find in what is printed.
+// secret is a key whose bytes are easy to find in a text.
 const secret = "a shared access key of 32 bytes!"
 
 func key(t *testing.T, bytes string) transport.Key {
@@ -33,9 +33,11 @@ func TestTokensAreThoseOfTheDocumentation(t *testing.T) {
 	expires := time.Unix(1578941692, 999999999)
 	for resource, c := range map[string]struct{ name, want string }{
 		"myiothub.azure-devices.net/devices/my_device": {"", "SharedAccessSignature " +
-			"sr=myiothub.azure-devices.net%2Fdevices%2Fmy_device&sig=2WNGUD4J%2FoXOR%2F3q1tbGcEua%2FY6xZMAuAShZeReq%2Flk%3D&se=1578941692"},
+			"sr=myiothub.azure-devices.net%2Fdevices%2Fmy_device" +
+			"&sig=2WNGUD4J%2FoXOR%2F3q1tbGcEua%2FY6xZMAuAShZeReq%2Flk%3D&se=1578941692"},
 		"0ne00FA110E/registrations/dev1": {"registration", "SharedAccessSignature " +
-			"sr=0ne00FA110E%2Fregistrations%2Fdev1&sig=dlkWHi7jgEd4ZzQIrtdD2oMEAneS2rYLoBPt1uhDdXA%3D&se=1578941692&skn=registration"},
+			"sr=0ne00FA110E%2Fregistrations%2Fdev1" +
+			"&sig=dlkWHi7jgEd4ZzQIrtdD2oMEAneS2rYLoBPt1uhDdXA%3D&se=1578941692&skn=registration"},
 	} {
 		if got := transport.SAS(resource, c.name, key(t, secret), expires); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -45,7 +47,8 @@ func TestTokensAreThoseOfTheDocumentation(t *testing.T) {
 
 // The group key, the registration ID and the device key are an example of Microsoft's documents.
 func TestADerivedKeyIsThatOfTheDocumentation(t *testing.T) {
-	group, err := transport.ParseKey("8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==\n")
+	const groupKey = "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==\n"
+	group, err := transport.ParseKey(groupKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,12 +58,14 @@ func TestADerivedKeyIsThatOfTheDocumentation(t *testing.T) {
 	}
 	derived := group.Derive("sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6")
 	if now := time.Now(); transport.SAS("r", "", derived, now) != transport.SAS("r", "", device, now) {
-		t.Error("the derived key is another")
+		t.Error("the derived key differs")
 	}
 }
 
 func TestAnInvalidKeyIsRefusedAndNotQuoted(t *testing.T) {
-	for _, text := range []string{"", "=", "c2hvcnQ=", "not base64 at all!", strings.Repeat("A", 63), "c2VjcmV0c2VjcmV0c2VjcmV0\x00"} {
+	for _, text := range []string{
+		"", "=", "c2hvcnQ=", "not base64 at all!", strings.Repeat("A", 63), "c2VjcmV0c2VjcmV0c2VjcmV0\x00",
+	} {
 		_, err := transport.ParseKey(text)
 		if err == nil || text != "" && text != "=" && strings.Contains(err.Error(), text) {
 			t.Errorf("%q: %v", text, err)
@@ -77,7 +82,7 @@ func TestAKeyHasAtLeast16Bytes(t *testing.T) {
 	}
 }
 
-// traces are the ways in which the secret could show.
+// traces are parts of the secret in the forms in which a text may show them.
 var traces = []string{
 	secret, "shared access", base64.StdEncoding.EncodeToString([]byte(secret)),
 	hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
@@ -89,7 +94,7 @@ func wantNoTrace(t *testing.T, of, text string) {
 	t.Helper()
 	for _, trace := range traces {
 		if strings.Contains(text, trace) {
-			t.Errorf("%s gives the key away: %s", of, text)
+			t.Errorf("%s shows the key: %s", of, text)
 		}
 	}
 }
@@ -118,14 +123,14 @@ func TestAKeyIsNeverPrinted(t *testing.T) {
 		t.Errorf("a key prints as %s", text)
 	}
 	if (transport.Key{}).String() != "[key]" || transport.SAS("r", "", transport.Key{}, time.Now()) == "" {
-		t.Error("the zero key is another")
+		t.Error("the zero key cannot be printed or used")
 	}
 }
 
 func TestErrorsAndSessionsDoNotShowTheToken(t *testing.T) {
 	inBubble(t, func(w *world) {
 		code := byte(5)
-		w.serve(func(p *peer) { p.next(); p.send(connack(code)); p.mute() })
+		w.serve(func(p *peer) { p.next(); p.send(connack(code)); p.answerNone() })
 		c := w.config()
 		c.Password = func(now time.Time) (string, error) { return transport.SAS(w.host, "", key(t, secret), now), nil }
 		_, err := transport.Connect(w.Context(), c)
@@ -144,7 +149,7 @@ func TestErrorsAndSessionsDoNotShowTheToken(t *testing.T) {
 func TestAPasswordThatThePeerSendsBackIsMasked(t *testing.T) {
 	for _, password := range []string{"a password that is no token", strings.Repeat("*", 20)} {
 		inBubble(t, func(w *world) {
-			w.serve(func(p *peer) { p.welcome(); p.send(publish(0, "<"+password+" "+password+">")); p.behave() })
+			w.serve(func(p *peer) { p.accept(); p.send(publish(0, "<"+password+" "+password+">")); p.answerAll() })
 			s := w.connect(func(c *transport.Config) { c.Password = func(time.Time) (string, error) { return password, nil } })
 			got := make(chan string, 1)
 			s.Attach(func(m transport.Message) bool { got <- string(m.Payload); return true })
@@ -220,7 +225,8 @@ func TestTheHubAcceptsTheTokenOfItsDeviceOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer w.close(s)
-			if err := publishAndWait(s, t.Context(), "devices/dev1/messages/events/", 1, []byte("{}")); err != nil || len(cloud.Ledger()) != 1 {
+			err = publishAndWait(s, t.Context(), "devices/dev1/messages/events/", 1, []byte("{}"))
+			if err != nil || len(cloud.Ledger()) != 1 {
 				t.Errorf("%v; the hub has %v", err, cloud.Ledger())
 			}
 		})

@@ -16,7 +16,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// What waits for the connection has not been written.
+// A message in the send buffer has not been written.
 func TestDoneIsCalledAtQoS0WhenTheMessageIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(*valve)
@@ -27,25 +27,25 @@ func TestDoneIsCalledAtQoS0WhenTheMessageIsWritten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serve(func(p *peer) { p.welcome(); p.behave() })
+				w.serve(func(p *peer) { p.accept(); p.answerAll() })
 				var v *valve
-				s := w.connect(through(&v))
+				s := w.connect(withValve(&v))
 				v.stop()
-				fates := make(chan error, 2)
-				for range cap(fates) { // the first is being written, the second waits
-					if err := s.Publish(w.Context(), "t", 0, nil, func(err error) { fates <- err }); err != nil {
+				results := make(chan error, 2)
+				for range cap(results) { // the first is being written, the second is in the buffer
+					if err := s.Publish(w.Context(), "t", 0, nil, func(err error) { results <- err }); err != nil {
 						w.Fatal(err)
 					}
 					synctest.Wait()
 				}
 				select {
-				case err := <-fates:
-					w.Fatalf("nothing has been written, and done was told %v", err)
+				case err := <-results:
+					w.Fatalf("nothing has been written, and done was called with %v", err)
 				default:
 				}
 				c.end(v)
-				for range cap(fates) {
-					if err := <-fates; c.want != "" {
+				for range cap(results) {
+					if err := <-results; c.want != "" {
 						w.wantReason(err, c.want)
 					} else if err != nil {
 						w.Error(err)
@@ -56,7 +56,7 @@ func TestDoneIsCalledAtQoS0WhenTheMessageIsWritten(t *testing.T) {
 	}
 }
 
-// paho would give the message's number to another one.
+// After any other answer paho would reuse the message's identifier.
 func TestOnlyPUBACKAcknowledgesAMessageAtQoS1(t *testing.T) {
 	for name, answer := range map[string]string{
 		"UNSUBACK": "\xb0\x02\x00\x01", "an empty SUBACK": "\x90\x02\x00\x01", "PUBCOMP": "\x70\x02\x00\x01",
@@ -64,12 +64,12 @@ func TestOnlyPUBACKAcknowledgesAMessageAtQoS1(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.serve(func(p *peer) {
-					p.welcome()
+					p.accept()
 					m := p.next()
 					p.Write([]byte(answer))
 					time.Sleep(time.Second)
 					p.answer(m)
-					p.behave()
+					p.answerAll()
 				})
 				s := w.connect()
 				start := time.Now()
@@ -87,12 +87,12 @@ func TestOnlyPUBACKAcknowledgesAMessageAtQoS1(t *testing.T) {
 func TestOnlyPUBCOMPAcknowledgesAMessageAtQoS2(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			p.next()
 			p.Write([]byte("\x50\x02\x00\x01"))
 			p.next() // PUBREL
 			p.Write([]byte("\x70\x02\x00\x01"))
-			p.behave()
+			p.answerAll()
 		})
 		s := w.connect()
 		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
@@ -103,14 +103,14 @@ func TestOnlyPUBCOMPAcknowledgesAMessageAtQoS2(t *testing.T) {
 	})
 }
 
-// Over sockets: a deadlock over a mutex would keep a bubble's clock from going on.
+// Over sockets, because a deadlock over a mutex would stop the clock of a bubble.
 func TestDoneMayCallASessionThatHasEnded(t *testing.T) {
 	w := &world{T: t}
 	release := make(chan struct{})
-	w.serve(func(p *peer) { p.welcome(); <-release })
+	w.serve(func(p *peer) { p.accept(); <-release })
 	s := w.connect()
 	var done sync.WaitGroup
-	for full := false; !full; { // what is handed over last waits for paho
+	for full := false; !full; { // the last call waits for paho
 		ctx, cancel := context.WithTimeout(w.Context(), 300*time.Millisecond)
 		done.Add(1)
 		err := s.Publish(ctx, "t", 1, make([]byte, 256<<10), func(error) {
@@ -129,7 +129,7 @@ func TestDoneMayCallASessionThatHasEnded(t *testing.T) {
 	}
 }
 
-// A gate lets one write pass for each value of pass, once it is shut.
+// A gate, once it is shut, lets one write pass for each value of pass.
 type gate struct {
 	net.Conn
 	shut atomic.Bool
@@ -156,7 +156,7 @@ func (g *gate) Close() error {
 
 func TestMessagesAreCollectedDuringAWrite(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		var g *gate
 		s := w.connect(func(c *transport.Config) {
 			dial := c.Dial
@@ -166,7 +166,8 @@ func TestMessagesAreCollectedDuringAWrite(t *testing.T) {
 				return g, err
 			}
 		})
-		if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, 256<<10)); err != nil { // TLS makes small records before
+		// Before so many bytes, TLS makes small records.
+		if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, 256<<10)); err != nil {
 			w.Fatal(err)
 		}
 		g.shut.Store(true)
@@ -180,7 +181,7 @@ func TestMessagesAreCollectedDuringAWrite(t *testing.T) {
 		})
 		synctest.Wait() // all queues are full
 		before := started.Load()
-		g.pass <- struct{}{} // what comes next is being written
+		g.pass <- struct{}{} // now the next batch is being written
 		synctest.Wait()
 		if n := started.Load() - before; n < 4 {
 			w.Errorf("there was room for %d more, want 4", n)
@@ -196,7 +197,7 @@ func TestCloseSendsEverythingAfterAShortStall(t *testing.T) {
 			ended := make(chan struct{})
 			w.serve(func(p *peer) {
 				defer close(ended)
-				p.welcome()
+				p.accept()
 				for packet := p.next(); packet != nil; packet = p.next() {
 					switch m := packet.(type) {
 					case *packets.PublishPacket:
@@ -207,7 +208,7 @@ func TestCloseSendsEverythingAfterAShortStall(t *testing.T) {
 				}
 			})
 			var v *valve
-			s := w.connect(through(&v))
+			s := w.connect(withValve(&v))
 			v.stop()
 			var want []string
 			for i := range n {

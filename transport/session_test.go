@@ -19,7 +19,7 @@ import (
 func TestCONNECTHasTheFieldsOfTheConfig(t *testing.T) {
 	everywhere(t, func(w *world) {
 		var got log[packets.ConnectPacket]
-		w.serve(func(p *peer) { got.add(*p.next().(*packets.ConnectPacket)); p.send(connack(0)); p.behave() })
+		w.serve(func(p *peer) { got.add(*p.next().(*packets.ConnectPacket)); p.send(connack(0)); p.answerAll() })
 		w.connect(func(c *transport.Config) { c.CleanSession = true })
 		c := got.all()[0]
 		if c.ClientIdentifier != "dev1" || c.Username != "dev1" || string(c.Password) != "secret" || !c.CleanSession ||
@@ -37,7 +37,7 @@ func TestSessionPresentIsThatOfCONNACK(t *testing.T) {
 			a := connack(0).(*packets.ConnackPacket)
 			a.SessionPresent = present
 			p.send(a)
-			p.behave()
+			p.answerAll()
 		})
 		for _, present = range []bool{false, true} {
 			if s := w.connect(); s.SessionPresent() != present || s.Host() != w.host {
@@ -51,7 +51,7 @@ func TestDoneIsCalledAfterThePeerHasTheMessage(t *testing.T) {
 	everywhere(t, func(w *world) {
 		var got log[string]
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			for packet := p.next(); packet != nil; packet = p.next() {
 				if m, ok := packet.(*packets.PublishPacket); ok {
 					time.Sleep(3 * time.Millisecond)
@@ -79,7 +79,7 @@ func TestMessagesAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 		ended := make(chan struct{})
 		w.serve(func(p *peer) {
 			defer close(ended)
-			p.welcome()
+			p.accept()
 			for packet := p.next(); packet != nil; packet = p.next() {
 				switch m := packet.(type) {
 				case *packets.PublishPacket:
@@ -103,7 +103,7 @@ func TestMessagesAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 		done.Wait()
 		<-ended
 		if all := got.all(); !slices.Equal(all, append(want, "DISCONNECT")) {
-			w.Errorf("of %d messages and DISCONNECT the peer has %d, the last being %q", n, len(all), all[max(0, len(all)-3):])
+			w.Errorf("of %d messages and DISCONNECT the peer has %d; the last are %q", n, len(all), all[max(0, len(all)-3):])
 		}
 		w.wantReason(s.Cause(), transport.ClosedLocally)
 	})
@@ -111,14 +111,15 @@ func TestMessagesAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 
 func TestPendingCallsReturnTheCauseOfTheEnd(t *testing.T) {
 	for end, want := range map[string]transport.Reason{
-		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken, "Close": transport.ClosedLocally,
+		"FIN": transport.Closed, "RST": transport.Reset, "garbage": transport.ProtocolBroken,
+		"Close": transport.ClosedLocally,
 	} {
 		for _, clean := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, clean session %t", end, clean), func(t *testing.T) {
 				everywhere(t, func(w *world) {
 					ready := make(chan struct{})
 					w.serve(func(p *peer) {
-						p.welcome()
+						p.accept()
 						for range 12 {
 							p.next()
 						}
@@ -127,31 +128,31 @@ func TestPendingCallsReturnTheCauseOfTheEnd(t *testing.T) {
 							p.reset()
 						case "garbage":
 							p.Write([]byte{0, 0})
-							p.mute()
+							p.answerNone()
 						case "Close":
 							close(ready)
-							p.mute()
+							p.answerNone()
 						}
 					})
 					s := w.connect(func(c *transport.Config) { c.CleanSession = clean })
-					var fates log[error]
+					var results log[error]
 					var waiting sync.WaitGroup
 					waiting.Add(12)
-					land := func(err error) { fates.add(err); waiting.Done() }
+					done := func(err error) { results.add(err); waiting.Done() }
 					for range 10 {
-						if err := s.Publish(w.Context(), "t", 1, nil, land); err != nil {
+						if err := s.Publish(w.Context(), "t", 1, nil, done); err != nil {
 							w.Fatal(err)
 						}
 					}
-					go func() { land(s.Subscribe(w.Context(), 1, "f")) }()
-					go func() { land(s.Unsubscribe(w.Context(), "f")) }()
+					go func() { done(s.Subscribe(w.Context(), 1, "f")) }()
+					go func() { done(s.Unsubscribe(w.Context(), "f")) }()
 					if end == "Close" {
 						<-ready
 						w.close(s)
 					}
 					waiting.Wait()
 					w.wantEnd(s, want)
-					for _, err := range fates.all() {
+					for _, err := range results.all() {
 						w.wantReason(err, want)
 					}
 					w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), want)
@@ -165,7 +166,7 @@ func TestPendingCallsReturnTheCauseOfTheEnd(t *testing.T) {
 
 func TestCallsDuringCloseReturnItsCause(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
 		for range 20 {
 			s := w.connect()
 			var asking sync.WaitGroup
@@ -185,20 +186,21 @@ func TestCallsDuringCloseReturnItsCause(t *testing.T) {
 
 func TestARefusedFilterIsAnError(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer func(m *packets.SubscribePacket) packets.ControlPacket
+		answer packets.ControlPacket // to the first packet
 		want   transport.Reason
 	}{
-		"the second of two": {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 1, 0x80) }, transport.SubscriptionRefused},
-		"all":               {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 0x80, 0x80) }, transport.SubscriptionRefused},
-		"by a PUBACK":       {func(m *packets.SubscribePacket) packets.ControlPacket { return puback(m.MessageID) }, transport.SubscriptionRefused},
-		"none, at QoS 0":    {func(m *packets.SubscribePacket) packets.ControlPacket { return suback(m.MessageID, 0, 0) }, ""},
+		"the second of two": {suback(1, 1, 0x80), transport.SubscriptionRefused},
+		"all":               {suback(1, 0x80, 0x80), transport.SubscriptionRefused},
+		"by a PUBACK":       {puback(1), transport.SubscriptionRefused},
+		"none, at QoS 0":    {suback(1, 0, 0), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.serve(func(p *peer) {
-					p.welcome()
-					p.send(c.answer(p.next().(*packets.SubscribePacket)))
-					p.behave()
+					p.accept()
+					p.next()
+					p.send(c.answer)
+					p.answerAll()
 				})
 				s := w.connect()
 				err := s.Subscribe(w.Context(), 1, "a", "b")
@@ -223,7 +225,7 @@ func TestTheContextEndsACallAndNotTheSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serve(func(p *peer) { p.welcome(); p.next(); p.behave() })
+				w.serve(func(p *peer) { p.accept(); p.next(); p.answerAll() })
 				s := w.connect()
 				ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 				defer cancel()
@@ -242,10 +244,10 @@ func TestTheContextEndsACallAndNotTheSession(t *testing.T) {
 
 func TestATopicThatIsTooLongIsRefused(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		s := w.connect()
 		if err := publishAndWait(s, w.Context(), strings.Repeat("t", 65536), 1, nil); err == nil {
-			w.Error("the topic was taken")
+			w.Error("the topic was accepted")
 		}
 		if err := publishAndWait(s, w.Context(), strings.Repeat("t", 65535), 1, nil); err != nil {
 			w.Errorf("the longest topic: %v", err)
@@ -255,7 +257,7 @@ func TestATopicThatIsTooLongIsRefused(t *testing.T) {
 
 func TestPacketIdentifiersAreReused(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		s := w.connect()
 		window := make(chan struct{}, 100)
 		for range 70000 {

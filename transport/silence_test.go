@@ -20,7 +20,7 @@ import (
 
 func TestSilenceEndsTheSessionAfterTwelveSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
 		start := time.Now()
 		s := w.connect()
 		w.wantEnd(s, transport.Silence)
@@ -30,7 +30,7 @@ func TestSilenceEndsTheSessionAfterTwelveSeconds(t *testing.T) {
 
 func TestSilenceEndsTheSessionAlsoWhilePublishing(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.mute() })
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
 		start := time.Now()
 		s := w.connect()
 		var talking sync.WaitGroup
@@ -47,21 +47,21 @@ func TestSilenceEndsTheSessionAlsoWhilePublishing(t *testing.T) {
 
 func TestSilenceEndsTheSessionOverSockets(t *testing.T) {
 	w := &world{T: t}
-	w.serve(func(p *peer) { p.welcome(); p.mute() })
+	w.serve(func(p *peer) { p.accept(); p.answerNone() })
 	start := time.Now()
 	s := w.connect(func(c *transport.Config) { c.Silence = 200 * time.Millisecond })
 	w.wantEnd(s, transport.Silence)
 	w.wantTook(start, 200*time.Millisecond)
 }
 
-// The network holds everything back for five seconds, which may begin at any moment. The peer is as impatient as a hub.
+// The network delays everything for five seconds, which may begin at any time. The peer has the timeout of a hub.
 func TestASessionSurvivesAStallOfFiveSeconds(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		for phase := 10 * time.Second; phase < 23*time.Second; phase += 250 * time.Millisecond {
 			inBubble(t, func(w *world) {
 				const usual, stall = 50 * time.Millisecond, 5 * time.Second
 				w.network.SetLatency(usual)
-				w.serve(func(p *peer) { p.welcome(); p.behave() })
+				w.serve(func(p *peer) { p.accept(); p.answerAll() })
 				s := w.connect()
 				if busy {
 					go publishAndWait(s, w.Context(), "t", 1, nil)
@@ -81,7 +81,7 @@ func TestASessionSurvivesAStallOfFiveSeconds(t *testing.T) {
 
 func TestASessionLivesWithTrafficInOneDirectionOrNone(t *testing.T) {
 	for name, script := range map[string]func(*peer){
-		"in none": (*peer).behave,
+		"in none": (*peer).answerAll,
 		"towards the device": func(p *peer) {
 			go func() {
 				for range 3600 {
@@ -89,7 +89,7 @@ func TestASessionLivesWithTrafficInOneDirectionOrNone(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			}()
-			p.behave()
+			p.answerAll()
 		},
 		"towards a hub that acknowledges late": func(p *peer) {
 			for packet := p.next(); packet != nil; packet = p.next() {
@@ -103,7 +103,7 @@ func TestASessionLivesWithTrafficInOneDirectionOrNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serve(func(p *peer) { p.welcome(); script(p) })
+				w.serve(func(p *peer) { p.accept(); script(p) })
 				s := w.connect()
 				start := time.Now()
 				if strings.Contains(name, "late") {
@@ -125,7 +125,7 @@ func TestPingsAreSentOnceInKeepAlive(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var pings log[time.Time]
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			for packet := p.next(); packet != nil; packet = p.next() {
 				if _, ok := packet.(*packets.PingreqPacket); ok {
 					pings.add(time.Now())
@@ -151,11 +151,11 @@ func TestAnyKeepAliveAndSilenceWorkTogether(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.keepAlive, c.silence), func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				var mute atomic.Bool
+				var answerNone atomic.Bool
 				w.serve(func(p *peer) {
-					p.welcome()
+					p.accept()
 					for packet := p.next(); packet != nil; packet = p.next() {
-						if !mute.Load() {
+						if !answerNone.Load() {
 							p.answer(packet)
 						}
 					}
@@ -163,9 +163,9 @@ func TestAnyKeepAliveAndSilenceWorkTogether(t *testing.T) {
 				alive := w.connect(func(t *transport.Config) { t.KeepAlive, t.Silence = c.keepAlive, c.silence })
 				time.Sleep(10 * time.Minute)
 				if err := alive.Cause(); err != nil {
-					w.Fatalf("an idle link has ended: %v", err)
+					w.Fatalf("an idle session has ended: %v", err)
 				}
-				mute.Store(true)
+				answerNone.Store(true)
 				start := time.Now()
 				s := w.connect(func(t *transport.Config) { t.KeepAlive, t.Silence = c.keepAlive, c.silence })
 				w.wantEnd(s, transport.Silence)
@@ -175,11 +175,11 @@ func TestAnyKeepAliveAndSilenceWorkTogether(t *testing.T) {
 	}
 }
 
-// The peer goes on talking, so that it is no silence, and does not take what is written.
+// The peer goes on sending, so that there is no silence, but does not read.
 func TestAStalledWriteEndsTheSessionAfterTenSeconds(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			for p.Conn != nil {
 				if _, err := p.Write([]byte{0xd0, 0}); err != nil {
 					return
@@ -188,7 +188,7 @@ func TestAStalledWriteEndsTheSessionAfterTenSeconds(t *testing.T) {
 			}
 		})
 		var v *valve
-		s := w.connect(through(&v))
+		s := w.connect(withValve(&v))
 		v.stop()
 		start := time.Now()
 		w.wantReason(publishAndWait(s, w.Context(), "t", 1, nil), transport.WriteStalled)
@@ -200,7 +200,7 @@ func TestAStalledWriteEndsTheSessionAfterTenSeconds(t *testing.T) {
 func TestAStalledWriteEndsTheSessionOverSockets(t *testing.T) {
 	w := &world{T: t}
 	stop := make(chan struct{})
-	w.serve(func(p *peer) { p.welcome(); <-stop })
+	w.serve(func(p *peer) { p.accept(); <-stop })
 	s := w.connect(func(c *transport.Config) { c.WriteTimeout = 300 * time.Millisecond })
 	for s.Cause() == nil {
 		_ = s.Publish(t.Context(), "t", 0, make([]byte, 1<<20), func(error) {})
@@ -209,11 +209,11 @@ func TestAStalledWriteEndsTheSessionOverSockets(t *testing.T) {
 	w.wantEnd(s, transport.WriteStalled)
 }
 
-// A peer can read nothing of a TLS record before it has all of it.
+// A peer can read nothing of a TLS record before it has the whole record.
 func TestASlowNetworkIsNoSilence(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
-		s := w.connect(trickling(400), func(c *transport.Config) { c.ConnectTimeout = time.Minute })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
+		s := w.connect(slowly(400), func(c *transport.Config) { c.ConnectTimeout = time.Minute })
 		ctx, cancel := context.WithTimeout(w.Context(), 10*time.Minute)
 		defer cancel()
 		window := make(chan error, 64)
@@ -231,15 +231,15 @@ func TestASlowNetworkIsNoSilence(t *testing.T) {
 	})
 }
 
-// A trickle is a link of so many bytes a second, behind a buffer that takes all.
-type trickle struct {
+// A slowConn is a network of some bytes a second, behind a buffer that takes everything.
+type slowConn struct {
 	net.Conn
 	buffer chan []byte
 	ended  chan struct{}
 	once   sync.Once
 }
 
-func trickling(rate int) func(*transport.Config) {
+func slowly(rate int) func(*transport.Config) {
 	return func(c *transport.Config) {
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -247,14 +247,14 @@ func trickling(rate int) func(*transport.Config) {
 			if err != nil {
 				return nil, err
 			}
-			t := &trickle{Conn: conn, buffer: make(chan []byte, 1000), ended: make(chan struct{})}
+			t := &slowConn{Conn: conn, buffer: make(chan []byte, 1000), ended: make(chan struct{})}
 			go t.run(rate)
 			return t, nil
 		}
 	}
 }
 
-func (t *trickle) run(rate int) {
+func (t *slowConn) run(rate int) {
 	for {
 		select {
 		case some := <-t.buffer:
@@ -272,7 +272,7 @@ func (t *trickle) run(rate int) {
 	}
 }
 
-func (t *trickle) Write(p []byte) (int, error) {
+func (t *slowConn) Write(p []byte) (int, error) {
 	select {
 	case t.buffer <- slices.Clone(p):
 		return len(p), nil
@@ -281,17 +281,17 @@ func (t *trickle) Write(p []byte) (int, error) {
 	}
 }
 
-func (t *trickle) Close() error {
+func (t *slowConn) Close() error {
 	t.once.Do(func() { close(t.ended) })
 	return t.Conn.Close()
 }
 
-// paho gives calls up after a second; nobody is to notice.
+// paho fails calls after a second, which the caller must not notice.
 func TestAStalledWriterLosesAndDuplicatesNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var got log[string]
 		w.serve(func(p *peer) {
-			p.welcome()
+			p.accept()
 			for packet := p.next(); packet != nil; packet = p.next() {
 				switch m := packet.(type) {
 				case *packets.PublishPacket:
@@ -303,7 +303,7 @@ func TestAStalledWriterLosesAndDuplicatesNothing(t *testing.T) {
 			}
 		})
 		var v *valve
-		s := w.connect(through(&v))
+		s := w.connect(withValve(&v))
 		v.stop()
 		time.AfterFunc(4500*time.Millisecond, v.release)
 		want, done := []string{}, make(chan error, 10)
@@ -327,22 +327,22 @@ func TestAStalledWriterLosesAndDuplicatesNothing(t *testing.T) {
 	})
 }
 
-// thirsty reads at so many bytes a second, as at the far end of a slow link.
-type thirsty struct {
+// A slowReader reads rate bytes a second, as a peer on a slow network does.
+type slowReader struct {
 	net.Conn
 	rate int
 }
 
-func (c thirsty) Read(p []byte) (int, error) {
+func (c slowReader) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), 1<<10)])
 	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
 	return n, err
 }
 
-// serveSlowly is serve behind a link on which the peer hears so many bytes a second.
+// serveSlowly is serve for a peer that reads rate bytes a second.
 func (w *world) serveSlowly(rate int, script func(p *peer)) {
 	w.listen(func(raw net.Conn) {
-		conn := tls.Server(thirsty{raw, rate}, &tls.Config{Certificates: []tls.Certificate{good}})
+		conn := tls.Server(slowReader{raw, rate}, &tls.Config{Certificates: []tls.Certificate{good}})
 		if conn.Handshake() == nil {
 			script(&peer{Conn: conn, raw: raw})
 		}
@@ -353,7 +353,7 @@ func TestALargePacketOnASlowNetworkIsNoSilence(t *testing.T) {
 	for _, qos := range []byte{0, 1} {
 		t.Run(fmt.Sprint("QoS ", qos), func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.serveSlowly(5<<10, func(p *peer) { p.welcome(); p.patience = 0; p.behave() })
+				w.serveSlowly(5<<10, func(p *peer) { p.accept(); p.timeout = 0; p.answerAll() })
 				s := w.connect()
 				start := time.Now()
 				for range 3 {
@@ -370,7 +370,7 @@ func TestALargePacketOnASlowNetworkIsNoSilence(t *testing.T) {
 	}
 }
 
-// What is on its way delays the judgement, for a minute at most, and what has arrived does not.
+// The extension is at most a minute.
 func TestALargePacketExtendsSilenceUntilItHasArrived(t *testing.T) {
 	for _, c := range []struct {
 		size    int
@@ -379,11 +379,11 @@ func TestALargePacketExtendsSilenceUntilItHasArrived(t *testing.T) {
 		t.Run(fmt.Sprint(c.size), func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.serve(func(p *peer) {
-					p.welcome()
+					p.accept()
 					for range 3 {
 						p.answer(p.next())
 					}
-					p.mute()
+					p.answerNone()
 				})
 				s := w.connect()
 				for range 3 {
@@ -402,16 +402,16 @@ func TestALargePacketExtendsSilenceUntilItHasArrived(t *testing.T) {
 	}
 }
 
-// A narrow connection takes so many bytes a second, and a Write that its deadline interrupts fails.
-type narrow struct {
+// A slowWriter writes rate bytes a second, and fails when its deadline passes.
+type slowWriter struct {
 	net.Conn
 	rate     int
 	deadline atomic.Pointer[time.Time]
 }
 
-func (c *narrow) SetWriteDeadline(t time.Time) error { c.deadline.Store(&t); return nil }
+func (c *slowWriter) SetWriteDeadline(t time.Time) error { c.deadline.Store(&t); return nil }
 
-func (c *narrow) Write(p []byte) (int, error) {
+func (c *slowWriter) Write(p []byte) (int, error) {
 	for at := range slices.Chunk(p, 1<<10) {
 		time.Sleep(time.Duration(len(at)) * time.Second / time.Duration(c.rate))
 		if d := c.deadline.Load(); d != nil && !d.IsZero() && time.Now().After(*d) {
@@ -423,12 +423,12 @@ func (c *narrow) Write(p []byte) (int, error) {
 
 func TestALargePacketThatIsReadSlowlyIsNoStall(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.serve(func(p *peer) { p.welcome(); p.behave() })
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
 		s := w.connect(func(c *transport.Config) {
 			dial := c.Dial
 			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := dial(ctx, network, address)
-				return &narrow{Conn: conn, rate: 10 << 10}, err
+				return &slowWriter{Conn: conn, rate: 10 << 10}, err
 			}
 		})
 		start := time.Now()

@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A world is a network, over memory or real sockets, and the peer in it.
+// A world is a network, in memory or of sockets, and the peer in it.
 type world struct {
 	*testing.T
-	network *memnet.Network // nil: sockets
+	network *memnet.Network // nil means sockets
 	host    string          // the peer's
 }
 
-// inBubble runs a test over memory and on a fake clock. A goroutine that is left behind is a deadlock.
+// inBubble runs a test in memory with a fake clock. A goroutine that is left running fails the test.
 func inBubble(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(&world{t, memnet.New(), ""}) })
@@ -41,7 +41,7 @@ func everywhere(t *testing.T, test func(w *world)) {
 	t.Run("over sockets", func(t *testing.T) { test(&world{t, nil, ""}) })
 }
 
-// listen gives each connection that comes to serve, which ends it by returning.
+// listen calls serve for each connection and closes it when serve returns.
 func (w *world) listen(serve func(net.Conn)) {
 	w.Helper()
 	open, address := func(address string) (net.Listener, error) { return net.Listen("tcp", address) }, "127.0.0.1:0"
@@ -75,7 +75,7 @@ func (w *world) listen(serve func(net.Conn)) {
 	})
 }
 
-// config is that of a device which trusts the peer.
+// config returns the Config of a device that trusts the peer.
 func (w *world) config() transport.Config {
 	c := transport.Config{
 		Host: w.host, ClientID: "dev1", Username: "dev1",
@@ -88,7 +88,7 @@ func (w *world) config() transport.Config {
 	return c
 }
 
-// connect opens a session, which ends with the test at the latest.
+// connect opens a session, which is closed at the end of the test.
 func (w *world) connect(change ...func(*transport.Config)) *transport.Session {
 	w.Helper()
 	c := w.config()
@@ -126,7 +126,7 @@ func publishAndWait(s *transport.Session, ctx context.Context, topic string, qos
 	}
 }
 
-// wantEnd waits for the session's end and checks its cause.
+// wantEnd waits for the end of the session and checks the cause.
 func (w *world) wantEnd(s *transport.Session, want transport.Reason) {
 	w.Helper()
 	select {
@@ -144,7 +144,7 @@ func (w *world) wantReason(err error, want transport.Reason) {
 	}
 }
 
-// wantTook checks how long something took, in a bubble exactly.
+// wantTook checks how long something took: exactly in a bubble, otherwise roughly.
 func (w *world) wantTook(since time.Time, want time.Duration) {
 	w.Helper()
 	if took := time.Since(since); w.network != nil && took != want || took > want+3*time.Second {
@@ -152,7 +152,7 @@ func (w *world) wantTook(since time.Time, want time.Duration) {
 	}
 }
 
-// An issuer is an authority that tests trust. What it issues is backdated: a bubble's clock starts in 2000.
+// An issuer is a certificate authority. Its certificates are valid from 1990: the clock of a bubble starts in 2000.
 type issuer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -160,12 +160,12 @@ type issuer struct {
 }
 
 var (
-	authority, stranger = newIssuer(), newIssuer()
+	authority, otherAuthority = newIssuer(), newIssuer()
 
-	good    = authority.issue("hub.example", 2049)
-	foreign = stranger.issue("hub.example", 2049)
-	misled  = authority.issue("other.example", 2049)
-	expired = authority.issue("hub.example", 1999)
+	good      = authority.issue("hub.example", 2049)
+	foreign   = otherAuthority.issue("hub.example", 2049)
+	wrongName = authority.issue("other.example", 2049)
+	expired   = authority.issue("hub.example", 1999)
 )
 
 func newIssuer() issuer {
@@ -184,7 +184,7 @@ func newIssuer() issuer {
 	return i
 }
 
-// issue makes a certificate for a name; that for hub.example is for 127.0.0.1 too.
+// issue makes a certificate for a name; that of hub.example is for 127.0.0.1 as well.
 func (i issuer) issue(name string, until int) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
