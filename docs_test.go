@@ -43,6 +43,19 @@ func TestTheReadmeIsShort(t *testing.T) {
 	}
 }
 
+func TestTheReadmeNamesEveryRoom(t *testing.T) {
+	readme := read(t, "README.md")
+	for _, room := range list(t, "-f", "{{.ImportPath}}", "./...") {
+		room = strings.TrimPrefix(room, module)
+		if strings.HasPrefix(room, "examples/") {
+			room = "examples"
+		}
+		if room+"/" != module && !strings.Contains(readme, "\n"+room+" ") {
+			t.Errorf("README.md has no sentence about %s", room)
+		}
+	}
+}
+
 // Everything that a document calls a test, a fuzz test or a benchmark is one.
 func TestEveryTestThatADocumentNamesExists(t *testing.T) {
 	tests := testsByRoom(t)
