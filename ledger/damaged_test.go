@@ -25,6 +25,7 @@ func TestDamagedLinesAreSkippedAndCounted(t *testing.T) {
 		"half a line before two":            {a[:5] + b + "\n" + c, all[1:], 1},
 		"cut in a text":                     {a[:len(a)-3] + "\n" + b + "\n" + c, all[1:], 1},
 		"zero bytes":                        {a + "\n\x00\x00\x00\x00\n" + b + "\n" + c, all, 1},
+		"a brace before a value":            {a + "\n{" + b + "\n" + c, all, 1},
 		"zero bytes before a value":         {a + "\n\x00\x00" + b + "\n" + c, all, 1},
 		"another text":                      {"hello\n" + a + "\nworld\n" + b + "\n" + c, all, 2},
 		"nothing but that":                  {"hello\n", nil, 1},
@@ -46,7 +47,8 @@ func TestDamagedLinesAreSkippedAndCounted(t *testing.T) {
 }
 
 func TestReceiptsEndWhenNoMoreAreWanted(t *testing.T) {
-	for _, text := range []string{`{"messageId":"1"}` + "\n" + `{"messageId":"2"}`, "x\n" + `{"messageId":"1"}{"messageId":"2"}`} {
+	for _, text := range []string{`{"messageId":"1"}` + "\n" + `{"messageId":"2"}`,
+		"x\n" + `{"messageId":"1"}{"messageId":"2"}`} {
 		n := 0
 		for range ledger.ReadReceipts(strings.NewReader(text)).All() {
 			n++

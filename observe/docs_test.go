@@ -138,9 +138,11 @@ func TestDocumentShowsLinesAsTheyArePrinted(t *testing.T) {
 	refused := &transport.Error{Reason: transport.ConnectionRefused, Host: hubB, Err: errors.New("connection refused")}
 	got := printed(true, observe.Info, observe.Record{
 		Time: lost, Level: observe.Warn, Kind: observe.Transition, Device: "lizard-1", From: "Connected", Event: "lost",
-		To: "Failover", Phase: observe.Disconnected, Hub: hubA, Cause: string(closed.Reason), Error: closed.Error(), SpentMS: 4_320_000,
+		To: "Failover", Phase: observe.Disconnected, Hub: hubA, Cause: string(closed.Reason),
+		Error: closed.Error(), SpentMS: 4_320_000,
 	}, observe.Record{
-		Time: lost.Add(244 * time.Millisecond), Level: observe.Warn, Kind: observe.Waiting, Device: "lizard-1", State: "Failover",
+		Time: lost.Add(244 * time.Millisecond), Level: observe.Warn, Kind: observe.Waiting, Device: "lizard-1",
+		State: "Failover",
 		Event: "retry-hub", Next: lost.Add(1057 * time.Millisecond), Cause: string(refused.Reason), Error: refused.Error(),
 	}, observe.Record{
 		Time: lost.Add(1132 * time.Millisecond), Level: observe.Info, Kind: observe.Outcome, Device: "lizard-1",

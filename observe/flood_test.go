@@ -52,7 +52,8 @@ func emitNow(f *observe.Fan, r observe.Record) {
 }
 
 func drop(n int, cause string) observe.Record {
-	return observe.Record{Kind: observe.Dropped, Level: observe.Warn, Cause: cause, ID: fmt.Sprint("8f3a1c02-", n), Error: "why " + cause}
+	return observe.Record{Kind: observe.Dropped, Level: observe.Warn, Cause: cause, ID: fmt.Sprint("8f3a1c02-", n),
+		Error: "why " + cause}
 }
 
 // dropped is how often each number is named for a cause, and how many readings the records count.
@@ -129,7 +130,8 @@ func TestFloodOfDroppedReadingsIsOneCompleteRecordASecond(t *testing.T) {
 	}
 	w.wantCalm(t, "full")
 	w.wantCalm(t, "too-old")
-	if r := w.records[1]; !strings.HasPrefix(r.Message, "dropped ") || !strings.Contains(r.Message, " readings (full) 8f3a1c02-2-") || r.Error != "why full" {
+	if r := w.records[1]; !strings.HasPrefix(r.Message, "dropped ") ||
+		!strings.Contains(r.Message, " readings (full) 8f3a1c02-2-") || r.Error != "why full" {
 		t.Errorf("the second is %+v", r)
 	}
 }
@@ -176,7 +178,8 @@ func TestDroppedReadingsWithoutANumberAreCounted(t *testing.T) {
 func TestRecordOfSeveralRangesKeepsItsCount(t *testing.T) {
 	w := watched(t, func(f *observe.Fan) {
 		for _, r := range []observe.Record{
-			{ID: "8f3a1c02-1-10", Count: 10}, {ID: "8f3a1c02-11-20", Count: 10}, {ID: "8f3a1c02-31", Count: 0}, {ID: "8f3a1c02-21-30", Count: 10},
+			{ID: "8f3a1c02-1-10", Count: 10}, {ID: "8f3a1c02-11-20", Count: 10}, {ID: "8f3a1c02-31", Count: 0},
+			{ID: "8f3a1c02-21-30", Count: 10},
 		} {
 			r.Kind, r.Cause = observe.Dropped, "damaged"
 			emitNow(f, r)
@@ -221,7 +224,8 @@ func TestFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
 			for _, r := range w.records {
 				stand += 1 + r.Repeated
 			}
-			if last := w.records[len(w.records)-1]; stand != all || len(w.records) > 64+4 || last.Error != make(all-1).Error || last.ID != make(all-1).ID {
+			if last := w.records[len(w.records)-1]; stand != all || len(w.records) > 64+4 || last.Error != make(all-1).Error ||
+				last.ID != make(all-1).ID {
 				t.Errorf("%d records stand for %d; the last is %+v", len(w.records), stand, last)
 			}
 		})
@@ -243,7 +247,8 @@ func TestFloodDoesNotHideOtherSorts(t *testing.T) {
 	for _, r := range w.records[64:] {
 		got = append(got, fmt.Sprint(r.Kind, " ", r.Name))
 	}
-	if want := []string{"handled command b", "handled method c", "transition ", "handled method a"}; !slices.Equal(got, want) {
+	want := []string{"handled command b", "handled method c", "transition ", "handled method a"}
+	if !slices.Equal(got, want) {
 		t.Errorf("after the first 64 come %q, want %q", got, want)
 	}
 }
@@ -258,7 +263,8 @@ func TestNothingIsCombinedAtAUsualRate(t *testing.T) {
 			time.Sleep(time.Second / 50)
 		}
 	})
-	if len(w.records) != 305 || slices.ContainsFunc(w.records, func(r observe.Record) bool { return r.Repeated > 0 || r.Count > 0 }) {
+	if len(w.records) != 305 ||
+		slices.ContainsFunc(w.records, func(r observe.Record) bool { return r.Repeated > 0 || r.Count > 0 }) {
 		t.Errorf("%d records", len(w.records))
 	}
 }

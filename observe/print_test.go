@@ -141,14 +141,17 @@ func TestConsoleShowsMessagesForPeople(t *testing.T) {
 		To: "Failover", Hub: "hub-a", Cause: "closed", Error: "transport: hub-a: closed: EOF", SpentMS: 12300, Repeated: 13,
 	}
 	wait := observe.Record{
-		Time: now, Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: "retry-hub", Next: now.Add(time.Second),
+		Time: now, Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: "retry-hub",
+		Next:  now.Add(time.Second),
 		Cause: "refused", Error: "transport: hub-a: refused", Repeated: 7,
 	}
 	taken := observe.Record{Time: now, Level: observe.Debug, Kind: observe.Accepted, ID: "9f-1"}
-	named := observe.Record{Time: now, Level: observe.Warn, Kind: observe.Warning, Message: "a twin request failed", Error: "no answer"}
+	named := observe.Record{Time: now, Level: observe.Warn, Kind: observe.Warning, Message: "a twin request failed",
+		Error: "no answer"}
 	plain := observe.Record{Time: now, Level: observe.Warn, Kind: observe.Warning, Error: "one\ntwo"}
 	rude := observe.Record{Time: now, Kind: observe.Handled, Name: "method \x1b[2J\nforged", Status: 404}
-	const want = `08:00:00.005 WRN Connected -> Failover on lost at hub-a (closed) error="transport: hub-a: closed: EOF" repeated=13
+	const want = `08:00:00.005 WRN Connected -> Failover on lost at hub-a (closed) ` +
+		`error="transport: hub-a: closed: EOF" repeated=13
 08:00:00.005 WRN next: retry-hub in 1.0 s (refused) repeated=7
 08:00:00.005 DBG taken 9f-1
 08:00:00.005 WRN a twin request failed error="no answer"

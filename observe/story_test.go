@@ -54,7 +54,8 @@ func (s *story) move(later time.Duration, from, event, to, hub, cause string) {
 }
 
 func (s *story) wait(d time.Duration, event, cause string) {
-	s.say(0, observe.Record{Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: event, Next: s.now.Add(d), Cause: cause, Error: "transport: " + cause})
+	s.say(0, observe.Record{Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: event,
+		Next: s.now.Add(d), Cause: cause, Error: "transport: " + cause})
 }
 
 func (s *story) starts() {

@@ -154,7 +154,8 @@ func TestOtherKindsAreNotThinned(t *testing.T) {
 	var p thinned
 	s := newStory("lizard-1", p.tell())
 	for range 100 {
-		for _, kind := range []observe.Kind{observe.Accepted, observe.Delivered, observe.Dropped, observe.IllegalEvent, observe.Handled, observe.Note,
+		for _, kind := range []observe.Kind{observe.Accepted, observe.Delivered, observe.Dropped, observe.IllegalEvent,
+			observe.Handled, observe.Note,
 			observe.Payload, observe.Clock} {
 			s.say(0, observe.Record{Kind: kind})
 		}

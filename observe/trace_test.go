@@ -72,7 +72,8 @@ const failedOverTrace = `2026-03-01 UTC
 09:12:16.133  Connecting    -> Connected     connected                 hub-b.azure-devices.net  after 75 ms
 09:12:16.133  failed over from hub-a.azure-devices.net to hub-b.azure-devices.net in 319 ms
 
-1 device, 12 transitions, 2 outages: 1 reconnected in 9 ms, 1 failed over in 319 ms; readings: 3 taken, 3 delivered, 0 dropped
+1 device, 12 transitions, 2 outages: 1 reconnected in 9 ms, ` +
+	`1 failed over in 319 ms; readings: 3 taken, 3 delivered, 0 dropped
 `
 
 func TestTraceIsThePathAndASummary(t *testing.T) {
@@ -173,9 +174,11 @@ func TestSummaryShowsTheShortestAndTheLongestOutage(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		s := newStory("lizard-1", tell)
 		for _, ms := range []int64{90, 9, 65_000} {
-			s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.Reconnected, FromHub: hubA, Hub: hubA, SpentMS: ms})
+			s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.Reconnected, FromHub: hubA, Hub: hubA,
+				SpentMS: ms})
 		}
-		s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.FailedBack, FromHub: hubB, Hub: hubA, SpentMS: 1234})
+		s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.FailedBack, FromHub: hubB, Hub: hubA,
+			SpentMS: 1234})
 	})
 	const want = "1 device, 0 transitions, 4 outages: 3 reconnected in 9 ms to 1 min 5 s, 1 failed back in 1.2 s"
 	if got := summaryOf(trace(t, log)); got != want {
@@ -209,7 +212,8 @@ func TestOtherLinesAreSkippedAndCounted(t *testing.T) {
 	first, rest, _ := strings.Cut(log, "\n")
 	other := strings.Join([]string{
 		"listening on :8883", "", "  ", "{", "null", "[]", `{"level":"info","message":"of another program"}`,
-		`{"kind":"transition","time":"yesterday"}`, `{"kind":"transition"}`, `{"kind":7}`, "\xff\x00", `"` + strings.Repeat("long ", 1<<19) + `"`,
+		`{"kind":"transition","time":"yesterday"}`, `{"kind":"transition"}`, `{"kind":7}`, "\xff\x00",
+		`"` + strings.Repeat("long ", 1<<19) + `"`,
 	}, "\n")
 	want := strings.TrimSuffix(failedOverTrace, "\n") + "; 10 other lines\n"
 	wantTrace(t, first+"\r\n"+other+"\n"+rest, want)
@@ -247,7 +251,8 @@ func TestLongLogIsTracedCompletely(t *testing.T) {
 		s.blinks(time.Second)
 	}
 	got := trace(t, b.String())
-	if lines := strings.Count(got, "\n"); lines < 16_000 || summaryOf(got) != "1 device, 12000 transitions, 4000 outages: 4000 reconnected in 9 ms" {
+	if lines := strings.Count(got, "\n"); lines < 16_000 ||
+		summaryOf(got) != "1 device, 12000 transitions, 4000 outages: 4000 reconnected in 9 ms" {
 		t.Errorf("%d lines, %q", lines, summaryOf(got))
 	}
 }
@@ -278,10 +283,12 @@ func FuzzTrace(f *testing.F) {
 	f.Add("\n\n\xff", strings.Repeat("ü", 100), int64(1<<62), 1<<30)
 	f.Fuzz(func(t *testing.T, text, name string, ms int64, n int) {
 		log := text + "\n" + printed(true, observe.Debug, observe.Record{
-			Time: time.Unix(1e9, 0), Kind: observe.Transition, Device: name, From: name, To: "Failover", Event: name, Cause: name,
-			Hub: name, SpentMS: ms, Repeated: n,
+			Time: time.Unix(1e9, 0), Kind: observe.Transition, Device: name, From: name, To: "Failover", Event: name,
+			Cause: name,
+			Hub:   name, SpentMS: ms, Repeated: n,
 		}, observe.Record{
-			Time: time.Unix(1e9, 0), Kind: observe.Outcome, Device: name, Outcome: name, FromHub: name, Hub: "x" + name, SpentMS: ms,
+			Time: time.Unix(1e9, 0), Kind: observe.Outcome, Device: name, Outcome: name, FromHub: name, Hub: "x" + name,
+			SpentMS: ms,
 		})
 		got := trace(t, log)
 		if i := strings.IndexFunc(got, func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }); i >= 0 {

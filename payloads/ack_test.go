@@ -9,9 +9,10 @@ import (
 
 func TestPropertyAckIsWrittenAsTheConventionSays(t *testing.T) {
 	for want, ack := range map[string]PropertyAck{
-		`{"value":3,"ac":200,"av":8,"ad":"completed"}`: {Value: json.RawMessage("3"), Code: 200, Version: 8, Description: "completed"},
-		`{"value":3,"ac":203,"av":0,"ad":null}`:        {Value: json.RawMessage("3"), Code: 203},
-		`{"value":null,"ac":200,"av":1,"ad":null}`:     {Code: 200, Version: 1},
+		`{"value":3,"ac":200,"av":8,"ad":"completed"}`: {Value: json.RawMessage("3"), Code: 200, Version: 8,
+			Description: "completed"},
+		`{"value":3,"ac":203,"av":0,"ad":null}`:    {Value: json.RawMessage("3"), Code: 203},
+		`{"value":null,"ac":200,"av":1,"ad":null}`: {Code: 200, Version: 1},
 	} {
 		if got, err := json.Marshal(ack); err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
@@ -34,14 +35,16 @@ func TestPropertyAcksOfAComponentAreInTheComponent(t *testing.T) {
 				{property("c1", "a", "1"), ok("1")},
 				{property("c1", "b", "2"), ok("2")},
 			},
-			`{"c1":{"__t":"c","a":{"value":1,"ac":200,"av":8,"ad":null},"b":{"value":2,"ac":200,"av":8,"ad":null}},"fanSpeed":{"value":3,"ac":200,"av":8,"ad":null}}`,
+			`{"c1":{"__t":"c","a":{"value":1,"ac":200,"av":8,"ad":null},"b":{"value":2,"ac":200,"av":8,"ad":null}},` +
+				`"fanSpeed":{"value":3,"ac":200,"av":8,"ad":null}}`,
 		},
 		"the later of two counts": {
 			[]AcknowledgedProperty{{property("", "a", "1"), ok("1")}, {property("", "a", "2"), ok("2")}},
 			`{"a":{"value":2,"ac":200,"av":8,"ad":null}}`,
 		},
 		"a component wins over a property of its name": {
-			[]AcknowledgedProperty{{property("", "c1", "null"), ok("null")}, {property("c1", "a", "1"), ok("1")}, {property("", "c1", "null"), ok("null")}},
+			[]AcknowledgedProperty{{property("", "c1", "null"), ok("null")}, {property("c1", "a", "1"), ok("1")},
+				{property("", "c1", "null"), ok("null")}},
 			`{"c1":{"__t":"c","a":{"value":1,"ac":200,"av":8,"ad":null}}}`,
 		},
 	} {
@@ -72,17 +75,21 @@ func TestFitMakesAPropertyAckAcceptable(t *testing.T) {
 		"cut off between two characters": {"1", strings.Repeat("é", 50_000), "", "éé…"},
 		"a description that is no UTF-8": {"1", "a\xffb", "", "a?b"},
 		"a string above 4 KB":            {`"` + strings.Repeat("x", 4097) + `"`, "", "4097 bytes", "at most 4096 fit"},
-		"above 32 KB":                    {`[` + strings.Repeat(`"`+strings.Repeat("x", 4000)+`",`, 9) + `1]`, "", "bytes as IoT Hub counts", "fit"},
-		"a key with a dot":               {`{"a.b":1}`, "", "holds a dot", "character"},
-		"an integer too large":           {`9007199254740993`, "", "the integer", "4503599627370495"},
+		"above 32 KB": {`[` + strings.Repeat(`"`+strings.Repeat("x", 4000)+`",`, 9) + `1]`, "",
+			"bytes as IoT Hub counts", "fit"},
+		"a key with a dot":     {`{"a.b":1}`, "", "holds a dot", "character"},
+		"an integer too large": {`9007199254740993`, "", "the integer", "4503599627370495"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			whole := AcknowledgedProperty{property("", "p", ""), PropertyAck{Value: json.RawMessage(c.value), Code: 200, Version: 8, Description: c.description}}
+			whole := AcknowledgedProperty{property("", "p", ""),
+				PropertyAck{Value: json.RawMessage(c.value), Code: 200, Version: 8, Description: c.description}}
 			got, err := whole.Fit()
-			if c.left == "" && (err != nil || string(got.PropertyAck.Value) != c.value) || c.left != "" && (err == nil || !strings.Contains(err.Error(), c.left) || got.PropertyAck.Value != nil) {
+			if c.left == "" && (err != nil || string(got.PropertyAck.Value) != c.value) || c.left != "" &&
+				(err == nil || !strings.Contains(err.Error(), c.left) || got.PropertyAck.Value != nil) {
 				t.Errorf("the value is %.80s, the error %v", got.PropertyAck.Value, err)
 			}
-			if !strings.HasSuffix(got.Description, c.says) || !strings.HasPrefix(got.Description, c.description[:min(4, len(c.description))]) && utf8.ValidString(c.description) {
+			if !strings.HasSuffix(got.Description, c.says) ||
+				!strings.HasPrefix(got.Description, c.description[:min(4, len(c.description))]) && utf8.ValidString(c.description) {
 				t.Errorf("it says %q", got.Description)
 			}
 			if got.Code != 200 || got.Version != 8 {
@@ -93,7 +100,8 @@ func TestFitMakesAPropertyAckAcceptable(t *testing.T) {
 			}
 		})
 	}
-	if got, err := (AcknowledgedProperty{property("", "a.b", ""), PropertyAck{Value: json.RawMessage("1"), Code: 200}}).Fit(); err == nil {
+	if got, err := (AcknowledgedProperty{property("", "a.b", ""),
+		PropertyAck{Value: json.RawMessage("1"), Code: 200}}).Fit(); err == nil {
 		t.Errorf("a name that no hub takes: %+v", got)
 	}
 }

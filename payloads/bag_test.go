@@ -11,15 +11,16 @@ func TestBagIsPercentEncoded(t *testing.T) {
 		bag  bag
 		want string
 	}{
-		"nothing":                             {nil, ""},
-		"a dollar becomes %24":                {bag{{Name: "$.mid", Value: "a"}}, "%24.mid=a"},
-		"a space becomes %20, never +":        {bag{{Name: "a b", Value: "c d"}}, "a%20b=c%20d"},
-		"a plus becomes %2B":                  {bag{{Name: "k", Value: "1+1"}}, "k=1%2B1"},
-		"separators in a value are encoded":   {bag{{Name: "k", Value: "a=b&c/d%e?f#g"}}, "k=a%3Db%26c%2Fd%25e%3Ff%23g"},
-		"text beyond ASCII is encoded UTF-8":  {bag{{Name: "k", Value: "zürich"}}, "k=z%C3%BCrich"},
-		"letters, digits and -._~ stay":       {bag{{Name: "aZ09", Value: "-._~"}}, "aZ09=-._~"},
-		"null stands alone, empty has its =":  {bag{{Name: "n", Null: true}, {Name: "e"}}, "n&e="},
-		"the order is kept, doubles are kept": {bag{{Name: "b", Value: "1"}, {Name: "a", Value: "2"}, {Name: "b", Value: "3"}}, "b=1&a=2&b=3"},
+		"nothing":                            {nil, ""},
+		"a dollar becomes %24":               {bag{{Name: "$.mid", Value: "a"}}, "%24.mid=a"},
+		"a space becomes %20, never +":       {bag{{Name: "a b", Value: "c d"}}, "a%20b=c%20d"},
+		"a plus becomes %2B":                 {bag{{Name: "k", Value: "1+1"}}, "k=1%2B1"},
+		"separators in a value are encoded":  {bag{{Name: "k", Value: "a=b&c/d%e?f#g"}}, "k=a%3Db%26c%2Fd%25e%3Ff%23g"},
+		"text beyond ASCII is encoded UTF-8": {bag{{Name: "k", Value: "zürich"}}, "k=z%C3%BCrich"},
+		"letters, digits and -._~ stay":      {bag{{Name: "aZ09", Value: "-._~"}}, "aZ09=-._~"},
+		"null stands alone, empty has its =": {bag{{Name: "n", Null: true}, {Name: "e"}}, "n&e="},
+		"the order is kept, doubles are kept": {bag{{Name: "b", Value: "1"}, {Name: "a", Value: "2"},
+			{Name: "b", Value: "3"}}, "b=1&a=2&b=3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := string(c.bag.appendTo(nil)); got != c.want {
@@ -38,12 +39,13 @@ func TestBagIsReadAsTheHubWritesIt(t *testing.T) {
 		text string
 		want bag
 	}{
-		"a plus is a plus":                   {"k=a+b", bag{{Name: "k", Value: "a+b"}}},
-		"an encoded & does not split":        {"k=a%26b%3Dc&d=e", bag{{Name: "k", Value: "a&b=c"}, {Name: "d", Value: "e"}}},
-		"only the first = separates":         {"k=a=b", bag{{Name: "k", Value: "a=b"}}},
-		"a plain dollar is as good as %24":   {"$.mid=1", bag{{Name: "$.mid", Value: "1"}}},
-		"null, empty and value are distinct": {"n&e=&v=1", bag{{Name: "n", Null: true}, {Name: "e"}, {Name: "v", Value: "1"}}},
-		"an empty part counts for nothing":   {"&a=1&&b=2&", bag{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}},
+		"a plus is a plus":                 {"k=a+b", bag{{Name: "k", Value: "a+b"}}},
+		"an encoded & does not split":      {"k=a%26b%3Dc&d=e", bag{{Name: "k", Value: "a&b=c"}, {Name: "d", Value: "e"}}},
+		"only the first = separates":       {"k=a=b", bag{{Name: "k", Value: "a=b"}}},
+		"a plain dollar is as good as %24": {"$.mid=1", bag{{Name: "$.mid", Value: "1"}}},
+		"null, empty and value are distinct": {"n&e=&v=1",
+			bag{{Name: "n", Null: true}, {Name: "e"}, {Name: "v", Value: "1"}}},
+		"an empty part counts for nothing": {"&a=1&&b=2&", bag{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseBag(c.text)

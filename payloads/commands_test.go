@@ -20,7 +20,8 @@ func TestMessageIsRead(t *testing.T) {
 		want  Message
 	}{
 		"a durable command": {
-			devicebound + "%24.mid=m-1&%24.cid=c&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&iothub-ack=full&method-name=setAlarm",
+			devicebound + "%24.mid=m-1&%24.cid=c&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound" +
+				"&iothub-ack=full&method-name=setAlarm",
 			Message{ID: "m-1", CorrelationID: "c", Name: "setAlarm",
 				Properties: map[string]string{"iothub-ack": "full", "method-name": "setAlarm"}},
 		},
@@ -61,10 +62,11 @@ func TestMessageWithABadPropertyIsRead(t *testing.T) {
 			Properties: map[string]string{"": "x", "method-name": "setAlarm"}}, `"=x"`},
 		"%24.to=%zz&%24.mid=m": {Message{ID: "m", Properties: map[string]string{}}, `"%24.to=%zz"`},
 		"%24.mid=%zz&a=1":      {Message{ID: "%zz", Properties: map[string]string{"a": "1"}}, `"%24.mid=%zz"`},
-		"method-name=50%":      {Message{Name: "50%", Properties: map[string]string{"method-name": "50%"}}, `"method-name=50%"`},
-		"method-name=%2Astop":  {Message{Name: "*stop", Properties: map[string]string{"method-name": "*stop"}}, `"*stop"`},
-		"method-name=c%2A":     {Message{Name: "c*", Properties: map[string]string{"method-name": "c*"}}, `"c*"`},
-		"a=1&b=2&a=3":          {Message{Properties: map[string]string{"a": "1", "b": "2"}}, `"a" stands twice`},
+		"method-name=50%": {Message{Name: "50%", Properties: map[string]string{"method-name": "50%"}},
+			`"method-name=50%"`},
+		"method-name=%2Astop": {Message{Name: "*stop", Properties: map[string]string{"method-name": "*stop"}}, `"*stop"`},
+		"method-name=c%2A":    {Message{Name: "c*", Properties: map[string]string{"method-name": "c*"}}, `"c*"`},
+		"a=1&b=2&a=3":         {Message{Properties: map[string]string{"a": "1", "b": "2"}}, `"a" stands twice`},
 	} {
 		got, err := ParseMessage("dev1", devicebound+query, nil)
 		bad := got.BadProperties

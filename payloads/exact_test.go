@@ -33,8 +33,10 @@ func TestCheckJSONNamesWhatDecodingWouldChange(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`{"a":{"a":{"a":1}},"A":1,"á":2}`, `[{"a":1},{"a":2}]`, `{"x":"a","a":"x","b":"a"}`, `{"":1}`, ` { } `, `12345678901234567890123`,
-		`"\ud834\udd1e"`, `"\\ud800"`, `"\ufffd"`, `"\ue000\ud7ff"`, `"say \"\\\""`, `{"\"":1,"\\":2}`, `["a","a",":"]`, `null`,
+		`{"a":{"a":{"a":1}},"A":1,"á":2}`, `[{"a":1},{"a":2}]`, `{"x":"a","a":"x","b":"a"}`, `{"":1}`, ` { } `,
+		`12345678901234567890123`,
+		`"\ud834\udd1e"`, `"\\ud800"`, `"\ufffd"`, `"\ue000\ud7ff"`, `"say \"\\\""`, `{"\"":1,"\\":2}`, `["a","a",":"]`,
+		`null`,
 	} {
 		if err := CheckJSON([]byte(text)); err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -71,15 +73,18 @@ func (n name) MarshalText() ([]byte, error) { return []byte("<" + n), nil }
 func TestMarshalRefusesTextThatIsNotUTF8(t *testing.T) {
 	var none *name
 	for _, v := range []any{
-		"\xff", []string{"a", "\xff"}, [1]string{"\xff"}, map[string]any{"a\xff": 1, "a\xfe": 2}, map[string][]any{"a": {"\xff"}},
-		texts{Text: "\xff"}, &texts{Inner: &texts{Text: "\xff"}}, name("\xff"), map[name]int{"\xff": 1}, json.RawMessage("\"\xff\""),
+		"\xff", []string{"a", "\xff"}, [1]string{"\xff"}, map[string]any{"a\xff": 1, "a\xfe": 2},
+		map[string][]any{"a": {"\xff"}},
+		texts{Text: "\xff"}, &texts{Inner: &texts{Text: "\xff"}}, name("\xff"), map[name]int{"\xff": 1},
+		json.RawMessage("\"\xff\""),
 	} {
 		if text, err := Marshal(v); err == nil {
 			t.Errorf("%#v became %s", v, text)
 		}
 	}
 	for _, v := range []any{
-		nil, "\ufffd", []byte("\xff"), texts{Text: "é", Hidden: "\xff"}, json.RawMessage(`"\ufffd"`), none, map[string]any{"a": nil}, 1.5, name("x"),
+		nil, "\ufffd", []byte("\xff"), texts{Text: "é", Hidden: "\xff"}, json.RawMessage(`"\ufffd"`), none,
+		map[string]any{"a": nil}, 1.5, name("x"),
 	} {
 		text, err := Marshal(v)
 		if want, _ := json.Marshal(v); err != nil || string(text) != string(want) {
@@ -97,15 +102,18 @@ func TestReportedPropertiesThatEncodingWouldChangeAreRefused(t *testing.T) {
 	if err := CheckReported(map[string]any{"a\xff": 1}); err == nil {
 		t.Error("a name that is not UTF-8 was taken")
 	}
-	big := AcknowledgedProperty{DesiredProperty: property("", "p", "1"), PropertyAck: PropertyAck{Value: json.RawMessage(`{"a":1,"a":2}`), Code: 200}}
-	if fit, err := big.Fit(); err == nil || fit.PropertyAck.Value != nil || !strings.Contains(fit.Description, "stands twice") {
+	big := AcknowledgedProperty{DesiredProperty: property("", "p", "1"),
+		PropertyAck: PropertyAck{Value: json.RawMessage(`{"a":1,"a":2}`), Code: 200}}
+	if fit, err := big.Fit(); err == nil || fit.PropertyAck.Value != nil ||
+		!strings.Contains(fit.Description, "stands twice") {
 		t.Errorf("an answer that no twin keeps as it is became %+v, %v", fit.PropertyAck, err)
 	}
 }
 
 // A twin's values are handed on byte for byte, whatever they hold.
 func TestValuesOfATwinAreKept(t *testing.T) {
-	const values = `"twice":{"a":1,"a":2},"half":"\ud800","number":12345678901234567890.123456789e-5,"c":{"__t":"c","in":[{"b":1,"b":2}]}`
+	const values = `"twice":{"a":1,"a":2},"half":"\ud800","number":12345678901234567890.123456789e-5,"c":{"__t":"c",` +
+		`"in":[{"b":1,"b":2}]}`
 	twin, err := ParseTwin([]byte(`{"desired":{` + values + `,"$version":1}}`))
 	want := []DesiredProperty{
 		property("", "half", `"\ud800"`), property("", "number", `12345678901234567890.123456789e-5`),
@@ -115,7 +123,8 @@ func TestValuesOfATwinAreKept(t *testing.T) {
 		t.Errorf("got %s, %v", twin.Desired.Properties, err)
 	}
 	for _, text := range []string{
-		`{"desired":{"a":1,"a":2,"$version":1}}`, `{"desired":{"a\ud800":1,"$version":1}}`, `{"desired":{"$version":1},"desired":{"$version":2}}`,
+		`{"desired":{"a":1,"a":2,"$version":1}}`, `{"desired":{"a\ud800":1,"$version":1}}`,
+		`{"desired":{"$version":1},"desired":{"$version":2}}`,
 		`{"desired":{"c":{"__t":"c","a":1,"a":2},"$version":1}}`, `{"Desired":{"$version":1}}`,
 	} {
 		if twin, err := ParseTwin([]byte(text)); err == nil {
@@ -147,11 +156,13 @@ func TestNameInTwoSpellingsDoesNotCount(t *testing.T) {
 			t.Errorf("%s was read as %+v", body, a)
 		}
 	}
-	twin := Twin{Reported: json.RawMessage(`{"p":{"ac":200,"av":3,"AV":9},"q":{"AC":200,"AV":9},"r":{"ac":200,"av":1,"av":2}}`)}
+	twin := Twin{Reported: json.RawMessage(`{"p":{"ac":200,"av":3,"AV":9},"q":{"AC":200,"AV":9},"r":{"ac":200,"av":1,` +
+		`"av":2}}`)}
 	if got := fmt.Sprint(twin.AcknowledgedVersions()); got != "map[p:3]" {
 		t.Errorf("the answers are %s", got)
 	}
-	e, err := ParseTwinAnswer("$iothub/twin/res/400/?$rid=1", []byte(`{"errorCode":400004,"ERRORCODE":1,"message":"no","Message":"yes"}`))
+	e, err := ParseTwinAnswer("$iothub/twin/res/400/?$rid=1",
+		[]byte(`{"errorCode":400004,"ERRORCODE":1,"message":"no","Message":"yes"}`))
 	if err != nil || e.Code != 400004 || e.Message != "no" {
 		t.Errorf("got %+v, %v", e, err)
 	}
@@ -187,7 +198,8 @@ func FuzzCheckJSON(f *testing.F) {
 		}
 		encoded, _ := json.Marshal(once)
 		lower := strings.ToLower(string(text))
-		if strings.ContainsRune(string(encoded), utf8.RuneError) && !strings.ContainsRune(lower, utf8.RuneError) && !strings.Contains(lower, `\ufffd`) {
+		if strings.ContainsRune(string(encoded), utf8.RuneError) && !strings.ContainsRune(lower, utf8.RuneError) &&
+			!strings.Contains(lower, `\ufffd`) {
 			t.Errorf("%s became %s", text, encoded)
 		}
 		if strings.Count(string(encoded), `":`) < strings.Count(string(text), `":`) && !strings.Contains(lower, `\`) {

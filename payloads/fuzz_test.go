@@ -38,7 +38,8 @@ func FuzzReading(f *testing.F) {
 	f.Add([]byte(`1`), "", "$.mid", "x", "", int64(1<<62))
 	f.Add([]byte("\xff"), "\x00", "", "#+/", "%", int64(-1))
 	f.Fuzz(func(t *testing.T, body []byte, component, name, value, id string, seconds int64) {
-		r := Reading{Body: body, Properties: map[string]string{name: value}, Taken: time.Unix(seconds, 0), Component: component}
+		r := Reading{Body: body, Properties: map[string]string{name: value}, Taken: time.Unix(seconds, 0),
+			Component: component}
 		err := r.Check()
 		var tooLarge *TooLargeError
 		if errors.As(err, &tooLarge) && tooLarge.Size <= tooLarge.Max {
@@ -169,7 +170,8 @@ func FuzzParseTwinAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a.Status < 100 || a.Status > 599 || a.RequestID == "" || a.Version < 0 || a.RetryAfter < 0 || a.RetryAfter > time.Hour {
+		if a.Status < 100 || a.Status > 599 || a.RequestID == "" || a.Version < 0 || a.RetryAfter < 0 ||
+			a.RetryAfter > time.Hour {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -177,7 +179,8 @@ func FuzzParseTwinAnswer(f *testing.F) {
 
 func FuzzParseRegistrationAnswer(f *testing.F) {
 	f.Add("202/?$rid=1&retry-after=3", []byte(`{"operationId":"4","status":"assigning"}`))
-	f.Add("200/?$rid=1", []byte(`{"status":"Assigned","registrationState":{"assignedHub":"h:1","deviceId":"d","payload":null}}`))
+	f.Add("200/?$rid=1", []byte(`{"status":"Assigned","registrationState":{"assignedHub":"h:1","deviceId":"d",`+
+		`"payload":null}}`))
 	f.Add("200/?$rid=1", []byte(`{"registrationState":{"status":"assigned","assignedHub":"a/b","deviceId":"#"}}`))
 	f.Add("401/?$rid=1", []byte(`{"errorCode":1e400,"registrationState":7}`))
 	f.Fuzz(func(t *testing.T, rest string, body []byte) {
@@ -212,14 +215,16 @@ func FuzzCheckReported(f *testing.F) {
 		}
 		// Raw JSON keeps its numbers as written, decoded JSON has them as floats: all else must
 		// agree.
-		if decoded, err := CheckReported(m), CheckReported(asRaw); (decoded == nil) != (err == nil) && !strings.ContainsAny(string(patch), "0123456789") {
+		if decoded, err := CheckReported(m), CheckReported(asRaw); (decoded == nil) != (err == nil) &&
+			!strings.ContainsAny(string(patch), "0123456789") {
 			t.Errorf("decoded: %v, raw: %v", decoded, err)
 		}
 	})
 }
 
 func FuzzHostPort(f *testing.F) {
-	for _, s := range []string{"hub", "hub:1", "[::1]", "[::1]:1", "::1", "https://hub", "a b", "hub:", "[", "]:1", "[::%1]:1"} {
+	for _, s := range []string{"hub", "hub:1", "[::1]", "[::1]:1", "::1", "https://hub", "a b", "hub:", "[", "]:1",
+		"[::%1]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, hub string) {

@@ -62,7 +62,8 @@ func TestPatchIsMergedAsATwinMergesIt(t *testing.T) {
 
 func TestObjectsThatAMergeWouldChangeAreRefused(t *testing.T) {
 	for _, c := range [][2]string{
-		{`{"a":1,"a":2}`, `{"b":1}`}, {`{"a":1}`, `{"b":1,"b":2}`}, {`{"a":"\ud800"}`, `{"b":1}`}, {`{"a":1}`, "{\"b\":\"\xff\"}"},
+		{`{"a":1,"a":2}`, `{"b":1}`}, {`{"a":1}`, `{"b":1,"b":2}`}, {`{"a":"\ud800"}`, `{"b":1}`},
+		{`{"a":1}`, "{\"b\":\"\xff\"}"},
 	} {
 		if got, err := Merge(json.RawMessage(c[0]), json.RawMessage(c[1])); err == nil {
 			t.Errorf("%s and %s became %s", c[0], c[1], got)

@@ -16,8 +16,9 @@ func TestMethodRequestIsRead(t *testing.T) {
 		wantRequestID string
 		wantPayload   string
 	}{
-		"a plain one":                     {"$iothub/methods/POST/echo/?$rid=1", `"hi"`, "echo", "1", `"hi"`},
-		"of a component":                  {"$iothub/methods/POST/thermostat1*reboot/?$rid=a", `3`, "thermostat1*reboot", "a", `3`},
+		"a plain one": {"$iothub/methods/POST/echo/?$rid=1", `"hi"`, "echo", "1", `"hi"`},
+		"of a component": {"$iothub/methods/POST/thermostat1*reboot/?$rid=a", `3`, "thermostat1*reboot",
+			"a", `3`},
 		"a slash in the name":             {"$iothub/methods/POST/a/b/?$rid=1", ``, "a/b", "1", ""},
 		"a question mark in the name":     {"$iothub/methods/POST/a/?b/?$rid=1", ``, "a/?b", "1", ""},
 		"a name beyond ASCII":             {"$iothub/methods/POST/größe %20+/?$rid=1", ``, "größe %20+", "1", ""},
@@ -124,7 +125,8 @@ func TestMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 		}
 	}
 	for _, status := range []int{math.MinInt32, -1, 0, 99, 1000, math.MaxInt32} {
-		if topic, _, err := MethodAnswer(status, "1", nil); err != nil || topic != fmt.Sprintf("$iothub/methods/res/%d/?$rid=1", status) {
+		if topic, _, err := MethodAnswer(status, "1", nil); err != nil ||
+			topic != fmt.Sprintf("$iothub/methods/res/%d/?$rid=1", status) {
 			t.Errorf("status %d: %s, %v", status, topic, err)
 		}
 	}

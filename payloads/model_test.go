@@ -39,7 +39,8 @@ func TestModelDescribesWhatTheSensorDoes(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, c := range model.Contents {
-		if !regexp.MustCompile(`^[a-zA-Z](\w{0,62}[a-zA-Z0-9])?$`).MatchString(c.Name) || c.DisplayName == "" || got[c.Name] != "" {
+		if !regexp.MustCompile(`^[a-zA-Z](\w{0,62}[a-zA-Z0-9])?$`).MatchString(c.Name) || c.DisplayName == "" ||
+			got[c.Name] != "" {
 			t.Errorf("%q: a name DTDL refuses, one that is used twice, or no display name", c.Name)
 		}
 		got[c.Name] = c.String()

@@ -23,9 +23,9 @@ func TestRegistrationTopics(t *testing.T) {
 
 func TestRegisterBodyMayHaveAPayload(t *testing.T) {
 	for want, payload := range map[string]any{
-		`{"registrationId":"dev1"}`: nil,
-		`{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`:     map[string]string{"modelId": "dtmi:Sample:Failover;1"},
-		`{"registrationId":"dev1","payload":{"iotcModelId":"dtmi:Sample:Failover;1"}}`: json.RawMessage(`{"iotcModelId":"dtmi:Sample:Failover;1"}`),
+		`{"registrationId":"dev1"}`:                               nil,
+		`{"registrationId":"dev1","payload":{"modelId":"m"}}`:     map[string]string{"modelId": "m"},
+		`{"registrationId":"dev1","payload":{"iotcModelId":"m"}}`: json.RawMessage(`{"iotcModelId":"m"}`),
 	} {
 		if got, err := RegisterBody("dev1", payload); err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
@@ -55,29 +55,37 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 	}{
 		"accepted": {
 			"202/?$rid=1&retry-after=3", `{"operationId":"4.d0","status":"assigning"}`,
-			RegistrationAnswer{Status: 202, RequestID: "1", RetryAfter: 3 * time.Second, OperationID: "4.d0", State: "assigning"},
+			RegistrationAnswer{Status: 202, RequestID: "1", RetryAfter: 3 * time.Second, OperationID: "4.d0",
+				State: "assigning"},
 		},
 		"still busy": {
-			"202/?$rid=2&Retry-After=3", `{"operationId":"4.d0","status":"assigning","registrationState":{"registrationId":"dev1","status":"assigning"}}`,
-			RegistrationAnswer{Status: 202, RequestID: "2", RetryAfter: 3 * time.Second, OperationID: "4.d0", State: "assigning"},
+			"202/?$rid=2&Retry-After=3",
+			`{"operationId":"4.d0","status":"assigning","registrationState":{"registrationId":"dev1","status":"assigning"}}`,
+			RegistrationAnswer{Status: 202, RequestID: "2", RetryAfter: 3 * time.Second, OperationID: "4.d0",
+				State: "assigning"},
 		},
 		"assigned": {
-			"200/?$rid=3", `{"operationId":"4.d0","status":"assigned","registrationState":{"symmetricKey":{},"registrationId":"dev1",
+			"200/?$rid=3", `{"operationId":"4.d0","status":"assigned","registrationState":{"symmetricKey":{},
+				"registrationId":"dev1",
 				"assignedHub":"iotc-1.azure-devices.net","deviceId":"dev1","status":"assigned","substatus":"initialAssignment",
 				"errorCode":0,"payload":{"a":1}}}`,
-			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4.d0", State: "assigned", Substatus: "initialAssignment",
+			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4.d0", State: "assigned",
+				Substatus:   "initialAssignment",
 				AssignedHub: "iotc-1.azure-devices.net", DeviceID: "dev1", Payload: json.RawMessage(`{"a":1}`)},
 		},
 		"any case of names and states": {
-			"200/?$rid=3", `{"OperationID":"4","Status":"Assigned","RegistrationState":{"AssignedHub":"[::1]:8883","DEVICEID":"D"}}`,
-			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4", State: "assigned", AssignedHub: "[::1]:8883", DeviceID: "D"},
+			"200/?$rid=3", `{"OperationID":"4","Status":"Assigned","RegistrationState":{"AssignedHub":"[::1]:8883",` +
+				`"DEVICEID":"D"}}`,
+			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4", State: "assigned", AssignedHub: "[::1]:8883",
+				DeviceID: "D"},
 		},
 		"the state inside only": {
 			"200/?$rid=3", `{"registrationState":{"status":"Disabled","payload":null}}`,
 			RegistrationAnswer{Status: 200, RequestID: "3", State: "disabled"},
 		},
 		"failed": {
-			"200/?$rid=3", `{"status":"failed","registrationState":{"status":"failed","errorCode":400209,"errorMessage":"waiting for approval"}}`,
+			"200/?$rid=3", `{"status":"failed","registrationState":{"status":"failed","errorCode":400209,` +
+				`"errorMessage":"waiting for approval"}}`,
 			RegistrationAnswer{Status: 200, RequestID: "3", State: "failed", Code: 400209, Message: "waiting for approval"},
 		},
 		"assigned to no hub": {
@@ -89,18 +97,24 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 		},
 		"an error with DPS's time": {
 			"401/?$rid=1", `{"errorCode":401003,"timestampUtc":"2026-04-10T05:24:22.4718526Z"}`,
-			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401003, Stamped: time.Date(2026, 4, 10, 5, 24, 22, 471852600, time.UTC)},
+			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401003,
+				Stamped: time.Date(2026, 4, 10, 5, 24, 22, 471852600, time.UTC)},
 		},
 		"an update, and the creation before it": {
-			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00.1234567Z","lastUpdatedDateTimeUtc":"2026-02-01T00:00:00Z"}}`,
-			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled", Updated: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
+			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00.1234567Z",` +
+				`"lastUpdatedDateTimeUtc":"2026-02-01T00:00:00Z"}}`,
+			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled",
+				Updated: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
 		},
 		"a creation, and an update that was never": {
-			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00Z","lastUpdatedDateTimeUtc":"0001-01-01T00:00:00"}}`,
-			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled", Updated: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00Z",` +
+				`"lastUpdatedDateTimeUtc":"0001-01-01T00:00:00"}}`,
+			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled",
+				Updated: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 		},
 		"times that are none cost no assignment": {
-			"200/?$rid=1", `{"timestampUtc":null,"registrationState":{"status":"assigned","assignedHub":"h","deviceId":"d","createdDateTimeUtc":7,"lastUpdatedDateTimeUtc":{"a":"soon"}}}`,
+			"200/?$rid=1", `{"timestampUtc":null,"registrationState":{"status":"assigned","assignedHub":"h","deviceId":"d",` +
+				`"createdDateTimeUtc":7,"lastUpdatedDateTimeUtc":{"a":"soon"}}}`,
 			RegistrationAnswer{Status: 200, RequestID: "1", State: "assigned", AssignedHub: "h", DeviceID: "d"},
 		},
 		"an error code in quotes, one field of another type": {

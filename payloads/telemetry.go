@@ -41,7 +41,8 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("payloads: reading: %d bytes as IoT Hub counts them, at most %d fit: send it in parts", e.Size, e.Max)
+	return fmt.Sprintf("payloads: reading: %d bytes as IoT Hub counts them, at most %d fit: send it in parts", e.Size,
+		e.Max)
 }
 
 // Topic returns the topic on which to publish the reading. The properties have a fixed order, so

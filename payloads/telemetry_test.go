@@ -37,11 +37,13 @@ func TestReadingOfTheRootNamesNoComponent(t *testing.T) {
 
 func TestOrdinaryReadingPasses(t *testing.T) {
 	for name, r := range map[string]Reading{
-		"an object":            {Body: []byte(`{"temp":1}`), Taken: noon},
-		"any JSON":             {Body: []byte(` null `), Taken: noon},
-		"odd property values":  {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
-		"fault injection":      {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
-		"names near to theirs": {Body: []byte(`{}`), Properties: map[string]string{"iothub": "1", "$": "1", "iothub-ack": "1", "iothub-interface-id": "1", "mqtt-retain": "1"}},
+		"an object":           {Body: []byte(`{"temp":1}`), Taken: noon},
+		"any JSON":            {Body: []byte(` null `), Taken: noon},
+		"odd property values": {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
+		"fault injection":     {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
+		"names near to theirs": {Body: []byte(`{}`),
+			Properties: map[string]string{"iothub": "1", "$": "1", "iothub-ack": "1", "iothub-interface-id": "1",
+				"mqtt-retain": "1"}},
 		"what HTTPS would not": {Body: []byte(`{}`), Properties: map[string]string{"a/b": "c d", "ü": "(ü)"}},
 	} {
 		if err := r.Check(); err != nil {
@@ -67,15 +69,18 @@ func TestReadingThatTheHubWouldRefuseIsAnError(t *testing.T) {
 		"a system property":             {property("$.mid", "x"), "a system property of IoT Hub"},
 		"the device's ID":               {property("iothub-connection-device-id", "x"), "IoT Hub sets this property itself"},
 		"the module's ID":               {property("IoTHub-Connection-Module-ID", "x"), "IoT Hub sets this property itself"},
-		"the generation":                {property("iothub-connection-auth-generation-id", "x"), "IoT Hub sets this property itself"},
-		"the method":                    {property("iothub-connection-auth-method", "x"), "IoT Hub sets this property itself"},
-		"the time of arrival":           {property("iothub-enqueuedtime", "x"), "IoT Hub sets this property itself"},
-		"NUL in a name":                 {property("a\x00", "x"), "NUL"},
-		"NUL in a value":                {property("a", "\x00"), "NUL"},
-		"a value that is not UTF-8":     {property("a", "\xff"), "not UTF-8"},
-		"NUL in the component":          {Reading{Body: []byte(`{}`), Component: "\x00"}, "component"},
-		"a topic that is too long":      {property("a", strings.Repeat("é", 11000)), "at most 65535"},
-		"a year beyond RFC 3339":        {Reading{Body: []byte(`{}`), Taken: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "year 10000"},
+		"the generation": {property("iothub-connection-auth-generation-id", "x"),
+			"IoT Hub sets this property itself"},
+		"the method": {property("iothub-connection-auth-method", "x"),
+			"IoT Hub sets this property itself"},
+		"the time of arrival":       {property("iothub-enqueuedtime", "x"), "IoT Hub sets this property itself"},
+		"NUL in a name":             {property("a\x00", "x"), "NUL"},
+		"NUL in a value":            {property("a", "\x00"), "NUL"},
+		"a value that is not UTF-8": {property("a", "\xff"), "not UTF-8"},
+		"NUL in the component":      {Reading{Body: []byte(`{}`), Component: "\x00"}, "component"},
+		"a topic that is too long":  {property("a", strings.Repeat("é", 11000)), "at most 65535"},
+		"a year beyond RFC 3339": {Reading{Body: []byte(`{}`), Taken: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+			"year 10000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := c.reading.Check(); err == nil || !strings.Contains(err.Error(), c.says) {

@@ -189,9 +189,11 @@ func TestTwinAnswerIsRead(t *testing.T) {
 			TwinAnswer{Status: 204, RequestID: "a b", Version: 6},
 		},
 		"throttled": {
-			"$iothub/twin/res/429/?$rid=1&Retry-After=5", `{"errorCode":429001,"message":"slow down","trackingId":"T","timestampUtc":"x"}`,
-			TwinAnswer{Status: 429, RequestID: "1", RetryAfter: 5 * time.Second, Code: 429001, Message: "slow down", TrackingID: "T",
-				Body: []byte(`{"errorCode":429001,"message":"slow down","trackingId":"T","timestampUtc":"x"}`)},
+			"$iothub/twin/res/429/?$rid=1&Retry-After=5",
+			`{"errorCode":429001,"message":"slow down","trackingId":"T","timestampUtc":"x"}`,
+			TwinAnswer{Status: 429, RequestID: "1", RetryAfter: 5 * time.Second, Code: 429001, Message: "slow down",
+				TrackingID: "T",
+				Body:       []byte(`{"errorCode":429001,"message":"slow down","trackingId":"T","timestampUtc":"x"}`)},
 		},
 		"an error without a word": {"$iothub/twin/res/500/?$rid=1", ``, TwinAnswer{Status: 500, RequestID: "1"}},
 		"an error that is no JSON": {
@@ -230,8 +232,10 @@ func TestAnswerWithABadPropertyIsRead(t *testing.T) {
 		if strings.Contains(query, "version") {
 			continue
 		}
-		dps, err := ParseRegistrationAnswer("$dps/registrations/res/202/?"+query, []byte(`{"operationId":"o","status":"assigning"}`))
-		if err != nil || dps.RequestID != "7" || dps.OperationID != "o" || dps.RetryAfter > 0 != strings.Contains(query, "retry") {
+		dps, err := ParseRegistrationAnswer("$dps/registrations/res/202/?"+query,
+			[]byte(`{"operationId":"o","status":"assigning"}`))
+		if err != nil || dps.RequestID != "7" || dps.OperationID != "o" ||
+			dps.RetryAfter > 0 != strings.Contains(query, "retry") {
 			t.Errorf("%q was read as %+v, %v", query, dps, err)
 		}
 		if bad := dps.BadProperties; bad == nil || !strings.Contains(bad.Error(), named) {

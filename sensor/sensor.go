@@ -133,7 +133,8 @@ func parseAlarm(m machine.Message) (time.Time, error) {
 }
 
 // desired sets the speed of the fan; null sets it to 0.
-func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck,
+	error) {
 	if p != (machine.PropertyName{Name: "fanSpeed"}) {
 		return machine.PropertyAck{Code: 404}, fmt.Errorf("there is no property %q", p)
 	}

@@ -60,7 +60,8 @@ func TestSensorWarnsOfAReadingThatWasNotAcceptedAndGoesOn(t *testing.T) {
 		var warnings []error
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second)
 		defer cancel()
-		s := &sensor.Sensor{TelemetryInterval: 10 * time.Second, PropertyInterval: 30 * time.Second, Warn: func(err error) { warnings = append(warnings, err) }}
+		s := &sensor.Sensor{TelemetryInterval: 10 * time.Second, PropertyInterval: 30 * time.Second,
+			Warn: func(err error) { warnings = append(warnings, err) }}
 		s.Run(ctx, &c)
 		if len(c.readings) != 6 || len(c.reports) != 2 || len(warnings) != 8 || !errors.Is(warnings[0], outbox.ErrFull) {
 			t.Errorf("%d readings, %d reports, %v", len(c.readings), len(c.reports), warnings)
@@ -164,10 +165,12 @@ func TestFanSpeedIsSetOrRefusedWithTheSpeedInForce(t *testing.T) {
 		code                   int
 		speed                  int64
 	}{
-		{"", "fanSpeed", "3", 0, 3}, {"", "fanSpeed", "2.5", 400, 3}, {"", "fanSpeed", `"4"`, 400, 3}, {"", "colour", "1", 404, 3},
+		{"", "fanSpeed", "3", 0, 3}, {"", "fanSpeed", "2.5", 400, 3}, {"", "fanSpeed", `"4"`, 400, 3},
+		{"", "colour", "1", 404, 3},
 		{"oven", "fanSpeed", "5", 404, 3}, {"", "fanSpeed", "null", 0, 0},
 	} {
-		ack, err := s.Handlers().Desired(t.Context(), machine.PropertyName{Component: c.component, Name: c.name}, json.RawMessage(c.value))
+		ack, err := s.Handlers().Desired(t.Context(), machine.PropertyName{Component: c.component, Name: c.name},
+			json.RawMessage(c.value))
 		if ack.Code != c.code || (err != nil) != (c.code >= 400) || s.FanSpeed() != c.speed {
 			t.Errorf("%s = %s: %+v, %v, speed %d", c.name, c.value, ack, err, s.FanSpeed())
 		}

@@ -10,7 +10,8 @@ import (
 )
 
 func TestErrorNamesTheFieldWithItsGroup(t *testing.T) {
-	inner := errors.Join(settings.Wrong("Window", "is %d: at most %d", 20_000, 10_000), settings.Wrong("DrainRate", "is negative"))
+	inner := errors.Join(settings.Wrong("Window", "is %d: at most %d", 20_000, 10_000),
+		settings.Wrong("DrainRate", "is negative"))
 	err := fmt.Errorf("machine: settings: %w", settings.In("Delivery", inner))
 	const want = "machine: settings: Delivery.Window is 20000: at most 10000\nDelivery.DrainRate is negative"
 	if err.Error() != want {
@@ -30,7 +31,8 @@ func TestErrorWithoutAFieldIsPassedOn(t *testing.T) {
 	if settings.In("Storage", nil) != nil {
 		t.Error("In made an error of nil")
 	}
-	if got := settings.All(errors.Join(other, settings.Wrong("Key", "is missing"))); len(got) != 1 || got[0].Field != "Key" {
+	if got := settings.All(errors.Join(other, settings.Wrong("Key", "is missing"))); len(got) != 1 ||
+		got[0].Field != "Key" {
 		t.Errorf("All returned %v", got)
 	}
 }

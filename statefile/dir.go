@@ -158,9 +158,11 @@ func (d *Dir) Repair() {
 	switch {
 	case err != nil && d.warned:
 	case err != nil && d.Verify() == nil:
-		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable", d.path, err))
+		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable", d.path,
+			err))
 	case err != nil:
-		d.warn(fmt.Errorf("statefile: %s cannot be used: %w; nothing is accepted there until it can be made and locked", d.path, err))
+		d.warn(fmt.Errorf("statefile: %s cannot be used: %w; nothing is accepted there until it can be made and locked",
+			d.path, err))
 	case replaced:
 		d.warn(fmt.Errorf("statefile: %s was made and locked again, with the files that belong there", d.path))
 	case d.warned:
@@ -201,7 +203,8 @@ func (d *Dir) isThere(name string, c content) bool {
 	if err != nil {
 		return false
 	}
-	if c.info != nil && os.SameFile(info, c.info) && info.Size() == c.info.Size() && info.ModTime().Equal(c.info.ModTime()) {
+	if c.info != nil && os.SameFile(info, c.info) && info.Size() == c.info.Size() &&
+		info.ModTime().Equal(c.info.ModTime()) {
 		return true
 	}
 	if text, err := os.ReadFile(path); err != nil || !bytes.Equal(text, c.text) {

@@ -24,7 +24,8 @@ func acquired(t *testing.T, path string) *statefile.Dir {
 func TestDirectoryHasOneOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	first := acquired(t, dir)
-	if err := statefile.NewDir(dir, nil, nil).Acquire(); !errors.Is(err, statefile.ErrLocked) { // a lock of its own, as another process would have
+	// a lock of its own, as another process would have
+	if err := statefile.NewDir(dir, nil, nil).Acquire(); !errors.Is(err, statefile.ErrLocked) {
 		t.Errorf("it was locked twice: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "lock"))
@@ -77,7 +78,8 @@ func TestNameOfADirectoryIsNoPattern(t *testing.T) {
 func TestDirectoryThatCannotBeMadeIsNotReportedAsLocked(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
-	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Acquire(); err == nil || errors.Is(err, statefile.ErrLocked) {
+	if err := statefile.NewDir(filepath.Join(file, "state"), nil, nil).Acquire(); err == nil ||
+		errors.Is(err, statefile.ErrLocked) {
 		t.Error(err)
 	}
 }

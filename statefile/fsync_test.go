@@ -55,7 +55,8 @@ func TestNameOfEachNewDirectoryIsSynced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			there := t.TempDir()
 			dir := filepath.Join(there, "one", "two")
-			for _, want := range [][]string{{there, filepath.Join(there, "one")}, nil} { // the second time there is nothing to make
+			// the second time there is nothing to make
+			for _, want := range [][]string{{there, filepath.Join(there, "one")}, nil} {
 				var synced []string
 				look := looksOn(func(path string) {
 					if strings.HasPrefix(dir, path+"/") {
@@ -98,7 +99,8 @@ func TestFileIsSyncedBeforeTheRenameAndItsNameAfter(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(path)
-	if want := []moment{{false, true, "old"}, {true, false, string(text)}}; !slices.Equal(moments, want) || string(text) == "old" {
+	if want := []moment{{false, true, "old"}, {true, false, string(text)}}; !slices.Equal(moments, want) ||
+		string(text) == "old" {
 		t.Errorf("synced: %+v, want %+v", moments, want)
 	}
 }

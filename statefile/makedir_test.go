@@ -14,7 +14,8 @@ func TestDirectoryIsNotMadeInThePlaceOfAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below")} {
-		if err := system.MakeDir(dir); err == nil || errors.Is(err, fs.ErrExist) { // which would mean that the directory is there
+		// which would mean that the directory is there
+		if err := system.MakeDir(dir); err == nil || errors.Is(err, fs.ErrExist) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}

@@ -15,9 +15,12 @@ import (
 
 // changes are what somebody may do to a directory that a process owns.
 var changes = map[string]func(dir string) error{
-	"removed":                  os.RemoveAll,
-	"renamed":                  func(dir string) error { return os.Rename(dir, dir+".old") },
-	"replaced by an empty one": func(dir string) error { return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700)) },
+	"removed": os.RemoveAll,
+	"renamed": func(dir string) error { return os.Rename(dir, dir+".old") },
+	"replaced by an empty one": func(dir string) error {
+		return errors.Join(os.Rename(dir, dir+".old"),
+			os.Mkdir(dir, 0o700))
+	},
 	"replaced by a copy": func(dir string) error {
 		return errors.Join(os.Rename(dir, dir+".old"), os.CopyFS(dir, os.DirFS(dir+".old")))
 	},

@@ -203,7 +203,8 @@ func TestDamagedFileStaysInAReadOnlyDirectory(t *testing.T) {
 		t.Error("saved")
 	}
 	var p pet
-	if ok, err := statefile.At(path).Load(&p); ok || err == nil || !strings.Contains(err.Error(), "could not be set aside") {
+	if ok, err := statefile.At(path).Load(&p); ok || err == nil ||
+		!strings.Contains(err.Error(), "could not be set aside") {
 		t.Errorf("load: %t, %v", ok, err)
 	}
 }

@@ -18,8 +18,10 @@ func TestFileOfALaterVersionIsNamedAndLeftAsItIs(t *testing.T) {
 		v    map[string]any
 		says string
 	}{
-		"the next format":     {map[string]any{"version": 2, "name": "Lizzy"}, "it has format 2, and this version reads format 1"},
-		"a far format":        {map[string]any{"name": []int{1}, "version": 17, "x": map[string]any{"y": 1}}, "it has format 17"},
+		"the next format": {map[string]any{"version": 2, "name": "Lizzy"},
+			"it has format 2, and this version reads format 1"},
+		"a far format": {map[string]any{"name": []int{1}, "version": 17, "x": map[string]any{"y": 1}},
+			"it has format 17"},
 		"no number":           {map[string]any{"version": "2.1", "name": "Lizzy"}, "its format is not a number"},
 		"a number with parts": {map[string]any{"version": 1.5, "name": "Lizzy"}, "its format is not a number"},
 	} {
@@ -47,7 +49,8 @@ func TestFileThatIsTooLargeIsThatOfALaterVersion(t *testing.T) {
 	content := []byte(`{"name":"` + strings.Repeat("x", 2<<20) + `"`)
 	write(t, path, fmt.Appendf(content, ",\n  \"checksum\": \"%08x\"\n}\n", crc32.ChecksumIEEE(content)))
 	var p pet
-	if ok, err := statefile.At(path).Load(&p); ok || !errors.As(err, new(*statefile.VersionError)) || !strings.Contains(err.Error(), "larger") {
+	if ok, err := statefile.At(path).Load(&p); ok || !errors.As(err, new(*statefile.VersionError)) ||
+		!strings.Contains(err.Error(), "larger") {
 		t.Errorf("%t, %v", ok, err)
 	}
 	if _, err := os.Stat(path); err != nil {

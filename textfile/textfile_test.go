@@ -63,7 +63,8 @@ func TestErrorNamesAnotherEncoding(t *testing.T) {
 	} {
 		for how, read := range readings(t, text) {
 			got, err := read()
-			if len(got) > 0 || err == nil || !strings.Contains(err.Error(), "file cannot be read: it is "+want+": save it as UTF-8") {
+			if len(got) > 0 || err == nil ||
+				!strings.Contains(err.Error(), "file cannot be read: it is "+want+": save it as UTF-8") {
 				t.Errorf("%s of %q: %q, %v", how, text, got, err)
 			}
 		}
@@ -75,7 +76,8 @@ func TestTextThatIsTooLargeIsAnError(t *testing.T) {
 	if text, err := textfile.Read(name, 101); len(text) != 101 || err != nil {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
-	if text, err := textfile.Read(name, 100); text != nil || err == nil || err.Error() != name+" is larger than 100 bytes" {
+	if text, err := textfile.Read(name, 100); text != nil || err == nil ||
+		err.Error() != name+" is larger than 100 bytes" {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
