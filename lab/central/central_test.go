@@ -84,7 +84,7 @@ func always(status int, body string) func(*http.Request) (int, string) {
 	return func(*http.Request) (int, string) { return status, body }
 }
 
-func TestEachCallIsOneRequestAsIoTCentralWantsIt(t *testing.T) {
+func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 	type call = func(context.Context, *central.Client) (any, error)
 	for name, c := range map[string]struct {
 		call         call
@@ -251,7 +251,7 @@ func TestABearerTokenIsSentAsOne(t *testing.T) {
 	}
 }
 
-func TestEachRequestHasAnIDOfItsOwn(t *testing.T) {
+func TestEachRequestHasItsOwnID(t *testing.T) {
 	var ids sync.Map
 	a := serve(t, func(r *http.Request) (int, string) {
 		ids.Store(r.Header.Get("x-ms-client-request-id"), r.UserAgent())
@@ -275,7 +275,7 @@ func TestEachRequestHasAnIDOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestATokenThatCannotBeOneIsRefusedAndNotQuoted(t *testing.T) {
+func TestAnInvalidTokenIsRefusedAndNotQuoted(t *testing.T) {
 	for _, token := range []string{"", " \n", "SharedAccessSignature ", "Bearer \n", "Canary4711 two words", "Canary4711\r\nX-Header: y", "Canary4711é"} {
 		_, err := central.New(central.Config{URL: "https://myapp.azureiotcentral.com", Token: token})
 		if err == nil || strings.Contains(err.Error(), "Canary4711") {
@@ -284,7 +284,7 @@ func TestATokenThatCannotBeOneIsRefusedAndNotQuoted(t *testing.T) {
 	}
 }
 
-func TestAClientThatIsPrintedShowsNoToken(t *testing.T) {
+func TestPrintingAClientShowsNoToken(t *testing.T) {
 	c, err := central.New(central.Config{URL: "https://myapp.azureiotcentral.com", Token: apiToken})
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +326,7 @@ func TestAnAddressIsTheApplicationAndTheSuffixOrTheSuffixAlone(t *testing.T) {
 	}
 }
 
-func TestANameThatWouldLeadElsewhereIsRefused(t *testing.T) {
+func TestANameThatWouldChangeThePathIsRefused(t *testing.T) {
 	a := serve(t, always(200, "{}"))
 	c := a.client(t)
 	for _, name := range []string{"", ".", ".."} {

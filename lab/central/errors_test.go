@@ -57,7 +57,7 @@ func failure(t *testing.T, ctx context.Context, c *central.Client) *central.Erro
 	return e
 }
 
-func TestWhatTheApplicationAnswersIsOneSentenceThatSaysWhatToDo(t *testing.T) {
+func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 	const said = `{"error":{"code":"TheCode","message":"The message. You can\n contact support.","requestId":"req-17","time":"Mon"}}`
 	for _, c := range []struct {
 		name   string
@@ -113,7 +113,7 @@ func TestAPropertyMayBeNamedError(t *testing.T) {
 	}
 }
 
-func TestTheTimeToWaitIsTold(t *testing.T) {
+func TestRetryAfterIsPartOfTheError(t *testing.T) {
 	const body = `{"error":{"code":"TooManyRequests","message":"m"}}`
 	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-7": 0, "x": 0, "18446744074": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0} {
 		if e := failure(t, t.Context(), answering(t, withBody(429, body, "Retry-After", text))); e.RetryAfter != want || e.Status != 429 || e.Code != "TooManyRequests" {
@@ -165,7 +165,7 @@ func TestATokenFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-func TestAnApplicationThatDoesNotAnswerIsLeftInTime(t *testing.T) {
+func TestARequestWithoutAnswerEndsWithItsContext(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestAnApplicationThatDoesNotAnswerIsLeftInTime(t *testing.T) {
 	}
 }
 
-func TestAnApplicationThatCannotBeReachedIsNamedWithTheReason(t *testing.T) {
+func TestAnUnreachableApplicationIsNamedWithTheReason(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestAnApplicationThatCannotBeReachedIsNamedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestACertificateThatIsNotTrustedIsSaidToBeOne(t *testing.T) {
+func TestAnUntrustedCertificateIsNamedInTheError(t *testing.T) {
 	good := serve(t, always(200, "{}"))
 	for name, c := range map[string]struct {
 		change func(*x509.Certificate)

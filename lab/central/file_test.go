@@ -68,7 +68,7 @@ func TestWithoutAnEmulatorTheErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAControlFileWhoseEmulatorHasGoneIsNamed(t *testing.T) {
+func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 	gone, other := serve(t, always(200, "{}")), serve(t, always(200, "{}"))
 	file := controlFile(t, gone)
 	gone.Close()
@@ -106,7 +106,7 @@ func TestAControlFileWhoseEmulatorHasGoneIsNamed(t *testing.T) {
 }
 
 // The emulator says itself what to do.
-func TestTheEmulatorsOwnWordsAreEnough(t *testing.T) {
+func TestTheEmulatorsErrorsHaveNoOtherNextStep(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusConflict:     "answered 409 Conflict (fail it back first)",
 		http.StatusNotFound:     "answered 404 Conflict (fail it back first)",

@@ -115,7 +115,7 @@ func TestADeviceThatIsNotProvisionedIsExplainedWithoutDPS(t *testing.T) {
 	}
 }
 
-func TestDPSThatSaysNothingIsPartOfTheAnswer(t *testing.T) {
+func TestAMissingAnswerOfDPSIsPartOfTheRegistration(t *testing.T) {
 	refusing := serve(t, always(401, `{"errorCode":401002,"message":"no `+deviceKey+`"}`))
 	for name, c := range map[string]struct {
 		credentials string

@@ -50,7 +50,7 @@ func TestACommandOfAComponentIsNamedAfterBoth(t *testing.T) {
 	wantJSON(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[]}`)
 }
 
-func TestADurableCommandWaitsForTheDevice(t *testing.T) {
+func TestADurableCommandIsPendingUntilTheDeviceConnects(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	w.want(200, "PUT", "/api/deviceTemplates/dtmi:parts;1"+version, parts)
@@ -110,7 +110,7 @@ func TestADurableCommandHasItsLimits(t *testing.T) {
 	w.want(201, "POST", commandPath("setAlarm"), `{}`)
 }
 
-func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
+func TestACommandThatCannotBeSentIsAnError(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
 	for name, part := range map[string]string{
@@ -130,7 +130,7 @@ func TestACommandThatCannotBeSentSaysWhy(t *testing.T) {
 	w.wantError(400, "InvalidBody", "responseTimeout", "POST", commandPath("echo"), `{"responseTimeout":"5"}`)
 }
 
-func TestADeviceThatDoesNotAnswerIsATimeOut(t *testing.T) {
+func TestADeviceThatDoesNotAnswerIsATimeout(t *testing.T) {
 	for body, after := range map[string]time.Duration{
 		`{}`: 30 * time.Second, `{"responseTimeout":5}`: 5 * time.Second, `{"responseTimeout":30}`: 30 * time.Second,
 	} {
@@ -146,7 +146,7 @@ func TestADeviceThatDoesNotAnswerIsATimeOut(t *testing.T) {
 	}
 }
 
-func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
+func TestACommandWaitsForADeviceUntilItsConnectionTimeout(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		began := time.Now()
@@ -177,7 +177,7 @@ func TestACommandWaitsForADeviceThatIsNotConnectedAsLongAsItMay(t *testing.T) {
 	})
 }
 
-func TestACommandsNameIsOneOfDTDL(t *testing.T) {
+func TestACommandsNameFollowsDTDL(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)

@@ -14,7 +14,7 @@ import (
 
 func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 
-func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
+func TestTheControlFileIsReadableOnlyByItsOwner(t *testing.T) {
 	w := onSockets(t)
 	path := filepath.Join(t.TempDir(), "new", "emulator.json")
 	if err := w.server.WriteFile(path); err != nil {
@@ -41,7 +41,7 @@ func TestTheDoorIsAnnouncedInAFileForItsOwnerAlone(t *testing.T) {
 	}
 }
 
-func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
+func TestTheControlFileOfARunningEmulatorIsNotReplaced(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
 	if err := first.server.WriteFile(path); err != nil {
@@ -63,7 +63,7 @@ func TestTheFileOfAnEmulatorThatRunsIsNotTaken(t *testing.T) {
 
 // The file of an emulator that was killed is taken, and at the end removed only by whoever wrote it
 // last.
-func TestTheFileOfALaterEmulatorStays(t *testing.T) {
+func TestCloseKeepsTheControlFileOfALaterEmulator(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
 	if err := os.WriteFile(path, []byte("an old one, for everybody"), 0o644); err != nil {
@@ -97,7 +97,7 @@ func TestTheFileOfALaterEmulatorStays(t *testing.T) {
 }
 
 // Each of them finds the same file, of one that runs no more.
-func TestOfEmulatorsThatStartAtOnceOneGetsTheFile(t *testing.T) {
+func TestOneOfSeveralStartingEmulatorsGetsTheControlFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "emulator.json")
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestOfEmulatorsThatStartAtOnceOneGetsTheFile(t *testing.T) {
 }
 
 // The kernel accepts connections for a process that is suspended.
-func TestTheFileOfAnEmulatorThatIsSuspendedIsNotTaken(t *testing.T) {
+func TestTheControlFileOfASuspendedEmulatorIsNotReplaced(t *testing.T) {
 	w := onSockets(t)
 	suspended, err := listen("127.0.0.1:0")
 	if err != nil {
@@ -145,7 +145,7 @@ func TestTheFileOfAnEmulatorThatIsSuspendedIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFileIsNotReplaced(t *testing.T) {
+func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 	w := onSockets(t)
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")

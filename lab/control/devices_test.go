@@ -10,7 +10,7 @@ import (
 
 const devicePath = "/api/devices/dev1"
 
-func TestADeviceIsShownAsItIs(t *testing.T) {
+func TestADeviceIsShownWithItsState(t *testing.T) {
 	w := onSockets(t)
 	wantJSON(t, w.want(200, "GET", "/api/devices"+version, ""), `{"value":[]}`)
 	w.Enroll(device, "")
@@ -28,7 +28,7 @@ func TestADeviceIsShownAsItIs(t *testing.T) {
 	wantJSON(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1","enabled":true,"organizations":[]}`)
 }
 
-func TestADeviceIsMadeChangedAndDeleted(t *testing.T) {
+func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 	w := onSockets(t)
 	want := func(shown map[string]any, want string) {
 		t.Helper()
@@ -103,7 +103,7 @@ func TestTheCredentialsAreThoseOfTheDevice(t *testing.T) {
 }
 
 // The model stands beside this room's code, because Go embeds nothing from above.
-func TestTheSampleModelIsTheProjects(t *testing.T) {
+func TestTheSampleModelEqualsTheProjectsModel(t *testing.T) {
 	ours, err := os.ReadFile("failover.json")
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func (w world) identifier(answer map[string]any) string {
 }
 
 // The contract that the test of the real az holds IoT Central to.
-func TestAFailoverAnswersTheHubThatIsLeftAndAFailbackTheOther(t *testing.T) {
+func TestAMoveAnswersWithTheHubThatTheDeviceLeaves(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	first := w.failover(`{"ttl":1}`)
@@ -59,7 +59,7 @@ func TestAFailoverAnswersTheHubThatIsLeftAndAFailbackTheOther(t *testing.T) {
 	}
 }
 
-func TestTheDeviceReturnsByItselfAtTheTimeThatIsSaid(t *testing.T) {
+func TestTheDeviceReturnsAtTheAnsweredTime(t *testing.T) {
 	for body, minutes := range map[string]int{`{"ttl":1}`: 1, `{"ttl":30}`: 30, `{}`: 5, ``: 5, `{"ttl":null}`: 5} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 			w.Assign(device, "A")
@@ -104,7 +104,7 @@ func TestAFailbackBeforeTheTimeIsTheLastMove(t *testing.T) {
 	})
 }
 
-func TestAMoveThatCannotBeSaysWhatToDo(t *testing.T) {
+func TestAnImpossibleMoveIsAConflictWithTheNextStep(t *testing.T) {
 	w := onSockets(t)
 	w.Enroll(device, "")
 	w.wantError(409, "Conflict", "let it connect once", "POST", system+"manual-failover", "{}")

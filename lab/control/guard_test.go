@@ -16,7 +16,7 @@ import (
 // doors are one route of each kind.
 var doors = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-twin", "/lizard/v1/faults", "/nowhere", "/"}
 
-func TestNobodyComesInWithoutTheToken(t *testing.T) {
+func TestEachRequestNeedsTheToken(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	token := w.server.Token()
@@ -67,7 +67,7 @@ func TestNobodyComesInWithoutTheToken(t *testing.T) {
 	}
 }
 
-func TestASignatureEndsAtItsMillisecond(t *testing.T) {
+func TestASignatureExpiresAtItsMillisecond(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		r := func() *http.Request {
 			r := w.request("GET", "/lizard/v1/faults", "")
@@ -84,13 +84,13 @@ func TestASignatureEndsAtItsMillisecond(t *testing.T) {
 	})
 }
 
-func TestEachDoorHasATokenOfItsOwn(t *testing.T) {
+func TestEachServerHasItsOwnToken(t *testing.T) {
 	if a, b := onSockets(t), onSockets(t); a.server.Token() == b.server.Token() {
 		t.Error("two doors have one token")
 	}
 }
 
-func TestAWebPageIsTurnedAway(t *testing.T) {
+func TestARequestOfAWebPageIsRefused(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range doors {
 		for _, origin := range []string{"https://example.com", "null", "", w.server.URL()} {
@@ -105,7 +105,7 @@ func TestAWebPageIsTurnedAway(t *testing.T) {
 }
 
 // A name that somebody else made to lead here.
-func TestAHostThatIsNotThisMachineIsTurnedAway(t *testing.T) {
+func TestAForeignHostIsRefused(t *testing.T) {
 	w := onSockets(t)
 	for host, status := range map[string]int{
 		"127.0.0.1:8443": 200, "127.0.0.1": 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]:8443": 200, "[::1]": 200, "127.1.2.3:5": 200,
@@ -122,7 +122,7 @@ func TestAHostThatIsNotThisMachineIsTurnedAway(t *testing.T) {
 	}
 }
 
-func TestADoorThatListensOnANameIsAskedByIt(t *testing.T) {
+func TestTheHostOfTheConfigurationIsAllowed(t *testing.T) {
 	w := onSockets(t)
 	var address string
 	door, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {

@@ -26,7 +26,7 @@ func TestEveryFaultIsListed(t *testing.T) {
 	}
 }
 
-func TestTheLizardStrikesAndIsHealed(t *testing.T) {
+func TestFaultsAreInjectedAndCleared(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[]}`)
@@ -63,7 +63,7 @@ func activeFaults(w world) (all []string) {
 
 // A device whose name is a hub's is struck and healed by "device/" and its name, also when
 // everything is healed.
-func TestADeviceWithAHubsNameCanBeStruckAndHealed(t *testing.T) {
+func TestFaultsOfADeviceWithAHubsNameAreInjectedAndCleared(t *testing.T) {
 	w := onSockets(t)
 	w.Assign("A", "A")
 	w.want(201, "POST", strikes, `{"target":"device/A","fault":"reject"}`)
@@ -75,7 +75,7 @@ func TestADeviceWithAHubsNameCanBeStruckAndHealed(t *testing.T) {
 	wantJSON(t, activeFaults(w), `null`)
 }
 
-func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
+func TestAnImpossibleInjectionIsAnError(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	for body, part := range map[string]string{
@@ -126,7 +126,7 @@ func TestAStrikeThatCannotBeSaysWhy(t *testing.T) {
 	wantJSON(t, activeFaults(w), `["A fin"]`)
 }
 
-func TestAFaultThatCannotBeHealedSaysWhy(t *testing.T) {
+func TestAFaultThatCannotBeClearedIsAnError(t *testing.T) {
 	giveUpPorts := emulator.Config{Listen: func(address string) (net.Listener, error) { // as not on every system a dead hub keeps its port
 		l, err := listen(address)
 		return struct{ net.Listener }{l}, err

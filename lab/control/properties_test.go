@@ -67,7 +67,7 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	}
 }
 
-func TestNumbersStayAsTheyWereWritten(t *testing.T) {
+func TestNumbersKeepTheirText(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
@@ -79,7 +79,7 @@ func TestNumbersStayAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
+func TestAPATCHChangesNamedPropertiesAndAPUTReplacesAll(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
@@ -110,7 +110,7 @@ func TestAPatchChangesWhatItNamesAndAPutAllTheRest(t *testing.T) {
 
 // Whoever replaces all properties has read which there are. Many properties take long enough to be
 // met meanwhile.
-func TestOfManyThatReplaceAllPropertiesOneIsTheLast(t *testing.T) {
+func TestConcurrentPUTsLeaveThePropertiesOfOne(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	const properties = 400
@@ -130,7 +130,7 @@ func TestOfManyThatReplaceAllPropertiesOneIsTheLast(t *testing.T) {
 	}
 }
 
-func TestTheTemplateSaysWhatCanBeSet(t *testing.T) {
+func TestTheTemplateDecidesWhichPropertiesCanBeSet(t *testing.T) {
 	w := withParts(t)
 	for body, part := range map[string]string{
 		`{"nothing":1}`: `no "nothing"`, `{"echo":1}`: "not a property", `{"part":5}`: `no "part"`,
@@ -147,7 +147,7 @@ func TestTheTemplateSaysWhatCanBeSet(t *testing.T) {
 	w.want(200, "PATCH", devicePath+"/components/far/properties"+version, `{"anything":1}`)
 }
 
-func TestAComponentsPropertiesHaveItsMark(t *testing.T) {
+func TestAComponentsPropertiesAreMarkedAsAComponent(t *testing.T) {
 	w := withParts(t)
 	inPart := devicePath + "/components/part/properties" + version
 	wantJSON(t, w.want(200, "GET", inPart, ""), `{"$metadata":{}}`)

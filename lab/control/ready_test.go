@@ -7,7 +7,7 @@ import (
 )
 
 // Whoever starts containers has no token, and asks by an address of its own.
-func TestReadinessNeedsNoTokenAndTellsNothingElse(t *testing.T) {
+func TestReadinessNeedsNoTokenAndRevealsNothingElse(t *testing.T) {
 	w := onSockets(t)
 	request, err := http.NewRequest("GET", w.server.URL()+"/ready", nil)
 	if err != nil {

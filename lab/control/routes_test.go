@@ -29,7 +29,7 @@ var all = map[string]string{
 	"/lizard/v1/strikes":                               "GET POST DELETE",
 }
 
-func TestAMethodThatARouteHasNotIsNamedWithThoseItHas(t *testing.T) {
+func TestAnUnsupportedHTTPMethodIsAnsweredWithTheSupportedOnes(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	for path, methods := range all {
@@ -48,7 +48,7 @@ func TestAMethodThatARouteHasNotIsNamedWithThoseItHas(t *testing.T) {
 	}
 }
 
-func TestARouteThatIsNotThereIsNotFound(t *testing.T) {
+func TestAnUnknownPathIsNotFound(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range []string{
 		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00", "/api/devices/a/b/c",
@@ -99,7 +99,7 @@ func TestABodyHasALimit(t *testing.T) {
 	w.want(201, "POST", "/lizard/v1/strikes", padding[:1<<20-28]+`{"target":"A","fault":"fin"}`)
 }
 
-func TestABodyThatCannotBeReadSaysSo(t *testing.T) {
+func TestAnInvalidBodyIsRefused(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	for _, body := range []string{"[]", "null", `"x"`, "{", `{"a":1}x`, `{"a":1}{}`, "{'a':1}", "\x00"} {
@@ -115,7 +115,7 @@ func TestABodyThatCannotBeReadSaysSo(t *testing.T) {
 	}
 }
 
-func TestABodyOfWhichSomethingWouldBeChangedSaysSo(t *testing.T) {
+func TestABodyThatDecodingWouldChangeIsRefused(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	for _, c := range [][3]string{
@@ -133,7 +133,7 @@ func TestABodyOfWhichSomethingWouldBeChangedSaysSo(t *testing.T) {
 	w.want(200, "PATCH", devicePath+version, `{"DisplayName":"x"}`)
 }
 
-func TestIoTCentralsRoutesWantToKnowTheVersion(t *testing.T) {
+func TestIoTCentralsRoutesRequireAVersion(t *testing.T) {
 	w := onSockets(t)
 	for query, status := range map[string]int{
 		"": 400, "?api-version=": 400, "?api-version=1999-01-01": 400, "?apiversion=2022-07-31": 400,
@@ -153,7 +153,7 @@ func TestThereAreNoEventHubs(t *testing.T) {
 	onSockets(t).wantError(http.StatusNotImplemented, "501", "Event Hubs", "POST", "/system/iothubs/generateEventSasTokens", "")
 }
 
-func TestAnAnswerIsNotKept(t *testing.T) {
+func TestAnswersForbidCaching(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	got := w.do(w.request("GET", "/api/devices/dev1/credentials"+version, ""))

@@ -174,7 +174,7 @@ func wantJSON(t *testing.T, got any, want string) {
 	}
 }
 
-func TestADoorThatClosesWaitsForNobody(t *testing.T) {
+func TestCloseDoesNotWaitForRequests(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		g := w.newTestDevice()
 		g.mute.Store(true)
@@ -209,7 +209,7 @@ func TestADoorThatClosesWaitsForNobody(t *testing.T) {
 	})
 }
 
-func TestAClientThatDawdlesIsLeft(t *testing.T) {
+func TestASlowClientIsDisconnected(t *testing.T) {
 	const known = "Host: localhost\r\nAuthorization: Bearer TOKEN\r\n"
 	for what, c := range map[string]struct {
 		says  string
@@ -241,7 +241,7 @@ func TestAClientThatDawdlesIsLeft(t *testing.T) {
 	}
 }
 
-func TestAPortThatIsTakenIsAnError(t *testing.T) {
+func TestAPortInUseIsAnError(t *testing.T) {
 	w := onSockets(t)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.server.URL(), "https://"))
 	n, err := net.LookupPort("tcp", port)
@@ -253,7 +253,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheCertificateIsGoodForEveryNameOfThisMachine(t *testing.T) {
+func TestTheCertificateIsValidForEveryNameOfThisMachine(t *testing.T) {
 	w := onSockets(t)
 	address := strings.TrimPrefix(w.server.URL(), "https://")
 	for name, good := range map[string]bool{"127.0.0.1": true, "localhost": true, "::1": true, "192.0.2.1": false, "example.com": false} {
@@ -285,7 +285,7 @@ func TestTheCertificateIsGoodForEveryNameOfThisMachine(t *testing.T) {
 	}
 }
 
-func TestTheDoorOpensOnEveryLoopbackAddress(t *testing.T) {
+func TestTheServerListensOnEveryLoopbackAddress(t *testing.T) {
 	w := onSockets(t)
 	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
 		door, err := control.Start(control.Config{Cloud: w.Cloud, Host: host})

@@ -54,7 +54,7 @@ func verifyTrust(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
 	return err
 }
 
-func TestTheAuthorityLastsOverARestart(t *testing.T) {
+func TestTheAuthoritySurvivesARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "authority.pem")
 	first, notes := withAuthorityFile(t, file, emulator.Config{})
 	pem := first.CAPEM()
@@ -76,7 +76,7 @@ func TestTheAuthorityLastsOverARestart(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
+func TestAnUnusableAuthorityIsReplacedWithANote(t *testing.T) {
 	for name, damage := range map[string]func(file string) error{
 		"damaged": func(file string) error {
 			return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"), 0o600)
@@ -118,7 +118,7 @@ func TestAnAuthorityThatCannotBeUsedIsReplacedAndThatIsNoted(t *testing.T) {
 
 // Who trusts the authority trusts it for this machine and the names that the emulator was started
 // with, and for nothing else.
-func TestTheAuthorityIsGoodForTheEmulatorsNamesAlone(t *testing.T) {
+func TestTheAuthorityIsValidOnlyForTheEmulatorsNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	plain, _ := withAuthorityFile(t, file, emulator.Config{})
 	plain.Close()
@@ -173,7 +173,7 @@ func readAll(t *testing.T, file string) []byte {
 }
 
 // Another verifier than Go's takes the name constraints, too.
-func TestOpenSSLTakesTheAuthority(t *testing.T) {
+func TestOpenSSLTrustsTheAuthority(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("there is no openssl: ", err)
 	}
@@ -190,7 +190,7 @@ func TestOpenSSLTakesTheAuthority(t *testing.T) {
 
 // The name constraints are of hosts. Without more, whoever has the key could sign mail or programs
 // for anybody.
-func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
+func TestTheAuthorityIsValidOnlyForServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	cloud, _ := withAuthorityFile(t, file, emulator.Config{})
 	text, err := os.ReadFile(file)
@@ -223,7 +223,7 @@ func TestTheAuthorityIsGoodForServersAlone(t *testing.T) {
 }
 
 // As docker compose names containers.
-func TestAHostWithAnUnderscoreStandsInTheCertificate(t *testing.T) {
+func TestTheCertificateContainsAHostWithAnUnderscore(t *testing.T) {
 	cloud, _ := withAuthorityFile(t, "", emulator.Config{Host: "my_emulator", ListenHost: "127.0.0.1"})
 	_, port, _ := net.SplitHostPort(cloud.DPSHost())
 	conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{RootCAs: cloud.CAPool(), ServerName: "my_emulator"})

@@ -8,7 +8,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestACertificateMayBeWrongInFourWays(t *testing.T) {
+func TestEachCertificateFaultMakesTheCertificateInvalid(t *testing.T) {
 	for fault, is := range map[emulator.Fault]func(error) bool{
 		emulator.CertificateExpired: isInvalid("expired"),
 		emulator.CertificateEarly:   isInvalid("early"),

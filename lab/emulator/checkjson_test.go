@@ -7,7 +7,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestWhatDecodingWouldChangeIsRefused(t *testing.T) {
+func TestJSONThatDecodingWouldChangeIsRefused(t *testing.T) {
 	for _, text := range []string{
 		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[{"b":{"c":1,"c":2}}]`, `{"a":{"x":1},"a":[]}`, `{"a\ud800":1}`, `["\uDC00\uD800"]`,
 		`"\ud800\ud800\udc00"`, `"\\\ud800"`, "\"\xff\"", `{"a":1`, `{"a" 1}`, `[1`,

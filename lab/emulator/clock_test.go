@@ -41,7 +41,7 @@ func TestWithoutGraceAConnectionEndsWhenItsTokenExpires(t *testing.T) {
 	}
 }
 
-func TestGraceMayEndDuringIt(t *testing.T) {
+func TestNoGraceEndsASessionDuringItsGrace(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: time.Minute})
 		time.Sleep(2 * time.Minute)
@@ -53,7 +53,7 @@ func TestGraceMayEndDuringIt(t *testing.T) {
 	})
 }
 
-func TestHealingGivesTheGraceBack(t *testing.T) {
+func TestClearingNoGraceRestoresTheGrace(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("A", emulator.NoGrace, emulator.Params{})
 		start := time.Now()
@@ -66,7 +66,7 @@ func TestHealingGivesTheGraceBack(t *testing.T) {
 	})
 }
 
-func TestByAClockThatIsAheadTokensHaveExpired(t *testing.T) {
+func TestTokensExpireEarlierWhenTheClockIsAhead(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		for target, l := range map[string]login{"DPS": {}, "A": {hub: "A"}} {
@@ -80,7 +80,7 @@ func TestByAClockThatIsAheadTokensHaveExpired(t *testing.T) {
 	})
 }
 
-func TestByAClockThatIsBehindTokensLastLonger(t *testing.T) {
+func TestTokensExpireLaterWhenTheClockIsBehind(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.mustInject("A", emulator.Skew, emulator.Params{Delay: -2 * time.Hour})
@@ -120,7 +120,7 @@ func TestTheTimestampsOfDPSAreThoseOfItsClock(t *testing.T) {
 	})
 }
 
-func TestGoodTokensAreRejectedForAWhile(t *testing.T) {
+func TestRejectRefusesValidTokens(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		there := w.mustConnect(login{hub: "A"})
 		w.mustInject(device, emulator.Reject, emulator.Params{For: 90 * time.Second})

@@ -28,7 +28,7 @@ func (w world) invoke(ctx context.Context) *command {
 	return c
 }
 
-func TestACommandIsWaitedForUntilTheDeviceHasCompletedIt(t *testing.T) {
+func TestInvokeCommandWaitsUntilTheDeviceHasCompletedTheCommand(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustConnect(login{hub: "A"}).close()
 		c := w.invoke(t.Context())
@@ -45,7 +45,7 @@ func TestACommandIsWaitedForUntilTheDeviceHasCompletedIt(t *testing.T) {
 	})
 }
 
-func TestACommandThatIsNeverCompletedSaysWhy(t *testing.T) {
+func TestInvokeCommandReturnsWhyACommandWasNotCompleted(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(t *testing.T, w world)
 		want    error
@@ -72,7 +72,7 @@ func TestACommandThatIsNeverCompletedSaysWhy(t *testing.T) {
 	}
 }
 
-func TestWhoeverWaitsForACommandMayStopWaiting(t *testing.T) {
+func TestInvokeCommandEndsWithItsContext(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		if err := w.InvokeCommand(t.Context(), device, "setAlarm", nil); !errors.Is(err, emulator.ErrUnknownDevice) {
 			t.Errorf("a device that nobody knows: %v", err)

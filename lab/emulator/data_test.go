@@ -22,7 +22,7 @@ func withDataFile(t *testing.T, file string) world {
 	return world{emulator.ForTest(t, emulator.Config{Listen: network.Listen, DataFile: file}), t, network}
 }
 
-func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
+func TestDevicesTwinsAndQueuesSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "cloud.json")
 		first := withDataFile(t, file)
@@ -79,7 +79,7 @@ func TestDevicesTwinsAndQueuesLastOverARestart(t *testing.T) {
 }
 
 // A cloud that is killed has written what happened up to a moment before.
-func TestWhatHasChangedIsWrittenWithinAMoment(t *testing.T) {
+func TestChangesAreWrittenAfterAShortDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "cloud.json")
 		w := withDataFile(t, file)
@@ -101,7 +101,7 @@ func TestWhatHasChangedIsWrittenWithinAMoment(t *testing.T) {
 	})
 }
 
-func TestDataThatCannotBeReadAreAnErrorAndStayAsTheyAre(t *testing.T) {
+func TestAnUnreadableDataFileIsAnErrorAndIsNotChanged(t *testing.T) {
 	for name, text := range map[string]string{
 		"damaged":           `{"version":1,"devices":[{"id":"dev1"`,
 		"no JSON":           "hello",
@@ -128,7 +128,7 @@ func TestDataThatCannotBeReadAreAnErrorAndStayAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestDataThatCannotBeWrittenAreNotedOnce(t *testing.T) {
+func TestAWriteErrorOfTheDataFileIsNotedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var notes []string

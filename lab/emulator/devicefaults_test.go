@@ -11,7 +11,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestADeviceThatIsBarredIsClosedWithoutAReasonAndGetsFiveUntilItIsHealed(t *testing.T) {
+func TestABarredDeviceIsDisconnectedAndRefusedWith5UntilTheFaultIsCleared(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Disabled, emulator.Deleted, emulator.Blocked} {
 		t.Run(string(fault), func(t *testing.T) {
 			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -33,7 +33,7 @@ func TestADeviceThatIsBarredIsClosedWithoutAReasonAndGetsFiveUntilItIsHealed(t *
 	}
 }
 
-func TestWhatDPSSaysToADeviceThatIsBarred(t *testing.T) {
+func TestDPSRefusesABarredDevice(t *testing.T) {
 	for fault, want := range map[emulator.Fault]string{emulator.Disabled: "403/?$rid=1", emulator.Deleted: "404/?$rid=1"} {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -58,7 +58,7 @@ func TestWhatDPSSaysToADeviceThatIsBarred(t *testing.T) {
 	})
 }
 
-func TestRegisteringAnewEnablesADeviceAgain(t *testing.T) {
+func TestRegisteringAgainEnablesADevice(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Disabled, emulator.Deleted} {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -100,7 +100,7 @@ func TestADeletedDeviceLosesItsTwinItsQueueAndItsSubscriptions(t *testing.T) {
 	})
 }
 
-func TestWhatWasMovedIsMovedBack(t *testing.T) {
+func TestClearingTheFaultMovedMovesDevicesBack(t *testing.T) {
 	inBubble(t, emulator.Config{Hubs: []string{"A", "B", "C"}}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.Assign("dev2", "A")
@@ -128,7 +128,7 @@ func TestWhatWasMovedIsMovedBack(t *testing.T) {
 	})
 }
 
-func TestAFlappingHubEndsEachSessionAfterItsTime(t *testing.T) {
+func TestAFlappingHubEndsEachSessionAfterTheDelay(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Flapping, emulator.Params{Delay: 7 * time.Second})
@@ -156,7 +156,7 @@ func TestAFlappingHubOnSockets(t *testing.T) {
 	})
 }
 
-func TestSomeConnectionsFailByChance(t *testing.T) {
+func TestFlakyResetsConnectionsByProbability(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.mustInject("A", emulator.Flaky, emulator.Params{Probability: 0.3})

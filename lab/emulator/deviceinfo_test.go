@@ -21,7 +21,7 @@ func (w world) mustKnow() emulator.DeviceInfo {
 	return d
 }
 
-func TestWhatIsKnownOfADeviceFollowsItsLife(t *testing.T) {
+func TestDeviceInfoFollowsTheDevice(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		if _, err := w.Device(device); !errors.Is(err, emulator.ErrUnknownDevice) {
 			t.Errorf("before it came: %v", err)
@@ -63,7 +63,7 @@ func TestTheModelIsTheOneInTheRegistration(t *testing.T) {
 	}
 }
 
-func TestMetadataSaysWhenAndWithWhichVersionEachPropertyWasSet(t *testing.T) {
+func TestMetadataHasTheTimeAndVersionOfEachProperty(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Enroll(device, "")
 		began := time.Now()
@@ -100,7 +100,7 @@ func TestMetadataSaysWhenAndWithWhichVersionEachPropertyWasSet(t *testing.T) {
 	})
 }
 
-func TestADeviceHasNoMetadataInItsTwin(t *testing.T) {
+func TestADeviceReceivesItsTwinWithoutMetadata(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
@@ -112,7 +112,7 @@ func TestADeviceHasNoMetadataInItsTwin(t *testing.T) {
 	})
 }
 
-func TestTheKeyThatIsShownIsTheOneThatSigns(t *testing.T) {
+func TestDeviceKeyReturnsTheKeyThatSignsTokens(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		own := base64.StdEncoding.EncodeToString([]byte("a key of its own"))
 		for given, want := range map[string]string{"": base64.StdEncoding.EncodeToString(deviceKey(w.Cloud, device)), own: own} {
@@ -127,7 +127,7 @@ func TestTheKeyThatIsShownIsTheOneThatSigns(t *testing.T) {
 	})
 }
 
-func TestMessagesThatArePurgedNeverCome(t *testing.T) {
+func TestPurgedMessagesAreNotSent(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		for range 3 {
@@ -148,7 +148,7 @@ func TestMessagesThatArePurgedNeverCome(t *testing.T) {
 	})
 }
 
-func TestADeviceThatIsDeletedComesBackAsANewOne(t *testing.T) {
+func TestADeletedDeviceRegistersAsANewDevice(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "B"})
 		p.mustSubscribe("$iothub/methods/POST/#")
@@ -184,7 +184,7 @@ func TestADeviceThatIsDeletedComesBackAsANewOne(t *testing.T) {
 }
 
 // A strike is named so that it can be healed, even where a device has the name of a hub.
-func TestAStrikeIsNamedAsItCanBeHealed(t *testing.T) {
+func TestActiveFaultsNamesTargetsForClear(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for _, id := range []string{"A", "DPS", device} {
 			w.Enroll(id, "")
@@ -202,7 +202,7 @@ func TestAStrikeIsNamedAsItCanBeHealed(t *testing.T) {
 	})
 }
 
-func TestParametersAreGivenAsTheyAreSet(t *testing.T) {
+func TestGivenReturnsParametersForSet(t *testing.T) {
 	given := map[string]string{
 		"for": "30s", "count": "3", "probability": "0.5", "delay": "1.5s", "jitter": "1ms", "rate": "10",
 		"retry-after": "2s", "status": "503", "mark": "a = b", "hub": "B", "anew": "true",

@@ -71,7 +71,7 @@ func TestRegistrationAnswers202UntilRetryAfterAnd200WithTheHub(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsToldInWholeSeconds(t *testing.T) {
+func TestRetryAfterIsInWholeSeconds(t *testing.T) {
 	inBubble(t, emulator.Config{RetryAfter: 1200 * time.Millisecond}, func(t *testing.T, w world) {
 		if topic, _ := w.connectDPS(login{}).register(1); !strings.HasSuffix(topic, "retry-after=2") {
 			t.Errorf("got %s", topic)
@@ -188,7 +188,7 @@ func TestPollingFasterThanFiveTimesInTenSecondsIs429(t *testing.T) {
 	})
 }
 
-func TestDPSEndsWhoLeavesItsTopics(t *testing.T) {
+func TestDPSClosesConnectionsThatUseOtherTopics(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *peer)
 		part string

@@ -16,7 +16,7 @@ func (p *peer) poll(rid int, operation string) (string, map[string]any) {
 	return topic, object(p.T, body)
 }
 
-func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
+func TestRegisteringAndPollingAreThrottledSeparately(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
 		_, operation := p.register(1)
@@ -50,7 +50,7 @@ func TestRegisteringAndPollingAreThrottledApart(t *testing.T) {
 	})
 }
 
-func TestDPSFailsWithAnyStatus(t *testing.T) {
+func TestDPSAnswersWithTheGivenStatus(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
 		w.mustInject("DPS", emulator.DPSUnavailable, emulator.Params{Status: 500, RetryAfter: time.Minute, Count: 1})
@@ -63,7 +63,7 @@ func TestDPSFailsWithAnyStatus(t *testing.T) {
 	})
 }
 
-func TestDPSTurnsLoginsAway(t *testing.T) {
+func TestDPSRejectsLogins(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		for fault, want := range map[emulator.Fault]byte{emulator.Refuse: 3, emulator.Reject: 5} {
 			w.mustInject("DPS", fault, emulator.Params{})
@@ -76,7 +76,7 @@ func TestDPSTurnsLoginsAway(t *testing.T) {
 	})
 }
 
-func TestAnAssignmentMayBeNone(t *testing.T) {
+func TestARegistrationMayEndWithoutAHub(t *testing.T) {
 	for fault, want := range map[emulator.Fault]string{
 		emulator.DPSUnassigned: "unassigned <nil>",
 		emulator.DPSHubless:    "assigned <nil>",
@@ -102,7 +102,7 @@ func TestAnAssignmentMayBeNone(t *testing.T) {
 	}
 }
 
-func TestDPSNamesAHubWhereTheDeviceIsNot(t *testing.T) {
+func TestDPSNamesAHubToWhichTheDeviceDoesNotBelong(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.DPSMisdirects, emulator.Params{Hub: "B"})
 		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") {
@@ -114,7 +114,7 @@ func TestDPSNamesAHubWhereTheDeviceIsNot(t *testing.T) {
 	})
 }
 
-func TestAnAssignmentAlternates(t *testing.T) {
+func TestAlternatesMovesTheDeviceAtEachRegistration(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.DPSAlternates, emulator.Params{})
 		for i, want := range []string{"A", "B", "A", "B"} {
@@ -131,7 +131,7 @@ func TestAnAssignmentAlternates(t *testing.T) {
 	})
 }
 
-func TestDPSAnswersNothing(t *testing.T) {
+func TestAMuteDPSSendsNoAnswers(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.DPSMute, emulator.Params{})
 		p := w.mustConnect(login{})
@@ -149,7 +149,7 @@ func TestDPSAnswersNothing(t *testing.T) {
 	})
 }
 
-func TestAnAssignmentLingers(t *testing.T) {
+func TestLingersDelaysAnAssignment(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.DPSLingers, emulator.Params{Delay: time.Minute})
 		p := w.connectDPS(login{})
@@ -167,7 +167,7 @@ func TestAnAssignmentLingers(t *testing.T) {
 	})
 }
 
-func TestAnswersOfDPSComeLateAndInOrder(t *testing.T) {
+func TestLateAnswersOfDPSAreInOrder(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
 		w.mustInject("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: 20 * time.Second})
@@ -183,7 +183,7 @@ func TestAnswersOfDPSComeLateAndInOrder(t *testing.T) {
 	})
 }
 
-func TestLateAnswersDieWithTheirConnection(t *testing.T) {
+func TestLateAnswersAreDiscardedWithTheirConnection(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
 		w.mustInject("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: time.Minute})
@@ -195,7 +195,7 @@ func TestLateAnswersDieWithTheirConnection(t *testing.T) {
 	})
 }
 
-func TestAnswersHaveAStrangeRIDOrNoOperation(t *testing.T) {
+func TestAnswersHaveAnUnknownRIDOrNoOperationID(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})
 		w.mustInject("DPS", emulator.DPSWrongRID, emulator.Params{Count: 1})

@@ -13,7 +13,7 @@ import (
 // text is a JSON string of so many bytes.
 func text(bytes int) string { return `"` + strings.Repeat("x", bytes-2) + `"` }
 
-func TestAMethodTakes128KBEachWay(t *testing.T) {
+func TestAMethodAllows128KBInEachDirection(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/methods/POST/#")
@@ -55,7 +55,7 @@ func TestAMethodsStatusIsAnyInteger(t *testing.T) {
 	})
 }
 
-func TestDPSTakes96KB(t *testing.T) {
+func TestDPSAcceptsPayloadsOf96KB(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		const begin = `{"registrationId":"dev1","payload":`
 		topic, _ := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), begin+text(96<<10-len(begin)-1)+"}")
@@ -66,7 +66,7 @@ func TestDPSTakes96KB(t *testing.T) {
 	})
 }
 
-func TestAMessageIDHas128Characters(t *testing.T) {
+func TestAMessageIDHasAtMost128Characters(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(events+"$.mid="+strings.Repeat("m", 128), "1")
@@ -77,7 +77,7 @@ func TestAMessageIDHas128Characters(t *testing.T) {
 	})
 }
 
-func TestAMessageFromTheCloudTakes64KBAndTwoDays(t *testing.T) {
+func TestACloudToDeviceMessageHasAtMost64KBAndATTLOfTwoDays(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustConnect(login{hub: "A"})
 		for _, c := range []struct {

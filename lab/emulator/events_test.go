@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestEverythingIsToldInOrder(t *testing.T) {
+func TestEventsAreDeliveredInOrder(t *testing.T) {
 	var told []string
 	var w world
 	observe := func(e emulator.Event) {
@@ -65,7 +65,7 @@ func TestWaitEndsWithTheConditionTheContextOrTheCloud(t *testing.T) {
 }
 
 // A goroutine, or a connection's one, that outlived Close would be a deadlock of this bubble.
-func TestCloseEndsABubbleInWhateverState(t *testing.T) {
+func TestCloseEndsABubbleInAnyState(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.network.SetLatency(50 * time.Millisecond)
 		w.network.DialContext(t.Context(), "tcp", w.Hub("A")) // never shakes hands
@@ -84,7 +84,7 @@ func TestCloseEndsABubbleInWhateverState(t *testing.T) {
 	})
 }
 
-func TestOnlyOneFileKnowsTheBrokerAndNoneTheDevice(t *testing.T) {
+func TestOnlyOneFileImportsTheBrokerAndNoneImportsTheDevice(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)

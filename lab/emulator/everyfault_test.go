@@ -20,7 +20,7 @@ func targetsOf(f emulator.FaultInfo) (targets []string) {
 	return targets
 }
 
-func TestEveryFaultStrikesAndHealsOnSocketsToo(t *testing.T) {
+func TestEveryFaultIsInjectedAndClearedOnSockets(t *testing.T) {
 	for _, f := range emulator.Faults() {
 		if f.Name == emulator.BlackHole && runtime.GOOS != "linux" {
 			continue
@@ -72,7 +72,7 @@ func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
 	})
 }
 
-func TestNothingIsStoredOrAcknowledgedInSilence(t *testing.T) {
+func TestNothingIsStoredOrAcknowledgedDuringSilence(t *testing.T) {
 	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
 			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -100,7 +100,7 @@ func TestNothingIsStoredOrAcknowledgedInSilence(t *testing.T) {
 	}
 }
 
-func TestTwoRunsWithOneSeedAreTheSame(t *testing.T) {
+func TestRunsWithTheSameSeedAreTheSame(t *testing.T) {
 	var runs [2][]string
 	for run := range runs {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {

@@ -32,7 +32,7 @@ func onBothNetworks(t *testing.T, config emulator.Config, test func(t *testing.T
 	t.Run("sockets", func(t *testing.T) { onSockets(t, config, test) })
 }
 
-func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
+func TestTheDocumentDescribesEveryFaultAndParameter(t *testing.T) {
 	text, err := os.ReadFile("../../docs/emulator.md")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestTheDocumentHasEveryFaultAndParameterAsItIs(t *testing.T) {
 	}
 }
 
-func TestEveryFaultHasASentenceAndParametersThatExist(t *testing.T) {
+func TestEveryFaultHasADescriptionAndKnownParameters(t *testing.T) {
 	seen := map[emulator.Fault]bool{}
 	for _, f := range emulator.Faults() {
 		if seen[f.Name] || f.Description == "" || len(f.Targets) == 0 || strings.HasSuffix(f.Description, ".") {
@@ -90,7 +90,7 @@ func allParams(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
 	return p
 }
 
-func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
+func TestEveryFaultIsInjectedIntoItsTargetsOnlyAndCleared(t *testing.T) {
 	targets := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}
 	for _, f := range emulator.Faults() {
 		t.Run(string(f.Name), func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestEveryFaultStrikesEveryTargetItSaysAndNoOtherAndHeals(t *testing.T) {
 	}
 }
 
-func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
+func TestAFaultIsClearedAfterItsTime(t *testing.T) {
 	for _, f := range emulator.Faults() {
 		t.Run(string(f.Name), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -150,7 +150,7 @@ func TestAFaultEndsByItselfAfterItsTime(t *testing.T) {
 	}
 }
 
-func TestAFaultStrikesAsOftenAsItsCountSays(t *testing.T) {
+func TestAFaultAppliesAsOftenAsItsCount(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.Reject, emulator.Params{Count: 2})
 		for range 2 {
@@ -165,7 +165,7 @@ func TestAFaultStrikesAsOftenAsItsCountSays(t *testing.T) {
 	})
 }
 
-func TestChanceIsTheSameInEachRun(t *testing.T) {
+func TestRandomChoicesAreTheSameInEachRun(t *testing.T) {
 	var runs [2]string
 	for run := range runs {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -184,7 +184,7 @@ func TestChanceIsTheSameInEachRun(t *testing.T) {
 	}
 }
 
-func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
+func TestUnknownFaultsTargetsAndParametersAreErrors(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Enroll("A", "") // a device like a hub
 		var p emulator.Params
@@ -221,7 +221,7 @@ func TestWhatNoFaultIsOrTakesIsAnError(t *testing.T) {
 	})
 }
 
-func TestParametersReadAsTheyAreWritten(t *testing.T) {
+func TestSetParsesTheTextOfParameters(t *testing.T) {
 	var p emulator.Params
 	for _, text := range []string{"for=1m0s", "count=2", "probability=0.25", "delay=1s", "mark=a b", "anew=true"} {
 		name, value, _ := strings.Cut(text, "=")

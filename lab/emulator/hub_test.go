@@ -64,14 +64,14 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 }
 
 // Microsoft's SDK for Node sends it as it is, and with it Microsoft's samples.
-func TestAModelNeedsNoEncoding(t *testing.T) {
+func TestAModelIDNeedsNoEncoding(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustConnect(login{hub: "A", username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:Sample:Failover;1&DeviceClientType=a%2F1"})
 		w.wantNoViolation()
 	})
 }
 
-func TestTheHostInATokenHasNoCase(t *testing.T) {
+func TestTheHostInATokenIsCaseInsensitive(t *testing.T) {
 	inBubble(t, emulator.Config{Host: "localhost"}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		host := strings.ToUpper(w.Hub("A"))
@@ -83,7 +83,7 @@ func TestTheHostInATokenHasNoCase(t *testing.T) {
 	})
 }
 
-func TestARefusalSaysWhyAndHoldsNoKey(t *testing.T) {
+func TestARefusalHasAReasonAndContainsNoKey(t *testing.T) {
 	var told []emulator.Event
 	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
@@ -102,7 +102,7 @@ func TestARefusalSaysWhyAndHoldsNoKey(t *testing.T) {
 }
 
 // Whoever counts attempts counts these.
-func TestAnAttemptIsToldOnceHoweverItIsRefused(t *testing.T) {
+func TestEachRefusedAttemptEmitsOneEvent(t *testing.T) {
 	var told []emulator.Event
 	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
@@ -130,7 +130,7 @@ func TestAnAttemptIsToldOnceHoweverItIsRefused(t *testing.T) {
 	})
 }
 
-func TestAHubEndsWhoeverBreaksARule(t *testing.T) {
+func TestAHubClosesConnectionsThatBreakARule(t *testing.T) {
 	publish := func(topic string, qos byte, body any) func(p *peer) {
 		return func(p *peer) { p.Publish(topic, qos, false, body) }
 	}
@@ -195,7 +195,7 @@ func TestASubscriptionAtQoS2IsGrantedQoS1(t *testing.T) {
 	})
 }
 
-func TestTheSameIDTakesOver(t *testing.T) {
+func TestASecondConnectionOfADeviceTakesOver(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		first := w.mustConnect(login{hub: "A"})
 		second := w.mustConnect(login{hub: "A"})
@@ -274,7 +274,7 @@ func TestAConnectionOutlivesItsTokenByTheGraceOnly(t *testing.T) {
 	})
 }
 
-func TestAWillIsTelemetryUnlessTheClientSaysGoodbye(t *testing.T) {
+func TestAWillIsTelemetryUnlessTheClientSendsDISCONNECT(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		will := login{hub: "A", will: events + "kind=farewell"}
 		w.mustConnect(will).close()

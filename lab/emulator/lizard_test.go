@@ -56,7 +56,7 @@ func TestAKilledHubEndsItsConnectionsAndRefusesNewOnes(t *testing.T) {
 	}
 }
 
-func TestARevivedHubIsItselfAgain(t *testing.T) {
+func TestARevivedHubHasItsPortAndSubscriptions(t *testing.T) {
 	for _, how := range []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse} {
 		t.Run(string(how), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -77,7 +77,7 @@ func TestARevivedHubIsItselfAgain(t *testing.T) {
 	}
 }
 
-func TestAHubMayDieInOneWayAfterAnother(t *testing.T) {
+func TestDownFaultsCanFollowEachOther(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.KillHub("A", emulator.FIN)
@@ -94,7 +94,7 @@ func TestAHubMayDieInOneWayAfterAnother(t *testing.T) {
 	})
 }
 
-func TestAMovedDeviceIsClosedWithoutAReasonAndGetsFiveThereFromThenOn(t *testing.T) {
+func TestAMovedDeviceIsDisconnectedAndRefusedWith5AtItsOldHub(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(bound + "#")
@@ -145,7 +145,7 @@ func (w world) registerDevice(t *testing.T) map[string]any {
 	return state
 }
 
-func TestKillingAHubAndMovingItsDevicesAreTwoThings(t *testing.T) {
+func TestKillingAHubDoesNotMoveItsDevices(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.KillHub("A", emulator.FIN)
@@ -237,7 +237,7 @@ func streaming(p *peer) (acknowledged func() []string) {
 	}
 }
 
-func TestNothingIsStoredOrAcknowledgedAfterTheLizardCame(t *testing.T) {
+func TestNothingIsStoredOrAcknowledgedAfterAHubWasKilled(t *testing.T) {
 	for name, fault := range map[string]func(w world) error{
 		"fin":    func(w world) error { return w.KillHub("A", emulator.FIN) },
 		"rst":    func(w world) error { return w.KillHub("A", emulator.RST) },

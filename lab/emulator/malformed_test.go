@@ -8,7 +8,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestGarbageInPlaceOfCONNACK(t *testing.T) {
+func TestGarbageReplacesCONNACK(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		for target, l := range map[string]login{"DPS": {}, "A": {hub: "A"}} {
@@ -22,7 +22,7 @@ func TestGarbageInPlaceOfCONNACK(t *testing.T) {
 	})
 }
 
-func TestStrangeBytesComeAtOnceAndBehindCONNACK(t *testing.T) {
+func TestMalformedBytesAreSentAtOnceAndAfterCONNACK(t *testing.T) {
 	for fault, c := range map[emulator.Fault]struct {
 		prefix string
 		ends   bool
@@ -93,7 +93,7 @@ func TestASubscriptionIsRefused(t *testing.T) {
 	})
 }
 
-func TestASUBACKHasMoreCodesThanAskedFor(t *testing.T) {
+func TestASUBACKHasMoreCodesThanFilters(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
 		w.mustInject("A", emulator.SUBACKLong, emulator.Params{Count: 1})

@@ -27,7 +27,7 @@ func (w world) wantHub(name string) {
 	}
 }
 
-func TestADeviceThatIsFailedOverByHandComesHomeByItself(t *testing.T) {
+func TestAManuallyFailedOverDeviceReturnsByItself(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		began := time.Now()
@@ -53,7 +53,7 @@ func TestADeviceThatIsFailedOverByHandComesHomeByItself(t *testing.T) {
 	})
 }
 
-func TestAFailbackByHandEndsTheFailover(t *testing.T) {
+func TestAManualFailbackEndsTheFailover(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.mustFailOver(time.Minute)
@@ -71,7 +71,7 @@ func TestAFailbackByHandEndsTheFailover(t *testing.T) {
 	})
 }
 
-func TestWhoeverMovesTheDeviceOtherwiseEndsItsManualFailover(t *testing.T) {
+func TestAnyOtherMoveEndsAManualFailover(t *testing.T) {
 	for what, move := range map[string]func(w world) error{
 		"an operator moves it":    func(w world) error { return w.MoveDevice(device, "C") },
 		"its hub dies":            func(w world) error { return w.KillHub("B", emulator.FIN, emulator.WithMove) },
@@ -94,7 +94,7 @@ func TestWhoeverMovesTheDeviceOtherwiseEndsItsManualFailover(t *testing.T) {
 	}
 }
 
-func TestAManualMoveThatCannotBeSaysWhy(t *testing.T) {
+func TestAnImpossibleManualMoveIsAnError(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		want := func(why error, move func() (emulator.ManualMove, error)) {
 			t.Helper()

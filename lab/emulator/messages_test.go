@@ -51,7 +51,7 @@ func TestAMessageArrivesWithItsPropertiesAndPUBACKCompletesIt(t *testing.T) {
 	})
 }
 
-func TestMessagesWaitForADeviceThatIsOffline(t *testing.T) {
+func TestMessagesArePendingWhileADeviceIsOffline(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		if err := w.SendMessage(device, emulator.Message{}); !errors.Is(err, emulator.ErrNeverSeen) {
@@ -82,7 +82,7 @@ func TestACleanSessionDeletesTheQueue(t *testing.T) {
 	})
 }
 
-func TestAMessageWithoutPUBACKComesBackWhenItsLockEnds(t *testing.T) {
+func TestAMessageWithoutPUBACKIsSentAgainWhenItsLockEnds(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", manualAck: true})
 		p.mustSubscribe(bound + "#")
@@ -107,7 +107,7 @@ func TestAMessageWithoutPUBACKComesBackWhenItsLockEnds(t *testing.T) {
 	})
 }
 
-func TestAMessageWithoutPUBACKComesAgainAfterAReconnect(t *testing.T) {
+func TestAMessageWithoutPUBACKIsSentAgainAfterAReconnect(t *testing.T) {
 	for name, c := range map[string]struct {
 		again  login
 		resent bool

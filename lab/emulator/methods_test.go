@@ -56,7 +56,7 @@ func TestAMethodNeedsADeviceThatIsOnlineAndSubscribed(t *testing.T) {
 	})
 }
 
-func TestAMethodEndsAtItsTimeOut(t *testing.T) {
+func TestAMethodEndsAtItsTimeout(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.answeringPeer("200", time.Minute)
 		start := time.Now()
@@ -80,7 +80,7 @@ func TestAMethodEndsAtItsTimeOut(t *testing.T) {
 	})
 }
 
-func TestAMethodTakesOnlyJSONAndNamesThatATopicHolds(t *testing.T) {
+func TestAMethodNeedsJSONAndANameThatATopicCanContain(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.answeringPeer("200", 0)
 		for name, payload := range map[string]string{"a": "{", "b": `"` + strings.Repeat("x", 128<<10) + `"`, "c+": "1", "": "1"} {

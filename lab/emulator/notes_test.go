@@ -45,7 +45,7 @@ func (w world) dpsToken(resource, more string) string {
 	return sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), more)
 }
 
-func TestDPSTakesTheTokensOfMicrosoftsSDKs(t *testing.T) {
+func TestDPSAcceptsTheTokensOfMicrosoftsSDKs(t *testing.T) {
 	for name, c := range map[string]struct {
 		skn   string
 		notes []string
@@ -66,7 +66,7 @@ func TestDPSTakesTheTokensOfMicrosoftsSDKs(t *testing.T) {
 	}
 }
 
-func TestDPSTakesLoginsThatNoDocumentForbids(t *testing.T) {
+func TestDPSAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 	resource := emulator.DevelopmentIDScope + "/registrations/dev1"
 	for name, c := range map[string]struct {
 		login func(w world) login
@@ -105,7 +105,7 @@ func TestARegistrationIDEndsWithALetterADigitOrADash(t *testing.T) {
 	})
 }
 
-func TestAHubTakesLoginsThatNoDocumentForbids(t *testing.T) {
+func TestAHubAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 	signed := func(w world, resource, more string) string {
 		return sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), more)
 	}
@@ -192,7 +192,7 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 	}
 }
 
-func TestARegistrationMayHoldWhatDocumentsName(t *testing.T) {
+func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
 	for body, note := range map[string][]string{
 		`{"registrationId":"dev1"}`:             nil,
 		`{"registrationId":"DEV1"}`:             nil, // a case-insensitive string
@@ -222,7 +222,7 @@ func TestAMessageIDThatTheDocumentsDoNotAllowIsStoredAndNotedOnce(t *testing.T) 
 	wantNotes(t, notes, "dev1 at hub A sent a message ID with a character")
 }
 
-func TestPropertiesThatTheDocumentsAreSilentAboutAreNoted(t *testing.T) {
+func TestPropertiesThatTheDocumentsDoNotDescribeAreNoted(t *testing.T) {
 	arrays := strings.Repeat("[", 11) + strings.Repeat("]", 11)
 	for patch, want := range map[string]string{
 		`{"":1}`:               "a name that is empty",
@@ -253,7 +253,7 @@ func TestPropertiesThatTheDocumentsAreSilentAboutAreNoted(t *testing.T) {
 	wantNotes(t, notes, "dev1 was given desired properties with a name that is empty")
 }
 
-func TestControlCharactersCountForNothingInATwin(t *testing.T) {
+func TestControlCharactersDoNotCountInTheSizeOfATwin(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
@@ -281,7 +281,7 @@ func TestADeviceMaySubscribeToOneMethod(t *testing.T) {
 	})
 }
 
-func TestAPropertyFromTheCloudWithOddCharactersIsSentAndNoted(t *testing.T) {
+func TestAMessagePropertyWithUndocumentedCharactersIsSentAndNoted(t *testing.T) {
 	for value, note := range map[string][]string{"plain~value": nil, "a b": {"dev1 was sent a message"}} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
 			w.mustConnect(login{hub: "A"})

@@ -33,7 +33,7 @@ func (p *peer) device() string {
 	return options.ClientID()
 }
 
-func TestMessagesAreStoredAndNotAcknowledged(t *testing.T) {
+func TestNoPUBACKStoresMessagesWithoutAcknowledgement(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", clean: true})
 		w.mustInject("A", emulator.NoPUBACK, emulator.Params{})
@@ -49,7 +49,7 @@ func TestMessagesAreStoredAndNotAcknowledged(t *testing.T) {
 	})
 }
 
-func TestTheNextPUBACKsAreLostForOneDevice(t *testing.T) {
+func TestNoPUBACKAppliesToOneDeviceAsOftenAsItsCount(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		other := w.mustConnect(login{hub: "A", device: "dev2"})
@@ -63,7 +63,7 @@ func TestTheNextPUBACKsAreLostForOneDevice(t *testing.T) {
 	})
 }
 
-func TestPUBACKsAreLostByChance(t *testing.T) {
+func TestNoPUBACKAppliesByProbability(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.NoPUBACK, emulator.Params{Probability: 0.3})
@@ -84,7 +84,7 @@ func TestPINGsAreAnsweredWhilePUBACKsAreNot(t *testing.T) {
 	})
 }
 
-func TestPUBACKsComeLateAndInOrder(t *testing.T) {
+func TestLatePUBACKsAreInOrder(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
 		w.mustInject(device, emulator.LatePUBACK, emulator.Params{Delay: time.Second})
@@ -133,7 +133,7 @@ func TestASessionIsCutBetweenStoringAndPUBACK(t *testing.T) {
 	})
 }
 
-func TestAPoisonousMessageEndsTheConnectionEachTimeItComes(t *testing.T) {
+func TestAPoisonMessageEndsTheConnectionEachTime(t *testing.T) {
 	for name, m := range map[string]struct{ topic, body string }{
 		"a property": {events + "kind=arsenic", ""},
 		"a name":     {events + "arsenic=1", ""},

@@ -67,7 +67,7 @@ func TestAClientHasTenSecondsForTLSAndTenForCONNECT(t *testing.T) {
 	})
 }
 
-func TestBytesThatAreNoMQTTEndTheConnection(t *testing.T) {
+func TestBytesThatAreNotMQTTEndTheConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		bytes []byte
 		part  string
@@ -92,7 +92,7 @@ func TestBytesThatAreNoMQTTEndTheConnection(t *testing.T) {
 	}
 }
 
-func TestACONNECTOfAnotherKindIsRefused(t *testing.T) {
+func TestAnInvalidCONNECTIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		bytes []byte
 		want  string

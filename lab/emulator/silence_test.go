@@ -35,7 +35,7 @@ func (w world) wantNothing(conn net.Conn) {
 	conn.SetReadDeadline(time.Time{})
 }
 
-func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
+func TestASilentHubKeepsItsConnectionsAndSendsNothing(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Silence, emulator.Params{})
@@ -65,7 +65,7 @@ func TestASilentHubHoldsItsConnectionsAndSaysNothing(t *testing.T) {
 	})
 }
 
-func TestASilentHubMissesItsClientsAndResetsThemOnceItIsHeard(t *testing.T) {
+func TestASilentHubEndsSessionsByKeepAliveAndResetsThemWhenCleared(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(10 * time.Second)
 		w.mustInject("A", emulator.Silence, emulator.Params{})
@@ -92,7 +92,7 @@ func TestASilentHubMissesItsClientsAndResetsThemOnceItIsHeard(t *testing.T) {
 	})
 }
 
-func TestADeviceThatIsMovedFromASilentHubLearnsNothing(t *testing.T) {
+func TestADeviceMovedFromASilentHubReceivesNothing(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
 		w.mustInject("A", emulator.Silence, emulator.Params{})
@@ -104,7 +104,7 @@ func TestADeviceThatIsMovedFromASilentHubLearnsNothing(t *testing.T) {
 	})
 }
 
-func TestASilentHubMayDieInAnotherWay(t *testing.T) {
+func TestAnotherDownFaultCanReplaceSilence(t *testing.T) {
 	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -154,7 +154,7 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 	})
 }
 
-func TestANetworkWithoutBlackHolesSaysSo(t *testing.T) {
+func TestBlackHoleIsAnErrorOnANetworkWithoutIt(t *testing.T) {
 	listen := func(address string) (net.Listener, error) {
 		l, err := net.Listen("tcp", address)
 		return struct{ net.Listener }{l}, err

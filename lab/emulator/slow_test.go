@@ -22,7 +22,7 @@ func (p *peer) roundTrip(topic, body string) time.Duration {
 	return time.Since(start)
 }
 
-func TestASlowHubTakesItsTimeEachWay(t *testing.T) {
+func TestASlowHubDelaysBothDirections(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		early := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 300 * time.Millisecond})
@@ -50,7 +50,7 @@ func TestASlowHubTakesItsTimeEachWay(t *testing.T) {
 	})
 }
 
-func TestManyMessagesAreUnderWayAtOnce(t *testing.T) {
+func TestDelayedMessagesAreInFlightAtTheSameTime(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Slow, emulator.Params{Delay: time.Second})
@@ -67,7 +67,7 @@ func TestManyMessagesAreUnderWayAtOnce(t *testing.T) {
 	})
 }
 
-func TestARateIsBytesASecond(t *testing.T) {
+func TestTheRateIsInBytesPerSecond(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Slow, emulator.Params{Rate: 10_000})
@@ -77,7 +77,7 @@ func TestARateIsBytesASecond(t *testing.T) {
 	})
 }
 
-func TestJitterVariesAndNothingOvertakes(t *testing.T) {
+func TestJitterVariesTheDelayAndKeepsTheOrder(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Slow, emulator.Params{Jitter: time.Second})
@@ -118,7 +118,7 @@ func TestASlowHubOnSockets(t *testing.T) {
 	})
 }
 
-func TestASlowHubDiesAtOnce(t *testing.T) {
+func TestKillingASlowHubTakesEffectAtOnce(t *testing.T) {
 	for how, want := range map[emulator.Fault]error{emulator.FIN: io.EOF, emulator.RST: syscall.ECONNRESET} {
 		t.Run(string(how), func(t *testing.T) {
 			onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -140,7 +140,7 @@ func TestASlowHubDiesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAGoodbyeComesThroughASlowLineBeforeItEnds(t *testing.T) {
+func TestTheLastDataPassesASlowConnectionBeforeItCloses(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 10 * time.Second})

@@ -84,7 +84,7 @@ func (w world) registerNow(t *testing.T) map[string]any {
 	return state
 }
 
-func TestWithAddressesOfTheirOwnTheHubsHaveNoPort(t *testing.T) {
+func TestOwnAddressesNamesHubsWithoutPort(t *testing.T) {
 	inBubble(t, emulator.Config{OwnAddresses: true}, func(t *testing.T, w world) {
 		if got := w.DPSHost() + " " + w.Hub("A") + " " + w.Hub("B"); got != "127.0.0.1:8883 127.0.0.2:8883 127.0.0.3:8883" {
 			t.Errorf("addresses %s", got)
@@ -102,7 +102,7 @@ func TestWithAddressesOfTheirOwnTheHubsHaveNoPort(t *testing.T) {
 	})
 }
 
-func TestAnAddressThatIsNotLoopbackNeedsAWord(t *testing.T) {
+func TestAnAddressThatIsNotLoopbackNeedsAnyAddress(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"": true, "localhost": true, "127.0.0.9": true, "::1": true, "192.0.2.1": false, "example.com": false, "0.0.0.0": false, "::": false,
 	} {
@@ -170,7 +170,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestAClientThatDoesNotReadHoldsUpNobodyAndIsDropped(t *testing.T) {
+func TestAClientThatDoesNotReadBlocksNoOtherAndIsClosed(t *testing.T) {
 	onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
 		slow := w.rawConnect(0)
 		slow.Write([]byte("\x82\x17\x00\x01\x00\x12$iothub/twin/res/#\x00"))
@@ -196,7 +196,7 @@ func TestAClientThatDoesNotReadHoldsUpNobodyAndIsDropped(t *testing.T) {
 	})
 }
 
-func TestAGivenPortIsDPSsAndTheHubsHaveTheNext(t *testing.T) {
+func TestDPSHasTheGivenPortAndTheHubsTheNextPorts(t *testing.T) {
 	const port = 8883
 	network := memnet.New()
 	cloud := emulator.ForTest(t, emulator.Config{Listen: network.Listen, Port: port})
@@ -214,7 +214,7 @@ func TestAGivenPortIsDPSsAndTheHubsHaveTheNext(t *testing.T) {
 
 // Go's listeners, as most servers', set SO_REUSEADDR, which takes a port that is merely bound by a
 // socket with the same option.
-func TestADeadEndpointKeepsItsPort(t *testing.T) {
+func TestAnEndpointThatIsDownHoldsItsPort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("elsewhere a dead endpoint frees its port")
 	}
@@ -258,7 +258,7 @@ func TestADeadEndpointKeepsItsPort(t *testing.T) {
 }
 
 // A port that the system gives to outgoing connections could be taken while the hub is dead.
-func TestAnEndpointThatMayHaveAnyPortHasOneThatNoConnectionGets(t *testing.T) {
+func TestFreePortsAreBelowThoseOfOutgoingConnections(t *testing.T) {
 	cloud := emulator.ForTest(t, emulator.Config{})
 	for _, address := range []string{cloud.DPSHost(), cloud.Hub("A"), cloud.Hub("B")} {
 		_, port, err := net.SplitHostPort(address)

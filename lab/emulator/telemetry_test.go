@@ -7,7 +7,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestPUBACKMeansStored(t *testing.T) {
+func TestAMessageIsStoredBeforeItsPUBACK(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(events+"%24.mid=1-1&%24.ct=application%2Fjson&note=a%20b%2Bc%26d%3De", `{"t":1}`)
@@ -28,7 +28,7 @@ func TestPUBACKMeansStored(t *testing.T) {
 }
 
 // Microsoft's SDK for Embedded C writes a question mark before the properties.
-func TestAPropertyBagMayStandBehindAQuestionMark(t *testing.T) {
+func TestAPropertyBagMayFollowAQuestionMark(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(events+"?%24.mid=1-1&a=b", "1")
@@ -40,7 +40,7 @@ func TestAPropertyBagMayStandBehindAQuestionMark(t *testing.T) {
 	})
 }
 
-func TestTheSameMessageIDAgainIsADuplicateOnWhateverHub(t *testing.T) {
+func TestARepeatedMessageIDIsADuplicateOnAnyHub(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(events+"$.mid=1", "x")
@@ -80,7 +80,7 @@ func TestQoS0IsStoredToo(t *testing.T) {
 	})
 }
 
-func TestExactly256KBPass(t *testing.T) {
+func TestTelemetryOfExactly256KBIsStored(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		// 3 for the value of the message ID, whose name is free; 2 for name and value of the other

@@ -39,7 +39,7 @@ func TestATwinIsReadAndReportedWithVersions(t *testing.T) {
 	})
 }
 
-func TestATwinAnswersOnlyWhoSubscribed(t *testing.T) {
+func TestTwinAnswersNeedASubscription(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(report+"1", `{"a":1}`)
@@ -141,7 +141,7 @@ func TestMoreThan32KBOfReportedPropertiesAre413(t *testing.T) {
 	})
 }
 
-func TestDesiredPropertiesAreToldToWhoIsConnectedAndSubscribed(t *testing.T) {
+func TestDesiredPropertiesAreSentToConnectedAndSubscribedDevices(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		set := func(patch string) {
 			t.Helper()

@@ -10,7 +10,7 @@ import (
 
 const desiredTopic = "$iothub/twin/PATCH/properties/desired/?$version="
 
-func TestACloudToDeviceMessageComesTwice(t *testing.T) {
+func TestDuplicateMessageSendsACloudToDeviceMessageTwice(t *testing.T) {
 	for name, manual := range map[string]bool{"acknowledged": false, "not acknowledged": true} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -34,7 +34,7 @@ func TestACloudToDeviceMessageComesTwice(t *testing.T) {
 	}
 }
 
-func TestADesiredPatchComesTwiceOrNotAtAll(t *testing.T) {
+func TestADesiredPatchIsSentTwiceOrNotAtAll(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/PATCH/properties/desired/#")
@@ -59,7 +59,7 @@ func TestADesiredPatchComesTwiceOrNotAtAll(t *testing.T) {
 	})
 }
 
-func TestTwinRequestsVanish(t *testing.T) {
+func TestTwinMuteIgnoresTwinRequests(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")

@@ -133,7 +133,7 @@ func TestAListenerThatRefusesKeepsItsAddress(t *testing.T) {
 	})
 }
 
-func TestClosingAListenerEndsAcceptAndResetsWhoWasWaiting(t *testing.T) {
+func TestClosingAListenerEndsAcceptAndResetsPendingConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		listener, _ := network.Listen("hub:8883")
@@ -238,7 +238,7 @@ func TestDeadlinesPassOnTheBubblesClock(t *testing.T) {
 	})
 }
 
-func TestADeadlineMovedMeanwhileCounts(t *testing.T) {
+func TestAChangedDeadlineTakesEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, _ := connect(t, memnet.New())
 		start := time.Now()
@@ -304,7 +304,7 @@ func TestADialGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestAListenerThatSwallowsLetsDialersWait(t *testing.T) {
+func TestADialWaitsDuringABlackHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		listener, _ := network.Listen("hub:8883")
@@ -327,7 +327,7 @@ func TestAListenerThatSwallowsLetsDialersWait(t *testing.T) {
 	})
 }
 
-func TestBothEndsMayWorkAtOnce(t *testing.T) {
+func TestBothEndsCanReadAndWriteAtOnce(t *testing.T) {
 	near, far := connect(t, memnet.New())
 	var ends sync.WaitGroup
 	for _, end := range []*memnet.Conn{near, far} {
