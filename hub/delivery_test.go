@@ -284,9 +284,8 @@ func TestFlushWaitsForReadingsThatAreNotOnTheDiskYet(t *testing.T) {
 	box := &unsyncedBox{}
 	s := telemetry(Delivery{})
 	s.Outbox = box
-	box.Memory = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
 	synctest.Test(t, func(t *testing.T) {
-		box.Memory = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, nil)
+		box.Memory = outbox.NewMemory(outbox.Options{})
 		s.Date = func(r outbox.Reading) (time.Time, bool) { return r.Taken, false }
 		s.Emit = func(observe.Record) {}
 		w := &world{t: t, box: box.Memory, Hub: New(s)}

@@ -155,9 +155,9 @@ func bubble(t *testing.T, s Settings, test func(*testing.T, *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t}
-		w.box = outbox.NewMemory(outbox.Limits{}, outbox.ID{}, func(d outbox.Drop) {
+		w.box = outbox.NewMemory(outbox.Options{Dropped: func(d outbox.Drop) {
 			w.drops = append(w.drops, fmt.Sprint(d.Numbers.First, " ", string(d.Reason())))
-		})
+		}})
 		if s.Outbox == nil {
 			s.Outbox = w.box
 		}
