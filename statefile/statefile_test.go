@@ -108,19 +108,29 @@ func TestMissingFileIsNoError(t *testing.T) {
 
 func TestEveryChangedRemovedOrAddedByteIsNoticed(t *testing.T) {
 	path, good := saved(t, lizard)
+	wantNoticed := func(text []byte) {
+		t.Helper()
+		write(t, path, text)
+		if statefile.At(path).Peek(new(pet)) {
+			t.Fatalf("%q was read", text)
+		}
+	}
 	for i := range good {
 		for bit := range 8 {
 			text := bytes.Clone(good)
 			text[i] ^= 1 << bit
-			wantDamaged(t, path, text)
+			wantNoticed(text)
 		}
 		wantDamaged(t, path, good[:i])
-		wantDamaged(t, path, good[i+1:])
+		wantNoticed(good[i+1:])
 		for _, more := range []string{" ", "\n", "{", string(good[i])} {
-			wantDamaged(t, path, []byte(string(good[:i+1])+more+string(good[i+1:])))
+			wantNoticed([]byte(string(good[:i+1]) + more + string(good[i+1:])))
 		}
-		without := string(good[:i]) + string(good[i+1:])
-		wantDamaged(t, path, []byte(without))
+		wantNoticed([]byte(string(good[:i]) + string(good[i+1:])))
+	}
+	write(t, path, good)
+	if !statefile.At(path).Peek(new(pet)) {
+		t.Error("the file itself was not read")
 	}
 }
 

@@ -83,3 +83,22 @@ func TestDamagedFileHasNoVersion(t *testing.T) {
 	}
 	wantDamaged(t, path, bytes.Replace(text, []byte("2"), []byte("3"), 1))
 }
+
+func TestErrorSaysWhichVersionHasWrittenAFile(t *testing.T) {
+	for want, err := range map[string]statefile.VersionError{
+		"f was written by a later version of failover (it has format 3, and this version reads format 2); " +
+			"use that version, or another state directory": {Path: "f", Format: 3, Known: 2},
+		"f was written by an earlier version of failover (it has format 1, and this version reads format 2); " +
+			"use that version, or another state directory": {Path: "f", Format: 1, Known: 2},
+		"f was written by a later version of failover (it is large); use that version, or another state directory": {
+			Path: "f", Format: 2, Known: 2, Detail: "it is large",
+		},
+	} {
+		if err.Error() != want {
+			t.Errorf("it says %q, want %q", err.Error(), want)
+		}
+	}
+	if err := statefile.Check(filepath.Join(t.TempDir(), "pet.json")); err != nil {
+		t.Errorf("a missing file: %v", err)
+	}
+}
