@@ -20,7 +20,7 @@ func (p *thinned) tell() func(observe.Record) {
 	}
 }
 
-// what is a record without that in which repetitions differ.
+// what returns the fields that repetitions of a record have in common.
 func what(r observe.Record) string {
 	return fmt.Sprint(r.Kind, r.Device, r.From, r.To, r.State, r.Event, r.Cause, r.Hub, r.Outcome, r.ID)
 }

@@ -31,7 +31,7 @@ func wantTrace(t *testing.T, log, want string) {
 	}
 }
 
-// logged is the log of what is told.
+// logged returns the log of the records that a function tells.
 func logged(tells func(tell func(observe.Record))) string {
 	var b bytes.Buffer
 	tells(observe.Thin(observe.NewPrinter(&b, true, observe.Debug)))

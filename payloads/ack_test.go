@@ -106,6 +106,21 @@ func TestFitMakesAPropertyAckAcceptable(t *testing.T) {
 	}
 }
 
+func TestDescriptionHasAtMost512Bytes(t *testing.T) {
+	for given, want := range map[string]string{
+		strings.Repeat("x", 512):              strings.Repeat("x", 512),
+		strings.Repeat("x", 513):              strings.Repeat("x", 509) + "…",
+		strings.Repeat("é", 256):              strings.Repeat("é", 256),
+		strings.Repeat("é", 257):              strings.Repeat("é", 254) + "…",
+		strings.Repeat("x", 508) + "🦎" + "xx": strings.Repeat("x", 508) + "…",
+	} {
+		if got, _ := (AcknowledgedProperty{property("", "p", ""),
+			PropertyAck{Description: given}}).Fit(); got.Description != want {
+			t.Errorf("%q became %q", given, got.Description)
+		}
+	}
+}
+
 func TestClearPatchHasOnlyTheValuesThatAreObjects(t *testing.T) {
 	acks := []AcknowledgedProperty{
 		{property("", "a", ""), PropertyAck{Value: json.RawMessage(` {"x":1}`)}},

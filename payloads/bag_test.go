@@ -90,6 +90,13 @@ func TestBagMayFollowAQuestionMark(t *testing.T) {
 }
 
 func TestErrorAboutABagIsShort(t *testing.T) {
+	for count, more := range map[int]bool{1: false, 3: false, 4: true} {
+		_, err := parseBag(strings.Repeat("=x&", count))
+		if err == nil || strings.Count(err.Error(), "has no name") != min(count, 3) ||
+			strings.Contains(err.Error(), "; and 1 more") != more {
+			t.Errorf("of %d faults the error is %v", count, err)
+		}
+	}
 	bag, err := parseBag(strings.Repeat("%&", 30_000))
 	if err == nil || len(err.Error()) > 500 || !strings.Contains(err.Error(), "and 29997 more") || len(bag) != 30_000 {
 		t.Errorf("%d properties, and the error is %.600v", len(bag), err)

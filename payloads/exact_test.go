@@ -96,11 +96,11 @@ func TestMarshalRefusesTextThatIsNotUTF8(t *testing.T) {
 func TestReportedPropertiesThatEncodingWouldChangeAreRefused(t *testing.T) {
 	for text := range inexact {
 		if err := CheckReported(map[string]any{"p": json.RawMessage(text)}); err == nil {
-			t.Errorf("%s was taken", text)
+			t.Errorf("%s was accepted", text)
 		}
 	}
 	if err := CheckReported(map[string]any{"a\xff": 1}); err == nil {
-		t.Error("a name that is not UTF-8 was taken")
+		t.Error("a name that is not UTF-8 was accepted")
 	}
 	big := AcknowledgedProperty{DesiredProperty: property("", "p", "1"),
 		PropertyAck: PropertyAck{Value: json.RawMessage(`{"a":1,"a":2}`), Code: 200}}

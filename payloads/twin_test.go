@@ -1,6 +1,7 @@
 package payloads
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -209,6 +210,15 @@ func TestTwinAnswerIsRead(t *testing.T) {
 				t.Fatalf("got  %+v, %v\nwant %+v", got, err, c.want)
 			}
 		})
+	}
+}
+
+func TestStatusOfAnAnswerHasABound(t *testing.T) {
+	for _, status := range []int{100, 599} {
+		if got, err := ParseTwinAnswer(fmt.Sprintf("$iothub/twin/res/%d/?$rid=1", status), nil); err != nil ||
+			got.Status != status {
+			t.Errorf("%d was read as %+v, %v", status, got, err)
+		}
 	}
 }
 

@@ -12,17 +12,18 @@ import (
 	"testing"
 )
 
-// at is a file whose directory is synced in a way of the test's.
+// at returns a file in a directory with an Fsync of the test.
 func at(path string, sync Fsync) File {
 	f := At(path)
 	f.dir.fsync = sync
 	return f
 }
 
-// looksOn is the operating system's fsync, and hears of each file before it is synced.
-func looksOn(heard func(path string)) Fsync {
+// observed returns the fsync of the operating system, which calls a function with the path before
+// each call.
+func observed(before func(path string)) Fsync {
 	return func(f *os.File) error {
-		heard(f.Name())
+		before(f.Name())
 		return f.Sync()
 	}
 }
@@ -58,7 +59,7 @@ func TestNameOfEachNewDirectoryIsSynced(t *testing.T) {
 			// the second time there is nothing to make
 			for _, want := range [][]string{{there, filepath.Join(there, "one")}, nil} {
 				var synced []string
-				look := looksOn(func(path string) {
+				look := observed(func(path string) {
 					if strings.HasPrefix(dir, path+"/") {
 						synced = append(synced, path)
 					}
