@@ -21,7 +21,7 @@ var theDevice = provisioning.Identity{ProvisioningHost: "example.com", IDScope: 
 
 var hubB = provisioning.Assignment{Hub: "b.example:8884", DeviceID: "other", Substatus: "deviceDataMigrated"}
 
-// newCache is a cache in a directory that does not exist yet.
+// newCache returns a cache in a directory that does not exist yet.
 func newCache(t *testing.T) provisioning.Cache {
 	return theCache(filepath.Join(t.TempDir(), "state", "assignment.json"))
 }
@@ -30,7 +30,7 @@ func theCache(path string) provisioning.Cache {
 	return provisioning.Cache{File: statefile.At(path), Identity: theDevice}
 }
 
-// saved is a cache that holds an assignment, and what its file says.
+// saved returns a cache that holds an assignment, and the text of its file.
 func saved(t *testing.T, a provisioning.Assignment) (provisioning.Cache, []byte) {
 	t.Helper()
 	c := newCache(t)
@@ -63,7 +63,7 @@ func wantStored(t *testing.T, c provisioning.Cache, want provisioning.Assignment
 	}
 }
 
-// wantSetAside checks that Load finds nothing, says so, and keeps the file under another name.
+// wantSetAside checks that Load returns nothing but an error, and keeps the file under another name.
 func wantSetAside(t *testing.T, c provisioning.Cache, what string, text []byte) {
 	t.Helper()
 	a, ok, err := c.Load()
@@ -75,7 +75,7 @@ func wantSetAside(t *testing.T, c provisioning.Cache, what string, text []byte) 
 		t.Errorf("%s holds %q", aside, kept)
 	}
 	if _, ok, err := c.Load(); ok || err != nil {
-		t.Errorf("and then: %t, %v", ok, err)
+		t.Errorf("the next Load: %t, %v", ok, err)
 	}
 }
 
@@ -87,7 +87,9 @@ func TestAnAssignmentIsStoredForItsOwnerOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantStored(t, c, hubB)
-		for path, want := range map[string]os.FileMode{c.File.Path(): 0o600, filepath.Dir(c.File.Path()): 0o700 | os.ModeDir} {
+		for path, want := range map[string]os.FileMode{
+			c.File.Path(): 0o600, filepath.Dir(c.File.Path()): 0o700 | os.ModeDir,
+		} {
 			if info, err := os.Stat(path); err != nil || info.Mode() != want {
 				t.Errorf("%s has mode %v, want %v", path, info.Mode(), want)
 			}
@@ -97,7 +99,8 @@ func TestAnAssignmentIsStoredForItsOwnerOnly(t *testing.T) {
 
 func TestThePayloadIsStoredByteForByte(t *testing.T) {
 	for _, payload := range []string{
-		`{ "a" : "<b>&\u2028" }`, `"` + strings.Repeat("<", provisioning.MaxPayload-2) + `"`, strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+		`{ "a" : "<b>&\u2028" }`, `"` + strings.Repeat("<", provisioning.MaxPayload-2) + `"`,
+		strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
 	} {
 		a := theHub
 		a.Payload = payload
@@ -106,7 +109,7 @@ func TestThePayloadIsStoredByteForByte(t *testing.T) {
 	}
 }
 
-// As the versions before the payload wrote it.
+// Earlier versions wrote such a file.
 func TestAFileWithoutAPayloadIsRead(t *testing.T) {
 	c, good := saved(t, theHub)
 	if bytes.Contains(good, []byte("payload")) {
@@ -120,7 +123,8 @@ func TestAFileWithoutAPayloadIsRead(t *testing.T) {
   "deviceId": "dev1",
   "substatus": "initialAssignment",
   "saved": "2026-01-02T03:04:05.678Z"`
-	write(t, c.File.Path(), fmt.Appendf(nil, "%s,\n  \"checksum\": \"%08x\"\n}\n", content, crc32.ChecksumIEEE([]byte(content))))
+	checksum := crc32.ChecksumIEEE([]byte(content))
+	write(t, c.File.Path(), fmt.Appendf(nil, "%s,\n  \"checksum\": \"%08x\"\n}\n", content, checksum))
 	wantStored(t, c, theHub)
 }
 
@@ -215,7 +219,7 @@ func TestAForeignAssignmentIsSetAside(t *testing.T) {
 	}
 }
 
-// Nothing can be written here, whoever runs the test.
+// Not even root can write there.
 func TestAnUnwritableFileIsAWarningWithAdvice(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
@@ -243,7 +247,7 @@ func TestAnUnwritableFileIsAWarningWithAdvice(t *testing.T) {
 		})
 	}
 	if left, _ := filepath.Glob(directory + ".*"); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("not removed: %q", left)
 	}
 }
 
@@ -265,16 +269,16 @@ func TestSaveMayBeCalledConcurrently(t *testing.T) {
 	}
 	saving.Wait()
 	if files, _ := os.ReadDir(filepath.Dir(c.File.Path())); len(files) != 1 {
-		t.Errorf("left behind: %v", files)
+		t.Errorf("not removed: %v", files)
 	}
 }
 
-// saverVariable turns this test's binary into a process that saves for ever.
+// saverVariable makes the test binary a process that saves until it is killed.
 const saverVariable = "FAILOVER_TEST_SAVE"
 
 func TestAKilledProcessLeavesACompleteFile(t *testing.T) {
 	if path := os.Getenv(saverVariable); path != "" {
-		c := theCache(path) // a directory of its own would be left behind
+		c := theCache(path) // t.TempDir would not be removed
 		for {
 			_ = c.Save(theHub)
 			_ = c.Save(hubB)
@@ -300,4 +304,17 @@ func TestAKilledProcessLeavesACompleteFile(t *testing.T) {
 		}
 	}
 	t.Logf("seen: %+v", seen)
+}
+
+func TestTheOwnerOfAStoredAssignmentIsKnown(t *testing.T) {
+	c, text := saved(t, theHub)
+	if owner := provisioning.OwnerOf(c.File.Path()); owner != "dev1" {
+		t.Errorf("the owner is %q", owner)
+	}
+	write(t, c.File.Path(), text[1:])
+	for _, path := range []string{c.File.Path(), c.File.Path() + ".missing"} {
+		if owner := provisioning.OwnerOf(path); owner != "" {
+			t.Errorf("the owner is %q", owner)
+		}
+	}
 }

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// certificate is good for example.com and in a bubble's year 2000.
+// certificate is valid for example.com, also in the year 2000, in which the clock of a bubble starts.
 var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -34,30 +34,41 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 	return s.TLS.Certificates[0], pool
 }()
 
+type (
+	identity = provisioning.Identity
+	request  = provisioning.Request
+)
+
+const (
+	unavailable = provisioning.Unavailable
+	throttled   = provisioning.Throttled
+	refused     = provisioning.Refused
+)
+
 const secret = "a shared access key of 32 bytes!"
 
 func key() (transport.Key, error) {
 	return transport.ParseKey(base64.StdEncoding.EncodeToString([]byte(secret)))
 }
 
-// A dps answers as its script says. It is for what no emulator of the real one would do.
+// A dps answers as its script says, also as the real DPS would not.
 type dps struct {
 	*testing.T
 	network *memnet.Network
 	script  func(*conn, question)
 	connack byte
-	suback  byte // 0xff: none
+	suback  byte // 0xff means no SUBACK
 	mu      sync.Mutex
 	asked   []question
 }
 
-// A question is one request that came to DPS.
+// A question is a request that has reached DPS.
 type question struct {
 	number    int // from 0
 	at        time.Time
 	topic     string
 	rid       string
-	operation string // of a poll
+	operation string // is empty if the request is no poll
 	body      string
 }
 
@@ -67,7 +78,7 @@ type conn struct {
 	serial int
 }
 
-// inBubble runs a test with a scripted DPS, on a fake clock.
+// inBubble runs a test with a scripted DPS and a fake clock.
 func inBubble(t *testing.T, script func(*conn, question), test func(d *dps)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,14 +122,14 @@ func (d *dps) serve(c *conn) {
 				a.Write(c)
 			}
 		case *packets.PublishPacket:
-			d.script(c, d.heard(m))
+			d.script(c, d.record(m))
 		case *packets.PingreqPacket:
 			packets.NewControlPacket(packets.Pingresp).Write(c)
 		}
 	}
 }
 
-func (d *dps) heard(m *packets.PublishPacket) question {
+func (d *dps) record(m *packets.PublishPacket) question {
 	_, query, _ := strings.Cut(m.TopicName, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -137,7 +148,7 @@ func (d *dps) questions() []question {
 	return append([]question(nil), d.asked...)
 }
 
-// answer sends "status/?$rid=…" with more behind it.
+// answer sends an answer whose topic ends in more.
 func (c *conn) answer(status int, rid, more, body string) {
 	c.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, rid, more), body)
 }
@@ -151,15 +162,22 @@ func (c *conn) send(topic, body string) {
 
 const (
 	assigning = `{"operationId":"op1","status":"assigning"}`
-	assigned  = `{"operationId":"op1","status":"assigned","registrationState":{"assignedHub":"hub.example","deviceId":"dev1","substatus":"initialAssignment"}}`
+	assigned  = `{"operationId":"op1","status":"assigned",` +
+		`"registrationState":{"assignedHub":"hub.example","deviceId":"dev1","substatus":"initialAssignment"}}`
 )
+
+// assignedTo is an answer that assigns a hub.
+func assignedTo(hub string) string {
+	return `{"status":"assigned","registrationState":{"assignedHub":"` + hub + `"}}`
+}
 
 var theHub = provisioning.Assignment{Hub: "hub.example", DeviceID: "dev1", Substatus: "initialAssignment"}
 
 func (d *dps) request() provisioning.Request {
 	return provisioning.Request{
 		Identity: provisioning.Identity{
-			ProvisioningHost: "example.com", IDScope: "0ne1", RegistrationID: "dev1", Key: key, ModelID: "dtmi:Sample:Failover;1",
+			ProvisioningHost: "example.com", IDScope: "0ne1", RegistrationID: "dev1", Key: key,
+			ModelID: "dtmi:Sample:Failover;1",
 		},
 		Link: transport.Link{Dial: d.network.DialContext, RootCAs: transport.FixedRoots(roots)},
 	}
@@ -176,7 +194,7 @@ func (d *dps) wantHub() {
 	}
 }
 
-// wantError registers in vain and returns why.
+// wantError registers, checks that it fails with a verdict, and returns the error.
 func (d *dps) wantError(want provisioning.Verdict, parts ...string) *provisioning.Error {
 	d.Helper()
 	a, err := d.register()
@@ -189,11 +207,11 @@ func (d *dps) wantError(want provisioning.Verdict, parts ...string) *provisionin
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
-			d.Errorf("%v does not say %q", err, part)
+			d.Errorf("%v does not contain %q", err, part)
 		}
 	}
 	if strings.Contains(err.Error(), "sig=") || strings.Contains(err.Error(), secret) {
-		d.Errorf("%v gives the key away", err)
+		d.Errorf("%v shows the key", err)
 	}
 	return e
 }
@@ -205,4 +223,4 @@ func (d *dps) wantTook(since time.Time, want time.Duration) {
 	}
 }
 
-func ended(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func waitFor(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

@@ -13,13 +13,14 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// inCloud is a registration at an emulator.
-func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, provisioning.Request) {
+// inCloud returns an emulator and a registration at it.
+func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, request) {
 	t.Helper()
 	cloud := emulator.ForTest(t, config)
 	return cloud, provisioning.Request{
 		Identity: provisioning.Identity{
-			ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1", ModelID: "dtmi:Sample:Failover;1",
+			ProvisioningHost: cloud.DPSHost(), IDScope: cloud.IDScope(), RegistrationID: "dev1",
+			ModelID: "dtmi:Sample:Failover;1",
 			Key: func() (transport.Key, error) {
 				group, err := transport.ParseKey(cloud.GroupKey())
 				return group.Derive("dev1"), err
@@ -29,7 +30,7 @@ func inCloud(t *testing.T, config emulator.Config) (*emulator.Cloud, provisionin
 	}
 }
 
-func inCloudBubble(t *testing.T, config emulator.Config, test func(*testing.T, *emulator.Cloud, provisioning.Request)) {
+func inCloudBubble(t *testing.T, config emulator.Config, test func(*testing.T, *emulator.Cloud, request)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
@@ -41,13 +42,13 @@ func inCloudBubble(t *testing.T, config emulator.Config, test func(*testing.T, *
 }
 
 func TestTheEmulatorAssignsItsHubs(t *testing.T) {
-	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 		for _, step := range []struct{ hub, substatus string }{{"A", "initialAssignment"}, {"B", "deviceDataMigrated"}} {
 			start := time.Now()
 			a, err := provisioning.Register(t.Context(), r)
 			want := provisioning.Assignment{Hub: cloud.Hub(step.hub), DeviceID: "dev1", Substatus: step.substatus}
 			if a.Updated.IsZero() || a.Updated.After(time.Now()) {
-				t.Errorf("at DPS it has been %v", a.Updated)
+				t.Errorf("Updated is %v", a.Updated)
 			}
 			a.Updated = time.Time{}
 			if err != nil || a != want || time.Since(start) != 3*time.Second {
@@ -58,13 +59,13 @@ func TestTheEmulatorAssignsItsHubs(t *testing.T) {
 			}
 		}
 		if n := cloud.Registrations("dev1"); n != 2 {
-			t.Errorf("%d requests to register", n)
+			t.Errorf("%d registrations", n)
 		}
 		if payload := string(cloud.RegistrationPayload("dev1")); payload != `{"modelId":"dtmi:Sample:Failover;1"}` {
 			t.Errorf("the payload was %s", payload)
 		}
 		if v := cloud.Violations(); len(v) > 0 {
-			t.Errorf("the rules were broken: %q", v)
+			t.Errorf("the device violated rules: %q", v)
 		}
 	})
 }
@@ -78,17 +79,17 @@ func TestTheEmulatorAssignsItsHubOverSockets(t *testing.T) {
 
 func TestEachFaultOfDPSHasItsVerdict(t *testing.T) {
 	for fault, want := range map[emulator.Fault]provisioning.Error{
-		emulator.DPSThrottles:    {Verdict: provisioning.Throttled, Status: 429, Code: 429001, RetryAfter: 3 * time.Second},
-		emulator.DPSUnavailable:  {Verdict: provisioning.Unavailable, Status: 503, Code: 503001},
-		emulator.DPSUnauthorized: {Verdict: provisioning.Refused, Status: 401, Code: 401002},
-		emulator.DPSForbids:      {Verdict: provisioning.Refused, Status: 403, Code: 403001},
-		emulator.DPSForgets:      {Verdict: provisioning.Refused, Status: 404, Code: 404201},
-		emulator.DPSRefuses:      {Verdict: provisioning.Refused},
-		emulator.DPSFails:        {Verdict: provisioning.Refused, Status: 200, Code: 400209},
-		emulator.DPSDisabled:     {Verdict: provisioning.Refused, Status: 200},
+		emulator.DPSThrottles:    {Verdict: throttled, Status: 429, Code: 429001, RetryAfter: 3 * time.Second},
+		emulator.DPSUnavailable:  {Verdict: unavailable, Status: 503, Code: 503001},
+		emulator.DPSUnauthorized: {Verdict: refused, Status: 401, Code: 401002},
+		emulator.DPSForbids:      {Verdict: refused, Status: 403, Code: 403001},
+		emulator.DPSForgets:      {Verdict: refused, Status: 404, Code: 404201},
+		emulator.DPSRefuses:      {Verdict: refused},
+		emulator.DPSFails:        {Verdict: refused, Status: 200, Code: 400209},
+		emulator.DPSDisabled:     {Verdict: refused, Status: 200},
 	} {
 		t.Run(string(fault), func(t *testing.T) {
-			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 				if err := cloud.BreakDPS(fault); err != nil {
 					t.Fatal(err)
 				}
@@ -97,17 +98,18 @@ func TestEachFaultOfDPSHasItsVerdict(t *testing.T) {
 				if !errors.As(err, &got) {
 					t.Fatalf("got %v", err)
 				}
-				if got.Verdict != want.Verdict || got.Status != want.Status || got.Code != want.Code || got.RetryAfter != want.RetryAfter {
+				if got.Verdict != want.Verdict || got.Status != want.Status || got.Code != want.Code ||
+					got.RetryAfter != want.RetryAfter {
 					t.Errorf("got %+v, want %+v", got, want)
 				}
 				if got.Status >= 400 && (got.TrackingID == "" || got.Message == "") {
-					t.Errorf("the words of DPS are lost: %+v", got)
+					t.Errorf("the message or the tracking ID of DPS is missing: %+v", got)
 				}
 				if err := cloud.BreakDPS(emulator.DPSHealthy); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := provisioning.Register(t.Context(), r); err != nil {
-					t.Errorf("once DPS is well again: %v", err)
+					t.Errorf("after the fault: %v", err)
 				}
 			})
 		})
@@ -116,18 +118,18 @@ func TestEachFaultOfDPSHasItsVerdict(t *testing.T) {
 
 func TestARefusedDeviceIsToldWhatToCheck(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*provisioning.Request)
+		change func(*request)
 		advice string
 	}{
-		"with another's key":  {func(r *provisioning.Request) { r.Key = key }, "key"},
-		"with another scope":  {func(r *provisioning.Request) { r.IDScope = "0neOTHER" }, "ID scope"},
-		"with another's name": {func(r *provisioning.Request) { r.RegistrationID = "dev2" }, "registration ID"},
+		"with another's key": {func(r *request) { r.Key = key }, "key"},
+		"with another scope": {func(r *request) { r.IDScope = "0neOTHER" }, "ID scope"},
+		"with another's ID":  {func(r *request) { r.RegistrationID = "dev2" }, "registration ID"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+			inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 				c.change(&r)
 				_, err := provisioning.Register(t.Context(), r)
-				if !errors.Is(err, provisioning.Refused) || !strings.Contains(err.Error(), c.advice) {
+				if !errors.Is(err, refused) || !strings.Contains(err.Error(), c.advice) {
 					t.Errorf("got %v", err)
 				}
 			})
@@ -136,38 +138,40 @@ func TestARefusedDeviceIsToldWhatToCheck(t *testing.T) {
 }
 
 func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
-	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 		if err := cloud.StopDPS(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.ConnectionRefused) {
+		_, err := provisioning.Register(t.Context(), r)
+		if !errors.Is(err, unavailable) || !errors.Is(err, transport.ConnectionRefused) {
 			t.Errorf("got %v", err)
 		}
 		if err := cloud.StartDPS(); err != nil {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Second, func() { _ = cloud.StopDPS() })
-		if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || !errors.Is(err, transport.Closed) {
-			t.Errorf("stopped in between: %v", err)
+		_, err = provisioning.Register(t.Context(), r)
+		if !errors.Is(err, unavailable) || !errors.Is(err, transport.Closed) {
+			t.Errorf("stopped during a registration: %v", err)
 		}
 	})
 }
 
-// It may take paho a second to let go of a connection that has broken, for which a device need not wait.
+// paho may need a second to release a broken connection, for which a device must not wait.
 func TestASessionThatDPSEndsIsGivenToEnded(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong} {
-		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 			if err := cloud.Inject(emulator.TargetDPS, fault, emulator.Params{}); err != nil {
 				t.Fatal(err)
 			}
 			var ended []*transport.Session
 			r.Ended = func(s *transport.Session) { ended = append(ended, s) }
 			start := time.Now()
-			if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, provisioning.Unavailable) || time.Since(start) > 0 {
+			if _, err := provisioning.Register(t.Context(), r); !errors.Is(err, unavailable) || time.Since(start) > 0 {
 				t.Errorf("%s: %v after %v", fault, err, time.Since(start))
 			}
 			if len(ended) != 1 {
-				t.Fatalf("%s: %d sessions were handed over", fault, len(ended))
+				t.Fatalf("%s: %d sessions were given to Ended", fault, len(ended))
 			}
 			<-ended[0].Done()
 		})
@@ -176,7 +180,7 @@ func TestASessionThatDPSEndsIsGivenToEnded(t *testing.T) {
 
 func TestEveryDocumentedRegistrationIDIsAssigned(t *testing.T) {
 	for _, id := range []string{"Dev1", "-dev1", "dev1-", "a.b_c:d"} {
-		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r provisioning.Request) {
+		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 			r.RegistrationID = id
 			r.Key = func() (transport.Key, error) {
 				group, err := transport.ParseKey(cloud.GroupKey())

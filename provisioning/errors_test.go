@@ -12,6 +12,7 @@ import (
 )
 
 func TestEachAnswerHasItsVerdict(t *testing.T) {
+	const failed = `{"status":"failed","registrationState":{"errorCode":400209,"errorMessage":"Not so."}}`
 	const failure = `{"errorCode":401002,"trackingId":"8ad0","message":"Not so."}`
 	for name, c := range map[string]struct {
 		status  int
@@ -21,33 +22,33 @@ func TestEachAnswerHasItsVerdict(t *testing.T) {
 		code    int
 		advice  string // part of it; "none" for none
 	}{
-		"400":                    {400, "", failure, provisioning.Refused, 401002, "payload"},
-		"401":                    {401, "", failure, provisioning.Refused, 401002, "key"},
-		"401 without a body":     {401, "", "", provisioning.Refused, 0, "key"},
-		"403":                    {403, "", failure, provisioning.Refused, 401002, "enable"},
-		"404":                    {404, "", failure, provisioning.Refused, 401002, "ID scope"},
-		"405":                    {405, "", failure, provisioning.Refused, 401002, "payload"},
-		"409":                    {409, "", failure, provisioning.Unavailable, 401002, "none"},
-		"412":                    {412, "", failure, provisioning.Unavailable, 401002, "none"},
-		"415":                    {415, "", failure, provisioning.Refused, 401002, "payload"},
-		"429":                    {429, "&retry-after=9", failure, provisioning.Throttled, 401002, "none"},
-		"429 without a delay":    {429, "", failure, provisioning.Throttled, 401002, "none"},
-		"500":                    {500, "", failure, provisioning.Unavailable, 401002, "none"},
-		"503 with a delay":       {503, "&retry-after=9", "<html>", provisioning.Unavailable, 0, "none"},
-		"failed":                 {200, "", `{"status":"failed","registrationState":{"errorCode":400209,"errorMessage":"Not so."}}`, provisioning.Refused, 400209, "error code"},
-		"disabled":               {200, "", `{"status":"disabled"}`, provisioning.Refused, 0, "enable"},
-		"disabled, at 202":       {202, "", `{"registrationState":{"status":"Disabled"}}`, provisioning.Refused, 0, "enable"},
-		"unassigned":             {200, "", `{"status":"unassigned"}`, provisioning.Refused, 0, "ID scope"},
-		"a state nobody knows":   {200, "", `{"operationId":"op1","status":"thinking"}`, provisioning.Unavailable, 0, "none"},
-		"no state":               {200, "", `{"operationId":"op1"}`, provisioning.Unavailable, 0, "none"},
-		"no body":                {200, "", ``, provisioning.Unavailable, 0, "none"},
-		"no hub":                 {200, "", `{"status":"assigned","registrationState":{}}`, provisioning.Unavailable, 0, "none"},
-		"a hub that is no host":  {200, "", `{"status":"assigned","registrationState":{"assignedHub":"a b"}}`, provisioning.Unavailable, 0, "none"},
-		"garbage":                {200, "", "\xff\x00garbage", provisioning.Unavailable, 0, "none"},
-		"a garbage 202":          {202, "", "garbage", provisioning.Unavailable, 0, "none"},
-		"202 with no operation":  {202, "", `{"status":"assigning"}`, provisioning.Unavailable, 0, "none"},
-		"a redirection":          {302, "", "", provisioning.Refused, 0, "payload"},
-		"a status below success": {100, "", `{"operationId":"op1"}`, provisioning.Unavailable, 0, "none"},
+		"400":                    {400, "", failure, refused, 401002, "payload"},
+		"401":                    {401, "", failure, refused, 401002, "key"},
+		"401 without a body":     {401, "", "", refused, 0, "key"},
+		"403":                    {403, "", failure, refused, 401002, "enable"},
+		"404":                    {404, "", failure, refused, 401002, "ID scope"},
+		"405":                    {405, "", failure, refused, 401002, "payload"},
+		"409":                    {409, "", failure, unavailable, 401002, "none"},
+		"412":                    {412, "", failure, unavailable, 401002, "none"},
+		"415":                    {415, "", failure, refused, 401002, "payload"},
+		"429":                    {429, "&retry-after=9", failure, throttled, 401002, "none"},
+		"429 without a delay":    {429, "", failure, throttled, 401002, "none"},
+		"500":                    {500, "", failure, unavailable, 401002, "none"},
+		"503 with a delay":       {503, "&retry-after=9", "<html>", unavailable, 0, "none"},
+		"failed":                 {200, "", failed, refused, 400209, "error code"},
+		"disabled":               {200, "", `{"status":"disabled"}`, refused, 0, "enable"},
+		"disabled, at 202":       {202, "", `{"registrationState":{"status":"Disabled"}}`, refused, 0, "enable"},
+		"unassigned":             {200, "", `{"status":"unassigned"}`, refused, 0, "ID scope"},
+		"a state nobody knows":   {200, "", `{"operationId":"op1","status":"thinking"}`, unavailable, 0, "none"},
+		"no state":               {200, "", `{"operationId":"op1"}`, unavailable, 0, "none"},
+		"no body":                {200, "", ``, unavailable, 0, "none"},
+		"no hub":                 {200, "", `{"status":"assigned","registrationState":{}}`, unavailable, 0, "none"},
+		"a hub that is no host":  {200, "", assignedTo("a b"), unavailable, 0, "none"},
+		"garbage":                {200, "", "\xff\x00garbage", unavailable, 0, "none"},
+		"a garbage 202":          {202, "", "garbage", unavailable, 0, "none"},
+		"202 with no operation":  {202, "", `{"status":"assigning"}`, unavailable, 0, "none"},
+		"a redirection":          {302, "", "", refused, 0, "payload"},
+		"a status below success": {100, "", `{"operationId":"op1"}`, unavailable, 0, "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(conn *conn, q question) { conn.answer(c.status, q.rid, c.more, c.body) }, func(d *dps) {
@@ -58,16 +59,16 @@ func TestEachAnswerHasItsVerdict(t *testing.T) {
 					d.Errorf("the code is %d", e.Code)
 				}
 				if (e.Advice == "") != (c.advice == "none") || c.advice != "none" && !strings.Contains(e.Advice, c.advice) {
-					d.Errorf("the advice is %q, which does not mention %s", e.Advice, c.advice)
+					d.Errorf("the advice is %q, which does not contain %s", e.Advice, c.advice)
 				}
 				if c.body == failure && (e.TrackingID != "8ad0" || e.Message != "Not so." || !strings.Contains(e.Error(), "8ad0")) {
-					d.Errorf("the words of DPS are lost: %+v", e)
+					d.Errorf("the message or the tracking ID of DPS is missing: %+v", e)
 				}
 				if c.status >= 300 && e.Status != c.status {
 					d.Errorf("the status is %d", e.Status)
 				}
 				if want := time.Duration(strings.Count(c.more, "9")) * 9 * time.Second; e.RetryAfter != want {
-					d.Errorf("DPS asks for %v, want %v", e.RetryAfter, want)
+					d.Errorf("RetryAfter is %v, want %v", e.RetryAfter, want)
 				}
 			})
 		})
@@ -82,7 +83,7 @@ func TestARefusedPollEndsTheRegistration(t *testing.T) {
 			c.answer(429, q.rid, "&retry-after=5", "")
 		}
 	}, func(d *dps) {
-		if e := d.wantError(provisioning.Throttled, "429"); e.RetryAfter != 5*time.Second {
+		if e := d.wantError(throttled, "429"); e.RetryAfter != 5*time.Second {
 			d.Errorf("%+v", e)
 		}
 	})
@@ -92,7 +93,7 @@ func TestMessagesOfDPSAreShortenedAndQuoted(t *testing.T) {
 	inBubble(t, func(c *conn, q question) {
 		c.answer(401, q.rid, "", `{"message":"`+strings.Repeat("x", 60000)+`","trackingId":"a\nERROR forged"}`)
 	}, func(d *dps) {
-		if e := d.wantError(provisioning.Refused); len(e.Error()) > 1000 || strings.Contains(e.Error(), "\n") {
+		if e := d.wantError(refused); len(e.Error()) > 1000 || strings.Contains(e.Error(), "\n") {
 			d.Errorf("%.2000s", e.Error())
 		}
 	})
@@ -100,22 +101,26 @@ func TestMessagesOfDPSAreShortenedAndQuoted(t *testing.T) {
 
 func TestEachFailureOfTheSessionHasItsVerdict(t *testing.T) {
 	for name, c := range map[string]struct {
-		change  func(*dps, *provisioning.Request)
+		change  func(*dps, *request)
 		verdict provisioning.Verdict
 		reason  transport.Reason
 		advice  string
 	}{
-		"CONNACK 3":     {func(d *dps, _ *provisioning.Request) { d.connack = 3 }, provisioning.Unavailable, transport.ServerUnavailable, ""},
-		"CONNACK 4":     {func(d *dps, _ *provisioning.Request) { d.connack = 4 }, provisioning.Refused, transport.BadCredentials, "key"},
-		"CONNACK 5":     {func(d *dps, _ *provisioning.Request) { d.connack = 5 }, provisioning.Refused, transport.NotAuthorized, "clock"},
-		"SUBACK 0x80":   {func(d *dps, _ *provisioning.Request) { d.suback = 0x80 }, provisioning.Unavailable, transport.SubscriptionRefused, ""},
-		"nobody there":  {func(_ *dps, r *provisioning.Request) { r.ProvisioningHost = "example.com:1" }, provisioning.Unavailable, transport.ConnectionRefused, ""},
-		"no such name":  {func(_ *dps, r *provisioning.Request) { r.ProvisioningHost = "https://example.com" }, provisioning.Unavailable, transport.NameNotFound, "DNS"},
-		"foreign roots": {func(_ *dps, r *provisioning.Request) { r.Link.RootCAs = nil }, provisioning.Unavailable, transport.TLSFailed, "CA file"},
-		"no key": {func(_ *dps, r *provisioning.Request) {
+		"CONNACK 3":   {func(d *dps, _ *request) { d.connack = 3 }, unavailable, transport.ServerUnavailable, ""},
+		"CONNACK 4":   {func(d *dps, _ *request) { d.connack = 4 }, refused, transport.BadCredentials, "key"},
+		"CONNACK 5":   {func(d *dps, _ *request) { d.connack = 5 }, refused, transport.NotAuthorized, "clock"},
+		"SUBACK 0x80": {func(d *dps, _ *request) { d.suback = 0x80 }, unavailable, transport.SubscriptionRefused, ""},
+		"nobody there": {func(_ *dps, r *request) {
+			r.ProvisioningHost = "example.com:1"
+		}, unavailable, transport.ConnectionRefused, ""},
+		"no such name": {func(_ *dps, r *request) {
+			r.ProvisioningHost = "https://example.com"
+		}, unavailable, transport.NameNotFound, "DNS"},
+		"foreign roots": {func(_ *dps, r *request) { r.Link.RootCAs = nil }, unavailable, transport.TLSFailed, "CA file"},
+		"no key": {func(_ *dps, r *request) {
 			r.Key = func() (transport.Key, error) { return transport.Key{}, net.ErrClosed }
-		}, provisioning.Refused, transport.KeyUnusable, ""},
-		"no JSON possible": {func(_ *dps, r *provisioning.Request) { r.Payload = func() {} }, provisioning.Refused, transport.Unknown, "payload"},
+		}, refused, transport.KeyUnusable, ""},
+		"no JSON possible": {func(_ *dps, r *request) { r.Payload = func() {} }, refused, transport.Unknown, "payload"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(d *dps) {
@@ -124,7 +129,8 @@ func TestEachFailureOfTheSessionHasItsVerdict(t *testing.T) {
 				start := time.Now()
 				_, err := provisioning.Register(d.Context(), r)
 				var e *provisioning.Error
-				if !errors.As(err, &e) || e.Verdict != c.verdict || transport.ReasonOf(err) != c.reason || e.Host != r.ProvisioningHost {
+				if !errors.As(err, &e) || e.Verdict != c.verdict || e.Host != r.ProvisioningHost ||
+					transport.ReasonOf(err) != c.reason {
 					d.Fatalf("got %v", err)
 				}
 				if (c.advice == "") != (e.Advice == "") || !strings.Contains(e.Advice, c.advice) {

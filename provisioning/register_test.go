@@ -46,7 +46,7 @@ func TestEachPollWaitsAsLongAsDPSAskedFor(t *testing.T) {
 		{"", 2 * time.Second}, {"&retry-after=0", 2 * time.Second}, {"&retry-after=soon", 2 * time.Second},
 	}
 	inBubble(t, func(c *conn, q question) {
-		time.Sleep(time.Second) // DPS takes its time, which is none of the delay's
+		time.Sleep(time.Second) // is not part of the delay
 		if q.number < len(delays) {
 			c.answer(202, q.rid, delays[q.number].said, assigning)
 		} else {
@@ -58,15 +58,16 @@ func TestEachPollWaitsAsLongAsDPSAskedFor(t *testing.T) {
 		seen := map[string]bool{}
 		for i, delay := range delays {
 			if waited := q[i+1].at.Sub(q[i].at) - time.Second; waited != delay.want {
-				d.Errorf("after %q it waited %v, want %v", delay.said, waited, delay.want)
+				d.Errorf("after %q the poll came %v later, want %v", delay.said, waited, delay.want)
 			}
 		}
 		for i, q := range q {
 			if seen[q.rid] || len(q.rid) < 20 {
-				d.Errorf("the request ID %q is not a new one", q.rid)
+				d.Errorf("the request ID %q was used before or is short", q.rid)
 			}
 			seen[q.rid] = true
-			if want := "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=" + q.rid + "&operationId=op1"; i > 0 && q.topic != want {
+			want := "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=" + q.rid + "&operationId=op1"
+			if i > 0 && q.topic != want {
 				d.Errorf("polled %s", q.topic)
 			}
 		}
@@ -82,17 +83,17 @@ func TestAnAnswerWithAnUnreadablePropertyCounts(t *testing.T) {
 			d.Errorf("got %+v, %v", a, err)
 		}
 		if len(named) != 1 || !strings.Contains(named[0], `"note=100%"`) || !strings.Contains(named[0], `"=x"`) {
-			d.Errorf("named is %q", named)
+			d.Errorf("the warnings are %q", named)
 		}
-		d.wantHub() // and without Warn
+		d.wantHub() // without Warn as well
 	})
 }
 
 func TestDPSIsPolledAtMostFiveTimesInTenSeconds(t *testing.T) {
 	inBubble(t, func(c *conn, q question) { c.answer(202, q.rid, "&retry-after=1", assigning) }, func(d *dps) {
-		d.network.SetLatency(400 * time.Millisecond) // the first polls travel slowly and the others do not
+		d.network.SetLatency(400 * time.Millisecond) // the first polls are slow and later ones are not
 		time.AfterFunc(8*time.Second, func() { d.network.SetLatency(0) })
-		d.wantError(provisioning.Unavailable, "within 2m0s")
+		d.wantError(unavailable, "within 2m0s")
 		q := d.questions()
 		if len(q) < 50 || len(q) > 61 { // in two minutes; the first one registers
 			t.Errorf("%d requests", len(q))
@@ -117,7 +118,7 @@ func TestRegistrationsThatSharePollsKeepTheLimitTogether(t *testing.T) {
 		r.Polls = &provisioning.Polls{}
 		begin := time.Now()
 		for range 11 {
-			if _, err := provisioning.Register(d.Context(), r); !errors.Is(err, provisioning.Unavailable) {
+			if _, err := provisioning.Register(d.Context(), r); !errors.Is(err, unavailable) {
 				t.Error(err)
 			}
 		}
@@ -128,7 +129,10 @@ func TestRegistrationsThatSharePollsKeepTheLimitTogether(t *testing.T) {
 }
 
 func TestPollsNameTheLatestOperation(t *testing.T) {
-	bodies := []string{assigning, `{"status":"assigning"}`, ``, `{"operationId":"op/2","status":"assigning"}`, `{"registrationState":{"status":"assigning"}}`}
+	bodies := []string{
+		assigning, `{"status":"assigning"}`, ``, `{"operationId":"op/2","status":"assigning"}`,
+		`{"registrationState":{"status":"assigning"}}`,
+	}
 	inBubble(t, func(c *conn, q question) {
 		if q.number < len(bodies) {
 			c.answer(202, q.rid, "", bodies[q.number])
@@ -193,25 +197,25 @@ func TestADPSThatDoesNotAnswerIsUnavailable(t *testing.T) {
 				c.answer(202, q.rid, "&retry-after=3", assigning)
 			}
 		}, 1, 13 * time.Second, "within 10s"},
-		"that never comes to an end":     {answer202(""), 1, 2 * time.Minute, "within 2m0s"},
-		"that asks for an hour's pause":  {answer202("&retry-after=3600"), 1, 2 * time.Minute, "within 2m0s"},
-		"that is slow, and then is mute": {slowThenMute, 1, 2 * time.Minute, "within 2m0s"},
+		"that never comes to an end":      {answer202(""), 1, 2 * time.Minute, "within 2m0s"},
+		"that asks for a wait of an hour": {answer202("&retry-after=3600"), 1, 2 * time.Minute, "within 2m0s"},
+		"that stops answering late":       {stopLate, 1, 2 * time.Minute, "within 2m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, c.script, func(d *dps) {
 				d.suback = c.suback
 				start := time.Now()
-				e := d.wantError(provisioning.Unavailable, c.says)
+				e := d.wantError(unavailable, c.says)
 				d.wantTook(start, c.after)
 				if !errors.Is(e, transport.TimedOut) {
-					d.Errorf("%v is no time-out", e)
+					d.Errorf("%v is no timeout", e)
 				}
 			})
 		})
 	}
 }
 
-func slowThenMute(c *conn, q question) {
+func stopLate(c *conn, q question) {
 	if q.number == 0 {
 		c.answer(202, q.rid, "&retry-after=115", assigning)
 	}
@@ -223,7 +227,9 @@ func TestTheEndOfTheSessionEndsTheRegistration(t *testing.T) {
 		want   transport.Reason
 	}{
 		"before the answer": {func(c *conn, q question) { c.NetConn().Close() }, transport.Closed},
-		"by RST":            {func(c *conn, q question) { c.NetConn().(interface{ Reset() error }).Reset() }, transport.Reset},
+		"by RST": {func(c *conn, q question) {
+			c.NetConn().(interface{ Reset() error }).Reset()
+		}, transport.Reset},
 		"while a poll is due": {func(c *conn, q question) {
 			c.answer(202, q.rid, "&retry-after=60", assigning)
 			time.Sleep(time.Second)
@@ -233,7 +239,7 @@ func TestTheEndOfTheSessionEndsTheRegistration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, c.script, func(d *dps) {
 				start := time.Now()
-				if e := d.wantError(provisioning.Unavailable); !errors.Is(e, c.want) {
+				if e := d.wantError(unavailable); !errors.Is(e, c.want) {
 					d.Errorf("%v, want %s", e, c.want)
 				}
 				if took := time.Since(start); took > time.Second {
@@ -263,7 +269,7 @@ func TestTheContextEndsTheRegistration(t *testing.T) {
 				time.AfterFunc(time.Second, cancel)
 				r := d.request()
 				if script == nil {
-					r.Link.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, ended(ctx) }
+					r.Link.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, waitFor(ctx) }
 				}
 				start := time.Now()
 				if _, err := provisioning.Register(ctx, r); !errors.Is(err, context.Canceled) {
@@ -298,7 +304,8 @@ func TestThePayloadOfACustomAllocationIsReturnedByteForByte(t *testing.T) {
 func TestAPayloadAboveTheLimitIsLeftOut(t *testing.T) {
 	payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
 	inBubble(t, func(c *conn, q question) {
-		c.answer(200, q.rid, "", `{"status":"assigned","registrationState":{"assignedHub":"hub.example","payload":`+payload+`}}`)
+		c.answer(200, q.rid, "",
+			`{"status":"assigned","registrationState":{"assignedHub":"hub.example","payload":`+payload+`}}`)
 	}, func(d *dps) {
 		want := provisioning.Assignment{Hub: "hub.example", DeviceID: "dev1", TooLarge: provisioning.MaxPayload + 1}
 		if a, err := d.register(); err != nil || a != want {

@@ -86,7 +86,7 @@ func (l Link) WithDefaults() Link {
 		l.KeepAlive = min(defaultKeepAlive, max(time.Second, (l.Silence/2).Truncate(time.Second)))
 	}
 	settings.Default(&l.KeepAlive, defaultKeepAlive)
-	settings.Default(&l.Silence, 2*l.KeepAlive)
+	settings.Default(&l.Silence, 2*max(l.KeepAlive, 0))
 	return l
 }
 

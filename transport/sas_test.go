@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,5 +243,48 @@ func TestAFileWithoutCertificatesIsAnError(t *testing.T) {
 		if _, err := transport.RootsFromFile(file); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
+	}
+}
+
+func TestHideReplacesAKeyAndTheOneItIsDerivedFrom(t *testing.T) {
+	group := key(t, secret)
+	text := func(k transport.Key) string { // what quotes a key in base64
+		return k.Hide("the key is " + base64.StdEncoding.EncodeToString([]byte(secret)) + ", that is " + secret + "!")
+	}
+	const hidden = "the key is [key]=, that is [key]!"
+	if got := text(group); got != hidden {
+		t.Errorf("got %s", got)
+	}
+	if got := text(group.Derive("dev1")); got != hidden {
+		t.Errorf("with the derived key: %s", got)
+	}
+	if group.Hide("") != "" || (transport.Key{}).Hide(secret) != secret {
+		t.Error("a text without the key was changed")
+	}
+}
+
+func TestOnlySafeErrorsOfAKeySourceAreShown(t *testing.T) {
+	for name, c := range map[string]struct {
+		err        error
+		want, hide string
+	}{
+		"a *KeyError":         {fmt.Errorf("file: %w", &transport.KeyError{Err: os.ErrNotExist}), "file does not exist", ""},
+		"of the system":       {&os.PathError{Op: "open", Path: secret, Err: syscall.EACCES}, "permission denied", secret},
+		"of anything else":    {errors.New("cannot parse " + secret), "*errors.errorString, whose text is not shown", secret},
+		"joined with the key": {errors.Join(errors.New(secret), syscall.ENOENT), "no such file", secret},
+	} {
+		inBubble(t, func(w *world) {
+			w.serve((*peer).answerNone)
+			config := w.config()
+			config.Password = func(time.Time) (string, error) { return "", c.err }
+			_, err := transport.Connect(w.Context(), config)
+			w.wantReason(err, transport.KeyUnusable)
+			if text := err.Error(); !strings.Contains(text, c.want) || c.hide != "" && strings.Contains(text, c.hide) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name == "a *KeyError" && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%v hides its cause", err)
+			}
+		})
 	}
 }

@@ -276,3 +276,53 @@ func TestPacketIdentifiersAreReused(t *testing.T) {
 		}
 	})
 }
+
+func TestBusyReportsLargeAndPartialPackets(t *testing.T) {
+	inBubble(t, func(w *world) {
+		half, rest := make(chan struct{}), make(chan struct{})
+		w.serve(func(p *peer) {
+			p.accept()
+			p.answer(p.next())
+			<-half
+			p.Write([]byte("\x30\x04\x00\x01"))
+			<-rest
+			p.Write([]byte("tx"))
+			p.answerAll()
+		})
+		s := w.connect()
+		want := func(want bool, when string) {
+			t.Helper()
+			if synctest.Wait(); s.Busy() != want {
+				t.Errorf("busy is %t %s", !want, when)
+			}
+		}
+		want(false, "at first")
+		if err := publishAndWait(s, w.Context(), "t", 1, make([]byte, 5000)); err != nil {
+			t.Error(err)
+		}
+		want(false, "after a large message was acknowledged")
+		close(half)
+		want(true, "while part of a packet has come")
+		close(rest)
+		want(false, "when all of it has come")
+		ignore := func(error) {}
+		if err := s.Publish(w.Context(), "t", 0, make([]byte, 5000), ignore); err != nil {
+			t.Error(err)
+		}
+		want(true, "while a large message may not have arrived")
+		if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
+			t.Error(err)
+		}
+		want(false, "after a later message was acknowledged")
+	})
+}
+
+func TestNoFiltersNeedNoPacket(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.accept(); p.answerNone() })
+		s := w.connect()
+		if err := errors.Join(s.Subscribe(w.Context(), 1), s.Unsubscribe(w.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
