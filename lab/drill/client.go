@@ -8,9 +8,9 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A Place is all that a client is told: where the cloud is, who the client is there, and how often to take a reading.
+// A Place is what a client gets to know: the cloud, its identity there, and how often to take a reading.
 type Place struct {
-	ProvisioningHost  string // host:port, or a host alone where the client cannot be told a port
+	ProvisioningHost  string // host:port, or only the host if the client cannot use another port
 	IDScope, DeviceID string
 	DeviceKey         string // base64
 	CAFile            string // PEM
@@ -19,29 +19,30 @@ type Place struct {
 	Interval          time.Duration
 }
 
-// Environment is the place as a client command finds it. Microsoft's samples know the names that begin with IOTHUB.
+// Environment returns the place as environment variables. Microsoft's samples use the names that begin with IOTHUB.
 func (p Place) Environment() []string {
 	return []string{
-		"FAILOVER_PROVISIONING_HOST=" + p.ProvisioningHost, "FAILOVER_ID_SCOPE=" + p.IDScope, "FAILOVER_DEVICE_ID=" + p.DeviceID,
-		"FAILOVER_DEVICE_KEY=" + p.DeviceKey, "FAILOVER_CA_FILE=" + p.CAFile, "FAILOVER_STATE_DIR=" + p.StateDir,
-		"FAILOVER_TELEMETRY_INTERVAL=" + p.Interval.String(),
-		"IOTHUB_DEVICE_SECURITY_TYPE=DPS", "IOTHUB_DEVICE_DPS_ENDPOINT=" + p.ProvisioningHost, "IOTHUB_DEVICE_DPS_ID_SCOPE=" + p.IDScope,
-		"IOTHUB_DEVICE_DPS_DEVICE_ID=" + p.DeviceID, "IOTHUB_DEVICE_DPS_DEVICE_KEY=" + p.DeviceKey,
+		"FAILOVER_PROVISIONING_HOST=" + p.ProvisioningHost, "FAILOVER_ID_SCOPE=" + p.IDScope,
+		"FAILOVER_DEVICE_ID=" + p.DeviceID, "FAILOVER_DEVICE_KEY=" + p.DeviceKey, "FAILOVER_CA_FILE=" + p.CAFile,
+		"FAILOVER_STATE_DIR=" + p.StateDir, "FAILOVER_TELEMETRY_INTERVAL=" + p.Interval.String(),
+		"IOTHUB_DEVICE_SECURITY_TYPE=DPS", "IOTHUB_DEVICE_DPS_ENDPOINT=" + p.ProvisioningHost,
+		"IOTHUB_DEVICE_DPS_ID_SCOPE=" + p.IDScope, "IOTHUB_DEVICE_DPS_DEVICE_ID=" + p.DeviceID,
+		"IOTHUB_DEVICE_DPS_DEVICE_KEY=" + p.DeviceKey,
 		"NODE_EXTRA_CA_CERTS=" + p.CAFile, "SSL_CERT_FILE=" + p.CAFile,
 	}
 }
 
-// A Client is what is put through scenarios.
+// A Client is what runs in scenarios.
 type Client interface {
-	// Start starts it at a place. Nothing of it is left when the Running's Stop has returned.
+	// Start starts the client. All of it has ended when Stop of the Running has returned.
 	Start(Place) (Running, error)
 }
 
-// A Running is a client at work.
+// A Running is a client that was started.
 type Running interface {
-	// Ended is closed when the client has ended, by itself or because of Stop.
+	// Ended is closed when the client has ended by itself or because of Stop.
 	Ended() <-chan struct{}
-	// Stop tells it to end, makes it end when ctx does, and says what it has cost.
+	// Stop tells the client to end, kills it when ctx ends, and returns what it has used.
 	Stop(ctx context.Context) Usage
 }
 

@@ -12,29 +12,30 @@ import (
 	"time"
 )
 
-// A Command is a client that is a line for a shell. It finds its Place in its environment, and is ended by SIGTERM where there is one.
+// A Command is a client that is a shell command. It finds its Place in its environment. Stop sends it SIGTERM, or on
+// Windows kills it.
 type Command struct {
 	Line   string
-	Output io.Writer // what it prints; nil: nowhere
+	Output io.Writer // receives its standard output and error; nil means nobody
 }
 
 type process struct {
-	cmd     *exec.Cmd
-	leash   *leash // as long as it may live
-	started time.Time
-	ended   chan struct{}
+	cmd      *exec.Cmd
+	watchdog *watchdog // kills the client if the drill ends
+	started  time.Time
+	ended    chan struct{}
 
 	watching sync.WaitGroup
 	mu       sync.Mutex
-	memory   int64 // resident, at most
+	memory   int64 // the maximum of the resident memory, in bytes
 }
 
-// watch looks how much memory there is until it ends.
+// watch measures the memory until the client has ended.
 func (r *process) watch() {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for {
-		r.look()
+		r.measureMemory()
 		select {
 		case <-look.C:
 		case <-r.ended:
@@ -43,43 +44,43 @@ func (r *process) watch() {
 	}
 }
 
-// Start starts it. What it has started itself ends with it where the system has process groups.
+// Start starts the command. The processes that it starts end with it if the system has process groups.
 func (c Command) Start(p Place) (Running, error) {
 	cmd := shell(c.Line)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), forADevice), p.Environment()...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isDeviceVariable), p.Environment()...)
 	cmd.Stdout, cmd.Stderr = c.Output, c.Output
 	cmd.WaitDelay = time.Second
-	leash, err := begin(cmd)
+	watchdog, err := start(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("drill: %w", err)
 	}
-	r := &process{cmd: cmd, leash: leash, started: time.Now(), ended: make(chan struct{})}
+	r := &process{cmd: cmd, watchdog: watchdog, started: time.Now(), ended: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // ProcessState tells
+		_ = cmd.Wait() // ProcessState has the result
 		close(r.ended)
 	}()
 	r.watching.Go(r.watch)
 	return r, nil
 }
 
-// isOver tells whether the shell has ended and everything that it had started.
-func (r *process) isOver() bool {
+// hasEnded reports whether the shell and everything that it started have ended.
+func (r *process) hasEnded() bool {
 	select {
 	case <-r.ended:
-		return !lives(r.cmd)
+		return !isAlive(r.cmd)
 	default:
 		return false
 	}
 }
 
-func (r *process) look() {
+func (r *process) measureMemory() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.memory = max(r.memory, resident(r.cmd.Process.Pid))
 }
 
-// forADevice tells a variable that would lead a client to some other cloud.
-func forADevice(variable string) bool {
+// isDeviceVariable reports whether a variable could lead a client to another cloud.
+func isDeviceVariable(variable string) bool {
 	return strings.HasPrefix(variable, "FAILOVER_") || strings.HasPrefix(variable, "IOTHUB_")
 }
 
@@ -87,23 +88,23 @@ func (r *process) Ended() <-chan struct{} { return r.ended }
 
 func (r *process) Stop(ctx context.Context) Usage {
 	var u Usage
-	r.look()
+	r.measureMemory()
 	select {
 	case <-r.ended:
 		u.Died = fmt.Sprintf("it ended by itself: %v", r.cmd.ProcessState)
 	default:
-		end(r.cmd, false)
+		endGroup(r.cmd, false)
 	}
-	for !r.isOver() && u.Died == "" {
+	for !r.hasEnded() && u.Died == "" {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			u.Died = "it did not end when it was told to"
 		}
 	}
-	end(r.cmd, true) // and what it has left behind
+	endGroup(r.cmd, true) // kills processes that are left
 	<-r.ended
-	r.leash.drop()
+	r.watchdog.drop()
 	r.watching.Wait()
 	u.Elapsed = time.Since(r.started)
 	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()

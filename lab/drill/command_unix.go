@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// waiting is the shell's part: it starts the line once descriptor 3 has a line to read, waits for its end also when SIGTERM
-// arrives, and exits with its status.
-const waiting = `read -r _ <&3 || exit
+// clientScript runs the command once descriptor 3 has a line to read. It waits for the end of the command even when
+// SIGTERM arrives, and exits with its status.
+const clientScript = `read -r _ <&3 || exit
 exec 3<&-
 trap : TERM
 (
@@ -23,19 +23,19 @@ c=$!; wait $c; s=$?
 while kill -0 $c 2>/dev/null; do wait $c; s=$?; done
 exit $s`
 
-// shell prepares a line in a process group of its own.
+// shell prepares a command in a process group of its own.
 func shell(line string) *exec.Cmd {
-	c := exec.Command("sh", "-c", fmt.Sprintf(waiting, line))
+	c := exec.Command("sh", "-c", fmt.Sprintf(clientScript, line))
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return c
 }
 
-// A leash is a process that kills the client's process group when the drill has ended: its standard input then reaches its end.
-// It is in a process group of its own, so the client cannot see it.
-type leash struct{ watcher *exec.Cmd }
+// A watchdog is a process that kills the client's process group when the drill has ended, because its standard input then
+// ends. It has a process group of its own, so that the client cannot see it.
+type watchdog struct{ watcher *exec.Cmd }
 
-// begin starts a client and its leash. The client's line runs once the leash is there.
-func begin(c *exec.Cmd) (*leash, error) {
+// start starts a client and its watchdog. The client's command runs once the watchdog runs.
+func start(c *exec.Cmd) (*watchdog, error) {
 	wait, leave, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -55,20 +55,20 @@ func begin(c *exec.Cmd) (*leash, error) {
 		_, err = leave.WriteString("\n")
 	}
 	if err != nil {
-		end(c, true)
+		endGroup(c, true)
 		return nil, errors.Join(err, c.Wait())
 	}
-	return &leash{watcher}, nil
+	return &watchdog{watcher}, nil
 }
 
-// drop ends the leash and leaves the client alone.
-func (l *leash) drop() {
+// drop ends the watchdog without a kill of the client.
+func (l *watchdog) drop() {
 	_ = l.watcher.Process.Kill()
 	_ = l.watcher.Wait()
 }
 
-// end ends the whole group.
-func end(c *exec.Cmd, now bool) {
+// endGroup sends SIGTERM, or SIGKILL if now is true, to the whole group.
+func endGroup(c *exec.Cmd, now bool) {
 	signal := syscall.SIGTERM
 	if now {
 		signal = syscall.SIGKILL
@@ -76,8 +76,8 @@ func end(c *exec.Cmd, now bool) {
 	_ = syscall.Kill(-c.Process.Pid, signal)
 }
 
-// lives tells whether there is anything left of the group. An orphan that has ended stays in it until the system's first process
-// takes notice, which in a container may be never.
-func lives(c *exec.Cmd) bool {
+// isAlive reports whether a process of the group is alive. An orphan that has ended stays in the group until the first
+// process of the system waits for it, which may never happen in a container.
+func isAlive(c *exec.Cmd) bool {
 	return syscall.Kill(-c.Process.Pid, 0) == nil && !allEnded(c.Process.Pid)
 }

@@ -4,14 +4,14 @@ import "os/exec"
 
 func shell(line string) *exec.Cmd { return exec.Command("cmd", "/C", line) }
 
-// A leash does nothing on Windows: a client outlives a drill that is killed.
-type leash struct{}
+// A watchdog does nothing on Windows, where a client outlives a drill that is killed.
+type watchdog struct{}
 
-func begin(c *exec.Cmd) (*leash, error) { return nil, c.Start() }
+func start(c *exec.Cmd) (*watchdog, error) { return nil, c.Start() }
 
-func (*leash) drop() {}
+func (*watchdog) drop() {}
 
-// end knows no polite way.
-func end(c *exec.Cmd, _ bool) { _ = c.Process.Kill() }
+// endGroup kills the process, because Windows has no SIGTERM.
+func endGroup(c *exec.Cmd, _ bool) { _ = c.Process.Kill() }
 
-func lives(*exec.Cmd) bool { return false }
+func isAlive(*exec.Cmd) bool { return false }

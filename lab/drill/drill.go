@@ -1,5 +1,5 @@
-// Package drill puts a client through scenarios and grades it from outside: by what the cloud has received of it, and by what
-// it has cost. It asks the client nothing that a hub would not ask, so any client can be graded.
+// Package drill runs a client in scenarios and grades it from outside: by what the cloud received from it and by the
+// resources it used. It asks nothing of the client that a hub would not ask, so any client can be graded.
 package drill
 
 import (
@@ -12,26 +12,26 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// A Drill is what client is put through what.
+// A Drill describes which client runs in which scenarios.
 type Drill struct {
 	Client    Client
 	Name      string // of the client, for the report
 	DeviceID  string
 	Interval  time.Duration // at which the client takes readings
 	Numbers   Numbers
-	Cloud     emulator.Config // Observe and MethodTimeout are the drill's
+	Cloud     emulator.Config // the drill sets Observe and MethodTimeout
 	Scenarios []scenario.Scenario
-	Progress  func(string) // told what goes on, now and then; may be nil
+	Progress  func(string) // called each second with what goes on; may be nil
 }
 
-// Run goes through the scenarios, one after the other, each with a new cloud and a new client.
+// Run runs the scenarios one after the other, each with a new cloud and a new client.
 func (d *Drill) Run(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Client: d.Name, Interval: d.Interval.String(),
 		Machine: fmt.Sprintf("%s/%s, %d CPUs", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
 	for i, s := range d.Scenarios {
-		done := d.tell(ctx, fmt.Sprintf("%d of %d: %s", i+1, len(d.Scenarios), s.Name))
+		done := d.reportProgress(ctx, fmt.Sprintf("%d of %d: %s", i+1, len(d.Scenarios), s.Name))
 		card, err := d.try(ctx, s)
 		done()
 		if err != nil {
@@ -42,8 +42,8 @@ func (d *Drill) Run(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// tell reports progress each second until the returned function is called, which waits for the end of that.
-func (d *Drill) tell(ctx context.Context, what string) (done func()) {
+// reportProgress reports progress each second until done is called. done waits for the end of the last report.
+func (d *Drill) reportProgress(ctx context.Context, what string) (done func()) {
 	if d.Progress == nil {
 		return func() {}
 	}

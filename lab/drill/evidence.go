@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// Evidence is what was seen of a client in a scenario, from outside. What a client says of itself is not among it.
+// Evidence is what was observed of a client in a scenario, from outside. Nothing in it comes from the client's own log.
 type Evidence struct {
 	Start, End time.Time     // of the scenario
 	Stopped    time.Time     // when the client was told to end
@@ -19,14 +19,14 @@ type Evidence struct {
 	Acts           []Act
 	Deliveries     []emulator.Delivery // in the order of arrival
 	Attempts       []time.Time         // to connect, successful or not, to a hub or to DPS
-	Breaches       []string            // rules of the wire that the client broke
-	Unacknowledged []string            // desired properties whose newest value has no answer at the end
+	Breaches       []string            // the rules of the protocol that the client broke
+	Unacknowledged []string            // the desired properties whose newest value is not acknowledged at the end
 	Calls          []Call
 	Process        Usage
 	Events         []emulator.Event
 }
 
-// withoutWills leaves out what a hub has stored because the client was gone.
+// withoutWills leaves out the Will messages, which a hub stores when a client disappears.
 func (e *Evidence) withoutWills() *Evidence {
 	readings := *e
 	readings.Deliveries = slices.DeleteFunc(slices.Clone(e.Deliveries), func(d emulator.Delivery) bool {
@@ -35,28 +35,28 @@ func (e *Evidence) withoutWills() *Evidence {
 	return &readings
 }
 
-// An Act is something that was done to the cloud.
+// An Act is a change of the cloud or a call of the device.
 type Act struct {
 	At   time.Time
 	Text string
-	Way  scenario.Way // what it did to the client's way into the cloud
+	Way  scenario.Way // its effect on the client's way into the cloud
 }
 
 // A Call is a direct method or a command that was sent.
 type Call struct {
 	Verb scenario.Verb
-	Err  error // it was not answered
+	Err  error // why there is no answer
 }
 
-// Usage is what a client has cost, and how it ended.
+// Usage is what a client has used, and how it ended.
 type Usage struct {
-	Died    string        // why it ended before it was told to, or did not end well; "" if it did
-	CPU     time.Duration // 0: unknown
-	Memory  int64         // the most that was resident, in bytes; 0: unknown
+	Died    string        // how it ended, if that was before Stop or not in time; otherwise empty
+	CPU     time.Duration // 0 means unknown
+	Memory  int64         // the maximum of the resident memory, in bytes; 0 means unknown
 	Elapsed time.Duration
 }
 
-// A recorder keeps what the cloud tells.
+// A recorder keeps the events of a cloud.
 type recorder struct {
 	mu     sync.Mutex
 	events []emulator.Event

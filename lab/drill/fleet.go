@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,35 +16,35 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Fleet is many of our devices in one process. Hub A is killed under them, and the cloud moves them to hub B.
+// A Fleet is a number of devices of this program in one process. Run kills hub A, and the cloud moves them to hub B.
 type Fleet struct {
 	Devices  int
 	Interval time.Duration // between the readings of a device
-	Spread   time.Duration // of the devices' first attempts
+	Spread   time.Duration // machine.Policy.Spread of the devices
 	Cloud    emulator.Config
 	Dial     transport.DialFunc // TCP when nil
 	Progress func(string)       // may be nil
 }
 
-// A FleetReport is how a fleet did. Times are in seconds.
+// A FleetReport is the result of a fleet. Times are in seconds.
 type FleetReport struct {
 	Devices      int                `json:"devices"`
 	Spread       float64            `json:"spread"`
-	Start        float64            `json:"start"` // from the first device's start until all are connected
+	Start        float64            `json:"start"` // from the start of the first device until all are connected
 	Recovered    int                `json:"recovered"`
-	Recovery     map[string]float64 `json:"recovery"` // from the kill to a device's first reading at hub B, by percentile
-	Readings     int                `json:"readings"` // taken
+	Recovery     map[string]float64 `json:"recovery"` // from the kill to the first reading at hub B, by percentile
+	Readings     int                `json:"readings"` // delivered or missing
 	Missing      int                `json:"missing"`
 	Duplicates   int                `json:"duplicates"`
-	Attempts     int                `json:"attempts"`              // to connect to what lives, after the kill
-	PeakAttempts int                `json:"peak_attempts"`         // in a second
-	DPSPerMinute int                `json:"dps_requests_a_minute"` // at most, after the kill
+	Attempts     int                `json:"attempts"`              // to connect, after the kill, to hosts that are up
+	PeakAttempts int                `json:"peak_attempts"`         // in the busiest second
+	DPSPerMinute int                `json:"dps_requests_a_minute"` // in the busiest minute after the kill
 	Violations   int                `json:"violations"`
-	Died         int                `json:"died"` // devices that did not end well
+	Died         int                `json:"died"` // devices that ended with an error
 }
 
-// patience bounds what a fleet may take beyond its spread.
-const patience = 2 * time.Minute
+// fleetTimeout bounds each wait for the fleet, in addition to its spread.
+const fleetTimeout = 2 * time.Minute
 
 type fleet struct {
 	Fleet
@@ -54,7 +55,7 @@ type fleet struct {
 	killed  time.Time
 }
 
-// Run lets the lizard loose on a fleet.
+// Run starts the fleet, kills its hub, and waits until all devices have recovered.
 func (f Fleet) Run(ctx context.Context) (*FleetReport, error) {
 	r := &fleet{Fleet: f, report: FleetReport{Devices: f.Devices, Spread: round(f.Spread.Seconds())}}
 	r.Cloud.Observe = r.seen.observe
@@ -91,7 +92,7 @@ func (f *fleet) play(ctx context.Context) error {
 
 func (f *fleet) start(ctx context.Context) error {
 	for i := range f.Devices {
-		if ctx.Err() != nil { // a large fleet takes a while
+		if ctx.Err() != nil { // the start of a large fleet takes long
 			return context.Cause(ctx)
 		}
 		id := fmt.Sprintf("fleet-%d", i+1)
@@ -99,9 +100,12 @@ func (f *fleet) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		client := InProcess{Dial: f.Dial, Change: func(s *machine.Settings) { s.Policy.Spread, s.Delivery.Unpaced = f.Spread, true }}
+		client := InProcess{Dial: f.Dial, Change: func(s *machine.Settings) {
+			s.Policy.Spread, s.Delivery.Unpaced = f.Spread, true
+		}}
 		r, err := client.Start(Place{
-			ProvisioningHost: f.cloud.DPSHost(), IDScope: f.cloud.IDScope(), DeviceID: id, DeviceKey: key, RootCAs: f.cloud.CAPool(), Interval: f.Interval,
+			ProvisioningHost: f.cloud.DPSHost(), IDScope: f.cloud.IDScope(), DeviceID: id, DeviceKey: key,
+			RootCAs: f.cloud.CAPool(), Interval: f.Interval,
 		})
 		if err != nil {
 			return err
@@ -111,7 +115,7 @@ func (f *fleet) start(ctx context.Context) error {
 	return nil
 }
 
-// delivered counts the devices that a hub has a reading of since some moment.
+// delivered counts the devices from which a hub has received a reading since a time.
 func (f *fleet) delivered(hub string, since time.Time) int {
 	devices := map[string]bool{}
 	for _, d := range slices.Backward(f.cloud.Ledger()) {
@@ -125,9 +129,9 @@ func (f *fleet) delivered(hub string, since time.Time) int {
 	return len(devices)
 }
 
-// await looks each second, because a fleet's cloud has more news than that.
+// await waits until count is the number of devices. It looks once a second, because a fleet causes many more events.
 func (f *fleet) await(ctx context.Context, what string, count func() int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+patience, errors.New("it takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+fleetTimeout, errors.New("timeout"))
 	defer cancel()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -140,7 +144,7 @@ func (f *fleet) await(ctx context.Context, what string, count func() int) error 
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d devices are %s: %w", n, f.Devices, what, context.Cause(ctx))
+			return fmt.Errorf("only %d of %d devices are %s: %w", n, f.Devices, what, context.Cause(ctx))
 		}
 	}
 }
@@ -151,9 +155,9 @@ func (f *fleet) say(text string) {
 	}
 }
 
-// stop ends all devices at once; what waits is delivered first.
+// stop ends all devices at the same time. Each delivers its pending readings first.
 func (f *fleet) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), fleetTimeout)
 	defer cancel()
 	var stopping sync.WaitGroup
 	var died atomic.Int64
@@ -168,8 +172,8 @@ func (f *fleet) stop() {
 	f.report.Died = int(died.Load())
 }
 
+// judge fills the report from what the cloud received.
 func (f *fleet) judge() {
-	r := &f.report
 	evidence, first := map[string]*Evidence{}, map[string]time.Duration{}
 	for _, d := range f.cloud.Ledger() {
 		e := evidence[d.Device]
@@ -182,24 +186,27 @@ func (f *fleet) judge() {
 			first[d.Device] = d.Received.Sub(f.killed)
 		}
 	}
+	r := &f.report
 	for _, e := range evidence {
 		t := e.count()
 		r.Readings += t.Delivered + t.Missing
 		r.Missing += t.Missing
 		r.Duplicates += t.Duplicates
 	}
-	var times []time.Duration
-	for _, t := range first {
-		times = append(times, t)
-	}
-	slices.Sort(times)
+	times := slices.Sorted(maps.Values(first))
 	r.Recovered, r.Recovery = len(times), map[string]float64{}
 	for name, share := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1} {
 		if len(times) > 0 {
 			r.Recovery[name] = round(times[min(len(times)-1, int(share*float64(len(times))))].Seconds())
 		}
 	}
-	var attempts, asked []time.Time
+	f.judgeAttempts()
+	r.Violations = len(f.cloud.Violations())
+}
+
+// judgeAttempts counts the attempts to connect and the registrations after the kill.
+func (f *fleet) judgeAttempts() {
+	var attempts, registrations []time.Time
 	for _, e := range f.seen.all() {
 		if e.Time.Before(f.killed) {
 			continue
@@ -208,28 +215,30 @@ func (f *fleet) judge() {
 		case emulator.KindConnected, emulator.KindRefused:
 			attempts = append(attempts, e.Time)
 		case emulator.KindRegister:
-			asked = append(asked, e.Time)
+			registrations = append(registrations, e.Time)
 		}
 	}
-	r.Attempts, r.PeakAttempts, r.DPSPerMinute = len(attempts), busiest(attempts, time.Second), busiest(asked, time.Minute)
-	r.Violations = len(f.cloud.Violations())
+	r := &f.report
+	r.Attempts, r.PeakAttempts = len(attempts), busiest(attempts, time.Second)
+	r.DPSPerMinute = busiest(registrations, time.Minute)
 }
 
 // Print prints the report for a person.
 func (r *FleetReport) Print(out io.Writer) error {
 	_, err := fmt.Fprintf(out, `%d devices, whose first attempts are spread over %g s
-  all connected and heard of   %g s after the start
-  at hub B after its death     %d
-    half of them within        %g s
-    90 of 100                  %g s
-    99 of 100                  %g s
-    the last                   %g s
+  all have sent a reading      %g s after the start
+  recovered at hub B           %d
+    50th percentile            %g s
+    90th percentile            %g s
+    99th percentile            %g s
+    maximum                    %g s
   readings missing             %d of %d (%d were delivered twice)
   attempts to connect          %d, %d in the busiest second
   registrations at DPS         %d in the busiest minute
   broken rules of the wire     %d
   devices that died            %d
-`, r.Devices, r.Spread, r.Start, r.Recovered, r.Recovery["p50"], r.Recovery["p90"], r.Recovery["p99"], r.Recovery["max"],
+`, r.Devices, r.Spread, r.Start,
+		r.Recovered, r.Recovery["p50"], r.Recovery["p90"], r.Recovery["p99"], r.Recovery["max"],
 		r.Missing, r.Readings, r.Duplicates, r.Attempts, r.PeakAttempts, r.DPSPerMinute, r.Violations, r.Died)
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// processes are those of a group: their directories in /proc, and their states.
+// processes yields the directory in /proc and the state of each process of a group.
 func processes(group int) iter.Seq2[string, string] {
 	return func(yield func(dir, state string) bool) {
 		files, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -28,7 +28,7 @@ func processes(group int) iter.Seq2[string, string] {
 	}
 }
 
-// allEnded tells whether nothing of a group is left but zombies.
+// allEnded reports whether only zombies are left of a group.
 func allEnded(group int) bool {
 	for _, state := range processes(group) {
 		if state != "Z" && state != "X" {
@@ -38,8 +38,8 @@ func allEnded(group int) bool {
 	return true
 }
 
-// resident is how much memory the processes of a group have had resident at most, each by itself, in bytes. The kernel's own
-// account of a child begins with the memory of its parent.
+// resident returns the sum of the maxima of the resident memory of a group's processes, in bytes. The kernel's own figure
+// for a child includes the memory of its parent at the fork.
 func resident(group int) (sum int64) {
 	for dir := range processes(group) {
 		status, _ := os.ReadFile(filepath.Join(dir, "status"))

@@ -10,20 +10,21 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// Numbers say how a client numbers its readings: by the digits at the end of the message ID ($.mid), what is before them being
-// the series; or, where Field is given, by that field of the body, which is one series.
+// Numbers says how a client numbers its readings. If Field is empty, the digits at the end of the message ID ($.mid) are
+// the number, and what precedes them is the series. Otherwise the field of the body with this name is the number, and
+// there is one series.
 type Numbers struct{ Field string }
 
-// uuid is what many clients end a message ID with. The digits at its end are no number.
+// uuid matches a UUID at the end of a message ID. The digits at its end are not a number.
 var uuid = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|(\b|_)[0-9a-f]{32}$`)
 
 func isUUID(id string) bool { return strings.ContainsAny(uuid.FindString(id), "-abcdefABCDEF") }
 
-// of tells a reading's series and number; ok is false for one that has none.
+// of returns the series and the number of a reading. ok is false if it has no number.
 func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) {
 	if n.Field == "" {
 		if isUUID(d.MessageID) {
-			return d.MessageID, 1, true // so that it is known when it comes again
+			return d.MessageID, 1, true // a series of one, so that a second delivery is a duplicate
 		}
 		digits := d.MessageID[len(strings.TrimRight(d.MessageID, "0123456789")):]
 		number, err := strconv.ParseInt(digits, 10, 64)
@@ -37,28 +38,28 @@ func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) 
 	return "", number, err == nil
 }
 
-// mostMissing is where counting ends, so that numbers such as a clock's nanoseconds add up to no less than nothing.
-const mostMissing = math.MaxInt32
+// maxMissing bounds the count, which would overflow if a client used nanoseconds as numbers.
+const maxMissing = math.MaxInt32
 
-// A Tally is how the readings came.
+// A Tally counts readings.
 type Tally struct {
-	Delivered  int // different ones
+	Delivered  int // without duplicates
 	Missing    int
 	Duplicates int
 	OutOfOrder int
 	Unnumbered int
-	ByPeriod   bool // Missing is by the period; the numbers show less
+	ByPeriod   bool // Missing was counted by the interval, because the numbers show fewer
 }
 
-// count tells what is missing by the numbers (from 1 or, if that is what the client does, 0) and by the period: a client
-// that takes no readings while it is disconnected numbers the others without a gap. One reading in fifty, and one, may be missing
-// by the period, because a period is never exact.
+// count counts the readings. It finds the missing ones by their numbers, which begin at 1, or at 0 if the client does so.
+// A client that takes no readings while it is disconnected leaves no gap in the numbers, so count also compares their
+// number with what the interval lets expect.
 func (e *Evidence) count() (t Tally) {
 	type id struct {
 		series string
 		number int64
 	}
-	seen, first, last, different := map[id]bool{}, map[string]int64{}, map[string]int64{}, map[string]int{}
+	seen, first, last, distinct := map[id]bool{}, map[string]int64{}, map[string]int64{}, map[string]int{}
 	for _, d := range e.Deliveries {
 		series, n, ok := e.Numbers.of(d)
 		if !ok {
@@ -70,7 +71,7 @@ func (e *Evidence) count() (t Tally) {
 			continue
 		}
 		seen[id{series, n}] = true
-		different[series]++
+		distinct[series]++
 		if last[series] > n {
 			t.OutOfOrder++
 		}
@@ -81,8 +82,8 @@ func (e *Evidence) count() (t Tally) {
 	}
 	missing := uint64(0)
 	for series := range last {
-		span := uint64(last[series]) - uint64(min(first[series], 1)) // from 1, or where it begins if that is before
-		missing = min(missing+min(span-uint64(different[series]-1), mostMissing), mostMissing)
+		span := uint64(last[series]) - uint64(min(first[series], 1)) // from 1, or from the first number if that is less
+		missing = min(missing+min(span-uint64(distinct[series]-1), maxMissing), maxMissing)
 	}
 	t.Delivered, t.Missing = len(seen), int(missing)
 	if byPeriod := e.expected() - t.Delivered - t.Unnumbered; byPeriod > t.Missing {
@@ -91,8 +92,9 @@ func (e *Evidence) count() (t Tally) {
 	return t
 }
 
-// expected is how many readings a client must at least have taken, from its first one's delivery until it was stopped. One that has
-// delivered none when the scenario starts, although that has waited, owes them from then on.
+// expected returns the least number of readings that a client must have taken, from the delivery of its first one until
+// it was stopped. If it has delivered none when the scenario starts, they count from then on. One reading in fifty and one
+// more may be missing, because no interval is exact.
 func (e *Evidence) expected() int {
 	if e.Interval <= 0 {
 		return 0

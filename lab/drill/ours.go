@@ -11,9 +11,9 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// InProcess is our device, run in this process: for fake time, and for a fleet.
+// InProcess is a client that runs the sample device in this process, for tests with a fake clock and for a fleet.
 type InProcess struct {
-	Dial   transport.DialFunc // TCP when nil
+	Dial   transport.DialFunc // nil means TCP
 	Change func(*machine.Settings)
 }
 

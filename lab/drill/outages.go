@@ -6,20 +6,21 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// An Outage is a time without readings: one that began when the client's way into the cloud opened, or else one that is longer
-// than the pauses that the client's interval explains.
+// An Outage is a time without readings. It begins when the client's way into the cloud opens, or it is longer than
+// longestPause.
 type Outage struct {
-	From, To time.Time // To is when the client was stopped if it never ended
+	From, To time.Time // To is the end of the trial if Endless is true
 	Endless  bool
-	After    string // what had been done to the cloud
+	After    string // the last act before it
 }
 
-func (o Outage) lasted() time.Duration { return o.To.Sub(o.From) }
+func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
 
-// quiet is the longest time between readings that is no outage.
-func (e *Evidence) quiet() time.Duration { return max(2*time.Second, 3*e.Interval) }
+// longestPause returns the longest time between readings that is not an outage.
+func (e *Evidence) longestPause() time.Duration { return max(2*time.Second, 3*e.Interval) }
 
-// outages are all of them, in order. While the client has no way into the cloud there is none: nobody can recover then.
+// outages returns the outages in order. There is none while the client has no way into the cloud, because it cannot
+// recover then.
 func (e *Evidence) outages() (all []Outage) {
 	from, after, opened, shut := e.Start, "the start", true, false
 	until := func(to time.Time) Outage { return Outage{From: from, To: to, After: after} }
@@ -30,12 +31,12 @@ func (e *Evidence) outages() (all []Outage) {
 			next = e.Deliveries[i].Received
 		}
 		for ; len(acts) > 0 && !acts[0].At.After(next); acts = acts[1:] {
-			if o := until(acts[0].At); acts[0].Way != scenario.Unchanged && !opened && !shut && o.lasted() > e.quiet() {
-				all = append(all, o) // what is done now is no excuse for the time before
+			if o := until(acts[0].At); acts[0].Way != scenario.Unchanged && !opened && !shut && o.duration() > e.longestPause() {
+				all = append(all, o) // this act does not excuse the time before it
 			}
 			switch acts[0].Way {
 			case scenario.Opens:
-				if shut || !opened { // or it has not recovered since it last opened
+				if shut || !opened { // otherwise it has not recovered since the way last opened
 					from, after = acts[0].At, acts[0].Text
 				}
 				opened, shut = true, false
@@ -48,7 +49,7 @@ func (e *Evidence) outages() (all []Outage) {
 		}
 		o := until(next)
 		o.Endless = i == len(e.Deliveries)
-		if !shut && (opened && !o.Endless || o.lasted() > e.quiet()) && next.After(e.Start) {
+		if !shut && (opened && !o.Endless || o.duration() > e.longestPause()) && next.After(e.Start) {
 			all = append(all, o)
 		}
 		from, after, opened = later(e.Start, next), "nothing that was done to it", false
@@ -63,7 +64,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// busiest is the largest number of moments within any span.
+// busiest returns the largest number of times within any span.
 func busiest(moments []time.Time, span time.Duration) (most int) {
 	from := 0
 	for i, at := range moments {

@@ -9,9 +9,10 @@ import (
 //go:embed page.html
 var pageText string
 
-// page is a report as one HTML file that needs nothing else.
+// page makes a report a single HTML file without other resources.
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"lanes": lanes, "x": func(c *Card, at float64) float64 { return round(at * 1000 / max(c.Timeline.end(), 1)) },
+	"lanes": lanes,
+	"x":     func(c *Card, at float64) float64 { return round(at * 1000 / max(c.Timeline.end(), 1)) },
 	"wide": func(c *Card, from, until float64) float64 {
 		return max(1, round((until-from)*1000/max(c.Timeline.end(), 1)))
 	},
@@ -22,13 +23,13 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 // WritePage writes the report with a timeline for each scenario.
 func (r *Report) WritePage(out io.Writer) error { return page.Execute(out, r) }
 
-// A band is one line of a timeline's picture.
+// A band is one row in the picture of a timeline.
 type band struct {
 	Name    string
 	Moments Timeline
 }
 
-// lanes sorts a timeline into what the lizard did, the outages, and what the client did at each place.
+// lanes divides a timeline into the faults, the outages, and what the client did at each host.
 func lanes(c *Card) (bands []band) {
 	index := map[string]int{}
 	for _, m := range c.Timeline {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// A Report is how a client did in all the scenarios that it was put through.
+// A Report has the cards of a client for all its scenarios.
 type Report struct {
 	Client   string  `json:"client"`
 	Interval string  `json:"interval"`
@@ -16,7 +16,7 @@ type Report struct {
 	Cards    []*Card `json:"cards"`
 }
 
-// Missed is how many limits were passed.
+// Missed returns the number of limits that were missed.
 func (r *Report) Missed() (n int) {
 	for _, c := range r.Cards {
 		n += len(c.Missed())
@@ -24,7 +24,7 @@ func (r *Report) Missed() (n int) {
 	return n
 }
 
-// Verdict says by what the limit was kept or missed.
+// Verdict says whether the limit was kept, and by how much.
 func (r Row) Verdict() string {
 	switch {
 	case r.Limit == nil:
@@ -37,10 +37,10 @@ func (r Row) Verdict() string {
 	return "kept by " + r.in(*r.Limit-r.Measured)
 }
 
-// Value and Most are what was measured and the limit, with their unit.
+// Value returns the measured value with its unit.
 func (r Row) Value() string { return r.in(r.Measured) }
 
-// Most is empty where there is no limit.
+// Most returns the limit with its unit, or "" if there is none.
 func (r Row) Most() string {
 	if r.Limit == nil {
 		return ""
@@ -48,6 +48,7 @@ func (r Row) Most() string {
 	return "at most " + r.in(*r.Limit)
 }
 
+// in returns a number with the unit of the row.
 func (r Row) in(n float64) string {
 	text := strconv.FormatFloat(round(n), 'f', -1, 64)
 	if r.Unit == "" {
@@ -77,7 +78,7 @@ func (r *Report) Print(out io.Writer) error {
 	return err
 }
 
-// Passed is how many scenarios were passed.
+// Passed returns the number of scenarios without a missed limit.
 func (r *Report) Passed() (n int) {
 	for _, c := range r.Cards {
 		if len(c.Missed()) == 0 {
@@ -87,7 +88,7 @@ func (r *Report) Passed() (n int) {
 	return n
 }
 
-// withoutBlanks takes away what the table leaves at the ends of lines.
+// withoutBlanks removes the spaces that the table leaves at the ends of lines.
 func withoutBlanks(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {

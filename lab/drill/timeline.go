@@ -7,10 +7,11 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A Timeline is a scenario as it went, in seconds since its start.
+// A Timeline is the course of a scenario.
 type Timeline []Moment
 
-// A Moment is something that happened. Who is "lizard" (who stands for the operator too), "client" or "outage".
+// A Moment is something that happened. Its times are in seconds since the start of the scenario. Who is "lizard" for
+// acts, "client" or "outage".
 type Moment struct {
 	At    float64 `json:"at"`
 	Until float64 `json:"until,omitempty"`
@@ -20,7 +21,7 @@ type Moment struct {
 	Count int     `json:"count,omitempty"` // of readings within a second
 }
 
-// timeline leaves out what other columns count, and tells readings by the second.
+// timeline returns the timeline of the evidence, with one Moment for the readings of each second.
 func (e *Evidence) timeline(outages []Outage) (t Timeline) {
 	since := func(at time.Time) float64 { return round(at.Sub(e.Start).Seconds()) }
 	for _, a := range e.Acts {
@@ -34,7 +35,8 @@ func (e *Evidence) timeline(outages []Outage) (t Timeline) {
 			continue
 		}
 		switch event.Kind {
-		case emulator.KindConnected, emulator.KindRefused, emulator.KindDisconnected, emulator.KindRegister, emulator.KindViolation:
+		case emulator.KindConnected, emulator.KindRefused, emulator.KindDisconnected, emulator.KindRegister,
+			emulator.KindViolation:
 			t = append(t, Moment{At: since(event.Time), Who: "client", Where: event.Hub, What: string(event.Kind)})
 		}
 	}
@@ -52,7 +54,7 @@ func (e *Evidence) timeline(outages []Outage) (t Timeline) {
 	return t
 }
 
-// MarshalJSON gives an outage in seconds.
+// MarshalJSON encodes the duration of an outage in seconds.
 func (o Outage) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"after": o.After, "seconds": round(o.lasted().Seconds()), "endless": o.Endless})
+	return json.Marshal(map[string]any{"after": o.After, "seconds": round(o.duration().Seconds()), "endless": o.Endless})
 }

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	firstReading = time.Minute      // bounds the wait for it
-	lastWords    = 20 * time.Second // bounds a client's end
-	methodTime   = 10 * time.Second // bounds an answer
-	settle       = 5 * time.Second  // is enough to deliver what comes last
+	firstReadingTimeout = time.Minute
+	stopTimeout         = 20 * time.Second
+	methodTimeout       = 10 * time.Second
+	settleTime          = 5 * time.Second // after the scenario, for the delivery of the last readings
 )
 
 // A trial is a client in a scenario.
@@ -25,21 +25,21 @@ type trial struct {
 	cloud    *emulator.Cloud
 	seen     recorder
 	client   Running
-	wishes   map[string]any // desired properties by name, the newest value of each that was not deleted
-	refused  error          // wishes that break the cloud's rules
+	desired  map[string]any // the desired properties by name, without those that were deleted
+	invalid  error          // the desired properties that the cloud refused
 	evidence Evidence
 }
 
-// try puts the client through one scenario and grades it.
+// try runs the client in one scenario and grades it.
 func (d *Drill) try(ctx context.Context, s scenario.Scenario) (*Card, error) {
-	t := &trial{Drill: d, wishes: map[string]any{}, evidence: Evidence{Interval: d.Interval, Numbers: d.Numbers}}
+	t := &trial{Drill: d, desired: map[string]any{}, evidence: Evidence{Interval: d.Interval, Numbers: d.Numbers}}
 	dir, err := os.MkdirTemp("", "failover-drill")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	config := d.Cloud
-	config.MethodTimeout, config.Observe = methodTime, t.seen.observe
+	config.MethodTimeout, config.Observe = methodTimeout, t.seen.observe
 	if t.cloud, err = emulator.Start(config); err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (d *Drill) try(ctx context.Context, s scenario.Scenario) (*Card, error) {
 		return nil, err
 	}
 	err = t.play(ctx, s)
-	stopping, cancel := context.WithTimeout(context.Background(), lastWords)
+	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	t.evidence.Process = t.client.Stop(stopping)
 	if err != nil {
@@ -69,29 +69,31 @@ func (t *trial) place(dir string) (Place, error) {
 	}
 	p := Place{
 		ProvisioningHost: t.cloud.DPSHost(), IDScope: t.cloud.IDScope(), DeviceID: t.DeviceID, DeviceKey: key,
-		CAFile: filepath.Join(dir, "ca.pem"), RootCAs: t.cloud.CAPool(), StateDir: filepath.Join(dir, "state"), Interval: t.Interval,
+		CAFile: filepath.Join(dir, "ca.pem"), RootCAs: t.cloud.CAPool(), StateDir: filepath.Join(dir, "state"),
+		Interval: t.Interval,
 	}
 	return p, os.WriteFile(p.CAFile, t.cloud.CAPEM(), 0o600)
 }
 
-// play begins with the client's first reading, and ends some time after the scenario so that what came last can be delivered.
+// play waits for the client's first reading, runs the scenario, and waits for the delivery of the last readings.
 func (t *trial) play(ctx context.Context, s scenario.Scenario) error {
-	t.awaitReading(ctx) // a client that sends none is judged too
+	t.awaitReading(ctx) // a client without readings is judged too
 	t.evidence.Start = time.Now()
-	err := s.Run(ctx, t.cloud, t.DeviceID, t.witness)
+	err := s.Run(ctx, t.cloud, t.DeviceID, t.record)
 	t.evidence.End = time.Now()
 	if err == nil {
-		err = t.refused
+		err = t.invalid
 	}
 	if err == nil {
-		err = pause(ctx, settle)
+		err = pause(ctx, settleTime)
 	}
 	t.evidence.Stopped, t.evidence.Unacknowledged = time.Now(), t.unacknowledged()
 	return err
 }
 
+// awaitReading waits for the first reading, for the end of the client, or for a timeout.
 func (t *trial) awaitReading(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstReading)
+	ctx, cancel := context.WithTimeout(ctx, firstReadingTimeout)
 	var work sync.WaitGroup
 	work.Go(func() {
 		select {
@@ -105,7 +107,7 @@ func (t *trial) awaitReading(ctx context.Context) {
 	work.Wait()
 }
 
-// collect reads what the cloud has seen, once the client has ended.
+// collect reads the cloud's observations. The client must have ended.
 func (t *trial) collect() {
 	e := &t.evidence
 	e.Deliveries, e.Events, e.Breaches = t.cloud.Ledger(), t.seen.all(), t.cloud.Violations()
@@ -123,6 +125,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("it was ended early: %w", context.Cause(ctx))
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 }

@@ -12,58 +12,58 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// witness notes what is done to the cloud.
-func (t *trial) witness(h scenario.Event) {
+// record records an event of the scenario.
+func (t *trial) record(h scenario.Event) {
 	e := &t.evidence
 	if h.Answer != nil {
 		e.Calls = append(e.Calls, Call{h.Verb, h.Answer.Err})
 		return
 	}
 	if h.Verb == scenario.Desired && h.Err != nil && !errors.Is(h.Err, emulator.ErrUnknownDevice) {
-		t.refused = errors.Join(t.refused, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err)) // nobody could acknowledge it
+		t.invalid = errors.Join(t.invalid, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err)) // no device could acknowledge it
 	}
 	if h.Verb == scenario.Desired && h.Err == nil {
 		var patch map[string]any
-		_ = json.Unmarshal([]byte(h.Payload), &patch) // which the scenario has done
-		t.wishes = merged(t.wishes, patch)
+		_ = json.Unmarshal([]byte(h.Payload), &patch) // cannot fail: the scenario has parsed it
+		t.desired = merge(t.desired, patch)
 	}
-	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: said(h), Way: h.Way})
+	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: describe(h), Way: h.Way})
 }
 
-// said is what was done, and why it failed if it did.
-func said(h scenario.Event) string {
+// describe returns what was done, and the error if it failed.
+func describe(h scenario.Event) string {
 	if h.Err != nil {
 		return h.Act.String() + ": " + h.Err.Error()
 	}
 	return h.Act.String()
 }
 
-// unacknowledged are the wishes without an answer that names their value.
+// unacknowledged are the desired without an answer that names their value.
 func (t *trial) unacknowledged() (names []string) {
 	_, reported, _, _ := t.cloud.Twin(t.DeviceID)
-	for _, name := range slices.Sorted(maps.Keys(t.wishes)) {
+	for _, name := range slices.Sorted(maps.Keys(t.desired)) {
 		answer, _ := reported[name].(map[string]any)
 		_, coded := answer["ac"]
 		_, versioned := answer["av"]
-		if !(coded && versioned && reflect.DeepEqual(plain(answer["value"]), t.wishes[name])) {
+		if !(coded && versioned && reflect.DeepEqual(decoded(answer["value"]), t.desired[name])) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// merged is what a twin makes of a patch: objects are merged, and null deletes.
-func merged(old, patch map[string]any) map[string]any {
+// merge applies a patch as a twin does: it merges objects, and null deletes.
+func merge(old, patch map[string]any) map[string]any {
 	all := map[string]any{}
 	maps.Copy(all, old)
 	for name, value := range patch {
-		members, is := value.(map[string]any)
+		members, isObject := value.(map[string]any)
 		switch {
 		case value == nil:
 			delete(all, name)
-		case is:
+		case isObject:
 			before, _ := all[name].(map[string]any)
-			all[name] = merged(before, members)
+			all[name] = merge(before, members)
 		default:
 			all[name] = value
 		}
@@ -71,8 +71,8 @@ func merged(old, patch map[string]any) map[string]any {
 	return all
 }
 
-// plain is a value as encoding/json decodes it.
-func plain(v any) (out any) {
+// decoded returns a value with the types that encoding/json uses when it decodes.
+func decoded(v any) (out any) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return v
