@@ -21,10 +21,10 @@ func demoCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
 			balance, err := demo.Run(untilSignal(c.Context()), o)
-			if err == nil || balance.Taken > 0 {
+			if err == nil || balance.Accepted > 0 {
 				balance.Print(c.ErrOrStderr())
 			}
-			if err == nil && !balance.Good() {
+			if err == nil && !balance.Complete() {
 				err = &codedError{exitLost, errors.New("the cloud did not receive exactly the readings that the device accepted")}
 			}
 			return err

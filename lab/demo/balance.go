@@ -9,13 +9,13 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// A Balance compares what the device says it took with what the cloud says it got.
+// A Balance compares the readings that the device accepted with those that the cloud received.
 type Balance struct {
-	Taken, Delivered    int // distinct readings
+	Accepted, Delivered int // distinct readings
 	Missing, Duplicates int
-	Recoveries          []machine.Record // the outcomes
+	Recoveries          []machine.Record // the outcomes of the outages
 
-	takenIDs []string
+	acceptedIDs []string
 }
 
 func (b *Balance) count(ledger []emulator.Delivery) {
@@ -23,9 +23,9 @@ func (b *Balance) count(ledger []emulator.Delivery) {
 	for _, d := range ledger {
 		got[d.MessageID]++
 	}
-	b.Taken = len(b.takenIDs)
+	b.Accepted = len(b.acceptedIDs)
 	b.Delivered = len(got)
-	for _, id := range b.takenIDs {
+	for _, id := range b.acceptedIDs {
 		if got[id] == 0 {
 			b.Missing++
 		}
@@ -33,12 +33,13 @@ func (b *Balance) count(ledger []emulator.Delivery) {
 	}
 }
 
-// Good tells whether what was taken is what was delivered.
-func (b Balance) Good() bool { return b.Missing == 0 && b.Taken == b.Delivered }
+// Complete reports whether exactly the accepted readings were delivered.
+func (b Balance) Complete() bool { return b.Missing == 0 && b.Accepted == b.Delivered }
 
 // Print prints the balance for a person.
 func (b Balance) Print(out io.Writer) {
-	fmt.Fprintf(out, "\nReadings: %d taken, %d delivered, %d missing, %d delivered twice.\n", b.Taken, b.Delivered, b.Missing, b.Duplicates)
+	fmt.Fprintf(out, "\nReadings: %d accepted, %d delivered, %d missing, %d delivered twice.\n",
+		b.Accepted, b.Delivered, b.Missing, b.Duplicates)
 	for _, r := range b.Recoveries {
 		fmt.Fprintf(out, "Recovery: %s in %s.\n", r.Outcome, time.Duration(r.SpentMS)*time.Millisecond)
 	}

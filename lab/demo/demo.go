@@ -1,5 +1,5 @@
-// Package demo shows a failover and a failback to a person, with a cloud and a device in one process, and counts
-// afterwards what arrived.
+// Package demo shows a failover and a failback, with a cloud and a device in one process, and compares the readings that
+// were accepted with those that were delivered.
 package demo
 
 import (
@@ -17,38 +17,38 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// Options say what to show. Their zero value, with an Out, is a good one.
+// Options say what to show. Only Out is required.
 type Options struct {
 	Out   io.Writer
 	JSON  bool               // print records as JSON lines
-	Watch bool               // go on, failing over and back, until ctx ends
-	Scene time.Duration      // between the lizard's attacks; 6 s when 0
-	Cloud emulator.Config    // the cloud to show it on, with the hubs A and B
-	Dial  transport.DialFunc // the device's way to the cloud; TCP when nil
+	Watch bool               // repeat until ctx ends
+	Scene time.Duration      // the pause before each fault; zero means 6 s
+	Cloud emulator.Config    // the cloud, with hubs A and B
+	Dial  transport.DialFunc // how the device connects; nil means TCP
 }
 
 // deviceID is the registration ID of the device in the demo.
 const deviceID = "demo-1"
 
 const (
-	patience = time.Minute // bounds the wait for a recovery, far above what one takes
-	lastLook = time.Second // bounds the wait for whoever reads Out
+	recoveryTimeout = time.Minute // a recovery takes a few seconds
+	logTimeout      = time.Second // for the reader of Out to read the end of the log
 )
 
-// A show is a demo that runs.
+// A show is a running demo.
 type show struct {
 	Options
 	cloud   *emulator.Cloud
 	device  *machine.Device
 	sensor  *sensor.Sensor
-	log     *observe.Fan        // to Out; the plot and the device do not wait for its reader
-	news    chan machine.Record // outcomes, and Connected
+	log     *observe.Fan        // prints to Out, on a goroutine of its own
+	news    chan machine.Record // outcomes, and transitions to Connected
 	mu      sync.Mutex
 	balance Balance
 }
 
-// Run shows a failover and a failback and returns the balance. When ctx ends early, the balance is of what happened
-// until then.
+// Run shows a failover and a failback and returns the balance. If ctx ends early, the balance is that of the time until
+// then.
 func Run(ctx context.Context, o Options) (Balance, error) {
 	if o.Scene <= 0 {
 		o.Scene = 6 * time.Second
@@ -60,8 +60,8 @@ func Run(ctx context.Context, o Options) (Balance, error) {
 	defer s.cloud.Close()
 	err := s.play(ctx)
 	s.balance.count(s.cloud.Ledger())
-	if err == nil && ctx.Err() == nil && s.balance.Taken == 0 {
-		err = errors.New("no reading was taken")
+	if err == nil && ctx.Err() == nil && s.balance.Accepted == 0 {
+		err = errors.New("the device accepted no reading")
 	}
 	if err != nil {
 		err = fmt.Errorf("demo: %w", err)
@@ -89,7 +89,7 @@ func (s *show) build() (err error) {
 		},
 		Storage:   machine.Storage{InMemory: true},
 		Link:      machine.Link{Dial: s.Dial, RootCAs: s.cloud.CAPool},
-		Policy:    machine.Policy{Hold: s.Scene / 2}, // a demo is too short for connections of 20 s
+		Policy:    machine.Policy{Hold: s.Scene / 2}, // no session of the demo lasts for the default of 20 s
 		Handlers:  s.sensor.Handlers(),
 		Observers: []func(machine.Record){s.log.Emit, s.observe},
 	})
@@ -101,7 +101,7 @@ func (s *show) build() (err error) {
 	return nil
 }
 
-// brief leaves a transition its cause and drops the error in full, which the audience has just been told about.
+// brief removes the error from transitions, because their cause is enough here.
 func brief(print func(machine.Record)) func(machine.Record) {
 	return func(r machine.Record) {
 		if r.Kind == observe.Transition {
@@ -111,13 +111,13 @@ func brief(print func(machine.Record)) func(machine.Record) {
 	}
 }
 
-// observe keeps what the balance and the plot need.
+// observe keeps what the balance and the steps of the demo need.
 func (s *show) observe(r machine.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case r.Kind == observe.Accepted:
-		s.balance.takenIDs = append(s.balance.takenIDs, r.ID)
+		s.balance.acceptedIDs = append(s.balance.acceptedIDs, r.ID)
 		return
 	case r.Kind == observe.Outcome:
 		s.balance.Recoveries = append(s.balance.Recoveries, r)
@@ -134,7 +134,7 @@ func isConnected(r machine.Record) bool {
 	return r.Kind == observe.Transition && r.To == string(machine.Connected)
 }
 
-// play runs the log, the device and the sensor, lets the lizard loose, and ends them in the order sensor, device, log.
+// play runs the log, the device, the sensor and the steps, and ends the sensor, the device and the log in this order.
 func (s *show) play(ctx context.Context) error {
 	own := context.WithoutCancel(ctx)
 	s.log.Start()
@@ -143,23 +143,23 @@ func (s *show) play(ctx context.Context) error {
 	running.Go(func() { ended = s.device.Run(own) })
 	taking, stop := context.WithCancel(own)
 	sensing.Go(func() { s.sensor.Run(taking, s.device) })
-	err := s.plot(ctx)
+	err := s.steps(ctx)
 	stop()
 	sensing.Wait()
-	closing, cancel := context.WithTimeout(own, patience)
+	closing, cancel := context.WithTimeout(own, recoveryTimeout)
 	defer cancel()
 	if bad := s.device.Close(closing); err == nil {
 		err = bad
 	}
 	running.Wait()
-	looking, cancel := context.WithTimeout(own, lastLook)
+	logging, cancel := context.WithTimeout(own, logTimeout)
 	defer cancel()
-	_ = s.log.Close(looking) // nobody looks, which is no fault of the show
+	_ = s.log.Close(logging) // it is no error if nobody reads Out
 	return errors.Join(err, ended)
 }
 
-// plot is what happens. The end of ctx ends it early, which is no error.
-func (s *show) plot(ctx context.Context) error {
+// steps does the failover and the failback. It is no error if ctx ends early.
+func (s *show) steps(ctx context.Context) error {
 	err := s.until(ctx, isConnected)
 	for again := true; again && err == nil; again = s.Watch {
 		if err = s.failover(ctx); err == nil {
@@ -193,7 +193,7 @@ func (s *show) failback(ctx context.Context) error {
 	if err := pause(ctx, s.Scene); err != nil {
 		return err
 	}
-	s.say("*** The lizard has gone. Hub A is back, and the cloud moves the device home.")
+	s.say("*** The lizard has gone. Hub A is back, and the cloud moves the device back.")
 	if err := s.cloud.ReviveHub("A"); err != nil {
 		return err
 	}
@@ -203,6 +203,7 @@ func (s *show) failback(ctx context.Context) error {
 	return s.until(ctx, ends(observe.FailedBack))
 }
 
+// ends returns a condition that is true for a record of this outcome.
 func ends(outcome string) func(machine.Record) bool {
 	return func(r machine.Record) bool { return r.Kind == observe.Outcome && r.Outcome == outcome }
 }
@@ -211,8 +212,9 @@ func (s *show) say(text string) {
 	s.log.Emit(machine.Record{Time: time.Now(), Level: observe.Info, Kind: observe.Note, Message: text})
 }
 
+// until waits for a record for which ok is true.
 func (s *show) until(ctx context.Context, ok func(machine.Record) bool) error {
-	t := time.NewTimer(patience)
+	t := time.NewTimer(recoveryTimeout)
 	defer t.Stop()
 	for {
 		select {
@@ -223,7 +225,7 @@ func (s *show) until(ctx context.Context, ok func(machine.Record) bool) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
-			return fmt.Errorf("the device has not recovered within %s", patience)
+			return fmt.Errorf("the device has not recovered within %s", recoveryTimeout)
 		}
 	}
 }

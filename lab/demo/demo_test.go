@@ -44,13 +44,13 @@ func TestAShowFailsOverAndBackAndNothingIsMissing(t *testing.T) {
 		var out bytes.Buffer
 		begin := time.Now()
 		b, err := demo.Run(t.Context(), inMemory(demo.Options{Out: &out}))
-		if err != nil || !b.Good() {
+		if err != nil || !b.Complete() {
 			t.Fatalf("%+v, %v", b, err)
 		}
 		wantRecoveries(t, b, "failed over", "failed back")
 		// Three scenes of 6 s and three registrations of 3 s, with two readings in each second.
-		if took := time.Since(begin).Round(time.Second); took != 27*time.Second || b.Taken < 53 || b.Taken > 54 || len(b.Recoveries) != 2 {
-			t.Errorf("%s, %d readings, %d recoveries", took, b.Taken, len(b.Recoveries))
+		if took := time.Since(begin).Round(time.Second); took != 27*time.Second || b.Accepted < 53 || b.Accepted > 54 || len(b.Recoveries) != 2 {
+			t.Errorf("%s, %d readings, %d recoveries", took, b.Accepted, len(b.Recoveries))
 		}
 		story := regexp.MustCompile(`(?s)-> Connected on.*\*\*\* A giant lizard.*lost at.*failed over from.*setAlarm answered 200.*\*\*\* The lizard has gone.*failed back from.*-> Closing`)
 		if !story.Match(out.Bytes()) {
@@ -61,7 +61,7 @@ func TestAShowFailsOverAndBackAndNothingIsMissing(t *testing.T) {
 
 func TestAShowOverSocketsIsTheSame(t *testing.T) {
 	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond, Cloud: emulator.Config{RetryAfter: time.Second}})
-	if err != nil || !b.Good() || b.Taken == 0 || len(b.Recoveries) != 2 {
+	if err != nil || !b.Complete() || b.Accepted == 0 || len(b.Recoveries) != 2 {
 		t.Fatalf("%+v, %v", b, err)
 	}
 	wantRecoveries(t, b, "failed over", "failed back")
@@ -72,12 +72,12 @@ func TestAShowThatIsWatchedGoesOnUntilItIsEnded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 		defer cancel()
 		b, err := demo.Run(ctx, inMemory(demo.Options{Out: io.Discard, Watch: true}))
-		if err != nil || !b.Good() {
-			t.Fatalf("%d taken, %d delivered: %v", b.Taken, b.Delivered, err)
+		if err != nil || !b.Complete() {
+			t.Fatalf("%d accepted, %d delivered: %v", b.Accepted, b.Delivered, err)
 		}
 		wantRecoveries(t, b, "failed over", "failed back")
-		if len(b.Recoveries) < 120 || b.Taken < 3_500 {
-			t.Errorf("in half an hour: %d recoveries and %d readings", len(b.Recoveries), b.Taken)
+		if len(b.Recoveries) < 120 || b.Accepted < 3_500 {
+			t.Errorf("in half an hour: %d recoveries and %d readings", len(b.Recoveries), b.Accepted)
 		}
 	})
 }
@@ -91,10 +91,10 @@ func TestAShowMayBeEndedAtAnyTime(t *testing.T) {
 			var lost *machine.LostError
 			switch {
 			case errors.As(err, &lost): // there was no hub just then
-				if b.Good() || b.Missing != lost.Left || b.Taken != b.Delivered+b.Missing {
+				if b.Complete() || b.Missing != lost.Left || b.Accepted != b.Delivered+b.Missing {
 					t.Errorf("after %d s: %+v, %v", at, b, err)
 				}
-			case err != nil || !b.Good():
+			case err != nil || !b.Complete():
 				t.Errorf("after %d s: %+v, %v", at, b, err)
 			}
 		})
@@ -134,7 +134,7 @@ func TestAShowDoesNotWaitForItsAudience(t *testing.T) {
 		out := make(stalled)
 		defer close(out)
 		b, err := demo.Run(t.Context(), inMemory(demo.Options{Out: out}))
-		if err != nil || !b.Good() || len(b.Recoveries) != 2 {
+		if err != nil || !b.Complete() || len(b.Recoveries) != 2 {
 			t.Errorf("%+v, %v", b, err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestADeviceThatNeverConnectsIsNoShow(t *testing.T) {
 		o := inMemory(demo.Options{Out: io.Discard})
 		o.Dial = memnet.New().DialContext // where nobody listens
 		b, err := demo.Run(t.Context(), o)
-		if err == nil || !strings.Contains(err.Error(), "has not recovered within 1m0s") || b.Good() {
+		if err == nil || !strings.Contains(err.Error(), "has not recovered within 1m0s") || b.Complete() {
 			t.Errorf("%+v, %v", b, err)
 		}
 	})
