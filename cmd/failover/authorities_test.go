@@ -10,7 +10,7 @@ import (
 )
 
 // The emulator's certificate authority is new after a restart, or a company replaces its own.
-func TestACertificateAuthorityThatIsReplacedIsTakenAtTheNextDial(t *testing.T) {
+func TestReplacedCertificateAuthorityIsUsedAtTheNextDial(t *testing.T) {
 	t.Parallel()
 	first, second := newCloud(t), newCloud(t)
 	env := deviceEnv(t, first)
@@ -25,7 +25,7 @@ func TestACertificateAuthorityThatIsReplacedIsTakenAtTheNextDial(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestACAFileThatIsDamagedWhileTheDeviceRunsCostsAWarning(t *testing.T) {
+func TestDamagedCAFileWhileTheDeviceRunsIsAWarning(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(file string) error{
 		"damaged": func(file string) error { return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx"), 0o600) },

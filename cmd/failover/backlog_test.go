@@ -26,7 +26,7 @@ const threeDays = 3 * 24 * 60 * 60
 var backlog = flag.Int("backlog", 20_000, "how many readings wait when the device of the backlog test starts")
 
 // Readings have waited for long: the newest arrives at once and the rest follows, and the device needs little memory for it.
-func TestALongBacklogHoldsUpNothingAndNeedsLittleMemory(t *testing.T) {
+func TestLongBacklogDelaysNothingAndNeedsLittleMemory(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := append(deviceEnv(t, cloud), "FAILOVER_TELEMETRY_INTERVAL=1s", "FAILOVER_LOG_LEVEL=info")

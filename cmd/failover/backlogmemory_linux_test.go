@@ -84,7 +84,7 @@ func comparing(t *testing.T, state string, receipts io.Reader) int {
 }
 
 // A long outage leaves millions of readings. What looks at them holds an index, and not the readings.
-func TestWhatLooksAtALongBacklogStreamsIt(t *testing.T) {
+func TestOutboxAndLedgerCommandsStreamALongBacklog(t *testing.T) {
 	t.Parallel()
 	const few, many, each = 10_000, 300_000, 100 // bytes for each reading, which the garbage collector at most doubles
 	small, fewReceipts := longBacklog(t, few)

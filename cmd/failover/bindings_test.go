@@ -77,7 +77,7 @@ func TestFlagsShowTheDefaultsOfSettings(t *testing.T) {
 	}
 }
 
-func TestAFlagSetsTheFieldsOfSettings(t *testing.T) {
+func TestFlagSetsTheFieldsOfSettings(t *testing.T) {
 	for _, c := range []struct {
 		flag, value, path string
 		want              any

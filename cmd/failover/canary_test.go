@@ -104,7 +104,7 @@ func (r *records) add(e emulator.Event) {
 	fmt.Fprintf(r, "%s %s %s %s\n", e.Kind, e.Hub, e.Device, e.Text)
 }
 
-func TestNoSecretComesOutWhateverBefallsTheDevice(t *testing.T) {
+func TestNoSecretIsPrintedWhateverHappensToTheDevice(t *testing.T) {
 	for _, format := range []string{"console", "json"} {
 		for _, level := range []string{"debug", "info", "warn"} {
 			t.Run(format+" "+level, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestTheCommandsOfAzAskTheEmulatorWhenNoApplicationIsNamed(t *testing.T) {
+func TestCentralCommandsCallTheEmulatorWithoutAppID(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -45,7 +45,7 @@ func TestTheCommandsOfAzAskTheEmulatorWhenNoApplicationIsNamed(t *testing.T) {
 	}
 }
 
-func TestTheContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
+func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -74,7 +74,7 @@ func TestTheContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 	}
 }
 
-func TestTheTokenOfAnApplicationComesFromAFileOrTheEnvironment(t *testing.T) {
+func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", file(t, "ca.pem", s.ca), "--central-api-uri", s.URL}
@@ -112,7 +112,7 @@ func TestTheTokenOfAnApplicationComesFromAFileOrTheEnvironment(t *testing.T) {
 }
 
 // As `az` is pointed at it, whose --central-api-uri and --central-dns-suffix are one thing.
-func TestAnEmulatorThatIsNamedLikeAnApplicationGetsItsOwnToken(t *testing.T) {
+func TestEmulatorNamedByAppIDGetsItsOwnToken(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := append(s.controlFile(t), "FAILOVER_CENTRAL_TOKEN="+apiToken)
@@ -134,7 +134,7 @@ func TestAnEmulatorThatIsNamedLikeAnApplicationGetsItsOwnToken(t *testing.T) {
 	}
 }
 
-func TestAnEmulatorIsNotAskedForWhatAnotherIsToDo(t *testing.T) {
+func TestCallForAnotherEmulatorIsRefused(t *testing.T) {
 	t.Parallel()
 	announced, other := newControlStub(t), newControlStub(t)
 	env := append(announced.controlFile(t), "FAILOVER_CENTRAL_TOKEN="+apiToken)
@@ -144,7 +144,7 @@ func TestAnEmulatorIsNotAskedForWhatAnotherIsToDo(t *testing.T) {
 	}
 }
 
-func TestWithoutAnEmulatorTheCommandsSaySoAndWhatToDo(t *testing.T) {
+func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"central device show -d dev1", "central device manual-failover -d dev1", "lizard list", "lizard kill A", "lizard heal"} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
@@ -167,7 +167,7 @@ func TestWithoutAnEmulatorTheCommandsSaySoAndWhatToDo(t *testing.T) {
 	}
 }
 
-func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
+func TestCentralCommandsCheckTheirFlagsBeforeTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -211,7 +211,7 @@ func TestWhatIsMissingOrWrongIsNamedBeforeAnythingIsAsked(t *testing.T) {
 	}
 }
 
-func TestATokenOnTheCommandLineIsRefusedWithTheReasonAndNotQuoted(t *testing.T) {
+func TestTokenOnTheCommandLineIsRefusedAndNotQuoted(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--token", apiToken}, {"--token=" + apiToken}, {"--token-file", apiToken, "-n", "a"}, {apiToken}, {"--app-id", apiToken}} {
 		code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=x"}, append([]string{"central", "device", "show", "-d", "dev1"}, args...)...)
@@ -237,7 +237,7 @@ func TestAProxyIsNotQuoted(t *testing.T) {
 	}
 }
 
-func TestWhatTheApplicationRefusesExitsWithOneAndSaysWhatToDo(t *testing.T) {
+func TestRefusalOfTheApplicationExitsWithOneAndTheNextStep(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	ca := file(t, "ca.pem", s.ca)

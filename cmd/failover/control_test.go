@@ -52,7 +52,7 @@ func (o operator) do(method, path, body string) string {
 	return string(text)
 }
 
-func TestAnOperatorFailsTheDeviceOverAndBackAndTheLizardStrikes(t *testing.T) {
+func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "door", "control.json")
@@ -100,7 +100,7 @@ func TestAnOperatorFailsTheDeviceOverAndBackAndTheLizardStrikes(t *testing.T) {
 	}
 }
 
-func TestTheControlFileIsInTheUsersCacheForItsOwnerAlone(t *testing.T) {
+func TestControlFileIsInTheCacheDirectoryForItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
 	c := command(t, nil, "emulator", "--port=0", "--control-port=0")
@@ -143,7 +143,7 @@ func TestTheControlFileIsInTheUsersCacheForItsOwnerAlone(t *testing.T) {
 	next.terminate(0)
 }
 
-func TestADoorThatCannotBeOpenedOrAnnouncedIsAFailureThatSaysWhatToDo(t *testing.T) {
+func TestControlAPIThatCannotStartIsReportedWithTheNextStep(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -168,7 +168,7 @@ func TestADoorThatCannotBeOpenedOrAnnouncedIsAFailureThatSaysWhatToDo(t *testing
 }
 
 // The document's scripts, as they stand there, where curl is.
-func TestTheDocumentsExamplesOfTheDoorWork(t *testing.T) {
+func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil || runtime.GOOS != "linux" {
 		t.Skip("there is no curl, or the cache is elsewhere")

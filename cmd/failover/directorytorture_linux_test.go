@@ -69,7 +69,7 @@ type ended struct {
 
 // Each reading that is accepted after a change is delivered. One that was accepted before it is delivered or named, unless the
 // process was killed within a second after the change. Two processes never accept readings under one path.
-func TestADeviceWhoseStateDirectoryIsTakenAwayLosesNothingUnnamed(t *testing.T) {
+func TestRemovedStateDirectoryLosesNoReadingUnnamed(t *testing.T) {
 	t.Parallel()
 	d := &directoryTorture{torture: newTorture(t), state: filepath.Join(t.TempDir(), "st"), kinds: map[string]int{}}
 	d.older = d.state + ".older"

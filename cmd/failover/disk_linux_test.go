@@ -16,7 +16,7 @@ const (
 	diskIsWell = "readings can be written again"
 )
 
-func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
+func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 	t.Parallel()
 	const takeNoMore = "FAILOVER_QUEUE_FULL=drop-newest"
 	for name, on := range map[string]func(*testing.T) *diskTrial{
@@ -60,7 +60,7 @@ func TestADeviceWhoseDiskFailsStaysConnectedSaysSoAndRecovers(t *testing.T) {
 }
 
 // With the policy block nothing is refused: who feeds the device waits for the disk.
-func TestADeviceThatBlocksWaitsForItsDisk(t *testing.T) {
+func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 	t.Parallel()
 	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk, "limited": underALimit} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestADeviceThatBlocksWaitsForItsDisk(t *testing.T) {
 }
 
 // Without a hub readings wait. When the disk is full for the second time, those from before the first time have a file of their own.
-func TestWhatADeviceGivesUpOnAFullDiskIsAMatterOfItsPolicy(t *testing.T) {
+func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 	t.Parallel()
 	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
 		t.Run(policy, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestWhatADeviceGivesUpOnAFullDiskIsAMatterOfItsPolicy(t *testing.T) {
 }
 
 // No later reading can name what a disk refuses until the end.
-func TestADeviceWhoseDiskStaysFullSaysInTheEndWhatItCostAndWhatToDo(t *testing.T) {
+func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 	t.Parallel()
 	d := underALimit(t)
 	d.offer(20)
@@ -132,7 +132,7 @@ func TestADeviceWhoseDiskStaysFullSaysInTheEndWhatItCostAndWhatToDo(t *testing.T
 }
 
 // A process that may open too few files even to start is told that, and not to give its readings up for another directory.
-func TestADeviceThatMayOpenTooFewFilesSaysSo(t *testing.T) {
+func TestTooLowLimitOfOpenFilesIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)

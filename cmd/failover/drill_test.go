@@ -52,7 +52,7 @@ func (c card) row(what string) float64 {
 }
 
 // Two drills at once tell the same story, but for the network's time.
-func TestTheDrillPassesOurDeviceAndTellsTheSameStoryTwice(t *testing.T) {
+func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 	t.Parallel()
 	day, page := file(t, "day.txt", aShortDay), filepath.Join(t.TempDir(), "card.html")
 	var cards [2]card
@@ -89,7 +89,7 @@ func TestTheDrillPassesOurDeviceAndTellsTheSameStoryTwice(t *testing.T) {
 	}
 }
 
-func TestTheDrillNamesAClientThatDies(t *testing.T) {
+func TestDrillReportsAClientThatDies(t *testing.T) {
 	t.Parallel()
 	day := file(t, "day.txt", "at 100ms kill A for 100ms\nexpect recovery 1s\nend 2s")
 	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "exit 3"))
@@ -102,7 +102,7 @@ func TestTheDrillNamesAClientThatDies(t *testing.T) {
 }
 
 // A second signal ends the drill at once, and SIGKILL too.
-func TestAClientDoesNotOutliveADrillThatIsKilled(t *testing.T) {
+func TestClientEndsWhenTheDrillIsKilled(t *testing.T) {
 	t.Parallel()
 	for name, line := range map[string]string{
 		"and ignores SIGTERM":           "trap '' TERM; exec >%s; sleep 100; sleep 100",
@@ -143,7 +143,7 @@ func within[T any](t *testing.T, news <-chan T) (v T) {
 	return v
 }
 
-func TestAPageThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {
+func TestUnwritablePageIsReportedBeforeTheDrill(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join(t.TempDir(), "nowhere", "card.html")
 	code, stdout, stderr := run(t, nil, "drill", "--scenario", "bad-day", "--client", "exit 3", "--html", page) // ten minutes
@@ -153,7 +153,7 @@ func TestAPageThatCannotBeWrittenIsNamedAtOnce(t *testing.T) {
 }
 
 // The cards are there although the page is not.
-func TestAPageThatIsGoneTakesNoCardsWithIt(t *testing.T) {
+func TestCardsArePrintedWhenThePageCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "there")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -167,7 +167,7 @@ func TestAPageThatIsGoneTakesNoCardsWithIt(t *testing.T) {
 	}
 }
 
-func TestADrillThatIsToldWrongSaysSo(t *testing.T) {
+func TestDrillRefusesWrongFlags(t *testing.T) {
 	t.Parallel()
 	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
 	for args, want := range map[string]string{
@@ -182,7 +182,7 @@ func TestADrillThatIsToldWrongSaysSo(t *testing.T) {
 	}
 }
 
-func TestAFleetOfTheCommandComesThrough(t *testing.T) {
+func TestFleetRecovers(t *testing.T) {
 	t.Parallel()
 	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "2s", "-o", "json"))
 	p.wantExit(0)

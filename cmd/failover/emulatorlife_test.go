@@ -43,7 +43,7 @@ func freePorts(t *testing.T, n int) int {
 }
 
 // The device has its CA file from the first emulator, and goes on with the second.
-func TestADeviceGoesOnWithAnEmulatorThatWasStartedAnew(t *testing.T) {
+func TestDeviceReconnectsToARestartedEmulator(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	port := strconv.Itoa(freePorts(t, 3))
@@ -72,7 +72,7 @@ func TestADeviceGoesOnWithAnEmulatorThatWasStartedAnew(t *testing.T) {
 	cloud.terminate(0)
 }
 
-func TestAnEmulatorWhoseStartFailsWritesNothing(t *testing.T) {
+func TestEmulatorThatCannotStartWritesNoFiles(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -109,7 +109,7 @@ func TestAnEmulatorWhoseStartFailsWritesNothing(t *testing.T) {
 }
 
 // Its devices read the file at each dial.
-func TestTheCAFileOfAnEmulatorThatRunsIsNotReplaced(t *testing.T) {
+func TestCAFileOfARunningEmulatorIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	begin := func(args ...string) *process {
@@ -135,7 +135,7 @@ func TestTheCAFileOfAnEmulatorThatRunsIsNotReplaced(t *testing.T) {
 	third.terminate(0)
 }
 
-func TestTheCAFileReplacesALinkAndDoesNotFollowIt(t *testing.T) {
+func TestCAFileReplacesASymbolicLink(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "precious"), filepath.Join(dir, "failover-ca.pem")
@@ -150,7 +150,7 @@ func TestTheCAFileReplacesALinkAndDoesNotFollowIt(t *testing.T) {
 	}
 }
 
-func TestTwoEmulatorsCanBothBeAddressed(t *testing.T) {
+func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
 	begin := func() (*process, string) {
@@ -196,7 +196,7 @@ func TestTwoEmulatorsCanBothBeAddressed(t *testing.T) {
 }
 
 // As in a container: it listens everywhere, and is known by a name.
-func TestAnEmulatorListensElsewhereThanItIsAdvertised(t *testing.T) {
+func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if code, _, stderr := run(t, nil, "emulator", "--port=0", "--host=cloud.localhost", "--listen=0.0.0.0"); code != 2 || !strings.Contains(stderr, "--any-address") {
@@ -233,7 +233,7 @@ func TestAnEmulatorListensElsewhereThanItIsAdvertised(t *testing.T) {
 }
 
 // A twin and a command that is queued outlive an emulator that is killed; two may not use the same directory.
-func TestAnEmulatorKeepsItsDataOverAKill(t *testing.T) {
+func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	port := strconv.Itoa(freePorts(t, 3))

@@ -29,7 +29,7 @@ func wantEscaped(t *testing.T, what, text string) {
 	}
 }
 
-func TestWhatIsQuotedOfAnArgumentIsEscaped(t *testing.T) {
+func TestArgumentsAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{evil}, {"help", evil}, {"run", evil}, {"run", "--" + evil}, {"run", "--window", evil}, {"run", "--durability=" + evil}, {"run", "-" + evil},
@@ -55,7 +55,7 @@ func TestWhatIsQuotedOfAnArgumentIsEscaped(t *testing.T) {
 	wantEscaped(t, "scenario check of a file", stderr)
 }
 
-func TestWhatIsQuotedOfTheEnvironmentIsEscaped(t *testing.T) {
+func TestVariablesAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
 	for _, env := range [][]string{
 		{"FAILOVER_WINDOW=" + evil}, {"FAILOVER_CA_FILE=" + evil}, {"FAILOVER_LOG_LEVEL=" + evil}, {"FAILOVER_ENV_FILE=" + evil}, {"FAILOVER_" + evil + "=x"},
@@ -67,7 +67,7 @@ func TestWhatIsQuotedOfTheEnvironmentIsEscaped(t *testing.T) {
 	wantEscaped(t, "lizard list", stderr)
 }
 
-func TestWhatIsQuotedOfAFileIsEscaped(t *testing.T) {
+func TestFileContentsAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
 	record := strings.Replace(logRecord, `"from":"Unprovisioned"`, `"from":"x\u001b[2J\u009b31m\nfailover: all is well"`, 1)
 	_, stdout, _ := run(t, nil, "trace", file(t, "log", record))
@@ -96,7 +96,7 @@ func TestWhatIsQuotedOfAFileIsEscaped(t *testing.T) {
 }
 
 // A hub's words are why a reading is in quarantine.
-func TestWhatIsQuotedOfAnOutboxIsEscaped(t *testing.T) {
+func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Limits: outbox.Limits{Readings: 10, Bytes: 1 << 20, Full: outbox.DropNewest}})
@@ -118,7 +118,7 @@ func TestWhatIsQuotedOfAnOutboxIsEscaped(t *testing.T) {
 	}
 }
 
-func TestWhatTheCloudSaysIsEscapedInTheLog(t *testing.T) {
+func TestTextFromTheCloudIsEscapedInTheLog(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, format := range []string{"console", "json"} {
@@ -133,7 +133,7 @@ func TestWhatTheCloudSaysIsEscapedInTheLog(t *testing.T) {
 	}
 }
 
-func TestThePathsThatTheEmulatorPrintsAreEscaped(t *testing.T) {
+func TestPathsThatTheEmulatorPrintsAreEscaped(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "x\x1b[2J\u009b31m\nfailover: all is well")
 	must(t, os.Mkdir(dir, 0o700))

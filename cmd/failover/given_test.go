@@ -18,7 +18,7 @@ var commands = []string{
 
 var aFlag = regexp.MustCompile(`(?m)^  +(?:-\w, )?--([a-z-]+)`)
 
-func TestAFlagThatIsGivenAndEmptyIsAUsageErrorThatNamesIt(t *testing.T) {
+func TestEmptyFlagIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for _, c := range commands {
 		t.Run(c, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAFlagThatIsGivenAndEmptyIsAUsageErrorThatNamesIt(t *testing.T) {
 	}
 }
 
-func TestAHiddenOrShortFlagThatIsEmptyIsAUsageErrorToo(t *testing.T) {
+func TestEmptyHiddenOrShortFlagIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"drill|--client|":                                    "--client is empty: give it a value, or leave it out; see failover drill --help",
@@ -64,7 +64,7 @@ func TestAHiddenOrShortFlagThatIsEmptyIsAUsageErrorToo(t *testing.T) {
 	}
 }
 
-func TestAnArgumentThatIsEmptyIsAUsageErrorThatNamesIt(t *testing.T) {
+func TestEmptyArgumentIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"lizard|heal|": "argument 1", "lizard|heal|A|": "argument 2", "lizard|kill|": "argument 1", "lizard|kill|A|": "argument 2",

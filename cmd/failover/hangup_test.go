@@ -14,7 +14,7 @@ import (
 )
 
 // The terminal sends SIGHUP when it closes, and the shell sends it again.
-func TestATerminalThatClosesEndsTheDeviceCleanly(t *testing.T) {
+func TestClosingTheTerminalEndsTheDeviceCleanly(t *testing.T) {
 	t.Parallel()
 	t.Run("with a hub", func(t *testing.T) {
 		t.Parallel()
@@ -54,7 +54,7 @@ func TestATerminalThatClosesEndsTheDeviceCleanly(t *testing.T) {
 }
 
 // As systemd ends a session. The hub hears nothing while the signals come.
-func TestAHangupDoesNotCountAsOneOfTwoSignals(t *testing.T) {
+func TestSIGHUPIsNotOneOfTheTwoSignalsThatEndAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		signals []syscall.Signal
@@ -85,7 +85,7 @@ func TestAHangupDoesNotCountAsOneOfTwoSignals(t *testing.T) {
 	}
 }
 
-func TestNohupKeepsTheDeviceAlive(t *testing.T) {
+func TestNohupKeepsTheDeviceRunning(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p := start(t, inShell(command(t, deviceEnv(t, cloud), "run"), `trap "" HUP; exec "$0" "$@"`))
@@ -97,7 +97,7 @@ func TestNohupKeepsTheDeviceAlive(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestATerminalThatClosesEndsTheLabCleanly(t *testing.T) {
+func TestClosingTheTerminalEndsTheLabCommandsCleanly(t *testing.T) {
 	t.Parallel()
 	t.Run("emulator", func(t *testing.T) {
 		t.Parallel()

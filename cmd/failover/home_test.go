@@ -27,7 +27,7 @@ func atHome(t *testing.T) (home string, env []string) {
 var pathsAtHome = []string{"FAILOVER_DEVICE_KEY_FILE=~/device.key", "FAILOVER_CA_FILE=~/ca.pem", "FAILOVER_STATE_DIR=~/st"}
 
 // No shell expands a ~ in the environment of a service, in an env file, or behind --state-dir=.
-func TestATildeInAPathIsTheHomeDirectory(t *testing.T) {
+func TestTildeInAPathIsExpanded(t *testing.T) {
 	t.Parallel()
 	for how, put := range map[string]func(t *testing.T, home string) (env, args []string){
 		"environment": func(*testing.T, string) (env, args []string) { return pathsAtHome, nil },
@@ -70,7 +70,7 @@ func TestATildeInAPathIsTheHomeDirectory(t *testing.T) {
 	}
 }
 
-func TestTheToolsExpandATildeToo(t *testing.T) {
+func TestToolsExpandATilde(t *testing.T) {
 	t.Parallel()
 	c := command(t, nil, "states", "--output=~/states.md")
 	home := strings.TrimPrefix(c.Env[0], "HOME=")
@@ -86,7 +86,7 @@ func TestTheToolsExpandATildeToo(t *testing.T) {
 	start(t, c).wantExit(0)
 }
 
-func TestAnotherUsersHomeDirectoryIsRefused(t *testing.T) {
+func TestTildeWithAUserNameIsRefused(t *testing.T) {
 	t.Parallel()
 	const want = "~bob/st: only ~/ is expanded: write the full path, or ./~bob for a file with that name"
 	wantRefused(t, append(complete[:3:3], "FAILOVER_STATE_DIR=~bob/st"), nil, "FAILOVER_STATE_DIR: "+want)

@@ -26,7 +26,7 @@ func inUTF16(text string) string {
 }
 
 // A device whose every file begins with a mark, as Windows' editors write them.
-func TestAByteOrderMarkIsLeftOutOfEveryFileOfADevice(t *testing.T) {
+func TestByteOrderMarkIsIgnoredInEachFileOfTheDevice(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))
@@ -64,7 +64,7 @@ const (
 	logRecord = `{"level":"info","time":"2026-01-02T03:04:05Z","kind":"transition","device":"dev1","from":"Unprovisioned","to":"Provisioning","event":"register"}` + "\n"
 )
 
-func TestAByteOrderMarkIsLeftOutOfEveryFileOfTheTools(t *testing.T) {
+func TestByteOrderMarkIsIgnoredInEachFileOfTheTools(t *testing.T) {
 	t.Parallel()
 	if code, stdout, _ := run(t, nil, "trace", file(t, "log", mark+logRecord)); code != 0 || !strings.Contains(stdout, "-> Provisioning") {
 		t.Errorf("trace: exit code %d\n%s", code, stdout)
@@ -147,12 +147,12 @@ func stateDirectory(t *testing.T) string {
 	return strings.TrimPrefix(stateOf(env), "--state-dir=")
 }
 
-func TestAFileInUTF16IsRefusedByThatName(t *testing.T) {
+func TestUTF16FileIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
 	wantFileRefused(t, file(t, "file", inUTF16("{\"a\":1}\n")), "it is UTF-16: save it as UTF-8")
 }
 
-func TestAFileThatWouldBlockOrHasNoEndIsRefusedAtOnce(t *testing.T) {
+func TestFileThatIsNotRegularIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
@@ -161,7 +161,7 @@ func TestAFileThatWouldBlockOrHasNoEndIsRefusedAtOnce(t *testing.T) {
 	wantFileRefused(t, t.TempDir(), "no regular file: it is a directory")
 }
 
-func TestAFileThatIsTooLargeIsRefused(t *testing.T) {
+func TestTooLargeFileIsRefused(t *testing.T) {
 	t.Parallel()
 	large := file(t, "large", "")
 	must(t, os.Truncate(large, 1<<40))
@@ -176,7 +176,7 @@ func TestAFileThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
-func TestStandardInputInUTF16IsNamedInTheFirstAnswer(t *testing.T) {
+func TestFirstAnswerReportsUTF16OnStandardInput(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
@@ -190,7 +190,7 @@ func TestStandardInputInUTF16IsNamedInTheFirstAnswer(t *testing.T) {
 }
 
 // The key comes from a pipe, as bash hands over <(pass show key), and is needed again for the second hub.
-func TestAKeyFromAPipeOfTheShellIsReadOnce(t *testing.T) {
+func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_FIRST_WAIT=10ms"), "run", "--group-key-file", "/dev/fd/3")
@@ -208,7 +208,7 @@ func TestAKeyFromAPipeOfTheShellIsReadOnce(t *testing.T) {
 }
 
 // As --env-file <(sops -d device.env) and --ca-file <(cat a.pem b.pem).
-func TestSettingsAndAuthoritiesMayComeFromPipesOfTheShell(t *testing.T) {
+func TestEnvFileAndCAFileMayBeShellPipes(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -226,7 +226,7 @@ func TestSettingsAndAuthoritiesMayComeFromPipesOfTheShell(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestACertificateInABundleThatCannotBeReadStopsTheDevice(t *testing.T) {
+func TestUnreadableCertificateInABundleStopsTheDevice(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	good := string(cloud.CAPEM())

@@ -17,7 +17,7 @@ const (
 	newKey = "dGhlIGtleSBhZnRlciBhIHJvdGF0aW9u"
 )
 
-func TestAKeyFileThatCannotBeReadAtTheStartIsNamed(t *testing.T) {
+func TestUnreadableKeyFileIsReportedAtTheStart(t *testing.T) {
 	who := complete[:2:2]
 	wantRefused(t, append(who, "FAILOVER_GROUP_KEY_FILE=/nowhere/group.key"), nil, "FAILOVER_GROUP_KEY_FILE (--group-key-file)", "/nowhere/group.key", "Manage enrollments")
 	wantRefused(t, who, []string{"--device-key-file", "/nowhere/device.key"}, "FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
@@ -30,7 +30,7 @@ func TestAKeyFileThatCannotBeReadAtTheStartIsNamed(t *testing.T) {
 	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "no regular file: it is a named pipe")
 }
 
-func TestABadKeyIsNotQuoted(t *testing.T) {
+func TestInvalidKeyIsNotQuoted(t *testing.T) {
 	const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
 	for name, env := range map[string][]string{
 		"FAILOVER_GROUP_KEY":           {"FAILOVER_GROUP_KEY=!" + secret},
@@ -48,7 +48,7 @@ func TestABadKeyIsNotQuoted(t *testing.T) {
 }
 
 // Each bad key is told by the name of the setting that counts.
-func TestTheKeyComesFromTheFlagsBeforeTheEnvironmentBeforeTheEnvFile(t *testing.T) {
+func TestKeyFromAFlagPrecedesTheEnvironmentAndTheEnvFile(t *testing.T) {
 	fromFile := file(t, "env", "FAILOVER_DEVICE_KEY=!\n")
 	env := append(complete[:2:2], "FAILOVER_ENV_FILE="+fromFile)
 	wantRefused(t, env, nil, "FAILOVER_DEVICE_KEY: the key")
@@ -58,7 +58,7 @@ func TestTheKeyComesFromTheFlagsBeforeTheEnvironmentBeforeTheEnvFile(t *testing.
 	wantRefused(t, env, []string{"--device-key-file", "/nowhere/a", "--group-key-file", "/nowhere/b"}, "more than one key")
 }
 
-func TestAKeyThatIsRotatedBetweenTwoDialsIsUsed(t *testing.T) {
+func TestRotatedKeyIsUsedAtTheNextDial(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))
@@ -70,7 +70,7 @@ func TestAKeyThatIsRotatedBetweenTwoDialsIsUsed(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestADeviceLivesOnWithoutItsKeyFileAndSaysSo(t *testing.T) {
+func TestMissingKeyFileWhileTheDeviceRunsIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))

@@ -29,7 +29,7 @@ func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports 
 }
 
 // The exports as they stand, in a shell, from another directory, with a directory that a shell could stumble over.
-func TestWhatTheEmulatorPrintsMakesADeviceRun(t *testing.T) {
+func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "it's a $HOME")
 	must(t, os.Mkdir(dir, 0o700))
@@ -52,7 +52,7 @@ func TestWhatTheEmulatorPrintsMakesADeviceRun(t *testing.T) {
 	}
 }
 
-func TestTheEmulatorWritesWhatItsHubsHaveStored(t *testing.T) {
+func TestEmulatorWritesStoredMessagesToTheLedgerFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cloud, exports := emulate(t, dir, "--ledger-file=ledger.jsonl")
@@ -78,7 +78,7 @@ func TestTheEmulatorWritesWhatItsHubsHaveStored(t *testing.T) {
 	}
 }
 
-func TestWhatTheEmulatorPrintsMayStandInAnEnvFile(t *testing.T) {
+func TestOutputOfTheEmulatorIsAValidEnvFile(t *testing.T) {
 	t.Parallel()
 	_, exports := emulate(t, t.TempDir())
 	c := command(t, nil, "run", "--no-telemetry")
@@ -88,7 +88,7 @@ func TestWhatTheEmulatorPrintsMayStandInAnEnvFile(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestTheEmulatorRefusesToBeReachedByOthersUnlessAsked(t *testing.T) {
+func TestEmulatorRefusesUnsafeOrInvalidFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"--host 192.0.2.1":             "--any-address",
 		"--host example.com":           "--any-address",
@@ -133,7 +133,7 @@ func loopbackName(t *testing.T) string {
 	return name
 }
 
-func TestAPortThatIsTakenIsNamedWithTheWayOut(t *testing.T) {
+func TestPortInUseIsReportedWithTheFlagToChange(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -145,7 +145,7 @@ func TestAPortThatIsTakenIsNamedWithTheWayOut(t *testing.T) {
 	}
 }
 
-func TestTheEmulatorWaitsForNoReader(t *testing.T) {
+func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 	t.Parallel()
 	c := command(t, nil, "emulator", "--port=0", "--control-port=0", "--retry-after=1s")
 	r, w, err := os.Pipe()
@@ -169,7 +169,7 @@ func TestTheEmulatorWaitsForNoReader(t *testing.T) {
 	cloud.terminate(0)
 }
 
-func TestADemoThatIsEndedEarlyGivesItsBalance(t *testing.T) {
+func TestDemoThatIsEndedEarlyPrintsItsBalance(t *testing.T) {
 	t.Parallel()
 	balance := regexp.MustCompile(`(?m)^Readings: ([1-9]\d*) taken, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
 	t.Run("connected", func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestADemoThatIsEndedEarlyGivesItsBalance(t *testing.T) {
 		// A reading may have been taken by then, for which there is no hub yet.
 		switch code := p.exit(); code {
 		case 0:
-			if !strings.Contains(p.stderr.String(), "Readings: 0 taken, 0 delivered, 0 missing") {
+			if !strings.Contains(p.stderr.String(), "Readings: 0 accepted, 0 delivered, 0 missing") {
 				t.Errorf("its balance: %s", &p.stderr)
 			}
 		case 5:

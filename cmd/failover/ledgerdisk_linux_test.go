@@ -9,7 +9,7 @@ import (
 )
 
 // The disk takes half a line and no more, and later it has room again.
-func TestTheLedgerFileOutlivesAFullDisk(t *testing.T) {
+func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ledger.jsonl")

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestADeviceLivesThroughTheDeathOfItsHubAndLosesNothing(t *testing.T) {
+func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--log-format", "json")
@@ -84,7 +84,7 @@ func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken in
 	return taken
 }
 
-func TestARestartedDeviceKnowsItsHubWithoutDPS(t *testing.T) {
+func TestRestartedDeviceConnectsWithoutDPS(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -100,7 +100,7 @@ func TestARestartedDeviceKnowsItsHubWithoutDPS(t *testing.T) {
 	}
 }
 
-func TestARefusedDeviceRestsAndSaysWhyAndWhatComesNext(t *testing.T) {
+func TestRefusedDeviceWaitsAndReportsTheReason(t *testing.T) {
 	t.Parallel()
 	for fault, why := range map[emulator.Fault]string{
 		emulator.DPSForbids:      "enable the enrollment, or approve the device",
@@ -129,7 +129,7 @@ func TestARefusedDeviceRestsAndSaysWhyAndWhatComesNext(t *testing.T) {
 	}
 }
 
-func TestARefusedDeviceIsTakenBack(t *testing.T) {
+func TestRefusedDeviceConnectsOnceItIsAllowed(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.BreakDPS(emulator.DPSForbids))
@@ -140,7 +140,7 @@ func TestARefusedDeviceIsTakenBack(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
+func TestLogFormatsAreConsoleAndJSON(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	for format, line := range map[string]string{
@@ -165,7 +165,7 @@ func TestTheLogIsForPeopleOrForPrograms(t *testing.T) {
 	}
 }
 
-func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
+func TestDefaultStateDirectoryIsInTheHomeDirectory(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	var env []string
@@ -194,7 +194,7 @@ func TestTheStateIsKeptAtHomeUnlessItIsToldOtherwise(t *testing.T) {
 	}
 }
 
-func TestAStateDirectoryThatCannotBeWrittenIsNamedAndTheDeviceLives(t *testing.T) {
+func TestUnwritableStateDirectoryIsReportedAndTheDeviceRuns(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--state-dir", filepath.Join(file(t, "a-file", ""), "state"))
@@ -213,7 +213,7 @@ func TestAStateDirectoryThatCannotBeWrittenIsNamedAndTheDeviceLives(t *testing.T
 }
 
 // SIGTERM while no hub is there, and another start when one is.
-func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
+func TestPendingReadingsAreSentAtTheNextStart(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -245,7 +245,7 @@ func TestReadingsThatWaitAreSentAtTheNextStart(t *testing.T) {
 	}
 }
 
-func TestAnotherDevicesStateDirectoryIsRefused(t *testing.T) {
+func TestStateDirectoryOfAnotherDeviceIsRefused(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -258,7 +258,7 @@ func TestAnotherDevicesStateDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestASecondProcessOnTheSameStateDirectoryIsRefusedAtOnce(t *testing.T) {
+func TestSecondProcessOnAStateDirectoryIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)

@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestTheLizardListsKillsAndHeals(t *testing.T) {
+func TestLizardListsInjectsAndClearsFaults(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -85,7 +85,7 @@ func TestTheLizardListsKillsAndHeals(t *testing.T) {
 	}
 }
 
-func TestEveryParameterOfTheLizardIsAFlagWithItsMeaning(t *testing.T) {
+func TestEachFaultParameterIsAFlagWithHelp(t *testing.T) {
 	_, help, _ := run(t, nil, "lizard", "kill", "--help")
 	for _, name := range emulator.ParameterNames() {
 		_, line, found := strings.Cut(help, "\n      --"+name+" ")

@@ -20,7 +20,7 @@ func mistaken(t *testing.T) map[string]canary {
 	}
 }
 
-func TestASecretInTheWrongPlaceIsNotQuoted(t *testing.T) {
+func TestSecretInAWrongSettingIsNotQuoted(t *testing.T) {
 	for what, c := range mistaken(t) {
 		for how, form := range c {
 			t.Run(what+" "+how, func(t *testing.T) {

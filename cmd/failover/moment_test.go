@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestEveryTimeOfRFC3339IsTakenAsItIs(t *testing.T) {
+func TestReadingTimesAcceptAllOfRFC3339(t *testing.T) {
 	for text, want := range map[string]string{
 		`"0001-01-01T00:00:00.001Z"`:       "0001-01-01T00:00:00.001Z",
 		`"1500-01-01T00:00:00Z"`:           "1500-01-01T00:00:00Z",

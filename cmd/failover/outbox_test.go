@@ -41,7 +41,7 @@ func ledgerFile(t *testing.T, cloud *emulator.Cloud) string {
 }
 
 // A reading that no hub takes goes into the quarantine, is looked at there beside the running device, and is put back.
-func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
+func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, hub := range []string{"A", "B"} {
@@ -108,7 +108,7 @@ func TestAQuarantinedReadingIsListedExportedAndPutBack(t *testing.T) {
 	}
 }
 
-func TestTheLedgerExitsWithFiveWhenAReadingIsLost(t *testing.T) {
+func TestLedgerExitsWithFiveWhenAReadingIsLost(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -156,7 +156,7 @@ func TestVerifyFindsAFlippedByte(t *testing.T) {
 	}
 }
 
-func TestLookingAtNothingSaysSo(t *testing.T) {
+func TestOutboxAndLedgerCommandsReportAMissingOutbox(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"outbox", "list"}, {"outbox", "verify"}, {"ledger", os.DevNull}} {
 		if code, _, stderr := run(t, nil, args...); code != 2 || !strings.Contains(stderr, "give --state-dir") {
@@ -169,7 +169,7 @@ func TestLookingAtNothingSaysSo(t *testing.T) {
 }
 
 // However much waits, there is room to put a reading back: the device has bounds of its own.
-func TestAReadingIsPutBackBehindALongBacklog(t *testing.T) {
+func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
 	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
@@ -204,7 +204,7 @@ func TestAReadingIsPutBackBehindALongBacklog(t *testing.T) {
 }
 
 // The next start of the device may not find what was missing again.
-func TestRequeueSaysWhatItFindsDamaged(t *testing.T) {
+func TestRequeueReportsDamage(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
 	dir := filepath.Join(state, "outbox")
@@ -225,7 +225,7 @@ func TestRequeueSaysWhatItFindsDamaged(t *testing.T) {
 	}
 }
 
-func TestEachOutboxCommandKeepsToTheOutputThatItWasAskedFor(t *testing.T) {
+func TestOutboxCommandsKeepToTheRequestedOutputFormat(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
 	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{})

@@ -34,7 +34,7 @@ func broken(t *testing.T) *os.File {
 // fill is enough readings for their lines to fill a pipe, and whatever else holds lines back.
 const fill = 3000
 
-func TestADeviceWhoseLogNobodyReadsLivesOn(t *testing.T) {
+func TestDeviceKeepsRunningWhenNobodyReadsItsLog(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--telemetry-interval=500us")
@@ -47,7 +47,7 @@ func TestADeviceWhoseLogNobodyReadsLivesOn(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestADeviceWhoseLogReaderHasGoneLivesOn(t *testing.T) {
+func TestDeviceKeepsRunningWhenItsLogPipeIsClosed(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run")
@@ -60,7 +60,7 @@ func TestADeviceWhoseLogReaderHasGoneLivesOn(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestADeviceWithoutStandardStreamsLives(t *testing.T) {
+func TestDeviceRunsWithoutStandardStreams(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p := start(t, inShell(command(t, deviceEnv(t, cloud), "run"), `exec "$0" "$@" <&- >&- 2>&-`))
@@ -68,7 +68,7 @@ func TestADeviceWithoutStandardStreamsLives(t *testing.T) {
 	p.terminate(0)
 }
 
-func TestAnErrorThatNobodyReadsHoldsNothingUp(t *testing.T) {
+func TestErrorThatNobodyReadsDelaysNothing(t *testing.T) {
 	c := command(t, nil, "run")
 	pipe := unread(t)
 	must(t, fillUp(pipe))
@@ -91,7 +91,7 @@ func fillUp(pipe *os.File) error {
 }
 
 // A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and what is printed with it.
-func TestWhatIsPrintedToAClosedDescriptorReachesNoFile(t *testing.T) {
+func TestOutputToAClosedDescriptorReachesNoFile(t *testing.T) {
 	t.Parallel()
 	for name, redirect := range map[string]string{
 		"standard output": ">&-", "standard error": "2>&-", "both": ">&- 2>&-", "all": "<&- >&- 2>&-",

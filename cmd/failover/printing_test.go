@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestEscapedIsOneLineThatMovesNoCursor(t *testing.T) {
+func TestEscapedTextIsOneLineWithoutControlCharacters(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "plain text, ünïcode: 温度 – …": "plain text, ünïcode: 温度 – …", `C:\new "file"`: `C:\new "file"`,
 		"a\nb\r\tc": `a\nb\r\tc`, "\x1b[31m\a\x7f": `\u001b[31m\u0007\u007f`, "\u009b2J\u0085": `\u009b2J\u0085`,
@@ -45,7 +45,7 @@ func TestOnlyJoinedErrorsBeginALine(t *testing.T) {
 }
 
 // However it is cut into Writes.
-func TestAPrinterEscapesAllButLinesAndTabsAndKeepsTheValuesOfJSON(t *testing.T) {
+func TestPrinterEscapesAllButLinesAndTabsAndKeepsJSONValues(t *testing.T) {
 	value := "a\u009b\x7f\u202e温\U000e0041\"é"
 	text, err := json.Marshal(value)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 
 // What the command prints of itself holds no secret but one, which is public.
 
-func TestWhatTheCommandPrintsAboutItselfHoldsNoSecret(t *testing.T) {
+func TestHelpAndStatesContainNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{"FAILOVER_GROUP_KEY=" + newCanary([]byte(canaryGroup))["base64"], "FAILOVER_DEVICE_KEY=" + newCanary([]byte(canaryDevice))["base64"]}
 	places := map[string]string{}
@@ -77,7 +77,7 @@ func wantNothingLikeASecret(t *testing.T, where, text string) {
 }
 
 // What a fuzzer finds is kept in files that go into the repository.
-func TestTheSeedsOfTheFuzzTestsHoldNoSecret(t *testing.T) {
+func TestFuzzSeedsContainNoSecret(t *testing.T) {
 	seeds := 0
 	must(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.Contains(path, "/testdata/fuzz/") && !strings.HasSuffix(path, "fuzz_test.go") {
@@ -93,7 +93,7 @@ func TestTheSeedsOfTheFuzzTestsHoldNoSecret(t *testing.T) {
 	}
 }
 
-func TestTheDemoShowsNoSecret(t *testing.T) {
+func TestDemoPrintsNoSecret(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"--json=false", "--json"} {
 		p := start(t, command(t, nil, "demo", format))
@@ -109,7 +109,7 @@ func TestTheDemoShowsNoSecret(t *testing.T) {
 
 // Its group key is public, and is printed once, for the devices that need it. What is derived from it is not printed, nor what a
 // client says in the wrong place.
-func TestTheEmulatorPrintsItsPublicKeyOnceAndNothingElse(t *testing.T) {
+func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
 	dir := t.TempDir()

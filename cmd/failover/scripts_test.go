@@ -13,7 +13,7 @@ import (
 )
 
 // The scripts take what those of Microsoft's samples take.
-func TestTheScriptsMoveADeviceAndSayWhatTheyNeed(t *testing.T) {
+func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := append(s.controlFile(t), "FAILOVER="+binary)
@@ -52,7 +52,7 @@ func scripted(t *testing.T, env []string, script string, args ...string) *exec.C
 }
 
 // There is nothing here that runs them. They have to say the same as the others, in the lines that cmd.exe wants.
-func TestTheScriptsForWindowsSayTheSame(t *testing.T) {
+func TestScriptsForWindowsMatchTheShellScripts(t *testing.T) {
 	for _, move := range []string{"failover", "failback"} {
 		text, err := os.ReadFile("../../scripts/" + move + ".bat")
 		must(t, err)

@@ -52,7 +52,7 @@ func (x *terminal) moves(args ...string) string {
 	return hub
 }
 
-func TestAnEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
+func TestEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cloud, _ := emulate(t, dir, "--host", "localhost")
@@ -71,7 +71,7 @@ func TestAnEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
 	}
 }
 
-func TestASecondTerminalMovesTheDeviceAndLetsTheLizardOut(t *testing.T) {
+func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	t.Parallel()
 	controlFile := filepath.Join(t.TempDir(), "emulator.json")
 	cloud, exports := emulate(t, t.TempDir(), "--control-port=0", "--control-file", controlFile)

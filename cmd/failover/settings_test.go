@@ -28,7 +28,7 @@ func wantRefused(t *testing.T, env, args []string, want ...string) {
 	}
 }
 
-func TestEveryMissingSettingIsNamedWithThePlaceInAzureWhereItIsFound(t *testing.T) {
+func TestMissingSettingsAreReportedWithTheirPlaceInAzure(t *testing.T) {
 	wantRefused(t, nil, nil,
 		"FAILOVER_ID_SCOPE (--id-scope) is missing: Azure portal, your Device Provisioning Service, Overview, ID Scope",
 		"FAILOVER_DEVICE_ID (--device-id) is missing: the registration ID",
@@ -43,7 +43,7 @@ func TestEveryMissingSettingIsNamedWithThePlaceInAzureWhereItIsFound(t *testing.
 	}
 }
 
-func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
+func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 	for setting, want := range map[string][]string{
 		"FAILOVER_PROVISIONING_HOST=https://x/":      {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", "global.azure-devices-provisioning.net"},
 		"IOTHUB_DEVICE_DPS_ENDPOINT=a b":             {"FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong", `"a b"`},
@@ -86,7 +86,7 @@ func TestABadSettingIsNamedWithWhatItShouldBe(t *testing.T) {
 }
 
 // which tells by a complaint which of several bad values of one setting counts.
-func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testing.T) {
+func TestFlagsPrecedeTheEnvironmentWhichPrecedesTheEnvFile(t *testing.T) {
 	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
 	for _, c := range []struct {
 		env, args []string
@@ -108,7 +108,7 @@ func TestFlagsComeBeforeTheEnvironmentAndTheEnvironmentBeforeTheEnvFile(t *testi
 	}
 }
 
-func TestTheEnvFileOfTheWorkingDirectoryIsRead(t *testing.T) {
+func TestEnvFileOfTheWorkingDirectoryIsRead(t *testing.T) {
 	for _, text := range []string{
 		"FAILOVER_LOG_FORMAT=xml\n", "# a comment\n\nexport FAILOVER_LOG_FORMAT='xml' # another\n", "FAILOVER_LOG_FORMAT = \"xml\"\r\n",
 		"\ufeffFAILOVER_LOG_FORMAT=xml",
@@ -123,7 +123,7 @@ func TestTheEnvFileOfTheWorkingDirectoryIsRead(t *testing.T) {
 	}
 }
 
-func TestAnEnvFileThatCannotBeReadIsNamedAndNoLineOfItQuoted(t *testing.T) {
+func TestErrorsOfTheEnvFileQuoteNoLine(t *testing.T) {
 	const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
 	for _, text := range []string{
 		"FAILOVER_GROUP_KEY " + secret, "FAILOVER_GROUP_KEY " + secret + "\nA=b\n", "=" + secret, "FAILOVER_GROUP_KEY='" + secret, "{\"key\": \"" + secret + "\"}",
@@ -139,7 +139,7 @@ func TestAnEnvFileThatCannotBeReadIsNamedAndNoLineOfItQuoted(t *testing.T) {
 	wantRefused(t, complete, []string{"--env-file", t.TempDir()}, "FAILOVER_ENV_FILE (--env-file)")
 }
 
-func TestADeviceLivesOnMicrosoftsNamesAlone(t *testing.T) {
+func TestDeviceRunsWithMicrosoftsVariablesOnly(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	const key = "YW4gaW5kaXZpZHVhbCBlbnJvbGxtZW50J3Mga2V5"

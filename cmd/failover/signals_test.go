@@ -13,7 +13,7 @@ import (
 )
 
 // SIGTERM while nobody is there to take what waits.
-func TestReadingsThatAreLostAreCountedInTheEnd(t *testing.T) {
+func TestLostReadingsAreCountedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--durability=memory")
@@ -51,7 +51,7 @@ func TestBothSignalsCloseCleanly(t *testing.T) {
 // forEver is a device that waits for a silent hub, and sends it nothing but readings.
 var forEver = []string{"run", "--silence=1h", "--keep-alive=600s", "--no-reported-properties"}
 
-func TestASecondSignalEndsAtOnceWhateverHangs(t *testing.T) {
+func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"in the foreground": `exec "$0" "$@"`,
@@ -77,7 +77,7 @@ func TestASecondSignalEndsAtOnceWhateverHangs(t *testing.T) {
 }
 
 // The hub hears nothing any more, and nobody reads the log.
-func TestTheDeadlineHoldsWhateverHangs(t *testing.T) {
+func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
 	t.Parallel()
 	cloud, network := freezingCloud(t)
 	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)

@@ -45,7 +45,7 @@ func answers(t *testing.T, p *process) (all []said) {
 	return all
 }
 
-func TestReadingsFromStandardInputAreAnsweredWithTheirIDsAndDelivered(t *testing.T) {
+func TestReadingsFromStandardInputAreAnsweredWithIDsAndDelivered(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -77,7 +77,7 @@ func TestReadingsFromStandardInputAreAnsweredWithTheirIDsAndDelivered(t *testing
 	}
 }
 
-func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T) {
+func TestInvalidLineIsAnsweredWithAnErrorAndTheNextIsAccepted(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -104,7 +104,7 @@ func TestALineThatIsNoReadingIsAnsweredWithWhyAndTheNextOneIsTaken(t *testing.T)
 	}
 }
 
-func TestABlankLineIsAnsweredWithAnErrorThatNamesIt(t *testing.T) {
+func TestBlankLineIsAnsweredWithAnError(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
@@ -122,7 +122,7 @@ func TestABlankLineIsAnsweredWithAnErrorThatNamesIt(t *testing.T) {
 	}
 }
 
-func TestWhatWouldBeChangedInALineIsRefusedWithTheReason(t *testing.T) {
+func TestLineThatWouldBeChangedIsRefused(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -154,7 +154,7 @@ func TestWhatWouldBeChangedInALineIsRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestABodyIsDeliveredByteForByte(t *testing.T) {
+func TestBodyIsDeliveredByteForByte(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -183,7 +183,7 @@ func TestABodyIsDeliveredByteForByte(t *testing.T) {
 }
 
 // The queue has room for three and there is no hub: the fourth line is answered when there is one.
-func TestAQueueThatBlocksPushesBack(t *testing.T) {
+func TestBlockingQueueDelaysStandardInput(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.StopDPS())
@@ -206,7 +206,7 @@ func TestAQueueThatBlocksPushesBack(t *testing.T) {
 	}
 }
 
-func TestADeviceThatIsFedEndsWhenItIsToldToAlthoughItsInputGoesOn(t *testing.T) {
+func TestSignalEndsTheDeviceWhileStandardInputIsOpen(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -217,7 +217,7 @@ func TestADeviceThatIsFedEndsWhenItIsToldToAlthoughItsInputGoesOn(t *testing.T) 
 }
 
 // It has no handlers: a foreign program's device must not pretend to have a fan.
-func TestADeviceThatIsFedAnswersNoMethodOfTheSample(t *testing.T) {
+func TestDeviceWithStdinHasNoHandlersOfTheSample(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)

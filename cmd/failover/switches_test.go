@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhatIsSwitchedOffIsNotAskedFor(t *testing.T) {
+func TestDisabledKindsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	const (
 		commands = "devices/dev1/messages/devicebound/#"

@@ -42,7 +42,7 @@ type torture struct {
 
 // A device that is killed loses no reading that it had accepted, and gives no number twice. What it sends again was on its way,
 // or its acknowledgement was not on the disk yet.
-func TestADeviceThatIsKilledAgainAndAgainLosesNothing(t *testing.T) {
+func TestRepeatedKillsLoseNoReading(t *testing.T) {
 	t.Parallel()
 	tt := newTorture(t)
 	tt.run(*kills)
@@ -59,7 +59,7 @@ func TestADeviceThatIsKilledAgainAndAgainLosesNothing(t *testing.T) {
 }
 
 // The check can fail: readings that wait in memory die with the process.
-func TestADeviceThatKeepsReadingsInMemoryFailsTheSameCheck(t *testing.T) {
+func TestRepeatedKillsLoseReadingsInMemory(t *testing.T) {
 	t.Parallel()
 	tt := newTorture(t, "FAILOVER_DURABILITY=memory")
 	tt.run(5)

@@ -18,7 +18,7 @@ import (
 
 // The device reports its battery while there is no hub, and is killed at random moments. What is on the disk is what it has
 // reported last, or what it was reporting.
-func TestWhatADeviceReportedBeforeItWasKilledReachesTheHub(t *testing.T) {
+func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
@@ -67,7 +67,7 @@ func TestWhatADeviceReportedBeforeItWasKilledReachesTheHub(t *testing.T) {
 	}
 }
 
-func TestInMemoryNoReportOutlivesTheDevice(t *testing.T) {
+func TestReportedPropertiesInMemoryAreLostAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.StopDPS())

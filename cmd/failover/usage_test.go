@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestWhatCannotBeUnderstoodExitsWithTwoAndSaysWhereHelpIs(t *testing.T) {
+func TestUsageErrorsExitWithTwoAndNameTheHelp(t *testing.T) {
 	for _, args := range []string{
 		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many", "run --telemetry-interval 5",
 		"demo bogus", "emulator bogus", "states bogus", "trace a b", "version bogus", "help bogus", "help run bogus",
@@ -25,7 +25,7 @@ func TestWhatCannotBeUnderstoodExitsWithTwoAndSaysWhereHelpIs(t *testing.T) {
 	}
 }
 
-func TestHelpIsNoError(t *testing.T) {
+func TestHelpIsNotAnError(t *testing.T) {
 	for args, want := range map[string]string{
 		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:", "run --help": "Example:",
 		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
@@ -41,7 +41,7 @@ func TestHelpIsNoError(t *testing.T) {
 	}
 }
 
-func TestTheHelpOfRunNamesEverySetting(t *testing.T) {
+func TestHelpOfRunNamesEachSetting(t *testing.T) {
 	_, stdout, _ := run(t, nil, "run", "--help")
 	for _, name := range []string{
 		"provisioning-host", "id-scope", "device-id", "group-key-file", "device-key-file", "model-id", "model-key", "telemetry-interval",
@@ -56,7 +56,7 @@ func TestTheHelpOfRunNamesEverySetting(t *testing.T) {
 	}
 }
 
-func TestAFailureExitsWithOne(t *testing.T) {
+func TestFailureExitsWithOne(t *testing.T) {
 	for _, args := range []string{
 		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --port 0 --control-port 0 --ca-file /nowhere/ca.pem",
 		"scenario show /nowhere/scenario.txt", "scenario check /nowhere/scenario.txt",
@@ -68,7 +68,7 @@ func TestAFailureExitsWithOne(t *testing.T) {
 	}
 }
 
-func TestStatesPrintsTheDocumentOfTheStates(t *testing.T) {
+func TestStatesPrintsTheGeneratedDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/states.md")
 	must(t, err)
 	if code, stdout, _ := run(t, nil, "states"); code != 0 || stdout != string(document) {
@@ -83,7 +83,7 @@ func TestStatesPrintsTheDocumentOfTheStates(t *testing.T) {
 	}
 }
 
-func TestCompletionIsAScriptThatKnowsTheFlags(t *testing.T) {
+func TestCompletionScriptKnowsTheFlags(t *testing.T) {
 	code, script, _ := run(t, nil, "completion", "bash")
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -118,7 +118,7 @@ func TestManWritesAPageForEachCommand(t *testing.T) {
 	}
 }
 
-func TestADeviceAloneDoesNotSpeakOfTheLab(t *testing.T) {
+func TestBuildWithoutTheLabDoesNotMentionIt(t *testing.T) {
 	for _, args := range []string{"demo", "emulator", "scenario", "drill", "lizard", "central"} {
 		c := command(t, nil, args)
 		c.Path = deviceAlone

@@ -25,7 +25,7 @@ func framed(name, payload string) []byte {
 	return b
 }
 
-func TestEachCommandNamesTheFileThatALaterVersionHasWritten(t *testing.T) {
+func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -54,7 +54,7 @@ func TestEachCommandNamesTheFileThatALaterVersionHasWritten(t *testing.T) {
 }
 
 // The others are shown, and the exit code says that something is not.
-func TestAQuarantinedReadingThatCannotBeReadIsNamed(t *testing.T) {
+func TestUnreadableQuarantinedReadingIsReported(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
 	dir := filepath.Join(state, "outbox")

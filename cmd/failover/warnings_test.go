@@ -24,7 +24,7 @@ func warned(t *testing.T, env []string, args ...string) (warnings []string) {
 	return warnings
 }
 
-func TestAMisspeltSettingIsNamedWithTheNearestOneThereIs(t *testing.T) {
+func TestUnknownVariableIsReportedWithTheMostSimilarOne(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	fromFile := file(t, "my.env", "FAILOVER_STATEDIR=x\nPATH_OF_OTHERS=y\nFAILOVER_GROUP_KYE_FILE=z\nFAILOVER_HOME=\n")
@@ -42,13 +42,13 @@ func TestAMisspeltSettingIsNamedWithTheNearestOneThereIs(t *testing.T) {
 }
 
 // A misspelt name is why the right one is missing.
-func TestAMisspeltSettingIsNamedBeforeTheOneThatIsMissing(t *testing.T) {
+func TestUnknownVariableIsReportedBeforeMissingSettings(t *testing.T) {
 	t.Parallel()
 	wantRefused(t, append(complete[:1:1], complete[2], "FAILOVER_DEVICEID=dev1"), nil, "FAILOVER_DEVICE_ID (--device-id) is missing",
 		"failover: warning: unknown settings are ignored: FAILOVER_DEVICEID in the environment (did you mean FAILOVER_DEVICE_ID?)")
 }
 
-func TestTheToolsNameAMisspeltSettingToo(t *testing.T) {
+func TestToolsReportUnknownVariables(t *testing.T) {
 	t.Parallel()
 	env := newControlStub(t).controlFile(t)
 	for _, args := range []string{"outbox list --state-dir x", "outbox verify --state-dir x", "ledger x --state-dir x", "lizard list", "central device show -d dev1"} {
@@ -59,7 +59,7 @@ func TestTheToolsNameAMisspeltSettingToo(t *testing.T) {
 	}
 }
 
-func TestAFileWithASecretThatOthersCanReadIsNamed(t *testing.T) {
+func TestSecretFileThatOthersCanReadIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	secretOfGroup, err := base64.StdEncoding.DecodeString(cloud.GroupKey())

@@ -8,7 +8,7 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-func TestABalanceTellsWhatIsMissingFromWhatCameTwice(t *testing.T) {
+func TestBalanceDistinguishesMissingReadingsFromDuplicates(t *testing.T) {
 	for _, c := range []struct {
 		accepted, delivered string
 		want                string
@@ -36,7 +36,7 @@ func TestABalanceTellsWhatIsMissingFromWhatCameTwice(t *testing.T) {
 	}
 }
 
-func TestABalanceNamesTheRecoveries(t *testing.T) {
+func TestBalanceListsTheRecoveries(t *testing.T) {
 	var out strings.Builder
 	Balance{Recoveries: []machine.Record{{Outcome: "failed over", SpentMS: 3004}}}.Print(&out)
 	if !strings.Contains(out.String(), "Recovery: failed over in 3.004s.\n") {

@@ -39,7 +39,7 @@ func wantRecoveries(t *testing.T, b demo.Balance, outcomes ...string) {
 	}
 }
 
-func TestAShowFailsOverAndBackAndNothingIsMissing(t *testing.T) {
+func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		begin := time.Now()
@@ -59,7 +59,7 @@ func TestAShowFailsOverAndBackAndNothingIsMissing(t *testing.T) {
 	})
 }
 
-func TestAShowOverSocketsIsTheSame(t *testing.T) {
+func TestDemoOverSocketsIsTheSame(t *testing.T) {
 	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond, Cloud: emulator.Config{RetryAfter: time.Second}})
 	if err != nil || !b.Complete() || b.Accepted == 0 || len(b.Recoveries) != 2 {
 		t.Fatalf("%+v, %v", b, err)
@@ -67,7 +67,7 @@ func TestAShowOverSocketsIsTheSame(t *testing.T) {
 	wantRecoveries(t, b, "failed over", "failed back")
 }
 
-func TestAShowThatIsWatchedGoesOnUntilItIsEnded(t *testing.T) {
+func TestWatchRepeatsTheDemoUntilItIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 		defer cancel()
@@ -82,7 +82,7 @@ func TestAShowThatIsWatchedGoesOnUntilItIsEnded(t *testing.T) {
 	})
 }
 
-func TestAShowMayBeEndedAtAnyTime(t *testing.T) {
+func TestDemoMayBeEndedAtAnyTime(t *testing.T) {
 	for at := range 28 {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(at)*time.Second+100*time.Millisecond)
@@ -101,7 +101,7 @@ func TestAShowMayBeEndedAtAnyTime(t *testing.T) {
 	}
 }
 
-func TestAShowAsJSONIsRecordsAndNothingElse(t *testing.T) {
+func TestJSONOutputIsRecordsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		if _, err := demo.Run(t.Context(), inMemory(demo.Options{Out: &out, JSON: true})); err != nil {
@@ -129,7 +129,7 @@ func (s stalled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAShowDoesNotWaitForItsAudience(t *testing.T) {
+func TestDemoDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := make(stalled)
 		defer close(out)
@@ -140,7 +140,7 @@ func TestAShowDoesNotWaitForItsAudience(t *testing.T) {
 	})
 }
 
-func TestADeviceThatNeverConnectsIsNoShow(t *testing.T) {
+func TestDeviceThatNeverConnectsIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := inMemory(demo.Options{Out: io.Discard})
 		o.Dial = memnet.New().DialContext // where nobody listens
@@ -151,7 +151,7 @@ func TestADeviceThatNeverConnectsIsNoShow(t *testing.T) {
 	})
 }
 
-func TestACloudThatCannotStartIsNamed(t *testing.T) {
+func TestCloudThatCannotStartIsAnError(t *testing.T) {
 	_, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Cloud: emulator.Config{Host: "192.0.2.1"}})
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Error(err)

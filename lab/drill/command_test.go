@@ -23,7 +23,7 @@ func place() drill.Place {
 	}
 }
 
-func TestACommandFindsItsPlaceInItsEnvironmentAndNoOther(t *testing.T) {
+func TestCommandFindsOnlyItsOwnPlaceInItsEnvironment(t *testing.T) {
 	t.Setenv("FAILOVER_GROUP_KEY", "of another cloud")
 	var out bytes.Buffer
 	r, err := drill.Command{Line: "env", Output: &out}.Start(place())
@@ -47,7 +47,7 @@ func TestACommandFindsItsPlaceInItsEnvironmentAndNoOther(t *testing.T) {
 	}
 }
 
-func TestACommandThatEndsWhenItIsToldToHasNotDied(t *testing.T) {
+func TestCommandThatEndsAfterSIGTERMHasNotDied(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "said")
 	r, err := drill.Command{Line: "trap 'echo bye >" + said + "; exit 3' TERM; echo >" + said + ".up; while :; do sleep 0.05; done"}.Start(place())
 	if err != nil {
@@ -64,7 +64,7 @@ func TestACommandThatEndsWhenItIsToldToHasNotDied(t *testing.T) {
 }
 
 // The shell that runs the line is not the client: that one may take its time.
-func TestACommandMayTakeItsTimeToEnd(t *testing.T) {
+func TestCommandMayEndSlowly(t *testing.T) {
 	dir := t.TempDir()
 	said := filepath.Join(dir, "said")
 	script := filepath.Join(dir, "client.sh")
@@ -84,7 +84,7 @@ func TestACommandMayTakeItsTimeToEnd(t *testing.T) {
 }
 
 // What it has started ends too, although both take no notice of SIGTERM.
-func TestACommandThatDoesNotEndIsMadeToWithAllThatItHasStarted(t *testing.T) {
+func TestCommandThatDoesNotEndIsKilledWithItsProcesses(t *testing.T) {
 	up := filepath.Join(t.TempDir(), "up")
 	line := "trap '' TERM; (trap '' TERM; echo >" + up + "; while :; do sleep 0.05; done) & while :; do sleep 0.05; done"
 	var out bytes.Buffer

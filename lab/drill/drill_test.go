@@ -78,7 +78,7 @@ func ours(n *memnet.Network) drill.Client {
 	return drill.InProcess{Dial: n.DialContext, Change: func(s *machine.Settings) { s.Rand = rand.New(rand.NewPCG(1, 1)).Float64 }}
 }
 
-func TestOurDevicePassesAndTheCardSaysByHowMuch(t *testing.T) {
+func TestDevicePassesAndTheCardHasTheMargins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := graded(t, ours, parse(t, strings.Replace(badDay, "out-of-order 0", "out-of-order 100", 1))) // the newest first
 		for _, r := range c.Missed() {
@@ -87,7 +87,7 @@ func TestOurDevicePassesAndTheCardSaysByHowMuch(t *testing.T) {
 	})
 }
 
-func TestTheSameClientInTheSameScenarioHasTheSameCard(t *testing.T) {
+func TestSameClientInTheSameScenarioHasTheSameCard(t *testing.T) {
 	s, err := scenario.Find("a bad day")
 	if err != nil {
 		s = parse(t, badDay)
@@ -107,7 +107,7 @@ func TestTheSameClientInTheSameScenarioHasTheSameCard(t *testing.T) {
 	}
 }
 
-func TestEachFaultOfABadClientIsNamed(t *testing.T) {
+func TestEachDefectOfABadClientIsFound(t *testing.T) {
 	for v, want := range map[vice][]string{
 		none:             nil,
 		skipsReadings:    {"readings missing"},
@@ -146,7 +146,7 @@ func TestEachFaultOfABadClientIsNamed(t *testing.T) {
 }
 
 // A client that has not recovered when the device is moved a second time has been away since the first.
-func TestARecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
+func TestRecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: diesWithItsHub, dial: n.DialContext} },
 			parse(t, "at 20s move B\nat 40s move A\nexpect recovery 10s\nend 1m"))
@@ -156,7 +156,7 @@ func TestARecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
 	})
 }
 
-func TestThePageStandsAloneAndTakesNoNameForMarkup(t *testing.T) {
+func TestPageIsOneFileAndEscapesNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := drill.Report{Client: "<script>alert(1)</script>", Cards: []*drill.Card{graded(t, ours, parse(t, badDay))}}
 		var page strings.Builder

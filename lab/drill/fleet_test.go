@@ -12,7 +12,7 @@ import (
 	"giantlizard.example/failover/lab/memnet"
 )
 
-func TestAFleetWhoseHubDiesSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
+func TestFleetSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := memnet.New()
 		r, err := drill.Fleet{
@@ -38,7 +38,7 @@ func TestAFleetWhoseHubDiesSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
 	})
 }
 
-func TestAFleetThatIsToEndStartsNoMoreDevices(t *testing.T) {
+func TestCanceledFleetStartsNoMoreDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := memnet.New()
 		ctx, cancel := context.WithCancel(context.Background())

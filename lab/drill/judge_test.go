@@ -53,7 +53,7 @@ func TestHugeNumbersHideNoMissingReading(t *testing.T) {
 	}
 }
 
-func TestAUUIDIsNoNumber(t *testing.T) {
+func TestUUIDIsNotANumber(t *testing.T) {
 	s := parse(t, "expect missing 0\nexpect duplicates 0\nend 1m")
 	for _, form := range []string{"123e4567-e89b-42d3-a456-4266554410%02d", "dev1_123E4567-E89B-42D3-A456-4266554410%02d", "123e4567e89b42d3a4564266554410%02d"} {
 		c := drill.Judge(s, evidence(func(n int) string { return fmt.Sprintf(form, n) }))
@@ -75,7 +75,7 @@ func TestAUUIDIsNoNumber(t *testing.T) {
 }
 
 // A client that fell silent while nothing kept it from the cloud is not excused by what is done to the cloud later.
-func TestSilenceBeforeAnActCounts(t *testing.T) {
+func TestOutageBeforeAnActCounts(t *testing.T) {
 	s := parse(t, "expect recovery 10s\nend 1m")
 	for way, act := range map[scenario.Way]string{scenario.Opens: "move B", scenario.Shuts: "kill A fin"} {
 		e := evidence(func(n int) string {
@@ -95,7 +95,7 @@ func TestSilenceBeforeAnActCounts(t *testing.T) {
 }
 
 // A twin merges objects, so that the newest value is made of several wishes.
-func TestTheNewestValueOfAnObjectIsWhatTheTwinHas(t *testing.T) {
+func TestDesiredObjectsAreMergedAsInATwin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := parse(t, `at 5s desired {"x":{"a":1,"b":2},"gone":{"c":1},"empty":{}}
 at 10s desired {"x":{"b":null,"c":{"d":3}},"gone":null}
@@ -107,7 +107,7 @@ end 20s`)
 	})
 }
 
-func TestReadingsWithoutANumberAreNamed(t *testing.T) {
+func TestReadingsWithoutANumberAreNoted(t *testing.T) {
 	e := evidence(func(n int) string { return fmt.Sprintf("r-%d", n) })
 	e.Numbers.Field = "cuont"
 	if r := rowOf(t, drill.Judge(parse(t, "end 1m"), e), "readings missing"); !strings.HasPrefix(r.Note, "61 readings have no number") {
@@ -116,7 +116,7 @@ func TestReadingsWithoutANumberAreNamed(t *testing.T) {
 }
 
 // The scenario waits a minute for the first reading, so one who is later owes what came before it.
-func TestAClientThatSendsNothingOrOneReadingAtTheEndHasLostTheRest(t *testing.T) {
+func TestClientThatSendsAlmostNothingMissesTheRest(t *testing.T) {
 	s := parse(t, "expect missing 0\nend 1m")
 	for name, last := range map[string]string{"nothing": "", "one": "r-1"} {
 		e := evidence(func(n int) string {
@@ -132,7 +132,7 @@ func TestAClientThatSendsNothingOrOneReadingAtTheEndHasLostTheRest(t *testing.T)
 }
 
 // A hub stores a will because the client is gone, so it is no reading.
-func TestAWillIsNoReading(t *testing.T) {
+func TestWillIsNotAReading(t *testing.T) {
 	e := evidence(func(n int) string {
 		if n > 30 {
 			return ""
@@ -151,7 +151,7 @@ func TestAWillIsNoReading(t *testing.T) {
 }
 
 // What the cloud has refused nobody can acknowledge: the scenario is wrong, and no client passes it.
-func TestAWishThatTheCloudRefusesEndsTheDrill(t *testing.T) {
+func TestDesiredPropertyThatTheCloudRefusesEndsTheDrill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		d := drill.Drill{

@@ -38,7 +38,7 @@ func reported(t *testing.T) *drill.Report {
 	return &drill.Report{Client: "a client", Interval: "1s", Machine: "a machine", Cards: []*drill.Card{drill.Judge(s, e)}}
 }
 
-func TestTheReportSaysByWhatEachLimitWasKeptOrMissed(t *testing.T) {
+func TestReportShowsTheMarginOfEachLimit(t *testing.T) {
 	r := reported(t)
 	r.Cards = append(r.Cards, drill.Judge(parse(t, "expect missing 2\nend 1m"), evidence(func(n int) string { return fmt.Sprintf("r-%d", n) })))
 	var out strings.Builder
@@ -82,7 +82,7 @@ test: passed.
 	}
 }
 
-func TestThePageDrawsWhatHappenedWhenItHappened(t *testing.T) {
+func TestPageDrawsTheTimeline(t *testing.T) {
 	var out strings.Builder
 	if err := reported(t).WritePage(&out); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestThePageDrawsWhatHappenedWhenItHappened(t *testing.T) {
 }
 
 // A period is never exact, so one reading in fifty, and one, may be missing by it.
-func TestReadingsThatWereNeverTakenAreMissingByThePeriod(t *testing.T) {
+func TestReadingsThatWereNotTakenAreCountedByTheInterval(t *testing.T) {
 	for delivered, want := range map[int]int{58: 0, 57: 0, 56: 1, 30: 27} {
 		e := evidence(func(n int) string {
 			if n >= delivered {
@@ -121,7 +121,7 @@ func TestReadingsThatWereNeverTakenAreMissingByThePeriod(t *testing.T) {
 	}
 }
 
-func TestASeriesBeginsAtOneOrNoughtAndIsCountedByItself(t *testing.T) {
+func TestEachSeriesBeginsAtOneOrZero(t *testing.T) {
 	for ids, want := range map[string][3]float64{ // missing, delivered twice, out of order
 		"a-0 a-1 a-2":             {0, 0, 0},
 		"a-1 a-2 a-3":             {0, 0, 0},

@@ -49,7 +49,7 @@ func install(t *testing.T) sdk {
 	return s
 }
 
-func TestTheSDKIsInstalled(t *testing.T) {
+func TestSDKIsInstalled(t *testing.T) {
 	s := install(t)
 	for name, want := range versions(t, "package.json").Dependencies {
 		if got := versions(t, filepath.Join(s.modules, name, "package.json")).Version; got != want {

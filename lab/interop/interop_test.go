@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-func TestTheSDKsDeviceDoesEverything(t *testing.T) {
+func TestSDKDeviceDoesEverything(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, emulator.Config) *emulator.Cloud{
 		"before hubs with addresses of their own": onAddresses, "before hubs with ports": onPorts,
 	} {
@@ -67,7 +67,7 @@ func everything(t *testing.T, cloud *emulator.Cloud) {
 	}
 }
 
-func TestTheSDKsDeviceNeedsItsSettings(t *testing.T) {
+func TestSDKDeviceNeedsItsSettings(t *testing.T) {
 	s := install(t)
 	complete := map[string]string{
 		"FAILOVER_PROVISIONING_HOST": "127.0.0.1", "FAILOVER_ID_SCOPE": "0ne00000000", "FAILOVER_DEVICE_ID": deviceID,
@@ -91,7 +91,7 @@ func TestTheSDKsDeviceNeedsItsSettings(t *testing.T) {
 }
 
 // The SDK subscribes anew to messages and methods; for its twin it relies on the session that the hub has kept.
-func TestTheSDKReconnectsByItselfAndHearsAsBefore(t *testing.T) {
+func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
 	w.ready(t, "A")
@@ -114,7 +114,7 @@ func TestTheSDKReconnectsByItselfAndHearsAsBefore(t *testing.T) {
 }
 
 // A hub that answers "Server unavailable" is what the sample's policy knows of, and the SDK's device leaves at once.
-func TestTheSDKsDeviceComesToTheOtherHubAndBack(t *testing.T) {
+func TestSDKDeviceMovesToTheOtherHubAndBack(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
 	w.ready(t, "A")

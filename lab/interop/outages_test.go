@@ -18,7 +18,7 @@ var outages = flag.Bool("outages", false, "measure what the SDK makes of outages
 const watched, never = 20 * time.Minute, 0
 
 // What the SDK does is not ours to change: this says what we have seen, and tells when it is something else.
-func TestWhatTheSDKMakesOfAnOutage(t *testing.T) {
+func TestSDKBehaviourInOutages(t *testing.T) {
 	if !*outages {
 		t.Skip("this takes 25 minutes: -outages")
 	}

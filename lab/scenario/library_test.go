@@ -19,7 +19,7 @@ var (
 	wall  = flag.Bool("wall", false, "let each scenario of the library happen by the wall clock too, over sockets; it takes ten minutes")
 )
 
-func TestOurDeviceKeepsWhatEachScenarioExpects(t *testing.T) {
+func TestDeviceMeetsTheExpectationsOfEachScenario(t *testing.T) {
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
 			var most worst
@@ -34,7 +34,7 @@ func TestOurDeviceKeepsWhatEachScenarioExpects(t *testing.T) {
 	}
 }
 
-func TestOurDeviceKeepsItByTheWallClockToo(t *testing.T) {
+func TestDeviceMeetsTheExpectationsByTheWallClock(t *testing.T) {
 	if !*wall {
 		t.Skip("-wall")
 	}
@@ -52,7 +52,7 @@ func TestOurDeviceKeepsItByTheWallClockToo(t *testing.T) {
 }
 
 // Whatever the scenario did, the cloud saw and the device recorded.
-func TestTheSameSeedTellsTheSameStory(t *testing.T) {
+func TestSameSeedGivesTheSameRun(t *testing.T) {
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
 			once, again := try(t, s, 3).story, try(t, s, 3).story
@@ -69,7 +69,7 @@ func TestTheSameSeedTellsTheSameStory(t *testing.T) {
 	}
 }
 
-func TestEachScenarioOfTheLibraryIsWholeAndEndsSoon(t *testing.T) {
+func TestEachScenarioOfTheLibraryIsCompleteAndShort(t *testing.T) {
 	for _, s := range scenario.Library() {
 		if limit := map[bool]int{true: 10, false: 3}[s.Name == "bad-day"]; s.End.Minutes() > float64(limit) {
 			t.Errorf("%s takes %s", s.Name, s.End)
@@ -98,7 +98,7 @@ func document(t *testing.T) string {
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
 }
 
-func TestTheDocumentHasTheLibraryAsItIs(t *testing.T) {
+func TestDocumentListsTheLibrary(t *testing.T) {
 	var table strings.Builder
 	for _, s := range scenario.Library() {
 		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", s.Name, s.Sentence, s.End)
@@ -110,7 +110,7 @@ func TestTheDocumentHasTheLibraryAsItIs(t *testing.T) {
 	}
 }
 
-func TestTheDocumentHasEachMeasure(t *testing.T) {
+func TestDocumentListsEachMeasure(t *testing.T) {
 	for _, m := range scenario.Measures() {
 		if !strings.Contains(document(t), "| `"+string(m)+"` |") {
 			t.Errorf("docs/scenarios.md does not explain %s", m)
@@ -119,7 +119,7 @@ func TestTheDocumentHasEachMeasure(t *testing.T) {
 }
 
 // The examples in the document, each a block that begins with a comment.
-func TestTheDocumentsExamplesHappen(t *testing.T) {
+func TestExamplesOfTheDocumentRun(t *testing.T) {
 	examples := regexp.MustCompile("(?s)\n```\n(# .*?)```\n").FindAllStringSubmatch(document(t), -1)
 	if len(examples) == 0 {
 		t.Fatal("there is none")
@@ -134,7 +134,7 @@ func TestTheDocumentsExamplesHappen(t *testing.T) {
 }
 
 // Some files have no end, and reading one would take all the memory.
-func TestOfAFileThatIsTooLongOnlyTheBeginningIsRead(t *testing.T) {
+func TestOnlyTheBeginningOfATooLongFileIsRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "long.txt")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

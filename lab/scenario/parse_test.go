@@ -51,7 +51,7 @@ end 2h1m
 `
 )
 
-func TestATextIsReadAsItIsMeant(t *testing.T) {
+func TestParseReadsEachStatement(t *testing.T) {
 	s := mustParse(t, everything)
 	if got := s.String(); got != canonical {
 		t.Errorf("it reads\n%swant\n%s", got, canonical)
@@ -67,7 +67,7 @@ func TestATextIsReadAsItIsMeant(t *testing.T) {
 	}
 }
 
-func TestWhatIsJustAllowedIsRead(t *testing.T) {
+func TestParseAcceptsValuesAtTheLimits(t *testing.T) {
 	for text, steps := range map[string]int{
 		"every 20s to 20s move B; end 1m":              1,
 		"every 20s from 5s to 45s move B; end 45001ms": 3,
@@ -95,7 +95,7 @@ func TestWhatIsJustAllowedIsRead(t *testing.T) {
 	}
 }
 
-func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
+func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                            `the end is missing: add a line such as end 5m`,
 		"# only words":                                `the end is missing: add a line such as end 5m`,
@@ -179,7 +179,7 @@ func TestAMistakeIsNamedWithItsLineItsWordAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestEachFaultAndParameterOfTheEmulatorHasItsName(t *testing.T) {
+func TestEachFaultAndParameterOfTheEmulatorCanBeWritten(t *testing.T) {
 	targets := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: "device"}
 	values := map[string]string{"probability": "0.5", "mark": "x", "hub": "B", "anew": "true", "status": "503", "count": "3", "rate": "9"}
 	for _, f := range emulator.Faults() {
@@ -216,7 +216,7 @@ func wantSame(t *testing.T, s scenario.Scenario) {
 	}
 }
 
-func TestWhatStringWritesParseReads(t *testing.T) {
+func TestParseReadsWhatStringWrites(t *testing.T) {
 	for _, s := range append(scenario.Library(), mustParse(t, canonical)) {
 		wantSame(t, s)
 		wantSame(t, s.WithSeed(12345678901234567890))

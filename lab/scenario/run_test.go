@@ -117,7 +117,7 @@ func wantLines(t *testing.T, what, got, want string) {
 	}
 }
 
-func TestARunDoesWhatIsWrittenWhenItIsDue(t *testing.T) {
+func TestRunDoesEachStepAtItsTime(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{}
 		told, err := tell(t, t.Context(), w, `
@@ -162,7 +162,7 @@ func TestARunDoesWhatIsWrittenWhenItIsDue(t *testing.T) {
 	})
 }
 
-func TestARunByTheWallClockIsTheSame(t *testing.T) {
+func TestRunByTheWallClockIsTheSame(t *testing.T) {
 	w, begin := &recorder{}, time.Now()
 	told := 0
 	err := mustParse(t, "at 50ms kill A for 100ms; at 100ms move B; end 200ms").Run(t.Context(), w, deviceID, func(h scenario.Event) {
@@ -176,7 +176,7 @@ func TestARunByTheWallClockIsTheSame(t *testing.T) {
 	wantLines(t, "done", strings.Join(w.did, "\n")+"\n", "strike A fin\nmove dev1 B\nheal A fin\n")
 }
 
-func TestNobodyWaitsForAnAnswer(t *testing.T) {
+func TestRunDoesNotWaitForAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{answers: func(ctx context.Context, name string) error {
 			select {
@@ -208,7 +208,7 @@ func TestNobodyWaitsForAnAnswer(t *testing.T) {
 	})
 }
 
-func TestADeviceThatIsNotThereHasNoAnswer(t *testing.T) {
+func TestMissingDeviceHasNoAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{answers: func(context.Context, string) error { return emulator.ErrNotOnline }}
 		told, err := tell(t, t.Context(), w, "at 10s method echo; end 1m")
@@ -219,7 +219,7 @@ func TestADeviceThatIsNotThereHasNoAnswer(t *testing.T) {
 	})
 }
 
-func TestWhatIsStruckIsHealedWheneverARunIsEnded(t *testing.T) {
+func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
 	all := append(scenario.Library(), mustParse(t, "at 10s kill A for 1m; at 20s strike DPS mute; at 40s method never; end 5m"))
 	for _, s := range all {
 		for after := 5 * time.Second; after < s.End; after += 7 * time.Second {
@@ -240,7 +240,7 @@ func TestWhatIsStruckIsHealedWheneverARunIsEnded(t *testing.T) {
 	}
 }
 
-func TestWhatTheWorldRefusesIsToldAndTheRunGoesOn(t *testing.T) {
+func TestErrorsOfTheWorldAreReportedAndTheRunContinues(t *testing.T) {
 	for refused, want := range map[string]string{
 		"strike A":     "kill A fin for 10s at 10s: the world refuses",
 		"heal A":       "heal A fin at 20s: the world refuses",
@@ -259,7 +259,7 @@ func TestWhatTheWorldRefusesIsToldAndTheRunGoesOn(t *testing.T) {
 	}
 }
 
-func TestARunNeedsNobodyToListen(t *testing.T) {
+func TestRunNeedsNoObserver(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{}
 		if err := mustParse(t, "at 1s kill A; at 2s method echo; end 1m").Run(t.Context(), w, deviceID, nil); err != nil {

@@ -22,7 +22,7 @@ func steps(t *testing.T, text string) (lines string) {
 	return lines
 }
 
-func TestWhatEndsEndsBeforeAnythingBeginsAndTheRestIsAsWritten(t *testing.T) {
+func TestFaultsEndBeforeOthersBeginAtTheSameTime(t *testing.T) {
 	wantLines(t, "steps", steps(t, `
 		every 10s to 40s kill DPS for 10s
 		at 30s method b; at 30s method a
@@ -43,7 +43,7 @@ func TestWhatEndsEndsBeforeAnythingBeginsAndTheRestIsAsWritten(t *testing.T) {
 	`)
 }
 
-func TestAStrikeThatIsReplacedOrHealedHasNoEndOfItsOwn(t *testing.T) {
+func TestReplacedOrClearedFaultHasNoEndOfItsOwn(t *testing.T) {
 	wantLines(t, "steps", steps(t, `
 		at 10s kill A for 20s; at 20s kill A for 20s        # again
 		at 1m10s kill A for 20s; at 1m20s kill A rst for 20s # in another way
@@ -73,7 +73,7 @@ func TestAStrikeThatIsReplacedOrHealedHasNoEndOfItsOwn(t *testing.T) {
 	`)
 }
 
-func TestTheWayIsOpenWhileTheDeviceAndItsHubAreWellAndOnceItIsMovedDPSToo(t *testing.T) {
+func TestWayIsOpenWhileDeviceAndHubHaveNoFaultAndDPSAfterAMove(t *testing.T) {
 	wantLines(t, "steps", steps(t, `
 		at 10s kill DPS for 10s  # who knows its hub needs no DPS
 		at 30s kill B for 10s    # nor the other hub
@@ -102,7 +102,7 @@ func TestTheWayIsOpenWhileTheDeviceAndItsHubAreWellAndOnceItIsMovedDPSToo(t *tes
 }
 
 // Whatever a seed leads to, the lizard is gone when it has to be, and there is a way.
-func TestRandomAttacksAlwaysLeaveAWay(t *testing.T) {
+func TestRandomAttacksEndWithAnOpenWay(t *testing.T) {
 	days := map[string]bool{}
 	faults := map[emulator.Fault]bool{}
 	s := mustParse(t, "random attacks from 10s to 3m every about 15s; end 5m")
@@ -136,7 +136,7 @@ func TestRandomAttacksAlwaysLeaveAWay(t *testing.T) {
 	}
 }
 
-func TestTwoRandomStatementsAreNotTheSame(t *testing.T) {
+func TestTwoRandomStatementsDiffer(t *testing.T) {
 	s := mustParse(t, "random attacks from 10s to 3m every about 15s; end 5m")
 	two := mustParse(t, "random attacks from 10s to 3m every about 15s; random attacks from 10s to 3m every about 15s; end 5m")
 	if len(two.Steps()) < len(s.Steps())*5/4 {
