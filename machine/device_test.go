@@ -23,7 +23,6 @@ import (
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/settings"
-	"giantlizard.example/failover/transport"
 )
 
 // bubble is a test with a cloud and a device over memory and in fake time. change may adjust the device's settings.
@@ -426,7 +425,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 
 func TestARefusedDeviceRestsAndSaysWhyAndWhenNext(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Identity.Key = func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") }
+		s.Identity.Key = machine.DeviceKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==")
 	}, func(t *testing.T, w *world) {
 		w.live()
 		i := w.await("the rest", 0, func(r machine.Record) bool { return r.Kind == observe.Waiting })

@@ -9,12 +9,10 @@ import (
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/machine"
-	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/transport"
 )
 
-// A program that embeds a device. Here the cloud is the emulator; against Azure the first three settings come from the
-// portal and RootCAs is left out.
+// A program that embeds a device. Here the cloud is the emulator. Against Azure, Identity comes from the portal, RootCAs is
+// left out, and a StateDir keeps readings over a restart.
 func Example() {
 	cloud, err := emulator.Start(emulator.Config{RetryAfter: time.Second})
 	if err != nil {
@@ -28,24 +26,21 @@ func Example() {
 			ProvisioningHost: cloud.DPSHost(),
 			IDScope:          cloud.IDScope(),
 			RegistrationID:   "thermostat-1",
-			Key: func() (transport.Key, error) {
-				key, err := transport.ParseKey(cloud.GroupKey())
-				return key.Derive("thermostat-1"), err
-			},
+			Key:              machine.GroupKey(cloud.GroupKey(), "thermostat-1"),
 		},
 		Storage: machine.Storage{InMemory: true},
 		Link:    machine.Link{RootCAs: cloud.CAPool},
 		Handlers: machine.Handlers{
-			Desired: func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
-				fmt.Printf("the cloud wishes %s = %s\n", key, value)
+			Desired: func(_ context.Context, name machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+				fmt.Printf("the cloud asks for %s = %s\n", name, value)
 				return machine.PropertyAck{Description: "done"}, nil
 			},
 		},
 		Observers: []func(machine.Record){func(r machine.Record) {
 			switch r.Kind {
-			case observe.Transition:
+			case machine.RecordTransition:
 				fmt.Println(r.From, "->", r.To)
-			case observe.Delivered:
+			case machine.RecordDelivered:
 				delivered <- r.ID
 			}
 		}},
@@ -53,11 +48,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	ctx := context.Background()
 	ended := make(chan error)
-	go func() { ended <- device.Run(context.Background()) }()
+	go func() { ended <- device.Run(ctx) }()
 
 	// Send does not wait for a hub: the reading is kept until one has acknowledged it.
-	ctx := context.Background()
 	id, err := device.Send(ctx, machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"room": "attic"}})
 	if err != nil {
 		log.Fatal(err)

@@ -135,7 +135,7 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 	s := machine.Settings{
 		Identity: machine.Identity{
 			ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID,
-			Key: func() (transport.Key, error) { return transport.ParseKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==") },
+			Key: machine.DeviceKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA=="),
 		},
 		Storage:   machine.Storage{StateDir: dir},
 		Delivery:  machine.Delivery{Unpaced: true},

@@ -28,7 +28,7 @@ type life struct {
 
 	// session is the device's only session. The state that is entered next uses it or drops it.
 	session   *transport.Session
-	hubUse    sync.Mutex // while a state that a program has added works
+	hubUse    chan struct{} // has a value while Flush or WithSession uses the hub
 	polls     provisioning.Polls
 	term      term          // of the session's token
 	cutShort  time.Time     // when the wall clock last ended a term before the monotonic clock did
@@ -46,7 +46,7 @@ type life struct {
 func newLife(s Settings, box outbox.Outbox) (*life, error) {
 	keys := &keyring{source: s.Identity.Key}
 	s.Identity.Key = keys.read
-	l := &life{Settings: s, recorder: newRecorder(s, keys), entered: time.Now()}
+	l := &life{Settings: s, recorder: newRecorder(s, keys), entered: time.Now(), hubUse: make(chan struct{}, 1)}
 	l.clock = newClock(s.Link.Now, s.Timing.ClockFloor, l.entered)
 	var err error
 	if l.state, err = openStateDir(s, l.clock, l.recorder, box); err != nil {

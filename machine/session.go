@@ -81,17 +81,21 @@ func (l *life) watchAcks(ctx context.Context) error {
 	}
 }
 
-// takeAcks takes the acknowledgements that have come, and returns an error if one is overdue.
+// takeAcks takes the acknowledgements that have come, and returns an error if one is overdue. Flush does so itself.
 func (l *life) takeAcks(ctx context.Context) error {
-	l.hubUse.Lock() // Flush uses the hub on another goroutine
-	defer l.hubUse.Unlock()
+	select {
+	case l.hubUse <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-l.hubUse }()
 	ctx, cancel := context.WithTimeout(ctx, ackCheck/10)
 	defer cancel()
 	return l.hub.AwaitAcks(ctx)
 }
 
 func (l *life) flush(ctx context.Context) error {
-	l.hubUse.Lock()
-	defer l.hubUse.Unlock()
+	l.hubUse <- struct{}{}
+	defer func() { <-l.hubUse }()
 	return l.hub.Flush(ctx)
 }

@@ -13,7 +13,6 @@ import (
 	"giantlizard.example/failover/lab/memnet"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
-	"giantlizard.example/failover/transport"
 )
 
 // A world is a cloud and one device in it, over sockets or, in a bubble, over memory.
@@ -85,11 +84,7 @@ func (w *world) settings(change func(*machine.Settings)) machine.Settings {
 	s := machine.Settings{
 		Identity: machine.Identity{
 			ProvisioningHost: w.cloud.DPSHost(), IDScope: emulator.DevelopmentIDScope, RegistrationID: deviceID,
-			Key: func() (transport.Key, error) {
-				key, err := transport.ParseKey(emulator.DevelopmentGroupKey)
-				return key.Derive(deviceID), err
-			},
-			ModelID: "dtmi:Sample:Failover;1",
+			Key: machine.GroupKey(emulator.DevelopmentGroupKey, deviceID), ModelID: "dtmi:Sample:Failover;1",
 		},
 		Delivery:  machine.Delivery{Unpaced: true},
 		Policy:    machine.Policy{Hold: 100 * time.Millisecond},

@@ -82,10 +82,7 @@ func (s *show) build() (err error) {
 	s.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{
 			ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-			Key: func() (transport.Key, error) {
-				key, err := transport.ParseKey(s.cloud.GroupKey())
-				return key.Derive(deviceID), err
-			},
+			Key: machine.GroupKey(s.cloud.GroupKey(), deviceID),
 		},
 		Storage:   machine.Storage{InMemory: true},
 		Link:      machine.Link{Dial: s.Dial, RootCAs: s.cloud.CAPool},

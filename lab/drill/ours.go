@@ -32,7 +32,7 @@ func (c InProcess) Start(p Place) (Running, error) {
 	settings := machine.Settings{
 		Identity: machine.Identity{
 			ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
-			Key: func() (transport.Key, error) { return transport.ParseKey(p.DeviceKey) },
+			Key: machine.DeviceKey(p.DeviceKey),
 		},
 		Storage:  machine.Storage{InMemory: true},
 		Handlers: s.Handlers(),

@@ -75,10 +75,7 @@ func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial tran
 	w.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{
 			ProvisioningHost: w.cloud.DPSHost(), IDScope: w.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-			Key: func() (transport.Key, error) {
-				key, err := transport.ParseKey(w.cloud.GroupKey())
-				return key.Derive(deviceID), err
-			},
+			Key: machine.GroupKey(w.cloud.GroupKey(), deviceID),
 		},
 		Storage: machine.Storage{InMemory: true},
 		Timing:  machine.Timing{ClockFloor: time.Unix(0, 0)},
