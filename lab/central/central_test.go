@@ -20,17 +20,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// apiToken is one as IoT Central makes them; its parts are what must not come out.
+// apiToken has the format of IoT Central. No part of it may appear in output.
 const apiToken = "SharedAccessSignature sr=8ed0b52f-75f9-4964-9287-008159218877&sig=Canary4711%2Fsignature%2Bof%3D&skn=cli&se=1999999999000"
 
-// An application is a stub of IoT Central that remembers what it was sent.
+// An application is a stub of IoT Central that records the requests.
 type application struct {
 	*httptest.Server
 	mu   sync.Mutex
 	sent []string
 }
 
-// serve answers every request with what answer says, a status and a body.
+// serve starts an application that answers requests with the status and body of answer.
 func serve(t *testing.T, answer func(*http.Request) (int, string)) *application {
 	t.Helper()
 	a := &application{}
@@ -88,8 +88,8 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 	type call = func(context.Context, *central.Client) (any, error)
 	for name, c := range map[string]struct {
 		call         call
-		sent         string // Authorization and Accept are the same in each
-		answer, want string // "" is for the same
+		sent         string // without Authorization and Accept, which are always the same
+		answer, want string // an empty want means the answer
 	}{
 		"failover": {
 			func(ctx context.Context, c *central.Client) (any, error) { return c.Failover(ctx, "dev1", 5) },
@@ -163,31 +163,31 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 			`{"strikes":[{"target":"A","fault":"fin","parameters":{"for":"30s"}}]}`,
 			`[{"target":"A","fault":"fin","parameters":{"for":"30s"}}]`,
 		},
-		"strike": {
+		"inject": {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Inject(ctx, central.Injection{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
 			},
 			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 59\n\n" + `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`,
 			`{"target":"A","fault":"fin","parameters":{"for":"30s"}}`, "",
 		},
-		"strike without parameters": {
+		"inject without parameters": {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Inject(ctx, central.Injection{Target: "DPS", Fault: "mute"})
 			},
 			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 48\n\n" + `{"target":"DPS","fault":"mute","parameters":{}}`,
 			`{"target":"DPS","fault":"mute","parameters":{}}`, "",
 		},
-		"heal a fault": {
+		"clear a fault": {
 			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "dev/1&x", "fin") },
 			"DELETE /lizard/v1/strikes?fault=fin&target=dev%2F1%26x",
 			``, "null",
 		},
-		"heal a fault everywhere": {
+		"clear a fault everywhere": {
 			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "", "fin") },
 			"DELETE /lizard/v1/strikes?fault=fin",
 			``, "null",
 		},
-		"heal everything": {
+		"clear everything": {
 			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "", "") },
 			"DELETE /lizard/v1/strikes",
 			``, "null",
@@ -222,7 +222,7 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 	}
 }
 
-// withoutLength drops the length, which net/http has written and checked, except that of nothing.
+// withoutLength removes the Content-Length, which net/http checks, unless it is 0.
 func withoutLength(request string) string {
 	var lines []string
 	for line := range strings.SplitSeq(request, "\n") {
@@ -301,7 +301,7 @@ func TestAnAddressIsTheApplicationAndTheSuffixOrTheSuffixAlone(t *testing.T) {
 		{"127", "0.0.1:8443", "https://127.0.0.1:8443"},
 		{"", "https://127.0.0.1:8443/", "https://127.0.0.1:8443"},
 		{"myapp", "https://other.example", "https://other.example"},
-		// What would take the token elsewhere, or nowhere.
+		// Addresses that would send the token to another host, or are not valid.
 		{"myapp", "http://127.0.0.1:8443", ""},
 		{"evil.example/", central.DefaultSuffix, ""},
 		{"evil.example#", central.DefaultSuffix, ""},

@@ -23,10 +23,10 @@ import (
 	"giantlizard.example/failover/lab/central"
 )
 
-// quiet is for servers that would tell the test's output of each client that hangs up.
+// quiet returns a logger for servers, which otherwise log each client that disconnects.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// answering is an application that answers with exactly this.
+// answering returns a client of an application with this handler.
 func answering(t *testing.T, handler http.HandlerFunc) *central.Client {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -46,7 +46,7 @@ func withBody(status int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// failure asks for a device and wants an Error.
+// failure requests a device and returns the Error.
 func failure(t *testing.T, ctx context.Context, c *central.Client) *central.Error {
 	t.Helper()
 	_, err := c.Device(ctx, "dev1")
@@ -62,7 +62,7 @@ func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer http.HandlerFunc
-		want   string // behind the host
+		want   string // after the host
 	}{
 		{"400", withBody(400, said), "answered 400 TheCode (The message. You can contact support)"},
 		{"422", withBody(422, said), "answered 422 TheCode (The message. You can contact support)"},
@@ -126,7 +126,7 @@ func TestRetryAfterIsPartOfTheError(t *testing.T) {
 	}
 }
 
-// A token that comes back in what somebody says is not repeated, in whichever form.
+// If an answer repeats the token, in any form, the error does not contain it.
 func TestNoErrorHoldsTheToken(t *testing.T) {
 	signature, _ := url.QueryUnescape("Canary4711%2Fsignature%2Bof%3D")
 	word := strings.TrimPrefix(apiToken, "SharedAccessSignature ")
@@ -166,7 +166,7 @@ func TestATokenFollowsNoRedirect(t *testing.T) {
 }
 
 func TestARequestWithoutAnswerEndsWithItsContext(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts connections, but there is no answer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestAnUnreachableApplicationIsNamedWithTheReason(t *testing.T) {
 	}
 	gone := listener.Addr().String()
 	listener.Close()
-	unknown := strings.Repeat("x", 64) + ".invalid" // longer than a name may be, so that nobody is asked
+	unknown := strings.Repeat("x", 64) + ".invalid" // longer than a host name may be, so that no DNS server is asked
 	plain := httptest.NewServer(withBody(200, "{}"))
 	t.Cleanup(plain.Close)
 	for address, want := range map[string]string{

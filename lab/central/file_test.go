@@ -15,7 +15,7 @@ import (
 
 const emulatorToken = "c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ff"
 
-// controlFile is what an emulator writes that is this application.
+// controlFile writes a control file that leads to this application.
 func controlFile(t *testing.T, a *application) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{
@@ -78,9 +78,9 @@ func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 	}
 	want := ": the emulator that wrote " + file + " seems to run no longer; start one with failover emulator"
 	if e := failure(t, t.Context(), c); !strings.Contains(e.Error(), "connection refused)"+want) {
-		t.Errorf("it says %s", e)
+		t.Errorf("the error is %s", e)
 	}
-	// Something else has its port.
+	// Another program uses the port.
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -98,14 +98,14 @@ func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e := failure(t, t.Context(), c); !strings.Contains(e.Error(), "is not trusted (") || !strings.HasSuffix(e.Error(), "start one with failover emulator") {
-		t.Errorf("it says %s", e)
+		t.Errorf("the error is %s", e)
 	}
 	if len(other.requests()) > 0 {
 		t.Error("the token went to something else")
 	}
 }
 
-// The emulator says itself what to do.
+// The emulator's message contains the next step.
 func TestTheEmulatorsErrorsHaveNoOtherNextStep(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusConflict:     "answered 409 Conflict (fail it back first)",

@@ -21,8 +21,8 @@ const (
 	theKeys   = `{"idScope":"0ne1","symmetricKey":{"primaryKey":"` + deviceKey + `","secondaryKey":"` + deviceKey + `"}}`
 )
 
-// registration asks an application with this device and these credentials, and a DPS that answers
-// so.
+// registration calls Registration with an application that has this device and these credentials, and
+// with this DPS.
 func registration(t *testing.T, device, credentials string, dps *application) (central.Registration, *application) {
 	t.Helper()
 	a := serve(t, func(r *http.Request) (int, string) {
@@ -78,7 +78,7 @@ func TestDPSIsAskedWithTheKeyOfTheDevice(t *testing.T) {
 	wantSigned(t, token)
 }
 
-// wantSigned computes the token's signature as DPS does.
+// wantSigned checks the signature of a token as DPS does.
 func wantSigned(t *testing.T, token string) {
 	t.Helper()
 	fields, err := url.ParseQuery(strings.TrimPrefix(token, "SharedAccessSignature "))

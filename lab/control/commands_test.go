@@ -36,7 +36,7 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 func TestADevicesRefusalIsAnAnswer(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
-	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`) // then any command may be there
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`) // with an unknown template, any command is allowed
 	wantJSON(t, w.want(201, "POST", commandPath("reboot"), `{"request":1}`), `{"responseCode":404}`)
 }
 
@@ -54,7 +54,7 @@ func TestADurableCommandIsPendingUntilTheDeviceConnects(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
 	w.want(200, "PUT", "/api/deviceTemplates/dtmi:parts;1"+version, parts)
-	w.newTestDevice().Disconnect(250) // it has been there once
+	w.newTestDevice().Disconnect(250) // a device that has had a session can get durable commands
 	w.waitUntil("it has gone", func() bool { return !w.Connected(device, "A") })
 	for request, want := range map[string]string{
 		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@", `{"request":null}`: "@",
@@ -82,7 +82,7 @@ func TestADurableCommandIsPendingUntilTheDeviceConnects(t *testing.T) {
 	}
 }
 
-// lastOf is whatever the last command was, since a map has no order.
+// lastRunOf returns the last command that ran.
 func lastRunOf(t *testing.T, w world) string {
 	t.Helper()
 	all := w.want(200, "GET", commandPath("setAlarm"), "")["value"].([]any)
@@ -189,7 +189,7 @@ func TestACommandsNameFollowsDTDL(t *testing.T) {
 	}
 }
 
-// Microsoft's SDK for Java and its sample for Python send the payload like this.
+// Microsoft's SDK for Java and its sample for Python send the payload as a string.
 func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
 	for _, payload := range []any{map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {

@@ -61,8 +61,7 @@ func TestTheControlFileOfARunningEmulatorIsNotReplaced(t *testing.T) {
 	}
 }
 
-// The file of an emulator that was killed is taken, and at the end removed only by whoever wrote it
-// last.
+// An emulator replaces the file of a killed one. Only the emulator that wrote the file last removes it.
 func TestCloseKeepsTheControlFileOfALaterEmulator(t *testing.T) {
 	first, second := onSockets(t), onSockets(t)
 	path := filepath.Join(t.TempDir(), "emulator.json")
@@ -74,7 +73,7 @@ func TestCloseKeepsTheControlFileOfALaterEmulator(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _ := os.ReadFile(path)
-		dead := strings.ReplaceAll(string(text), w.server.Token(), strings.Repeat("0", 64)) // nobody answers to this token
+		dead := strings.ReplaceAll(string(text), w.server.Token(), strings.Repeat("0", 64)) // no emulator accepts this token
 		if w.server == first.server {
 			if err := os.WriteFile(path, []byte(dead), 0o600); err != nil {
 				t.Fatal(err)
@@ -91,12 +90,12 @@ func TestCloseKeepsTheControlFileOfALaterEmulator(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	os.Remove(path)
-	if err := second.server.Close(); err != nil { // somebody has removed it
+	if err := second.server.Close(); err != nil { // the file was removed meanwhile
 		t.Error(err)
 	}
 }
 
-// Each of them finds the same file, of one that runs no more.
+// All of them find the same file, of an emulator that does not run.
 func TestOneOfSeveralStartingEmulatorsGetsTheControlFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "emulator.json")
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
@@ -125,7 +124,7 @@ func TestOneOfSeveralStartingEmulatorsGetsTheControlFile(t *testing.T) {
 	}
 }
 
-// The kernel accepts connections for a process that is suspended.
+// The kernel accepts connections for a suspended process.
 func TestTheControlFileOfASuspendedEmulatorIsNotReplaced(t *testing.T) {
 	w := onSockets(t)
 	suspended, err := listen("127.0.0.1:0")

@@ -37,7 +37,8 @@ func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 	}
 	want(w.want(200, "PUT", devicePath+version, `{"displayName":"Pump","simulated":true,"organizations":["seattle"],"template":"dtmi:x;1"}`),
 		`{"id":"dev1","displayName":"Pump","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
-	want(w.want(200, "PATCH", devicePath+version, `{"displayName":"Fan","id":"x","etag":"x","provisioned":true}`), // the last three are read-only
+	// The last three members are read-only.
+	want(w.want(200, "PATCH", devicePath+version, `{"displayName":"Fan","id":"x","etag":"x","provisioned":true}`),
 		`{"id":"dev1","displayName":"Fan","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
 	want(w.want(200, "PUT", devicePath+version, `{}`),
 		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
@@ -55,7 +56,7 @@ func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 	w.wantError(400, "InvalidParameter", "$filter", "GET", "/api/devices"+version+"&$filter=x", "")
 }
 
-// What a device sent before it was deleted is not the new one's.
+// Telemetry from before the deletion does not belong to the new device.
 func TestADeletedDeviceLeavesNothingBehind(t *testing.T) {
 	w := onSockets(t)
 	g := w.newTestDevice()
@@ -73,15 +74,15 @@ func TestADeletedDeviceLeavesNothingBehind(t *testing.T) {
 
 func TestADeviceThatIsNotEnabledIsBlocked(t *testing.T) {
 	w := onSockets(t)
-	w.Assign("A", "A") // a device with a hub's name is not mistaken for it
+	w.Assign("A", "A") // a device with the name of a hub
 	for _, id := range []string{device, "A"} {
 		w.Assign(id, "A")
 		path := "/api/devices/" + id + version
 		if on := w.want(200, "PATCH", path, `{"enabled":false}`)["enabled"]; on != false {
 			t.Errorf("enabled is %v", on)
 		}
-		if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != emulator.Blocked {
-			t.Errorf("in force are %+v", struck)
+		if active := w.ActiveFaults(); len(active) != 1 || active[0].Fault != emulator.Blocked {
+			t.Errorf("in force are %+v", active)
 		}
 		w.want(200, "PATCH", path, `{"displayName":"still blocked"}`)
 		if on := w.want(200, "GET", path, "")["enabled"]; on != false {
@@ -102,7 +103,7 @@ func TestTheCredentialsAreThoseOfTheDevice(t *testing.T) {
 		"symmetricKey":{"primaryKey":"YSBrZXkgb2YgaXRzIG93bg==","secondaryKey":"YSBrZXkgb2YgaXRzIG93bg=="}}`)
 }
 
-// The model stands beside this room's code, because Go embeds nothing from above.
+// The model is copied into this directory, because go:embed cannot use parent directories.
 func TestTheSampleModelEqualsTheProjectsModel(t *testing.T) {
 	ours, err := os.ReadFile("failover.json")
 	if err != nil {
@@ -118,7 +119,7 @@ func TestTheSampleModelEqualsTheProjectsModel(t *testing.T) {
 	wantJSON(t, template, `{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
 }
 
-// parts is a model with components: one in place, one elsewhere.
+// parts is a model with two components: one with its interface, and one that only references it.
 const parts = `{"displayName":"Parts","capabilityModel":{"@type":"Interface","contents":[
 	{"@type":["Property","Temperature"],"name":"target","writable":true,"schema":"double"},
 	{"@type":"Command","name":"echo"},
@@ -127,7 +128,7 @@ const parts = `{"displayName":"Parts","capabilityModel":{"@type":"Interface","co
 		{"@type":"Command","name":"echo"},{"@type":["Command","Initialized"],"name":"later","queueIfOffline":true}]}},
 	{"@type":"Component","name":"far","schema":"dtmi:elsewhere;1"}]}}`
 
-// withParts is a device of that model.
+// withParts returns a world with a device of that model.
 func withParts(t *testing.T) world {
 	t.Helper()
 	w := onSockets(t)

@@ -13,7 +13,7 @@ import (
 
 const system = "/system/iothub/devices/dev1/"
 
-// failover and failback return the hub's identifier.
+// failover and failback return the identifier of the hub.
 func (w world) failover(body string) string {
 	w.Helper()
 	return w.identifier(w.want(200, "POST", system+"manual-failover", body))
@@ -36,7 +36,7 @@ func (w world) identifier(answer map[string]any) string {
 	return id
 }
 
-// The contract that the test of the real az holds IoT Central to.
+// The test with the real az expects the same of IoT Central.
 func TestAMoveAnswersWithTheHubThatTheDeviceLeaves(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")

@@ -13,17 +13,17 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// Whatever is asked: nobody without the token gets anything, nothing panics, and every answer is
-// JSON, an error in its shape.
+// For any request: without the token it is refused, nothing panics, and each answer is JSON. Errors
+// have the format of IoT Central.
 func FuzzRequest(f *testing.F) {
 	cloud := emulator.ForTest(f, emulator.Config{MethodTimeout: time.Millisecond})
 	if err := cloud.Assign("dev1", "A"); err != nil {
 		f.Fatal(err)
 	}
-	door := newServer(cloud, "127.0.0.1")
-	handler := door.handler()
+	server := newServer(cloud, "127.0.0.1")
+	handler := server.handler()
 	const v = "?api-version=2022-07-31"
-	const signed = "Shared" + "AccessSignature sr=x&s" + "ig=TOKEN&skn=x&se=" // in pieces, so that nobody takes it for a secret
+	const signed = "Shared" + "AccessSignature sr=x&s" + "ig=TOKEN&skn=x&se=" // in pieces, so that scanners do not report a secret
 	for _, seed := range [][4]string{
 		{"GET", "/api/devices" + v, "", ""},
 		{"PUT", "/api/devices/dev2" + v, `{"enabled":false}`, ""},
@@ -54,10 +54,10 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, method, path, text, authorization string) {
 		for _, header := range []string{
-			strings.ReplaceAll(authorization, "TOKEN", "x"), strings.ReplaceAll(authorization, "TOKEN", door.token), "Bearer " + door.token,
+			strings.ReplaceAll(authorization, "TOKEN", "x"), strings.ReplaceAll(authorization, "TOKEN", server.token), "Bearer " + server.token,
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
-			defer time.AfterFunc(10*time.Millisecond, cancel).Stop() // a command may wait for its device
+			defer time.AfterFunc(10*time.Millisecond, cancel).Stop() // because a command may wait for its device
 			r, err := http.NewRequestWithContext(ctx, method, "https://localhost", strings.NewReader(text))
 			if err != nil {
 				t.Skip()
@@ -69,12 +69,12 @@ func FuzzRequest(f *testing.F) {
 			r.Header.Set("Authorization", header)
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, r)
-			if err := judge(w, strings.Contains(header, door.token)); err != nil {
+			if err := judge(w, strings.Contains(header, server.token)); err != nil {
 				t.Errorf("%q %q, authorization %q: %v", method, path, authorization, err)
 			}
 		}
-		_ = cloud.Assign("dev1", "A") // if it was deleted
-		_ = door.clearEverywhere("")
+		_ = cloud.Assign("dev1", "A") // the request may have deleted it
+		_ = server.clearEverywhere("")
 	})
 }
 
@@ -85,7 +85,7 @@ func judge(w *httptest.ResponseRecorder, mayEnter bool) error {
 	case w.Code == http.StatusInternalServerError:
 		return fmt.Errorf("%d: %s", w.Code, w.Body)
 	case w.Code == http.StatusNoContent, w.Code == http.StatusBadRequest && w.Body.Len() == 0:
-		return nil // the last is the ServeMux's
+		return nil // the last is written by ServeMux
 	default:
 		var answer struct {
 			Error *struct{ Code, Message string }

@@ -13,8 +13,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// doors are one route of each kind.
-var doors = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-twin", "/lizard/v1/faults", "/nowhere", "/"}
+// paths contains a path of each kind.
+var paths = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-twin", "/lizard/v1/faults", "/nowhere", "/"}
 
 func TestEachRequestNeedsTheToken(t *testing.T) {
 	w := onSockets(t)
@@ -34,11 +34,11 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 		"SharedAccessSignature", "SharedAccessSignature " + token, "SharedAccessSignature sig=" + token,
 		sas("x", "y", "t", later), sas("x", token[1:], "t", later), sas("x", token, "t", se(-time.Second)), sas("x", token, "t", "soon"),
 		sas("x", token, "t", ""), sas("x", token, "", later), sas("", token, "t", later), sas("x", "%zz", "t", later),
-		sas("x", token, "t", fmt.Sprint(time.Now().Add(time.Hour).Unix())), // seconds, which have passed long ago
+		sas("x", token, "t", fmt.Sprint(time.Now().Add(time.Hour).Unix())), // in seconds; as milliseconds it is long ago
 		sas("x", token, "t", later) + "&se=" + later, sas("x", token, "t", later) + "&more=1",
 		"SharedAccessSignature sr=x&sig=" + token + "&skn=t",
 	} {
-		for _, path := range doors {
+		for _, path := range paths {
 			r := w.request("GET", path, "")
 			r.Header.Set("Authorization", header)
 			answer := w.do(r)
@@ -48,10 +48,10 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 			}
 		}
 	}
-	without := w.request("GET", doors[0], "")
+	without := w.request("GET", paths[0], "")
 	without.Header.Del("Authorization")
 	w.do(without).wantError(t, 401, "Unauthorized", "one Authorization header")
-	twice := w.request("GET", doors[0], "")
+	twice := w.request("GET", paths[0], "")
 	twice.Header.Add("Authorization", "Bearer "+token)
 	w.do(twice).wantError(t, 401, "Unauthorized", "one Authorization header")
 
@@ -59,7 +59,7 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 		"Bearer " + token, "bearer " + token, sas("app", token, "operator", later), sas("app", url.QueryEscape(token), "t", later),
 		"SharedAccessSignature se=" + later + "&skn=t&sig=%" + fmt.Sprintf("%X", token[0]) + token[1:] + "&sr=x",
 	} {
-		r := w.request("GET", doors[0], "")
+		r := w.request("GET", paths[0], "")
 		r.Header.Set("Authorization", header)
 		if got := w.do(r); got.StatusCode != http.StatusOK {
 			t.Errorf("%.30s…: %d %s", header, got.StatusCode, got.text)
@@ -86,15 +86,15 @@ func TestASignatureExpiresAtItsMillisecond(t *testing.T) {
 
 func TestEachServerHasItsOwnToken(t *testing.T) {
 	if a, b := onSockets(t), onSockets(t); a.server.Token() == b.server.Token() {
-		t.Error("two doors have one token")
+		t.Error("two paths have one token")
 	}
 }
 
 func TestARequestOfAWebPageIsRefused(t *testing.T) {
 	w := onSockets(t)
-	for _, path := range doors {
+	for _, path := range paths {
 		for _, origin := range []string{"https://example.com", "null", "", w.server.URL()} {
-			for _, authorization := range []string{"Bearer " + w.server.Token(), ""} { // whether it has the token is not looked at
+			for _, authorization := range []string{"Bearer " + w.server.Token(), ""} { // with and without the token
 				r := w.request("POST", path, "")
 				r.Header["Origin"] = []string{origin}
 				r.Header.Set("Authorization", authorization)
@@ -104,7 +104,7 @@ func TestARequestOfAWebPageIsRefused(t *testing.T) {
 	}
 }
 
-// A name that somebody else made to lead here.
+// DNS rebinding: a foreign name that resolves to this machine.
 func TestAForeignHostIsRefused(t *testing.T) {
 	w := onSockets(t)
 	for host, status := range map[string]int{
@@ -125,7 +125,7 @@ func TestAForeignHostIsRefused(t *testing.T) {
 func TestTheHostOfTheConfigurationIsAllowed(t *testing.T) {
 	w := onSockets(t)
 	var address string
-	door, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
+	server, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err == nil {
 			address = l.Addr().String()
@@ -135,14 +135,14 @@ func TestTheHostOfTheConfigurationIsAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer door.Close()
+	defer server.Close()
 	for host, status := range map[string]int{"lab.example": 200, "LAB.example:8443": 200, "127.0.0.1": 200, "another.example": 403} {
 		r, err := http.NewRequest("GET", "https://"+address+"/lizard/v1/faults", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Host = host
-		r.Header.Set("Authorization", "Bearer "+door.Token())
+		r.Header.Set("Authorization", "Bearer "+server.Token())
 		if got := w.do(r); got.StatusCode != status {
 			t.Errorf("Host %s: %d, want %d", host, got.StatusCode, status)
 		}

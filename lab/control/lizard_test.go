@@ -41,7 +41,7 @@ func TestFaultsAreInjectedAndCleared(t *testing.T) {
 		{"target":"dev1","fault":"no-puback","parameters":{}}]}`)
 
 	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "")
-	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "") // what is well stays well
+	w.want(204, "DELETE", strikes+"?target=A&fault=fin", "") // clearing a fault that is not active does nothing
 	wantJSON(t, activeFaults(w), `["DPS throttles","A no-puback","dev1 no-puback"]`)
 	w.want(204, "DELETE", strikes+"?fault=no-puback", "")
 	wantJSON(t, activeFaults(w), `["DPS throttles"]`)
@@ -61,8 +61,8 @@ func activeFaults(w world) (all []string) {
 	return all
 }
 
-// A device whose name is a hub's is struck and healed by "device/" and its name, also when
-// everything is healed.
+// Faults of a device that has the name of a hub are injected and cleared with the target "device/" and
+// its name. Clearing all faults clears them, too.
 func TestFaultsOfADeviceWithAHubsNameAreInjectedAndCleared(t *testing.T) {
 	w := onSockets(t)
 	w.Assign("A", "A")
@@ -127,7 +127,8 @@ func TestAnImpossibleInjectionIsAnError(t *testing.T) {
 }
 
 func TestAFaultThatCannotBeClearedIsAnError(t *testing.T) {
-	giveUpPorts := emulator.Config{Listen: func(address string) (net.Listener, error) { // as not on every system a dead hub keeps its port
+	// On some systems a hub that is down does not hold its port.
+	giveUpPorts := emulator.Config{Listen: func(address string) (net.Listener, error) {
 		l, err := listen(address)
 		return struct{ net.Listener }{l}, err
 	}}
@@ -144,5 +145,5 @@ func TestAFaultThatCannotBeClearedIsAnError(t *testing.T) {
 	if strings.Contains(got.text, "emulator:") {
 		t.Errorf("it says %s", got.text)
 	}
-	wantJSON(t, activeFaults(w), `["A fin"]`) // B is well all the same
+	wantJSON(t, activeFaults(w), `["A fin"]`) // the fault of B is cleared although A's is not
 }

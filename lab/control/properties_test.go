@@ -19,7 +19,7 @@ func jsonOf(value any) []byte {
 	return text
 }
 
-// withoutTimes removes what differs from run to run, and wants it to be there.
+// withoutTimes removes the times, which differ in each run, and fails the test if they are missing.
 func withoutTimes(t *testing.T, shown map[string]any) map[string]any {
 	t.Helper()
 	for name, value := range shown {
@@ -47,7 +47,7 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	wantJSON(t, w.want(200, "GET", propertiesPath, ""), `{"$metadata":{}}`)
 	wantJSON(t, w.want(200, "PATCH", propertiesPath, `{"fanSpeed":3}`), `{"$metadata":{"fanSpeed":{"desiredValue":3}}}`)
 	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"$metadata":{"fanSpeed":{"desiredValue":3,"desiredVersion":2}}}`)
-	g := w.newTestDevice() // now it is there
+	g := w.newTestDevice() // the device connects now
 	w.want(200, "PATCH", propertiesPath, `{"fanSpeed":4}`)
 	wantJSON(t, g.patches(1), `["{\"fanSpeed\":4}"]`)
 	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false, `{"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3}}`))
@@ -55,7 +55,7 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 		"$metadata":{"battery":{},"odd":{},"odder":{},"oddest":{},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
-	// What the device says of an error, and what it says unasked.
+	// An acknowledgement with an error, and a property that the device reports by itself.
 	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=c", 1, false,
 		`{"fanSpeed":{"value":1,"ac":400,"av":3,"ad":null},"start":{"value":1,"ac":203,"av":0}}`))
 	shown := withoutTimes(t, w.want(200, "GET", propertiesPath, ""))
@@ -90,7 +90,7 @@ func TestAPATCHChangesNamedPropertiesAndAPUTReplacesAll(t *testing.T) {
 	}
 	w.want(200, "PUT", propertiesPath, `{"a":1,"b":{"x":1,"y":{"z":1}},"c":[1]}`)
 	desired(`{"a":1,"b":{"x":1,"y":{"z":1}},"c":[1]}`)
-	w.want(200, "PATCH", propertiesPath, `{"b":{"y":{"w":2}}}`) // an object is whole
+	w.want(200, "PATCH", propertiesPath, `{"b":{"y":{"w":2}}}`) // an object is replaced as a whole
 	desired(`{"a":1,"b":{"y":{"w":2}},"c":[1]}`)
 	w.want(200, "PATCH", propertiesPath, `{"a":null}`)
 	desired(`{"b":{"y":{"w":2}},"c":[1]}`)
@@ -108,8 +108,8 @@ func TestAPATCHChangesNamedPropertiesAndAPUTReplacesAll(t *testing.T) {
 	desired(`{"c":2}`)
 }
 
-// Whoever replaces all properties has read which there are. Many properties take long enough to be
-// met meanwhile.
+// A PUT reads the existing properties before it replaces them. With many properties this takes long
+// enough for another PUT to interfere.
 func TestConcurrentPUTsLeaveThePropertiesOfOne(t *testing.T) {
 	w := onSockets(t)
 	w.Assign(device, "A")
@@ -199,7 +199,7 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 		}
 		shown = w.want(200, "GET", "/system/iothub/devices/dev1/get-twin", "")
 		if number := fmt.Sprint(shown["cloudToDeviceMessageCount"]); number != "1" {
-			t.Errorf("%s messages wait", number)
+			t.Errorf("%s messages are pending", number)
 		}
 		if shown["status"] != "disabled" || shown["connectionState"] != "Disconnected" {
 			t.Errorf("disabled: %v, %v", shown["status"], shown["connectionState"])

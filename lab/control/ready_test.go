@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whoever starts containers has no token, and asks by an address of its own.
+// Health checks of containers have no token, and may use another address.
 func TestReadinessNeedsNoTokenAndRevealsNothingElse(t *testing.T) {
 	w := onSockets(t)
 	request, err := http.NewRequest("GET", w.server.URL()+"/ready", nil)

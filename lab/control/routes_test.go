@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// all are the routes and their methods.
+// all contains the routes with their methods.
 var all = map[string]string{
 	"/api/devices":                                     "GET",
 	"/api/devices/dev1":                                "GET PUT PATCH DELETE",
@@ -76,7 +76,7 @@ func TestAnUnknownDeviceIsNotFound(t *testing.T) {
 			continue
 		}
 		for method := range strings.FieldsSeq(methods) {
-			if method == "PUT" && path == "/api/devices/dev1" { // this makes one
+			if method == "PUT" && path == "/api/devices/dev1" { // it creates the device
 				continue
 			}
 			w.wantError(404, "NotFound", `Unknown device: "dev1"`, method, path+version, bodies[method])
@@ -129,7 +129,7 @@ func TestABodyThatDecodingWouldChangeIsRefused(t *testing.T) {
 	} {
 		w.wantError(400, "InvalidBody", "he body", c[0], c[1], c[2])
 	}
-	w.want(200, "PATCH", propertiesPath, `{"a":1,"A":2}`) // two properties
+	w.want(200, "PATCH", propertiesPath, `{"a":1,"A":2}`) // these are two properties
 	w.want(200, "PATCH", devicePath+version, `{"DisplayName":"x"}`)
 }
 

@@ -29,7 +29,7 @@ const (
 	model   = "dtmi:Sample:Failover;1"
 )
 
-// A world is a cloud, its door, and an operator who has the token.
+// A world is a cloud with its control API and an HTTP client that has the token.
 type world struct {
 	*emulator.Cloud
 	*testing.T
@@ -41,29 +41,29 @@ type world struct {
 func newWorld(t *testing.T, config emulator.Config, dial func(context.Context, string, string) (net.Conn, error)) world {
 	t.Helper()
 	w := world{Cloud: emulator.ForTest(t, config), T: t, dial: dial}
-	door, err := control.Start(control.Config{Cloud: w.Cloud, Listen: config.Listen})
+	server, err := control.Start(control.Config{Cloud: w.Cloud, Listen: config.Listen})
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: w.CAPool()}, DisableCompression: true}
-	w.server, w.client = door, &http.Client{Transport: transport}
+	w.server, w.client = server, &http.Client{Transport: transport}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		if err := door.Close(); err != nil {
+		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return w
 }
 
-// onSockets is a world on real ones.
+// onSockets returns a world on real sockets.
 func onSockets(t *testing.T) world {
 	t.Helper()
 	return newWorld(t, emulator.Config{}, new(net.Dialer).DialContext)
 }
 
-// inBubble runs a test in memory on a fake clock. What is left behind is a deadlock, hence a
-// failure.
+// inBubble runs a test in memory with a fake clock. A goroutine that does not end is a deadlock and
+// fails the test.
 func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -73,13 +73,13 @@ func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w wo
 	})
 }
 
-// A reply is what the door answered.
+// A reply is an answer of the server.
 type reply struct {
 	*http.Response
 	text string
 }
 
-// do sends a request as it is.
+// do sends a request unchanged.
 func (w world) do(r *http.Request) reply {
 	w.Helper()
 	answer, err := w.client.Do(r)
@@ -104,7 +104,7 @@ func (w world) request(method, path, body string) *http.Request {
 	return r
 }
 
-// want asks with the token and wants this status. It returns the answer, decoded.
+// want sends a request with the token and checks the status. It returns the decoded answer.
 func (w world) want(status int, method, path, body string) map[string]any {
 	w.Helper()
 	got := w.do(w.request(method, path, body))
@@ -120,7 +120,7 @@ func (w world) want(status int, method, path, body string) map[string]any {
 	return got.object(w.T)
 }
 
-// wantError wants this problem in IoT Central's shape.
+// wantError checks that the answer is this problem, in IoT Central's format.
 func (w world) wantError(status int, code, part, method, path, body string) {
 	w.Helper()
 	got := w.do(w.request(method, path, body))
@@ -159,7 +159,7 @@ func (r reply) object(t *testing.T) map[string]any {
 	return o
 }
 
-// same compares with JSON.
+// wantJSON compares a value with JSON.
 func wantJSON(t *testing.T, got any, want string) {
 	t.Helper()
 	var wanted any
@@ -187,7 +187,7 @@ func TestCloseDoesNotWaitForRequests(t *testing.T) {
 			}
 			ended <- err
 		}()
-		idle, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.server.URL(), "https://")) // it never says a word
+		idle, err := w.dial(t.Context(), "tcp", strings.TrimPrefix(w.server.URL(), "https://")) // it sends nothing
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,13 +288,13 @@ func TestTheCertificateIsValidForEveryNameOfThisMachine(t *testing.T) {
 func TestTheServerListensOnEveryLoopbackAddress(t *testing.T) {
 	w := onSockets(t)
 	for _, host := range []string{"localhost", "127.0.0.2", "::1"} {
-		door, err := control.Start(control.Config{Cloud: w.Cloud, Host: host})
+		server, err := control.Start(control.Config{Cloud: w.Cloud, Host: host})
 		if err != nil {
-			t.Logf("%s: %v", host, err) // not every machine has it
+			t.Logf("%s: %v", host, err) // not all machines have it
 			continue
 		}
-		r, _ := http.NewRequestWithContext(t.Context(), "GET", door.URL()+"/lizard/v1/faults", nil)
-		r.Header.Set("Authorization", "Bearer "+door.Token())
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL()+"/lizard/v1/faults", nil)
+		r.Header.Set("Authorization", "Bearer "+server.Token())
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.CAPool(), ServerName: "localhost"}}
 		answer, err := (&http.Client{Transport: transport}).Do(r)
 		if err != nil || answer.StatusCode != http.StatusOK {
@@ -303,6 +303,6 @@ func TestTheServerListensOnEveryLoopbackAddress(t *testing.T) {
 			answer.Body.Close()
 		}
 		transport.CloseIdleConnections()
-		door.Close()
+		server.Close()
 	}
 }

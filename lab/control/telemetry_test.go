@@ -25,7 +25,7 @@ func TestTheLastValueIsTheNewestByTheDevicesClock(t *testing.T) {
 		time.Sleep(time.Hour)
 		send("iothub-creation-time-utc=2000-01-01T00%3A30%3A00.5Z", `{"temp":22,"humidity":{"a":1}}`)
 		want(path, `{"timestamp":"2000-01-01T00:30:00.5Z","value":22}`)
-		send("iothub-creation-time-utc=2000-01-01T00%3A10%3A00Z", `{"temp":1}`) // of a backlog
+		send("iothub-creation-time-utc=2000-01-01T00%3A10%3A00Z", `{"temp":1}`) // an older reading
 		want(path, `{"timestamp":"2000-01-01T00:30:00.5Z","value":22}`)
 		want(devicePath+"/telemetry/humidity"+version, `{"timestamp":"2000-01-01T00:30:00.5Z","value":{"a":1}}`)
 		for _, body := range []string{``, `[1]`, `{`, "\xff", `5`, `null`} {

@@ -18,20 +18,19 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A gadget is a device of real MQTT: it answers the method echo with its payload, others with 404,
-// acknowledges every desired property, and keeps its commands.
+// A testDevice is a device on a real MQTT client. It answers the method echo with its payload and other
+// methods with 404, acknowledges all desired properties, and records its commands.
 type testDevice struct {
 	world
 	paho.Client
-	mute atomic.Bool // it answers no method
+	mute atomic.Bool // it answers no methods
 
 	mu       sync.Mutex
 	commands []string // "name parameter"
 	desired  []string // patches
 }
 
-// gadget connects dev1 to the hub where it belongs, A if that is open. It says good-bye at the
-// test's end.
+// newTestDevice connects dev1 to its hub, or to A if it has none. It disconnects at the end of the test.
 func (w world) newTestDevice() *testDevice {
 	w.Helper()
 	if w.HubOf(device) == "" {
@@ -45,7 +44,7 @@ func (w world) newTestDevice() *testDevice {
 		SetClientID(device).SetUsername(address + "/" + device + "/?api-version=2021-04-12&model-id=" + url.QueryEscape(model)).
 		SetPassword(w.signature(address + "/devices/" + device)).
 		SetCleanSession(false).SetAutoReconnect(false).SetProtocolVersion(4).SetOrderMatters(false).
-		SetDefaultPublishHandler(g.onCommand). // what a session that was kept brings before any subscription
+		SetDefaultPublishHandler(g.onCommand). // for messages that arrive before this client has subscribed
 		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return g.openTLS(address) }))
 	g.wait(g.Connect())
 	w.Cleanup(func() { g.Disconnect(250) })
@@ -80,7 +79,7 @@ func (g *testDevice) openTLS(address string) (net.Conn, error) {
 func (g *testDevice) wait(token paho.Token) {
 	g.Helper()
 	if !token.WaitTimeout(time.Minute) || token.Error() != nil {
-		g.Fatalf("the gadget: %v", token.Error())
+		g.Fatalf("the device: %v", token.Error())
 	}
 }
 
@@ -133,7 +132,7 @@ func (g *testDevice) onCommand(_ paho.Client, m paho.Message) {
 	g.commands = append(g.commands, values.Get("method-name")+" "+string(m.Payload()))
 }
 
-// until waits for something that the cloud knows.
+// waitUntil waits for a condition of the cloud.
 func (w world) waitUntil(what string, condition func() bool) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
@@ -143,7 +142,7 @@ func (w world) waitUntil(what string, condition func() bool) {
 	}
 }
 
-// patches are those that have come, once there are n and all were acknowledged.
+// patches waits for n acknowledged patches and returns all received patches.
 func (g *testDevice) patches(n int) []string {
 	g.Helper()
 	g.waitUntil("the acknowledgement", func() bool {

@@ -17,7 +17,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// kept starts a cloud whose authority lasts, and returns what it notes.
+// withAuthorityFile starts a cloud with an authority file. notes returns the notes so far.
 func withAuthorityFile(t *testing.T, file string, config emulator.Config) (cloud *emulator.Cloud, notes func() string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -42,7 +42,7 @@ func withAuthorityFile(t *testing.T, file string, config emulator.Config) (cloud
 	}
 }
 
-// trusted connects to DPS as a client does that trusts an authority.
+// verifyTrust connects to DPS like a client that trusts only this authority.
 func verifyTrust(t *testing.T, cloud *emulator.Cloud, pem []byte) error {
 	t.Helper()
 	pool := x509.NewCertPool()
@@ -65,7 +65,7 @@ func TestTheAuthoritySurvivesARestart(t *testing.T) {
 		}
 	}
 	second, _ := withAuthorityFile(t, file, emulator.Config{})
-	third, _ := withAuthorityFile(t, file, emulator.Config{}) // at the same time
+	third, _ := withAuthorityFile(t, file, emulator.Config{}) // while the second still runs
 	for _, cloud := range []*emulator.Cloud{second, third} {
 		if err := verifyTrust(t, cloud, pem); err != nil || string(cloud.CAPEM()) != string(pem) {
 			t.Error(err)
@@ -103,10 +103,10 @@ func TestAnUnusableAuthorityIsReplacedWithANote(t *testing.T) {
 			}
 			second.Close()
 			if !strings.Contains(notes(), "certificate authority") {
-				t.Errorf("it notes %q", notes())
+				t.Errorf("the notes are %q", notes())
 			}
 			if name == "a directory" {
-				return // nothing can be kept there
+				return // the file cannot be written
 			}
 			third, notes := withAuthorityFile(t, file, emulator.Config{})
 			if string(third.CAPEM()) != string(second.CAPEM()) || notes() != "" {
@@ -116,8 +116,6 @@ func TestAnUnusableAuthorityIsReplacedWithANote(t *testing.T) {
 	}
 }
 
-// Who trusts the authority trusts it for this machine and the names that the emulator was started
-// with, and for nothing else.
 func TestTheAuthorityIsValidOnlyForTheEmulatorsNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	plain, _ := withAuthorityFile(t, file, emulator.Config{})
@@ -125,19 +123,19 @@ func TestTheAuthorityIsValidOnlyForTheEmulatorsNames(t *testing.T) {
 	container := emulator.Config{Host: "emulator", ListenHost: "127.0.0.1"}
 	named, notes := withAuthorityFile(t, file, container)
 	if !strings.Contains(notes(), "has made a new one") {
-		t.Errorf("it notes %q", notes())
+		t.Errorf("the notes are %q", notes())
 	}
 	named.Close()
 	pem := named.CAPEM()
-	for range 2 { // the new one permits what the old one did
+	for range 2 { // the new authority permits the names of the old one
 		plain, notes = withAuthorityFile(t, file, emulator.Config{})
 		if err := verifyTrust(t, plain, pem); err != nil || notes() != "" {
-			t.Errorf("%v; it notes %q", err, notes())
+			t.Errorf("%v; the notes are %q", err, notes())
 		}
 		plain.Close()
 		named, notes = withAuthorityFile(t, file, container)
 		if notes() != "" || named.DPSHost()[:9] != "emulator:" {
-			t.Errorf("DPS is %s; it notes %q", named.DPSHost(), notes())
+			t.Errorf("DPS is %s; the notes are %q", named.DPSHost(), notes())
 		}
 		named.Close()
 	}
@@ -172,7 +170,7 @@ func readAll(t *testing.T, file string) []byte {
 	return text
 }
 
-// Another verifier than Go's takes the name constraints, too.
+// OpenSSL checks the name constraints independently of Go.
 func TestOpenSSLTrustsTheAuthority(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("there is no openssl: ", err)
@@ -188,8 +186,7 @@ func TestOpenSSLTrustsTheAuthority(t *testing.T) {
 	}
 }
 
-// The name constraints are of hosts. Without more, whoever has the key could sign mail or programs
-// for anybody.
+// The name constraints apply only to hosts. So the usage must forbid certificates for mail and code.
 func TestTheAuthorityIsValidOnlyForServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "authority.pem")
 	cloud, _ := withAuthorityFile(t, file, emulator.Config{})
@@ -222,7 +219,7 @@ func TestTheAuthorityIsValidOnlyForServers(t *testing.T) {
 	}
 }
 
-// As docker compose names containers.
+// Docker Compose names containers with underscores.
 func TestTheCertificateContainsAHostWithAnUnderscore(t *testing.T) {
 	cloud, _ := withAuthorityFile(t, "", emulator.Config{Host: "my_emulator", ListenHost: "127.0.0.1"})
 	_, port, _ := net.SplitHostPort(cloud.DPSHost())

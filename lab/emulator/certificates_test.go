@@ -32,7 +32,7 @@ func TestEachCertificateFaultMakesTheCertificateInvalid(t *testing.T) {
 					}
 					w.mustClear(target, fault)
 					if err := dial(); err != nil {
-						t.Errorf("healed %s: %v", target, err)
+						t.Errorf("%s after Clear: %v", target, err)
 					}
 				}
 				there.mustPublish(events, "undisturbed")
@@ -42,8 +42,8 @@ func TestEachCertificateFaultMakesTheCertificateInvalid(t *testing.T) {
 	}
 }
 
-// isInvalid tells on which side of its time a certificate is, since crypto/x509 has one reason for
-// both.
+// isInvalid returns a function that reports whether an error has this text. crypto/x509 has the same
+// reason for a certificate that has expired and for one that is not valid yet.
 func isInvalid(when string) func(error) bool {
 	return func(err error) bool {
 		var invalid x509.CertificateInvalidError
@@ -59,8 +59,8 @@ func TestAnEndpointHasOneBadCertificateAtATime(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("A", emulator.CertificateName, emulator.Params{})
 		w.mustInject("A", emulator.CertificateExpired, emulator.Params{})
-		if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != emulator.CertificateExpired {
-			t.Errorf("struck are %+v", struck)
+		if active := w.ActiveFaults(); len(active) != 1 || active[0].Fault != emulator.CertificateExpired {
+			t.Errorf("the active faults are %+v", active)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func TestWithoutGraceAConnectionEndsWhenItsTokenExpires(t *testing.T) {
 		"a little later": {device, 7 * time.Second},
 	} {
 		for when, early := range map[string]bool{"before": true, "after": false} {
-			t.Run(name+", struck "+when+" the login", func(t *testing.T) {
+			t.Run(name+", active "+when+" the login", func(t *testing.T) {
 				inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 					w.Assign(device, "A")
 					strike := func() { w.mustInject(c.target, emulator.NoGrace, emulator.Params{Delay: c.delay}) }

@@ -10,15 +10,14 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A command is one that is waited for.
+// A command is a call of InvokeCommand.
 type command struct {
 	over bool
 	took time.Duration
 	err  error
 }
 
-// invoke sends a command from a goroutine of its own; what it returns may be looked at after
-// synctest.Wait.
+// invoke calls InvokeCommand in a goroutine. Use the result only after synctest.Wait.
 func (w world) invoke(ctx context.Context) *command {
 	c, begin := new(command), time.Now()
 	go func() {
@@ -84,7 +83,7 @@ func TestInvokeCommandEndsWithItsContext(t *testing.T) {
 			t.Error(err)
 		}
 		if n := w.QueueLength(device); n != 1 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/lab/memnet"
 )
 
-// lasting starts a cloud in memory whose data are in a file.
+// withDataFile starts a cloud in memory with a data file.
 func withDataFile(t *testing.T, file string) world {
 	t.Helper()
 	network := memnet.New()
@@ -78,7 +78,7 @@ func TestDevicesTwinsAndQueuesSurviveARestart(t *testing.T) {
 	})
 }
 
-// A cloud that is killed has written what happened up to a moment before.
+// So a killed cloud loses only the changes of the last 0.1 s.
 func TestChangesAreWrittenAfterAShortDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "cloud.json")
@@ -152,7 +152,7 @@ func TestAWriteErrorOfTheDataFileIsNotedOnce(t *testing.T) {
 		}
 		w.Close()
 		if len(notes) != 1 || !strings.Contains(notes[0], "the data cannot be written") {
-			t.Errorf("it notes %q", notes)
+			t.Errorf("the notes are %q", notes)
 		}
 	})
 }

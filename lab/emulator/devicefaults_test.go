@@ -44,7 +44,7 @@ func TestDPSRefusesABarredDevice(t *testing.T) {
 				}
 				w.mustClear(device, fault)
 				if state := w.registerDevice(t); state["assignedHub"] != w.Hub("A") {
-					t.Errorf("healed, got %v", state)
+					t.Errorf("after Clear: got %v", state)
 				}
 			})
 		})
@@ -72,8 +72,8 @@ func TestRegisteringAgainEnablesADevice(t *testing.T) {
 					t.Errorf("got %v", state)
 				}
 				w.mustConnect(login{hub: want})
-				if struck := w.ActiveFaults(); len(struck) > 0 {
-					t.Errorf("struck are %+v", struck)
+				if active := w.ActiveFaults(); len(active) > 0 {
+					t.Errorf("the active faults are %+v", active)
 				}
 			})
 		})
@@ -95,7 +95,7 @@ func TestADeletedDeviceLosesItsTwinItsQueueAndItsSubscriptions(t *testing.T) {
 			t.Errorf("the twin is %v, version %d", reported, version)
 		}
 		if p := w.mustConnect(login{hub: "A"}); p.present || w.QueueLength(device) != 0 {
-			t.Errorf("session present: %t, %d messages wait", p.present, w.QueueLength(device))
+			t.Errorf("session present: %t, %d messages are pending", p.present, w.QueueLength(device))
 		}
 	})
 }
@@ -117,10 +117,10 @@ func TestClearingTheFaultMovedMovesDevicesBack(t *testing.T) {
 		if w.HubOf(device) != "B" || w.HubOf("dev2") != "B" {
 			t.Errorf("at %s and %s", w.HubOf(device), w.HubOf("dev2"))
 		}
-		w.MoveDevice("dev2", "C") // by someone else, so it stays
+		w.MoveDevice("dev2", "C") // not by the fault, so clearing the fault does not move it back
 		w.mustClear("A", emulator.Moved)
 		if w.HubOf(device) != "A" || w.HubOf("dev2") != "C" {
-			t.Errorf("healed, at %s and %s", w.HubOf(device), w.HubOf("dev2"))
+			t.Errorf("after Clear: at %s and %s", w.HubOf(device), w.HubOf("dev2"))
 		}
 		if err := w.Inject(device, emulator.Moved, emulator.Params{Hub: "D"}); err == nil || len(w.ActiveFaults()) > 0 {
 			t.Errorf("moved to nowhere: %v", err)

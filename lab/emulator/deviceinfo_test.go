@@ -183,7 +183,7 @@ func TestADeletedDeviceRegistersAsANewDevice(t *testing.T) {
 	})
 }
 
-// A strike is named so that it can be healed, even where a device has the name of a hub.
+// Clear must find the target, also if a device has the name of a hub.
 func TestActiveFaultsNamesTargetsForClear(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for _, id := range []string{"A", "DPS", device} {

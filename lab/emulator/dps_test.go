@@ -21,7 +21,7 @@ func (w world) connectDPS(l login) *peer {
 	return p
 }
 
-// ask publishes a request and returns the topic and body of its answer.
+// request publishes a request and returns the topic and body of its answer.
 func (p *peer) request(topic, body string) (string, string) {
 	p.Helper()
 	before := len(p.messages())
@@ -231,7 +231,7 @@ func TestDPSFaults(t *testing.T) {
 				}
 				w.BreakDPS(emulator.DPSHealthy)
 				if topic, _ := p.register(2); !strings.Contains(topic, "/res/202/") {
-					t.Errorf("healed, got %s", topic)
+					t.Errorf("after Clear: got %s", topic)
 				}
 			})
 		})

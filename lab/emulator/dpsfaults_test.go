@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// poll asks for an operation and returns the answer's topic and body.
+// poll sends a poll for an operation and returns the topic and body of the answer.
 func (p *peer) poll(rid int, operation string) (string, map[string]any) {
 	p.Helper()
 	topic, body := p.request(fmt.Sprintf(getTopic, rid, operation), "")
@@ -95,7 +95,7 @@ func TestARegistrationMayEndWithoutAHub(t *testing.T) {
 				}
 				w.mustClear("DPS", fault)
 				if state := w.registerDevice(t); state["assignedHub"] != w.Hub("A") {
-					t.Errorf("healed, got %v", state)
+					t.Errorf("after Clear: got %v", state)
 				}
 			})
 		})
@@ -125,7 +125,7 @@ func TestAlternatesMovesTheDeviceAtEachRegistration(t *testing.T) {
 		}
 		w.mustClear("DPS", emulator.DPSAlternates)
 		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") {
-			t.Errorf("healed, got %v", state)
+			t.Errorf("after Clear: got %v", state)
 		}
 		w.wantNoViolation()
 	})
@@ -173,7 +173,7 @@ func TestLateAnswersOfDPSAreInOrder(t *testing.T) {
 		w.mustInject("DPS", emulator.DPSLateAnswers, emulator.Params{Delay: 20 * time.Second})
 		p.mustPublish(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1"}`)
 		w.mustClear("DPS", emulator.DPSLateAnswers)
-		p.mustPublish(fmt.Sprintf(putTopic, 2), `{"registrationId":"dev1"}`) // may not overtake
+		p.mustPublish(fmt.Sprintf(putTopic, 2), `{"registrationId":"dev1"}`) // its answer must not overtake the first
 		time.Sleep(20*time.Second - time.Nanosecond)
 		p.wantMessages()
 		time.Sleep(time.Nanosecond)

@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// text is a JSON string of so many bytes.
+// text returns a JSON string with this number of bytes.
 func text(bytes int) string { return `"` + strings.Repeat("x", bytes-2) + `"` }
 
 func TestAMethodAllows128KBInEachDirection(t *testing.T) {
@@ -88,7 +88,7 @@ func TestACloudToDeviceMessageHasAtMost64KBAndATTLOfTwoDays(t *testing.T) {
 			{64 << 10, 0, true}, {64<<10 + 1, 0, false},
 			{1, time.Minute, true}, {1, time.Minute - 1, false}, {1, 48 * time.Hour, true}, {1, 48*time.Hour + 1, false},
 		} {
-			// 2 bytes are the message ID's, 2 the property's
+			// 2 bytes are for the message ID, 2 for the property
 			m := emulator.Message{ID: "id", Properties: map[string]string{"a": "b"}, Body: make([]byte, max(0, c.size-4)), TTL: c.ttl}
 			if err := w.SendMessage(device, m); (err == nil) != c.ok {
 				t.Errorf("%d bytes, %v: %v", c.size, c.ttl, err)

@@ -20,9 +20,9 @@ func TestEventsAreDeliveredInOrder(t *testing.T) {
 	var w world
 	observe := func(e emulator.Event) {
 		told = append(told, strings.TrimSpace(e.Hub+" "+string(e.Kind)))
-		w.Violations() // an observer may ask
+		w.Violations() // an observer may call methods that read
 		if e.Kind == emulator.KindTelemetry {
-			w.KillHub("A", emulator.RST) // and act
+			w.KillHub("A", emulator.RST) // and methods that change
 		}
 	}
 	inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, the world) {
@@ -64,12 +64,12 @@ func TestWaitEndsWithTheConditionTheContextOrTheCloud(t *testing.T) {
 	})
 }
 
-// A goroutine, or a connection's one, that outlived Close would be a deadlock of this bubble.
+// A goroutine that outlives Close would be a deadlock of the bubble.
 func TestCloseEndsABubbleInAnyState(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.network.SetLatency(50 * time.Millisecond)
-		w.network.DialContext(t.Context(), "tcp", w.Hub("A")) // never shakes hands
-		dialTLS(w, w.network.DialContext, w.DPSHost())        // never says CONNECT
+		w.network.DialContext(t.Context(), "tcp", w.Hub("A")) // without a TLS handshake
+		dialTLS(w, w.network.DialContext, w.DPSHost())        // without CONNECT
 		p := w.mustConnect(login{hub: "A", manualAck: true})
 		p.mustSubscribe(bound + "#")
 		w.mustSend("never acknowledged")

@@ -12,7 +12,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// targetsOf are the targets that a fault strikes.
+// targetsOf returns a target of each kind that the fault can be injected into.
 func targetsOf(f emulator.FaultInfo) (targets []string) {
 	for _, kind := range f.Targets {
 		targets = append(targets, map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[kind])

@@ -26,7 +26,7 @@ func (w world) mustClear(target string, fault emulator.Fault) {
 	}
 }
 
-// everywhere runs a test in memory and on sockets.
+// onBothNetworks runs a test in memory and on sockets.
 func onBothNetworks(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Run("memory", func(t *testing.T) { inBubble(t, config, test) })
 	t.Run("sockets", func(t *testing.T) { onSockets(t, config, test) })
@@ -48,7 +48,7 @@ func TestTheDocumentDescribesEveryFaultAndParameter(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.Targets, ", "), parameters, f.Description)
 	}
-	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Strikes | Parameters | What a device sees |\n|---|---|---|---|\n")
+	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Targets | Parameters | What happens |\n|---|---|---|---|\n")
 	documented, _, _ = strings.Cut(documented, "\n\n")
 	if documented+"\n" != table.String() {
 		t.Errorf("the table of faults in docs/emulator.md should be\n%s", table.String())
@@ -75,7 +75,7 @@ func TestEveryFaultHasADescriptionAndKnownParameters(t *testing.T) {
 	}
 }
 
-// full gives each parameter of a fault some value that it takes.
+// allParams returns a valid value for each parameter of a fault.
 func allParams(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
 	t.Helper()
 	values := map[string]string{
@@ -106,15 +106,15 @@ func TestEveryFaultIsInjectedIntoItsTargetsOnlyAndCleared(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				struck := w.ActiveFaults()
-				if len(struck) != len(f.Targets) || struck[0].Fault != f.Name || !reflect.DeepEqual(struck[0].Params, allParams(t, f)) {
-					t.Errorf("struck are %+v", struck)
+				active := w.ActiveFaults()
+				if len(active) != len(f.Targets) || active[0].Fault != f.Name || !reflect.DeepEqual(active[0].Params, allParams(t, f)) {
+					t.Errorf("the active faults are %+v", active)
 				}
 				for _, target := range targets {
 					w.mustClear(target, "")
 				}
-				if struck := w.ActiveFaults(); len(struck) > 0 {
-					t.Errorf("healed, and yet struck are %+v", struck)
+				if active := w.ActiveFaults(); len(active) > 0 {
+					t.Errorf("the active faults after Clear are %+v", active)
 				}
 				w.registerDevice(t)
 				w.mustConnect(login{hub: w.HubOf(device)}).mustPublish(events, "well again")
@@ -160,7 +160,7 @@ func TestAFaultAppliesAsOftenAsItsCount(t *testing.T) {
 		}
 		w.mustConnect(login{})
 		if len(w.ActiveFaults()) != 0 {
-			t.Errorf("struck are %+v", w.ActiveFaults())
+			t.Errorf("the active faults are %+v", w.ActiveFaults())
 		}
 	})
 }
@@ -186,7 +186,7 @@ func TestRandomChoicesAreTheSameInEachRun(t *testing.T) {
 
 func TestUnknownFaultsTargetsAndParametersAreErrors(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.Enroll("A", "") // a device like a hub
+		w.Enroll("A", "") // a device with the name of a hub
 		var p emulator.Params
 		for name, err := range map[string]error{
 			"an unknown target":        w.Inject("C", emulator.FIN, p),
@@ -209,9 +209,9 @@ func TestUnknownFaultsTargetsAndParametersAreErrors(t *testing.T) {
 			}
 		}
 		if len(w.ActiveFaults()) != 0 {
-			t.Errorf("struck are %+v", w.ActiveFaults())
+			t.Errorf("the active faults are %+v", w.ActiveFaults())
 		}
-		if err := w.Inject("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // a text, though it looks like a number
+		if err := w.Inject("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // text that looks like a number
 			t.Error(err)
 		}
 		w.Close()

@@ -8,8 +8,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// FuzzPackets sends a hub and DPS whatever there is, before a CONNECT and after one. Another device
-// must not notice.
+// FuzzPackets sends arbitrary bytes to a hub and to DPS, before and after CONNECT. It must not
+// affect another device.
 func FuzzPackets(f *testing.F) {
 	for _, packet := range [][]byte{
 		rawPublish, connectPacket(4, 0xc2, 0, "dev1", "u", "p"), connectPacket(4, 0x2e, 0, "dev1", "topic", "will"), {0x82, 8, 0, 1, 0, 3, 'a', '/', '#', 1},

@@ -63,7 +63,7 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 	}
 }
 
-// Microsoft's SDK for Node sends it as it is, and with it Microsoft's samples.
+// Microsoft's SDK for Node and its samples do not encode the model ID.
 func TestAModelIDNeedsNoEncoding(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustConnect(login{hub: "A", username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:Sample:Failover;1&DeviceClientType=a%2F1"})
@@ -101,7 +101,7 @@ func TestARefusalHasAReasonAndContainsNoKey(t *testing.T) {
 	})
 }
 
-// Whoever counts attempts counts these.
+// Tests count connection attempts by these events.
 func TestEachRefusedAttemptEmitsOneEvent(t *testing.T) {
 	var told []emulator.Event
 	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
@@ -177,7 +177,7 @@ func TestASixthSubscriptionEndsTheConnection(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe(fourFilters...)
 		p.mustSubscribe("$iothub/credentials/res/#")
-		p.mustSubscribe(fourFilters...) // again is no sixth
+		p.mustSubscribe(fourFilters...) // a repeated filter is not a sixth one
 		p.Subscribe("$iothub/more/#", 1, nil)
 		p.mustLose(time.Second)
 		w.wantViolation("a sixth subscription")

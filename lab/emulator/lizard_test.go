@@ -18,7 +18,7 @@ import (
 func TestAKilledHubEndsItsConnectionsAndRefusesNewOnes(t *testing.T) {
 	for _, c := range []struct {
 		how       emulator.Fault
-		lost      error // nil: any
+		lost      error // nil means any error
 		dial      error
 		connackIs byte
 	}{
@@ -68,7 +68,7 @@ func TestARevivedHubHasItsPortAndSubscriptions(t *testing.T) {
 				if err := w.ReviveHub("A"); err != nil {
 					t.Fatal(err)
 				}
-				w.mustConnect(login{hub: "A"}).wantMessages(message("while%20dead")) // by its old subscription
+				w.mustConnect(login{hub: "A"}).wantMessages(message("while%20dead")) // by its stored subscription
 				if desired, _, _, _ := w.Twin(device); desired["fanSpeed"] != 3.0 {
 					t.Errorf("the twin is %v", desired)
 				}
@@ -133,7 +133,7 @@ func TestAMovedDeviceIsDisconnectedAndRefusedWith5AtItsOldHub(t *testing.T) {
 
 func (w world) mustPublishReported(p *peer) { p.mustPublish(report+"1", `{"a":1}`) }
 
-// registered registers the device and returns the registration state.
+// registerDevice registers the device and returns the registration state.
 func (w world) registerDevice(t *testing.T) map[string]any {
 	t.Helper()
 	p := w.connectDPS(login{})
@@ -204,8 +204,8 @@ func TestUnknownNamesAreErrors(t *testing.T) {
 	})
 }
 
-// streaming publishes with many messages in flight until told to stop, and then says which were
-// acknowledged.
+// streaming publishes with many messages in flight. The returned function stops it and returns the
+// IDs of the acknowledged messages.
 func streaming(p *peer) (acknowledged func() []string) {
 	var mu sync.Mutex
 	var acks []string
@@ -218,7 +218,7 @@ func streaming(p *peer) (acknowledged func() []string) {
 				token := p.Publish(events+"$.mid="+id, 1, false, "x")
 				select {
 				case <-token.Done():
-				case <-stop: // a token may never be done once its connection is lost
+				case <-stop: // after the loss of the connection, a token may never be done
 					return
 				}
 				if token.Error() != nil {

@@ -65,8 +65,8 @@ func TestGarbageAndShortPacketsEndARealClientsConnection(t *testing.T) {
 				p.mustLose(time.Second)
 				w.mustInject("DPS", fault, emulator.Params{Count: 1})
 				other.mustLose(time.Second)
-				if struck := w.ActiveFaults(); len(struck) != 0 {
-					t.Errorf("struck are %+v", struck)
+				if active := w.ActiveFaults(); len(active) != 0 {
+					t.Errorf("the active faults are %+v", active)
 				}
 				w.mustConnect(login{hub: "A"}).mustPublish(events, "well again")
 			})

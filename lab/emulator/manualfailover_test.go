@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// mustFailOver fails the device over by hand.
+// mustFailOver fails the device over manually.
 func (w world) mustFailOver(ttl time.Duration) emulator.ManualMove {
 	w.Helper()
 	m, err := w.ManualFailover(device, ttl)
@@ -62,7 +62,7 @@ func TestAManualFailbackEndsTheFailover(t *testing.T) {
 		}
 		w.wantHub("A")
 
-		time.Sleep(30 * time.Second) // the end of the first one must not end the second
+		time.Sleep(30 * time.Second) // the timer of the first failover must not end the second
 		w.mustFailOver(time.Minute)
 		time.Sleep(45 * time.Second)
 		w.wantHub("B")

@@ -12,7 +12,7 @@ import (
 
 const bound = "devices/dev1/messages/devicebound/"
 
-// message is the topic and body in which a message without properties is heard.
+// message returns the topic and body of a received message without properties.
 func message(id string) string {
 	return bound + "%24.mid=" + id + "&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound body"
 }
@@ -45,7 +45,7 @@ func TestAMessageArrivesWithItsPropertiesAndPUBACKCompletesIt(t *testing.T) {
 		}
 		p.wantMessages(bound + "%24.mid=m%201&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&empty=&note=a%2Bb%26c%3Dd%2F%C3%A9 body")
 		if n := w.QueueLength(device); n != 0 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
 		w.wantNoViolation()
 	})
@@ -62,9 +62,9 @@ func TestMessagesArePendingWhileADeviceIsOffline(t *testing.T) {
 		p.close()
 		w.mustSend("1", "2", "3")
 		if n := w.QueueLength(device); n != 3 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
-		p = w.mustConnect(login{hub: "A"}) // its subscription is kept
+		p = w.mustConnect(login{hub: "A"}) // the hub has stored its subscription
 		p.wantMessages(message("1"), message("2"), message("3"))
 	})
 }
@@ -77,7 +77,7 @@ func TestACleanSessionDeletesTheQueue(t *testing.T) {
 		p.mustSubscribe(bound + "#")
 		p.wantMessages()
 		if n := w.QueueLength(device); n != 0 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
 	})
 }
@@ -96,7 +96,7 @@ func TestAMessageWithoutPUBACKIsSentAgainWhenItsLockEnds(t *testing.T) {
 		heard[0].Ack() // too late for the first
 		time.Sleep(time.Second)
 		if n := w.QueueLength(device); n != 1 {
-			t.Errorf("after a late PUBACK %d messages wait", n)
+			t.Errorf("after a late PUBACK %d messages are pending", n)
 		}
 		heard[1].Ack()
 		if err := w.Wait(t.Context(), func() bool { return w.QueueLength(device) == 0 }); err != nil {
@@ -133,7 +133,7 @@ func TestAMessageWithoutPUBACKIsSentAgainAfterAReconnect(t *testing.T) {
 				if again.Duplicate() != c.resent || c.resent && again.MessageID() != first[1].MessageID() {
 					t.Errorf("packet %d, a duplicate: %t", again.MessageID(), again.Duplicate())
 				}
-				time.Sleep(5 * time.Minute) // nothing comes a third time: the second was acknowledged
+				time.Sleep(5 * time.Minute) // it is not sent a third time, because the second was acknowledged
 				p.wantMessages(message("2"))
 			})
 		})
@@ -175,7 +175,7 @@ func TestAMessageExpires(t *testing.T) {
 		w.SendMessage(device, emulator.Message{ID: "two hours", TTL: 2 * time.Hour, Body: []byte("body")})
 		time.Sleep(time.Hour)
 		if n := w.QueueLength(device); n != 1 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
 		w.mustConnect(login{hub: "A"}).wantMessages(message("two%20hours"))
 		for _, ttl := range []time.Duration{time.Second, 72 * time.Hour, -1} {
@@ -193,13 +193,13 @@ func TestAtQoS0AMessageIsCompleteOnceSent(t *testing.T) {
 		w.mustSend("1")
 		p.wantMessages(message("1"))
 		if n := w.QueueLength(device); n != 0 {
-			t.Errorf("%d messages wait", n)
+			t.Errorf("%d messages are pending", n)
 		}
 	})
 }
 
-// commandID is the first one's in a bubble: the start of the cloud, in hexadecimal Unix seconds,
-// and a number.
+// commandID is the ID of the first command in a bubble: the start time of the cloud in hexadecimal
+// Unix seconds, and a number.
 const commandID = "command-386d4380-1"
 
 func TestADurableCommandIsAMessage(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// answering makes a peer that answers every method with its own topic and payload, after a delay.
+// answeringPeer connects a peer that answers each method with its name and payload, after a delay.
 func (w world) answeringPeer(status string, delay time.Duration) *peer {
 	p := w.mustConnect(login{hub: "A"})
 	p.Subscribe("$iothub/methods/POST/#", 0, func(_ paho.Client, m paho.Message) {
@@ -64,7 +64,7 @@ func TestAMethodEndsAtItsTimeout(t *testing.T) {
 		if !errors.Is(err, emulator.ErrMethodTimeout) || time.Since(start) != 30*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		time.Sleep(time.Minute) // the late answer is dropped
+		time.Sleep(time.Minute) // the late answer is discarded
 		w.wantNoViolation()
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

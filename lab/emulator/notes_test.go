@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// notedInBubble runs a test and returns the notes that were told in it.
+// notedInBubble runs a test and returns the notes that were emitted.
 func notedInBubble(t *testing.T, test func(t *testing.T, w world)) (notes []string) {
 	t.Helper()
 	observe := func(e emulator.Event) {
@@ -26,7 +26,7 @@ func notedInBubble(t *testing.T, test func(t *testing.T, w world)) (notes []stri
 	return notes
 }
 
-// wantNotes says that there was one note for each part, and no other.
+// wantNotes checks that there is exactly one note for each part.
 func wantNotes(t *testing.T, notes []string, parts ...string) {
 	t.Helper()
 	if len(notes) != len(parts) {
@@ -40,7 +40,7 @@ func wantNotes(t *testing.T, notes []string, parts ...string) {
 	}
 }
 
-// dpsToken signs for DPS with the device's key, whatever the resource and what stands behind it.
+// dpsToken returns a token for DPS with this resource and these additional fields.
 func (w world) dpsToken(resource, more string) string {
 	return sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), more)
 }
@@ -195,7 +195,7 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
 	for body, note := range map[string][]string{
 		`{"registrationId":"dev1"}`:             nil,
-		`{"registrationId":"DEV1"}`:             nil, // a case-insensitive string
+		`{"registrationId":"DEV1"}`:             nil, // IDs are case-insensitive
 		`{"registrationId":"dev1","csr":"MII"}`: {"sent csr"},
 		`{"registrationId":"dev1","tpm":{}}`:    {"sent tpm"},
 		`{"payload":{}}`:                        {"left the registrationId out"},
@@ -257,7 +257,7 @@ func TestControlCharactersDoNotCountInTheSizeOfATwin(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
-		for i := range 8 { // each counts 4096 with its name, so that all are 32 KB
+		for i := range 8 { // each counts 4096 with its name, so all together count 32 KB
 			text := strings.Repeat("t", 4095) + `\n`
 			if topic, body := p.request(report+"1", fmt.Sprintf(`{"%d":"%s"}`, i, text)); !strings.Contains(topic, "/res/204/") {
 				t.Errorf("property %d: %s %s", i+1, topic, body)

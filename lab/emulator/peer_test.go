@@ -29,15 +29,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const device = "dev1"
 
-// A world is a cloud in a bubble and the network to it.
+// A world is a cloud with the network to it.
 type world struct {
 	*emulator.Cloud
 	*testing.T
 	network *memnet.Network
 }
 
-// inBubble runs a test against a cloud in memory, on a fake clock. A goroutine left behind is a
-// deadlock, hence a failure.
+// inBubble runs a test with a cloud in memory and a fake clock. A goroutine that does not end is a
+// deadlock and fails the test.
 func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -47,19 +47,19 @@ func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w wo
 	})
 }
 
-// A peer is a real MQTT client, and what it heard.
+// A peer is a real MQTT client with the messages that it received.
 type peer struct {
 	world
 	paho.Client
 	lost    chan error
 	code    byte // of CONNACK
-	present bool // and its session present
+	present bool // session present in CONNACK
 
 	mu    sync.Mutex
 	heard []paho.Message
 }
 
-// A login is how a peer connects; the zero value of each field is the right one.
+// A login holds the parameters of a CONNECT. The zero value of a field means a valid value.
 type login struct {
 	hub, device             string
 	clientID, username, sas string
@@ -72,7 +72,7 @@ type login struct {
 	dial                    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// sas makes a token the way that the documents describe it.
+// sas returns a token as the documents describe it.
 func sas(resource string, key []byte, expires time.Time, more string) string {
 	encoded := url.QueryEscape(resource)
 	se := fmt.Sprint(expires.Unix())
@@ -127,7 +127,7 @@ func (l login) complete(w world) login {
 	return l
 }
 
-// connect tries once. The peer is disconnected at the test's end.
+// connect tries to connect once. The peer is disconnected at the end of the test.
 func (w world) connect(l login) (*peer, error) {
 	l = l.complete(w)
 	address := w.DPSHost()
@@ -172,7 +172,7 @@ func dialTLS(w world, dial func(context.Context, string, string) (net.Conn, erro
 	return conn, nil
 }
 
-// bye says DISCONNECT, and in a bubble waits until the cloud has heard it.
+// close sends DISCONNECT. In a bubble it waits until the cloud has handled it.
 func (p *peer) close() {
 	p.Disconnect(250)
 	if p.network != nil {
@@ -180,7 +180,7 @@ func (p *peer) close() {
 	}
 }
 
-// mustConnect assigns the device to the hub first if it has none.
+// mustConnect connects, after assigning the device to the hub if it has none.
 func (w world) mustConnect(l login) *peer {
 	w.Helper()
 	id := l.device
@@ -199,7 +199,7 @@ func (w world) mustConnect(l login) *peer {
 	return p
 }
 
-// refusal is the CONNACK code of a login that must fail; 0xff means that the connection just ended.
+// refusal returns the CONNACK code of a login that must fail; 0xff means that there was no CONNACK.
 func (w world) refusal(l login) byte {
 	w.Helper()
 	p, err := w.connect(l)
@@ -225,7 +225,7 @@ func (p *peer) messages() []paho.Message {
 	return slices.Clone(p.heard)
 }
 
-// topics are those of what was heard, each with its body behind it.
+// topics returns the topic and body of each received message.
 func (p *peer) topics() []string {
 	var topics []string
 	for _, m := range p.messages() {
@@ -255,7 +255,7 @@ func (p *peer) mustPublish(topic, body string) {
 	}
 }
 
-// mustLose waits for the connection's end, which must come within the time.
+// mustLose waits for the end of the connection, at most for this time, and returns the error.
 func (p *peer) mustLose(within time.Duration) error {
 	p.Helper()
 	select {
@@ -267,7 +267,7 @@ func (p *peer) mustLose(within time.Duration) error {
 	}
 }
 
-// wantViolation says that exactly one rule was broken, and which.
+// wantViolation checks that exactly one rule was broken, with this text.
 func (w world) wantViolation(part string) {
 	w.Helper()
 	violations := w.Violations()

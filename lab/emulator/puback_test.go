@@ -10,8 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// publishes sends n messages and returns their tokens' outcome after a while: how many were
-// acknowledged.
+// publishes sends n messages and returns how many of them were acknowledged within the time.
 func (p *peer) publishes(n int, wait time.Duration) int {
 	p.Helper()
 	var tokens []interface{ WaitTimeout(time.Duration) bool }
@@ -94,8 +93,8 @@ func TestLatePUBACKsAreInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.mustClear(device, emulator.LatePUBACK)
-		raw.Write([]byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x02")) // may not overtake
-		raw.Write([]byte("\xc0\x00"))                                              // but PINGRESP may
+		raw.Write([]byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x02")) // its PUBACK must not overtake the first
+		raw.Write([]byte("\xc0\x00"))                                              // but PINGRESP may overtake it
 		want := "\xd0\x00\x40\x02\x00\x01\x40\x02\x00\x02"
 		if got := w.readAll(raw, len(want)); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -106,7 +105,7 @@ func TestLatePUBACKsAreInOrder(t *testing.T) {
 	})
 }
 
-// readAll reads n bytes.
+// readAll reads exactly n bytes.
 func (w world) readAll(conn io.Reader, n int) string {
 	w.Helper()
 	all := make([]byte, n)

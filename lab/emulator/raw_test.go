@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// connectPacket is a CONNECT written by hand, for what no MQTT library will send.
+// connectPacket returns the bytes of a CONNECT. It can contain what no MQTT library sends.
 func connectPacket(version byte, flags byte, keepAlive time.Duration, fields ...string) []byte {
 	body := append([]byte("\x00\x04MQTT"), version, flags)
 	body = binary.BigEndian.AppendUint16(body, uint16(keepAlive/time.Second))
@@ -21,9 +21,8 @@ func connectPacket(version byte, flags byte, keepAlive time.Duration, fields ...
 	return append(packet, body...)
 }
 
-// rawPublish is a message with the packet identifier 1. Where a reset follows it is written so, and
-// not by a client with goroutines of its own: the kernel reports a reset once, be it to the reader
-// or to the writer.
+// rawPublish is a PUBLISH with packet identifier 1. Tests of a reset use it instead of a client with
+// goroutines, because the kernel reports a reset only once: either to the reader or to the writer.
 var rawPublish = []byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x01")
 
 // rawConnect logs in to hub A and returns the TLS connection after CONNACK.

@@ -25,7 +25,7 @@ func (w world) dialRaw(within time.Duration) (net.Conn, error) {
 	return conn, err
 }
 
-// wantNothing reads for a while.
+// wantNothing checks that no data arrives for a while.
 func (w world) wantNothing(conn net.Conn) {
 	w.Helper()
 	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
@@ -118,8 +118,8 @@ func TestAnotherDownFaultCanReplaceSilence(t *testing.T) {
 				if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 					t.Errorf("dialing got %v", err)
 				}
-				if struck := w.ActiveFaults(); len(struck) != 1 || struck[0].Fault != how {
-					t.Errorf("struck are %+v", struck)
+				if active := w.ActiveFaults(); len(active) != 1 || active[0].Fault != how {
+					t.Errorf("the active faults are %+v", active)
 				}
 				w.ReviveHub("A")
 				w.mustConnect(login{hub: "A"})
@@ -148,7 +148,7 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 		}
 		w.wantNothing(raw)
 		w.mustConnect(login{hub: "B", device: "dev2"})
-		w.mustInject("A", emulator.BlackHole, emulator.Params{}) // again
+		w.mustInject("A", emulator.BlackHole, emulator.Params{}) // repeated
 		w.mustClear("A", emulator.BlackHole)
 		w.mustConnect(login{hub: "A"})
 	})
@@ -161,12 +161,12 @@ func TestBlackHoleIsAnErrorOnANetworkWithoutIt(t *testing.T) {
 	}
 	w := world{emulator.ForTest(t, emulator.Config{Listen: listen}), t, nil}
 	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.ActiveFaults()) != 0 {
-		t.Errorf("struck are %+v: %v", w.ActiveFaults(), err)
+		t.Errorf("active are %+v: %v", w.ActiveFaults(), err)
 	}
 	w.mustConnect(login{hub: "A"})
 	w.KillHub("A", emulator.FIN)
 	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || w.ActiveFaults()[0].Fault != emulator.FIN {
-		t.Errorf("struck are %+v: %v", w.ActiveFaults(), err)
+		t.Errorf("active are %+v: %v", w.ActiveFaults(), err)
 	}
 	if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialing got %v", err)

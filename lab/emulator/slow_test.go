@@ -14,7 +14,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// took is how long a message needs until it is acknowledged.
+// roundTrip returns the time from publishing a message to its PUBACK.
 func (p *peer) roundTrip(topic, body string) time.Duration {
 	p.Helper()
 	start := time.Now()
@@ -45,7 +45,7 @@ func TestASlowHubDelaysBothDirections(t *testing.T) {
 		}
 		w.mustClear("A", emulator.Slow)
 		if took := early.roundTrip(events, "x"); took != 0 {
-			t.Errorf("healed, it took %v", took)
+			t.Errorf("after Clear: it took %v", took)
 		}
 	})
 }
@@ -104,7 +104,7 @@ func TestASlowHubOnSockets(t *testing.T) {
 		if took := p.roundTrip(events, strings.Repeat("x", 100_000)); took < 150*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		w.mustInject("A", emulator.Silence, emulator.Params{}) // both at once
+		w.mustInject("A", emulator.Silence, emulator.Params{}) // both faults are active
 		token := p.Publish(events, 1, false, "x")
 		if token.WaitTimeout(200 * time.Millisecond) {
 			t.Error("the silent hub answered")

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/lab/memnet"
 )
 
-// onSockets runs a test against a cloud on real sockets and the real clock.
+// onSockets runs a test with a cloud on real sockets and the real clock.
 func onSockets(t *testing.T, config emulator.Config, test func(t *testing.T, w world)) {
 	t.Helper()
 	test(t, world{emulator.ForTest(t, config), t, nil})
@@ -56,7 +56,7 @@ func TestTheWholeWayOverSockets(t *testing.T) {
 	})
 }
 
-// registeredNow is registered without a bubble's help.
+// registerNow registers the device without a fake clock and returns the registration state.
 func (w world) registerNow(t *testing.T) map[string]any {
 	p := w.mustConnect(login{})
 	p.mustSubscribe("$dps/registrations/res/#")
@@ -142,7 +142,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	for range 3 {
 		t.Run("once", func(t *testing.T) {
 			onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
-				conn, err := net.Dial("tcp", w.Hub("A")) // never shakes hands
+				conn, err := net.Dial("tcp", w.Hub("A")) // without a TLS handshake
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -212,8 +212,8 @@ func TestDPSHasTheGivenPortAndTheHubsTheNextPorts(t *testing.T) {
 	}
 }
 
-// Go's listeners, as most servers', set SO_REUSEADDR, which takes a port that is merely bound by a
-// socket with the same option.
+// Go's listeners, like most servers, set SO_REUSEADDR. With it, a listener can take a port that is
+// only bound by another socket with the same option.
 func TestAnEndpointThatIsDownHoldsItsPort(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("elsewhere a dead endpoint frees its port")
@@ -224,7 +224,7 @@ func TestAnEndpointThatIsDownHoldsItsPort(t *testing.T) {
 				for target, address := range map[string]string{"A": w.Hub("A"), emulator.TargetDPS: w.DPSHost()} {
 					_, port, _ := net.SplitHostPort(address)
 					for range 3 {
-						conn, err := net.Dial("tcp", address) // the server's side of it has the port too
+						conn, err := net.Dial("tcp", address) // the server's end of the connection uses the port, too
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -257,7 +257,7 @@ func TestAnEndpointThatIsDownHoldsItsPort(t *testing.T) {
 	}
 }
 
-// A port that the system gives to outgoing connections could be taken while the hub is dead.
+// The system could give another port to an outgoing connection while the hub is down.
 func TestFreePortsAreBelowThoseOfOutgoingConnections(t *testing.T) {
 	cloud := emulator.ForTest(t, emulator.Config{})
 	for _, address := range []string{cloud.DPSHost(), cloud.Hub("A"), cloud.Hub("B")} {

@@ -83,8 +83,8 @@ func TestQoS0IsStoredToo(t *testing.T) {
 func TestTelemetryOfExactly256KBIsStored(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		// 3 for the value of the message ID, whose name is free; 2 for name and value of the other
-		// property.
+		// The value of the message ID counts 3 and its name nothing. Name and value of the other
+		// property count 2.
 		p.mustPublish(events+"$.mid=123&a=b", string(make([]byte, 256<<10-5)))
 		w.wantNoViolation()
 	})

@@ -128,7 +128,7 @@ func TestMoreThan32KBOfReportedPropertiesAre413(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
-		text := strings.Repeat("t", 4095) // with its name of one character, eight of them are 32 KB
+		text := strings.Repeat("t", 4095) // it counts 4096 with its name, so eight of them count 32 KB
 		for i := range 9 {
 			topic, _ := p.request(report+"1", fmt.Sprintf(`{"%d":%q}`, i, text))
 			if refused := strings.Contains(topic, "/res/413/"); refused != (i == 8) {
@@ -161,7 +161,7 @@ func TestDesiredPropertiesAreSentToConnectedAndSubscribedDevices(t *testing.T) {
 		}
 		p.close()
 		set(`{"offline":1}`)
-		p = w.mustConnect(login{hub: "A"}) // with its subscriptions, and still nothing is made up for
+		p = w.mustConnect(login{hub: "A"}) // its subscriptions are stored, but missed patches are not sent again
 		_, body := p.request(getTwin+"1", "")
 		if body != `{"desired":{"$version":5,"connected":1,"fanSpeed":3,"offline":1},"reported":{"$version":1}}` {
 			t.Errorf("the twin is %s", body)

@@ -27,7 +27,7 @@ func TestDuplicateMessageSendsACloudToDeviceMessageTwice(t *testing.T) {
 					ids = append(ids, m.MessageID())
 				}
 				if want := map[bool]int{false: 0, true: 3}[manual]; w.QueueLength(device) != want {
-					t.Errorf("%d messages wait", w.QueueLength(device))
+					t.Errorf("%d messages are pending", w.QueueLength(device))
 				}
 			})
 		})
@@ -101,7 +101,7 @@ func TestTwinRequestsAreAnsweredWithErrors(t *testing.T) {
 				}
 				w.mustClear("A", c.fault)
 				if topic, _ := p.request(report+"2", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=2&$version=2" {
-					t.Errorf("healed, got %s", topic)
+					t.Errorf("after Clear: got %s", topic)
 				}
 				w.wantNoViolation()
 			})

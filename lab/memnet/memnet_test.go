@@ -264,7 +264,7 @@ func TestLatencyDelaysEachDirectionAndKeepsItsOrder(t *testing.T) {
 		}
 		start = time.Now()
 		write(t, near, "a")
-		network.SetLatency(time.Millisecond) // may not overtake
+		network.SetLatency(time.Millisecond) // the second byte must not overtake the first
 		write(t, near, "b")
 		near.Close()
 		all, err := io.ReadAll(far)
