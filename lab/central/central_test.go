@@ -21,7 +21,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // apiToken has the format of IoT Central. No part of it may appear in output.
-const apiToken = "SharedAccessSignature sr=8ed0b52f-75f9-4964-9287-008159218877&sig=Canary4711%2Fsignature%2Bof%3D&skn=cli&se=1999999999000"
+const apiToken = "SharedAccessSignature sr=8ed0b52f-75f9-4964-9287-008159218877" +
+	"&sig=Canary4711%2Fsignature%2Bof%3D&skn=cli&se=1999999999000"
 
 // An application is a stub of IoT Central that records the requests.
 type application struct {
@@ -141,14 +142,16 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Run(ctx, "dev1", central.Part{}, "echo", []byte("{\n \"request\": {\"a\": \"<b>\"}\n}\n"))
 			},
-			"POST /api/devices/dev1/commands/echo?api-version=2022-07-31\nContent-Type: application/json\nContent-Length: 25\n\n{\"request\":{\"a\":\"<b>\"}}",
+			"POST /api/devices/dev1/commands/echo?api-version=2022-07-31\nContent-Type: application/json\n" +
+				"Content-Length: 25\n\n{\"request\":{\"a\":\"<b>\"}}",
 			`{"response":{"a":1},"responseCode":200}`, "",
 		},
 		"command of a component": {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Run(ctx, "dev1", central.Part{Component: "pump"}, "start", []byte(`{"request":1}`))
 			},
-			"POST /api/devices/dev1/components/pump/commands/start?api-version=2022-07-31\nContent-Type: application/json\nContent-Length: 13\n\n{\"request\":1}",
+			"POST /api/devices/dev1/components/pump/commands/start?api-version=2022-07-31\n" +
+				"Content-Type: application/json\nContent-Length: 13\n\n{\"request\":1}",
 			``, "null",
 		},
 		"faults": {
@@ -167,14 +170,16 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Inject(ctx, central.Injection{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
 			},
-			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 59\n\n" + `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`,
+			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 59\n\n" +
+				`{"target":"A","fault":"fin","parameters":{"for":"30s"}}`,
 			`{"target":"A","fault":"fin","parameters":{"for":"30s"}}`, "",
 		},
 		"inject without parameters": {
 			func(ctx context.Context, c *central.Client) (any, error) {
 				return c.Inject(ctx, central.Injection{Target: "DPS", Fault: "mute"})
 			},
-			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 48\n\n" + `{"target":"DPS","fault":"mute","parameters":{}}`,
+			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 48\n\n" +
+				`{"target":"DPS","fault":"mute","parameters":{}}`,
 			`{"target":"DPS","fault":"mute","parameters":{}}`, "",
 		},
 		"clear a fault": {
@@ -276,7 +281,9 @@ func TestEachRequestHasItsOwnID(t *testing.T) {
 }
 
 func TestAnInvalidTokenIsRefusedAndNotQuoted(t *testing.T) {
-	for _, token := range []string{"", " \n", "SharedAccessSignature ", "Bearer \n", "Canary4711 two words", "Canary4711\r\nX-Header: y", "Canary4711é"} {
+	for _, token := range []string{
+		"", " \n", "SharedAccessSignature ", "Bearer \n", "Canary4711 two words", "Canary4711\r\nX-Header: y", "Canary4711é",
+	} {
 		_, err := central.New(central.Config{URL: "https://myapp.azureiotcentral.com", Token: token})
 		if err == nil || strings.Contains(err.Error(), "Canary4711") {
 			t.Errorf("%q: %v", token, err)
@@ -297,7 +304,10 @@ func TestPrintingAClientShowsNoToken(t *testing.T) {
 func TestAnAddressIsTheApplicationAndTheSuffixOrTheSuffixAlone(t *testing.T) {
 	for _, c := range []struct{ app, suffix, want string }{
 		{"myapp", central.DefaultSuffix, "https://myapp.azureiotcentral.com"},
-		{"8ed0b52f-75f9-4964-9287-008159218877", "azureiotcentral.us", "https://8ed0b52f-75f9-4964-9287-008159218877.azureiotcentral.us"},
+		{
+			"8ed0b52f-75f9-4964-9287-008159218877", "azureiotcentral.us",
+			"https://8ed0b52f-75f9-4964-9287-008159218877.azureiotcentral.us",
+		},
 		{"127", "0.0.1:8443", "https://127.0.0.1:8443"},
 		{"", "https://127.0.0.1:8443/", "https://127.0.0.1:8443"},
 		{"myapp", "https://other.example", "https://other.example"},
@@ -367,14 +377,16 @@ func TestAComponentIsFoundInTheTemplateOfTheDevice(t *testing.T) {
 		}
 		found[name] = is
 	}
-	if want := map[string]bool{"fan": true, "motor": true, "pump": false, "start": false, "none": false}; !reflect.DeepEqual(found, want) {
+	want := map[string]bool{"fan": true, "motor": true, "pump": false, "start": false, "none": false}
+	if !reflect.DeepEqual(found, want) {
 		t.Errorf("found: %v", found)
 	}
 	if sent := a.requests(); !strings.HasPrefix(sent[1], "GET /api/deviceTemplates/dtmi:x%3B1?api-version=2022-07-31\n") {
 		t.Errorf("it sent %q", sent[1])
 	}
 	bare := serve(t, always(200, `{"id":"dev1"}`))
-	if _, err := bare.client(t).HasComponent(t.Context(), "dev1", "fan"); err == nil || !strings.Contains(err.Error(), "the device has no template") {
+	if _, err := bare.client(t).HasComponent(t.Context(), "dev1", "fan"); err == nil ||
+		!strings.Contains(err.Error(), "the device has no template") {
 		t.Errorf("a device without a template: %v", err)
 	}
 }

@@ -19,7 +19,8 @@ const emulatorToken = "c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4
 func controlFile(t *testing.T, a *application) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{
-		"url": a.URL, "token": emulatorToken, "ca": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})),
+		"url": a.URL, "token": emulatorToken,
+		"ca": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,8 @@ func TestTheEmulatorIsFoundByItsControlFile(t *testing.T) {
 	if _, err := c.ActiveFaults(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if sent := a.requests(); c.URL() != a.URL || !strings.Contains(sent[0], "\nAuthorization: Bearer "+emulatorToken+"\n") {
+	if sent := a.requests(); c.URL() != a.URL ||
+		!strings.Contains(sent[0], "\nAuthorization: Bearer "+emulatorToken+"\n") {
 		t.Errorf("%s was sent %q", c.URL(), sent)
 	}
 }
@@ -53,7 +55,8 @@ func TestTheEmulatorIsFoundByItsControlFile(t *testing.T) {
 func TestWithoutAnEmulatorTheErrorSaysWhatToDo(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "emulator.json")
 	for file, want := range map[string]string{
-		missing:       "central: no emulator runs on this machine (there is no " + missing + "): start one with failover emulator",
+		missing: "central: no emulator runs on this machine (there is no " + missing +
+			"): start one with failover emulator",
 		t.TempDir():   "is a directory",
 		write(t, ""):  "is damaged: restart the emulator",
 		write(t, "{"): "is damaged",
@@ -97,7 +100,8 @@ func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 	if c, err = central.Emulator(file); err != nil {
 		t.Fatal(err)
 	}
-	if e := failure(t, t.Context(), c); !strings.Contains(e.Error(), "is not trusted (") || !strings.HasSuffix(e.Error(), "start one with failover emulator") {
+	if e := failure(t, t.Context(), c); !strings.Contains(e.Error(), "is not trusted (") ||
+		!strings.HasSuffix(e.Error(), "start one with failover emulator") {
 		t.Errorf("the error is %s", e)
 	}
 	if len(other.requests()) > 0 {
@@ -108,11 +112,13 @@ func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 // The emulator's message contains the next step.
 func TestTheEmulatorsErrorsHaveNoOtherNextStep(t *testing.T) {
 	for status, want := range map[int]string{
-		http.StatusConflict:     "answered 409 Conflict (fail it back first)",
-		http.StatusNotFound:     "answered 404 Conflict (fail it back first)",
-		http.StatusUnauthorized: "answered 401 Conflict (fail it back first): the emulator was restarted meanwhile; try again",
+		http.StatusConflict: "answered 409 Conflict (fail it back first)",
+		http.StatusNotFound: "answered 404 Conflict (fail it back first)",
+		http.StatusUnauthorized: "answered 401 Conflict (fail it back first): the emulator was restarted meanwhile; " +
+			"try again",
 	} {
-		c, err := central.Emulator(controlFile(t, serve(t, always(status, `{"error":{"code":"Conflict","message":"fail it back first"}}`))))
+		c, err := central.Emulator(controlFile(t,
+			serve(t, always(status, `{"error":{"code":"Conflict","message":"fail it back first"}}`))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +131,8 @@ func TestTheEmulatorsErrorsHaveNoOtherNextStep(t *testing.T) {
 func TestTheControlFileIsInTheUsersCache(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", "/cache")
 	t.Setenv("HOME", "/home/x")
-	if file, err := central.DefaultFile(); err != nil || filepath.Base(file) != "emulator.json" || filepath.Base(filepath.Dir(file)) != "failover" {
+	if file, err := central.DefaultFile(); err != nil || filepath.Base(file) != "emulator.json" ||
+		filepath.Base(filepath.Dir(file)) != "failover" {
 		t.Errorf("%s, %v", file, err)
 	}
 }

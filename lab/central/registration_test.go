@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	theDevice = `{"id":"dev1","displayName":"Dev 1","simulated":false,"provisioned":true,"template":"dtmi:x;1","enabled":true}`
+	theDevice = `{"id":"dev1","displayName":"Dev 1","simulated":false,"provisioned":true,"template":"dtmi:x;1",` +
+		`"enabled":true}`
 	deviceKey = "Q2FuYXJ5NDcxMW9mdGhlZGV2aWNl" // Canary4711ofthedevice
 	theKeys   = `{"idScope":"0ne1","symmetricKey":{"primaryKey":"` + deviceKey + `","secondaryKey":"` + deviceKey + `"}}`
 )
@@ -55,12 +56,15 @@ func TestDPSIsAskedWithTheKeyOfTheDevice(t *testing.T) {
 	dps := serve(t, always(200, `{"registrationId":"dev1","status":"assigned","assignedHub":"hub.example"}`))
 	r, a := registration(t, theDevice, theKeys, dps)
 	text, _ := json.Marshal(r)
-	want := `{"@device_id":"dev1","device_registration_info":{"device_status":"provisioned","display_name":"Dev 1","id":"dev1","simulated":false,` +
+	want := `{"@device_id":"dev1","device_registration_info":{"device_status":"provisioned","display_name":"Dev 1",` +
+		`"id":"dev1","simulated":false,` +
 		`"template":"dtmi:x;1"},"dps_state":{"error":"None.","status":"assigned"}}`
 	if string(text) != want {
 		t.Errorf("it says\n%s, want\n%s", text, want)
 	}
-	for i, request := range []string{"GET /api/devices/dev1?api-version=2022-07-31\n", "GET /api/devices/dev1/credentials?api-version=2022-07-31\n"} {
+	for i, request := range []string{
+		"GET /api/devices/dev1?api-version=2022-07-31\n", "GET /api/devices/dev1/credentials?api-version=2022-07-31\n",
+	} {
 		if sent := a.requests(); len(sent) != 2 || !strings.HasPrefix(sent[i], request) {
 			t.Errorf("the application was sent %q", sent)
 		}
@@ -71,7 +75,8 @@ func TestDPSIsAskedWithTheKeyOfTheDevice(t *testing.T) {
 	}
 	line, rest, _ := strings.Cut(sent[0], "\nAuthorization: ")
 	token, rest, _ := strings.Cut(rest, "\n")
-	if line != "POST /0ne1/registrations/dev1?api-version=2019-03-31" || !strings.HasSuffix(rest, "\n\n"+`{"registrationId":"dev1"}`) ||
+	if line != "POST /0ne1/registrations/dev1?api-version=2019-03-31" ||
+		!strings.HasSuffix(rest, "\n\n"+`{"registrationId":"dev1"}`) ||
 		!strings.Contains(rest, "Content-Type: application/json") || strings.Contains(sent[0], "Canary4711") {
 		t.Errorf("DPS was sent %q", sent[0])
 	}
@@ -93,7 +98,8 @@ func wantSigned(t *testing.T, token string) {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("0ne1%2Fregistrations%2Fdev1\n" + fields.Get("se")))
 	if fields.Get("sr") != "0ne1/registrations/dev1" || fields.Get("skn") != "registration" ||
-		fields.Get("sig") != base64.StdEncoding.EncodeToString(mac.Sum(nil)) || !strings.HasPrefix(token, "SharedAccessSignature sr=0ne1%2F") {
+		fields.Get("sig") != base64.StdEncoding.EncodeToString(mac.Sum(nil)) ||
+		!strings.HasPrefix(token, "SharedAccessSignature sr=0ne1%2F") {
 		t.Errorf("the token is %s", token)
 	}
 }

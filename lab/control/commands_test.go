@@ -16,7 +16,8 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
 	for request, response := range map[string]string{
-		`{"request":"hi"}`: `"hi"`, `{"request":{"a":[1.50,null]}}`: `{"a":[1.50,null]}`, `{"request":null}`: `null`, `{"request":0}`: `0`,
+		`{"request":"hi"}`: `"hi"`, `{"request":{"a":[1.50,null]}}`: `{"a":[1.50,null]}`, `{"request":null}`: `null`,
+		`{"request":0}`: `0`,
 	} {
 		got := w.do(w.request("POST", commandPath("echo"), request))
 		if want := `{"response":` + response + `,"responseCode":200}` + "\n"; got.StatusCode != 201 || got.text != want {
@@ -36,7 +37,8 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 func TestADevicesRefusalIsAnAnswer(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
-	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`) // with an unknown template, any command is allowed
+	// with an unknown template, any command is allowed
+	w.want(200, "PATCH", devicePath+version, `{"template":"dtmi:unknown;1"}`)
 	wantJSON(t, w.want(201, "POST", commandPath("reboot"), `{"request":1}`), `{"responseCode":404}`)
 }
 
@@ -57,7 +59,8 @@ func TestADurableCommandIsPendingUntilTheDeviceConnects(t *testing.T) {
 	w.newTestDevice().Disconnect(250) // a device that has had a session can get durable commands
 	w.waitUntil("it has gone", func() bool { return !w.Connected(device, "A") })
 	for request, want := range map[string]string{
-		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@", `{"request":null}`: "@",
+		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@",
+		`{"request":null}`: "@",
 	} {
 		answered := w.want(201, "POST", commandPath("setAlarm"), request)
 		if answered["responseCode"] != nil || answered["response"] != nil {
@@ -114,15 +117,18 @@ func TestACommandThatCannotBeSentIsAnError(t *testing.T) {
 	w := onSockets(t)
 	w.newTestDevice()
 	for name, part := range map[string]string{
-		"reboot": `no "reboot"`, "temp": "not a command", "a*b": "consist of letters", "a%2Fb": "consist of letters", "%23": "consist of letters",
+		"reboot": `no "reboot"`, "temp": "not a command", "a*b": "consist of letters", "a%2Fb": "consist of letters",
+		"%23": "consist of letters",
 	} {
 		w.wantError(404, "NotFound", part, "POST", commandPath(name), `{}`)
 		w.wantError(404, "NotFound", part, "GET", commandPath(name), ``)
 	}
 	w.wantError(404, "NotFound", "no component", "POST", devicePath+"/components/part/commands/echo"+version, `{}`)
 	for body, part := range map[string]string{
-		`{"connectionTimeout":-1}`: "0 to 300", `{"connectionTimeout":301}`: "0 to 300", `{"connectionTimeout":18446744074}`: "0 to 300",
-		`{"responseTimeout":4}`: "5 to 30", `{"responseTimeout":31}`: "5 to 30", `{"responseTimeout":18446744079}`: "5 to 30",
+		`{"connectionTimeout":-1}`: "0 to 300", `{"connectionTimeout":301}`: "0 to 300",
+		`{"connectionTimeout":18446744074}`: "0 to 300",
+		`{"responseTimeout":4}`:             "5 to 30", `{"responseTimeout":31}`: "5 to 30",
+		`{"responseTimeout":18446744079}`:                    "5 to 30",
 		`{"request":"` + strings.Repeat("x", 128<<10) + `"}`: "131072",
 	} {
 		w.wantError(422, "InvalidBody", part, "POST", commandPath("echo"), body)
@@ -191,7 +197,9 @@ func TestACommandsNameFollowsDTDL(t *testing.T) {
 
 // Microsoft's SDK for Java and its sample for Python send the payload as a string.
 func TestACommandIsDurableForADeviceThatNamedItsModelInAString(t *testing.T) {
-	for _, payload := range []any{map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`} {
+	for _, payload := range []any{
+		map[string]string{"modelId": model}, `{"modelId":"` + model + `"}`, `{"iotcModelId":"` + model + `"}`,
+	} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 			a, err := provisioning.Register(t.Context(), provisioning.Request{
 				Identity: provisioning.Identity{

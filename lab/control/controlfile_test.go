@@ -24,7 +24,8 @@ func TestTheControlFileIsReadableOnlyByItsOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantJSON(t, json.RawMessage(text), string(jsonOf(map[string]string{"url": w.server.URL(), "token": w.server.Token(), "ca": string(w.CAPEM())})))
+	wantJSON(t, json.RawMessage(text),
+		string(jsonOf(map[string]string{"url": w.server.URL(), "token": w.server.Token(), "ca": string(w.CAPEM())})))
 	for name, mode := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): os.ModeDir | 0o700} {
 		if info, err := os.Stat(name); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)

@@ -17,7 +17,8 @@ func TestADeviceIsShownWithItsState(t *testing.T) {
 	shown := w.want(200, "GET", devicePath+version, "")
 	enrolled := shown["etag"]
 	delete(shown, "etag")
-	wantJSON(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
+	wantJSON(t, shown,
+		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
 	w.newTestDevice()
 	shown = w.want(200, "GET", devicePath+version, "")
 	if shown["etag"] == enrolled || shown["etag"] == "" {
@@ -25,7 +26,9 @@ func TestADeviceIsShownWithItsState(t *testing.T) {
 	}
 	wantJSON(t, w.want(200, "GET", "/api/devices"+version, "")["value"].([]any)[0], string(jsonOf(shown)))
 	delete(shown, "etag")
-	wantJSON(t, shown, `{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1","enabled":true,"organizations":[]}`)
+	wantJSON(t, shown,
+		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":true,"template":"dtmi:Sample:Failover;1",`+
+			`"enabled":true,"organizations":[]}`)
 }
 
 func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
@@ -35,11 +38,14 @@ func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 		delete(shown, "etag")
 		wantJSON(t, shown, want)
 	}
-	want(w.want(200, "PUT", devicePath+version, `{"displayName":"Pump","simulated":true,"organizations":["seattle"],"template":"dtmi:x;1"}`),
-		`{"id":"dev1","displayName":"Pump","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
+	want(w.want(200, "PUT", devicePath+version,
+		`{"displayName":"Pump","simulated":true,"organizations":["seattle"],"template":"dtmi:x;1"}`),
+		`{"id":"dev1","displayName":"Pump","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,`+
+			`"organizations":["seattle"]}`)
 	// The last three members are read-only.
 	want(w.want(200, "PATCH", devicePath+version, `{"displayName":"Fan","id":"x","etag":"x","provisioned":true}`),
-		`{"id":"dev1","displayName":"Fan","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,"organizations":["seattle"]}`)
+		`{"id":"dev1","displayName":"Fan","simulated":true,"provisioned":false,"template":"dtmi:x;1","enabled":true,`+
+			`"organizations":["seattle"]}`)
 	want(w.want(200, "PUT", devicePath+version, `{}`),
 		`{"id":"dev1","displayName":"dev1","simulated":false,"provisioned":false,"enabled":true,"organizations":[]}`)
 	g := w.newTestDevice()
@@ -116,7 +122,8 @@ func TestTheSampleModelEqualsTheProjectsModel(t *testing.T) {
 	template := w.want(200, "GET", "/api/deviceTemplates/"+model+version, "")
 	wantJSON(t, template["capabilityModel"], string(ours))
 	delete(template, "capabilityModel")
-	wantJSON(t, template, `{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
+	wantJSON(t, template,
+		`{"@id":"dtmi:Sample:Failover;1","@type":["ModelDefinition","DeviceModel"],"displayName":"Failover"}`)
 }
 
 // parts is a model with two components: one with its interface, and one that only references it.
@@ -124,7 +131,8 @@ const parts = `{"displayName":"Parts","capabilityModel":{"@type":"Interface","co
 	{"@type":["Property","Temperature"],"name":"target","writable":true,"schema":"double"},
 	{"@type":"Command","name":"echo"},
 	{"@type":"Component","name":"part","schema":{"contents":[
-		{"@type":"Property","name":"speed","writable":true},{"@type":"Property","name":"serial"},{"@type":"Telemetry","name":"temp"},
+		{"@type":"Property","name":"speed","writable":true},{"@type":"Property","name":"serial"},
+		{"@type":"Telemetry","name":"temp"},
 		{"@type":"Command","name":"echo"},{"@type":["Command","Initialized"],"name":"later","queueIfOffline":true}]}},
 	{"@type":"Component","name":"far","schema":"dtmi:elsewhere;1"}]}}`
 
@@ -148,7 +156,9 @@ func TestATemplateCanBePut(t *testing.T) {
 	wantJSON(t, w.want(200, "GET", devicePath+"/components"+version, ""), `{"value":[
 		{"@type":"Component","name":"far","displayName":"far"},{"@type":"Component","name":"part","displayName":"part"}]}`)
 	w.wantError(404, "NotFound", "no device template", "GET", "/api/deviceTemplates/dtmi:none;1"+version, "")
-	for _, body := range []string{"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`} {
+	for _, body := range []string{
+		"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`,
+	} {
 		w.wantError(422, "InvalidBody", "not an interface", "PUT", "/api/deviceTemplates/dtmi:x;1"+version, body)
 	}
 	w.wantError(422, "InvalidBody", "dtmi:", "PUT", "/api/deviceTemplates/x"+version, parts)

@@ -30,7 +30,8 @@ func (w world) identifier(answer map[string]any) string {
 	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(id) {
 		w.Errorf("the hub's identifier is %q", id)
 	}
-	if message, _ := answer["message"].(string); !regexp.MustCompile(`^Success!`).MatchString(message) || len(answer) != 2 {
+	if message, _ := answer["message"].(string); !regexp.MustCompile(`^Success!`).MatchString(message) ||
+		len(answer) != 2 {
 		w.Errorf("it answers %v", answer)
 	}
 	return id
@@ -68,7 +69,8 @@ func TestTheDeviceReturnsAtTheAnsweredTime(t *testing.T) {
 			if want := back.UTC().Format(time.RFC3339); !regexp.MustCompile(`\b` + want + `\b`).MatchString(message) {
 				t.Errorf("%s: %q does not say %s", body, message, want)
 			}
-			if want := "Success! The device is now unregistered from its IoT hub. Once it asks DPS, it is sent to another one. It returns by itself at " +
+			if want := "Success! The device is now unregistered from its IoT hub. Once it asks DPS, " +
+				"it is sent to another one. It returns by itself at " +
 				back.UTC().Format(time.RFC3339) + ", or sooner by a manual failback."; message != want {
 				t.Errorf("%s: it says %q", body, message)
 			}
@@ -98,8 +100,10 @@ func TestAFailbackBeforeTheTimeIsTheLastMove(t *testing.T) {
 		there.waitUntil("it is thrown out", func() bool { return !w.Connected(device, "B") })
 		w.newTestDevice()
 		time.Sleep(time.Hour)
-		if w.HubOf(device) != "A" || w.Connects(device, "A") != 2 || w.Connects(device, "B") != 1 || !w.Connected(device, "A") {
-			t.Errorf("it is at %s, and was accepted %d times at A, %d at B", w.HubOf(device), w.Connects(device, "A"), w.Connects(device, "B"))
+		if w.HubOf(device) != "A" || w.Connects(device, "A") != 2 || w.Connects(device, "B") != 1 ||
+			!w.Connected(device, "A") {
+			t.Errorf("it is at %s, and was accepted %d times at A, %d at B", w.HubOf(device), w.Connects(device, "A"),
+				w.Connects(device, "B"))
 		}
 	})
 }

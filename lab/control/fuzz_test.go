@@ -23,7 +23,8 @@ func FuzzRequest(f *testing.F) {
 	server := newServer(cloud, "127.0.0.1")
 	handler := server.handler()
 	const v = "?api-version=2022-07-31"
-	const signed = "Shared" + "AccessSignature sr=x&s" + "ig=TOKEN&skn=x&se=" // in pieces, so that scanners do not report a secret
+	// in pieces, so that scanners do not report a secret
+	const signed = "Shared" + "AccessSignature sr=x&s" + "ig=TOKEN&skn=x&se="
 	for _, seed := range [][4]string{
 		{"GET", "/api/devices" + v, "", ""},
 		{"PUT", "/api/devices/dev2" + v, `{"enabled":false}`, ""},
@@ -36,7 +37,10 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/api/devices/dev1/telemetry/temp" + v, "", ""},
 		{"POST", "/api/devices/dev1/commands/echo" + v, `{"request":1,"responseTimeout":5}`, ""},
 		{"POST", "/api/devices/dev1/components/c/commands/setAlarm" + v, `{"request":"x"}`, ""},
-		{"PUT", "/api/deviceTemplates/dtmi:x;1" + v, `{"capabilityModel":{"contents":[{"@type":["Component"],"name":"c","schema":{"contents":[]}}]}}`, ""},
+		{
+			"PUT", "/api/deviceTemplates/dtmi:x;1" + v,
+			`{"capabilityModel":{"contents":[{"@type":["Component"],"name":"c","schema":{"contents":[]}}]}}`, "",
+		},
 		{"POST", "/system/iothub/devices/dev1/manual-failover", `{"ttl":5}`, ""},
 		{"POST", "/system/iothub/devices/dev1/manual-failback", "", ""},
 		{"GET", "/system/iothub/devices/dev1/get-twin?extendedInfo=true", "", ""},
@@ -54,7 +58,8 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, method, path, text, authorization string) {
 		for _, header := range []string{
-			strings.ReplaceAll(authorization, "TOKEN", "x"), strings.ReplaceAll(authorization, "TOKEN", server.token), "Bearer " + server.token,
+			strings.ReplaceAll(authorization, "TOKEN", "x"), strings.ReplaceAll(authorization, "TOKEN", server.token),
+			"Bearer " + server.token,
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer time.AfterFunc(10*time.Millisecond, cancel).Stop() // because a command may wait for its device

@@ -14,7 +14,8 @@ import (
 )
 
 // paths contains a path of each kind.
-var paths = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-twin", "/lizard/v1/faults", "/nowhere", "/"}
+var paths = []string{"/api/devices" + version, "/system/iothub/devices/dev1/get-twin", "/lizard/v1/faults",
+	"/nowhere", "/"}
 
 func TestEachRequestNeedsTheToken(t *testing.T) {
 	w := onSockets(t)
@@ -29,10 +30,12 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 		return "SharedAccessSignature sr=" + sr + "&sig=" + sig + "&skn=" + skn + "&se=" + se
 	}
 	for _, header := range []string{
-		"", "Bearer", "Bearer ", "Bearer x", "Bearer " + token[1:], "Bearer " + token + "0", "Bearer  " + token, "Bearer " + strings.ToUpper(token),
+		"", "Bearer", "Bearer ", "Bearer x", "Bearer " + token[1:], "Bearer " + token + "0", "Bearer  " + token,
+		"Bearer " + strings.ToUpper(token),
 		"Basic " + token, token, "Bearer " + strings.Repeat("0", 64),
 		"SharedAccessSignature", "SharedAccessSignature " + token, "SharedAccessSignature sig=" + token,
-		sas("x", "y", "t", later), sas("x", token[1:], "t", later), sas("x", token, "t", se(-time.Second)), sas("x", token, "t", "soon"),
+		sas("x", "y", "t", later), sas("x", token[1:], "t", later), sas("x", token, "t", se(-time.Second)),
+		sas("x", token, "t", "soon"),
 		sas("x", token, "t", ""), sas("x", token, "", later), sas("", token, "t", later), sas("x", "%zz", "t", later),
 		sas("x", token, "t", fmt.Sprint(time.Now().Add(time.Hour).Unix())), // in seconds; as milliseconds it is long ago
 		sas("x", token, "t", later) + "&se=" + later, sas("x", token, "t", later) + "&more=1",
@@ -56,7 +59,8 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 	w.do(twice).wantError(t, 401, "Unauthorized", "one Authorization header")
 
 	for _, header := range []string{
-		"Bearer " + token, "bearer " + token, sas("app", token, "operator", later), sas("app", url.QueryEscape(token), "t", later),
+		"Bearer " + token, "bearer " + token, sas("app", token, "operator", later),
+		sas("app", url.QueryEscape(token), "t", later),
 		"SharedAccessSignature se=" + later + "&skn=t&sig=%" + fmt.Sprintf("%X", token[0]) + token[1:] + "&sr=x",
 	} {
 		r := w.request("GET", paths[0], "")
@@ -108,8 +112,10 @@ func TestARequestOfAWebPageIsRefused(t *testing.T) {
 func TestAForeignHostIsRefused(t *testing.T) {
 	w := onSockets(t)
 	for host, status := range map[string]int{
-		"127.0.0.1:8443": 200, "127.0.0.1": 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]:8443": 200, "[::1]": 200, "127.1.2.3:5": 200,
-		"example.com": 403, "example.com:8443": 403, "127.0.0.1.example.com": 403, "localhost.example.com:8443": 403, "192.0.2.1": 403,
+		"127.0.0.1:8443": 200, "127.0.0.1": 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]:8443": 200, "[::1]": 200,
+		"127.1.2.3:5": 200,
+		"example.com": 403, "example.com:8443": 403, "127.0.0.1.example.com": 403, "localhost.example.com:8443": 403,
+		"192.0.2.1":          403,
 		"[2001:db8::1]:8443": 403, "0.0.0.0": 403, "evil.localhost": 403, "2130706433": 403,
 	} {
 		r := w.request("GET", "/lizard/v1/faults", "")
@@ -125,18 +131,21 @@ func TestAForeignHostIsRefused(t *testing.T) {
 func TestTheHostOfTheConfigurationIsAllowed(t *testing.T) {
 	w := onSockets(t)
 	var address string
-	server, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: func(string) (net.Listener, error) {
+	listen := func(string) (net.Listener, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err == nil {
 			address = l.Addr().String()
 		}
 		return l, err
-	}})
+	}
+	server, err := control.Start(control.Config{Cloud: w.Cloud, Host: "lab.example", Listen: listen})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	for host, status := range map[string]int{"lab.example": 200, "LAB.example:8443": 200, "127.0.0.1": 200, "another.example": 403} {
+	for host, status := range map[string]int{
+		"lab.example": 200, "LAB.example:8443": 200, "127.0.0.1": 200, "another.example": 403,
+	} {
 		r, err := http.NewRequest("GET", "https://"+address+"/lizard/v1/faults", nil)
 		if err != nil {
 			t.Fatal(err)

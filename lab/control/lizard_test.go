@@ -32,11 +32,13 @@ func TestFaultsAreInjectedAndCleared(t *testing.T) {
 	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[]}`)
 	const fin = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
 	wantJSON(t, w.want(201, "POST", strikes, fin), fin)
-	wantJSON(t, w.want(201, "POST", strikes, `{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m","count":"3"}}`),
+	wantJSON(t, w.want(201, "POST", strikes,
+		`{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m","count":"3"}}`),
 		`{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}}`)
 	w.want(201, "POST", strikes, `{"target":"dev1","fault":"no-puback"}`)
 	w.want(201, "POST", strikes, `{"target":"A","fault":"no-puback","parameters":null}`)
-	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}},
+	wantJSON(t, w.want(200, "GET", strikes, ""), `{"strikes":[
+		{"target":"DPS","fault":"throttles","parameters":{"retry-after":"1m0s","count":"3"}},
 		{"target":"A","fault":"fin","parameters":{"for":"30s"}},{"target":"A","fault":"no-puback","parameters":{}},
 		{"target":"dev1","fault":"no-puback","parameters":{}}]}`)
 
@@ -83,7 +85,8 @@ func TestAnImpossibleInjectionIsAnError(t *testing.T) {
 		`{"target":"A"}`:                "name a target and a fault",
 		`{"target":"","fault":"fin"}`:   "name a target and a fault",
 		`{}`:                            "name a target and a fault",
-		`{"target":"A","fault":"fin","parameters":{"for":"0s"}}`:            `Parameter for: "0s" means the default; leave the parameter out, or give a duration such as 30s`,
+		`{"target":"A","fault":"fin","parameters":{"for":"0s"}}`: `Parameter for: "0s" means the default; ` +
+			`leave the parameter out, or give a duration such as 30s`,
 		`{"target":"A","fault":"flaky","parameters":{"probability":"0"}}`:   "above 0, at most 1",
 		`{"target":"A","fault":"slow","parameters":{"delay":"0s"}}`:         "means the default",
 		`{"target":"DPS","fault":"throttles","parameters":{"count":"0"}}`:   "means the default",
@@ -106,7 +109,8 @@ func TestAnImpossibleInjectionIsAnError(t *testing.T) {
 		w.wantError(404, "NotFound", "nknown device", "POST", strikes, body)
 	}
 	for body, part := range map[string]string{
-		`{"target":"A","fault":"fin","parameters":{"for":30}}`: "parameters", `{"target":5}`: "target", `{"targett":"A"}`: "targett",
+		`{"target":"A","fault":"fin","parameters":{"for":30}}`: "parameters", `{"target":5}`: "target",
+		`{"targett":"A"}`:                         "targett",
 		`{"target":"A","fault":"fin","for":"3s"}`: `"for"`,
 	} {
 		w.wantError(400, "InvalidBody", part, "POST", strikes, body)

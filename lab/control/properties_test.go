@@ -46,12 +46,15 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 	w.Assign(device, "A")
 	wantJSON(t, w.want(200, "GET", propertiesPath, ""), `{"$metadata":{}}`)
 	wantJSON(t, w.want(200, "PATCH", propertiesPath, `{"fanSpeed":3}`), `{"$metadata":{"fanSpeed":{"desiredValue":3}}}`)
-	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"$metadata":{"fanSpeed":{"desiredValue":3,"desiredVersion":2}}}`)
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")),
+		`{"$metadata":{"fanSpeed":{"desiredValue":3,"desiredVersion":2}}}`)
 	g := w.newTestDevice() // the device connects now
 	w.want(200, "PATCH", propertiesPath, `{"fanSpeed":4}`)
 	wantJSON(t, g.patches(1), `["{\"fanSpeed\":4}"]`)
-	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false, `{"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3}}`))
-	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3},
+	g.wait(g.Publish("$iothub/twin/PATCH/properties/reported/?$rid=b", 1, false,
+		`{"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3}}`))
+	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{
+		"fanSpeed":4,"battery":81.5,"odd":{"ac":200},"odder":{"value":1,"ac":200},"oddest":{"value":1,"av":3},
 		"$metadata":{"battery":{},"odd":{},"odder":{},"oddest":{},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
@@ -139,7 +142,8 @@ func TestTheTemplateDecidesWhichPropertiesCanBeSet(t *testing.T) {
 		w.wantError(422, "InvalidBody", part, "PATCH", propertiesPath, body)
 	}
 	w.wantError(422, "InvalidBody", "read-only", "PUT", devicePath+"/components/part/properties"+version, `{"serial":1}`)
-	w.wantError(422, "InvalidBody", "no component", "PUT", devicePath+"/components/none/properties"+version, `{"serial":1}`)
+	w.wantError(422, "InvalidBody", "no component", "PUT", devicePath+"/components/none/properties"+version,
+		`{"serial":1}`)
 	w.wantError(404, "NotFound", "no component", "GET", devicePath+"/components/none/properties"+version, ``)
 	if d, _, version, _ := w.Twin(device); version != 1 {
 		t.Errorf("something was set: %v", d)
@@ -156,14 +160,17 @@ func TestAComponentsPropertiesAreMarkedAsAComponent(t *testing.T) {
 	wantJSON(t, w.want(200, "PATCH", inPart, `{"speed":5}`), `{"$metadata":{"speed":{"desiredValue":5}}}`)
 	wantJSON(t, g.patches(1), `["{\"part\":{\"__t\":\"c\",\"speed\":5}}"]`)
 	wantJSON(t, withoutTimes(t, w.want(200, "GET", inPart, "")), `{"speed":5,
-		"$metadata":{"speed":{"desiredValue":5,"desiredVersion":2,"ackVersion":2,"ackCode":200,"ackDescription":"completed"}}}`)
+		"$metadata":{"speed":{"desiredValue":5,"desiredVersion":2,
+		"ackVersion":2,"ackCode":200,"ackDescription":"completed"}}}`)
 
 	wantJSON(t, w.want(200, "PATCH", propertiesPath, `{"target":20,"part":{"__t":"c","speed":6}}`),
 		`{"$metadata":{"target":{"desiredValue":20}},"part":{"$metadata":{"speed":{"desiredValue":6}}}}`)
 	wantJSON(t, g.patches(2)[1], `"{\"part\":{\"__t\":\"c\",\"speed\":6},\"target\":20}"`)
 	wantJSON(t, withoutTimes(t, w.want(200, "GET", propertiesPath, "")), `{"target":20,"part":{"speed":6,
-		"$metadata":{"speed":{"desiredValue":6,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}},
-		"$metadata":{"target":{"desiredValue":20,"desiredVersion":3,"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
+		"$metadata":{"speed":{"desiredValue":6,"desiredVersion":3,
+		"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}},
+		"$metadata":{"target":{"desiredValue":20,"desiredVersion":3,
+		"ackVersion":3,"ackCode":200,"ackDescription":"completed"}}}`)
 
 	w.want(200, "PUT", inPart, `{}`)
 	if d, _, _, _ := w.Twin(device); true {
@@ -188,10 +195,13 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 		}
 		delete(shown, "etag")
 		const at = `"$lastUpdated":"2000-01-01T00:01:00.0000000Z"`
-		wantJSON(t, shown, `{"deviceId":"dev1","modelId":"dtmi:Sample:Failover;1","version":4,"status":"enabled","connectionState":"Connected",
+		wantJSON(t, shown, `{"deviceId":"dev1","modelId":"dtmi:Sample:Failover;1","version":4,
+			"status":"enabled","connectionState":"Connected",
 			"cloudToDeviceMessageCount":0,"authenticationType":"sas","capabilities":{"iotEdge":false},"tags":{},"properties":{
-			"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,"fanSpeed":{`+at+`,"$lastUpdatedVersion":2}}},
-			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,"$metadata":{`+at+`,"fanSpeed":{`+at+`,
+			"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,
+				"fanSpeed":{`+at+`,"$lastUpdatedVersion":2}}},
+			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,
+				"$metadata":{`+at+`,"fanSpeed":{`+at+`,
 				"value":{`+at+`},"ac":{`+at+`},"av":{`+at+`},"ad":{`+at+`}}}}}}`)
 		w.Inject(device, emulator.Disabled, emulator.Params{})
 		if err := w.SendCommand(device, "wake", nil); err != nil {

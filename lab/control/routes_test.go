@@ -51,7 +51,8 @@ func TestAnUnsupportedHTTPMethodIsAnsweredWithTheSupportedOnes(t *testing.T) {
 func TestAnUnknownPathIsNotFound(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range []string{
-		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00", "/api/devices/a/b/c",
+		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00",
+		"/api/devices/a/b/c",
 		"/api//devices", "/api/./devices", "/api/devices/../devices", "//",
 	} {
 		w.wantError(404, "NotFound", "There is nothing at", "GET", path, "")
@@ -106,7 +107,8 @@ func TestAnInvalidBodyIsRefused(t *testing.T) {
 		for path, methods := range all {
 			for method := range strings.FieldsSeq(methods) {
 				switch {
-				case method == "GET", method == "DELETE", strings.HasSuffix(path, "manual-failback"), strings.HasSuffix(path, "SasTokens"):
+				case method == "GET", method == "DELETE", strings.HasSuffix(path, "manual-failback"),
+					strings.HasSuffix(path, "SasTokens"):
 				default:
 					w.wantError(400, "InvalidBody", "he", method, path+version, body)
 				}
@@ -150,7 +152,8 @@ func TestIoTCentralsRoutesRequireAVersion(t *testing.T) {
 }
 
 func TestThereAreNoEventHubs(t *testing.T) {
-	onSockets(t).wantError(http.StatusNotImplemented, "501", "Event Hubs", "POST", "/system/iothubs/generateEventSasTokens", "")
+	onSockets(t).wantError(http.StatusNotImplemented, "501", "Event Hubs", "POST",
+		"/system/iothubs/generateEventSasTokens", "")
 }
 
 func TestAnswersForbidCaching(t *testing.T) {

@@ -38,14 +38,16 @@ type world struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-func newWorld(t *testing.T, config emulator.Config, dial func(context.Context, string, string) (net.Conn, error)) world {
+func newWorld(t *testing.T, config emulator.Config,
+	dial func(context.Context, string, string) (net.Conn, error)) world {
 	t.Helper()
 	w := world{Cloud: emulator.ForTest(t, config), T: t, dial: dial}
 	server, err := control.Start(control.Config{Cloud: w.Cloud, Listen: config.Listen})
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: w.CAPool()}, DisableCompression: true}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: w.CAPool()},
+		DisableCompression: true}
 	w.server, w.client = server, &http.Client{Transport: transport}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -142,7 +144,8 @@ func (r reply) wantError(t *testing.T, status int, code, part string) {
 	if r.StatusCode != status || e.Code != code || !strings.Contains(e.Message, part) {
 		t.Errorf("%s: %d %s %q, want %d %s …%s…", what, r.StatusCode, e.Code, e.Message, status, code, part)
 	}
-	if _, err := time.Parse(http.TimeFormat, e.Time); err != nil || e.RequestID == "" || r.Header.Get("x-ms-error-code") != code {
+	if _, err := time.Parse(http.TimeFormat, e.Time); err != nil || e.RequestID == "" ||
+		r.Header.Get("x-ms-error-code") != code {
 		t.Errorf("%s: request %q at %q, header %q", what, e.RequestID, e.Time, r.Header.Get("x-ms-error-code"))
 	}
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
@@ -248,7 +251,8 @@ func TestAPortInUseIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.Start(control.Config{Cloud: w.Cloud, Port: n}); err == nil || !strings.Contains(err.Error(), port) {
+	if _, err := control.Start(control.Config{Cloud: w.Cloud, Port: n}); err == nil ||
+		!strings.Contains(err.Error(), port) {
 		t.Errorf("it says %v", err)
 	}
 }
@@ -256,7 +260,9 @@ func TestAPortInUseIsAnError(t *testing.T) {
 func TestTheCertificateIsValidForEveryNameOfThisMachine(t *testing.T) {
 	w := onSockets(t)
 	address := strings.TrimPrefix(w.server.URL(), "https://")
-	for name, good := range map[string]bool{"127.0.0.1": true, "localhost": true, "::1": true, "192.0.2.1": false, "example.com": false} {
+	for name, good := range map[string]bool{
+		"127.0.0.1": true, "localhost": true, "::1": true, "192.0.2.1": false, "example.com": false,
+	} {
 		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: w.CAPool(), ServerName: name})
 		if (err == nil) != good {
 			t.Errorf("%s: %v", name, err)
@@ -279,7 +285,8 @@ func TestTheCertificateIsValidForEveryNameOfThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, "GET /api/devices HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+w.server.Token()+"\r\n\r\n")
+	io.WriteString(conn,
+		"GET /api/devices HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+w.server.Token()+"\r\n\r\n")
 	if text, _ := io.ReadAll(conn); !bytes.HasPrefix(text, []byte("HTTP/1.0 400")) {
 		t.Errorf("without TLS it answers %q", text)
 	}

@@ -41,7 +41,8 @@ func (w world) newTestDevice() *testDevice {
 	g := &testDevice{world: w}
 	address := w.Hub(w.HubOf(device))
 	g.Client = paho.NewClient(paho.NewClientOptions().AddBroker("tls://" + address).
-		SetClientID(device).SetUsername(address + "/" + device + "/?api-version=2021-04-12&model-id=" + url.QueryEscape(model)).
+		SetClientID(device).SetUsername(address + "/" + device + "/?api-version=2021-04-12&model-id=" +
+		url.QueryEscape(model)).
 		SetPassword(w.signature(address + "/devices/" + device)).
 		SetCleanSession(false).SetAutoReconnect(false).SetProtocolVersion(4).SetOrderMatters(false).
 		SetDefaultPublishHandler(g.onCommand). // for messages that arrive before this client has subscribed
@@ -64,7 +65,8 @@ func (w world) signature(resource string) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(signed))
 	sr, se, _ := strings.Cut(signed, "\n")
-	return "SharedAccessSignature sr=" + sr + "&sig=" + url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se
+	return "SharedAccessSignature sr=" + sr + "&sig=" +
+		url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se
 }
 
 func (g *testDevice) openTLS(address string) (net.Conn, error) {

@@ -144,7 +144,8 @@ func TestTheAuthorityIsValidOnlyForTheEmulatorsNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	authority, _ := x509.ParseCertificate(certificate.Certificate[0])
-	if !authority.PermittedDNSDomainsCritical || !authority.MaxPathLenZero || len(authority.PermittedDNSDomains) == 0 || len(authority.PermittedIPRanges) == 0 {
+	if !authority.PermittedDNSDomainsCritical || !authority.MaxPathLenZero || len(authority.PermittedDNSDomains) == 0 ||
+		len(authority.PermittedIPRanges) == 0 {
 		t.Errorf("%+v", authority)
 	}
 	for _, name := range authority.PermittedDNSDomains {
@@ -180,7 +181,8 @@ func TestOpenSSLTrustsTheAuthority(t *testing.T) {
 	if err := os.WriteFile(file, cloud.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client := exec.Command("openssl", "s_client", "-connect", cloud.DPSHost(), "-CAfile", file, "-verify_return_error", "-verify_ip", "127.0.0.1")
+	client := exec.Command("openssl", "s_client", "-connect", cloud.DPSHost(), "-CAfile", file, "-verify_return_error",
+		"-verify_ip", "127.0.0.1")
 	if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), "Verify return code: 0 (ok)") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -199,12 +201,15 @@ func TestTheAuthorityIsValidOnlyForServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for usage, good := range map[x509.ExtKeyUsage]bool{
-		x509.ExtKeyUsageServerAuth: true, x509.ExtKeyUsageEmailProtection: false, x509.ExtKeyUsageCodeSigning: false, x509.ExtKeyUsageClientAuth: false,
+		x509.ExtKeyUsageServerAuth: true, x509.ExtKeyUsageEmailProtection: false, x509.ExtKeyUsageCodeSigning: false,
+		x509.ExtKeyUsageClientAuth: false,
 	} {
 		template := &x509.Certificate{
-			SerialNumber: big.NewInt(7), NotAfter: signer.Leaf.NotAfter, EmailAddresses: []string{"boss@bank.example"}, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+			SerialNumber: big.NewInt(7), NotAfter: signer.Leaf.NotAfter, EmailAddresses: []string{"boss@bank.example"},
+			ExtKeyUsage: []x509.ExtKeyUsage{usage},
 		}
-		der, err := x509.CreateCertificate(rand.Reader, template, signer.Leaf, &signer.PrivateKey.(*ecdsa.PrivateKey).PublicKey, signer.PrivateKey)
+		der, err := x509.CreateCertificate(rand.Reader, template, signer.Leaf,
+			&signer.PrivateKey.(*ecdsa.PrivateKey).PublicKey, signer.PrivateKey)
 		if err != nil {
 			t.Fatal(err)
 		}

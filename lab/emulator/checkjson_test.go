@@ -9,7 +9,8 @@ import (
 
 func TestJSONThatDecodingWouldChangeIsRefused(t *testing.T) {
 	for _, text := range []string{
-		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[{"b":{"c":1,"c":2}}]`, `{"a":{"x":1},"a":[]}`, `{"a\ud800":1}`, `["\uDC00\uD800"]`,
+		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `[{"b":{"c":1,"c":2}}]`, `{"a":{"x":1},"a":[]}`, `{"a\ud800":1}`,
+		`["\uDC00\uD800"]`,
 		`"\ud800\ud800\udc00"`, `"\\\ud800"`, "\"\xff\"", `{"a":1`, `{"a" 1}`, `[1`,
 	} {
 		if err := emulator.CheckJSON([]byte(text)); err == nil {
@@ -17,7 +18,8 @@ func TestJSONThatDecodingWouldChangeIsRefused(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`{"a":{"a":[{"a":1},{"a":2}]},"A":1}`, `["a","a",{"b":"b","c":"b"},[],{}]`, `{"a":[],"b":{},"c":1}`, `"\ud834\uDD1E"`, `"\\ud800"`, `"\ufffd"`,
+		`{"a":{"a":[{"a":1},{"a":2}]},"A":1}`, `["a","a",{"b":"b","c":"b"},[],{}]`, `{"a":[],"b":{},"c":1}`,
+		`"\ud834\uDD1E"`, `"\\ud800"`, `"\ufffd"`,
 		`12345678901234567890`, ` null `,
 	} {
 		if err := emulator.CheckJSON([]byte(text)); err != nil {
@@ -38,7 +40,8 @@ func TestAnOperatorsTextThatIsNotUTF8IsRefused(t *testing.T) {
 			}
 		}
 		w.mustConnect(login{hub: "A"}).mustSubscribe("$iothub/methods/POST/#")
-		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte("\"\xff\"")); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte("\"\xff\"")); err == nil ||
+			!strings.Contains(err.Error(), "UTF-8") {
 			t.Errorf("a payload that is not UTF-8: %v", err)
 		}
 	})

@@ -107,7 +107,8 @@ func TestTheTimestampsOfDPSAreThoseOfItsClock(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustInject("DPS", emulator.Skew, emulator.Params{Delay: 45 * time.Minute})
 		state := w.registerDevice(t)
-		if got, want := state["lastUpdatedDateTimeUtc"], time.Now().Add(45*time.Minute).UTC().Format("2006-01-02T15:04"); !strings.HasPrefix(fmt.Sprint(got), want) {
+		want := time.Now().Add(45 * time.Minute).UTC().Format("2006-01-02T15:04")
+		if got := state["lastUpdatedDateTimeUtc"]; !strings.HasPrefix(fmt.Sprint(got), want) {
 			t.Errorf("updated %v, want %s", got, want)
 		}
 		if got := state["createdDateTimeUtc"]; !strings.HasPrefix(fmt.Sprint(got), "2000-01-01T00:45") {

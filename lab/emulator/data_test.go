@@ -28,14 +28,16 @@ func TestDevicesTwinsAndQueuesSurviveARestart(t *testing.T) {
 		first := withDataFile(t, file)
 		p := first.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/twin/res/#")
-		p.mustPublish("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"battery":12345678901234567890,"a":{"b":null,"c":"<&>"}}`)
+		p.mustPublish("$iothub/twin/PATCH/properties/reported/?$rid=1",
+			`{"battery":12345678901234567890,"a":{"b":null,"c":"<&>"}}`)
 		if err := first.SetDesired(device, map[string]any{"fanSpeed": 3}); err != nil {
 			t.Fatal(err)
 		}
 		p.Disconnect(0)
 		synctest.Wait()
 		for i := range 3 {
-			if err := first.SendMessage(device, emulator.Message{ID: fmt.Sprint("m", i), Body: []byte{0, 255}, TTL: time.Hour}); err != nil {
+			if err := first.SendMessage(device,
+				emulator.Message{ID: fmt.Sprint("m", i), Body: []byte{0, 255}, TTL: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,8 +55,10 @@ func TestDevicesTwinsAndQueuesSurviveARestart(t *testing.T) {
 
 		time.Sleep(30 * time.Minute)
 		second := withDataFile(t, file)
-		if d, r, dv, rv := second.Twin(device); !reflect.DeepEqual(d, desired) || !reflect.DeepEqual(r, reported) || dv != desiredVersion || rv != reportedVersion {
-			t.Errorf("the twin is %v %d, %v %d; want %v %d, %v %d", d, dv, r, rv, desired, desiredVersion, reported, reportedVersion)
+		if d, r, dv, rv := second.Twin(device); !reflect.DeepEqual(d, desired) || !reflect.DeepEqual(r, reported) ||
+			dv != desiredVersion || rv != reportedVersion {
+			t.Errorf("the twin is %v %d, %v %d; want %v %d, %v %d", d, dv, r, rv, desired, desiredVersion, reported,
+				reportedVersion)
 		}
 		if hub := second.HubOf(device); hub != "B" {
 			t.Errorf("it belongs to hub %s", hub)
@@ -66,7 +70,8 @@ func TestDevicesTwinsAndQueuesSurviveARestart(t *testing.T) {
 		p.mustSubscribe(bound + "#")
 		var want []string
 		for i := range 3 {
-			want = append(want, bound+fmt.Sprintf("%%24.mid=m%d&%%24.to=%%2Fdevices%%2Fdev1%%2Fmessages%%2FdeviceBound \x00\xff", i))
+			want = append(want,
+				bound+fmt.Sprintf("%%24.mid=m%d&%%24.to=%%2Fdevices%%2Fdev1%%2Fmessages%%2FdeviceBound \x00\xff", i))
 		}
 		p.wantMessages(want...)
 		time.Sleep(31 * time.Minute)
@@ -103,12 +108,14 @@ func TestChangesAreWrittenAfterAShortDelay(t *testing.T) {
 
 func TestAnUnreadableDataFileIsAnErrorAndIsNotChanged(t *testing.T) {
 	for name, text := range map[string]string{
-		"damaged":           `{"version":1,"devices":[{"id":"dev1"`,
-		"no JSON":           "hello",
-		"empty":             "",
-		"a later format":    `{"version":2,"devices":{}}`,
-		"an unknown hub":    `{"version":1,"devices":[{"id":"dev1","hub":"Z","desired":{"properties":{}},"reported":{"properties":{}}}]}`,
-		"a twin of a list":  `{"version":1,"devices":[{"id":"dev1","desired":{"properties":[]},"reported":{"properties":{}}}]}`,
+		"damaged":        `{"version":1,"devices":[{"id":"dev1"`,
+		"no JSON":        "hello",
+		"empty":          "",
+		"a later format": `{"version":2,"devices":{}}`,
+		"an unknown hub": `{"version":1,"devices":[{"id":"dev1","hub":"Z","desired":{"properties":{}},` +
+			`"reported":{"properties":{}}}]}`,
+		"a twin of a list": `{"version":1,"devices":[{"id":"dev1","desired":{"properties":[]},` +
+			`"reported":{"properties":{}}}]}`,
 		"a nameless device": `{"version":1,"devices":[{"desired":{"properties":{}},"reported":{"properties":{}}}]}`,
 	} {
 		file := filepath.Join(t.TempDir(), "cloud.json")

@@ -49,7 +49,8 @@ func TestDeviceInfoFollowsTheDevice(t *testing.T) {
 
 func TestTheModelIsTheOneInTheRegistration(t *testing.T) {
 	for payload, want := range map[string]string{
-		`{"modelId":"dtmi:a;1"}`: "dtmi:a;1", `{"iotcModelId":"dtmi:b;1"}`: "dtmi:b;1", `{"modelId":"dtmi:a;1","iotcModelId":"dtmi:b;1"}`: "dtmi:a;1",
+		`{"modelId":"dtmi:a;1"}`: "dtmi:a;1", `{"iotcModelId":"dtmi:b;1"}`: "dtmi:b;1",
+		`{"modelId":"dtmi:a;1","iotcModelId":"dtmi:b;1"}`: "dtmi:a;1",
 		`{"modelId":5}`: "", `[]`: "", `null`: "",
 	} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -106,7 +107,8 @@ func TestADeviceReceivesItsTwinWithoutMetadata(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/res/#")
 		w.SetDesired(device, map[string]any{"a": 1})
 		p.mustPublish("$iothub/twin/GET/?$rid=1", "")
-		if got := p.topics(); len(got) != 1 || got[0] != `$iothub/twin/res/200/?$rid=1 {"desired":{"$version":2,"a":1},"reported":{"$version":1}}` {
+		if got := p.topics(); len(got) != 1 ||
+			got[0] != `$iothub/twin/res/200/?$rid=1 {"desired":{"$version":2,"a":1},"reported":{"$version":1}}` {
 			t.Errorf("it hears %q", got)
 		}
 	})
@@ -115,7 +117,9 @@ func TestADeviceReceivesItsTwinWithoutMetadata(t *testing.T) {
 func TestDeviceKeyReturnsTheKeyThatSignsTokens(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		own := base64.StdEncoding.EncodeToString([]byte("a key of its own"))
-		for given, want := range map[string]string{"": base64.StdEncoding.EncodeToString(deviceKey(w.Cloud, device)), own: own} {
+		for given, want := range map[string]string{
+			"": base64.StdEncoding.EncodeToString(deviceKey(w.Cloud, device)), own: own,
+		} {
 			w.Enroll(device, given)
 			if key, err := w.DeviceKey(device); key != want || err != nil {
 				t.Errorf("enrolled with %q: %q, %v", given, key, err)
@@ -164,7 +168,8 @@ func TestADeletedDeviceRegistersAsANewDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.mustLose(time.Second)
-		if _, err := w.Device(device); !errors.Is(err, emulator.ErrUnknownDevice) || len(w.Devices()) > 0 || len(w.ActiveFaults()) > 0 {
+		if _, err := w.Device(device); !errors.Is(err, emulator.ErrUnknownDevice) || len(w.Devices()) > 0 ||
+			len(w.ActiveFaults()) > 0 {
 			t.Errorf("it is still there: %v", err)
 		}
 		if code := w.refusal(login{hub: "B"}); code != 5 {

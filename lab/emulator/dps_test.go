@@ -36,7 +36,8 @@ func (p *peer) request(topic, body string) (string, string) {
 
 func (p *peer) register(rid int) (topic, operation string) {
 	p.Helper()
-	topic, body := p.request(fmt.Sprintf(putTopic, rid), `{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`)
+	topic, body := p.request(fmt.Sprintf(putTopic, rid),
+		`{"registrationId":"dev1","payload":{"modelId":"dtmi:Sample:Failover;1"}}`)
 	operation, _ = object(p.T, body)["operationId"].(string)
 	return topic, operation
 }
@@ -49,7 +50,8 @@ func TestRegistrationAnswers202UntilRetryAfterAnd200WithTheHub(t *testing.T) {
 			t.Fatalf("registering got %s with operation %q", topic, operation)
 		}
 		time.Sleep(2 * time.Second)
-		if topic, _ := p.request(fmt.Sprintf(getTopic, 2, operation), ""); topic != "$dps/registrations/res/202/?$rid=2&retry-after=3" {
+		if topic, _ := p.request(fmt.Sprintf(getTopic, 2, operation),
+			""); topic != "$dps/registrations/res/202/?$rid=2&retry-after=3" {
 			t.Errorf("a poll too early got %s", topic)
 		}
 		time.Sleep(time.Second)
@@ -102,7 +104,9 @@ func TestDPSRefusesBadLogins(t *testing.T) {
 		"another path": {func(world) login {
 			return login{username: emulator.DevelopmentIDScope + "/devices/dev1/api-version=2019-03-31"}
 		}, 4},
-		"no ID scope":             {func(world) login { return login{username: "/registrations/dev1/api-version=2019-03-31"} }, 4},
+		"no ID scope": {
+			func(world) login { return login{username: "/registrations/dev1/api-version=2019-03-31"} }, 4,
+		},
 		"a bad registration ID":   {func(world) login { return login{device: "dev1."} }, 4},
 		"MQTT 3.1 and not 3.1.1":  {func(world) login { return login{version: 3} }, 1},
 		"no user name in its way": {func(world) login { return login{username: "dev1"} }, 4},
@@ -193,13 +197,21 @@ func TestDPSClosesConnectionsThatUseOtherTopics(t *testing.T) {
 		do   func(p *peer)
 		part string
 	}{
-		"a foreign filter":   {func(p *peer) { p.Subscribe("$dps/#", 1, nil) }, "subscribed to"},
-		"a foreign topic":    {func(p *peer) { p.Publish("devices/dev1/messages/events/", 1, false, "") }, "not a topic of DPS"},
-		"no $rid":            {func(p *peer) { p.Publish("$dps/registrations/PUT/iotdps-register/?", 1, false, "{}") }, "no $rid"},
-		"QoS 2":              {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 2, false, "{}") }, "QoS 2"},
-		"more than 96 KB":    {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 96<<10+1)) }, "98305 bytes"},
-		"a wildcard topic":   {func(p *peer) { p.Publish("$dps/+", 1, false, "") }, "not a topic name"},
-		"an oversize packet": {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 400<<10)) }, "packet"},
+		"a foreign filter": {func(p *peer) { p.Subscribe("$dps/#", 1, nil) }, "subscribed to"},
+		"a foreign topic": {
+			func(p *peer) { p.Publish("devices/dev1/messages/events/", 1, false, "") }, "not a topic of DPS",
+		},
+		"no $rid": {
+			func(p *peer) { p.Publish("$dps/registrations/PUT/iotdps-register/?", 1, false, "{}") }, "no $rid",
+		},
+		"QoS 2": {func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 2, false, "{}") }, "QoS 2"},
+		"more than 96 KB": {
+			func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 96<<10+1)) }, "98305 bytes",
+		},
+		"a wildcard topic": {func(p *peer) { p.Publish("$dps/+", 1, false, "") }, "not a topic name"},
+		"an oversize packet": {
+			func(p *peer) { p.Publish(fmt.Sprintf(putTopic, 1), 1, false, make([]byte, 400<<10)) }, "packet",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {

@@ -177,7 +177,8 @@ func TestLateAnswersOfDPSAreInOrder(t *testing.T) {
 		time.Sleep(20*time.Second - time.Nanosecond)
 		p.wantMessages()
 		time.Sleep(time.Nanosecond)
-		if heard := p.topics(); len(heard) != 2 || !strings.Contains(heard[0], "$rid=1") || !strings.Contains(heard[1], "$rid=2") {
+		if heard := p.topics(); len(heard) != 2 || !strings.Contains(heard[0], "$rid=1") ||
+			!strings.Contains(heard[1], "$rid=2") {
 			t.Errorf("heard %q", heard)
 		}
 	})

@@ -23,10 +23,12 @@ func TestAMethodAllows128KBInEachDirection(t *testing.T) {
 			})
 		}
 		answer(1, 128<<10)
-		if status, body, err := w.InvokeMethod(t.Context(), device, "m", []byte(text(128<<10))); status != 200 || len(body) != 128<<10 || err != nil {
+		if status, body, err := w.InvokeMethod(t.Context(), device, "m", []byte(text(128<<10))); status != 200 ||
+			len(body) != 128<<10 || err != nil {
 			t.Errorf("%d, %d bytes, %v", status, len(body), err)
 		}
-		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte(text(128<<10+1))); err == nil || !strings.Contains(err.Error(), "131073") {
+		if _, _, err := w.InvokeMethod(t.Context(), device, "m", []byte(text(128<<10+1))); err == nil ||
+			!strings.Contains(err.Error(), "131073") {
 			t.Errorf("a byte more: %v", err)
 		}
 		w.wantNoViolation()
@@ -43,7 +45,8 @@ func TestAMethodsStatusIsAnyInteger(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustSubscribe("$iothub/methods/POST/#")
 		for i, want := range []int{0, -1, 99, 1000, 1<<31 - 1} {
-			time.AfterFunc(time.Second, func() { p.Publish(fmt.Sprintf("$iothub/methods/res/%d/?$rid=%d", want, i+1), 0, false, "") })
+			time.AfterFunc(time.Second,
+				func() { p.Publish(fmt.Sprintf("$iothub/methods/res/%d/?$rid=%d", want, i+1), 0, false, "") })
 			if status, _, err := w.InvokeMethod(t.Context(), device, "m", nil); status != want || err != nil {
 				t.Errorf("%d, %v, want %d", status, err, want)
 			}
@@ -89,7 +92,8 @@ func TestACloudToDeviceMessageHasAtMost64KBAndATTLOfTwoDays(t *testing.T) {
 			{1, time.Minute, true}, {1, time.Minute - 1, false}, {1, 48 * time.Hour, true}, {1, 48*time.Hour + 1, false},
 		} {
 			// 2 bytes are for the message ID, 2 for the property
-			m := emulator.Message{ID: "id", Properties: map[string]string{"a": "b"}, Body: make([]byte, max(0, c.size-4)), TTL: c.ttl}
+			m := emulator.Message{ID: "id", Properties: map[string]string{"a": "b"}, Body: make([]byte, max(0, c.size-4)),
+				TTL: c.ttl}
 			if err := w.SendMessage(device, m); (err == nil) != c.ok {
 				t.Errorf("%d bytes, %v: %v", c.size, c.ttl, err)
 			}

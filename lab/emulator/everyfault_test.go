@@ -15,7 +15,8 @@ import (
 // targetsOf returns a target of each kind that the fault can be injected into.
 func targetsOf(f emulator.FaultInfo) (targets []string) {
 	for _, kind := range f.Targets {
-		targets = append(targets, map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[kind])
+		targets = append(targets,
+			map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[kind])
 	}
 	return targets
 }

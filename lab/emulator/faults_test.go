@@ -48,7 +48,8 @@ func TestTheDocumentDescribesEveryFaultAndParameter(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.Targets, ", "), parameters, f.Description)
 	}
-	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"), "| Fault | Targets | Parameters | What happens |\n|---|---|---|---|\n")
+	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"),
+		"| Fault | Targets | Parameters | What happens |\n|---|---|---|---|\n")
 	documented, _, _ = strings.Cut(documented, "\n\n")
 	if documented+"\n" != table.String() {
 		t.Errorf("the table of faults in docs/emulator.md should be\n%s", table.String())
@@ -79,8 +80,9 @@ func TestEveryFaultHasADescriptionAndKnownParameters(t *testing.T) {
 func allParams(t *testing.T, f emulator.FaultInfo) (p emulator.Params) {
 	t.Helper()
 	values := map[string]string{
-		"count": "3", "probability": "0.5", "delay": "1s", "jitter": "1s", "rate": "1000", "retry-after": "5s", "status": "500",
-		"mark": "poison", "hub": "B", "anew": "true",
+		"count": "3", "probability": "0.5", "delay": "1s", "jitter": "1s", "rate": "1000", "retry-after": "5s",
+		"status": "500",
+		"mark":   "poison", "hub": "B", "anew": "true",
 	}
 	for _, name := range f.Parameters {
 		if err := p.Set(name, values[name]); err != nil {
@@ -107,7 +109,8 @@ func TestEveryFaultIsInjectedIntoItsTargetsOnlyAndCleared(t *testing.T) {
 					}
 				}
 				active := w.ActiveFaults()
-				if len(active) != len(f.Targets) || active[0].Fault != f.Name || !reflect.DeepEqual(active[0].Params, allParams(t, f)) {
+				if len(active) != len(f.Targets) || active[0].Fault != f.Name ||
+					!reflect.DeepEqual(active[0].Params, allParams(t, f)) {
 					t.Errorf("the active faults are %+v", active)
 				}
 				for _, target := range targets {
@@ -129,7 +132,8 @@ func TestAFaultIsClearedAfterItsTime(t *testing.T) {
 		t.Run(string(f.Name), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
-				target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A", emulator.TargetDevice: device}[f.Targets[0]]
+				target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "A",
+					emulator.TargetDevice: device}[f.Targets[0]]
 				p := allParams(t, f)
 				p.For = time.Minute
 				w.mustInject(target, f.Name, p)

@@ -31,16 +31,26 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 		"the other hub's token":  {func(w world) login { return token(w, w.Hub("B")+"/devices/dev1", "") }, 5},
 		"a token without a port": {func(w world) login { return token(w, "127.0.0.1/devices/dev1", "") }, 5},
 		"another device's token": {func(w world) login { return token(w, w.Hub("A")+"/devices/dev2", "") }, 5},
-		"a policy in the token":  {func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&skn=registration") }, 5},
-		"a field given twice":    {func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&se=1") }, 5},
-		"half a segment":         {func(w world) login { return token(w, w.Hub("A")+"/devices/de", "") }, 5},
-		"no token":               {func(world) login { return login{sas: "secret"} }, 5},
-		"an unknown device":      {func(world) login { return login{device: "dev2"} }, 5},
-		"another hub's name":     {func(w world) login { return login{username: w.Hub("B") + "/dev1/?api-version=2021-04-12"} }, 5},
-		"another client ID":      {func(world) login { return login{clientID: "dev2"} }, 4},
-		"a module":               {func(w world) login { return login{username: w.Hub("A") + "/dev1/m1/?api-version=2021-04-12"} }, 4},
-		"no device":              {func(w world) login { return login{username: w.Hub("A") + "/?api-version=2021-04-12"} }, 4},
-		"a space in the ID":      {func(w world) login { return login{username: w.Hub("A") + "/dev 1/?api-version=2021-04-12"} }, 4},
+		"a policy in the token": {
+			func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&skn=registration") }, 5,
+		},
+		"a field given twice": {func(w world) login { return token(w, w.Hub("A")+"/devices/dev1", "&se=1") }, 5},
+		"half a segment":      {func(w world) login { return token(w, w.Hub("A")+"/devices/de", "") }, 5},
+		"no token":            {func(world) login { return login{sas: "secret"} }, 5},
+		"an unknown device":   {func(world) login { return login{device: "dev2"} }, 5},
+		"another hub's name": {
+			func(w world) login { return login{username: w.Hub("B") + "/dev1/?api-version=2021-04-12"} }, 5,
+		},
+		"another client ID": {func(world) login { return login{clientID: "dev2"} }, 4},
+		"a module": {
+			func(w world) login { return login{username: w.Hub("A") + "/dev1/m1/?api-version=2021-04-12"} }, 4,
+		},
+		"no device": {
+			func(w world) login { return login{username: w.Hub("A") + "/?api-version=2021-04-12"} }, 4,
+		},
+		"a space in the ID": {
+			func(w world) login { return login{username: w.Hub("A") + "/dev 1/?api-version=2021-04-12"} }, 4,
+		},
 		"a will for elsewhere":   {func(world) login { return login{will: "devices/dev2/messages/events/"} }, 4},
 		"MQTT 3.1 and not 3.1.1": {func(world) login { return login{version: 3} }, 1},
 	} {
@@ -66,7 +76,8 @@ func TestAHubRefusesBadLogins(t *testing.T) {
 // Microsoft's SDK for Node and its samples do not encode the model ID.
 func TestAModelIDNeedsNoEncoding(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		w.mustConnect(login{hub: "A", username: w.Hub("A") + "/dev1/?api-version=2021-04-12&model-id=dtmi:Sample:Failover;1&DeviceClientType=a%2F1"})
+		w.mustConnect(login{hub: "A", username: w.Hub("A") +
+			"/dev1/?api-version=2021-04-12&model-id=dtmi:Sample:Failover;1&DeviceClientType=a%2F1"})
 		w.wantNoViolation()
 	})
 }
@@ -90,7 +101,8 @@ func TestARefusalHasAReasonAndContainsNoKey(t *testing.T) {
 		w.refusal(login{hub: "A", tokenLife: -time.Minute})
 		w.Close()
 		i := slices.IndexFunc(told, func(e emulator.Event) bool { return e.Kind == emulator.KindRefused })
-		if i < 0 || told[i].Text != "CONNACK 5: the token expired 1m0s ago" || told[i].Hub != "A" || told[i].Device != device {
+		if i < 0 || told[i].Text != "CONNACK 5: the token expired 1m0s ago" || told[i].Hub != "A" ||
+			told[i].Device != device {
 			t.Errorf("told %+v", told)
 		}
 		for _, e := range told {
@@ -138,18 +150,20 @@ func TestAHubClosesConnectionsThatBreakARule(t *testing.T) {
 		do   func(p *peer)
 		part string
 	}{
-		"QoS 2":                         {publish(events, 2, "x"), "QoS 2"},
-		"an unknown topic":              {publish("telemetry", 1, "x"), "not a documented topic"},
-		"another device's topic":        {publish("devices/dev2/messages/events/", 1, "x"), "has the topic"},
-		"a topic without its slash":     {publish("devices/dev1/messages/events", 1, "x"), "has the topic"},
-		"a bad property bag":            {publish(events+"a=%zz", 1, "x"), "bad property bag"},
-		"a property that is not UTF-8":  {publish(events+"a=%ff", 1, "x"), "bad property bag"},
-		"a name that is not UTF-8":      {publish(events+"%ff=a", 1, "x"), "bad property bag"},
-		"a wildcard in a topic":         {publish(events+"a=1+1", 1, "x"), "not a topic name"},
-		"more than 256 KB":              {publish(events, 1, make([]byte, 256<<10+1)), "262145 bytes"},
-		"a packet beyond all limits":    {publish(events, 1, make([]byte, 1<<20)), "MQTT 3.1.1 does not allow"},
-		"an unknown filter":             {func(p *peer) { p.Subscribe("#", 1, nil) }, "not a documented topic filter"},
-		"another device's messages":     {func(p *peer) { p.Subscribe("devices/dev2/messages/devicebound/#", 1, nil) }, "not a documented topic filter"},
+		"QoS 2":                        {publish(events, 2, "x"), "QoS 2"},
+		"an unknown topic":             {publish("telemetry", 1, "x"), "not a documented topic"},
+		"another device's topic":       {publish("devices/dev2/messages/events/", 1, "x"), "has the topic"},
+		"a topic without its slash":    {publish("devices/dev1/messages/events", 1, "x"), "has the topic"},
+		"a bad property bag":           {publish(events+"a=%zz", 1, "x"), "bad property bag"},
+		"a property that is not UTF-8": {publish(events+"a=%ff", 1, "x"), "bad property bag"},
+		"a name that is not UTF-8":     {publish(events+"%ff=a", 1, "x"), "bad property bag"},
+		"a wildcard in a topic":        {publish(events+"a=1+1", 1, "x"), "not a topic name"},
+		"more than 256 KB":             {publish(events, 1, make([]byte, 256<<10+1)), "262145 bytes"},
+		"a packet beyond all limits":   {publish(events, 1, make([]byte, 1<<20)), "MQTT 3.1.1 does not allow"},
+		"an unknown filter":            {func(p *peer) { p.Subscribe("#", 1, nil) }, "not a documented topic filter"},
+		"another device's messages": {
+			func(p *peer) { p.Subscribe("devices/dev2/messages/devicebound/#", 1, nil) }, "not a documented topic filter",
+		},
 		"a method answer off its topic": {publish("$iothub/methods/res/ok/?$rid=1", 0, "{}"), "answered a method on"},
 		"a method answer without rid":   {publish("$iothub/methods/res/200/", 0, "{}"), "answered a method on"},
 		"a method answer, no JSON":      {publish("$iothub/methods/res/200/?$rid=1", 0, "{"), "not JSON"},
@@ -284,7 +298,8 @@ func TestAWillIsTelemetryUnlessTheClientSendsDISCONNECT(t *testing.T) {
 		if len(ledger) != 1 {
 			t.Fatalf("%d messages", len(ledger))
 		}
-		if p := ledger[0].Properties; p["iothub-MessageType"] != "Will" || p["kind"] != "farewell" || string(ledger[0].Body) != "gone" {
+		if p := ledger[0].Properties; p["iothub-MessageType"] != "Will" || p["kind"] != "farewell" ||
+			string(ledger[0].Body) != "gone" {
 			t.Errorf("stored %+v", ledger[0])
 		}
 	})

@@ -43,7 +43,8 @@ func TestAMessageArrivesWithItsPropertiesAndPUBACKCompletesIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.wantMessages(bound + "%24.mid=m%201&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&empty=&note=a%2Bb%26c%3Dd%2F%C3%A9 body")
+		p.wantMessages(bound +
+			"%24.mid=m%201&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&empty=&note=a%2Bb%26c%3Dd%2F%C3%A9 body")
 		if n := w.QueueLength(device); n != 0 {
 			t.Errorf("%d messages are pending", n)
 		}
@@ -146,7 +147,8 @@ func TestAQueueHoldsFiftyMessagesOf64KB(t *testing.T) {
 		p.mustSubscribe(bound + "#")
 		p.close()
 		for i := range 50 {
-			if err := w.SendMessage(device, emulator.Message{ID: fmt.Sprintf("%02d", i), Body: make([]byte, 64<<10-2)}); err != nil {
+			if err := w.SendMessage(device,
+				emulator.Message{ID: fmt.Sprintf("%02d", i), Body: make([]byte, 64<<10-2)}); err != nil {
 				t.Fatalf("message %d: %v", i+1, err)
 			}
 		}
@@ -210,7 +212,8 @@ func TestADurableCommandIsAMessage(t *testing.T) {
 			if err := w.SendCommand(device, "setAlarm", []byte(parameter)); err != nil {
 				t.Fatal(err)
 			}
-			p.wantMessages(bound + "%24.mid=" + commandID + "&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
+			p.wantMessages(bound + "%24.mid=" + commandID +
+				"&%24.to=%2Fdevices%2Fdev1%2Fmessages%2FdeviceBound&method-name=setAlarm " + body)
 		})
 	}
 }

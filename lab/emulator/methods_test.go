@@ -18,7 +18,8 @@ func (w world) answeringPeer(status string, delay time.Duration) *peer {
 	p.Subscribe("$iothub/methods/POST/#", 0, func(_ paho.Client, m paho.Message) {
 		name, rid, _ := strings.Cut(strings.TrimPrefix(m.Topic(), "$iothub/methods/POST/"), "/?$rid=")
 		time.AfterFunc(delay, func() {
-			p.Publish("$iothub/methods/res/"+status+"/?$rid="+rid, 0, false, `{"name":"`+name+`","got":"`+string(m.Payload())+`"}`)
+			p.Publish("$iothub/methods/res/"+status+"/?$rid="+rid, 0, false,
+				`{"name":"`+name+`","got":"`+string(m.Payload())+`"}`)
 		})
 	}).Wait()
 	return p
@@ -83,7 +84,9 @@ func TestAMethodEndsAtItsTimeout(t *testing.T) {
 func TestAMethodNeedsJSONAndANameThatATopicCanContain(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.answeringPeer("200", 0)
-		for name, payload := range map[string]string{"a": "{", "b": `"` + strings.Repeat("x", 128<<10) + `"`, "c+": "1", "": "1"} {
+		for name, payload := range map[string]string{
+			"a": "{", "b": `"` + strings.Repeat("x", 128<<10) + `"`, "c+": "1", "": "1",
+		} {
 			if _, _, err := w.InvokeMethod(t.Context(), device, name, []byte(payload)); err == nil {
 				t.Errorf("%q was called", name)
 			}

@@ -72,21 +72,34 @@ func TestDPSAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 		login func(w world) login
 		notes []string
 	}{
-		"a question mark":        {func(world) login { return login{username: resource + "/?api-version=2019-03-31"} }, []string{"question mark"}},
-		"an unknown api-version": {func(world) login { return login{username: resource + "/api-version=1"} }, []string{"api-version"}},
-		"no api-version":         {func(world) login { return login{username: resource} }, []string{"api-version"}},
-		"a newer api-version":    {func(world) login { return login{username: resource + "/api-version=2025-07-01-preview"} }, nil},
+		"a question mark": {
+			func(world) login { return login{username: resource + "/?api-version=2019-03-31"} }, []string{"question mark"},
+		},
+		"an unknown api-version": {
+			func(world) login { return login{username: resource + "/api-version=1"} }, []string{"api-version"},
+		},
+		"no api-version": {func(world) login { return login{username: resource} }, []string{"api-version"}},
+		"a newer api-version": {
+			func(world) login { return login{username: resource + "/api-version=2025-07-01-preview"} }, nil,
+		},
 		"a bad escape": {func(world) login {
 			return login{username: resource + "/api-version=2019-03-31&ClientVersion=%zz"}
 		}, []string{"percent-encoded", "api-version"}},
-		"a dash in front":      {func(world) login { return login{device: "-dev1"} }, []string{"registration ID"}},
-		"a dash behind":        {func(world) login { return login{device: "dev1-"} }, []string{"registration ID"}},
-		"a capital letter":     {func(world) login { return login{device: "Dev1"} }, []string{"registration ID"}},
-		"a colon":              {func(world) login { return login{device: "dev:1"} }, []string{"registration ID"}},
-		"128 characters":       {func(world) login { return login{device: strings.Repeat("d", 128)} }, nil},
-		"the scope as its sr":  {func(w world) login { return login{sas: w.dpsToken(w.IDScope(), "&skn=registration")} }, nil},
-		"an sr in lower case":  {func(w world) login { return login{sas: w.dpsToken(strings.ToLower(resource), "&skn=registration")} }, nil},
-		"a field that is more": {func(w world) login { return login{sas: w.dpsToken(resource, "&skn=registration&x=y")} }, []string{"a field other than"}},
+		"a dash in front":  {func(world) login { return login{device: "-dev1"} }, []string{"registration ID"}},
+		"a dash behind":    {func(world) login { return login{device: "dev1-"} }, []string{"registration ID"}},
+		"a capital letter": {func(world) login { return login{device: "Dev1"} }, []string{"registration ID"}},
+		"a colon":          {func(world) login { return login{device: "dev:1"} }, []string{"registration ID"}},
+		"128 characters":   {func(world) login { return login{device: strings.Repeat("d", 128)} }, nil},
+		"the scope as its sr": {
+			func(w world) login { return login{sas: w.dpsToken(w.IDScope(), "&skn=registration")} }, nil,
+		},
+		"an sr in lower case": {
+			func(w world) login { return login{sas: w.dpsToken(strings.ToLower(resource), "&skn=registration")} }, nil,
+		},
+		"a field that is more": {
+			func(w world) login { return login{sas: w.dpsToken(resource, "&skn=registration&x=y")} },
+			[]string{"a field other than"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			notes := notedInBubble(t, func(t *testing.T, w world) { w.mustConnect(c.login(w)) })
@@ -129,9 +142,16 @@ func TestAHubAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 		"an sr that goes on": {func(w world) login {
 			return login{sas: signed(w, w.Hub("A")+"/devices/dev1/api-version=2016-11-14", "")}
 		}, nil},
-		"an sr in another case":   {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/DEV1", "")} }, nil},
-		"an skn that is empty":    {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&skn=")} }, nil},
-		"a field that is more":    {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&x=y")} }, []string{"a field other than"}},
+		"an sr in another case": {
+			func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/DEV1", "")} }, nil,
+		},
+		"an skn that is empty": {
+			func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&skn=")} }, nil,
+		},
+		"a field that is more": {
+			func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&x=y")} },
+			[]string{"a field other than"},
+		},
 		"what documents describe": {username("/?api-version=2021-04-12&DeviceClientType=a%2F1"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +193,8 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 		`[{"modelId":"dtmi:Sample:Failover;1"}]`:               "",
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
-			topic, _ := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), `{"registrationId":"dev1","payload":`+payload+`}`)
+			topic, _ := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1),
+				`{"registrationId":"dev1","payload":`+payload+`}`)
 			if !strings.Contains(topic, "/res/202/") {
 				t.Errorf("%s got %s", payload, topic)
 			}
@@ -201,7 +222,8 @@ func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
 		`{"payload":{}}`:                        {"left the registrationId out"},
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
-			if topic, answer := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), body); !strings.Contains(topic, "/res/202/") {
+			if topic, answer := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), body); !strings.Contains(topic,
+				"/res/202/") {
 				t.Errorf("%s got %s %s", body, topic, answer)
 			}
 		})
@@ -212,7 +234,9 @@ func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
 func TestAMessageIDThatTheDocumentsDoNotAllowIsStoredAndNotedOnce(t *testing.T) {
 	notes := notedInBubble(t, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		for _, id := range []string{"a%20b", "z%C3%BC", "-%3A.%2B%25_%23%2A%3F%21%28%29%2C%3D%40%3B%24%27", strings.Repeat("%C3%BC", 128)} {
+		for _, id := range []string{
+			"a%20b", "z%C3%BC", "-%3A.%2B%25_%23%2A%3F%21%28%29%2C%3D%40%3B%24%27", strings.Repeat("%C3%BC", 128),
+		} {
 			p.mustPublish(events+"$.mid="+id, "1")
 		}
 		if n := len(w.Ledger()); n != 4 {

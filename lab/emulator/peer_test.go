@@ -78,7 +78,8 @@ func sas(resource string, key []byte, expires time.Time, more string) string {
 	se := fmt.Sprint(expires.Unix())
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(encoded + "\n" + se))
-	return "SharedAccessSignature sr=" + encoded + "&sig=" + url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se + more
+	return "SharedAccessSignature sr=" + encoded + "&sig=" +
+		url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil))) + "&se=" + se + more
 }
 
 func deviceKey(cloud *emulator.Cloud, id string) []byte {

@@ -142,7 +142,8 @@ func TestABlackHoleAnswersNoDial(t *testing.T) {
 		raw := w.rawConnect(0)
 		w.mustInject("A", emulator.BlackHole, emulator.Params{})
 		for range 2 {
-			if _, err := w.dialRaw(300 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			if _, err := w.dialRaw(300 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) &&
+				!errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("dialing got %v", err)
 			}
 		}
@@ -165,7 +166,8 @@ func TestBlackHoleIsAnErrorOnANetworkWithoutIt(t *testing.T) {
 	}
 	w.mustConnect(login{hub: "A"})
 	w.KillHub("A", emulator.FIN)
-	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || w.ActiveFaults()[0].Fault != emulator.FIN {
+	if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil ||
+		w.ActiveFaults()[0].Fault != emulator.FIN {
 		t.Errorf("active are %+v: %v", w.ActiveFaults(), err)
 	}
 	if _, err := w.dialRaw(5 * time.Second); !errors.Is(err, syscall.ECONNREFUSED) {

@@ -100,7 +100,8 @@ func TestJitterVariesTheDelayAndKeepsTheOrder(t *testing.T) {
 func TestASlowHubOnSockets(t *testing.T) {
 	onSockets(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A"})
-		w.mustInject("A", emulator.Slow, emulator.Params{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Rate: 1 << 20})
+		w.mustInject("A", emulator.Slow,
+			emulator.Params{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond, Rate: 1 << 20})
 		if took := p.roundTrip(events, strings.Repeat("x", 100_000)); took < 150*time.Millisecond {
 			t.Errorf("took %v", took)
 		}

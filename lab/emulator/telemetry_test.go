@@ -17,7 +17,8 @@ func TestAMessageIsStoredBeforeItsPUBACK(t *testing.T) {
 		}
 		got := ledger[0]
 		want := map[string]string{"$.mid": "1-1", "$.ct": "application/json", "note": "a b+c&d=e"}
-		if got.Device != device || got.Hub != "A" || got.MessageID != "1-1" || string(got.Body) != `{"t":1}` || !maps.Equal(got.Properties, want) {
+		if got.Device != device || got.Hub != "A" || got.MessageID != "1-1" || string(got.Body) != `{"t":1}` ||
+			!maps.Equal(got.Properties, want) {
 			t.Errorf("stored %+v", got)
 		}
 		if got.Received.IsZero() || got.Duplicate {

@@ -23,8 +23,14 @@ func TestATwinIsReadAndReportedWithVersions(t *testing.T) {
 			{getTwin + "1", "", `$iothub/twin/res/200/?$rid=1 {"desired":{"$version":1},"reported":{"$version":1}}`},
 			{report + "x%20y", `{"a":1,"o":{"x":true,"y":"t"},"n":null}`, `$iothub/twin/res/204/?$rid=x%20y&$version=2`},
 			{report + "3", `{"a":null,"o":{"x":null,"z":[1,2.50]}}`, `$iothub/twin/res/204/?$rid=3&$version=3`},
-			{getTwin + "4", "", `$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
-			{"$iothub/twin/GET/?%24rid=5", "", `$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`},
+			{
+				getTwin + "4", "",
+				`$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`,
+			},
+			{
+				"$iothub/twin/GET/?%24rid=5", "",
+				`$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`,
+			},
 		} {
 			topic, body := p.request(step.topic, step.body)
 			if got := strings.TrimSpace(topic + " " + body); got != step.answer {
@@ -113,7 +119,8 @@ func TestReportedPropertiesObeyTheRules(t *testing.T) {
 					return
 				}
 				w.wantViolation("break a rule")
-				if answer := object(t, body); answer["errorCode"] == nil || answer["message"] == nil || answer["trackingId"] == nil || answer["timestampUtc"] == nil {
+				if answer := object(t, body); answer["errorCode"] == nil || answer["message"] == nil ||
+					answer["trackingId"] == nil || answer["timestampUtc"] == nil {
 					t.Errorf("the body is %s", body)
 				}
 				if version != 1 || len(reported) != 0 {
