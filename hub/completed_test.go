@@ -299,3 +299,18 @@ func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T)
 		t.Errorf("%d deliveries were kept", n)
 	}
 }
+
+func TestDamagedFileOfCompletedMessagesCostsAWarning(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "commands.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, Settings{CompletedFile: statefile.At(file), Off: Desired | Reported}, func(t *testing.T, w *world) {
+		w.connect(nil)
+		w.pause()
+		w.work()
+		if r := w.recorded(observe.Warning); len(r) != 1 || !strings.Contains(r[0], "hub: the completed messages: ") {
+			t.Errorf("recorded %q", r)
+		}
+	})
+}

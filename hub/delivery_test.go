@@ -410,3 +410,17 @@ func TestSuspectIsSentAgainOnASteadySession(t *testing.T) {
 		w.want("sent", w.sent(began), "2b+0 1b+1")
 	})
 }
+
+func TestSuspectIsSentAgainWhenAnotherReadingIsAcknowledgedOnASteadySession(t *testing.T) {
+	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
+		w.put(1, 1)
+		for range 4 {
+			w.reconnect("1", 25*time.Millisecond)
+		}
+		began := time.Now()
+		w.connect(acks)
+		time.Sleep(3 * time.Second)
+		w.put(1, 1)
+		w.want("sent", w.sent(began), "2+3 1b+3")
+	})
+}

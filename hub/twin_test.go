@@ -190,6 +190,18 @@ func TestTwinThatCannotBeReadIsAskedForEverMoreSeldom(t *testing.T) {
 	}
 }
 
+func TestMoreDesiredPropertiesThanATwinHoldsAreRefused(t *testing.T) {
+	bubble(t, accepting(), func(t *testing.T, w *world) {
+		began := time.Now()
+		w.connect(w.twinHub(holding(fmt.Sprintf(`"a":"%s","$version":1`, strings.Repeat("x", desiredLimit))), nil))
+		time.Sleep(2 * time.Second)
+		w.wantRequests(began, "twin/GET+0", "twin/GET+1")
+		if r := w.recorded(observe.Warning); len(r) != 2 || r[0] != "0 hub: the desired properties are more than a twin holds" {
+			t.Errorf("recorded %q", r)
+		}
+	})
+}
+
 func TestRetryAfterOfAThrottledTwinIsKept(t *testing.T) {
 	bubble(t, accepting(), func(t *testing.T, w *world) {
 		began := time.Now()
@@ -288,6 +300,26 @@ func TestWhatTheHubRefusesIsDroppedAndTheRestIsSent(t *testing.T) {
 	}
 }
 
+func TestTwinRequestThatCannotBePublishedIsTriedAgain(t *testing.T) {
+	bubble(t, accepting(), func(t *testing.T, w *world) {
+		began := time.Now()
+		w.session = &fakeSession{ended: make(chan struct{})}
+		w.session.script = w.twinHub(holding(`"$version":1`), nil)
+		w.session.refuse = func(call string) error {
+			if call == "publish" && time.Since(began) < time.Second {
+				return errors.New("no room")
+			}
+			return nil
+		}
+		w.work()
+		time.Sleep(2 * time.Second)
+		w.wantRequests(began, "twin/GET+1")
+		if r := w.recorded(observe.Warning); len(r) != 1 || r[0] != "0 hub: read the twin: no room" {
+			t.Errorf("recorded %q", r)
+		}
+	})
+}
+
 func TestReportThatTheHubRefusesForTheMomentIsKept(t *testing.T) {
 	for _, status := range []string{"401", "403", "404", "408", "429", "500", "503"} {
 		bubble(t, Settings{Off: Desired}, func(t *testing.T, w *world) {
@@ -306,6 +338,17 @@ func TestReportThatTheHubRefusesForTheMomentIsKept(t *testing.T) {
 }
 
 // Each fits into a message; together they are larger.
+func TestReportThatCannotBeSentInPartsStaysPending(t *testing.T) {
+	bubble(t, Settings{Off: Desired}, func(t *testing.T, w *world) {
+		w.report(`{"a":1,"b":2}`)
+		w.connect(w.twinHub(nil, func(n int, _ string) answer { return answer{status: []string{"400", "500", "204"}[min(n, 3)-1]} }))
+		time.Sleep(time.Second)
+		began := time.Now()
+		synctest.Wait()
+		w.wantRequests(began, reportedPatch+`+0 {"a":1,"b":2}`)
+	})
+}
+
 func TestAcknowledgementsThatDoNotFitTogetherAreSentInParts(t *testing.T) {
 	bubble(t, accepting(), func(t *testing.T, w *world) {
 		began := time.Now()
