@@ -424,3 +424,18 @@ func TestSuspectIsSentAgainWhenAnotherReadingIsAcknowledgedOnASteadySession(t *t
 		w.want("sent", w.sent(began), "2+3 1b+3")
 	})
 }
+
+func TestSuspectIsSentAfterTheOthersEvenAfterALongOutage(t *testing.T) {
+	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
+		w.put(1, 1)
+		for range 4 {
+			w.reconnect("1", 25*time.Millisecond)
+		}
+		time.Sleep(time.Hour)
+		w.put(1, 1)
+		began := time.Now()
+		w.connect(acks)
+		time.Sleep(time.Minute)
+		w.want("sent", w.sent(began), "2b+0 1b+1")
+	})
+}
