@@ -132,9 +132,10 @@ func (a *application) applyUpdate(r *http.Request, changed deviceRecord, update 
 	return http.StatusOK, a.representation(d), nil
 }
 
-func setIfGiven[T any](value *T, wish *T) {
-	if wish != nil {
-		*value = *wish
+// setIfGiven sets a value unless given is nil.
+func setIfGiven[T any](value, given *T) {
+	if given != nil {
+		*value = *given
 	}
 }
 

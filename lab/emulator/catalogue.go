@@ -39,18 +39,18 @@ func newFault(name Fault, on []string, description string, parameters ...string)
 	return faultKind{FaultInfo: info}
 }
 
-func (k faultKind) withInject(begin func(*Cloud, target, *activeFault) error) faultKind {
-	k.onInject = begin
+func (k faultKind) withInject(onInject func(*Cloud, target, *activeFault) error) faultKind {
+	k.onInject = onInject
 	return k
 }
 
-func (k faultKind) withClear(end func(target) error) faultKind {
-	k.onClear = end
+func (k faultKind) withClear(onClear func(target) error) faultKind {
+	k.onClear = onClear
 	return k
 }
 
-func (k faultKind) withAfterClear(healed func(target)) faultKind {
-	k.afterClear = healed
+func (k faultKind) withAfterClear(afterClear func(target)) faultKind {
+	k.afterClear = afterClear
 	return k
 }
 

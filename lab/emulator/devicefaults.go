@@ -85,18 +85,7 @@ func (q dpsRequest) clearByRegistration(d *device) {
 // injectMove moves a device, or all devices of a hub including new ones. It sets undo, which moves
 // them back.
 func injectMove(c *Cloud, t target, a *activeFault) error {
-	var from *hub
-	var moved []*device
-	if t.device != nil {
-		from, moved = t.device.hub, []*device{t.device}
-	} else {
-		from = t.frontend.endpoint.(*hub)
-		for _, id := range slices.Sorted(maps.Keys(c.devices)) {
-			if d := c.devices[id]; d.hub == from {
-				moved = append(moved, d)
-			}
-		}
-	}
+	from, moved := t.devicesToMove(c)
 	if from == nil {
 		return errors.New("the device has no hub yet")
 	}
@@ -127,6 +116,16 @@ func injectMove(c *Cloud, t target, a *activeFault) error {
 		}
 	}
 	return nil
+}
+
+// devicesToMove returns the devices of a target, and their hub. The hub is nil if the target is a
+// device without a hub.
+func (t target) devicesToMove(c *Cloud) (from *hub, devices []*device) {
+	if t.device != nil {
+		return t.device.hub, []*device{t.device}
+	}
+	from = t.frontend.endpoint.(*hub)
+	return from, from.devices()
 }
 
 func startFlapping(_ *Cloud, t target, _ *activeFault) error {

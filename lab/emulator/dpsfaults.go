@@ -99,10 +99,10 @@ func (q dpsRequest) answerFault(half Fault) bool {
 	if q.answerDisabled() {
 		return true
 	}
-	tell := func(status int) { q.cloud.emit(KindRegister, "DPS", q.client.id, "answered %d", status) }
+	report := func(status int) { q.cloud.emit(KindRegister, "DPS", q.client.id, "answered %d", status) }
 	for _, f := range []Fault{DPSThrottles, half} {
 		if a := q.triggered(f); a != nil {
-			tell(429)
+			report(429)
 			q.throttle(a.RetryAfter)
 			return true
 		}
@@ -115,7 +115,7 @@ func (q dpsRequest) answerFault(half Fault) bool {
 		if a.Status != 0 {
 			wrong.status, wrong.code = a.Status, a.Status*1000+1
 		}
-		tell(wrong.status)
+		report(wrong.status)
 		q.answer(wrong.status, retryAfterText(a.RetryAfter), q.frontend.errorBody(wrong.code, wrong.message))
 		return true
 	}

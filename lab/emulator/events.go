@@ -23,7 +23,7 @@ const (
 	KindTwin         Kind = "twin"
 	KindMethod       Kind = "method"
 	KindMessage      Kind = "message"   // cloud to device
-	KindViolation    Kind = "violation" // the client broke a rule of the wire
+	KindViolation    Kind = "violation" // the client broke a rule of the protocol
 	KindNote         Kind = "note"      // the client did what no document describes; or a file cannot be used
 	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect
 )

@@ -170,15 +170,24 @@ func (c *Cloud) moveAll(from, to *hub) error {
 		return errNoOtherHub
 	}
 	c.emit(KindLizard, from.name, "", "devices of hub %s moved to hub %s", from.name, to.name)
-	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
-		if d := c.devices[id]; d.hub == from {
-			c.move(d, to)
-		}
+	for _, d := range from.devices() {
+		c.move(d, to)
 	}
 	if c.defaultHub == from {
 		c.defaultHub = to
 	}
 	return nil
+}
+
+// devices returns the devices that are assigned to the hub, sorted by ID.
+func (h *hub) devices() []*device {
+	var all []*device
+	for _, id := range slices.Sorted(maps.Keys(h.cloud.devices)) {
+		if d := h.cloud.devices[id]; d.hub == h {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // MoveDevice moves one device. Its socket at the old hub closes, CONNECT there is refused with 5

@@ -143,8 +143,8 @@ func (p Params) String() string {
 	return text.String()
 }
 
-// Check tells why a fault does not strike such a target (TargetDPS, TargetHub, TargetDevice) with
-// these parameters.
+// Check returns an error if the fault cannot be injected into a target of this kind (TargetDPS,
+// TargetHub or TargetDevice) with these parameters.
 func (f FaultInfo) Check(kind string, p Params) error {
 	if !slices.Contains(f.Targets, kind) {
 		return fmt.Errorf("the fault can be injected into %s, not into %s", strings.Join(f.Targets, " or "), kind)

@@ -210,14 +210,14 @@ func (w *tlsConn) abortLocked(how closeMode) {
 func (w *tlsConn) finish() {
 	_ = w.Close()
 	<-w.flushed
-	frozen := w.shaped.isPaused()
+	paused := w.shaped.isPaused()
 	w.shaped.waitResumed()
 	w.mu.Lock()
-	departed, unheard := w.closed, w.closeDeferred
+	closed, closeDeferred := w.closed, w.closeDeferred
 	w.mu.Unlock()
 	switch {
-	case departed:
-	case frozen, unheard:
+	case closed:
+	case paused, closeDeferred:
 		resetConn(w.raw)
 		w.shaped.stopPumps()
 		return
