@@ -13,7 +13,8 @@ import (
 	"text/tabwriter"
 )
 
-// printAnswer prints a value as az does: as JSON with sorted members, or as a table with one row per member.
+// printAnswer prints a value as az does: as JSON with sorted members, or as a table with one row
+// per member.
 func printAnswer(out io.Writer, format string, answer any) error {
 	if answer == nil {
 		answer = map[string]string{"result": "success"}

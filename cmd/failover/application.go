@@ -18,8 +18,9 @@ import (
 // isWholeAddress reports whether the suffix is the full address of an application.
 func (a *centralFlags) isWholeAddress() bool { return strings.Contains(a.suffix, "://") }
 
-// client returns a client for the application that the flags name, or else for the emulator on this machine. The
-// emulator's token is sent to the emulator only, and an application's token to that application only.
+// client returns a client for the application that the flags name, or else for the emulator on this
+// machine. The emulator's token is sent to the emulator only, and an application's token to that
+// application only.
 func (a *centralFlags) client() (*central.Client, error) {
 	cfg, err := readEnvironment()
 	if err != nil {
@@ -66,7 +67,8 @@ func normalized(address string) string {
 	return strings.Replace(strings.ToLower(address), "//localhost:", "//127.0.0.1:", 1)
 }
 
-// notAnnouncedError says why there is no token for an address on this machine: no control file names that address.
+// notAnnouncedError says why there is no token for an address on this machine: no control file
+// names that address.
 func notAnnouncedError(address string, emulator *central.Client, noEmulator error) error {
 	if noEmulator != nil {
 		return fmt.Errorf("no control file names %s: %w", address, noEmulator)
@@ -75,7 +77,8 @@ func notAnnouncedError(address string, emulator *central.Client, noEmulator erro
 		"or name the control file of the other emulator with FAILOVER_CONTROL_FILE", emulator.URL(), address)
 }
 
-// readEnvironment reads the settings from the environment and the env file, for a command without such flags.
+// readEnvironment reads the settings from the environment and the env file, for a command without
+// such flags.
 func readEnvironment() (*config, error) {
 	cfg := newConfig()
 	if err := cfg.read(newFlags()); err != nil {
@@ -148,8 +151,8 @@ func (a *centralFlags) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// onThisMachine reports whether an address is on this machine and thus an emulator's. Azure's DPS does not know an
-// emulator's devices.
+// onThisMachine reports whether an address is on this machine and thus an emulator's. Azure's DPS
+// does not know an emulator's devices.
 func onThisMachine(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {

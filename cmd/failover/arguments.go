@@ -13,8 +13,9 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// checkNotEmpty refuses a flag or an argument that was given but is empty, because a script with an unset variable
-// must not get the default value. It also expands ~ in paths where no shell has done so.
+// checkNotEmpty refuses a flag or an argument that was given but is empty, because a script with an
+// unset variable must not get the default value. It also expands ~ in paths where no shell has done
+// so.
 func checkNotEmpty(flags *pflag.FlagSet, args []string) error {
 	var errs []error
 	for i, a := range args {

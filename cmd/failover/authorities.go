@@ -9,8 +9,9 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// An authorities reads the CA file again at each dial, because a root certificate may be replaced while the device
-// runs. While the file cannot be read, the certificates that were read last stay in use.
+// An authorities reads the CA file again at each dial, because a root certificate may be replaced
+// while the device runs. While the file cannot be read, the certificates that were read last stay
+// in use.
 type authorities struct {
 	file string
 

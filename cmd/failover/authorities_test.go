@@ -17,7 +17,8 @@ func TestReplacedCertificateAuthorityIsUsedAtTheNextDial(t *testing.T) {
 	file := file(t, "ca.pem", string(first.CAPEM()))
 	p := start(t, command(t, append(env, "FAILOVER_CA_FILE="+file), "run"))
 	p.await("Connecting -> Connected")
-	// The device's file now names the authority of another cloud, so the next connection fails, and then the right one again.
+	// The device's file now names the authority of another cloud, so the next connection fails, and
+	// then the right one again.
 	must(t, os.WriteFile(file, second.CAPEM(), 0o600), first.KillHub("A", emulator.FIN))
 	p.await("tls")
 	must(t, first.ReviveHub("A"), os.WriteFile(file, first.CAPEM(), 0o600))

@@ -20,12 +20,14 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// threeDays is a reading a second. With so many the test asks for a speed, too, which needs a machine that does nothing else.
+// threeDays is a reading a second. With so many the test asks for a speed, too, which needs a
+// machine that does nothing else.
 const threeDays = 3 * 24 * 60 * 60
 
 var backlog = flag.Int("backlog", 20_000, "how many readings wait when the device of the backlog test starts")
 
-// Readings have waited for long: the newest arrives at once and the rest follows, and the device needs little memory for it.
+// Readings have waited for long: the newest arrives at once and the rest follows, and the device
+// needs little memory for it.
 func TestLongBacklogDelaysNothingAndNeedsLittleMemory(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

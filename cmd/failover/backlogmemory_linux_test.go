@@ -35,7 +35,8 @@ func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buff
 	must(t, err)
 	for i := range readings {
 		body := fmt.Appendf(nil, `{"n":%d}`, i)
-		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}}, outbox.Stamp{})
+		id, err := box.Put(t.Context(), payloads.Reading{Body: body, Properties: map[string]string{"site": "north"}},
+			outbox.Stamp{})
 		must(t, err)
 		fmt.Fprintf(receipts, `{"messageId":"%s","body":"eyJuIjoxfQ=="}`+"\n", id)
 	}
@@ -68,7 +69,8 @@ func listing(t *testing.T, readings int, args ...string) int {
 	return size
 }
 
-// comparing is how much memory the ledger has taken when it has read all receipts but those that a pipe holds.
+// comparing is how much memory the ledger has taken when it has read all receipts but those that a
+// pipe holds.
 func comparing(t *testing.T, state string, receipts io.Reader) int {
 	t.Helper()
 	c := command(t, nil, "ledger", "-", "--state-dir="+state)

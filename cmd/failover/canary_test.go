@@ -22,8 +22,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// Secrets are looked for, in all their forms, in whatever the command prints and writes. What a program gets that embeds the
-// device is looked at in machine/canary_test.go.
+// Secrets are looked for, in all their forms, in whatever the command prints and writes. What a
+// program gets that embeds the device is looked at in machine/canary_test.go.
 
 const (
 	canaryGroup  = "Canary4711OfTheEnrollmentGroup+64BytesLong/AsThoseOfAzureAre+abc"
@@ -37,7 +37,8 @@ func newCanary(secret []byte) canary {
 	text := base64.StdEncoding.EncodeToString(secret)
 	return canary{
 		"raw": string(secret), "base64": text, "base64 for URLs": base64.URLEncoding.EncodeToString(secret),
-		"URL-encoded": url.QueryEscape(text), "hex": hex.EncodeToString(secret), "HEX": strings.ToUpper(hex.EncodeToString(secret)),
+		"URL-encoded": url.QueryEscape(text), "hex": hex.EncodeToString(secret),
+		"HEX": strings.ToUpper(hex.EncodeToString(secret)),
 	}
 }
 
@@ -123,9 +124,11 @@ func befall(t *testing.T, args ...string) {
 		RetryAfter: time.Second, Observe: told.add, GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup)),
 	})
 	state := filepath.Join(t.TempDir(), "state")
-	args = append([]string{"run", "--state-dir", state, "--first-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms"}, args...)
+	args = append([]string{"run", "--state-dir", state, "--first-wait=100ms", "--last-wait=100ms",
+		"--first-rest=100ms", "--last-rest=100ms"}, args...)
 
-	stranger := start(t, command(t, append(deviceEnv(t, cloud), "FAILOVER_ID_SCOPE=0ne0000WR0NG", "FAILOVER_NO_TELEMETRY=true"), args...))
+	stranger := start(t, command(t, append(deviceEnv(t, cloud), "FAILOVER_ID_SCOPE=0ne0000WR0NG",
+		"FAILOVER_NO_TELEMETRY=true"), args...))
 	stranger.await("check the ID scope")
 	stranger.terminate(0)
 
@@ -139,7 +142,8 @@ func befall(t *testing.T, args ...string) {
 		_, _, err := cloud.InvokeMethod(t.Context(), "dev1", call, []byte(`"x"`))
 		must(t, err)
 	}
-	must(t, cloud.SendCommand("dev1", "nothing", nil), cloud.SetDesired("dev1", map[string]any{"fanSpeed": "x", "nothing": 1}))
+	must(t, cloud.SendCommand("dev1", "nothing", nil),
+		cloud.SetDesired("dev1", map[string]any{"fanSpeed": "x", "nothing": 1}))
 	at := told.await(p, 0, "completed")
 	must(t, cloud.BreakDPS(emulator.DPSRefuses), cloud.MoveDevice("dev1", "B"))
 	at = told.await(p, at, "refused A dev1 CONNACK 5")
@@ -148,7 +152,8 @@ func befall(t *testing.T, args ...string) {
 	at = told.await(p, at, "register DPS dev1 answered 401")
 	once := emulator.Params{Count: 1}
 	must(t, cloud.Inject(emulator.TargetDPS, emulator.CertificateForeign, once), cloud.BreakDPS(emulator.DPSHealthy))
-	for _, fault := range []emulator.Fault{emulator.CertificateExpired, emulator.GarbageCONNACK, emulator.SUBACKRefused, emulator.TwinError} {
+	for _, fault := range []emulator.Fault{emulator.CertificateExpired, emulator.GarbageCONNACK,
+		emulator.SUBACKRefused, emulator.TwinError} {
 		at = told.await(p, at, "twin B dev1 read") // it has all that it asks for, so the fault meets the next session
 		must(t, cloud.Inject("B", fault, once), cloud.Inject("B", emulator.Garbage, once))
 		at = told.await(p, at, string(fault)+" cleared, because its count is used up")

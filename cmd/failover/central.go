@@ -15,9 +15,9 @@ import (
 	"giantlizard.example/failover/lab/central"
 )
 
-const centralHelp = "The command calls the application that --app-id names. The token comes from FAILOVER_CENTRAL_TOKEN\n" +
-	"or from the file of --token-file. It is an API token (IoT Central, Permissions, API tokens) or a\n" +
-	"bearer token, as az account get-access-token prints it for the resource\n" +
+const centralHelp = "The command calls the application that --app-id names. The token comes from\n" +
+	"FAILOVER_CENTRAL_TOKEN or from the file of --token-file. It is an API token (IoT Central,\n" +
+	"Permissions, API tokens) or a bearer token, as az account get-access-token prints it for the resource\n" +
 	"https://apps.azureiotcentral.com. Without --app-id the command calls the emulator that runs on this\n" +
 	"machine."
 

@@ -14,26 +14,47 @@ func TestCentralCommandsCallTheEmulatorWithoutAppID(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
-	moved := "{\n  \"hubIdentifier\": \"" + hubA + "\",\n  \"message\": \"Success! It returns at 2026-01-02T03:04:05Z\"\n}\n"
+	moved := "{\n  \"hubIdentifier\": \"" + hubA +
+		"\",\n  \"message\": \"Success! It returns at 2026-01-02T03:04:05Z\"\n}\n"
 	answered := "{\n  \"response\": {\n    \"a\": 1\n  },\n  \"responseCode\": 200\n}\n"
-	const failover, echo = "POST /system/iothub/devices/dev1/manual-failover", "POST /api/devices/dev1/commands/echo?api-version=2022-07-31"
+	const version = "?api-version=2022-07-31"
+	const failover, device = "POST /system/iothub/devices/dev1/manual-failover", "GET /api/devices/dev1"
+	const echo = "POST /api/devices/dev1/commands/echo" + version
+	const template = "GET /api/deviceTemplates/dtmi:x%3B1" + version
 	for args, c := range map[string]struct{ requests, stdout string }{
-		"manual-failover -d dev1":                        {failover + " {}", moved},
-		"manual-failover --device-id dev1 --ttl 7":       {failover + ` {"ttl":7}`, moved},
-		"manual-failover -d dev1 --ttl-minutes 30":       {failover + ` {"ttl":30}`, moved},
-		"manual-failover -d dev1 --output table":         {failover + " {}", "hubIdentifier  " + hubA + "\nmessage        Success! It returns at 2026-01-02T03:04:05Z\n"},
-		"manual-failback -d dev1":                        {"POST /system/iothub/devices/dev1/manual-failback", "{\n  \"hubIdentifier\": \"" + hubA + "\",\n  \"message\": \"It is back <home>\"\n}\n"},
-		"show -d dev1 -o table":                          {"GET /api/devices/dev1?api-version=2022-07-31", "displayName    Dev 1\nenabled        true\nid             dev1\norganizations  []\nprovisioned    true\nsimulated      false\ntemplate       dtmi:x;1\n"},
-		"registration-info -d dev1 -o table":             {"GET /api/devices/dev1?api-version=2022-07-31", "@device_id                              dev1\ndevice_registration_info.device_status  provisioned\ndevice_registration_info.display_name   Dev 1\ndevice_registration_info.id             dev1\ndevice_registration_info.simulated      false\ndevice_registration_info.template       dtmi:x;1\ndps_state.error                         None.\ndps_state.status                        null\n"},
-		"twin show -d dev1":                              {"GET /api/devices/dev1/properties?api-version=2022-07-31", "{\n  \"$metadata\": {\n    \"fanSpeed\": {\n      \"desiredValue\": 3\n    }\n  },\n  \"fanSpeed\": 3\n}\n"},
-		"twin show -d dev1 --mn m":                       {"GET /api/devices/dev1/modules/m/properties?api-version=2022-07-31", "{\n  \"m\": 1\n}\n"},
-		"twin show -d dev1 --module-name m --co c":       {"GET /api/devices/dev1/modules/m/components/c/properties?api-version=2022-07-31", "{\n  \"c\": 1\n}\n"},
-		"twin show -d dev1 --co pump":                    {"GET /api/devices/dev1/components/pump/properties?api-version=2022-07-31", "{\n  \"on\": true\n}\n"},
+		"manual-failover -d dev1":                  {failover + " {}", moved},
+		"manual-failover --device-id dev1 --ttl 7": {failover + ` {"ttl":7}`, moved},
+		"manual-failover -d dev1 --ttl-minutes 30": {failover + ` {"ttl":30}`, moved},
+		"manual-failover -d dev1 --output table": {failover + " {}", "hubIdentifier  " + hubA +
+			"\nmessage        Success! It returns at 2026-01-02T03:04:05Z\n"},
+		"manual-failback -d dev1": {"POST /system/iothub/devices/dev1/manual-failback",
+			"{\n  \"hubIdentifier\": \"" + hubA + "\",\n  \"message\": \"It is back <home>\"\n}\n"},
+		"show -d dev1 -o table": {device + version,
+			"displayName    Dev 1\nenabled        true\nid             dev1\norganizations  []\n" +
+				"provisioned    true\nsimulated      false\ntemplate       dtmi:x;1\n"},
+		"registration-info -d dev1 -o table": {device + version,
+			"@device_id                              dev1\n" +
+				"device_registration_info.device_status  provisioned\n" +
+				"device_registration_info.display_name   Dev 1\n" +
+				"device_registration_info.id             dev1\n" +
+				"device_registration_info.simulated      false\n" +
+				"device_registration_info.template       dtmi:x;1\n" +
+				"dps_state.error                         None.\n" +
+				"dps_state.status                        null\n"},
+		"twin show -d dev1": {device + "/properties" + version,
+			"{\n  \"$metadata\": {\n    \"fanSpeed\": {\n      \"desiredValue\": 3\n    }\n  },\n  \"fanSpeed\": 3\n}\n"},
+		"twin show -d dev1 --mn m": {device + "/modules/m/properties" + version,
+			"{\n  \"m\": 1\n}\n"},
+		"twin show -d dev1 --module-name m --co c": {device + "/modules/m/components/c/properties" + version,
+			"{\n  \"c\": 1\n}\n"},
+		"twin show -d dev1 --co pump": {device + "/components/pump/properties" + version,
+			"{\n  \"on\": true\n}\n"},
 		`command run -d dev1 --cn echo -k {"request":1}`: {echo + ` {"request":1}`, answered},
 		"command run -d dev1 --command-name echo":        {echo + " {}", answered},
-		"command run -d dev1 --cn start -i pump -o table": {"GET /api/devices/dev1?api-version=2022-07-31\nGET /api/deviceTemplates/dtmi:x%3B1?api-version=2022-07-31\n" +
-			"POST /api/devices/dev1/components/pump/commands/start?api-version=2022-07-31 {}", "response      null\nresponseCode  200\n"},
-		"command run -d dev1 --cn echo -i main": {"GET /api/devices/dev1?api-version=2022-07-31\nGET /api/deviceTemplates/dtmi:x%3B1?api-version=2022-07-31\n" + echo + " {}", answered},
+		"command run -d dev1 --cn start -i pump -o table": {device + version + "\n" + template + "\n" +
+			"POST /api/devices/dev1/components/pump/commands/start" + version + " {}",
+			"response      null\nresponseCode  200\n"},
+		"command run -d dev1 --cn echo -i main": {device + version + "\n" + template + "\n" + echo + " {}", answered},
 	} {
 		code, stdout, stderr := run(t, env, append([]string{"central", "device"}, strings.Fields(args)...)...)
 		if code != 0 || stdout != c.stdout || stderr != "" {
@@ -54,12 +75,14 @@ func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 		c := command(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k", content)
 		c.Stdin = strings.NewReader(`{"request":{"x":true}}`)
 		start(t, c).wantExit(0)
-		if requests := s.requests(t, "Bearer "+emulatorToken); len(requests) != 1 || !strings.HasSuffix(requests[0], ` {"request":{"x":true}}`) {
+		if requests := s.requests(t, "Bearer "+emulatorToken); len(requests) != 1 ||
+			!strings.HasSuffix(requests[0], ` {"request":{"x":true}}`) {
 			t.Errorf("%s: it asked %q", content, requests)
 		}
 	}
 	for _, content := range []string{"{'request':1}", "", "no-file.json", "@/nowhere/c.json", "@", "{} {}"} {
-		code, stdout, stderr := run(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k", content)
+		code, stdout, stderr := run(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k",
+			content)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, "--content") {
 			t.Errorf("%q: exit code %d, %s", content, code, stderr)
 		}
@@ -77,7 +100,8 @@ func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
-	args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", file(t, "ca.pem", s.ca), "--central-api-uri", s.URL}
+	args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", file(t, "ca.pem", s.ca),
+		"--central-api-uri", s.URL}
 	tokenFile := file(t, "token", apiToken+"\n")
 	for _, c := range []struct {
 		env, args []string
@@ -98,14 +122,17 @@ func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 	}
 	// The world's DPS is not to hear of an emulator's devices, so their keys are not asked for.
 	args[2] = "registration-info"
-	if code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, args...); code != 0 || !strings.Contains(stdout, `"status": null`) {
+	if code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, args...); code != 0 ||
+		!strings.Contains(stdout, `"status": null`) {
 		t.Errorf("exit code %d, %s %s", code, stdout, stderr)
 	}
-	if requests := s.requests(t, apiToken); len(requests) != 1 || !strings.HasPrefix(requests[0], "GET /api/devices/dev1?") {
+	if requests := s.requests(t, apiToken); len(requests) != 1 ||
+		!strings.HasPrefix(requests[0], "GET /api/devices/dev1?") {
 		t.Errorf("it asked %q", requests)
 	}
 	// Only this file vouches for the certificate.
-	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d", "dev1", "--central-api-uri", s.URL)
+	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d",
+		"dev1", "--central-api-uri", s.URL)
 	if code != 1 || !strings.Contains(stderr, "is not trusted (") || strings.Contains(stderr, "Canary") {
 		t.Errorf("without the CA: exit code %d, %s", code, stderr)
 	}
@@ -125,7 +152,8 @@ func TestEmulatorNamedByAppIDGetsItsOwnToken(t *testing.T) {
 		{"-n", "127", "--central-api-uri", s.URL + "/"},
 		{"--central-api-uri", "https://localhost:" + s.port()},
 	} {
-		if code, _, stderr := run(t, env, append([]string{"central", "device", "show", "-d", "dev1"}, args...)...); code != 0 {
+		if code, _, stderr := run(t, env, append([]string{"central", "device", "show", "-d", "dev1"},
+			args...)...); code != 0 {
 			t.Errorf("%v: exit code %d, %s", args, code, stderr)
 		}
 		if requests := s.requests(t, "Bearer "+emulatorToken); len(requests) != 1 {
@@ -138,7 +166,8 @@ func TestCallForAnotherEmulatorIsRefused(t *testing.T) {
 	t.Parallel()
 	announced, other := newControlStub(t), newControlStub(t)
 	env := append(announced.controlFile(t), "FAILOVER_CENTRAL_TOKEN="+apiToken)
-	code, _, stderr := run(t, env, "central", "device", "manual-failover", "-d", "dev1", "--central-api-uri", other.URL, "--ca-file", file(t, "ca.pem", other.ca))
+	code, _, stderr := run(t, env, "central", "device", "manual-failover", "-d", "dev1", "--central-api-uri",
+		other.URL, "--ca-file", file(t, "ca.pem", other.ca))
 	if code != 0 || len(announced.requests(t, "")) > 0 || len(other.requests(t, apiToken)) != 1 {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
@@ -146,7 +175,8 @@ func TestCallForAnotherEmulatorIsRefused(t *testing.T) {
 
 func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"central device show -d dev1", "central device manual-failover -d dev1", "lizard list", "lizard kill A", "lizard heal"} {
+	for _, args := range []string{"central device show -d dev1", "central device manual-failover -d dev1",
+		"lizard list", "lizard kill A", "lizard heal"} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, "no emulator runs on this machine (there is no ") ||
 			!strings.Contains(stderr, filepath.Join("failover", "emulator.json")+"): start one with failover emulator") {
@@ -161,7 +191,8 @@ func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
 	s.Close()
 	for _, args := range []string{"central device show -d dev1", "lizard list"} {
 		code, _, stderr := run(t, env, strings.Fields(args)...)
-		if code != 1 || !strings.Contains(stderr, "seems to run no longer; start one with failover emulator") || strings.Contains(stderr, emulatorToken) {
+		if code != 1 || !strings.Contains(stderr, "seems to run no longer; start one with failover emulator") ||
+			strings.Contains(stderr, emulatorToken) {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 	}
@@ -171,32 +202,35 @@ func TestCentralCommandsCheckTheirFlagsBeforeTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
-	for args, want := range map[string]string{
-		"device show":                                                                     "--device-id (-d) is missing",
-		"device show -d dev1 -o yaml":                                                     `--output is "yaml": it must be json or table`,
-		"device show -d dev1 --timeout 0s":                                                "--timeout is 0s",
-		"device show -d dev1 -n myapp":                                                    "FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: create an API token in IoT Central",
-		"device show -d dev1 --central-dns-suffix example.com":                            "--app-id (-n) is missing",
-		"device show -d dev1 --central-api-uri http://x.y":                                `"http://x.y" is not https`,
-		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1":                         "the control file names https://127.0.0.1:" + s.port() + ", not https://127.0.0.1:1: leave --app-id out",
-		"device show -d dev1 -n evil.example/":                                            "address: ",
-		"device show -d dev1 -n a --token-file /nowhere/t":                                "--token-file: stat /nowhere/t: no such file",
-		"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t": "--token-file: stat /nowhere/t: no such file",
-		"device show -d dev1 -n a --token-file /dev/null":                                 "the token is empty",
-		"device show -d dev1 -n a --token-file /etc/passwd":                               "the token is none",
-		"device manual-failover -d dev1 --ttl-minutes 0":                                  "--ttl-minutes is 0: it must be at least 1",
-		"device manual-failover -d dev1 --ttl -3":                                         "--ttl-minutes is -3",
-		"device manual-failover -d dev1 --ttl-minutes 1.5":                                "see failover central device manual-failover --help",
-		"device command run -d dev1":                                                      "--command-name (--cn) is missing",
-		"device show dev1":                                                                "see failover central device show --help",
-		"device bogus":                                                                    "see failover central device --help",
-		"bogus":                                                                           "see failover central --help",
-		"device twin bogus":                                                               "--help",
-		"device show -d dev1 --bogus":                                                     "--help",
+	for _, c := range []struct{ args, want string }{
+		{"device show", "--device-id (-d) is missing"},
+		{"device show -d dev1 -o yaml", `--output is "yaml": it must be json or table`},
+		{"device show -d dev1 --timeout 0s", "--timeout is 0s"},
+		{"device show -d dev1 -n myapp",
+			"FAILOVER_CENTRAL_TOKEN (or --token-file) is missing: create an API token in IoT Central"},
+		{"device show -d dev1 --central-dns-suffix example.com", "--app-id (-n) is missing"},
+		{"device show -d dev1 --central-api-uri http://x.y", `"http://x.y" is not https`},
+		{"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1",
+			"the control file names https://127.0.0.1:" + s.port() + ", not https://127.0.0.1:1: leave --app-id out"},
+		{"device show -d dev1 -n evil.example/", "address: "},
+		{"device show -d dev1 -n a --token-file /nowhere/t", "--token-file: stat /nowhere/t: no such file"},
+		{"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t",
+			"--token-file: stat /nowhere/t: no such file"},
+		{"device show -d dev1 -n a --token-file /dev/null", "the token is empty"},
+		{"device show -d dev1 -n a --token-file /etc/passwd", "the token is none"},
+		{"device manual-failover -d dev1 --ttl-minutes 0", "--ttl-minutes is 0: it must be at least 1"},
+		{"device manual-failover -d dev1 --ttl -3", "--ttl-minutes is -3"},
+		{"device manual-failover -d dev1 --ttl-minutes 1.5", "see failover central device manual-failover --help"},
+		{"device command run -d dev1", "--command-name (--cn) is missing"},
+		{"device show dev1", "see failover central device show --help"},
+		{"device bogus", "see failover central device --help"},
+		{"bogus", "see failover central --help"},
+		{"device twin bogus", "--help"},
+		{"device show -d dev1 --bogus", "--help"},
 	} {
-		code, stdout, stderr := run(t, env, append([]string{"central"}, strings.Fields(args)...)...)
-		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {
-			t.Errorf("central %s: exit code %d, stdout %q, %s", args, code, stdout, stderr)
+		code, stdout, stderr := run(t, env, append([]string{"central"}, strings.Fields(c.args)...)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, c.want) {
+			t.Errorf("central %s: exit code %d, stdout %q, %s", c.args, code, stdout, stderr)
 		}
 	}
 	token := append(env, "FAILOVER_CENTRAL_TOKEN="+apiToken)
@@ -213,13 +247,16 @@ func TestCentralCommandsCheckTheirFlagsBeforeTheFirstRequest(t *testing.T) {
 
 func TestTokenOnTheCommandLineIsRefusedAndNotQuoted(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--token", apiToken}, {"--token=" + apiToken}, {"--token-file", apiToken, "-n", "a"}, {apiToken}, {"--app-id", apiToken}} {
-		code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=x"}, append([]string{"central", "device", "show", "-d", "dev1"}, args...)...)
+	for _, args := range [][]string{{"--token", apiToken}, {"--token=" + apiToken},
+		{"--token-file", apiToken, "-n", "a"}, {apiToken}, {"--app-id", apiToken}} {
+		code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=x"},
+			append([]string{"central", "device", "show", "-d", "dev1"}, args...)...)
 		if code != 2 || strings.Contains(stdout+stderr, "Canary4711") {
 			t.Errorf("%q: exit code %d, %s%s", args, code, stdout, stderr)
 		}
 		if strings.HasPrefix(args[0], "--token") && !strings.HasPrefix(args[0], "--token-") &&
-			!strings.Contains(stderr, "every user of this machine can read command lines: put the token into FAILOVER_CENTRAL_TOKEN") {
+			!strings.Contains(stderr, "every user of this machine can read command lines: put the token into "+
+				"FAILOVER_CENTRAL_TOKEN") {
 			t.Errorf("%q is not explained: %s", args, stderr)
 		}
 	}
@@ -230,7 +267,8 @@ func TestAProxyIsNotQuoted(t *testing.T) {
 	for _, proxy := range []string{"http://user:Canary4711@a b:1", "http://user:Canary4711@127.0.0.1:1"} {
 		code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken, "HTTPS_PROXY=" + proxy},
 			"central", "device", "show", "-d", "dev1", "-n", "myapp")
-		if code != 1 || !strings.Contains(stderr, "myapp.azureiotcentral.com cannot be reached ") || !strings.Contains(stderr, "HTTPS_PROXY") ||
+		if code != 1 || !strings.Contains(stderr, "myapp.azureiotcentral.com cannot be reached ") ||
+			!strings.Contains(stderr, "HTTPS_PROXY") ||
 			strings.Contains(stderr, "Canary4711") {
 			t.Errorf("%s: exit code %d, %s", proxy, code, stderr)
 		}
@@ -245,10 +283,14 @@ func TestRefusalOfTheApplicationExitsWithOneAndTheNextStep(t *testing.T) {
 		refuse func(w http.ResponseWriter)
 		want   string
 	}{
-		"401": {func(w http.ResponseWriter) { complain(w, 401, "Unauthorized", "bad "+apiToken) }, "answered 401 Unauthorized (bad SharedAccessSignature [token]): the token has expired"},
-		"403": {func(w http.ResponseWriter) { complain(w, 403, "Forbidden", "no") }, "answered 403 Forbidden (no): the role of the token"},
-		"404": {func(w http.ResponseWriter) { complain(w, 404, "NotFound", "no") }, "answered 404 NotFound (no): check the ID of the device"},
-		"409": {func(w http.ResponseWriter) { complain(w, 409, "Conflict", "no") }, "answered 409 Conflict (no): it does not fit"},
+		"401": {func(w http.ResponseWriter) { complain(w, 401, "Unauthorized", "bad "+apiToken) },
+			"answered 401 Unauthorized (bad SharedAccessSignature [token]): the token has expired"},
+		"403": {func(w http.ResponseWriter) { complain(w, 403, "Forbidden", "no") },
+			"answered 403 Forbidden (no): the role of the token"},
+		"404": {func(w http.ResponseWriter) { complain(w, 404, "NotFound", "no") },
+			"answered 404 NotFound (no): check the ID of the device"},
+		"409": {func(w http.ResponseWriter) { complain(w, 409, "Conflict", "no") },
+			"answered 409 Conflict (no): it does not fit"},
 		"429": {func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", "9")
 			complain(w, 429, "TooManyRequests", "no")
@@ -280,7 +322,8 @@ func TestRefusalOfTheApplicationExitsWithOneAndTheNextStep(t *testing.T) {
 			args = append(args, "--timeout", "200ms")
 		}
 		code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, args...)
-		if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "Canary4711") || strings.Count(stderr, "\n") != 1 {
+		if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "Canary4711") ||
+			strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: exit code %d, stdout %q, %s", name, code, stdout, stderr)
 		}
 	}

@@ -58,7 +58,8 @@ func (cfg *config) readFiles() error {
 	return errors.Join(badKey, badCA, badState)
 }
 
-// checkDevice returns the errors of machine.Settings with the names of flags and variables in the place of fields.
+// checkDevice returns the errors of machine.Settings with the names of flags and variables in the
+// place of fields.
 func (cfg *config) checkDevice(flags *pflag.FlagSet) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) { // machine takes zero for the default, but a user who writes 0 wants 0
@@ -77,7 +78,8 @@ func (cfg *config) checkDevice(flags *pflag.FlagSet) error {
 // fieldName matches a name such as KeepAlive.
 var fieldName = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w+`)
 
-// settingError names the setting in the place of the field, and in the place of other fields of the same group.
+// settingError names the setting in the place of the field, and in the place of other fields of the
+// same group.
 func (cfg *config) settingError(e *settings.FieldError) error {
 	flag, isBound := cfg.flagOf[e.Field]
 	if !isBound {

@@ -40,7 +40,8 @@ func (o operator) do(method, path, body string) string {
 	r.Header.Set("Authorization", "Bearer "+o.Token)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(o.CA))
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots},
+		DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	must(o.t, err)
 	defer answer.Body.Close()
@@ -58,7 +59,8 @@ func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
 	file := filepath.Join(dir, "door", "control.json")
 	cloud, exports := emulate(t, dir, "--control-file="+file)
 	o := newOperator(t, file)
-	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms", "--property-interval=50ms", "--hold=1ms"), exports+`exec "$0" "$@"`))
+	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms", "--property-interval=50ms",
+		"--hold=1ms"), exports+`exec "$0" "$@"`))
 	p.await("Connecting -> Connected")
 	cloud.stdout.await(cloud, 0, "reported properties have version 2")
 
@@ -76,9 +78,11 @@ func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
 	p.awaitAfter(at, "setAlarm")
 	changed := len(cloud.stdout.String())
 	o.do("PATCH", device+"/properties"+v, `{"fanSpeed":3}`)
-	cloud.stdout.await(cloud, cloud.stdout.await(cloud, changed, "desired properties have version 2"), "reported properties have version")
+	cloud.stdout.await(cloud, cloud.stdout.await(cloud, changed, "desired properties have version 2"),
+		"reported properties have version")
 	for path, part := range map[string]string{
-		device + v: `"template":"dtmi:Sample:Failover;1"`, device + "/telemetry/temp" + v: `"value":`, device + "/properties" + v: `"battery":`,
+		device + v: `"template":"dtmi:Sample:Failover;1"`, device + "/telemetry/temp" + v: `"value":`,
+		device + "/properties" + v: `"battery":`,
 	} {
 		if got := o.do("GET", path, ""); !strings.Contains(got, part) {
 			t.Errorf("%s: no %s in %s", path, part, got)
@@ -124,7 +128,8 @@ func TestControlFileIsInTheCacheDirectoryForItsOwnerOnly(t *testing.T) {
 	}
 	line, _, _ := strings.Cut(cloud.stdout.String(), "\n")
 	o := newOperator(t, found)
-	if !strings.HasPrefix(line, "# ") || !strings.Contains(line, o.URL) || !strings.HasSuffix(line, "(token in "+found+")") {
+	if !strings.HasPrefix(line, "# ") || !strings.Contains(line, o.URL) ||
+		!strings.HasSuffix(line, "(token in "+found+")") {
 		t.Errorf("it says %q", line)
 	}
 	if host, _, err := net.SplitHostPort(strings.TrimPrefix(o.URL, "https://")); host != "127.0.0.1" || err != nil {
@@ -189,7 +194,8 @@ func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
 	cloud := start(t, c)
 	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")
 	exports := cloud.stdout.String()[:cloud.stdout.await(cloud, said, "\n")]
-	device := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms", "--hold=1ms"), exports+`exec "$0" "$@"`))
+	device := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms", "--hold=1ms"),
+		exports+`exec "$0" "$@"`))
 	device.await("Connecting -> Connected")
 	cloud.stdout.await(cloud, 0, "telemetry")
 

@@ -20,11 +20,13 @@ import (
 
 const (
 	emulatorToken = "c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ffee4711c0ff"
-	apiToken      = "SharedAccessSignature sr=8ed0b52f-75f9-4964-9287-008159218877&sig=Canary4711%2Fsignature%2Bof%3D&skn=cli&se=1999999999000"
-	hubA          = "d3936bfa327fe0dbdf65d2cf9c5f521a1807bd8972d8d7212165a65d8af73c71"
+	apiToken      = "SharedAccessSignature " +
+		"sr=8ed0b52f-75f9-4964-9287-008159218877&sig=Canary4711%2Fsignature%2Bof%3D&skn=cli&se=1999999999000"
+	hubA = "d3936bfa327fe0dbdf65d2cf9c5f521a1807bd8972d8d7212165a65d8af73c71"
 )
 
-// A controlStub is a stub of IoT Central, and of the emulator's control door, that remembers what it was asked.
+// A controlStub is a stub of IoT Central, and of the emulator's control door, that remembers what
+// it was asked.
 type controlStub struct {
 	*httptest.Server
 	ca      string // PEM
@@ -49,22 +51,36 @@ func (s *controlStub) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, strings.TrimSpace(r.Method+" "+r.RequestURI+" "+r.Header.Get("Authorization")+" "+string(body)))
+	request := r.Method + " " + r.RequestURI + " " + r.Header.Get("Authorization") + " " + string(body)
+	s.asked = append(s.asked, strings.TrimSpace(request))
 	if s.refuse != nil && s.refuse(w, r) {
 		return
 	}
-	answer := map[string]string{
-		"POST /system/iothub/devices/dev1/manual-failover":        `{"message":"Success! It returns at 2026-01-02T03:04:05Z","hubIdentifier":"` + hubA + `"}`,
-		"POST /system/iothub/devices/dev1/manual-failback":        `{"hubIdentifier":"` + hubA + `","message":"It is back <home>"}`,
-		"GET /api/devices/dev1":                                   `{"id":"dev1","displayName":"Dev 1","enabled":true,"provisioned":true,"template":"dtmi:x;1","simulated":false,"organizations":[]}`,
-		"GET /api/deviceTemplates/dtmi:x;1":                       `{"capabilityModel":{"contents":[{"@type":"Component","name":"pump"}]}}`,
-		"GET /api/devices/dev1/properties":                        `{"fanSpeed":3,"$metadata":{"fanSpeed":{"desiredValue":3}}}`,
-		"GET /api/devices/dev1/components/pump/properties":        `{"on":true}`,
-		"GET /api/devices/dev1/modules/m/properties":              `{"m":1}`,
-		"GET /api/devices/dev1/modules/m/components/c/properties": `{"c":1}`,
-		"POST /api/devices/dev1/commands/echo":                    `{"response":{"a":1},"responseCode":200}`,
-		"POST /api/devices/dev1/components/pump/commands/start":   `{"response":null,"responseCode":200}`,
-	}[r.Method+" "+r.URL.Path]
+	const device, system = "/api/devices/dev1", "/system/iothub/devices/dev1"
+	var answer string
+	switch r.Method + " " + r.URL.Path {
+	case "POST " + system + "/manual-failover":
+		answer = `{"message":"Success! It returns at 2026-01-02T03:04:05Z","hubIdentifier":"` + hubA + `"}`
+	case "POST " + system + "/manual-failback":
+		answer = `{"hubIdentifier":"` + hubA + `","message":"It is back <home>"}`
+	case "GET " + device:
+		answer = `{"id":"dev1","displayName":"Dev 1","enabled":true,"provisioned":true,` +
+			`"template":"dtmi:x;1","simulated":false,"organizations":[]}`
+	case "GET /api/deviceTemplates/dtmi:x;1":
+		answer = `{"capabilityModel":{"contents":[{"@type":"Component","name":"pump"}]}}`
+	case "GET " + device + "/properties":
+		answer = `{"fanSpeed":3,"$metadata":{"fanSpeed":{"desiredValue":3}}}`
+	case "GET " + device + "/components/pump/properties":
+		answer = `{"on":true}`
+	case "GET " + device + "/modules/m/properties":
+		answer = `{"m":1}`
+	case "GET " + device + "/modules/m/components/c/properties":
+		answer = `{"c":1}`
+	case "POST " + device + "/commands/echo":
+		answer = `{"response":{"a":1},"responseCode":200}`
+	case "POST " + device + "/components/pump/commands/start":
+		answer = `{"response":null,"responseCode":200}`
+	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/lizard/v1/"):
 		s.lizard(w, r, body)
@@ -81,19 +97,22 @@ func (s *controlStub) lizard(w http.ResponseWriter, r *http.Request, body []byte
 	case "GET /lizard/v1/faults":
 		all := []map[string]any{}
 		for _, f := range emulator.Faults() {
-			all = append(all, map[string]any{"name": f.Name, "on": f.Targets, "doc": f.Description, "parameters": append([]string{"for"}, f.Parameters...)})
+			all = append(all, map[string]any{"name": f.Name, "on": f.Targets, "doc": f.Description,
+				"parameters": append([]string{"for"}, f.Parameters...)})
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"faults": all})
 	case "GET /lizard/v1/strikes":
 		_ = json.NewEncoder(w).Encode(map[string]any{"strikes": s.strikes})
 	case "DELETE /lizard/v1/strikes":
 		target := r.URL.Query().Get("target")
-		s.strikes = slices.DeleteFunc(s.strikes, func(strike map[string]any) bool { return target == "" || strike["target"] == target })
+		s.strikes = slices.DeleteFunc(s.strikes,
+			func(strike map[string]any) bool { return target == "" || strike["target"] == target })
 		w.WriteHeader(204)
 	case "POST /lizard/v1/strikes":
 		var strike map[string]any
 		_ = json.Unmarshal(body, &strike)
-		known := slices.ContainsFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return string(f.Name) == strike["fault"] })
+		known := slices.ContainsFunc(emulator.Faults(),
+			func(f emulator.FaultInfo) bool { return string(f.Name) == strike["fault"] })
 		if !known {
 			complain(w, 400, "InvalidParameter", fmt.Sprintf("there is no fault %q", strike["fault"]))
 			return
@@ -128,7 +147,8 @@ func (s *controlStub) requests(t *testing.T, token string) []string {
 	return all
 }
 
-// controlFile writes the stub down as an emulator does, and returns the environment of those who look for it.
+// controlFile writes the stub down as an emulator does, and returns the environment of those who
+// look for it.
 func (s *controlStub) controlFile(t *testing.T) []string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{"url": s.URL, "token": emulatorToken, "ca": s.ca})

@@ -28,8 +28,9 @@ var idList = regexp.MustCompile(`\b([0-9a-f]{8})-(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*
 
 var hands = flag.Int("hands", 10, "how often the torture takes the state directory away")
 
-// A directoryTorture is a device that is fed 100 readings a second while somebody removes, renames, replaces, truncates or mounts
-// over its state directory; it is ended by SIGKILL or SIGTERM, and started again.
+// A directoryTorture is a device that is fed 100 readings a second while somebody removes, renames,
+// replaces, truncates or mounts over its state directory; it is ended by SIGKILL or SIGTERM, and
+// started again.
 type directoryTorture struct {
 	*torture
 	state  string
@@ -67,8 +68,9 @@ type ended struct {
 	at     time.Time
 }
 
-// Each reading that is accepted after a change is delivered. One that was accepted before it is delivered or named, unless the
-// process was killed within a second after the change. Two processes never accept readings under one path.
+// Each reading that is accepted after a change is delivered. One that was accepted before it is
+// delivered or named, unless the process was killed within a second after the change. Two processes
+// never accept readings under one path.
 func TestRemovedStateDirectoryLosesNoReadingUnnamed(t *testing.T) {
 	t.Parallel()
 	d := &directoryTorture{torture: newTorture(t), state: filepath.Join(t.TempDir(), "st"), kinds: map[string]int{}}
@@ -207,7 +209,8 @@ func (d *directoryTorture) hear(life int, name string, answers *os.File, f *feed
 	}
 }
 
-// change does one thing to the directory. What it returns waits for its end and removes what it leaves behind.
+// change does one thing to the directory. What it returns waits for its end and removes what it
+// leaves behind.
 func (d *directoryTorture) change(life int) (cleanup func()) {
 	ways := d.ways()
 	what := slices.Sorted(maps.Keys(ways))[rand.IntN(len(ways))]
@@ -263,7 +266,8 @@ func (d *directoryTorture) ways() map[string]func(life int) (func(), error) {
 			return nil, errors.Join(err, syscall.Unmount(d.state, syscall.MNT_DETACH))
 		}
 		ways["another directory bound over it"] = func(int) (func(), error) {
-			err := errors.Join(os.MkdirAll(d.state+".bound", 0o700), syscall.Mount(d.state+".bound", d.state, "", syscall.MS_BIND, ""))
+			err := errors.Join(os.MkdirAll(d.state+".bound", 0o700),
+				syscall.Mount(d.state+".bound", d.state, "", syscall.MS_BIND, ""))
 			nap(0, 1500)
 			return nil, errors.Join(err, syscall.Unmount(d.state, syscall.MNT_DETACH))
 		}
@@ -335,7 +339,8 @@ func (d *directoryTorture) judge() {
 	}
 	d.together()
 	accepted := len(d.answers)
-	d.t.Logf("%d rounds: %v; %d answers, %d named as missing, %d excused by a SIGKILL within a second", *hands, d.kinds, accepted, missing, excused)
+	d.t.Logf("%d rounds: %v; %d answers, %d named as missing, %d excused by a SIGKILL within a second", *hands,
+		d.kinds, accepted, missing, excused)
 	if accepted == 0 {
 		d.t.Error("nothing was accepted")
 	}
@@ -355,18 +360,21 @@ func (d *directoryTorture) story(life int) (all []string) {
 	return all
 }
 
-// excused reports whether a reading was accepted before a change, and the process was killed within a second after it.
+// excused reports whether a reading was accepted before a change, and the process was killed within
+// a second after it.
 func (d *directoryTorture) excused(a answered) bool {
 	for i, c := range d.changes {
 		// The answer may have been on its way when the change began.
-		if c.life >= a.life && a.read.Add(-50*time.Millisecond).Before(c.end) && d.ends[i].killed && d.ends[i].at.Sub(c.end) < time.Second {
+		if c.life >= a.life && a.read.Add(-50*time.Millisecond).Before(c.end) && d.ends[i].killed &&
+			d.ends[i].at.Sub(c.end) < time.Second {
 			return true
 		}
 	}
 	return false
 }
 
-// together reports readings that the device accepted while a second one, which had accepted some before, did so too.
+// together reports readings that the device accepted while a second one, which had accepted some
+// before, did so too.
 func (d *directoryTorture) together() {
 	for life := range *hands {
 		var first, last time.Time
@@ -379,7 +387,8 @@ func (d *directoryTorture) together() {
 			}
 		}
 		for _, a := range d.answers {
-			if a.life == life && a.process == "the device" && a.id != "" && a.read.After(first.Add(50*time.Millisecond)) && a.read.Before(last) {
+			if a.life == life && a.process == "the device" && a.id != "" && a.read.After(first.Add(50*time.Millisecond)) &&
+				a.read.Before(last) {
 				d.t.Errorf("in life %d both devices accepted readings at %s", life, a.read.Format("05.000"))
 			}
 		}

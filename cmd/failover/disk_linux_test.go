@@ -35,7 +35,8 @@ func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 			d.hit()
 			d.offer(2000) // some may find room
 			d.p.await(diskIsBad)
-			if files := name == "no more files"; files != strings.Contains(d.p.stderr.String(), "let the process open more files") {
+			if files := name == "no more files"; files != strings.Contains(d.p.stderr.String(),
+				"let the process open more files") {
 				t.Errorf("what to do: %s", &d.p.stderr)
 			}
 			if _, _, err := d.cloud.InvokeMethod(t.Context(), "dev1", "no such method", nil); err != nil {
@@ -81,7 +82,8 @@ func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 	}
 }
 
-// Without a hub readings wait. When the disk is full for the second time, those from before the first time have a file of their own.
+// Without a hub readings wait. When the disk is full for the second time, those from before the
+// first time have a file of their own.
 func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 	t.Parallel()
 	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
@@ -126,12 +128,14 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 		t.Errorf("three readings were refused, of which it says:\n%s", log)
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "outbox: close: ") || !strings.Contains(last, "file too large; make room") {
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "outbox: close: ") ||
+		!strings.Contains(last, "file too large; make room") {
 		t.Errorf("in the end it says %q", last)
 	}
 }
 
-// A process that may open too few files even to start is told that, and not to give its readings up for another directory.
+// A process that may open too few files even to start is told that, and not to give its readings up
+// for another directory.
 func TestTooLowLimitOfOpenFilesIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

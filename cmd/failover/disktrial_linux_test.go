@@ -53,11 +53,13 @@ func inItsOwn(uid int) *syscall.SysProcAttr {
 	}
 }
 
-// onASmallDisk starts a device on a file system of half a MiB that only it can see, and what goes through its /proc.
+// onASmallDisk starts a device on a file system of half a MiB that only it can see, and what goes
+// through its /proc.
 func onASmallDisk(t *testing.T, env ...string) *diskTrial {
 	t.Helper()
 	mount := t.TempDir()
-	if out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", mount).CombinedOutput(); err != nil {
+	if out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none",
+		mount).CombinedOutput(); err != nil {
 		t.Skipf("no file system of its own can be made here: %v: %s", err, out)
 	}
 	attr := inItsOwn(0)
@@ -73,14 +75,15 @@ func onASmallDisk(t *testing.T, env ...string) *diskTrial {
 	return d
 }
 
-// underALimit starts a device whose files can be kept from growing, which is like a full disk and needs no file system of its own.
+// underALimit starts a device whose files can be kept from growing, which is like a full disk and
+// needs no file system of its own.
 func underALimit(t *testing.T, env ...string) *diskTrial {
 	t.Helper()
 	return limited(t, syscall.RLIMIT_FSIZE, env...)
 }
 
-// withoutFiles starts a device that can be kept from opening any more files. What it has open stays so, so it takes large readings to
-// see that.
+// withoutFiles starts a device that can be kept from opening any more files. What it has open stays
+// so, so it takes large readings to see that.
 func withoutFiles(t *testing.T) *diskTrial {
 	t.Helper()
 	d := limited(t, syscall.RLIMIT_NOFILE)
@@ -104,7 +107,8 @@ func limiting(p *process, resource uintptr) (limit func(uint64), end func()) {
 	limit = func(size uint64) {
 		p.t.Helper()
 		to := syscall.Rlimit{Cur: size, Max: ours.Max}
-		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), resource, uintptr(unsafe.Pointer(&to)), 0, 0, 0)
+		_, _, err := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), resource,
+			uintptr(unsafe.Pointer(&to)), 0, 0, 0)
 		if err != 0 {
 			p.t.Fatal(err)
 		}
@@ -112,8 +116,8 @@ func limiting(p *process, resource uintptr) (limit func(uint64), end func()) {
 	return limit, func() { limit(ours.Cur) }
 }
 
-// onADirectory starts a device, which is not root, with a directory that can be made read-only. What it has open stays writable,
-// so it takes large readings to see that.
+// onADirectory starts a device, which is not root, with a directory that can be made read-only.
+// What it has open stays writable, so it takes large readings to see that.
 func onADirectory(t *testing.T) *diskTrial {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
@@ -147,8 +151,9 @@ func (d *diskTrial) offer(readings int) {
 	}
 }
 
-// wantNothingUnnamed compares what the device has answered with what the hubs have: an accepted reading is delivered unless it was
-// given up, and what is missing is named by a reading that is not.
+// wantNothingUnnamed compares what the device has answered with what the hubs have: an accepted
+// reading is delivered unless it was given up, and what is missing is named by a reading that is
+// not.
 func (d *diskTrial) wantNothingUnnamed(refused bool, givenUp ...uint64) {
 	d.p.t.Helper()
 	there, named := map[uint64]bool{}, map[uint64]bool{}

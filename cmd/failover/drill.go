@@ -139,7 +139,8 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	return err
 }
 
-// checkPageWritable opens the page before the drill, which may take half an hour, so that an error comes at once.
+// checkPageWritable opens the page before the drill, which may take half an hour, so that an error
+// comes at once.
 func (k *drillFlags) checkPageWritable() error {
 	if k.page == "" {
 		return nil

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// aShortDay takes a quarter of a minute. The device is moved as its hub dies: later, when it finds that out is a matter of its luck.
+// aShortDay takes a quarter of a minute. The device is moved as its hub dies: later, when it finds
+// that out is a matter of its luck.
 const aShortDay = `# The hub dies and the device is moved.
 every 2s from 9s method echo "hello"
 at 2s desired {"fanSpeed":2}
@@ -79,7 +80,8 @@ func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	for _, r := range a.Rows {
-		tolerance := map[string]float64{"slowest recovery": 2, "readings delivered twice": 3, "readings out of order": 10, "CPU time in a minute": 60, "memory at most": 20}[r.What]
+		tolerance := map[string]float64{"slowest recovery": 2, "readings delivered twice": 3,
+			"readings out of order": 10, "CPU time in a minute": 60, "memory at most": 20}[r.What]
 		if other := b.row(r.What); math.Abs(other-r.Measured) > tolerance {
 			t.Errorf("%s: %g once, %g the other time", r.What, r.Measured, other)
 		}
@@ -94,7 +96,8 @@ func TestDrillReportsAClientThatDies(t *testing.T) {
 	day := file(t, "day.txt", "at 100ms kill A for 100ms\nexpect recovery 1s\nend 2s")
 	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "exit 3"))
 	p.wantExit(6)
-	for _, want := range []string{"day.txt: MISSED 2.", "died", "it ended by itself: exit status 3", "0 of 1 scenarios passed."} {
+	for _, want := range []string{"day.txt: MISSED 2.", "died", "it ended by itself: exit status 3",
+		"0 of 1 scenarios passed."} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, &p.stdout)
 		}
@@ -122,7 +125,8 @@ func TestClientEndsWhenTheDrillIsKilled(t *testing.T) {
 				}
 				gone <- err
 			}()
-			p := start(t, command(t, []string{"TMPDIR=" + t.TempDir()}, "drill", "--scenario", "bad-day", "--client", fmt.Sprintf(line, pipe)))
+			p := start(t, command(t, []string{"TMPDIR=" + t.TempDir()}, "drill", "--scenario", "bad-day", "--client",
+				fmt.Sprintf(line, pipe)))
 			within(t, is)
 			p.signal(syscall.SIGKILL)
 			if err := within(t, gone); err != io.EOF {
@@ -146,7 +150,8 @@ func within[T any](t *testing.T, news <-chan T) (v T) {
 func TestUnwritablePageIsReportedBeforeTheDrill(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join(t.TempDir(), "nowhere", "card.html")
-	code, stdout, stderr := run(t, nil, "drill", "--scenario", "bad-day", "--client", "exit 3", "--html", page) // ten minutes
+	// ten minutes
+	code, stdout, stderr := run(t, nil, "drill", "--scenario", "bad-day", "--client", "exit 3", "--html", page)
 	if code != 1 || stdout != "" || !strings.Contains(stderr, "--html: ") || strings.Contains(stderr, "1 of 1") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
@@ -160,9 +165,11 @@ func TestCardsArePrintedWhenThePageCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	day := file(t, "day.txt", "expect missing 0\nend 1s")
-	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "rm -r "+dir, "--html", filepath.Join(dir, "card.html")))
+	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "rm -r "+dir, "--html",
+		filepath.Join(dir, "card.html")))
 	p.wantExit(1)
-	if !strings.Contains(p.stdout.String(), "0 of 1 scenarios passed.") || !strings.Contains(p.stderr.String(), "--html: ") {
+	if !strings.Contains(p.stdout.String(), "0 of 1 scenarios passed.") ||
+		!strings.Contains(p.stderr.String(), "--html: ") {
 		t.Errorf("%q, %q", &p.stdout, &p.stderr)
 	}
 }
@@ -171,8 +178,10 @@ func TestDrillRefusesWrongFlags(t *testing.T) {
 	t.Parallel()
 	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
 	for args, want := range map[string]string{
-		"--scenario nowhere": `"nowhere"`, "--scenario " + bad: "line 1", "--output xml": "table or json", "--interval 1ms": "at least 10ms",
-		"--devices -1": "at least 1", "--devices 0": "at least 1", "--devices 2 --client x": "a fleet consists of devices of this program", "--spread 1s": "--devices",
+		"--scenario nowhere": `"nowhere"`, "--scenario " + bad: "line 1", "--output xml": "table or json",
+		"--interval 1ms": "at least 10ms",
+		"--devices -1":   "at least 1", "--devices 0": "at least 1", "--devices 2 --client x": "a fleet consists of " +
+			"devices of this program", "--spread 1s": "--devices",
 		"polite-failover": "with --scenario",
 	} {
 		code, stdout, stderr := run(t, nil, append([]string{"drill"}, strings.Fields(args)...)...)
@@ -187,7 +196,8 @@ func TestFleetRecovers(t *testing.T) {
 	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "2s", "-o", "json"))
 	p.wantExit(0)
 	var r struct{ Devices, Recovered, Missing int }
-	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil || r.Devices != 20 || r.Recovered != 20 || r.Missing != 0 {
+	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil || r.Devices != 20 || r.Recovered != 20 ||
+		r.Missing != 0 {
 		t.Errorf("%v: %s", err, &p.stdout)
 	}
 }

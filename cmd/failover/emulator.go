@@ -176,8 +176,8 @@ func (o emulatorOptions) startCloud() (*emulator.Cloud, error) {
 	return cloud, err
 }
 
-// writeFiles writes the control file and the CA file, and opens the ledger. It is called when all ports are open, so
-// that an emulator that cannot start leaves the files of another one alone.
+// writeFiles writes the control file and the CA file, and opens the ledger. It is called when all
+// ports are open, so that an emulator that cannot start leaves the files of another one alone.
 func (o emulatorOptions) writeFiles(cloud *emulator.Cloud, api *control.Server, ledger *ledgerFile, say printf) error {
 	ca, err := o.stageCA(o.caFile, cloud.CAPEM())
 	if err != nil {
@@ -224,8 +224,9 @@ func (o emulatorOptions) openControlAPI(cloud *emulator.Cloud) (*control.Server,
 	return api, err
 }
 
-// announce writes the control file and returns its path. If another running emulator owns the default file, announce
-// writes a file whose name contains the port. A file of another running emulator that --control-file names is an error.
+// announce writes the control file and returns its path. If another running emulator owns the
+// default file, announce writes a file whose name contains the port. A file of another running
+// emulator that --control-file names is an error.
 func (o emulatorOptions) announce(api *control.Server, say printf) (file string, err error) {
 	if file = o.controlFile; file == "" {
 		file, err = control.DefaultFile()

@@ -14,8 +14,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// lockDataDir creates and locks the directory of --data. leave unlocks it. If the emulator did not start and the
-// directory is new, leave removes it.
+// lockDataDir creates and locks the directory of --data. leave unlocks it. If the emulator did not
+// start and the directory is new, leave removes it.
 func lockDataDir(path string) (leave func(started bool), err error) {
 	_, missing := os.Stat(path)
 	dir := statefile.NewDir(path, nil, nil)
@@ -31,8 +31,8 @@ func lockDataDir(path string) (leave func(started bool), err error) {
 	}, nil
 }
 
-// stageCA writes the CA file under a temporary name. It refuses to replace the CA file of another running emulator,
-// because devices read that file at each dial.
+// stageCA writes the CA file under a temporary name. It refuses to replace the CA file of another
+// running emulator, because devices read that file at each dial.
 func (o emulatorOptions) stageCA(file string, text []byte) (*control.StagedFile, error) {
 	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 		old, err := os.ReadFile(file)

@@ -19,7 +19,8 @@ import (
 
 var nextPort = atomic.Int64{}
 
-// freePorts finds the first of n ports in a row that are free now, and that no other test of this process is given.
+// freePorts finds the first of n ports in a row that are free now, and that no other test of this
+// process is given.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	nextPort.CompareAndSwap(0, int64(15_000+os.Getpid()%5000))
@@ -199,7 +200,8 @@ func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
 func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if code, _, stderr := run(t, nil, "emulator", "--port=0", "--host=cloud.localhost", "--listen=0.0.0.0"); code != 2 || !strings.Contains(stderr, "--any-address") {
+	if code, _, stderr := run(t, nil, "emulator", "--port=0", "--host=cloud.localhost",
+		"--listen=0.0.0.0"); code != 2 || !strings.Contains(stderr, "--any-address") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	cloud, exports := emulate(t, dir, "--host=cloud.localhost", "--listen=0.0.0.0", "--any-address")
@@ -214,7 +216,8 @@ func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	if host != "cloud.localhost" {
 		t.Errorf("the control API is at %s", announced.URL)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: true}}
 	answer, err := client.Get("https://127.0.0.2:" + port + "/ready")
 	must(t, err)
 	answer.Body.Close()
@@ -232,12 +235,14 @@ func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	cloud.terminate(0)
 }
 
-// A twin and a command that is queued outlive an emulator that is killed; two may not use the same directory.
+// A twin and a command that is queued outlive an emulator that is killed; two may not use the same
+// directory.
 func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	port := strconv.Itoa(freePorts(t, 3))
-	args := []string{"emulator", "--port", port, "--control-port=0", "--retry-after=1s", "--data", filepath.Join(dir, "data")}
+	args := []string{"emulator", "--port", port, "--control-port=0", "--retry-after=1s", "--data",
+		filepath.Join(dir, "data")}
 	begin := func() *process {
 		c := command(t, []string{"HOME=" + home}, args...)
 		c.Dir = dir
@@ -275,7 +280,8 @@ func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
 	if now := central("twin", "show", "-d", "dev1"); now != before || !strings.Contains(now, "battery") {
 		t.Errorf("the twin is\n%s\nand was\n%s", now, before)
 	}
-	if code, _, stderr := run(t, []string{"HOME=" + home}, append(args, "--port=0")...); code != 1 || !strings.Contains(stderr, "another process uses it") {
+	if code, _, stderr := run(t, []string{"HOME=" + home}, append(args, "--port=0")...); code != 1 ||
+		!strings.Contains(stderr, "another process uses it") {
 		t.Errorf("a second emulator with the same data: exit code %d: %s", code, stderr)
 	}
 	p = device()

@@ -31,7 +31,8 @@ var microsoftNames = map[string]string{
 	"FAILOVER_DEVICE_KEY":        "IOTHUB_DEVICE_DPS_DEVICE_KEY",
 }
 
-// find looks up a setting under both of its names, and returns the one that is set. It expands ~ in paths.
+// find looks up a setting under both of its names, and returns the one that is set. It expands ~ in
+// paths.
 func (from source) find(variable string) (name, value string) {
 	for _, name := range []string{variable, microsoftNames[variable]} {
 		if value := from(name); name != "" && value != "" {
@@ -113,8 +114,8 @@ func kindOf(f *pflag.Flag) string {
 	return "a number, such as " + f.DefValue
 }
 
-// readEnvFile reads the env file. The default one may be missing, one that was named may not. No error quotes a line of
-// the file, because the line may contain a key.
+// readEnvFile reads the env file. The default one may be missing, one that was named may not. No
+// error quotes a line of the file, because the line may contain a key.
 func (cfg *config) readEnvFile(given map[string]string) (map[string]string, error) {
 	name, chosen := given["FAILOVER_ENV_FILE"]
 	if !chosen {
@@ -147,8 +148,9 @@ const envLimit = 1 << 20 // bytes
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
 
-// referencedVariables returns lines for an env file that define the variables of the environment to which the text
-// refers. godotenv looks for them in the file only, and would turn $HOME/st into /st.
+// referencedVariables returns lines for an env file that define the variables of the environment to
+// which the text refers. godotenv looks for them in the file only, and would turn $HOME/st into
+// /st.
 func referencedVariables(text []byte) []byte {
 	var lines []byte
 	for _, match := range reference.FindAllSubmatch(text, -1) {

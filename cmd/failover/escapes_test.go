@@ -32,14 +32,21 @@ func wantEscaped(t *testing.T, what, text string) {
 func TestArgumentsAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{evil}, {"help", evil}, {"run", evil}, {"run", "--" + evil}, {"run", "--window", evil}, {"run", "--durability=" + evil}, {"run", "-" + evil},
-		{"run", "--env-file", evil}, {"run", "--ca-file", evil}, {"run", "--device-key-file", evil}, {"run", "--log-format", evil}, {"run", "--id-scope=/" + evil},
-		{"run", "--state-dir", "~" + evil}, {"scenario", "check", evil}, {"scenario", "check", "/nowhere/" + evil}, {"scenario", "show", evil},
-		{"drill", "--scenario", evil}, {"drill", evil}, {"drill", "--output", evil}, {"drill", "--client", "x", "--client-log", "/nowhere/" + evil},
+		{evil}, {"help", evil}, {"run", evil}, {"run", "--" + evil}, {"run", "--window", evil}, {"run",
+			"--durability=" + evil}, {"run", "-" + evil},
+		{"run", "--env-file", evil}, {"run", "--ca-file", evil}, {"run", "--device-key-file", evil}, {"run",
+			"--log-format", evil}, {"run", "--id-scope=/" + evil},
+		{"run", "--state-dir", "~" + evil}, {"scenario", "check", evil}, {"scenario", "check", "/nowhere/" +
+			evil}, {"scenario", "show", evil},
+		{"drill", "--scenario", evil}, {"drill", evil}, {"drill", "--output", evil}, {"drill", "--client", "x",
+			"--client-log", "/nowhere/" + evil},
 		{"drill", "--client", "x", "--html", "/nowhere/" + evil}, {"trace", evil},
-		{"outbox", "list", "--state-dir", evil}, {"outbox", "list", "--state-dir", "/", "--output", evil}, {"outbox", "requeue", "--state-dir", t.TempDir(), evil},
-		{"emulator", "--host", evil}, {"emulator", "--port=0", "--control-port=0", "--ledger-file", "/nowhere/" + evil}, {"states", "--output", "/nowhere/" + evil},
-		{"man", "/nowhere/" + evil}, {"lizard", "list", "-o", evil}, {"central", "device", "show", "-d", "dev1", "-n", evil}, {"completion", evil},
+		{"outbox", "list", "--state-dir", evil}, {"outbox", "list", "--state-dir", "/", "--output", evil}, {"outbox",
+			"requeue", "--state-dir", t.TempDir(), evil},
+		{"emulator", "--host", evil}, {"emulator", "--port=0", "--control-port=0", "--ledger-file", "/nowhere/" +
+			evil}, {"states", "--output", "/nowhere/" + evil},
+		{"man", "/nowhere/" + evil}, {"lizard", "list", "-o", evil}, {"central", "device", "show", "-d", "dev1", "-n",
+			evil}, {"completion", evil},
 		{"central", "device", "show", "-d", "dev1", "-n", "a", "--token-file", evil}, {"central", evil},
 	} {
 		code, stdout, stderr := run(t, complete, args...)
@@ -58,7 +65,8 @@ func TestArgumentsAreEscapedInErrors(t *testing.T) {
 func TestVariablesAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
 	for _, env := range [][]string{
-		{"FAILOVER_WINDOW=" + evil}, {"FAILOVER_CA_FILE=" + evil}, {"FAILOVER_LOG_LEVEL=" + evil}, {"FAILOVER_ENV_FILE=" + evil}, {"FAILOVER_" + evil + "=x"},
+		{"FAILOVER_WINDOW=" + evil}, {"FAILOVER_CA_FILE=" + evil}, {"FAILOVER_LOG_LEVEL=" +
+			evil}, {"FAILOVER_ENV_FILE=" + evil}, {"FAILOVER_" + evil + "=x"},
 	} {
 		_, stdout, stderr := run(t, env, "run")
 		wantEscaped(t, env[0], stdout+stderr)
@@ -69,16 +77,19 @@ func TestVariablesAreEscapedInErrors(t *testing.T) {
 
 func TestFileContentsAreEscapedInErrors(t *testing.T) {
 	t.Parallel()
-	record := strings.Replace(logRecord, `"from":"Unprovisioned"`, `"from":"x\u001b[2J\u009b31m\nfailover: all is well"`, 1)
+	record := strings.Replace(logRecord, `"from":"Unprovisioned"`,
+		`"from":"x\u001b[2J\u009b31m\nfailover: all is well"`, 1)
 	_, stdout, _ := run(t, nil, "trace", file(t, "log", record))
-	if strings.ContainsAny(stdout, "\x1b\u009b") || strings.Contains(stdout, "\nfailover: all") || !strings.Contains(stdout, "-> Provisioning") {
+	if strings.ContainsAny(stdout, "\x1b\u009b") || strings.Contains(stdout, "\nfailover: all") ||
+		!strings.Contains(stdout, "-> Provisioning") {
 		t.Errorf("trace prints %q", stdout)
 	}
 	state := stateDirectory(t)
 	moved := filepath.Join(filepath.Dir(state), evil)
 	must(t, os.Rename(state, moved))
 	must(t, os.WriteFile(filepath.Join(moved, "outbox", "quarantine-1"), nil, 0o600))
-	for _, args := range [][]string{{"ledger", "/nowhere/" + evil, "--state-dir", moved}, {"outbox", "list", "--state-dir", filepath.Join(moved, "none")}} {
+	for _, args := range [][]string{{"ledger", "/nowhere/" + evil, "--state-dir", moved},
+		{"outbox", "list", "--state-dir", filepath.Join(moved, "none")}} {
 		_, stdout, stderr := run(t, nil, args...)
 		wantEscaped(t, strings.Join(args[:1], " "), stdout+stderr)
 	}
@@ -99,7 +110,8 @@ func TestFileContentsAreEscapedInErrors(t *testing.T) {
 func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{Limits: outbox.Limits{Readings: 10, Bytes: 1 << 20, Full: outbox.DropNewest}})
+	box, err := outbox.Open(filepath.Join(dir, "outbox"),
+		outbox.Options{Limits: outbox.Limits{Readings: 10, Bytes: 1 << 20, Full: outbox.DropNewest}})
 	must(t, err)
 	id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(`"x\u001b[2J\u009b"`)}, outbox.Stamp{})
 	must(t, err)
@@ -137,7 +149,8 @@ func TestPathsThatTheEmulatorPrintsAreEscaped(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "x\x1b[2J\u009b31m\nfailover: all is well")
 	must(t, os.Mkdir(dir, 0o700))
-	p := start(t, command(t, nil, "emulator", "--port=0", "--control-port=0", "--ca-file", filepath.Join(dir, "ca.pem"), "--control-file", filepath.Join(dir, "control.json")))
+	p := start(t, command(t, nil, "emulator", "--port=0", "--control-port=0", "--ca-file",
+		filepath.Join(dir, "ca.pem"), "--control-file", filepath.Join(dir, "control.json")))
 	p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
 	p.stdout.await(p, 0, "31m")
 	p.terminate(0)

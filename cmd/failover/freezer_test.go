@@ -11,7 +11,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A freezer is a network whose servers can be made to hear nothing, while their kernels go on acknowledging.
+// A freezer is a network whose servers can be made to hear nothing, while their kernels go on
+// acknowledging.
 type freezer struct {
 	frozen sync.RWMutex
 	held   chan struct{} // has a value when something was sent to a frozen server

@@ -10,10 +10,14 @@ import (
 
 // commands are all commands with arguments that are enough for each.
 var commands = []string{
-	"run", "demo", "emulator", "drill", "scenario show x", "states", "ledger x", "trace", "lizard list", "lizard kill A", "lizard heal",
-	"outbox list", "outbox verify", "outbox export", "outbox requeue 8f3a1c02-17", "scenario list", "scenario check x", "version", "man x",
-	"central device show", "central device manual-failover", "central device manual-failback", "central device registration-info",
-	"central device twin show", "central device command run", "completion bash", "completion zsh", "completion fish", "completion powershell",
+	"run", "demo", "emulator", "drill", "scenario show x", "states", "ledger x", "trace", "lizard list",
+	"lizard kill A", "lizard heal",
+	"outbox list", "outbox verify", "outbox export", "outbox requeue 8f3a1c02-17", "scenario list", "scenario check x",
+	"version", "man x",
+	"central device show", "central device manual-failover", "central device manual-failback",
+	"central device registration-info",
+	"central device twin show", "central device command run", "completion bash", "completion zsh", "completion fish",
+	"completion powershell",
 }
 
 var aFlag = regexp.MustCompile(`(?m)^  +(?:-\w, )?--([a-z-]+)`)
@@ -43,7 +47,7 @@ func TestEmptyFlagIsAUsageError(t *testing.T) {
 func TestEmptyHiddenOrShortFlagIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"drill|--client|":                                    "--client is empty: give it a value, or leave it out; see failover drill --help",
+		"drill|--client|":                                    "--client is empty: give it a value, or leave it out",
 		"drill|--scenario|bad-day|--scenario|":               "--scenario is empty",
 		"central|device|show|-n||-d|dev1":                    "--app-id is empty",
 		"central|device|show|-d|dev1|--token|":               "--token is empty",
@@ -67,9 +71,11 @@ func TestEmptyHiddenOrShortFlagIsAUsageError(t *testing.T) {
 func TestEmptyArgumentIsAUsageError(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"lizard|heal|": "argument 1", "lizard|heal|A|": "argument 2", "lizard|kill|": "argument 1", "lizard|kill|A|": "argument 2",
-		"scenario|check|": "argument 1", "scenario|check|x| ": "argument 2", "scenario|show|": "argument 1", "trace|": "argument 1",
-		"man|": "argument 1", "ledger|": "argument 1", "outbox|requeue|": "argument 1",
+		"lizard|heal|": "argument 1", "lizard|heal|A|": "argument 2", "lizard|kill|": "argument 1",
+		"lizard|kill|A|":  "argument 2",
+		"scenario|check|": "argument 1", "scenario|check|x| ": "argument 2", "scenario|show|": "argument 1",
+		"trace|": "argument 1",
+		"man|":   "argument 1", "ledger|": "argument 1", "outbox|requeue|": "argument 1",
 	} {
 		code, stdout, stderr := run(t, nil, strings.Split(args, "|")...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want+" is empty") {
@@ -86,14 +92,16 @@ func TestAnEmptyVariableCountsAsUnset(t *testing.T) {
 	for _, f := range aFlag.FindAllStringSubmatch(help, -1) {
 		env = append(env, "FAILOVER_"+strings.ToUpper(strings.ReplaceAll(f[1], "-", "_"))+"=")
 	}
-	env = append(env, "FAILOVER_DEVICE_KEY=", "IOTHUB_DEVICE_DPS_DEVICE_KEY=", "XDG_STATE_HOME=", "FAILOVER_CONTROL_FILE=", "FAILOVER_CENTRAL_TOKEN=")
+	env = append(env, "FAILOVER_DEVICE_KEY=", "IOTHUB_DEVICE_DPS_DEVICE_KEY=", "XDG_STATE_HOME=",
+		"FAILOVER_CONTROL_FILE=", "FAILOVER_CENTRAL_TOKEN=")
 	p := start(t, command(t, append(env, deviceEnv(t, cloud)...), "run"))
 	p.await("-> Connected")
 	p.terminate(0)
 	if strings.Contains(p.stderr.String(), "WRN") {
 		t.Errorf("it warns:\n%s", &p.stderr)
 	}
-	if code, _, stderr := run(t, append(env, "XDG_CACHE_HOME="), "lizard", "list"); code != 1 || !strings.Contains(stderr, "no emulator runs on this machine") {
+	if code, _, stderr := run(t, append(env, "XDG_CACHE_HOME="), "lizard", "list"); code != 1 ||
+		!strings.Contains(stderr, "no emulator runs on this machine") {
 		t.Errorf("lizard list: exit code %d, %s", code, stderr)
 	}
 }

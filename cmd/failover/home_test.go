@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// atHome is a command whose home directory holds a file for each path, and the environment without the paths.
+// atHome is a command whose home directory holds a file for each path, and the environment without
+// the paths.
 func atHome(t *testing.T) (home string, env []string) {
 	t.Helper()
 	cloud := newCloud(t)
@@ -24,7 +25,8 @@ func atHome(t *testing.T) (home string, env []string) {
 	return home, env
 }
 
-var pathsAtHome = []string{"FAILOVER_DEVICE_KEY_FILE=~/device.key", "FAILOVER_CA_FILE=~/ca.pem", "FAILOVER_STATE_DIR=~/st"}
+var pathsAtHome = []string{"FAILOVER_DEVICE_KEY_FILE=~/device.key", "FAILOVER_CA_FILE=~/ca.pem",
+	"FAILOVER_STATE_DIR=~/st"}
 
 // No shell expands a ~ in the environment of a service, in an env file, or behind --state-dir=.
 func TestTildeInAPathIsExpanded(t *testing.T) {
@@ -92,7 +94,8 @@ func TestTildeWithAUserNameIsRefused(t *testing.T) {
 	wantRefused(t, append(complete[:3:3], "FAILOVER_STATE_DIR=~bob/st"), nil, "FAILOVER_STATE_DIR: "+want)
 	wantRefused(t, complete, []string{"--env-file", file(t, "e", "FAILOVER_CA_FILE=~bob/st")}, "FAILOVER_CA_FILE: "+want)
 	wantRefused(t, append(complete[:3:3], "XDG_STATE_HOME=~bob/st"), nil, "XDG_STATE_HOME: "+want)
-	if code, _, stderr := run(t, complete, "run", "--state-dir=~bob/st"); code != 2 || !strings.Contains(stderr, "--state-dir: "+want) {
+	if code, _, stderr := run(t, complete, "run", "--state-dir=~bob/st"); code != 2 ||
+		!strings.Contains(stderr, "--state-dir: "+want) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	c := command(t, append(complete[:3:3], "FAILOVER_STATE_DIR=~/st"), "run")

@@ -31,8 +31,10 @@ func TestByteOrderMarkIsIgnoredInEachFileOfTheDevice(t *testing.T) {
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))
 	env := file(t, "my.env", mark+"FAILOVER_ID_SCOPE="+cloud.IDScope()+"\nFAILOVER_DEVICE_ID=dev1\n")
-	c := command(t, []string{"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost()}, "run", "--stdin", "--env-file", env, "--state-dir=st",
-		"--device-key-file", file(t, "device.key", mark+oldKey+"\r\n"), "--ca-file", file(t, "ca.pem", mark+string(cloud.CAPEM())))
+	c := command(t, []string{"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost()}, "run", "--stdin", "--env-file", env,
+		"--state-dir=st",
+		"--device-key-file", file(t, "device.key", mark+oldKey+"\r\n"), "--ca-file", file(t, "ca.pem",
+			mark+string(cloud.CAPEM())))
 	c.Stdin = strings.NewReader(mark + `{"body":{"temp":1}}` + "\n2\n")
 	p := start(t, c)
 	p.wantExit(0)
@@ -61,12 +63,14 @@ func readFile(t *testing.T, name string) string {
 
 const (
 	shortDay  = "at 10ms kill A for 10ms\nend 1s\n"
-	logRecord = `{"level":"info","time":"2026-01-02T03:04:05Z","kind":"transition","device":"dev1","from":"Unprovisioned","to":"Provisioning","event":"register"}` + "\n"
+	logRecord = `{"level":"info","time":"2026-01-02T03:04:05Z","kind":"transition","device":"dev1",` +
+		`"from":"Unprovisioned","to":"Provisioning","event":"register"}` + "\n"
 )
 
 func TestByteOrderMarkIsIgnoredInEachFileOfTheTools(t *testing.T) {
 	t.Parallel()
-	if code, stdout, _ := run(t, nil, "trace", file(t, "log", mark+logRecord)); code != 0 || !strings.Contains(stdout, "-> Provisioning") {
+	if code, stdout, _ := run(t, nil, "trace", file(t, "log", mark+logRecord)); code != 0 ||
+		!strings.Contains(stdout, "-> Provisioning") {
 		t.Errorf("trace: exit code %d\n%s", code, stdout)
 	}
 	c := command(t, nil, "trace")
@@ -103,7 +107,8 @@ var readers = []struct {
 }{
 	{"run --env-file %s", 2}, {"run --ca-file %s", 2}, {"run --group-key-file %s", 2}, {"run --device-key-file %s", 2},
 	{"outbox list --state-dir x --env-file %s", 2},
-	{"scenario check %s", 1}, {"scenario show %s", 1}, {"drill --scenario %s", 2}, {"trace %s", 1}, {"ledger --state-dir %[2]s %[1]s", 1},
+	{"scenario check %s", 1}, {"scenario show %s", 1}, {"drill --scenario %s", 2}, {"trace %s",
+		1}, {"ledger --state-dir %[2]s %[1]s", 1},
 	{"central device show -d dev1 -n a --token-file %s", 2}, {"central device show -d dev1 -n a --ca-file %s", 2},
 	{"central device command run -d dev1 --cn x -k @%s", 2}, {"lizard list", 1},
 }
@@ -130,7 +135,8 @@ func wantFileRefused(t *testing.T, name, reason string) {
 			env = append(env, complete[2])
 		}
 		code, stdout, stderr := run(t, env, args...)
-		if code != r.code || stdout != "" && args[0] != "trace" || !strings.Contains(stderr, reason) || !strings.Contains(stderr, name) {
+		if code != r.code || stdout != "" && args[0] != "trace" || !strings.Contains(stderr, reason) ||
+			!strings.Contains(stderr, name) {
 			t.Errorf("%q: exit code %d, want %d; stdout %q, stderr %q", args, code, r.code, stdout, stderr)
 		}
 	}
@@ -166,7 +172,8 @@ func TestTooLargeFileIsRefused(t *testing.T) {
 	large := file(t, "large", "")
 	must(t, os.Truncate(large, 1<<40))
 	for _, r := range readers {
-		if r.args = strings.ReplaceAll(r.args, "%s", large); strings.HasPrefix(r.args, "trace") || !strings.Contains(r.args, large) || strings.HasPrefix(r.args, "outbox") {
+		if r.args = strings.ReplaceAll(r.args, "%s", large); strings.HasPrefix(r.args, "trace") ||
+			!strings.Contains(r.args, large) || strings.HasPrefix(r.args, "outbox") {
 			continue // trace reads line by line
 		}
 		code, _, stderr := run(t, append(complete[:2:2], "FAILOVER_CENTRAL_TOKEN="+apiToken), strings.Fields(r.args)...)
@@ -184,16 +191,19 @@ func TestFirstAnswerReportsUTF16OnStandardInput(t *testing.T) {
 	p := start(t, c)
 	p.wantExit(0)
 	got := answers(t, p)
-	if len(got) < 3 || !strings.Contains(got[0].Error, "it is UTF-16: save it as UTF-8") || got[1].Error == "" || got[len(got)-1].ID == "" {
+	if len(got) < 3 || !strings.Contains(got[0].Error, "it is UTF-16: save it as UTF-8") || got[1].Error == "" ||
+		got[len(got)-1].ID == "" {
 		t.Errorf("it was answered with\n%s", &p.stdout)
 	}
 }
 
-// The key comes from a pipe, as bash hands over <(pass show key), and is needed again for the second hub.
+// The key comes from a pipe, as bash hands over <(pass show key), and is needed again for the
+// second hub.
 func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
-	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_FIRST_WAIT=10ms"), "run", "--group-key-file", "/dev/fd/3")
+	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_FIRST_WAIT=10ms"), "run", "--group-key-file",
+		"/dev/fd/3")
 	in, out, err := os.Pipe()
 	must(t, err)
 	defer in.Close()
@@ -231,8 +241,10 @@ func TestUnreadableCertificateInABundleStopsTheDevice(t *testing.T) {
 	cloud := newCloud(t)
 	good := string(cloud.CAPEM())
 	bad := file(t, "ca.pem", good+strings.Replace(good, "\nM", "\n!", 1))
-	wantRefused(t, append(complete[:3:3], "FAILOVER_CA_FILE="+bad), nil, "FAILOVER_CA_FILE (--ca-file): "+bad+": certificate 2 (line ")
-	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d", "dev1", "-n", "a", "--ca-file", bad)
+	wantRefused(t, append(complete[:3:3], "FAILOVER_CA_FILE="+bad), nil,
+		"FAILOVER_CA_FILE (--ca-file): "+bad+": certificate 2 (line ")
+	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d",
+		"dev1", "-n", "a", "--ca-file", bad)
 	if code != 2 || !strings.Contains(stderr, "--ca-file: "+bad+": certificate 2 (line ") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

@@ -11,8 +11,8 @@ import (
 
 const keyLimit = 4096 // bytes; a key has about 90
 
-// keySettings are the settings that may hold a key. A key comes from the environment or from a file, never from the
-// command line, which every user of the machine can read.
+// keySettings are the settings that may hold a key. A key comes from the environment or from a
+// file, never from the command line, which every user of the machine can read.
 var keySettings = []struct {
 	variable, flag string // if there is a flag, both name a file
 	group          bool   // the key is an enrollment group's, from which the device's key is derived
@@ -23,7 +23,8 @@ var keySettings = []struct {
 	{"FAILOVER_DEVICE_KEY_FILE", "device-key-file", false},
 }
 
-// keySource finds the key in the first source that has one, and reads it once so that errors come at the start.
+// keySource finds the key in the first source that has one, and reads it once so that errors come
+// at the start.
 func (cfg *config) keySource() (transport.KeySource, error) {
 	for _, from := range cfg.sources {
 		var found []transport.KeySource
@@ -75,7 +76,8 @@ func parseKey(name, text string) (transport.Key, error) {
 	return key, nil
 }
 
-// keyFile returns a source that reads a key from a file at each dial, or only once if the file is a pipe of the shell.
+// keyFile returns a source that reads a key from a file at each dial, or only once if the file is a
+// pipe of the shell.
 func keyFile(flag, file string) transport.KeySource {
 	read := func() (transport.Key, error) { return readKey(flag, file) }
 	if textfile.OnlyOnce(file) {

@@ -19,15 +19,19 @@ const (
 
 func TestUnreadableKeyFileIsReportedAtTheStart(t *testing.T) {
 	who := complete[:2:2]
-	wantRefused(t, append(who, "FAILOVER_GROUP_KEY_FILE=/nowhere/group.key"), nil, "FAILOVER_GROUP_KEY_FILE (--group-key-file)", "/nowhere/group.key", "Manage enrollments")
-	wantRefused(t, who, []string{"--device-key-file", "/nowhere/device.key"}, "FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
+	wantRefused(t, append(who, "FAILOVER_GROUP_KEY_FILE=/nowhere/group.key"), nil,
+		"FAILOVER_GROUP_KEY_FILE (--group-key-file)", "/nowhere/group.key", "Manage enrollments")
+	wantRefused(t, who, []string{"--device-key-file", "/nowhere/device.key"},
+		"FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
 	wantRefused(t, who, []string{"--device-key-file", t.TempDir()}, "FAILOVER_DEVICE_KEY_FILE", "no regular file")
-	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE", "device.key", "too short")
+	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE",
+		"device.key", "too short")
 	large := file(t, "device.key", oldKey+strings.Repeat("\n", 4096))
 	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large, "larger than 4096 bytes")
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
-	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe, "no regular file: it is a named pipe")
+	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe,
+		"no regular file: it is a named pipe")
 }
 
 func TestInvalidKeyIsNotQuoted(t *testing.T) {
@@ -65,7 +69,8 @@ func TestRotatedKeyIsUsedAtTheNextDial(t *testing.T) {
 	key := file(t, "device.key", oldKey+"\n")
 	p := start(t, command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_DEVICE_KEY_FILE="+key), "run"))
 	waitReadings(t, cloud, "A", 1)
-	must(t, cloud.Enroll("dev1", newKey), os.WriteFile(key, []byte(newKey), 0o600), cloud.KillHub("A", emulator.RST, emulator.WithMove))
+	must(t, cloud.Enroll("dev1", newKey), os.WriteFile(key, []byte(newKey), 0o600),
+		cloud.KillHub("A", emulator.RST, emulator.WithMove))
 	waitReadings(t, cloud, "B", 1)
 	p.terminate(0)
 }

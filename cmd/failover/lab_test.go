@@ -28,7 +28,8 @@ func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports 
 	return cloud, cloud.stdout.String()[:cloud.stdout.await(cloud, said, "\n")]
 }
 
-// The exports as they stand, in a shell, from another directory, with a directory that a shell could stumble over.
+// The exports as they stand, in a shell, from another directory, with a directory that a shell
+// could stumble over.
 func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "it's a $HOME")
@@ -41,9 +42,11 @@ func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	cloud.terminate(0)
 
 	// There is one key in all that, and everybody knows it.
-	all := strings.ReplaceAll(cloud.stdout.String()+cloud.stderr.String(), filepath.Dir(dir), "") // a path may look like a key
+	// a path may look like a key
+	all := strings.ReplaceAll(cloud.stdout.String()+cloud.stderr.String(), filepath.Dir(dir), "")
 	for _, word := range regexp.MustCompile(`[A-Za-z0-9+/]{22,}=*`).FindAllString(all, -1) {
-		if key, err := base64.StdEncoding.DecodeString(word); err == nil && len(key) >= 16 && word != emulator.DevelopmentGroupKey {
+		if key, err := base64.StdEncoding.DecodeString(word); err == nil && len(key) >= 16 &&
+			word != emulator.DevelopmentGroupKey {
 			t.Errorf("%s may be a key", word)
 		}
 	}
@@ -121,7 +124,8 @@ func TestEmulatorRefusesUnsafeOrInvalidFlags(t *testing.T) {
 	}
 }
 
-// loopbackName is this machine's own name if it has loopback addresses only, as on Debian, or else localhost.
+// loopbackName is this machine's own name if it has loopback addresses only, as on Debian, or else
+// localhost.
 func loopbackName(t *testing.T) string {
 	t.Helper()
 	name, err := os.Hostname()
@@ -140,7 +144,8 @@ func TestPortInUseIsReportedWithTheFlagToChange(t *testing.T) {
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	must(t, err)
 	code, stdout, stderr := run(t, nil, "emulator", "--port", port)
-	if code != 1 || stdout != "" || !strings.Contains(stderr, "127.0.0.1:"+port) || !strings.Contains(stderr, "another --port") {
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "127.0.0.1:"+port) ||
+		!strings.Contains(stderr, "another --port") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
@@ -160,7 +165,8 @@ func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 		must(t, err)
 		exports.Write(b[:n])
 	}
-	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=500us", "--log-level=debug"), exports.String()+`exec "$0" "$@"`))
+	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=500us", "--log-level=debug"),
+		exports.String()+`exec "$0" "$@"`))
 	at := 0
 	for range fill {
 		at = p.awaitAfter(at, "delivered")
@@ -219,7 +225,8 @@ func TestScenariosAreListedShownAndChecked(t *testing.T) {
 	if code, stdout, stderr := run(t, nil, "scenario", "check", good); code != 0 || stdout+stderr != "" {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := run(t, nil, "scenario", "check", good, bad); code != 1 || !strings.Contains(stderr, `bad.txt: line 1: "kil" is not allowed here`) {
+	if code, _, stderr := run(t, nil, "scenario", "check", good, bad); code != 1 ||
+		!strings.Contains(stderr, `bad.txt: line 1: "kil" is not allowed here`) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -39,7 +39,8 @@ func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
 	cloud.terminate(0)
 
 	code, report, stderr := run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
-	if code != 0 || !strings.Contains(report, "delivered                    5\n") || !strings.Contains(report, "unreadable lines             1\n") {
+	if code != 0 || !strings.Contains(report, "delivered                    5\n") ||
+		!strings.Contains(report, "unreadable lines             1\n") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
 	// Without the line of the third reading nobody can know whether it arrived.

@@ -11,7 +11,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A ledgerFile receives each message that the emulator's hubs store, as one JSON line, for `failover ledger`.
+// A ledgerFile receives each message that the emulator's hubs store, as one JSON line, for
+// `failover ledger`.
 type ledgerFile struct {
 	file    *os.File // nil without --ledger-file
 	cloud   atomic.Pointer[emulator.Cloud]
@@ -54,7 +55,8 @@ func endsMidLine(f *os.File) bool {
 	return err == nil && last[0] != '\n'
 }
 
-// follow writes the messages that were stored since the last call. It is called for one event at a time.
+// follow writes the messages that were stored since the last call. It is called for one event at a
+// time.
 func (l *ledgerFile) follow(e emulator.Event) error {
 	if e.Kind != emulator.KindTelemetry {
 		return nil
@@ -77,7 +79,8 @@ func (l *ledgerFile) write() error {
 	return nil
 }
 
-// append writes a line. If the disk becomes full in the middle of it, append removes the incomplete line.
+// append writes a line. If the disk becomes full in the middle of it, append removes the incomplete
+// line.
 func (l *ledgerFile) append(line ledgerLine) error {
 	text, err := json.Marshal(line)
 	if err != nil {

@@ -43,7 +43,8 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	}
 	for _, want := range []string{
 		`Unprovisioned +-> Provisioning +register`, `Provisioning +-> Connecting +assigned +` + cloud.Hub("A"),
-		`Connected +-> Failover +lost \((reset|closed)\)` /* a write that meets the reset first leaves the read an EOF */, `Failover +-> Provisioning +reprovision`,
+		`Connected +-> Failover +lost \((reset|closed)\)`, /* a write that meets the reset first leaves the read an EOF */
+		`Failover +-> Provisioning +reprovision`,
 		`failed over from ` + cloud.Hub("A") + ` to ` + cloud.Hub("B"), `Connected +-> Closing +close`,
 		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken), `1 other line`,
 	} {
@@ -58,7 +59,8 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	}
 }
 
-// wantAllDelivered compares what a JSON log says was taken with what the cloud has, and returns how many that is.
+// wantAllDelivered compares what a JSON log says was taken with what the cloud has, and returns how
+// many that is.
 func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken int) {
 	t.Helper()
 	got := map[string]bool{}
@@ -77,7 +79,8 @@ func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken in
 			}
 		}
 	}
-	// The reading that was being put when the device was told to end may be kept, although nobody was told.
+	// The reading that was being put when the device was told to end may be kept, although nobody
+	// was told.
 	if len(got) < taken || len(got) > taken+1 {
 		t.Errorf("%d readings were taken and %d delivered", taken, len(got))
 	}
@@ -103,8 +106,9 @@ func TestRestartedDeviceConnectsWithoutDPS(t *testing.T) {
 func TestRefusedDeviceWaitsAndReportsTheReason(t *testing.T) {
 	t.Parallel()
 	for fault, why := range map[emulator.Fault]string{
-		emulator.DPSForbids:      "enable the enrollment, or approve the device",
-		emulator.DPSForgets:      "check the ID scope, and that an enrollment or an enrollment group covers this registration ID",
+		emulator.DPSForbids: "enable the enrollment, or approve the device",
+		emulator.DPSForgets: "check the ID scope, and that an enrollment or an enrollment group covers this " +
+			"registration ID",
 		emulator.DPSUnauthorized: "check the ID scope, the registration ID and the key",
 		emulator.DPSRefuses:      "connack-5",
 		emulator.DPSFails:        "the registration has failed",
@@ -122,7 +126,8 @@ func TestRefusedDeviceWaitsAndReportsTheReason(t *testing.T) {
 			if n := cloud.Registrations("dev1"); n > 1 {
 				t.Errorf("it asked DPS %d times", n)
 			}
-			if log := p.stderr.String(); !regexp.MustCompile(`next: register in (3\d|4\d|5\d) min \d+ s \(dps-refused\)`).MatchString(log) {
+			next := regexp.MustCompile(`next: register in (3\d|4\d|5\d) min \d+ s \(dps-refused\)`)
+			if log := p.stderr.String(); !next.MatchString(log) {
 				t.Errorf("it does not say when it asks again:\n%s", log)
 			}
 		})
@@ -159,7 +164,8 @@ func TestLogFormatsAreConsoleAndJSON(t *testing.T) {
 		return slices.ContainsFunc(cloud.Ledger(), func(d emulator.Delivery) bool { return d.Device == "quiet" })
 	})
 	quiet.terminate(0)
-	// A reading that was taken as the device was told to end is pending until the next start, which it says.
+	// A reading that was taken as the device was told to end is pending until the next start, which
+	// it says.
 	if said := quiet.stderr.String(); said != "" && !strings.Contains(said, " readings wait in ") {
 		t.Errorf("a quiet device says %s", &quiet.stderr)
 	}
@@ -253,7 +259,8 @@ func TestStateDirectoryOfAnotherDeviceIsRefused(t *testing.T) {
 	p.await("Connecting -> Connected")
 	p.terminate(0)
 	code, _, stderr := run(t, append(env, "FAILOVER_DEVICE_ID=another"), "run")
-	if code != 1 || !strings.Contains(stderr, `holds what waits for device "dev1"; give this device a directory of its own`) {
+	if code != 1 || !strings.Contains(stderr,
+		`holds what waits for device "dev1"; give this device a directory of its own`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// plainHost returns a host in the form that net.Listen accepts: an IPv6 address without brackets, a name without a
-// trailing dot.
+// plainHost returns a host in the form that net.Listen accepts: an IPv6 address without brackets, a
+// name without a trailing dot.
 func plainHost(host string) string {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		if inner, ok = strings.CutSuffix(inner, "]"); ok {
@@ -23,8 +23,8 @@ func plainHost(host string) string {
 // lookupTimeout bounds the lookup of a host name. A name of this machine takes far less.
 const lookupTimeout = 2 * time.Second
 
-// isLoopback reports whether a host can be reached from this machine only: it is a loopback address, or a name that
-// resolves to nothing else.
+// isLoopback reports whether a host can be reached from this machine only: it is a loopback
+// address, or a name that resolves to nothing else.
 func isLoopback(host string) bool {
 	name := strings.ToLower(host)
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, 6.3

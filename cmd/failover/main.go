@@ -1,4 +1,5 @@
-// Command failover runs an Azure IoT device that stays connected when its hub dies, and a local cloud to try it on.
+// Command failover runs an Azure IoT device that stays connected when its hub dies, and a local
+// cloud to try it on.
 package main
 
 import (
@@ -61,8 +62,8 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// printError prints the error. It waits for half a second at most, because the reader of standard error may
-// have stopped reading.
+// printError prints the error. It waits for half a second at most, because the reader of standard
+// error may have stopped reading.
 func printError(err error) {
 	printed := make(chan struct{})
 	go func() {
@@ -107,8 +108,8 @@ func rootCommand() *cobra.Command {
 	return root
 }
 
-// usageErrors reports a wrong number of arguments, an empty argument and an unknown command as usage errors, in
-// place of cobra's defaults.
+// usageErrors reports a wrong number of arguments, an empty argument and an unknown command as
+// usage errors, in place of cobra's defaults.
 func usageErrors(c *cobra.Command) {
 	check := c.Args
 	if check == nil {

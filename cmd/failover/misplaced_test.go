@@ -12,11 +12,13 @@ import (
 // mistaken are secrets that a person may put into the wrong place.
 func mistaken(t *testing.T) map[string]canary {
 	t.Helper()
-	token := tokenCanaries("hub.azure-devices.net/devices/dev1", "", key(t, []byte(canaryDevice)), time.Unix(1893456000, 0))
+	token := tokenCanaries("hub.azure-devices.net/devices/dev1", "", key(t, []byte(canaryDevice)),
+		time.Unix(1893456000, 0))
 	return map[string]canary{
 		"the group key": newCanary([]byte(canaryGroup)), "the device key": newCanary([]byte(canaryDevice)),
 		"the derived key": newCanary(derived(canaryGroup, "dev1")), "a token": token[0], "a signature": token[1],
-		"a connection string": {"raw": "HostName=hub.azure-devices.net;DeviceId=dev1;SharedAccessKey=" + base64.StdEncoding.EncodeToString([]byte(canaryDevice))},
+		"a connection string": {"raw": "HostName=hub.azure-devices.net;DeviceId=dev1;SharedAccessKey=" +
+			base64.StdEncoding.EncodeToString([]byte(canaryDevice))},
 	}
 }
 
@@ -46,7 +48,8 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 	refused(who, "--group-key-file", file(t, "bad.key", "!"+form))
 	refused(append(complete[:3:3], "FAILOVER_CA_FILE="+keyFile))
 	refused(append(complete[:3:3], "FAILOVER_DEVICE_KEY_FILE="+keyFile))
-	for _, line := range []string{form, "FAILOVER_WINDOW=" + form, "FAILOVER_WINDOW='" + form, form + "=1\n=2", "FAILOVER_GROUP_KEY=!" + form} {
+	for _, line := range []string{form, "FAILOVER_WINDOW=" + form, "FAILOVER_WINDOW='" + form, form + "=1\n=2",
+		"FAILOVER_GROUP_KEY=!" + form} {
 		refused(nil, "--env-file", file(t, "my.env", line))
 	}
 	if strings.ContainsFunc(form, func(r rune) bool { return r < ' ' || r > '~' }) { // bytes that nobody can type or copy
@@ -55,7 +58,8 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 	refused(nil, "--env-file", file(t, "my.env", "FAILOVER_ID_SCOPE=\"/"+form+"\""))
 	refused(append(who, "FAILOVER_GROUP_KEY_FILE="+form, "FAILOVER_CA_FILE="+form))
 	refused(append(who, "FAILOVER_ENV_FILE="+form))
-	refused(append(who, "FAILOVER_WINDOW="+form, "FAILOVER_NO_TELEMETRY="+form, "FAILOVER_HOLD="+form, "FAILOVER_DRAIN_RATE="+form))
+	refused(append(who, "FAILOVER_WINDOW="+form, "FAILOVER_NO_TELEMETRY="+form, "FAILOVER_HOLD="+form,
+		"FAILOVER_DRAIN_RATE="+form))
 	var everywhere []string
 	for _, name := range []string{"PROVISIONING_HOST", "ID_SCOPE", "DEVICE_ID", "LOG_FORMAT", "LOG_LEVEL", "MODEL_KEY"} {
 		everywhere = append(everywhere, "FAILOVER_"+name+"=/"+form)

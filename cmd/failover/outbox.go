@@ -82,8 +82,8 @@ type keptReading struct {
 	Quarantined string            `json:"quarantined,omitempty"` // the reason
 }
 
-// forEachReading calls do for every reading, one at a time, because there may be millions. It skips a quarantined
-// reading that cannot be read, and returns the error at the end.
+// forEachReading calls do for every reading, one at a time, because there may be millions. It skips
+// a quarantined reading that cannot be read, and returns the error at the end.
 func forEachReading(s *outbox.Snapshot, do func(keptReading) error) error {
 	var unreadable []error
 	for q, err := range s.Quarantined() {
@@ -136,7 +136,8 @@ func listCommand() *cobra.Command {
 	return c
 }
 
-// printTable prints readings in columns of fixed width, because text/tabwriter would hold all of them in memory.
+// printTable prints readings in columns of fixed width, because text/tabwriter would hold all of
+// them in memory.
 func printTable(s *outbox.Snapshot, out io.Writer) error {
 	id := len(outbox.ID{Epoch: s.Epoch, N: s.Last}.String())
 	row := func(cells ...any) error {
@@ -269,7 +270,8 @@ func requeueCommand() *cobra.Command {
 			defer state.Close()
 			box, err := outbox.Open(filepath.Join(dir, "outbox"), outbox.Options{
 				Owner: state,
-				// The device applies its own limits. DropNewest makes Requeue fail on a full disk, so that no reading is dropped.
+				// The device applies its own limits. DropNewest makes Requeue fail on a full disk, so
+				// that no reading is dropped.
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
 				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), escapedError(err)) },
 			})

@@ -40,14 +40,16 @@ func ledgerFile(t *testing.T, cloud *emulator.Cloud) string {
 	return file(t, "ledger.jsonl", b.String())
 }
 
-// A reading that no hub takes goes into the quarantine, is looked at there beside the running device, and is put back.
+// A reading that no hub takes goes into the quarantine, is looked at there beside the running
+// device, and is put back.
 func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, hub := range []string{"A", "B"} {
 		must(t, cloud.Inject(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}))
 	}
-	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=50ms", "FAILOVER_FIRST_REST=10ms", "FAILOVER_LAST_REST=50ms")
+	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=50ms",
+		"FAILOVER_FIRST_REST=10ms", "FAILOVER_LAST_REST=50ms")
 	c := command(t, env, "run", "--stdin")
 	in, out, err := os.Pipe()
 	must(t, err)
@@ -75,11 +77,13 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 		Body                   json.RawMessage
 	}
 	first, _, _ := strings.Cut(export, "\n")
-	if err := json.Unmarshal([]byte(first), &line); err != nil || code != 0 || line.ID != bad || line.State != "quarantined" ||
+	if err := json.Unmarshal([]byte(first), &line); err != nil || code != 0 || line.ID != bad ||
+		line.State != "quarantined" ||
 		string(line.Body) != `{"bad":2}` || line.Quarantined == "" {
 		t.Errorf("export: exit code %d, %v\n%s", code, err, export)
 	}
-	if code, _, stderr := run(t, nil, "outbox", "requeue", bad, state); code != 1 || !strings.Contains(stderr, "stop the device first") {
+	if code, _, stderr := run(t, nil, "outbox", "requeue", bad, state); code != 1 ||
+		!strings.Contains(stderr, "stop the device first") {
 		t.Errorf("requeue beside the device: exit code %d: %s", code, stderr)
 	}
 	p.terminate(5) // one reading was given up
@@ -103,7 +107,8 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	}
 	code, report, _ := run(t, nil, "ledger", ledgerFile(t, cloud), state, "-o", "json")
 	took := len(answers(t, p)) + 1
-	if want := fmt.Sprintf(`"taken":%d,"delivered":%d,"waiting":0,"missing":1,`, took, took-1); code != 0 || !strings.Contains(report, want) || !strings.Contains(report, `"quarantined":1,"lost":0`) {
+	if want := fmt.Sprintf(`"taken":%d,"delivered":%d,"waiting":0,"missing":1,`, took, took-1); code != 0 ||
+		!strings.Contains(report, want) || !strings.Contains(report, `"quarantined":1,"lost":0`) {
 		t.Errorf("ledger: exit code %d\n%s", code, report)
 	}
 }
@@ -122,7 +127,8 @@ func TestLedgerExitsWithFiveWhenAReadingIsLost(t *testing.T) {
 	if code != 5 || !strings.Contains(out, "  lost                       1\n") || !strings.Contains(out, "-3\n") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if code, out, _ := run(t, nil, "ledger", file(t, "l", string(text)), stateOf(env)); code != 0 || !strings.Contains(out, "lost                       0") {
+	if code, out, _ := run(t, nil, "ledger", file(t, "l", string(text)), stateOf(env)); code != 0 ||
+		!strings.Contains(out, "lost                       0") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
@@ -162,7 +168,8 @@ func TestOutboxAndLedgerCommandsReportAMissingOutbox(t *testing.T) {
 		if code, _, stderr := run(t, nil, args...); code != 2 || !strings.Contains(stderr, "give --state-dir") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
-		if code, _, stderr := run(t, nil, append(args, "--state-dir="+t.TempDir())...); code != 1 || !strings.Contains(stderr, "contains no outbox") {
+		if code, _, stderr := run(t, nil, append(args, "--state-dir="+t.TempDir())...); code != 1 ||
+			!strings.Contains(stderr, "contains no outbox") {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
 	}
@@ -172,7 +179,8 @@ func TestOutboxAndLedgerCommandsReportAMissingOutbox(t *testing.T) {
 func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
-	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
+	box, err := outbox.Open(filepath.Join(state, "outbox"),
+		outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
 	must(t, err)
 	put := func(body string) outbox.ID {
 		id, err := box.Put(t.Context(), payloads.Reading{Body: []byte(body)}, outbox.Stamp{})
@@ -181,7 +189,8 @@ func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
 	}
 	bad := put("1")
 	must(t, box.Close())
-	box, err = outbox.Open(filepath.Join(state, "outbox"), outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
+	box, err = outbox.Open(filepath.Join(state, "outbox"),
+		outbox.Options{Sync: time.Hour, Limits: outbox.Limits{Bytes: 1 << 30}})
 	must(t, err)
 	if e, ok := box.Peek(0); !ok || e.ID != bad {
 		t.Fatalf("handed out %v", e)
@@ -220,7 +229,8 @@ func TestRequeueReportsDamage(t *testing.T) {
 	must(t, err)
 	text[len(text)/2] ^= 1
 	must(t, os.WriteFile(name, text, 0o600))
-	if _, _, stderr := run(t, nil, "outbox", "requeue", "8f3a1c02-1", "--state-dir="+state); !strings.Contains(stderr, "0000000001.log is damaged") {
+	if _, _, stderr := run(t, nil, "outbox", "requeue", "8f3a1c02-1",
+		"--state-dir="+state); !strings.Contains(stderr, "0000000001.log is damaged") {
 		t.Errorf("it said %q", stderr)
 	}
 }
@@ -241,7 +251,8 @@ func TestOutboxCommandsKeepToTheRequestedOutputFormat(t *testing.T) {
 			t.Errorf("%s: exit code %d: %s%s", name, code, said, stderr)
 		}
 	}
-	if code, said, stderr := run(t, nil, "outbox", "export", "-o", "table", "--state-dir="+state); code != 2 || said != "" || !strings.Contains(stderr, "list") {
+	if code, said, stderr := run(t, nil, "outbox", "export", "-o", "table", "--state-dir="+state); code != 2 ||
+		said != "" || !strings.Contains(stderr, "list") {
 		t.Errorf("export as a table: exit code %d: %s%s", code, said, stderr)
 	}
 	code, said, stderr := run(t, nil, "outbox", "requeue", id.String(), "-o", "json", "--state-dir="+state)

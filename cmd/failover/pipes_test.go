@@ -90,7 +90,8 @@ func fillUp(pipe *os.File) error {
 	})
 }
 
-// A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and what is printed with it.
+// A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and
+// what is printed with it.
 func TestOutputToAClosedDescriptorReachesNoFile(t *testing.T) {
 	t.Parallel()
 	for name, redirect := range map[string]string{

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// escaped returns text from outside in a form that is safe to print on one line: no character moves the cursor,
-// changes the direction of the text, or begins a line.
+// escaped returns text from outside in a form that is safe to print on one line: no character moves
+// the cursor, changes the direction of the text, or begins a line.
 func escaped(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -42,8 +42,8 @@ func escape(r rune) string {
 	return fmt.Sprintf(`\u%04x`, r)
 }
 
-// escapedError returns the text of an error in a form that is safe to print. Each error of errors.Join begins a line;
-// any other line end came from outside and is escaped.
+// escapedError returns the text of an error in a form that is safe to print. Each error of
+// errors.Join begins a line; any other line end came from outside and is escaped.
 func escapedError(err error) string {
 	if parts := joined(err); parts != nil {
 		lines := make([]string, len(parts))
@@ -92,8 +92,9 @@ func joined(err error) []error {
 	return list.Unwrap()
 }
 
-// A printer writes text that contains values from outside, such as tables and JSON, to a terminal. It escapes control
-// characters except line ends and tabs, which this program writes itself. In JSON the escapes do not change a value.
+// A printer writes text that contains values from outside, such as tables and JSON, to a terminal.
+// It escapes control characters except line ends and tabs, which this program writes itself. In
+// JSON the escapes do not change a value.
 type printer struct {
 	to   io.Writer
 	mu   sync.Mutex

@@ -11,9 +11,11 @@ import (
 
 func TestEscapedTextIsOneLineWithoutControlCharacters(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", "plain text, ünïcode: 温度 – …": "plain text, ünïcode: 温度 – …", `C:\new "file"`: `C:\new "file"`,
-		"a\nb\r\tc": `a\nb\r\tc`, "\x1b[31m\a\x7f": `\u001b[31m\u0007\u007f`, "\u009b2J\u0085": `\u009b2J\u0085`,
-		"txt.\u202eexe\u2028\u200b": `txt.\u202eexe\u2028\u200b`, "\xff\xc3": `\xff\xc3`, "\ufffd": "\ufffd", "\U000e0041": `\udb40\udc41`,
+		"": "", "plain text, ünïcode: 温度 – …": "plain text, ünïcode: 温度 – …",
+		`C:\new "file"`: `C:\new "file"`,
+		"a\nb\r\tc":     `a\nb\r\tc`, "\x1b[31m\a\x7f": `\u001b[31m\u0007\u007f`, "\u009b2J\u0085": `\u009b2J\u0085`,
+		"txt.\u202eexe\u2028\u200b": `txt.\u202eexe\u2028\u200b`, "\xff\xc3": `\xff\xc3`, "\ufffd": "\ufffd",
+		"\U000e0041": `\udb40\udc41`,
 	} {
 		if got := escaped(text); got != want {
 			t.Errorf("%q is escaped as %s; want %s", text, got, want)

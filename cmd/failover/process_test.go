@@ -176,7 +176,8 @@ func (p *process) wantExit(code int) {
 	}
 }
 
-// terminate ends a process and wants this exit code within the deadline of 5 s, and a little for the machine.
+// terminate ends a process and wants this exit code within the deadline of 5 s, and a little for
+// the machine.
 func (p *process) terminate(code int) {
 	p.t.Helper()
 	begin := time.Now()
@@ -237,7 +238,8 @@ func (o *output) await(p *process, from int, text string) int {
 		case <-grown:
 		case <-p.ended:
 			if !strings.Contains(o.String()[from:], text) {
-				p.t.Fatalf("%v ended with %v before it said %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text, &p.stdout, &p.stderr)
+				p.t.Fatalf("%v ended with %v before it said %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text, &p.stdout,
+					&p.stderr)
 			}
 		case <-late:
 			p.t.Fatalf("%v does not say %q:\n%s%s", p.cmd.Args[1:], text, &p.stdout, &p.stderr)

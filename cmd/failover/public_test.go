@@ -27,11 +27,14 @@ import (
 
 func TestHelpAndStatesContainNoSecret(t *testing.T) {
 	dir := t.TempDir()
-	env := []string{"FAILOVER_GROUP_KEY=" + newCanary([]byte(canaryGroup))["base64"], "FAILOVER_DEVICE_KEY=" + newCanary([]byte(canaryDevice))["base64"]}
+	env := []string{"FAILOVER_GROUP_KEY=" + newCanary([]byte(canaryGroup))["base64"], "FAILOVER_DEVICE_KEY=" +
+		newCanary([]byte(canaryDevice))["base64"]}
 	places := map[string]string{}
 	for _, args := range []string{
-		"--help", "run --help", "demo --help", "emulator --help", "states --help", "trace --help", "version --help", "completion --help",
-		"central --help", "central device manual-failover --help", "central device command run --help", "lizard list --help", "lizard kill --help",
+		"--help", "run --help", "demo --help", "emulator --help", "states --help", "trace --help", "version --help",
+		"completion --help",
+		"central --help", "central device manual-failover --help", "central device command run --help",
+		"lizard list --help", "lizard kill --help",
 		"completion bash", "completion zsh", "completion fish", "completion powershell", "states", "version", "man " + dir,
 	} {
 		c := command(t, env, strings.Fields(args)...)
@@ -51,7 +54,8 @@ func TestHelpAndStatesContainNoSecret(t *testing.T) {
 		t.Errorf("manual pages: %q", pages)
 	}
 	for where, text := range places {
-		for _, secret := range [][]byte{[]byte(canaryGroup), []byte(canaryDevice), development(t), derived(string(development(t)), "dev1")} {
+		for _, secret := range [][]byte{[]byte(canaryGroup), []byte(canaryDevice), development(t),
+			derived(string(development(t)), "dev1")} {
 			newCanary(secret).wantNone(t, where, text)
 		}
 		wantNothingLikeASecret(t, where, text)
@@ -67,7 +71,8 @@ func development(t *testing.T) []byte {
 }
 
 // secretLike is a token's signature, or a key of 32 bytes or more.
-var secretLike = regexp.MustCompile(`sig=[A-Za-z0-9%]|SharedAccess(Key|Signature)[= ]|[A-Za-z0-9+/]{42,}(=|%3[Dd]){1,2}|[0-9A-Fa-f]{64,}`)
+var secretLike = regexp.MustCompile(`sig=[A-Za-z0-9%]|SharedAccess(Key|Signature)[= ]|` +
+	`[A-Za-z0-9+/]{42,}(=|%3[Dd]){1,2}|[0-9A-Fa-f]{64,}`)
 
 func wantNothingLikeASecret(t *testing.T, where, text string) {
 	t.Helper()
@@ -107,8 +112,8 @@ func TestDemoPrintsNoSecret(t *testing.T) {
 	}
 }
 
-// Its group key is public, and is printed once, for the devices that need it. What is derived from it is not printed, nor what a
-// client says in the wrong place.
+// Its group key is public, and is printed once, for the devices that need it. What is derived from
+// it is not printed, nor what a client says in the wrong place.
 func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
@@ -122,7 +127,8 @@ func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	group := development(t)
 	hub := regexp.MustCompile(`Hub A is (\S+), hub B is (\S+)\.`).FindStringSubmatch(exports)[1:]
 	token := transport.SAS(hub[0]+"/devices/dev1", "", key(t, derived(string(group), "dev1")), begin)
-	secrets := []string{token, base64.StdEncoding.EncodeToString(derived(string(group), "dev1")), emulator.DevelopmentGroupKey}
+	secrets := []string{token, base64.StdEncoding.EncodeToString(derived(string(group), "dev1")),
+		emulator.DevelopmentGroupKey}
 	for _, secret := range secrets {
 		rudely(t, roots, hub[0], secret, "dev1", "dev1")
 		rudely(t, roots, hub[0], "dev1", hub[0]+"/dev1/?api-version=2021-04-12&x="+secret, secret)
@@ -131,14 +137,16 @@ func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	p.terminate(0)
 	cloud.terminate(0)
 	said := cloud.stdout.String() + cloud.stderr.String()
-	if n := strings.Count(said, emulator.DevelopmentGroupKey); n != 1 || !strings.Contains(said, "export FAILOVER_GROUP_KEY='"+emulator.DevelopmentGroupKey+"'") {
+	if n := strings.Count(said, emulator.DevelopmentGroupKey); n != 1 ||
+		!strings.Contains(said, "export FAILOVER_GROUP_KEY='"+emulator.DevelopmentGroupKey+"'") {
 		t.Errorf("the group key stands %d times in\n%s", n, said)
 	}
 	if n := strings.Count(said, "violation") + strings.Count(said, "refused  "); n < 3*len(secrets) {
 		t.Errorf("%d refusals were told:\n%s", n, said)
 	}
 	said = strings.Replace(said, emulator.DevelopmentGroupKey, "", 1)
-	shown := append(shownSince(t, begin, string(group), emulator.DevelopmentIDScope, hub...), canary{"raw": token, "escaped": url.QueryEscape(token)})
+	shown := append(shownSince(t, begin, string(group), emulator.DevelopmentIDScope, hub...),
+		canary{"raw": token, "escaped": url.QueryEscape(token)})
 	for _, c := range shown {
 		c.wantNone(t, "the emulator", said)
 	}

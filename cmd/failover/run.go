@@ -37,7 +37,8 @@ func runCommand() *cobra.Command {
 	return c
 }
 
-// runDevice runs the device, the source of its readings and the log, and waits for the end of all three.
+// runDevice runs the device, the source of its readings and the log, and waits for the end of all
+// three.
 func runDevice(ctx context.Context, cfg *config) error {
 	d := cfg.device
 	source := &sensor.Sensor{TelemetryInterval: cfg.telemetryInterval, PropertyInterval: cfg.propertyInterval}

@@ -26,13 +26,16 @@ func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 		p := start(t, scripted(t, env, script, "127", "dev1", "my app", "0.0.1:"+s.port()))
 		p.wantExit(0)
 		requests := s.requests(t, "Bearer "+emulatorToken)
-		if len(requests) != 1 || !strings.HasPrefix(requests[0], "POST /system/iothub/devices/dev1/manual-"+move) || !strings.Contains(p.stdout.String(), hubA) {
+		if len(requests) != 1 || !strings.HasPrefix(requests[0], "POST /system/iothub/devices/dev1/manual-"+move) ||
+			!strings.Contains(p.stdout.String(), hubA) {
 			t.Errorf("%s asked %q and said %s", move, requests, &p.stdout)
 		}
-		for _, args := range [][]string{nil, {"127"}, {"127", "dev1", "myapp"}, {"127", "", "myapp", "suffix"}, {"127", "dev1", "myapp", "suffix", "more"}} {
+		for _, args := range [][]string{nil, {"127"}, {"127", "dev1", "myapp"}, {"127", "", "myapp", "suffix"},
+			{"127", "dev1", "myapp", "suffix", "more"}} {
 			p := start(t, scripted(t, env, script, args...))
 			p.wantExit(2)
-			if want := "usage: " + script + " APPLICATION-ID DEVICE-ID APPLICATION-HOST-NAME DNS-SUFFIX\n"; p.stderr.String() != want {
+			want := "usage: " + script + " APPLICATION-ID DEVICE-ID APPLICATION-HOST-NAME DNS-SUFFIX\n"
+			if p.stderr.String() != want {
 				t.Errorf("%s %q says %s", move, args, &p.stderr)
 			}
 		}
@@ -51,7 +54,8 @@ func scripted(t *testing.T, env []string, script string, args ...string) *exec.C
 	return &exec.Cmd{Path: script, Args: append([]string{script}, args...), Dir: c.Dir, Env: c.Env}
 }
 
-// There is nothing here that runs them. They have to say the same as the others, in the lines that cmd.exe wants.
+// There is nothing here that runs them. They have to say the same as the others, in the lines that
+// cmd.exe wants.
 func TestScriptsForWindowsMatchTheShellScripts(t *testing.T) {
 	for _, move := range []string{"failover", "failback"} {
 		text, err := os.ReadFile("../../scripts/" + move + ".bat")
@@ -70,8 +74,10 @@ func TestScriptsForWindowsMatchTheShellScripts(t *testing.T) {
 			call = strings.ReplaceAll(call, fmt.Sprintf(`"$%d"`, i+1), fmt.Sprintf(`"%%~%d"`, i+1))
 		}
 		for _, want := range []string{
-			"@echo off", `if "%~1"=="" goto usage`, `if "%~2"=="" goto usage`, `if "%~3"=="" goto usage`, `if "%~4"=="" goto usage`,
-			`if not "%~5"=="" goto usage`, `if not defined FAILOVER set "FAILOVER=failover.exe"`, // and not failover, which this file is called
+			"@echo off", `if "%~1"=="" goto usage`, `if "%~2"=="" goto usage`, `if "%~3"=="" goto usage`,
+			`if "%~4"=="" goto usage`,
+			// and not failover, which this file is called
+			`if not "%~5"=="" goto usage`, `if not defined FAILOVER set "FAILOVER=failover.exe"`,
 			`"%FAILOVER%" central ` + strings.TrimSuffix(call, "\n"), "exit /b %ERRORLEVEL%", ":usage",
 			"echo usage: %~nx0 APPLICATION-ID DEVICE-ID APPLICATION-HOST-NAME DNS-SUFFIX 1>&2", "exit /b 2",
 		} {

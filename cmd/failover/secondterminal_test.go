@@ -64,7 +64,8 @@ func TestEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
 	must(t, json.Unmarshal(text, &control))
 	for _, name := range []string{"localhost", "LocalHost", "127.0.0.1"} {
 		address := strings.Replace(control.URL, "localhost", name, 1)
-		code, _, stderr := run(t, []string{"FAILOVER_CONTROL_FILE=" + controlFile}, "central", "device", "show", "-d", "none", "--central-dns-suffix", address)
+		code, _, stderr := run(t, []string{"FAILOVER_CONTROL_FILE=" + controlFile}, "central", "device", "show", "-d",
+			"none", "--central-dns-suffix", address)
 		if code != 1 || !strings.Contains(stderr, "404") {
 			t.Errorf("%s: exit code %d, %s", address, code, stderr)
 		}
@@ -86,7 +87,8 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	var control struct{ URL, Token string }
 	must(t, json.Unmarshal(text, &control))
 	hubs := regexp.MustCompile(`Hub A is (\S+), hub B is (\S+)\.`).FindStringSubmatch(exports)[1:]
-	p := start(t, inShell(command(t, nil, "run", "--property-interval=100ms", "--first-wait=100ms", "--last-wait=1s"), exports+`exec "$0" "$@"`))
+	p := start(t, inShell(command(t, nil, "run", "--property-interval=100ms", "--first-wait=100ms",
+		"--last-wait=1s"), exports+`exec "$0" "$@"`))
 	p.await("Connecting -> Connected")
 
 	x := &terminal{t: t, env: []string{"FAILOVER_CONTROL_FILE=" + controlFile, "FAILOVER=" + binary}}
@@ -128,7 +130,8 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	if _, stderr := x.types(1, "lizard", "list"); !strings.Contains(stderr, "no emulator runs on this machine") {
 		t.Errorf("without an emulator: %s", stderr)
 	}
-	if said := x.said + cloud.stdout.String() + cloud.stderr.String(); len(control.Token) < 32 || strings.Contains(said, control.Token) {
+	if said := x.said + cloud.stdout.String() + cloud.stderr.String(); len(control.Token) < 32 ||
+		strings.Contains(said, control.Token) {
 		t.Errorf("the token is in\n%s", said)
 	}
 }
@@ -140,7 +143,8 @@ func (x *terminal) looksAt(device func(...string) []string) {
 		x.t.Errorf("the device is %v", d)
 	}
 	r := x.gets(device("registration-info")...)
-	if info, _ := r["device_registration_info"].(map[string]any); r["@device_id"] != "dev1" || info["device_status"] != "provisioned" {
+	if info, _ := r["device_registration_info"].(map[string]any); r["@device_id"] != "dev1" ||
+		info["device_status"] != "provisioned" {
 		x.t.Errorf("its registration is %v", r)
 	}
 	for end := time.Now().Add(patience); ; { // it reports once it is connected
@@ -163,7 +167,7 @@ func (x *terminal) unleashes(t *testing.T) {
 	x.types(0, "lizard", "kill", "B", "--for", "1h")
 	x.types(0, "lizard", "kill", "DPS", "throttles", "--retry-after", "5s", "--count=3")
 	x.types(0, "lizard", "kill", "dev1", "twin-error")
-	inForce := func() (all []string) {
+	activeFaults := func() (all []string) {
 		strikes, _ := x.gets("lizard", "list", "-o", "json")["strikes"].([]any)
 		for _, strike := range strikes {
 			s, _ := strike.(map[string]any)
@@ -172,23 +176,27 @@ func (x *terminal) unleashes(t *testing.T) {
 		}
 		return all
 	}
-	if got, want := strings.Join(inForce(), "\n"), "DPS throttles {\"count\":\"3\",\"retry-after\":\"5s\"}\nB fin {\"for\":\"1h0m0s\"}\ndev1 twin-error {}"; got != want {
-		t.Errorf("in force are\n%s, want\n%s", got, want)
+	const want = "DPS throttles {\"count\":\"3\",\"retry-after\":\"5s\"}\nB fin {\"for\":\"1h0m0s\"}\ndev1 twin-error {}"
+	if got := strings.Join(activeFaults(), "\n"); got != want {
+		t.Errorf("the active faults are\n%s, want\n%s", got, want)
 	}
-	if list, _ := x.types(0, "lizard", "list"); !strings.Contains(list, "\nlate-puback ") || !strings.Contains(list, "\nActive faults:\nDPS ") {
+	if list, _ := x.types(0, "lizard", "list"); !strings.Contains(list, "\nlate-puback ") ||
+		!strings.Contains(list, "\nActive faults:\nDPS ") {
 		t.Errorf("the list is\n%s", list)
 	}
 	for _, args := range [][]string{
-		{"A", "hiccup"}, {"nowhere"}, {"A", "fin", "--mark", "x"}, {"A", "fin", "--for", "soon"}, {"A", "late-puback"}, {"A", "mute"},
+		{"A", "hiccup"}, {"nowhere"}, {"A", "fin", "--mark", "x"}, {"A", "fin", "--for", "soon"}, {"A",
+			"late-puback"}, {"A", "mute"},
 	} {
-		if _, stderr := x.types(2, append([]string{"lizard", "kill"}, args...)...); !strings.Contains(stderr, " answered 40") {
+		if _, stderr := x.types(2, append([]string{"lizard", "kill"}, args...)...); !strings.Contains(stderr,
+			" answered 40") {
 			t.Errorf("kill %q: %s", args, stderr)
 		}
 	}
 	x.types(0, "lizard", "heal", "B", "fin")
 	x.types(0, "lizard", "heal", "dev1")
 	x.types(0, "lizard", "heal")
-	if got := inForce(); len(got) > 0 {
+	if got := activeFaults(); len(got) > 0 {
 		t.Errorf("in force are %q", got)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A key that was put into the wrong setting or among the arguments must not reach a log. keyLike matches a word that is
-// long enough to be a key in base64, URL-encoded or not, or in hex.
+// A key that was put into the wrong setting or among the arguments must not reach a log. keyLike
+// matches a word that is long enough to be a key in base64, URL-encoded or not, or in hex.
 var (
 	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_%-]{22,}`)
 	hexKey  = regexp.MustCompile(`[0-9A-Fa-f]{32,}`)
@@ -31,8 +31,8 @@ func withoutKeys(text string) string {
 	})
 }
 
-// errorWithoutKeys does the same with an error about settings or arguments. It is not for errors that contain paths,
-// which may look like keys.
+// errorWithoutKeys does the same with an error about settings or arguments. It is not for errors
+// that contain paths, which may look like keys.
 func errorWithoutKeys(err error) error {
 	if err == nil {
 		return nil
@@ -47,8 +47,8 @@ func errorWithoutKeys(err error) error {
 	return errors.New(withoutKeys(err.Error()))
 }
 
-// fileError returns an error about the file that a setting names. The name may itself be a key, given by mistake; it is
-// shown only if one of its parent directories exists.
+// fileError returns an error about the file that a setting names. The name may itself be a key,
+// given by mistake; it is shown only if one of its parent directories exists.
 func fileError(flag, name string, err error) error {
 	if withoutKeys(name) != name && !hasExistingParent(name) {
 		return fmt.Errorf("%s seems to be a key: give the name of the file that contains it", settingName(flag))
@@ -56,7 +56,8 @@ func fileError(flag, name string, err error) error {
 	return fmt.Errorf("%s: %w", settingName(flag), err)
 }
 
-// hasExistingParent reports whether a directory above a file exists, so that the name is a path and not a key.
+// hasExistingParent reports whether a directory above a file exists, so that the name is a path and
+// not a key.
 func hasExistingParent(name string) bool {
 	for dir := filepath.Dir(name); dir != "." && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(dir); err == nil {

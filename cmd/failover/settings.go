@@ -55,7 +55,8 @@ func (cfg *config) groups() []group {
 	}
 }
 
-// bind adds a flag for the field of the device's settings that has this path. The flag's default is the field's.
+// bind adds a flag for the field of the device's settings that has this path. The flag's default is
+// the field's.
 func (cfg *config) bind(f *pflag.FlagSet, flag, path, usage string) {
 	field := at(reflect.ValueOf(&cfg.device).Elem(), path)
 	switch p := field.Addr().Interface().(type) {

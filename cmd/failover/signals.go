@@ -10,11 +10,12 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// untilSignal returns the context of a command that runs until it is stopped. The first SIGINT, SIGTERM or SIGHUP
-// cancels the context. A second SIGINT or SIGTERM ends the process at once, even if something hangs. SIGINT and
-// SIGTERM are handled even where the parent process, such as a shell or a container's PID 1, had them ignored.
-// SIGHUP is not handled if the parent had it ignored, as nohup does. A second SIGHUP has no effect, because a
-// terminal that closes may send several. A closed output pipe does not end the command (SIGPIPE is ignored).
+// untilSignal returns the context of a command that runs until it is stopped. The first SIGINT,
+// SIGTERM or SIGHUP cancels the context. A second SIGINT or SIGTERM ends the process at once, even
+// if something hangs. SIGINT and SIGTERM are handled even where the parent process, such as a shell
+// or a container's PID 1, had them ignored. SIGHUP is not handled if the parent had it ignored, as
+// nohup does. A second SIGHUP has no effect, because a terminal that closes may send several. A
+// closed output pipe does not end the command (SIGPIPE is ignored).
 func untilSignal(ctx context.Context) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
@@ -38,7 +39,8 @@ func untilSignal(ctx context.Context) context.Context {
 	return ctx
 }
 
-// closeLog gives the reader of a log half a second to read its end. It is not a failure if nobody reads it.
+// closeLog gives the reader of a log half a second to read its end. It is not a failure if nobody
+// reads it.
 func closeLog(log *observe.Fan) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second/2)
 	defer cancel()

@@ -26,7 +26,8 @@ func TestLostReadingsAreCountedAtTheEnd(t *testing.T) {
 	p.terminate(5)
 	log := p.stderr.String()
 	lost := strings.Count(log, "DBG taken ") - strings.Count(log, "DBG delivered ")
-	if want := fmt.Sprintf("failover: machine: readings were lost: %d were not delivered", lost); lost < 3 || !strings.Contains(log, want) {
+	if want := fmt.Sprintf("failover: machine: readings were lost: %d were not delivered", lost); lost < 3 ||
+		!strings.Contains(log, want) {
 		t.Errorf("%q is not in\n%s", want, log)
 	}
 }
@@ -41,7 +42,8 @@ func TestBothSignalsCloseCleanly(t *testing.T) {
 			waitReadings(t, cloud, "A", 1)
 			p.signal(s)
 			p.wantExit(0)
-			if log := p.stderr.String(); !strings.Contains(log, "Connected -> Closing on close") || strings.Contains(log, "failover:") {
+			if log := p.stderr.String(); !strings.Contains(log, "Connected -> Closing on close") ||
+				strings.Contains(log, "failover:") {
 				t.Errorf("it says:\n%s", log)
 			}
 		})
@@ -80,7 +82,8 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
 	t.Parallel()
 	cloud, network := freezingCloud(t)
-	c := command(t, deviceEnv(t, cloud), append(forEver, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)
+	c := command(t, deviceEnv(t, cloud),
+		append(forEver, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)
 	c.Stderr = unread(t)
 	p := start(t, c)
 	waitReadings(t, cloud, "A", fill)
@@ -89,7 +92,8 @@ func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
 	begin := time.Now()
 	p.signal(syscall.SIGTERM)
 	p.wantExit(5)
-	if took := time.Since(begin); took < 2*time.Second || took > 4*time.Second { // the log is given up after twice half a second
+	// the log is given up after twice half a second
+	if took := time.Since(begin); took < 2*time.Second || took > 4*time.Second {
 		t.Errorf("it took %s to end", took)
 	}
 }

@@ -46,8 +46,9 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-// feed sends each line of in as a reading and answers it on out, until the input or ctx ends. A read that blocks
-// continues in its goroutine after ctx ends, because only the end of the process can end it.
+// feed sends each line of in as a reading and answers it on out, until the input or ctx ends. A
+// read that blocks continues in its goroutine after ctx ends, because only the end of the process
+// can end it.
 func feed(ctx context.Context, in io.Reader, out io.Writer, to sender) error {
 	done := make(chan error, 1)
 	go func() { done <- feedAll(ctx, in, out, to) }()
@@ -102,7 +103,8 @@ var errEmptyLine = errors.New("the line is empty")
 
 var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub accepts messages of at most 256 KB", maxLine)
 
-// readLine returns the next line with its line end. It reads a line that is too long to its end and discards it.
+// readLine returns the next line with its line end. It reads a line that is too long to its end and
+// discards it.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -122,7 +124,8 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// parseLine parses a line. An object that has "body" and no unknown member is an envelope; anything else is a body.
+// parseLine parses a line. An object that has "body" and no unknown member is an envelope; anything
+// else is a body.
 func parseLine(line []byte) (machine.Reading, error) {
 	if len(line) == 0 {
 		return machine.Reading{}, errEmptyLine

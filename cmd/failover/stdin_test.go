@@ -84,7 +84,8 @@ func TestInvalidLineIsAnsweredWithAnErrorAndTheNextIsAccepted(t *testing.T) {
 	bad := []string{
 		`not JSON`, `{"body":1,"time":"yesterday"}`, `{"body":1,"time":"0001-01-01T00:00:00Z"}`,
 		`{"body":1,"properties":{"a":1}}`, `{"body":1,"properties":{"$.mid":"x"}}`,
-		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y", 3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
+		"\xff\xfe", `{"a":"` + strings.Repeat("x", 300_000) + `"}`, strings.Repeat("y",
+			3<<20), `{"body":1,"component":"a` + "\x00" + `"}`,
 		`{"body":1,"properties":{"a":"` + "\xff" + `"}}`, `{"body":1,"component":"` + "\xff" + `"}`,
 	}
 	_, err := io.WriteString(in, strings.Join(bad, "\n")+"\n\"good\"\n")
@@ -159,7 +160,8 @@ func TestBodyIsDeliveredByteForByte(t *testing.T) {
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
 	bodies := []string{
-		`{"n":12345678901234567890.10,"n":1E400}`, `{"a\ud800":"<&>","a\udc00":"\u0041"}`, `{"Body":1}`, `{"body":1,"Body":2}`,
+		`{"n":12345678901234567890.10,"n":1E400}`, `{"a\ud800":"<&>","a\udc00":"\u0041"}`, `{"Body":1}`,
+		`{"body":1,"Body":2}`,
 		`{"body":1,"x":2,"x":3}`, `null`, `[ 9007199254740993 ]`, `{"Body":1,"properties":{"a":"b"}}`,
 	}
 	lines := slices.Clone(bodies)
@@ -187,7 +189,8 @@ func TestBlockingQueueDelaysStandardInput(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.StopDPS())
-	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_READINGS=3", "FAILOVER_QUEUE_FULL=block", "FAILOVER_LAST_WAIT=100ms")
+	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_READINGS=3", "FAILOVER_QUEUE_FULL=block",
+		"FAILOVER_LAST_WAIT=100ms")
 	c := command(t, env, "run", "--stdin")
 	c.Stdin = strings.NewReader("1\n2\n3\n4\n5\n")
 	p := start(t, c)

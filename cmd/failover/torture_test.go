@@ -26,7 +26,8 @@ const late = 100 * time.Millisecond
 
 var kills = flag.Int("kills", 30, "how often the torture kills the device")
 
-// A torture is a device that is fed 200 readings a second and killed again and again, while its hubs die and revive.
+// A torture is a device that is fed 200 readings a second and killed again and again, while its
+// hubs die and revive.
 type torture struct {
 	t        *testing.T
 	cloud    *emulator.Cloud
@@ -40,8 +41,8 @@ type torture struct {
 	cuts []cut // in order
 }
 
-// A device that is killed loses no reading that it had accepted, and gives no number twice. What it sends again was on its way,
-// or its acknowledgement was not on the disk yet.
+// A device that is killed loses no reading that it had accepted, and gives no number twice. What it
+// sends again was on its way, or its acknowledgement was not on the disk yet.
 func TestRepeatedKillsLoseNoReading(t *testing.T) {
 	t.Parallel()
 	tt := newTorture(t)
@@ -51,9 +52,11 @@ func TestRepeatedKillsLoseNoReading(t *testing.T) {
 		t.Error(err)
 	}
 	if tt.early == 0 || len(tt.settled) == 0 {
-		t.Errorf("%d were delivered before the last start and %d known to be settled, so nothing was tried", tt.early, len(tt.settled))
+		t.Errorf("%d were delivered before the last start and %d known to be settled, so nothing was tried", tt.early,
+			len(tt.settled))
 	}
-	t.Logf("%d kills, %d deaths of hubs: %d offered, %d accepted, %d known to be settled; %d deliveries before the last start, "+
+	t.Logf("%d kills, %d deaths of hubs: %d offered, %d accepted, %d known to be settled; %d deliveries before the "+
+		"last start, "+
 		"%d came again, at most %d after one kill or death", *kills, len(tt.cuts)-*kills, tt.fed.Load(), len(tt.accepted),
 		len(tt.settled), tt.early, again, most)
 }
@@ -75,7 +78,8 @@ func newTorture(t *testing.T, more ...string) *torture {
 		must(t, cloud.Inject(hub, emulator.LatePUBACK, emulator.Params{Delay: late}))
 	}
 	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
-	return &torture{t: t, cloud: cloud, env: append(env, more...), accepted: map[string]int{}, settled: map[string]time.Time{}}
+	return &torture{t: t, cloud: cloud, env: append(env, more...), accepted: map[string]int{},
+		settled: map[string]time.Time{}}
 }
 
 func (tt *torture) run(kills int) {
@@ -111,7 +115,8 @@ func (tt *torture) run(kills int) {
 	}, 100*time.Millisecond)
 }
 
-// attack kills the device's hub at random moments, for a moment. Each fifth time the cloud moves the device to the other one.
+// attack kills the device's hub at random moments, for a moment. Each fifth time the cloud moves
+// the device to the other one.
 func (tt *torture) attack(done chan struct{}) {
 	rest := func(most int) bool {
 		select {
@@ -180,8 +185,9 @@ type delivered struct {
 	before int
 }
 
-// listen notes what the device answers to the readings that it is offered, the first of which is number from. What it had
-// called delivered before a reading was offered is written with that reading at the latest, and so is settled with its answer.
+// listen notes what the device answers to the readings that it is offered, the first of which is
+// number from. What it had called delivered before a reading was offered is written with that
+// reading at the latest, and so is settled with its answer.
 func (tt *torture) listen(p *process, answers *os.File, from int) {
 	defer answers.Close()
 	var called []delivered

@@ -16,12 +16,13 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// The device reports its battery while there is no hub, and is killed at random moments. What is on the disk is what it has
-// reported last, or what it was reporting.
+// The device reports its battery while there is no hub, and is killed at random moments. What is on
+// the disk is what it has reported last, or what it was reporting.
 func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
-	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
+	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_FIRST_WAIT=10ms",
+		"FAILOVER_LAST_WAIT=100ms")
 	twin := filepath.Join(strings.TrimPrefix(stateOf(env), "--state-dir="), "twin.json")
 	p := start(t, command(t, env, "run"))
 	wait(t, cloud, "a report", func() bool { return battery(cloud) != nil })
@@ -79,7 +80,8 @@ func TestReportedPropertiesInMemoryAreLostAtTheEnd(t *testing.T) {
 	}
 	p.terminate(5)
 	p.await("1 reported properties were not sent before the end")
-	if found, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(stateOf(env), "--state-dir="), "twin.json*")); len(found) > 0 {
+	if found, _ := filepath.Glob(filepath.Join(strings.TrimPrefix(stateOf(env), "--state-dir="),
+		"twin.json*")); len(found) > 0 {
 		t.Errorf("on the disk: %q", found)
 	}
 }

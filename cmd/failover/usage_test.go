@@ -27,12 +27,16 @@ func TestUsageErrorsExitWithTwoAndNameTheHelp(t *testing.T) {
 
 func TestHelpIsNotAnError(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:", "run --help": "Example:",
-		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch", "emulator --help": "--any-address",
-		"drill --help": "FAILOVER_DEVICE_KEY", "scenario": "check", "scenario show --help": "--steps",
-		"central": "those commands of az iot central device", "central device": "manual-failover", "central device twin show --help": "--component-name",
-		"central device command run --help": "FAILOVER_CENTRAL_TOKEN", "lizard": "failover lizard kill A --for 30s", "lizard kill --help": "--retry-after",
-		"version": "failover ", "--version": "failover ",
+		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:",
+		"run --help":           "Example:",
+		"help completion bash": "source <(", "completion": "bash", "demo --help": "--watch",
+		"emulator --help": "--any-address",
+		"drill --help":    "FAILOVER_DEVICE_KEY", "scenario": "check", "scenario show --help": "--steps",
+		"central": "those commands of az iot central device", "central device": "manual-failover",
+		"central device twin show --help":   "--component-name",
+		"central device command run --help": "FAILOVER_CENTRAL_TOKEN", "lizard": "failover lizard kill A --for 30s",
+		"lizard kill --help": "--retry-after",
+		"version":            "failover ", "--version": "failover ",
 	} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
@@ -44,10 +48,14 @@ func TestHelpIsNotAnError(t *testing.T) {
 func TestHelpOfRunNamesEachSetting(t *testing.T) {
 	_, stdout, _ := run(t, nil, "run", "--help")
 	for _, name := range []string{
-		"provisioning-host", "id-scope", "device-id", "group-key-file", "device-key-file", "model-id", "model-key", "telemetry-interval",
-		"property-interval", "drain-rate", "window", "no-telemetry", "no-reported-properties", "no-desired-properties", "no-methods",
-		"no-commands", "handler-timeout", "ack-timeout", "close-timeout", "state-dir", "ca-file", "env-file", "log-format", "log-level",
-		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "first-wait", "last-wait", "after-silence", "first-rest",
+		"provisioning-host", "id-scope", "device-id", "group-key-file", "device-key-file", "model-id", "model-key",
+		"telemetry-interval",
+		"property-interval", "drain-rate", "window", "no-telemetry", "no-reported-properties", "no-desired-properties",
+		"no-methods",
+		"no-commands", "handler-timeout", "ack-timeout", "close-timeout", "state-dir", "ca-file", "env-file",
+		"log-format", "log-level",
+		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "first-wait", "last-wait", "after-silence",
+		"first-rest",
 		"last-rest", "spread", "durability", "queue-readings", "queue-bytes", "queue-age", "queue-full", "in-order", "stdin",
 	} {
 		if !strings.Contains(stdout, "  --"+name+" ") {
@@ -58,7 +66,8 @@ func TestHelpOfRunNamesEachSetting(t *testing.T) {
 
 func TestFailureExitsWithOne(t *testing.T) {
 	for _, args := range []string{
-		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --port 0 --control-port 0 --ca-file /nowhere/ca.pem",
+		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --port 0 --control-port " +
+			"0 --ca-file /nowhere/ca.pem",
 		"scenario show /nowhere/scenario.txt", "scenario check /nowhere/scenario.txt",
 	} {
 		code, _, stderr := run(t, nil, strings.Fields(args)...)

@@ -35,20 +35,23 @@ func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
 	must(t, os.WriteFile(name, framed("0000000003.log", "h\x04new"), 0o600))
 	must(t, statefile.At(filepath.Join(state, "device.json")).Save(map[string]string{"registrationId": "dev1"}))
 	for _, args := range [][]string{
-		{"outbox", "list"}, {"outbox", "verify"}, {"outbox", "export"}, {"outbox", "requeue", "8f3a1c02-1"}, {"ledger", os.DevNull}, {"run"},
+		{"outbox", "list"}, {"outbox", "verify"}, {"outbox", "export"}, {"outbox", "requeue", "8f3a1c02-1"}, {"ledger",
+			os.DevNull}, {"run"},
 	} {
 		e, extra := []string(nil), []string{stateOf(env)}
 		if args[0] == "run" {
 			e, extra = env, nil
 		}
 		code, out, stderr := run(t, e, append(args, extra...)...)
-		if code != 1 || out != "" || !strings.Contains(stderr, "0000000003.log was written by a later version of failover (it has format 4, and this version reads format 3); "+
-			"use that version, or another state directory") || strings.Contains(stderr, "damaged") {
+		if code != 1 || out != "" || !strings.Contains(stderr,
+			"0000000003.log was written by a later version of failover (it has format 4, and this version reads format 3); "+
+				"use that version, or another state directory") || strings.Contains(stderr, "damaged") {
 			t.Errorf("%v: exit code %d: %s%s", args, code, out, stderr)
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(state, "outbox", "*"))
-	if text, _ := os.ReadFile(name); err != nil || len(files) != 1 || string(text) != string(framed("0000000003.log", "h\x04new")) {
+	if text, _ := os.ReadFile(name); err != nil || len(files) != 1 ||
+		string(text) != string(framed("0000000003.log", "h\x04new")) {
 		t.Errorf("there are %v, %v", files, err)
 	}
 }

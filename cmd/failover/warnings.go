@@ -33,7 +33,8 @@ func knownVariables() map[string]bool {
 	return known
 }
 
-// warnOfUnknownVariables warns about variables that look like settings but are not known, such as misspelt ones.
+// warnOfUnknownVariables warns about variables that look like settings but are not known, such as
+// misspelt ones.
 func (cfg *config) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]string) {
 	known := knownVariables()
 	flags.VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = true })

@@ -28,10 +28,12 @@ func TestUnknownVariableIsReportedWithTheMostSimilarOne(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	fromFile := file(t, "my.env", "FAILOVER_STATEDIR=x\nPATH_OF_OTHERS=y\nFAILOVER_GROUP_KYE_FILE=z\nFAILOVER_HOME=\n")
-	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_FUL=block", "failover_window=5", "FAILOVER_NO_SUCH_THING=1", "FAILOVER_EMPTY=", "FAIL=1",
+	env := append(deviceEnv(t, cloud), "FAILOVER_QUEUE_FUL=block", "failover_window=5", "FAILOVER_NO_SUCH_THING=1",
+		"FAILOVER_EMPTY=", "FAIL=1",
 		"FAILOVER_CONTROL_FILE=x", "FAILOVER_CENTRAL_TOKEN=x")
 	got := warned(t, env, "--env-file", fromFile)
-	want := "unknown settings are ignored: FAILOVER_NO_SUCH_THING in the environment (failover run --help lists the settings); " +
+	want := "unknown settings are ignored: FAILOVER_NO_SUCH_THING in the environment (failover run --help lists " +
+		"the settings); " +
 		"FAILOVER_QUEUE_FUL in the environment (did you mean FAILOVER_QUEUE_FULL?); " +
 		"failover_window in the environment (did you mean FAILOVER_WINDOW?); " +
 		"FAILOVER_GROUP_KYE_FILE in " + fromFile + " (did you mean FAILOVER_GROUP_KEY_FILE?); " +
@@ -44,16 +46,20 @@ func TestUnknownVariableIsReportedWithTheMostSimilarOne(t *testing.T) {
 // A misspelt name is why the right one is missing.
 func TestUnknownVariableIsReportedBeforeMissingSettings(t *testing.T) {
 	t.Parallel()
-	wantRefused(t, append(complete[:1:1], complete[2], "FAILOVER_DEVICEID=dev1"), nil, "FAILOVER_DEVICE_ID (--device-id) is missing",
-		"failover: warning: unknown settings are ignored: FAILOVER_DEVICEID in the environment (did you mean FAILOVER_DEVICE_ID?)")
+	wantRefused(t, append(complete[:1:1], complete[2], "FAILOVER_DEVICEID=dev1"), nil,
+		"FAILOVER_DEVICE_ID (--device-id) is missing",
+		"failover: warning: unknown settings are ignored: FAILOVER_DEVICEID in the environment (did you mean "+
+			"FAILOVER_DEVICE_ID?)")
 }
 
 func TestToolsReportUnknownVariables(t *testing.T) {
 	t.Parallel()
 	env := newControlStub(t).controlFile(t)
-	for _, args := range []string{"outbox list --state-dir x", "outbox verify --state-dir x", "ledger x --state-dir x", "lizard list", "central device show -d dev1"} {
+	for _, args := range []string{"outbox list --state-dir x", "outbox verify --state-dir x",
+		"ledger x --state-dir x", "lizard list", "central device show -d dev1"} {
 		_, _, stderr := run(t, append(env, "FAILOVER_CENTRAL_TOKN=x"), strings.Fields(args)...)
-		if strings.Count(stderr, "failover: warning: ") != 1 || !strings.Contains(stderr, "FAILOVER_CENTRAL_TOKN in the environment (did you mean FAILOVER_CENTRAL_TOKEN?)") {
+		if strings.Count(stderr, "failover: warning: ") != 1 ||
+			!strings.Contains(stderr, "FAILOVER_CENTRAL_TOKN in the environment (did you mean FAILOVER_CENTRAL_TOKEN?)") {
 			t.Errorf("%s: %s", args, stderr)
 		}
 	}
@@ -86,7 +92,8 @@ func TestSecretFileThatOthersCanReadIsReported(t *testing.T) {
 		must(t, os.Chmod(c.name, c.mode))
 		got := warned(t, append(env, c.more...), "--"+c.flag, c.name)
 		want := "--" + c.flag + ": other users of this machine can read the secret in " + c.name
-		if c.warns && (len(got) != 1 || !strings.Contains(got[0], want) || !strings.Contains(got[0], "chmod 600 "+c.name)) || !c.warns && len(got) > 0 {
+		if c.warns && (len(got) != 1 || !strings.Contains(got[0], want) ||
+			!strings.Contains(got[0], "chmod 600 "+c.name)) || !c.warns && len(got) > 0 {
 			t.Errorf("%s with mode %o: it warns %q", c.flag, c.mode, got)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package demo shows a failover and a failback, with a cloud and a device in one process, and compares the readings that
-// were accepted with those that were delivered.
+// Package demo shows a failover and a failback, with a cloud and a device in one process, and
+// compares the readings that were accepted with those that were delivered.
 package demo
 
 import (
@@ -47,8 +47,8 @@ type show struct {
 	balance Balance
 }
 
-// Run shows a failover and a failback and returns the balance. If ctx ends early, the balance is that of the time until
-// then.
+// Run shows a failover and a failback and returns the balance. If ctx ends early, the balance is
+// that of the time until then.
 func Run(ctx context.Context, o Options) (Balance, error) {
 	if o.Scene <= 0 {
 		o.Scene = 6 * time.Second
@@ -131,7 +131,8 @@ func isConnected(r machine.Record) bool {
 	return r.Kind == observe.Transition && r.To == string(machine.Connected)
 }
 
-// play runs the log, the device, the sensor and the steps, and ends the sensor, the device and the log in this order.
+// play runs the log, the device, the sensor and the steps, and ends the sensor, the device and the
+// log in this order.
 func (s *show) play(ctx context.Context) error {
 	own := context.WithoutCancel(ctx)
 	s.log.Start()

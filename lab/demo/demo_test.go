@@ -49,10 +49,12 @@ func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 		}
 		wantRecoveries(t, b, "failed over", "failed back")
 		// Three scenes of 6 s and three registrations of 3 s, with two readings in each second.
-		if took := time.Since(begin).Round(time.Second); took != 27*time.Second || b.Accepted < 53 || b.Accepted > 54 || len(b.Recoveries) != 2 {
+		if took := time.Since(begin).Round(time.Second); took != 27*time.Second || b.Accepted < 53 || b.Accepted > 54 ||
+			len(b.Recoveries) != 2 {
 			t.Errorf("%s, %d readings, %d recoveries", took, b.Accepted, len(b.Recoveries))
 		}
-		story := regexp.MustCompile(`(?s)-> Connected on.*\*\*\* A giant lizard.*lost at.*failed over from.*setAlarm answered 200.*\*\*\* The lizard has gone.*failed back from.*-> Closing`)
+		story := regexp.MustCompile(`(?s)-> Connected on.*\*\*\* A giant lizard.*lost at.*failed over from.*` +
+			`setAlarm answered 200.*\*\*\* The lizard has gone.*failed back from.*-> Closing`)
 		if !story.Match(out.Bytes()) {
 			t.Errorf("this is another story:\n%s", &out)
 		}
@@ -60,7 +62,8 @@ func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 }
 
 func TestDemoOverSocketsIsTheSame(t *testing.T) {
-	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond, Cloud: emulator.Config{RetryAfter: time.Second}})
+	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond,
+		Cloud: emulator.Config{RetryAfter: time.Second}})
 	if err != nil || !b.Complete() || b.Accepted == 0 || len(b.Recoveries) != 2 {
 		t.Fatalf("%+v, %v", b, err)
 	}

@@ -8,7 +8,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A Place is what a client gets to know: the cloud, its identity there, and how often to take a reading.
+// A Place is what a client gets to know: the cloud, its identity there, and how often to take a
+// reading.
 type Place struct {
 	ProvisioningHost  string // host:port, or only the host if the client cannot use another port
 	IDScope, DeviceID string
@@ -19,7 +20,8 @@ type Place struct {
 	Interval          time.Duration
 }
 
-// Environment returns the place as environment variables. Microsoft's samples use the names that begin with IOTHUB.
+// Environment returns the place as environment variables. Microsoft's samples use the names that
+// begin with IOTHUB.
 func (p Place) Environment() []string {
 	return []string{
 		"FAILOVER_PROVISIONING_HOST=" + p.ProvisioningHost, "FAILOVER_ID_SCOPE=" + p.IDScope,

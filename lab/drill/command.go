@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A Command is a client that is a shell command. It finds its Place in its environment. Stop sends it SIGTERM, or on
-// Windows kills it.
+// A Command is a client that is a shell command. It finds its Place in its environment. Stop sends
+// it SIGTERM, or on Windows kills it.
 type Command struct {
 	Line   string
 	Output io.Writer // receives its standard output and error; nil means nobody

@@ -12,7 +12,9 @@ import (
 
 // In a container nobody may take notice of an orphan that has ended. That is no fault of the client.
 func TestZombieOrphanDoesNotKeepTheClientAlive(t *testing.T) {
-	const subreaper = 36 // of prctl: orphans below become this process's children, which it waits for no more than such a container
+	// of prctl: orphans below become this process's children, which it waits for no more than such a
+	// container
+	const subreaper = 36
 	if _, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, subreaper, 1, 0, 0, 0, 0); e != 0 {
 		t.Skip(e)
 	}

@@ -18,7 +18,8 @@ import (
 
 func place() drill.Place {
 	return drill.Place{
-		ProvisioningHost: "127.0.0.1:1", IDScope: "0ne1", DeviceID: "dev1", DeviceKey: "a2V5", CAFile: "/ca.pem", RootCAs: x509.NewCertPool(),
+		ProvisioningHost: "127.0.0.1:1", IDScope: "0ne1", DeviceID: "dev1", DeviceKey: "a2V5", CAFile: "/ca.pem",
+		RootCAs:  x509.NewCertPool(),
 		StateDir: "/state", Interval: 200 * time.Millisecond,
 	}
 }
@@ -35,7 +36,8 @@ func TestCommandFindsOnlyItsOwnPlaceInItsEnvironment(t *testing.T) {
 		t.Errorf("it says %+v of a client that has ended", u)
 	}
 	for _, want := range []string{
-		"FAILOVER_PROVISIONING_HOST=127.0.0.1:1\n", "FAILOVER_DEVICE_KEY=a2V5\n", "IOTHUB_DEVICE_DPS_ID_SCOPE=0ne1\n", "NODE_EXTRA_CA_CERTS=/ca.pem\n",
+		"FAILOVER_PROVISIONING_HOST=127.0.0.1:1\n", "FAILOVER_DEVICE_KEY=a2V5\n", "IOTHUB_DEVICE_DPS_ID_SCOPE=0ne1\n",
+		"NODE_EXTRA_CA_CERTS=/ca.pem\n",
 		"FAILOVER_STATE_DIR=/state\n", "FAILOVER_TELEMETRY_INTERVAL=200ms\n", "PATH=",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -49,7 +51,8 @@ func TestCommandFindsOnlyItsOwnPlaceInItsEnvironment(t *testing.T) {
 
 func TestCommandThatEndsAfterSIGTERMHasNotDied(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "said")
-	r, err := drill.Command{Line: "trap 'echo bye >" + said + "; exit 3' TERM; echo >" + said + ".up; while :; do sleep 0.05; done"}.Start(place())
+	r, err := drill.Command{Line: "trap 'echo bye >" + said + "; exit 3' TERM; echo >" + said +
+		".up; while :; do sleep 0.05; done"}.Start(place())
 	if err != nil {
 		t.Fatal(err)
 	}

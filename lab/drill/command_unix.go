@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// clientScript runs the command once descriptor 3 has a line to read. It waits for the end of the command even when
-// SIGTERM arrives, and exits with its status.
+// clientScript runs the command once descriptor 3 has a line to read. It waits for the end of the
+// command even when SIGTERM arrives, and exits with its status.
 const clientScript = `read -r _ <&3 || exit
 exec 3<&-
 trap : TERM
@@ -30,8 +30,9 @@ func shell(line string) *exec.Cmd {
 	return c
 }
 
-// A watchdog is a process that kills the client's process group when the drill has ended, because its standard input then
-// ends. It has a process group of its own, so that the client cannot see it.
+// A watchdog is a process that kills the client's process group when the drill has ended, because
+// its standard input then ends. It has a process group of its own, so that the client cannot see
+// it.
 type watchdog struct{ watcher *exec.Cmd }
 
 // start starts a client and its watchdog. The client's command runs once the watchdog runs.
@@ -76,8 +77,8 @@ func endGroup(c *exec.Cmd, now bool) {
 	_ = syscall.Kill(-c.Process.Pid, signal)
 }
 
-// isAlive reports whether a process of the group is alive. An orphan that has ended stays in the group until the first
-// process of the system waits for it, which may never happen in a container.
+// isAlive reports whether a process of the group is alive. An orphan that has ended stays in the
+// group until the first process of the system waits for it, which may never happen in a container.
 func isAlive(c *exec.Cmd) bool {
 	return syscall.Kill(-c.Process.Pid, 0) == nil && !allEnded(c.Process.Pid)
 }

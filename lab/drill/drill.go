@@ -1,5 +1,6 @@
-// Package drill runs a client in scenarios and grades it from outside: by what the cloud received from it and by the
-// resources it used. It asks nothing of the client that a hub would not ask, so any client can be graded.
+// Package drill runs a client in scenarios and grades it from outside: by what the cloud received
+// from it and by the resources it used. It asks nothing of the client that a hub would not ask, so
+// any client can be graded.
 package drill
 
 import (
@@ -42,7 +43,8 @@ func (d *Drill) Run(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// reportProgress reports progress each second until done is called. done waits for the end of the last report.
+// reportProgress reports progress each second until done is called. done waits for the end of the
+// last report.
 func (d *Drill) reportProgress(ctx context.Context, what string) (done func()) {
 	if d.Progress == nil {
 		return func() {}

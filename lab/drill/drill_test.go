@@ -32,7 +32,8 @@ func parse(t *testing.T, text string) scenario.Scenario {
 	return s
 }
 
-// A day has what a client can be bad at: a dead hub and a silent one, the device moved away from both, and things asked meanwhile.
+// A day has what a client can be bad at: a dead hub and a silent one, the device moved away from
+// both, and things asked meanwhile.
 const badDay = `# The hub dies, the other falls silent, and the operator moves the device each time.
 every 7s from 3s to 17s method echo "hello"
 at 70s method echo "from hub B"
@@ -75,7 +76,8 @@ func graded(t *testing.T, client func(*memnet.Network) drill.Client, s scenario.
 }
 
 func ours(n *memnet.Network) drill.Client {
-	return drill.InProcess{Dial: n.DialContext, Change: func(s *machine.Settings) { s.Rand = rand.New(rand.NewPCG(1, 1)).Float64 }}
+	return drill.InProcess{Dial: n.DialContext,
+		Change: func(s *machine.Settings) { s.Rand = rand.New(rand.NewPCG(1, 1)).Float64 }}
 }
 
 func TestDevicePassesAndTheCardHasTheMargins(t *testing.T) {
@@ -117,22 +119,26 @@ func TestEachDefectOfABadClientIsFound(t *testing.T) {
 		namesNoVersion:   {"desired properties not acknowledged"},
 		answersOtherwise: {"desired properties not acknowledged"},
 		hangsOnAHalfOpen: {"slowest recovery", "methods not answered"},
-		storms:           {"attempts to connect in a minute", "broken rules of the wire"}, // which names DPS's limit for polls
+		// which names DPS's limit for polls
+		storms:           {"attempts to connect in a minute", "broken rules of the wire"},
 		answersNoMethod:  {"methods not answered"},
 		completesNothing: {"commands not completed"},
 		sendsTwice:       {"readings delivered twice"},
 		sendsBackwards:   {"readings out of order"},
 		diesWithItsHub: {
-			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered", "commands not completed", "died",
+			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered",
+			"commands not completed", "died",
 		},
 		breaksTheRules: { // the hub ends each connection
-			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered", "commands not completed",
+			"slowest recovery", "readings missing", "desired properties not acknowledged", "methods not answered",
+			"commands not completed",
 			"attempts to connect in a minute", "broken rules of the wire",
 		},
 	} {
 		t.Run(string(v), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: v, dial: n.DialContext} }, parse(t, badDay))
+				c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: v, dial: n.DialContext} },
+					parse(t, badDay))
 				var got []string
 				for _, r := range c.Missed() {
 					got = append(got, r.What)
@@ -150,7 +156,8 @@ func TestRecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: diesWithItsHub, dial: n.DialContext} },
 			parse(t, "at 20s move B\nat 40s move A\nexpect recovery 10s\nend 1m"))
-		if r := c.Rows[0]; r.What != "slowest recovery" || r.Measured < 45 || !strings.Contains(r.Note, "after move B; it never recovered") {
+		if r := c.Rows[0]; r.What != "slowest recovery" || r.Measured < 45 ||
+			!strings.Contains(r.Note, "after move B; it never recovered") {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -163,7 +170,8 @@ func TestPageIsOneFileAndEscapesNames(t *testing.T) {
 		if err := r.WritePage(&page); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"&lt;script&gt;", ">A</text>", ">B</text>", ">DPS</text>", "kill A fin for 1m10s", "slowest recovery"} {
+		for _, want := range []string{"&lt;script&gt;", ">A</text>", ">B</text>", ">DPS</text>", "kill A fin for 1m10s",
+			"slowest recovery"} {
 			if !strings.Contains(page.String(), want) {
 				t.Errorf("there is no %s", want)
 			}

@@ -9,7 +9,8 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// Evidence is what was observed of a client in a scenario, from outside. Nothing in it comes from the client's own log.
+// Evidence is what was observed of a client in a scenario, from outside. Nothing in it comes from
+// the client's own log.
 type Evidence struct {
 	Start, End time.Time     // of the scenario
 	Stopped    time.Time     // when the client was told to end

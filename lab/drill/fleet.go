@@ -16,7 +16,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Fleet is a number of devices of this program in one process. Run kills hub A, and the cloud moves them to hub B.
+// A Fleet is a number of devices of this program in one process. Run kills hub A, and the cloud
+// moves them to hub B.
 type Fleet struct {
 	Devices  int
 	Interval time.Duration // between the readings of a device
@@ -129,7 +130,8 @@ func (f *fleet) delivered(hub string, since time.Time) int {
 	return len(devices)
 }
 
-// await waits until count is the number of devices. It looks once a second, because a fleet causes many more events.
+// await waits until count is the number of devices. It looks once a second, because a fleet causes
+// many more events.
 func (f *fleet) await(ctx context.Context, what string, count func() int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+fleetTimeout, errors.New("timeout"))
 	defer cancel()

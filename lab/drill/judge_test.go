@@ -15,14 +15,16 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// evidence is of a client that delivers a reading each second for a minute, with these message IDs; "" is none in that second.
+// evidence is of a client that delivers a reading each second for a minute, with these message IDs;
+// "" is none in that second.
 func evidence(id func(second int) string) *drill.Evidence {
 	e := &drill.Evidence{
 		Start: noon, End: noon.Add(time.Minute), Stopped: noon.Add(time.Minute), Interval: time.Second,
 	}
 	for second := range 61 {
 		if mid := id(second); mid != "" {
-			e.Deliveries = append(e.Deliveries, emulator.Delivery{Hub: "A", MessageID: mid, Received: noon.Add(time.Duration(second) * time.Second)})
+			e.Deliveries = append(e.Deliveries,
+				emulator.Delivery{Hub: "A", MessageID: mid, Received: noon.Add(time.Duration(second) * time.Second)})
 		}
 	}
 	return e
@@ -43,7 +45,10 @@ func rowOf(t *testing.T, c *drill.Card, what string) drill.Row {
 func TestHugeNumbersHideNoMissingReading(t *testing.T) {
 	s := parse(t, "expect missing 0\nend 1m")
 	for name, id := range map[string]func(int) string{
-		"nanoseconds":        func(n int) string { return fmt.Sprintf("r-%d", noon.Add(time.Duration(n)*time.Second).UnixNano()) },
+		"nanoseconds": func(n int) string {
+			return fmt.Sprintf("r-%d",
+				noon.Add(time.Duration(n)*time.Second).UnixNano())
+		},
 		"the largest":        func(n int) string { return fmt.Sprintf("r-%d", int64(1<<63-1)-int64(n)) },
 		"two of the largest": func(n int) string { return fmt.Sprintf("%c-%d", 'a'+n%2, int64(1<<63-1)-int64(n)) },
 	} {
@@ -55,7 +60,8 @@ func TestHugeNumbersHideNoMissingReading(t *testing.T) {
 
 func TestUUIDIsNotANumber(t *testing.T) {
 	s := parse(t, "expect missing 0\nexpect duplicates 0\nend 1m")
-	for _, form := range []string{"123e4567-e89b-42d3-a456-4266554410%02d", "dev1_123E4567-E89B-42D3-A456-4266554410%02d", "123e4567e89b42d3a4564266554410%02d"} {
+	for _, form := range []string{"123e4567-e89b-42d3-a456-4266554410%02d",
+		"dev1_123E4567-E89B-42D3-A456-4266554410%02d", "123e4567e89b42d3a4564266554410%02d"} {
 		c := drill.Judge(s, evidence(func(n int) string { return fmt.Sprintf(form, n) }))
 		if missed := c.Missed(); len(missed) > 0 || c.Readings != 61 {
 			t.Errorf("%s: %+v of %d readings", form, missed, c.Readings)
@@ -74,7 +80,8 @@ func TestUUIDIsNotANumber(t *testing.T) {
 	}
 }
 
-// A client that fell silent while nothing kept it from the cloud is not excused by what is done to the cloud later.
+// A client that fell silent while nothing kept it from the cloud is not excused by what is done to
+// the cloud later.
 func TestOutageBeforeAnActCounts(t *testing.T) {
 	s := parse(t, "expect recovery 10s\nend 1m")
 	for way, act := range map[scenario.Way]string{scenario.Opens: "move B", scenario.Shuts: "kill A fin"} {
@@ -110,7 +117,8 @@ end 20s`)
 func TestReadingsWithoutANumberAreNoted(t *testing.T) {
 	e := evidence(func(n int) string { return fmt.Sprintf("r-%d", n) })
 	e.Numbers.Field = "cuont"
-	if r := rowOf(t, drill.Judge(parse(t, "end 1m"), e), "readings missing"); !strings.HasPrefix(r.Note, "61 readings have no number") {
+	if r := rowOf(t, drill.Judge(parse(t, "end 1m"), e), "readings missing"); !strings.HasPrefix(r.Note,
+		"61 readings have no number") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -141,7 +149,8 @@ func TestWillIsNotAReading(t *testing.T) {
 	})
 	for second := 31; second < 61; second++ {
 		e.Deliveries = append(e.Deliveries, emulator.Delivery{
-			Hub: "A", Received: noon.Add(time.Duration(second) * time.Second), Properties: map[string]string{"iothub-MessageType": "Will"},
+			Hub: "A", Received: noon.Add(time.Duration(second) * time.Second),
+			Properties: map[string]string{"iothub-MessageType": "Will"},
 		})
 	}
 	c := drill.Judge(parse(t, "expect recovery 10s\nexpect missing 0\nend 1m"), e)
@@ -155,10 +164,12 @@ func TestDesiredPropertyThatTheCloudRefusesEndsTheDrill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		d := drill.Drill{
-			Client: &simple{dial: network.DialContext}, DeviceID: "dev1", Interval: time.Second, Cloud: emulator.Config{Listen: network.Listen},
+			Client: &simple{dial: network.DialContext}, DeviceID: "dev1", Interval: time.Second,
+			Cloud:     emulator.Config{Listen: network.Listen},
 			Scenarios: []scenario.Scenario{parse(t, "at 1s desired {\"fan.speed\":3}\nexpect desired-unacknowledged 0\nend 5s")},
 		}
-		if r, err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `desired {"fan.speed":3} at 1s`) || len(r.Cards) > 0 {
+		if r, err := d.Run(t.Context()); err == nil ||
+			!strings.Contains(err.Error(), `desired {"fan.speed":3} at 1s`) || len(r.Cards) > 0 {
 			t.Errorf("%v, %d cards", err, len(r.Cards))
 		}
 	})

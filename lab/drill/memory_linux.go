@@ -38,8 +38,8 @@ func allEnded(group int) bool {
 	return true
 }
 
-// resident returns the sum of the maxima of the resident memory of a group's processes, in bytes. The kernel's own figure
-// for a child includes the memory of its parent at the fork.
+// resident returns the sum of the maxima of the resident memory of a group's processes, in bytes.
+// The kernel's own figure for a child includes the memory of its parent at the fork.
 func resident(group int) (sum int64) {
 	for dir := range processes(group) {
 		status, _ := os.ReadFile(filepath.Join(dir, "status"))

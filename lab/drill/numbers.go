@@ -10,9 +10,9 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// Numbers says how a client numbers its readings. If Field is empty, the digits at the end of the message ID ($.mid) are
-// the number, and what precedes them is the series. Otherwise the field of the body with this name is the number, and
-// there is one series.
+// Numbers says how a client numbers its readings. If Field is empty, the digits at the end of the
+// message ID ($.mid) are the number, and what precedes them is the series. Otherwise the field of
+// the body with this name is the number, and there is one series.
 type Numbers struct{ Field string }
 
 // uuid matches a UUID at the end of a message ID. The digits at its end are not a number.
@@ -51,9 +51,9 @@ type Tally struct {
 	ByPeriod   bool // Missing was counted by the interval, because the numbers show fewer
 }
 
-// count counts the readings. It finds the missing ones by their numbers, which begin at 1, or at 0 if the client does so.
-// A client that takes no readings while it is disconnected leaves no gap in the numbers, so count also compares their
-// number with what the interval lets expect.
+// count counts the readings. It finds the missing ones by their numbers, which begin at 1, or at 0
+// if the client does so. A client that takes no readings while it is disconnected leaves no gap in
+// the numbers, so count also compares their number with what the interval lets expect.
 func (e *Evidence) count() (t Tally) {
 	type id struct {
 		series string
@@ -92,9 +92,9 @@ func (e *Evidence) count() (t Tally) {
 	return t
 }
 
-// expected returns the least number of readings that a client must have taken, from the delivery of its first one until
-// it was stopped. If it has delivered none when the scenario starts, they count from then on. One reading in fifty and one
-// more may be missing, because no interval is exact.
+// expected returns the least number of readings that a client must have taken, from the delivery of
+// its first one until it was stopped. If it has delivered none when the scenario starts, they count
+// from then on. One reading in fifty and one more may be missing, because no interval is exact.
 func (e *Evidence) expected() int {
 	if e.Interval <= 0 {
 		return 0

@@ -11,7 +11,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// InProcess is a client that runs the sample device in this process, for tests with a fake clock and for a fleet.
+// InProcess is a client that runs the sample device in this process, for tests with a fake clock
+// and for a fleet.
 type InProcess struct {
 	Dial   transport.DialFunc // nil means TCP
 	Change func(*machine.Settings)

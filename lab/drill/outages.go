@@ -6,8 +6,8 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// An Outage is a time without readings. It begins when the client's way into the cloud opens, or it is longer than
-// longestPause.
+// An Outage is a time without readings. It begins when the client's way into the cloud opens, or it
+// is longer than longestPause.
 type Outage struct {
 	From, To time.Time // To is the end of the trial if Endless is true
 	Endless  bool
@@ -19,8 +19,8 @@ func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
 // longestPause returns the longest time between readings that is not an outage.
 func (e *Evidence) longestPause() time.Duration { return max(2*time.Second, 3*e.Interval) }
 
-// outages returns the outages in order. There is none while the client has no way into the cloud, because it cannot
-// recover then.
+// outages returns the outages in order. There is none while the client has no way into the cloud,
+// because it cannot recover then.
 func (e *Evidence) outages() (all []Outage) {
 	from, after, opened, shut := e.Start, "the start", true, false
 	until := func(to time.Time) Outage { return Outage{From: from, To: to, After: after} }

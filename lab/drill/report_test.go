@@ -11,7 +11,8 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// reported is of a client that was silent for ten seconds after a hub's death, which then delivered one reading twice.
+// reported is of a client that was silent for ten seconds after a hub's death, which then delivered
+// one reading twice.
 func reported(t *testing.T) *drill.Report {
 	t.Helper()
 	s := parse(t, "# One bad minute.\nexpect recovery 8s\nexpect missing 12\nexpect duplicates 1\nend 1m")
@@ -40,7 +41,8 @@ func reported(t *testing.T) *drill.Report {
 
 func TestReportShowsTheMarginOfEachLimit(t *testing.T) {
 	r := reported(t)
-	r.Cards = append(r.Cards, drill.Judge(parse(t, "expect missing 2\nend 1m"), evidence(func(n int) string { return fmt.Sprintf("r-%d", n) })))
+	r.Cards = append(r.Cards, drill.Judge(parse(t, "expect missing 2\nend 1m"),
+		evidence(func(n int) string { return fmt.Sprintf("r-%d", n) })))
 	var out strings.Builder
 	if err := r.Print(&out); err != nil {
 		t.Fatal(err)
@@ -90,7 +92,8 @@ func TestPageDrawsTheTimeline(t *testing.T) {
 	for _, want := range []string{ // a minute is 1,000 wide, a band 26 high
 		`viewBox="-90 0 1100 102"`, `0 of 1 scenarios passed`,
 		`<rect x="341.667" y="10" width="3" height="18" fill="#b00020"><title>20.5 s: kill A fin for 500ms</title>`,
-		`<rect x="350" y="36" width="166.667" height="18" fill="#e8b04a"><title>21 s to 31 s: no readings, after heal A fin</title>`,
+		`<rect x="350" y="36" width="166.667" height="18" fill="#e8b04a"><title>` +
+			`21 s to 31 s: no readings, after heal A fin</title>`,
 		`<text x="-84" y="75">A</text>`,
 		`<rect x="500" y="62" width="2" height="8" fill="#777"><title>30 s: connected</title>`,
 		`<rect x="983.333" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.4"><title>59 s: 1 readings</title>`,
@@ -100,7 +103,8 @@ func TestPageDrawsTheTimeline(t *testing.T) {
 			t.Errorf("there is no %s", want)
 		}
 	}
-	if n := strings.Count(out.String(), "<rect"); n != 2+1+1+51 { // what was done, the outage, the connection, the seconds with readings
+	// what was done, the outage, the connection, the seconds with readings
+	if n := strings.Count(out.String(), "<rect"); n != 2+1+1+51 {
 		t.Errorf("there are %d rectangles in\n%s", n, &out)
 	}
 }
@@ -139,7 +143,8 @@ func TestEachSeriesBeginsAtOneOrZero(t *testing.T) {
 		}
 		c := drill.Judge(parse(t, "end 1m"), e)
 		got := [3]float64{
-			rowOf(t, c, "readings missing").Measured, rowOf(t, c, "readings delivered twice").Measured, rowOf(t, c, "readings out of order").Measured,
+			rowOf(t, c, "readings missing").Measured, rowOf(t, c, "readings delivered twice").Measured, rowOf(t, c,
+				"readings out of order").Measured,
 		}
 		if got != want {
 			t.Errorf("%s: %v, want %v", ids, got, want)

@@ -295,7 +295,8 @@ func (s *simple) acknowledge(ctx context.Context, m transport.Message) error {
 	}
 	var answers []payloads.AcknowledgedProperty
 	for _, p := range desired.Properties {
-		answers = append(answers, payloads.AcknowledgedProperty{DesiredProperty: p, PropertyAck: payloads.PropertyAck{Value: p.Value, Code: 200, Version: desired.Version}})
+		answers = append(answers, payloads.AcknowledgedProperty{DesiredProperty: p,
+			PropertyAck: payloads.PropertyAck{Value: p.Value, Code: 200, Version: desired.Version}})
 	}
 	if s.vice == acknowledgesOne {
 		answers = answers[:1]

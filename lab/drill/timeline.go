@@ -10,8 +10,8 @@ import (
 // A Timeline is the course of a scenario.
 type Timeline []Moment
 
-// A Moment is something that happened. Its times are in seconds since the start of the scenario. Who is "lizard" for
-// acts, "client" or "outage".
+// A Moment is something that happened. Its times are in seconds since the start of the scenario.
+// Who is "lizard" for acts, "client" or "outage".
 type Moment struct {
 	At    float64 `json:"at"`
 	Until float64 `json:"until,omitempty"`

@@ -75,7 +75,8 @@ func (t *trial) place(dir string) (Place, error) {
 	return p, os.WriteFile(p.CAFile, t.cloud.CAPEM(), 0o600)
 }
 
-// play waits for the client's first reading, runs the scenario, and waits for the delivery of the last readings.
+// play waits for the client's first reading, runs the scenario, and waits for the delivery of the
+// last readings.
 func (t *trial) play(ctx context.Context, s scenario.Scenario) error {
 	t.awaitReading(ctx) // a client without readings is judged too
 	t.evidence.Start = time.Now()

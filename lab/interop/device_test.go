@@ -32,7 +32,8 @@ type device struct {
 	ended   chan struct{} // closed after Wait
 }
 
-// start starts the SDK's device before a cloud. It ends with the test, if not before, and shows what it said if the test fails.
+// start starts the SDK's device before a cloud. It ends with the test, if not before, and shows
+// what it said if the test fails.
 func start(t *testing.T, cloud *emulator.Cloud, interval time.Duration) *device {
 	t.Helper()
 	sdk := install(t)
@@ -43,7 +44,8 @@ func start(t *testing.T, cloud *emulator.Cloud, interval time.Duration) *device 
 	d := &device{command: exec.Command(sdk.node, "device.js"), ended: make(chan struct{})}
 	d.command.Env = []string{
 		"NODE_PATH=" + sdk.modules, "NODE_EXTRA_CA_CERTS=" + ca, "FAILOVER_CA_FILE=" + ca,
-		"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost(), "FAILOVER_ID_SCOPE=" + cloud.IDScope(), "FAILOVER_GROUP_KEY=" + cloud.GroupKey(),
+		"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost(), "FAILOVER_ID_SCOPE=" + cloud.IDScope(),
+		"FAILOVER_GROUP_KEY=" + cloud.GroupKey(),
 		"FAILOVER_DEVICE_ID=" + deviceID, "FAILOVER_INTERVAL=" + interval.String(),
 	}
 	d.command.Stdout, d.command.Stderr = &d.said, &d.errors

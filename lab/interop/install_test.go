@@ -75,7 +75,8 @@ func versions(t *testing.T, file string) (p packageFile) {
 	return p
 }
 
-// installOnce installs the packages into a folder of the user's cache that is named after the lock file, unless it is there.
+// installOnce installs the packages into a folder of the user's cache that is named after the lock
+// file, unless it is there.
 func installOnce(npm string) (modules string, err error) {
 	lock, err := os.ReadFile("package-lock.json")
 	if err != nil {
@@ -121,16 +122,19 @@ func installOnce(npm string) (modules string, err error) {
 }
 
 // unreachable finds what npm says of a registry that it cannot reach, or may not.
-var unreachable = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED|E403|E407|E50\d`)
+var unreachable = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|` +
+	`EHOSTUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED|E403|E407|E50\d`)
 
-// ci runs npm ci, after one question to the registry, because npm ci asks in vain for two minutes. No package's script is run: none
-// of them needs to.
+// ci runs npm ci, after one question to the registry, because npm ci asks in vain for two minutes.
+// No package's script is run: none of them needs to.
 func ci(npm, dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	for _, args := range [][]string{
-		{"view", "azure-iot-device", "version", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=20000"},
-		{"ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"},
+		{"view", "azure-iot-device", "version", "--fetch-retries=1", "--fetch-retry-mintimeout=1000",
+			"--fetch-timeout=20000"},
+		{"ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retry-mintimeout=1000",
+			"--fetch-retry-maxtimeout=5000"},
 	} {
 		command := exec.CommandContext(ctx, npm, args...)
 		command.Dir = dir

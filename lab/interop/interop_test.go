@@ -27,7 +27,8 @@ func everything(t *testing.T, cloud *emulator.Cloud) {
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
 
 	w.ready(t, "A")
-	if n, payload := w.Registrations(deviceID), w.RegistrationPayload(deviceID); n != 1 || string(payload) != `{"modelId":"dtmi:Sample:Failover;1"}` {
+	if n, payload := w.Registrations(deviceID), w.RegistrationPayload(deviceID); n != 1 ||
+		string(payload) != `{"modelId":"dtmi:Sample:Failover;1"}` {
 		t.Errorf("%d registrations, payload %s", n, payload)
 	}
 	w.until(t, "ten readings", func() bool { return len(w.Ledger()) >= 10 })
@@ -42,7 +43,8 @@ func everything(t *testing.T, cloud *emulator.Cloud) {
 	}
 	w.wantFan(t, 5)
 	w.until(t, "the other property of the patch", func() bool {
-		return w.reported("color", map[string]any{"value": map[string]any{"r": 1.0}, "ac": 200.0, "ad": "completed", "av": 3.0})
+		return w.reported("color", map[string]any{"value": map[string]any{"r": 1.0}, "ac": 200.0, "ad": "completed",
+			"av": 3.0})
 	})
 	w.wantEcho(t)
 	const parameter = `{"level":"a b+c&d=é%"}`
@@ -90,7 +92,8 @@ func TestSDKDeviceNeedsItsSettings(t *testing.T) {
 	}
 }
 
-// The SDK subscribes anew to messages and methods; for its twin it relies on the session that the hub has kept.
+// The SDK subscribes anew to messages and methods; for its twin it relies on the session that the
+// hub has kept.
 func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
@@ -113,7 +116,8 @@ func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 	}
 }
 
-// A hub that answers "Server unavailable" is what the sample's policy knows of, and the SDK's device leaves at once.
+// A hub that answers "Server unavailable" is what the sample's policy knows of, and the SDK's
+// device leaves at once.
 func TestSDKDeviceMovesToTheOtherHubAndBack(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}

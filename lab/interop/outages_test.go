@@ -17,24 +17,34 @@ var outages = flag.Bool("outages", false, "measure what the SDK makes of outages
 // never is for an outage that the SDK's device does not get over while anybody watches.
 const watched, never = 20 * time.Minute, 0
 
-// What the SDK does is not ours to change: this says what we have seen, and tells when it is something else.
+// What the SDK does is not ours to change: this says what we have seen, and tells when it is
+// something else.
 func TestSDKBehaviourInOutages(t *testing.T) {
 	if !*outages {
 		t.Skip("this takes 25 minutes: -outages")
 	}
 	for name, o := range map[string]outage{
-		"A refuses with CONNACK 3, device moved":                   {dies(emulator.Refuse), "B", time.Second, 10 * time.Second},
-		"device moved: FIN, then CONNACK 5":                        {moved, "B", 4 * time.Minute, 5 * time.Minute},
-		"A dies with FIN, device moved":                            {dies(emulator.FIN), "B", 4 * time.Minute, 5 * time.Minute},
-		"A dies with RST, device moved":                            {dies(emulator.RST), "B", 4 * time.Minute, 5 * time.Minute},
-		"A falls silent, device moved":                             {dies(emulator.Silence), "B", never, never},
-		"A falls into a black hole, device moved":                  {dies(emulator.BlackHole), "B", never, never},
-		"A refuses with CONNACK 3, device moved, DPS off for 20 s": {withoutDPS(dies(emulator.Refuse)), "B", 20 * time.Second, 40 * time.Second},
-		"A is off with FIN for 20 s":                               {off(emulator.FIN, 20*time.Second), "A", 20 * time.Second, 35 * time.Second},
-		"A is off with FIN for 5 min":                              {off(emulator.FIN, 5*time.Minute), "A", 5 * time.Minute, 6 * time.Minute},
-		"A refuses with CONNACK 3 for 20 s":                        {off(emulator.Refuse, 20*time.Second), "A", 20 * time.Second, 40 * time.Second},
-		"A is silent for 20 s":                                     {off(emulator.Silence, 20*time.Second), "A", 20 * time.Second, 30 * time.Second},
-		"A is silent for 5 min":                                    {off(emulator.Silence, 5*time.Minute), "A", 5 * time.Minute, 6 * time.Minute},
+		"A refuses with CONNACK 3, device moved": {dies(emulator.Refuse), "B", time.Second,
+			10 * time.Second},
+		"device moved: FIN, then CONNACK 5": {moved, "B", 4 * time.Minute, 5 * time.Minute},
+		"A dies with FIN, device moved": {dies(emulator.FIN), "B", 4 * time.Minute,
+			5 * time.Minute},
+		"A dies with RST, device moved": {dies(emulator.RST), "B", 4 * time.Minute,
+			5 * time.Minute},
+		"A falls silent, device moved":            {dies(emulator.Silence), "B", never, never},
+		"A falls into a black hole, device moved": {dies(emulator.BlackHole), "B", never, never},
+		"A refuses with CONNACK 3, device moved, DPS off for 20 s": {withoutDPS(dies(emulator.Refuse)), "B",
+			20 * time.Second, 40 * time.Second},
+		"A is off with FIN for 20 s": {off(emulator.FIN, 20*time.Second), "A",
+			20 * time.Second, 35 * time.Second},
+		"A is off with FIN for 5 min": {off(emulator.FIN, 5*time.Minute), "A",
+			5 * time.Minute, 6 * time.Minute},
+		"A refuses with CONNACK 3 for 20 s": {off(emulator.Refuse, 20*time.Second), "A",
+			20 * time.Second, 40 * time.Second},
+		"A is silent for 20 s": {off(emulator.Silence, 20*time.Second), "A",
+			20 * time.Second, 30 * time.Second},
+		"A is silent for 5 min": {off(emulator.Silence, 5*time.Minute), "A",
+			5 * time.Minute, 6 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +110,8 @@ func (o outage) measure(t *testing.T, name string) {
 		return l[len(l)-1].Received.After(settled)
 	})
 	taken, missing, twice := w.balance(t)
-	// What follows the time: readings taken, missing, delivered twice; sessions after it, refused logins; registrations in all.
+	// What follows the time: readings taken, missing, delivered twice; sessions after it, refused
+	// logins; registrations in all.
 	t.Logf("| %s | %.1f s | %d | %d | %d | %d | %d | %d |", name, took.Seconds(), taken, missing, twice,
 		w.Connects(deviceID, "A")+w.Connects(deviceID, "B")-connects, refused.Load(), w.Registrations(deviceID))
 	w.device.stop(t)

@@ -50,7 +50,8 @@ func (w world) here(since int, hub string) bool {
 	return slices.ContainsFunc(w.Ledger()[since:], func(r emulator.Delivery) bool { return r.Hub == hub })
 }
 
-// onAddresses makes a cloud whose hubs have no port in their names, as the real ones; there is room for one on a machine.
+// onAddresses makes a cloud whose hubs have no port in their names, as the real ones; there is room
+// for one on a machine.
 func onAddresses(t *testing.T, config emulator.Config) *emulator.Cloud {
 	t.Helper()
 	config.OwnAddresses = true
@@ -80,7 +81,8 @@ func wantReadings(t *testing.T, readings []emulator.Delivery) {
 			Temp, Humidity float64
 		}
 		err := json.Unmarshal(r.Body, &body)
-		if err != nil || r.MessageID != fmt.Sprintf("%s-%d", run, i+1) || body.N != i+1 || body.Temp < 20 || body.Humidity < 40 {
+		if err != nil || r.MessageID != fmt.Sprintf("%s-%d", run, i+1) || body.N != i+1 || body.Temp < 20 ||
+			body.Humidity < 40 {
 			t.Errorf("reading %d is %q, %s", i+1, r.MessageID, r.Body)
 		}
 		if r.Properties["$.ct"] != "application/json" || r.Properties["$.ce"] != "utf-8" || r.Hub != "A" || r.Duplicate {
@@ -123,7 +125,8 @@ func (w world) wantAlarm(t *testing.T, parameter string) {
 	w.until(t, "the command is completed", func() bool { return w.QueueLength(deviceID) == 0 })
 }
 
-// wantSeen wants the commands that a device has seen in its life, by their parameters: the SDK completes them before it shows them.
+// wantSeen wants the commands that a device has seen in its life, by their parameters: the SDK
+// completes them before it shows them.
 func (w world) wantSeen(t *testing.T, parameters ...string) {
 	t.Helper()
 	var seen []string

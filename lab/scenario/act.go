@@ -129,7 +129,8 @@ func (p *phrase) parameters(a *Act) {
 	}
 }
 
-// faultsOn returns the names of the faults that a target can have: those of a group, or all if group is "".
+// faultsOn returns the names of the faults that a target can have: those of a group, or all if
+// group is "".
 func faultsOn(target, group string) (names []string) {
 	for _, f := range catalog {
 		if slices.Contains(f.Targets, kindOf(target)) && (group == "" || f.Group == group) {

@@ -16,7 +16,8 @@ import (
 
 var (
 	lucks = flag.Int("lucks", 3, "how often our device goes through each scenario, each time with other luck")
-	wall  = flag.Bool("wall", false, "let each scenario of the library happen by the wall clock too, over sockets; it takes ten minutes")
+	wall  = flag.Bool("wall", false, "let each scenario of the library happen by the wall clock too, over sockets; "+
+		"it takes ten minutes")
 )
 
 func TestDeviceMeetsTheExpectationsOfEachScenario(t *testing.T) {
@@ -84,7 +85,8 @@ func TestEachScenarioOfTheLibraryIsCompleteAndShort(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
-	if _, err := scenario.Find("nothing"); err == nil || !strings.Contains(err.Error(), `no scenario is named "nothing"; the library has bad-day, both-hubs-down,`) {
+	if _, err := scenario.Find("nothing"); err == nil ||
+		!strings.Contains(err.Error(), `no scenario is named "nothing"; the library has bad-day, both-hubs-down,`) {
 		t.Error(err)
 	}
 }

@@ -186,8 +186,8 @@ func (s *Scenario) check(endLine int) error {
 	return nil
 }
 
-// stepsAndEnd returns an upper bound of the steps of a statement, and the time at which its last change of the cloud
-// ends.
+// stepsAndEnd returns an upper bound of the steps of a statement, and the time at which its last
+// change of the cloud ends.
 func (st statement) stepsAndEnd(end time.Duration) (steps int, until time.Duration) {
 	last := st.at
 	steps = 2 // a fault and its end

@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// shortestAttack is the minimum duration of an attack, and the minimum time between the beginnings of two.
+// shortestAttack is the minimum duration of an attack, and the minimum time between the beginnings
+// of two.
 const shortestAttack = 5 * time.Second
 
-// attacks are the statements from which `random` chooses. HUB means the hub that the device is assigned to, OTHER the
-// other one. Each attack ends by itself, and the device can recover from it without an operator.
+// attacks are the statements from which `random` chooses. HUB means the hub that the device is
+// assigned to, OTHER the other one. Each attack ends by itself, and the device can recover from it
+// without an operator.
 var attacks = []string{
 	"kill HUB fin", "kill HUB rst", "kill HUB refuse", "kill HUB silence",
 	"kill HUB fin; move OTHER", "kill HUB rst; move OTHER", "kill HUB refuse; move OTHER", "kill HUB silence; move OTHER",

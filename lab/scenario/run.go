@@ -60,10 +60,11 @@ func (h Event) String() string {
 	return text
 }
 
-// Run runs the scenario for a device that is assigned to hub A. It returns at the end of the scenario, or soon after ctx
-// ends. Before it returns, it clears the faults that are still active and waits for the calls. It calls observe with
-// each event, one at a time and in order; observe delays the scenario, and may be nil. The error contains that of ctx
-// and those of faults and moves that the cloud refused.
+// Run runs the scenario for a device that is assigned to hub A. It returns at the end of the
+// scenario, or soon after ctx ends. Before it returns, it clears the faults that are still active
+// and waits for the calls. It calls observe with each event, one at a time and in order; observe
+// delays the scenario, and may be nil. The error contains that of ctx and those of faults and moves
+// that the cloud refused.
 func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe func(Event)) error {
 	calling, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -212,7 +213,8 @@ func (r *run) waitForCalls() {
 	}
 }
 
-// target returns the world's name of a target. The device has a prefix, because a hub may have the device's ID.
+// target returns the world's name of a target. The device has a prefix, because a hub may have the
+// device's ID.
 func (r *run) target(name string) string {
 	if name == Device {
 		return "device/" + r.device

@@ -165,11 +165,12 @@ func TestRunDoesEachStepAtItsTime(t *testing.T) {
 func TestRunByTheWallClockIsTheSame(t *testing.T) {
 	w, begin := &recorder{}, time.Now()
 	told := 0
-	err := mustParse(t, "at 50ms kill A for 100ms; at 100ms move B; end 200ms").Run(t.Context(), w, deviceID, func(h scenario.Event) {
-		if told++; h.Since < h.At || time.Since(begin) < h.Since {
-			t.Errorf("%s was due at %s", h, h.At)
-		}
-	})
+	err := mustParse(t, "at 50ms kill A for 100ms; at 100ms move B; end 200ms").Run(t.Context(), w, deviceID,
+		func(h scenario.Event) {
+			if told++; h.Since < h.At || time.Since(begin) < h.Since {
+				t.Errorf("%s was due at %s", h, h.At)
+			}
+		})
 	if took := time.Since(begin); err != nil || took < 200*time.Millisecond || told != 3 {
 		t.Errorf("%d happenings in %s: %v", told, took, err)
 	}
@@ -180,7 +181,8 @@ func TestRunDoesNotWaitForAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{answers: func(ctx context.Context, name string) error {
 			select {
-			case <-time.After(map[string]time.Duration{"slow": 15 * time.Second, "late": 25 * time.Second, "never": time.Hour}[name]):
+			case <-time.After(map[string]time.Duration{"slow": 15 * time.Second, "late": 25 * time.Second,
+				"never": time.Hour}[name]):
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -220,7 +222,8 @@ func TestMissingDeviceHasNoAnswer(t *testing.T) {
 }
 
 func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
-	all := append(scenario.Library(), mustParse(t, "at 10s kill A for 1m; at 20s strike DPS mute; at 40s method never; end 5m"))
+	all := append(scenario.Library(), mustParse(t,
+		"at 10s kill A for 1m; at 20s strike DPS mute; at 40s method never; end 5m"))
 	for _, s := range all {
 		for after := 5 * time.Second; after < s.End; after += 7 * time.Second {
 			inBubble(t, func(t *testing.T) {
@@ -248,8 +251,10 @@ func TestErrorsOfTheWorldAreReportedAndTheRunContinues(t *testing.T) {
 		"desired dev1": "",
 	} {
 		inBubble(t, func(t *testing.T) {
-			told, err := tell(t, t.Context(), &recorder{refuses: refused}, `at 10s kill A for 10s; at 15s move B; at 16s desired {"a":1}; end 1m`)
-			if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), "scenario: test: "+want)) {
+			told, err := tell(t, t.Context(), &recorder{refuses: refused},
+				`at 10s kill A for 10s; at 15s move B; at 16s desired {"a":1}; end 1m`)
+			if want == "" && err != nil || want != "" &&
+				(err == nil || !strings.HasPrefix(err.Error(), "scenario: test: "+want)) {
 				t.Errorf("%s: %v", refused, err)
 			}
 			if !strings.Contains(told, ": the world refuses\n") || !strings.Contains(told, "20s heal A fin") {

@@ -1,6 +1,6 @@
-// Package scenario runs timelines of faults that are written as text: which faults the cloud has, what the cloud asks of
-// a device, and what is expected of the device. A scenario runs by the wall clock, or by the fake clock of a
-// testing/synctest bubble. docs/scenarios.md describes the text.
+// Package scenario runs timelines of faults that are written as text: which faults the cloud has,
+// what the cloud asks of a device, and what is expected of the device. A scenario runs by the wall
+// clock, or by the fake clock of a testing/synctest bubble. docs/scenarios.md describes the text.
 package scenario
 
 import (
@@ -48,7 +48,8 @@ func (s Scenario) WithSeed(seed uint64) Scenario {
 	return s
 }
 
-// String returns a text from which Parse makes the same scenario, without comments except for the sentence.
+// String returns a text from which Parse makes the same scenario, without comments except for the
+// sentence.
 func (s Scenario) String() string {
 	var text strings.Builder
 	if s.Sentence != "" {

@@ -15,19 +15,21 @@ type Step struct {
 	Way Way
 }
 
-// A Way says what a step does to the device's way into the cloud. The way is open while neither the device nor its
-// assigned hub has a fault. Once the device has been moved, DPS must not have a fault either.
+// A Way says what a step does to the device's way into the cloud. The way is open while neither the
+// device nor its assigned hub has a fault. Once the device has been moved, DPS must not have a
+// fault either.
 type Way string
 
-// The values of Way. Recovery counts from Opens to the next reading that is stored, unless Shuts comes first.
+// The values of Way. Recovery counts from Opens to the next reading that is stored, unless Shuts
+// comes first.
 const (
 	Unchanged Way = ""
 	Opens     Way = "opens" // or it was open, and the device was moved
 	Shuts     Way = "shuts"
 )
 
-// timeline returns the steps of the statements, with the ends of faults as steps of their own. At one time the ends come
-// before the beginnings; otherwise the order of the text counts.
+// timeline returns the steps of the statements, with the ends of faults as steps of their own. At
+// one time the ends come before the beginnings; otherwise the order of the text counts.
 func (s Scenario) timeline() []Step {
 	b := builder{home: hubs[0]}
 	for _, step := range s.firstSteps() {

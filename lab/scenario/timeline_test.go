@@ -138,7 +138,8 @@ func TestRandomAttacksEndWithAnOpenWay(t *testing.T) {
 
 func TestTwoRandomStatementsDiffer(t *testing.T) {
 	s := mustParse(t, "random attacks from 10s to 3m every about 15s; end 5m")
-	two := mustParse(t, "random attacks from 10s to 3m every about 15s; random attacks from 10s to 3m every about 15s; end 5m")
+	two := mustParse(t, "random attacks from 10s to 3m every about 15s; random attacks from 10s to 3m every about "+
+		"15s; end 5m")
 	if len(two.Steps()) < len(s.Steps())*5/4 {
 		t.Errorf("%d steps, and together %d", len(s.Steps()), len(two.Steps()))
 	}

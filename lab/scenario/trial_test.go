@@ -28,7 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const deviceID = "dev1"
 
-// pace is the time between readings. It goes into none of the device's times, so nothing is a matter of who comes first.
+// pace is the time between readings. It goes into none of the device's times, so nothing is a
+// matter of who comes first.
 const pace = 1037 * time.Millisecond
 
 // A trial is a scenario that happens to our device, with the settings' defaults.
@@ -53,7 +54,8 @@ type moment struct {
 	text string
 }
 
-// try lets a scenario happen in a bubble, with this luck in whatever the device and the cloud leave to chance.
+// try lets a scenario happen in a bubble, with this luck in whatever the device and the cloud leave
+// to chance.
 func try(t *testing.T, s scenario.Scenario, luck uint64) (v verdict) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -70,7 +72,8 @@ func try(t *testing.T, s scenario.Scenario, luck uint64) (v verdict) {
 func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial transport.DialFunc, luck uint64) *trial {
 	t.Helper()
 	w := &trial{t: t, arrived: make(chan struct{})}
-	w.cloud = emulator.ForTest(t, emulator.Config{Listen: listen, Observe: w.overhear, Rand: rand.New(rand.NewPCG(luck, 1))})
+	w.cloud = emulator.ForTest(t, emulator.Config{Listen: listen, Observe: w.overhear,
+		Rand: rand.New(rand.NewPCG(luck, 1))})
 	var err error
 	w.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{

@@ -19,8 +19,8 @@ type word struct {
 	data string // the value, for name=value
 }
 
-// words splits a line into statements of words. A ';' ends a statement. A '#' at the beginning of a word begins a
-// comment.
+// words splits a line into statements of words. A ';' ends a statement. A '#' at the beginning of a
+// word begins a comment.
 func words(line string) (statements [][]word, err error) {
 	statement := []word{}
 	for {
