@@ -190,6 +190,46 @@ func TestTwinThatCannotBeReadIsAskedForEverMoreSeldom(t *testing.T) {
 	}
 }
 
+func TestHubThatOutdatesEachTwinAtOnceIsAskedEverMoreSeldom(t *testing.T) {
+	for name, patch := range map[string]string{"unreadable": `{`, "a gap": `{"a":1}`, "not mergable": `{"a":{"y":1}}`} {
+		bubble(t, accepting(), func(t *testing.T, w *world) {
+			began, version := time.Now(), 100
+			if name == "not mergable" {
+				version = 2
+			}
+			w.connect(w.twinHub(func(n int) answer {
+				w.session.send(fmt.Sprint("$iothub/twin/PATCH/properties/desired/?$version=", version), patch)
+				return holding(`"a":{"x":1,"x":2},"$version":1`)(n)
+			}, nil))
+			time.Sleep(100 * time.Second)
+			w.report(`{"battery":80}`)
+			synctest.Wait()
+			all := w.requests(began)
+			if gets := strings.Count(strings.Join(all, " "), "twin/GET"); gets < 7 || gets > 9 {
+				t.Errorf("%s: the twin was read %d times in 100 s", name, gets)
+			}
+			w.want(name, all[len(all)-1], reportedPatch+`+100 {"battery":80}`)
+		})
+	}
+}
+
+func TestRetryAfterOfAThrottledReportIsKeptWhateverIsReportedMeanwhile(t *testing.T) {
+	bubble(t, Settings{Off: Desired}, func(t *testing.T, w *world) {
+		began := time.Now()
+		w.report(`{"a":0}`)
+		w.connect(w.twinHub(nil, func(n int, _ string) answer {
+			return answer{[]string{"429", "429", "204"}[min(n, 3)-1], "&retry-after=7", ""}
+		}))
+		time.Sleep(500 * time.Millisecond)
+		for i := range 13 {
+			time.Sleep(time.Second)
+			w.report(fmt.Sprintf(`{"a":%d}`, i+1))
+		}
+		time.Sleep(1500 * time.Millisecond)
+		w.wantRequests(began, reportedPatch+`+0 {"a":0}`, reportedPatch+`+7 {"a":6}`, reportedPatch+`+14 {"a":13}`)
+	})
+}
+
 func TestMoreDesiredPropertiesThanATwinHoldsAreRefused(t *testing.T) {
 	bubble(t, accepting(), func(t *testing.T, w *world) {
 		began := time.Now()

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/machine"
@@ -105,19 +104,6 @@ func TestWhatAHubRefusesCostsNothingElse(t *testing.T) {
 			return r.Kind == observe.Warning && strings.Contains(r.Error, `"c.log"`) && strings.Contains(r.Error, "413")
 		})
 	})
-}
-
-// A refusal that is about the device or the moment gives nothing up.
-func TestAReportThatIsForbiddenForNowIsKept(t *testing.T) {
-	for _, status := range []int{401, 403, 404, 500, 503} {
-		twinBubble(t, func(t *testing.T, w *twinWorld) {
-			w.connected()
-			w.strike(emulator.TwinError, emulator.Params{Status: status, For: 10 * time.Minute})
-			w.report(`{"battery":80,"a":1}`)
-			time.Sleep(11 * time.Minute)
-			w.wantReported(`{"a":1,"battery":80}`)
-		})
-	}
 }
 
 func TestADeviceThatEndsWithReportsUnsentSaysSo(t *testing.T) {
