@@ -217,7 +217,7 @@ func TestCentralCommandsCheckTheirFlagsBeforeTheFirstRequest(t *testing.T) {
 		{"device show -d dev1 -n 127 --central-dns-suffix 0.0.1:1 --token-file /nowhere/t",
 			"--token-file: stat /nowhere/t: no such file"},
 		{"device show -d dev1 -n a --token-file /dev/null", "the token is empty"},
-		{"device show -d dev1 -n a --token-file /etc/passwd", "the token is none"},
+		{"device show -d dev1 -n a --token-file /etc/passwd", "the token is not valid"},
 		{"device manual-failover -d dev1 --ttl-minutes 0", "--ttl-minutes is 0: it must be at least 1"},
 		{"device manual-failover -d dev1 --ttl -3", "--ttl-minutes is -3"},
 		{"device manual-failover -d dev1 --ttl-minutes 1.5", "see failover central device manual-failover --help"},

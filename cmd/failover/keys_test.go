@@ -25,7 +25,7 @@ func TestUnreadableKeyFileIsReportedAtTheStart(t *testing.T) {
 		"FAILOVER_DEVICE_KEY_FILE (--device-key-file)", "/nowhere/device.key")
 	wantRefused(t, who, []string{"--device-key-file", t.TempDir()}, "FAILOVER_DEVICE_KEY_FILE", "no regular file")
 	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE",
-		"device.key", "too short")
+		"device.key", "the key has 0 bytes")
 	large := file(t, "device.key", oldKey+strings.Repeat("\n", 4096))
 	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large, "larger than 4096 bytes")
 	pipe := filepath.Join(t.TempDir(), "pipe")

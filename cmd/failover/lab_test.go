@@ -177,7 +177,7 @@ func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 
 func TestDemoThatIsEndedEarlyPrintsItsBalance(t *testing.T) {
 	t.Parallel()
-	balance := regexp.MustCompile(`(?m)^Readings: ([1-9]\d*) taken, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
+	balance := regexp.MustCompile(`(?m)^Readings: ([1-9]\d*) accepted, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
 	t.Run("connected", func(t *testing.T) {
 		t.Parallel()
 		p := start(t, command(t, nil, "demo"))

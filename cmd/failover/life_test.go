@@ -260,7 +260,7 @@ func TestStateDirectoryOfAnotherDeviceIsRefused(t *testing.T) {
 	p.terminate(0)
 	code, _, stderr := run(t, append(env, "FAILOVER_DEVICE_ID=another"), "run")
 	if code != 1 || !strings.Contains(stderr,
-		`holds what waits for device "dev1"; give this device a directory of its own`) {
+		`holds what is pending for device "dev1"; give this device a directory of its own`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
