@@ -40,7 +40,7 @@ func canonical(v any) any {
 	return v
 }
 
-// canonicalNumber writes a number as its digits and a power of ten. It does not compute the number,
+// canonicalNumber writes a number as 0.digits and a power of ten. It does not compute the number,
 // because 1e999999999 is a number too.
 func canonicalNumber(text string) json.Number {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
@@ -59,7 +59,7 @@ func canonicalNumber(text string) json.Number {
 	if short == "" {
 		return "0"
 	}
-	return json.Number(sign + short + "e" + strconv.Itoa(power-len(fraction)+len(digits)-len(short)))
+	return json.Number(sign + "0." + short + "e" + strconv.Itoa(power-len(fraction)+len(digits)))
 }
 
 // Merge returns a value after a patch of it, as a twin merges them: null removes a member, objects

@@ -19,6 +19,7 @@ func TestMethodRequestIsRead(t *testing.T) {
 		"a plain one": {"$iothub/methods/POST/echo/?$rid=1", `"hi"`, "echo", "1", `"hi"`},
 		"of a component": {"$iothub/methods/POST/thermostat1*reboot/?$rid=a", `3`, "thermostat1*reboot",
 			"a", `3`},
+		"a short name":                    {"$iothub/methods/POST/a/?$rid=1", ``, "a", "1", ""},
 		"a slash in the name":             {"$iothub/methods/POST/a/b/?$rid=1", ``, "a/b", "1", ""},
 		"a question mark in the name":     {"$iothub/methods/POST/a/?b/?$rid=1", ``, "a/?b", "1", ""},
 		"a name beyond ASCII":             {"$iothub/methods/POST/größe %20+/?$rid=1", ``, "größe %20+", "1", ""},
@@ -122,6 +123,12 @@ func TestMethodAnswerThatCannotBeSentIsAnError(t *testing.T) {
 		}
 		if topic, _, err := MethodAnswer(c.status, c.requestID, c.answer); err == nil {
 			t.Errorf("%s: made %.80q", name, topic)
+		}
+	}
+	rest := len("$iothub/methods/res/200/?$rid=")
+	for length, fits := range map[int]bool{65535 - rest: true, 65536 - rest: false} {
+		if topic, _, err := MethodAnswer(200, strings.Repeat("x", length), nil); (err == nil) != fits {
+			t.Errorf("a topic of %d bytes: %v", len(topic), err)
 		}
 	}
 	for _, status := range []int{math.MinInt32, -1, 0, 99, 1000, math.MaxInt32} {

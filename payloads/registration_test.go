@@ -190,3 +190,11 @@ func TestRegistrationAnswerWithABadBodyHasItsRequestID(t *testing.T) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 }
+
+func TestBadBodyIsAnErrorOnlyWithAStatusOfSuccess(t *testing.T) {
+	for status, want := range map[string]bool{"200": true, "299": true, "300": false, "500": false} {
+		if got, err := ParseRegistrationAnswer(registrations+status+"/?$rid=1", []byte("?")); (err != nil) != want {
+			t.Errorf("%s was read as %+v, %v", status, got, err)
+		}
+	}
+}

@@ -101,6 +101,22 @@ func TestErrorAboutAPatchNamesTheKey(t *testing.T) {
 	}
 }
 
+func TestPatchFitsIntoAMessageToTheByte(t *testing.T) {
+	const empty = len(`{"a":[""]}`)
+	for size, fits := range map[int]bool{262144: true, 262146: false} {
+		lines := slices.Repeat([]string{strings.Repeat("\n", 4095)}, 31) // each has 8190 bytes, 2 quotes and a comma
+		rest := size - empty - 31*8193                                   // control characters do not count for the twin
+		lines = append(lines, strings.Repeat("\n", rest/2)+strings.Repeat("x", rest%2))
+		patch := map[string]any{"a": lines}
+		if body, _ := json.Marshal(patch); len(body) != size {
+			t.Fatalf("the patch has %d bytes, want %d", len(body), size)
+		}
+		if err := CheckReported(patch); (err == nil) != fits {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestPatchOf32KBFitsToTheByte(t *testing.T) {
 	numbers := func(n int) map[string]any { // each counts 8 for the key and 8 for the number
 		m := map[string]any{}

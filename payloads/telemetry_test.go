@@ -38,6 +38,7 @@ func TestReadingOfTheRootNamesNoComponent(t *testing.T) {
 func TestOrdinaryReadingPasses(t *testing.T) {
 	for name, r := range map[string]Reading{
 		"an object":           {Body: []byte(`{"temp":1}`), Taken: noon},
+		"the last year":       {Body: []byte(`1`), Taken: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 		"any JSON":            {Body: []byte(` null `), Taken: noon},
 		"odd property values": {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
 		"fault injection":     {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
