@@ -92,6 +92,15 @@ func TestHostIsSplitFromItsPort(t *testing.T) {
 	}
 }
 
+func TestHostNameHasAtMost253Characters(t *testing.T) {
+	for length, fits := range map[int]bool{253: true, 254: false} {
+		name := strings.Repeat("a.", 127)[:length-1] + "b"
+		if _, _, err := HostPort(name, "8883"); (err == nil) != fits {
+			t.Errorf("%d characters: %v", len(name), err)
+		}
+	}
+}
+
 func TestErrorAboutAHostSaysWhatIsExpected(t *testing.T) {
 	for _, hub := range []string{
 		"", ":", ":8883", "https://hub", "mqtts://hub:8883", "hub/", "hub/path", "a b", " hub", "hub\n", "hub\x00",

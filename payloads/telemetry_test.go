@@ -113,3 +113,15 @@ func TestLargestReadingFitsToTheByte(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLongestTopicFitsToTheByte(t *testing.T) {
+	reading := func(length int) Reading {
+		return Reading{Body: []byte("1"), Taken: noon, Properties: map[string]string{"a": strings.Repeat("x", length)}}
+	}
+	rest := len(reading(0).Topic(strings.Repeat("d", 128), strings.Repeat("%", 128)))
+	for size, fits := range map[int]bool{65535: true, 65536: false} {
+		if err := reading(size - rest).Check(); (err == nil) != fits {
+			t.Errorf("a topic of %d bytes: %v", size, err)
+		}
+	}
+}
