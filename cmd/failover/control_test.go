@@ -180,7 +180,7 @@ func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
 	}
 	document, err := os.ReadFile("../../docs/emulator.md")
 	must(t, err)
-	_, section, _ := strings.Cut(string(document), "## The control door\n")
+	_, section, _ := strings.Cut(string(document), "## The control API\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var script strings.Builder
 	for block := range strings.SplitSeq(section, "```sh\n") {
@@ -199,7 +199,7 @@ func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
 	device.await("Connecting -> Connected")
 	cloud.stdout.await(cloud, 0, "telemetry")
 
-	if strings.Count(script.String(), "\ndoor ") < 12 {
+	if strings.Count(script.String(), "\napi ") < 12 {
 		t.Fatalf("these are not the examples:\n%s", &script)
 	}
 	shell := exec.Command("sh", "-eu")
