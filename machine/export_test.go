@@ -15,10 +15,14 @@ func (d *Device) SetAsleep(asleep func() (total time.Duration, known bool)) {
 
 // BeforeSaves has a test do something before each assignment is stored. It is called before Run.
 func (d *Device) BeforeSaves(do func()) {
-	save := d.life.state.saver.save
-	d.life.state.saver.save = func(a Assignment) error {
-		do()
-		return save(a)
+	var saved any
+	d.life.state.saver.State = func() any {
+		newest := d.life.state.newest.Load()
+		if newest != saved {
+			saved = newest
+			do()
+		}
+		return newest
 	}
 }
 

@@ -28,7 +28,7 @@ func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	l.assigned.Store(&a)
 	l.history.answered()
 	l.weigh(evidence{updated: a.Updated})
-	l.state.saver.keep(a)
+	l.state.store(a)
 	l.recordPayload(a)
 	return Assigned, nil
 }

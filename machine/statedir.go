@@ -31,7 +31,8 @@ type stateDir struct {
 	dir      *statefile.Dir // nil means that nothing outlives the process
 	outbox   outbox.Outbox
 	log      atomic.Pointer[outbox.Log] // the outbox if it is on the disk, for claim, which any goroutine may call
-	saver    saver                      // of assignments
+	newest   atomic.Value               // of assignment.json; nil until DPS has answered in this run
+	saver    *statefile.Newest[any]     // of newest
 	drops    atomic.Int64               // dropped readings
 
 	leaveEpoch func() // stores the last ID of an outbox in memory for the next one; nil means that there is none
@@ -53,11 +54,11 @@ type owner struct {
 // openStateDir locks the state directory and opens what is in it. box is an outbox of a test's, or nil.
 func openStateDir(of Settings, c *clock, records *recorder, box outbox.Outbox) (*stateDir, error) {
 	s := &stateDir{Storage: of.Storage, identity: of.Identity, clock: c, records: records, outbox: box}
-	s.saver.warn = s.warn
-	s.saver.save = func(a Assignment) error { return s.cache().Save(a) }
 	if err := s.lock(); err != nil {
 		return nil, err
 	}
+	s.saver = statefile.NewNewest(s.file("assignment.json"), s.newest.Load)
+	s.saver.Report = s.storing
 	switch {
 	case s.outbox != nil:
 	case s.dir == nil || s.InMemory:
@@ -224,7 +225,7 @@ func (s *stateDir) watch(ctx context.Context) {
 // close closes the hub's files and the outbox, and unlocks the state directory. lost is how many accepted readings are lost
 // with the process.
 func (s *stateDir) close(h *hub.Hub) (lost int, err error) {
-	s.saver.wait()
+	s.saver.Close()
 	if s.dir != nil {
 		defer s.dir.Close()
 		s.dir.Repair() // so that the records below are true
@@ -310,6 +311,29 @@ func (s *stateDir) file(name string) statefile.File {
 
 func (s *stateDir) cache() provisioning.Cache {
 	return provisioning.Cache{File: s.file("assignment.json"), Identity: s.identity}
+}
+
+// saveTimeout is how long a failover waits until the assignment is on the disk: a disk that hangs, as worn flash and network
+// file systems do, must not delay it further.
+const saveTimeout = time.Second
+
+// store stores an assignment. It returns when that is done, has failed, or takes too long.
+func (s *stateDir) store(a Assignment) {
+	s.newest.Store(s.cache().Content(a))
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	if s.saver.Await(ctx, s.saver.Changed()) != nil {
+		s.warn(fmt.Errorf("machine: the disk has not taken the assignment within %s; the device goes on without it, "+
+			"and a start before it has been stored asks DPS again", saveTimeout))
+	}
+}
+
+// storing is told that an assignment could not be stored, or after that nil when one could.
+func (s *stateDir) storing(err error) {
+	if err != nil {
+		s.warn(fmt.Errorf("machine: store the assignment: %w; "+
+			"make the state directory writable, or the next start asks DPS again", err))
+	}
 }
 
 // dropped counts and records readings that the outbox has dropped.

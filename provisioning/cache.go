@@ -72,13 +72,17 @@ func (c Cache) check(v cached) error {
 // Save writes the assignment. A crash leaves either the old file or the new one. An error is a warning:
 // the device asks DPS after its next start.
 func (c Cache) Save(a Assignment) error {
-	err := c.File.Save(cached{
-		Host: c.ProvisioningHost, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
-		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
-	})
-	if err != nil {
+	if err := c.File.Save(c.Content(a)); err != nil {
 		return fmt.Errorf("provisioning: store the assignment: %w; "+
 			"make the state directory writable, or the next start asks DPS again", err)
 	}
 	return nil
+}
+
+// Content returns what the file holds for an assignment that comes now.
+func (c Cache) Content(a Assignment) any {
+	return cached{
+		Host: c.ProvisioningHost, IDScope: c.IDScope, RegistrationID: c.RegistrationID,
+		Hub: a.Hub, DeviceID: a.DeviceID, Substatus: a.Substatus, Payload: a.Payload, Saved: time.Now().UTC(),
+	}
 }
