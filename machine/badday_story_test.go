@@ -76,8 +76,8 @@ func (w *witness) each(says func(machine.Record) string) (all []string) {
 	return all
 }
 
-// back is how long it took until the device was Connected for good, or negative if it was all the time. A planned reconnect is
-// nothing to come back from.
+// back is how long it took until the device was Connected for good, or negative if it was all the time. A
+// planned reconnect is nothing to come back from.
 func (w *witness) back() time.Duration {
 	took := time.Duration(-time.Second)
 	for i, v := range w.states {
@@ -133,8 +133,8 @@ func (w *witness) wantAllDelivered() {
 	w.wantNothingLost()
 }
 
-// wantAnHonestEnd wants the device closed in time, every reading delivered or counted as lost, and every message handled or left
-// to the cloud.
+// wantAnHonestEnd wants the device closed in time, every reading delivered or counted as lost, and every
+// message handled or left to the cloud.
 func (w *witness) wantAnHonestEnd() (took time.Duration, left int) {
 	w.t.Helper()
 	begin := time.Now()

@@ -17,9 +17,10 @@ var update = flag.Bool("update", false, "write docs/faults.md anew; read what ha
 
 const faultsDocument = "../docs/faults.md"
 
-// Every fault of the emulator, wherever it may strike and in each of the six states, for two minutes: path, outcome, time and
-// attempts are those of docs/faults.md. Whatever stands there, the device is Connected in the end, every reading, property and
-// message has arrived, and nobody was stormed; and a day that is like a good one says why.
+// Every fault of the emulator, wherever it may strike and in each of the six states, for two minutes: path,
+// outcome, time and attempts are those of docs/faults.md. Whatever stands there, the device is Connected in
+// the end, every reading, property and message has arrived, and nobody was stormed; and a day that is like a
+// good one says why.
 func TestOnEachBadDayTheDeviceDoesWhatItsDocumentSaysAndLosesNothing(t *testing.T) {
 	text, err := os.ReadFile(faultsDocument)
 	if err != nil && !*update {

@@ -138,8 +138,8 @@ func (w *witness) watch(_ *machine.Device, t machine.Table) machine.Table {
 	return t
 }
 
-// strikeOnTheWay strikes while readings and a reported property are on their way, so that it is no matter of luck whether the
-// device learns of it before it sends them.
+// strikeOnTheWay strikes while readings and a reported property are on their way, so that it is no matter of
+// luck whether the device learns of it before it sends them.
 func (w *witness) strikeOnTheWay() {
 	w.network.SetLatency(10 * time.Millisecond)
 	for i := range inClosing {

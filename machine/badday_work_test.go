@@ -65,7 +65,8 @@ func (w *witness) demand(n int) {
 	}
 }
 
-// An errand is numbers that are sent off in ascending order, of which the newest that arrives stands for the older ones.
+// An errand is numbers that are sent off in ascending order, of which the newest that arrives stands for the
+// older ones.
 type errand struct {
 	sent   []dispatch
 	latest time.Duration // the longest that one took

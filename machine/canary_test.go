@@ -25,8 +25,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// Secrets are put in wherever the device hears something, in all their forms, and looked for in all that it says. What the
-// command prints and writes is looked at in cmd/failover/canary_test.go.
+// Secrets are put in wherever the device hears something, in all their forms, and looked for in all that it
+// says. What the command prints and writes is looked at in cmd/failover/canary_test.go.
 
 const (
 	canaryGroup  = "The canary of the group 4711, which is 64 bytes long as Azure's."

@@ -135,8 +135,9 @@ func alike(a, b string) bool {
 	return true
 }
 
-// While a packet that takes longer than Silence goes up, the hub has nothing to answer, and its pings wait behind it. Of
-// many, the last must not wait for its acknowledgement longer than AckTimeout because the others were sent before it.
+// While a packet that takes longer than Silence goes up, the hub has nothing to answer, and its pings wait
+// behind it. Of many, the last must not wait for its acknowledgement longer than AckTimeout because the others
+// were sent before it.
 func TestUploadsThatTakeLongerThanSilenceArrive(t *testing.T) {
 	for _, c := range []struct{ readings, size, rate int }{{1, 200_000, 10_000}, {30, 100_000, 20_000}} {
 		t.Run(fmt.Sprint(c.readings), func(t *testing.T) {

@@ -11,46 +11,46 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// release is older than this version of the device, so no wall clock that has been set stands before it.
+// release is before this version was made. A wall clock that shows an earlier time has not been set.
 var release = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	wallCheck = 5 * time.Second        // how often the clocks are compared: no timer follows a wall clock
-	minStep   = 2 * time.Second        // the wall clock was set if it has moved by so much: less is NTP's work
-	noise     = 100 * time.Millisecond // differences below it say nothing
-	maxSteps  = 1000                   // that are remembered
+	wallCheck = 5 * time.Second        // how often the clocks are compared, because no timer follows a wall clock
+	minStep   = 2 * time.Second        // a wall clock that moved by so much was set; NTP moves it by less
+	noise     = 100 * time.Millisecond // smaller differences are ignored
+	maxSteps  = 1000                   // how many steps are kept
 )
 
 // A clock compares the wall clock, which somebody may set, with the monotonic clock, which nobody can. The
-// monotonic one may stand still while the machine sleeps; then the wall clock moves ahead of it, and was not
-// set. Where the system does not tell how long it slept, a move ahead may be either: then the dates of
-// readings, which were right if it slept, are left as they are.
+// monotonic clock may stand still while the machine sleeps. Then the wall clock moves ahead of it although it
+// was not set. If the system does not say how long it slept, a move ahead may be either; the clock then leaves
+// the dates of readings as they are, which is right if the machine slept.
 type clock struct {
 	wall    func() time.Time
 	asleep  func() (total time.Duration, known bool) // how long the machine has slept
-	floor   time.Time                                // before it the wall clock has not been set
-	born    time.Time                                // by the monotonic clock
-	earlier uint64                                   // the outbox's newest number of an earlier run
+	floor   time.Time                                // an earlier wall clock has not been set
+	born    time.Time                                // when the device was made, by the monotonic clock
+	earlier uint64                                   // the last number that the outbox gave out in an earlier run
 	runs    runs                                     // what is known of the readings of earlier runs
-	newest  atomic.Uint64                            // the outbox's newest number
+	newest  atomic.Uint64                            // the last number that the outbox gave out
 
-	mu       sync.Mutex
-	seen     time.Time     // by the wall clock, at the last look
-	seenAt   time.Duration // by the monotonic clock, since birth
-	sleepAt  time.Duration // asleep, at birth or when it was last asked
-	slept    time.Duration // since birth, and one ns for each step, so that no reading has the uptime of one
-	steps    []step
-	untold   []step
-	times    int           // how often the clock was set
-	total    time.Duration // by how much in all
-	changing chan struct{} // closed when the clock was set or the machine has slept
+	mu         sync.Mutex
+	seen       time.Time     // the wall clock at the last look
+	seenAt     time.Duration // the monotonic clock at the last look, since born
+	sleepAt    time.Duration // what asleep returned last
+	slept      time.Duration // since born, and 1 ns for each step, so that no reading has the same uptime as a step
+	steps      []step        // without those that are unsure
+	unrecorded []step
+	times      int           // how often the clock was set
+	total      time.Duration // by how much in all
+	changing   chan struct{} // closed when the clock was set or the machine has slept
 }
 
-// A step is that the wall clock was set.
+// A step is one setting of the wall clock.
 type step struct {
-	uptime time.Duration // when that was seen; a smaller one is that of readings taken before
+	uptime time.Duration // when it was noticed; readings with a smaller uptime were taken before it
 	by     time.Duration
-	newest uint64 // the newest number that the outbox had given out
+	newest uint64 // the last number that the outbox had given out
 	unsure bool   // the machine may have slept instead
 }
 
@@ -61,7 +61,7 @@ func newClock(wall func() time.Time, floor, born time.Time) *clock {
 	return c
 }
 
-// read reads both clocks at one moment; ok is false if the process was held up in between.
+// read reads both clocks at the same moment. ok is false if the process was always interrupted in between.
 func (c *clock) read() (wall time.Time, at time.Duration, ok bool) {
 	for range 10 {
 		before := time.Since(c.born)
@@ -73,7 +73,7 @@ func (c *clock) read() (wall time.Time, at time.Duration, ok bool) {
 	return wall, at, false
 }
 
-// look compares the clocks, and returns the time and the uptime, both of one moment.
+// look compares the clocks, and returns the time and the uptime of the same moment.
 func (c *clock) look() (wall time.Time, uptime time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +89,8 @@ func (c *clock) look() (wall time.Time, uptime time.Duration) {
 	return wall, at + c.slept
 }
 
-// moved is told by how much the wall clock has moved ahead of the monotonic one.
+// moved notes by how much the wall clock has moved ahead of the monotonic one: the machine slept, or the clock was set.
+// The lock is held.
 func (c *clock) moved(by time.Duration) {
 	asleep, known := c.asleep()
 	if slept := asleep - c.sleepAt; known && slept >= noise {
@@ -105,7 +106,7 @@ func (c *clock) moved(by time.Duration) {
 	if !s.unsure {
 		c.steps = append(c.steps[max(0, len(c.steps)+1-maxSteps):], s)
 	}
-	c.untold = append(c.untold[max(0, len(c.untold)+1-maxSteps):], s)
+	c.unrecorded = append(c.unrecorded[max(0, len(c.unrecorded)+1-maxSteps):], s)
 	c.times, c.total = c.times+1, plus(c.total, by)
 	c.changed()
 }
@@ -115,41 +116,41 @@ func (c *clock) changed() {
 	c.changing = make(chan struct{})
 }
 
-// history is how often the clock was set so far, and by how much in all. next is closed when the clock is
-// set again, or the machine has slept.
+// history returns how often the clock was set so far, and by how much in all. next is closed when the clock is
+// set again or the machine has slept.
 func (c *clock) history() (times int, total time.Duration, next <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.times, c.total, c.changing
 }
 
-// takeSteps are the steps since it was last called, for one caller.
+// takeSteps returns the steps since it was last called, to its only caller.
 func (c *clock) takeSteps() []step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	steps := c.untold
-	c.untold = nil
+	steps := c.unrecorded
+	c.unrecorded = nil
 	return steps
 }
 
-// sure are the steps that are known to be some.
+// sure returns the steps without those that may have been sleep.
 func (c *clock) sure() []step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.steps)
 }
 
-// uptime is how long the device has lived, the time for which the machine slept included.
+// uptime is the time since the device was made. It includes the time for which the machine slept.
 func (c *clock) uptime() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Since(c.born) + c.slept
 }
 
-// steady is a time that nobody sets: that of birth and the uptime.
+// steady is a time that no setting of the wall clock changes.
 func (c *clock) steady() time.Time { return c.born.Add(c.uptime()) }
 
-// set is what the wall clock says, or zero while it has not been set.
+// set returns the wall clock, or the zero time while it has not been set.
 func (c *clock) set() time.Time {
 	if now, _ := c.look(); !now.Before(c.floor) {
 		return now
@@ -157,7 +158,7 @@ func (c *clock) set() time.Time {
 	return time.Time{}
 }
 
-// put notes that the outbox has given out a number.
+// put notes a number that the outbox has given out.
 func (c *clock) put(n uint64) {
 	for {
 		if newest := c.newest.Load(); n <= newest || c.newest.CompareAndSwap(newest, n) {
@@ -166,7 +167,7 @@ func (c *clock) put(n uint64) {
 	}
 }
 
-// watch looks at the clocks until ctx ends, and calls each after it.
+// watch compares the clocks until ctx ends, and calls each after every comparison.
 func (c *clock) watch(ctx context.Context, each func()) {
 	tick := time.NewTicker(wallCheck)
 	defer tick.Stop()
@@ -183,7 +184,7 @@ func (c *clock) watch(ctx context.Context, each func()) {
 	}
 }
 
-// stamp dates a reading unless the caller did.
+// stamp dates a reading, unless the program has done so, and returns by which clock.
 func (c *clock) stamp(r *Reading) outbox.Stamp {
 	wall, uptime := c.look()
 	if !r.Taken.IsZero() {
@@ -193,7 +194,7 @@ func (c *clock) stamp(r *Reading) outbox.Stamp {
 	return outbox.Stamp{Uptime: uptime, BeforeClockWasSet: wall.Before(c.floor)}
 }
 
-// date is when a reading was taken, as well as it is known now, and whether that is an estimate.
+// date returns when a reading was taken, as well as that is known now, and whether it is an estimate.
 func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	wall, uptime := c.look()
 	if r.Stamp.Uptime <= 0 || wall.Before(c.floor) {
@@ -208,10 +209,10 @@ func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	case r.ID.N > c.earlier:
 		return wall.Add(r.Stamp.Uptime - uptime), true
 	}
-	return wall.Add(-uptime), true // the uptime of an earlier run, which was over by the birth of this one, says nothing
+	return wall.Add(-uptime), true // it was taken in an earlier run, at the latest when this one began
 }
 
-// setSinceTaken is by how much the clock was set since a reading was taken, as far as that is known.
+// setSinceTaken returns by how much the clock was set since a reading was taken, as far as that is known.
 func (c *clock) setSinceTaken(r outbox.Reading) time.Duration {
 	if r.ID.N > c.earlier {
 		return c.setSince(r.Stamp.Uptime)
@@ -222,7 +223,7 @@ func (c *clock) setSinceTaken(r outbox.Reading) time.Duration {
 	return c.setSincePut(r.ID)
 }
 
-// setSince is by how much the clock was set since an uptime.
+// setSince returns by how much the clock was set since an uptime.
 func (c *clock) setSince(uptime time.Duration) (by time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -234,7 +235,7 @@ func (c *clock) setSince(uptime time.Duration) (by time.Duration) {
 	return by
 }
 
-// plus adds durations, and does not wrap around: a clock may have stood centuries off.
+// plus adds durations without overflow: a clock may be off by centuries.
 func plus(a, b time.Duration) time.Duration {
 	switch sum := a + b; {
 	case a > 0 && b > 0 && sum < 0:

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// closing sends what it still can and ends. It does not connect for that.
+// closing sends what it can over the session that there is, and ends.
 func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 	l.closeBy = time.Now().Add(l.Timing.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, l.closeBy)
@@ -18,7 +18,7 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 				l.warn("not everything could be sent before the end", err)
 			}
 		}
-		if s.Cause() != nil { // what was acknowledged just before it ended is not lost
+		if s.Cause() != nil { // until it is done, acknowledgements that came before its end may still be processed
 			select {
 			case <-s.Done():
 			case <-ctx.Done():
@@ -29,12 +29,13 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 	return Stay, l.hub.Close(ctx)
 }
 
-// A LostError says that the device ended with readings that no hub has acknowledged.
+// A LostError says how many accepted readings no hub has acknowledged, and no later run will send.
 type LostError struct {
-	Left    int // in an outbox that does not outlive the process
-	Dropped int // while it ran: by the limits of the outbox, by a disk that could not be written, or into the quarantine
+	Left    int // in an outbox that ends with the process
+	Dropped int // during the run: by the outbox's limits, by a disk that could not be written, or by quarantine
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("machine: readings were lost: %d were not delivered before the end, %d were given up before", e.Left, e.Dropped)
+	return fmt.Sprintf("machine: readings were lost: %d were not delivered before the end, %d were dropped before",
+		e.Left, e.Dropped)
 }

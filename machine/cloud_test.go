@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// serveCloud sends the device garbage from hub A for each line that comes, which ends its session, and reports when no more will.
+// serveCloud sends the device garbage from hub A for each line that comes, which ends its session, and reports
+// when no more will.
 func serveCloud(in io.Reader, out io.Writer) error {
 	cloud, err := emulator.Start(emulator.Config{RetryAfter: time.Second})
 	if err != nil {

@@ -78,8 +78,8 @@ func (w *world) statuses() (statuses []int) {
 	return statuses
 }
 
-// wantHandled compares the handler's calls and what the records say of them with what is wanted, and how many messages the
-// hub still has.
+// wantHandled compares the handler's calls and what the records say of them with what is wanted, and how many
+// messages the hub still has.
 func (w *world) wantHandled(k *worker, calls []string, statuses []int, queued int) {
 	w.t.Helper()
 	if got := k.all(); !slices.Equal(got, calls) {

@@ -8,7 +8,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// errNoSession is for a Connected that was entered by an event from outside, or by a row of a program's own.
+// errNoSession is the cause if Connected was entered by an event from outside, or by a program's row, without
+// a session.
 var errNoSession = errors.New("machine: there is no session")
 
 // connected attaches the message handlers and works until the session ends or its token nears its end. Whichever way
@@ -26,7 +27,7 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	defer l.hub.Detach()
 	err := l.hub.Work(working)
 	l.history.lived = time.Since(since)
-	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) { // a hub that acknowledges nothing has not held
+	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) { // without acknowledgements it does not count
 		l.history.held()
 	}
 	switch {

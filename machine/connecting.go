@@ -8,8 +8,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// settleTimeout bounds the wait for acknowledgements before a planned reconnect. What is not acknowledged by then is sent
-// again.
+// settleTimeout bounds the wait for acknowledgements before a planned reconnect. Readings without one are sent again.
 const settleTimeout = 2 * time.Second
 
 // connecting tries the assigned hub once.
@@ -21,12 +20,12 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	}
 	l.dropSession()
 	l.noteAttempt()
-	link := l.hubLink()
+	config := l.hubConfig()
 	if l.within > 0 {
-		link.ConnectTimeout = l.within
+		config.ConnectTimeout = l.within
 		l.within = 0 // for one attempt
 	}
-	s, err := transport.Connect(ctx, link)
+	s, err := transport.Connect(ctx, config)
 	if err != nil {
 		return ConnectFailed, err
 	}
@@ -34,8 +33,9 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	return HubAccepted, nil
 }
 
-// hubLink is the hub as DPS named it: username and token carry that name as it is, a port included.
-func (l *life) hubLink() transport.Config {
+// hubConfig returns the CONNECT to the hub. Username and token have the hub's name as DPS gave it, with a port
+// if there is one.
+func (l *life) hubConfig() transport.Config {
 	a := l.assignment()
 	hub, device := a.Hub, a.DeviceID
 	c := transport.Config{Link: l.Link}

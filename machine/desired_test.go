@@ -144,8 +144,8 @@ func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
 	})
 }
 
-// An operator deleted the device, DPS made it anew: its twin begins again, with lower versions, other spellings and without
-// the answers.
+// An operator deleted the device, DPS made it anew: its twin begins again, with lower versions, other
+// spellings and without the answers.
 func TestATwinThatBeginsAgainIsReconciledByValue(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()

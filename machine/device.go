@@ -25,8 +25,8 @@ const drainCheck = 100 * time.Millisecond
 // ErrSwitchedOff is the error of Send and Report if Settings.Off has Telemetry or ReportedProperties.
 var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 
-// A Device is one Azure IoT device. New makes it, Run keeps it connected, and Close ends it. All methods may be called from
-// any goroutine; those that only an Action may call say so.
+// A Device is one Azure IoT device. New makes it, Run keeps it connected, and Close ends it. All methods may
+// be called from any goroutine; those that only an Action may call say so.
 type Device struct {
 	life    *life
 	table   Table           // with the program's states
@@ -96,8 +96,8 @@ func (d *Device) Run(ctx context.Context) error {
 	return errors.Join(err, l.fan.Close(closing))
 }
 
-// Close ends the device and waits until Run has returned, or for ctx, whose error it then wraps. It may be called more than
-// once. Run returns at once if Close came first.
+// Close ends the device and waits until Run has returned, or for ctx, whose error it then wraps. It may be
+// called more than once. Run returns at once if Close came first.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.started.CompareAndSwap(false, true) {
@@ -119,10 +119,10 @@ var reserved = []string{
 	hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.PreviousProperty, outbox.RequeuedProperty,
 }
 
-// Send accepts a reading in any state of the device, and returns its ID as soon as it is as safe as Settings.Storage makes
-// it. It is delivered at least once, unless it is dropped, which a record says. Send refuses a reading that no hub would
-// accept, for example one of more than 256 KB. With the policy Block, Send waits for room in the outbox. If ctx ends
-// first, the reading may be delivered nevertheless.
+// Send accepts a reading in any state of the device, and returns its ID as soon as it is as safe as
+// Settings.Storage makes it. It is delivered at least once, unless it is dropped, which a record says. Send
+// refuses a reading that no hub would accept, for example one of more than 256 KB. With the policy Block, Send
+// waits for room in the outbox. If ctx ends first, the reading may be delivered nevertheless.
 func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
 	if d.life.Off.Has(hub.Telemetry) {
 		return ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
@@ -148,10 +148,11 @@ func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
 	return id, nil
 }
 
-// Report merges reported properties into the pending ones, which are sent as soon as there is a hub. null removes a property.
-// Report returns when the patch is as safe as readings are, or is in memory because the disk cannot be written. It refuses
-// a patch that no hub would accept, and one that would be changed on its way: text that is not UTF-8, and in a
-// json.RawMessage a name that occurs twice in one object, or half of a surrogate pair.
+// Report merges reported properties into the pending ones, which are sent as soon as there is a hub. null
+// removes a property. Report returns when the patch is as safe as readings are, or is in memory because the
+// disk cannot be written. It refuses a patch that no hub would accept, and one that would be changed on its
+// way: text that is not UTF-8, and in a json.RawMessage a name that occurs twice in one object, or half of a
+// surrogate pair.
 func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	if d.life.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)
@@ -159,8 +160,9 @@ func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	return d.life.hub.Report(ctx, patch)
 }
 
-// Drained returns nil as soon as no reading is pending: hubs have acknowledged all that were accepted, or they were dropped.
-// It returns an error that wraps ctx's if that ends first. Readings that are accepted meanwhile count.
+// Drained returns nil as soon as no reading is pending: hubs have acknowledged all that were accepted, or they
+// were dropped. It returns an error that wraps ctx's if that ends first. Readings that are accepted meanwhile
+// count.
 func (d *Device) Drained(ctx context.Context) error {
 	look := time.NewTicker(drainCheck)
 	defer look.Stop()
@@ -176,17 +178,19 @@ func (d *Device) Drained(ctx context.Context) error {
 	}
 }
 
-// Fire asks the machine for an event of a state that the program has added. It returns when the machine has moved. Its error
-// wraps ErrIllegalEvent if the table has no row for the event in the present state, ErrEnded after the end, or ctx's.
+// Fire asks the machine for an event of a state that the program has added. It returns when the machine has
+// moved. Its error wraps ErrIllegalEvent if the table has no row for the event in the present state, ErrEnded
+// after the end, or ctx's.
 func (d *Device) Fire(ctx context.Context, e Event) error { return d.life.machine.Fire(ctx, e) }
 
-// Flush sends the pending readings and reported properties over the session that the device holds, and returns nil when the
-// hub has acknowledged all of them. Only the Action of a state that a program has added may call it; in Connected the
-// device sends by itself.
+// Flush sends the pending readings and reported properties over the session that the device holds, and returns
+// nil when the hub has acknowledged all of them. Only the Action of a state that a program has added may call
+// it; in Connected the device sends by itself.
 func (d *Device) Flush(ctx context.Context) error { return d.life.flush(ctx) }
 
-// Assignment is the hub and device ID that DPS has assigned, in this run or before. The zero Assignment means that there is
-// none yet. Its Payload is what a custom allocation returned, as JSON. It may be out of date when you read it.
+// Assignment is the hub and device ID that DPS has assigned, in this run or before. The zero Assignment means
+// that there is none yet. Its Payload is what a custom allocation returned, as JSON. It may be out of date
+// when you read it.
 func (d *Device) Assignment() Assignment { return d.life.assignment() }
 
 // State is the current state. It may be out of date when you read it.

@@ -10,24 +10,26 @@ import (
 	"github.com/looplab/fsm"
 )
 
-// ErrIllegalEvent is what an event gets that the table does not name for the state it met.
+// ErrIllegalEvent is the error of an event for which the table has no row in the current state.
 var ErrIllegalEvent = errors.New("illegal event")
 
-// ErrEnded is what an event gets that comes after the machine's last state has done its work.
+// ErrEnded is the error of an event that comes after the last state's Action has returned.
 var ErrEnded = errors.New("the machine has ended")
 
-// patience is how long an Action may take to return after its context ended before Hooks.Late names it.
-const patience = 5 * time.Second
+// actionTimeout is how long an Action may take to return after its context ended, before Hooks.Late names it.
+const actionTimeout = 5 * time.Second
 
-// Hooks are told what happens. They run on the goroutine that moves the machine, so they must not block.
+// Hooks are called by the goroutine that moves the machine, so they must not block. A nil hook is not called.
 type Hooks struct {
 	Changed func(Change)                       // the state has changed; the next Action has not started yet
-	Illegal func(State, Event)                 // an event was illegal in that state
+	Illegal func(State, Event)                 // the table has no row for the event in the state
 	Late    func(s State, after time.Duration) // the Action of s does not return although its context ended
 }
 
-// A Machine moves through a Table. looplab/fsm keeps the table, judges legality and records the state; what is added
-// here is the goroutine that moves it and the rule that one state's Action has returned before the next one starts.
+// A Machine moves through a Table. looplab/fsm holds the rows, decides whether an event is legal and has the
+// current state. Machine adds the goroutine that moves it, and the rule that one state's Action has returned
+// before the next one starts. A panic of an Action is not caught: it ends the process, because nobody knows
+// what the Action has left behind.
 type Machine struct {
 	table Table // rows from Any written out
 	fsm   *fsm.FSM
@@ -40,8 +42,8 @@ type Machine struct {
 	// The rest belongs to Run's goroutine.
 	base    context.Context    // what Actions' contexts are made from
 	cancel  context.CancelFunc // ends the current Action
-	ended   chan verdict       // the current Action's result; nil once it has been read
-	failure error              // the first thing that should not have happened
+	ended   chan result        // the current Action's result; nil once it has been read
+	failure error              // why the machine has closed itself
 }
 
 type firing struct {
@@ -49,12 +51,12 @@ type firing struct {
 	reply chan error
 }
 
-type verdict struct {
+type result struct {
 	event Event
 	err   error
 }
 
-// NewMachine checks the table and returns a machine in its initial state. An unset hook is not called.
+// NewMachine checks the table and returns a machine in the initial state. Its error names everything that is wrong.
 func NewMachine(t Table, h Hooks) (*Machine, error) {
 	rows, err := t.expand()
 	if err != nil {
@@ -76,7 +78,7 @@ func NewMachine(t Table, h Hooks) (*Machine, error) {
 	return m, nil
 }
 
-// State is the current state; it may be stale when you read it.
+// State is the current state. It may be out of date when you read it.
 func (m *Machine) State() State { return State(m.fsm.Current()) }
 
 // Fire asks for an event and returns when the machine has moved, or why it has not: an error that wraps
@@ -98,9 +100,10 @@ func (m *Machine) Fire(ctx context.Context, e Event) error {
 	}
 }
 
-// Run starts the initial state's Action and moves the machine until the Action of a state without a way out has
-// returned; its error is Run's. When ctx ends, onCancel is fired, once, so every state that has a way out needs
-// a row for it. An Action that names an illegal event, or fails without naming one, is met in the same way.
+// Run starts the initial state's Action and moves the machine until the Action of a state without a way out
+// has returned, whose error it returns. When ctx ends, Run fires onCancel once, so every state that has a way
+// out needs a row for it. It also fires onCancel when an Action returns an illegal event, or an error without
+// an event.
 func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 	if err := m.table.everyStateHas(onCancel); err != nil {
 		return fmt.Errorf("machine: run: %w", err)
@@ -125,13 +128,13 @@ func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 			f.reply <- m.step(f.event, nil)
 		case <-cancelled:
 			cancelled = nil
-			_ = m.step(onCancel, nil) // refused only when it is closing already
+			_ = m.step(onCancel, nil) // illegal only if it is closing already
 		}
 	}
 }
 
-// obey does what an Action that has returned asks for.
-func (m *Machine) obey(v verdict, onCancel Event) {
+// obey moves the machine by the result of an Action.
+func (m *Machine) obey(v result, onCancel Event) {
 	if v.event == Stay && v.err == nil {
 		return
 	}
@@ -145,8 +148,8 @@ func (m *Machine) obey(v verdict, onCancel Event) {
 	_ = m.step(onCancel, m.failure) // Run has checked that this row exists
 }
 
-// step moves the machine by one event. looplab must not see a context that can end: it would stay in the middle of
-// the transition for ever.
+// step moves the machine by one event. looplab must not get a context that can end, because it would then stay in the
+// middle of the transition.
 func (m *Machine) step(e Event, cause error) error {
 	from := m.State()
 	err := m.fsm.Event(m.base, string(e), cause)
@@ -164,20 +167,20 @@ func (m *Machine) step(e Event, cause error) error {
 	return fmt.Errorf("machine: %q in state %s: %w", e, from, err)
 }
 
-// leave ends the current Action and waits until it has returned, however long that takes: a state that was left
-// cannot speak, and two states never hold the session at once.
+// leave ends the current Action and waits until it has returned, however long that takes, so that two states never use
+// the session at once.
 func (m *Machine) leave(s State) {
 	m.cancel()
 	if m.ended == nil {
 		return
 	}
-	late := time.NewTimer(patience)
+	late := time.NewTimer(actionTimeout)
 	defer late.Stop()
 	select {
 	case <-m.ended:
 	case <-late.C:
 		if m.hooks.Late != nil {
-			m.hooks.Late(s, patience)
+			m.hooks.Late(s, actionTimeout)
 		}
 		<-m.ended
 	}
@@ -189,11 +192,11 @@ func (m *Machine) enter(c Change) {
 		m.hooks.Changed(c)
 	}
 	ctx, cancel := context.WithCancel(m.base)
-	ended := make(chan verdict, 1)
+	ended := make(chan result, 1)
 	m.cancel, m.ended = cancel, ended
 	do := m.table.action(c.To)
 	go func() {
 		event, err := do(ctx, c)
-		ended <- verdict{event, err}
+		ended <- result{event, err}
 	}()
 }

@@ -197,7 +197,7 @@ func TestATableThatCannotWorkIsRefused(t *testing.T) {
 	ok := lamp(nil, nil)
 	for want, table := range map[string]machine.Table{
 		"initial state":             {Initial: "x"},
-		"stands there twice":        ok.With([]machine.StateSpec{{Name: "On"}}, nil),
+		"is there twice":            ok.With([]machine.StateSpec{{Name: "On"}}, nil),
 		"does not exist":            ok.With(nil, []machine.Transition{{From: "On", On: "fly", To: "Sky"}}),
 		"two rows for On --switch-": ok.With(nil, []machine.Transition{{From: "On", On: "switch", To: "Broken"}}),
 		"leads nowhere":             ok.With(nil, []machine.Transition{{From: "On", On: "blink", To: "On"}}),

@@ -11,8 +11,8 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// A program that embeds a device. Here the cloud is the emulator. Against Azure, Identity comes from the portal, RootCAs is
-// left out, and a StateDir keeps readings over a restart.
+// A program that embeds a device. Here the cloud is the emulator. Against Azure, Identity comes from the
+// portal, RootCAs is left out, and a StateDir keeps readings over a restart.
 func Example() {
 	cloud, err := emulator.Start(emulator.Config{RetryAfter: time.Second})
 	if err != nil {

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after they began: probably a second process uses this identity; "+
-	"stop it, or give each its own registration ID; or the hub has used up its quota of messages for the day", fightCloses)
+var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after they began: "+
+	"probably a second process uses this identity; stop it, or give each its own registration ID; "+
+	"or the hub has used up its quota of messages for the day", fightCloses)
 
-// failover chooses where to go next and waits out the back-off; policy.go has the choice.
+// failover chooses where to go next by the policy (policy.go), and waits for the back-off.
 func (l *life) failover(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	l.outage.begin(time.Now())

@@ -14,9 +14,9 @@ func DeviceKey(text string) KeySource {
 	return func() (Key, error) { return transport.ParseKey(text) }
 }
 
-// GroupKey returns a source of the key that a device derives from the key of its enrollment group, which is in base64. The
-// derivation is that of azure-docs iot-dps/concepts-symmetric-key-attestation.md: HMAC-SHA256 of the registration ID, in
-// the spelling of Identity.RegistrationID. Errors are those of DeviceKey.
+// GroupKey returns a source of the key that a device derives from the key of its enrollment group, which is in
+// base64. The derivation is that of azure-docs iot-dps/concepts-symmetric-key-attestation.md: HMAC-SHA256 of
+// the registration ID, in the spelling of Identity.RegistrationID. Errors are those of DeviceKey.
 func GroupKey(text, registrationID string) KeySource {
 	return func() (Key, error) {
 		key, err := transport.ParseKey(text)
@@ -30,8 +30,8 @@ type keyring struct {
 	latest atomic.Pointer[Key]
 }
 
-// read asks the key source. A panic of the source is an error; its text is shown only if it is the Go runtime's, because
-// any other may contain the key.
+// read asks the key source. A panic of the source is an error; its text is shown only if it is the Go
+// runtime's, because any other may contain the key.
 func (k *keyring) read() (key Key, err error) {
 	defer func() {
 		switch reason := recover().(type) {
@@ -39,7 +39,8 @@ func (k *keyring) read() (key Key, err error) {
 		case runtime.Error:
 			err = &transport.KeyError{Err: fmt.Errorf("the key source panicked: %w", reason)}
 		default:
-			err = &transport.KeyError{Err: fmt.Errorf("the key source panicked with a %T, whose text may contain the key", reason)}
+			err = fmt.Errorf("the key source panicked with a %T, whose text may contain the key", reason)
+			err = &transport.KeyError{Err: err}
 		}
 	}()
 	key, err = k.source()

@@ -34,8 +34,8 @@ func (m *meter) reset() {
 	m.connections, m.bytes, m.segments = 0, 0, 0
 }
 
-// total is what passed, and an estimate of it with TCP and IP: 40 bytes for each segment and for its ACK, none of which rides
-// along with another segment, and for the seven that open and end a connection.
+// total is what passed, and an estimate of it with TCP and IP: 40 bytes for each segment and for its ACK, none
+// of which rides along with another segment, and for the seven that open and end a connection.
 func (m *meter) total() (records, withHeaders int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -73,8 +73,8 @@ const (
 // ParseKey reads a shared access key as Azure shows it, in base64. Its errors are *KeyError and do not quote the text.
 func ParseKey(text string) (Key, error) { return transport.ParseKey(text) }
 
-// RootsFromFile is the system's certificate authorities and those of a PEM file. A file of which anything cannot be used is
-// an error.
+// RootsFromFile is the system's certificate authorities and those of a PEM file. A file of which anything
+// cannot be used is an error.
 func RootsFromFile(name string) (RootSource, error) {
 	pool, err := transport.RootsFromFile(name)
 	return transport.FixedRoots(pool), err

@@ -6,8 +6,9 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// An outage lasts from the loss of a hub until the device is Connected again. Its outcome is decided here: the device has
-// reconnected to the hub that it lost, has failed over to another one, or has failed back to the one that it had left.
+// An outage lasts from the loss of a hub until the device is Connected again. Its outcome is decided here: the
+// device has reconnected to the hub that it lost, has failed over to another one, or has failed back to the
+// one that it had left.
 type outage struct {
 	since  time.Time // zero means that there is no outage
 	hub    string    // where the device was Connected last, in this run or before; "" means nowhere yet

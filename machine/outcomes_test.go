@@ -9,7 +9,8 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// Outcomes are counted and alerted on, so a hub that the device was never at is not one that it can have failed over from.
+// Outcomes are counted and alerted on, so a hub that the device was never at is not one that it can have
+// failed over from.
 func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
 	for _, strike := range []emulator.Injection{
 		{Target: emulator.TargetDPS, Fault: emulator.DPSMisdirects, Params: emulator.Params{Hub: "192.0.2.1:8883", For: time.Minute}},

@@ -9,15 +9,21 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Policy is the numbers by which Failover chooses. The zero value of each means the default that stands beside it.
+// A Policy has the times by which the state Failover chooses.
 type Policy struct {
-	Hold         time.Duration // 20 s: a connection that lasted this long ends the trouble, and the back-off starts afresh
-	FirstWait    time.Duration // 1 s: the first back-off is drawn between 0 and this
-	LastWait     time.Duration // 60 s: it doubles up to this
-	AfterSilence time.Duration // 2 s: bound on the quick attempt at a hub that fell silent, which may swallow it too
-	FirstRest    time.Duration // 1 min: rest after DPS has refused the device
-	LastRest     time.Duration // 15 min: it doubles up to this
-	Spread       time.Duration // 0: over this a fleet spreads its first attempts, at the start and when all lose their hub
+	// Hold is how long a session must last to count as recovered. Then the next back-off starts afresh. Zero
+	// means 20 s.
+	Hold time.Duration
+	// FirstWait bounds the first back-off, which is random. The bound doubles up to LastWait. Zero means 1 s and 60 s.
+	FirstWait, LastWait time.Duration
+	// AfterSilence is the connect timeout of the first attempt at a hub that has become silent. Zero means 2 s.
+	AfterSilence time.Duration
+	// FirstRest bounds the back-off after DPS has refused the device. It doubles up to LastRest. Zero means 1
+	// min and 15 min.
+	FirstRest, LastRest time.Duration
+	// Spread delays the first attempts by a random time up to it, at the start and when a session ends, so
+	// that the devices of a fleet do not all connect at once. Zero means no delay.
+	Spread time.Duration
 }
 
 // WithDefaults returns p with the defaults in the place of zero fields.
@@ -48,27 +54,28 @@ func (p Policy) Check() error {
 	return errors.Join(errs...)
 }
 
-// A history is what has happened since the last connection that held, as far as the choice depends on it.
+// A history is what has happened since the last session that lasted for Policy.Hold, as far as the choice
+// depends on it.
 type history struct {
 	assigned bool  // a hub is known
-	last     Event // RetryHub or Reprovision, whatever was tried last; "" at first
+	last     Event // RetryHub or Reprovision, whichever was tried last; "" at first
 	asked    bool  // DPS has been asked
-	waits    int   // how often the device has waited
-	failures int   // how many tries failed
+	waits    int   // number of back-offs
+	failures int   // number of failed attempts
 
 	lived  time.Duration          // how long the last session lasted
-	closes [fightCloses]time.Time // when the hub last ended sessions that did not hold, the oldest first
-	fight  bool                   // the last of them makes it a fight
+	closes [fightCloses]time.Time // when the hub last ended sessions before Hold, the oldest first
+	fight  bool                   // the latest of them makes it a fight
 	fights int                    // in a row
 
-	// These outlive the trouble: they are between the device and DPS.
+	// The rest concerns DPS, and is kept when a session has lasted.
 	throttled, refused int       // in a row
-	dpsFrom            time.Time // DPS is not asked before
-	doubted            bool      // because it has refused the device, for which a wrong clock may have been the reason
+	dpsFrom            time.Time // DPS is not asked before this time
+	doubted            bool      // because DPS has refused the device, perhaps because of a wrong clock
 }
 
-// Two processes with one identity end each other's session for ever, because a hub lets the newest in. So many sessions
-// that the hub ended before they held, within so long, are taken for such a fight.
+// Two processes with one identity end each other's sessions without end, because a hub ends the older session.
+// If the hub ended fightCloses sessions before Hold, all within fightWindow, the device assumes such a fight.
 const (
 	fightCloses = 4
 	fightWindow = 2 * time.Minute
@@ -77,25 +84,26 @@ const (
 // A choice is what Failover does next.
 type choice struct {
 	event  Event
-	wait   time.Duration // before it
-	within time.Duration // bound on the attempt; 0: the usual one
+	wait   time.Duration // the back-off before it
+	within time.Duration // connect timeout of the attempt. Zero means the usual one
 }
 
-// choose is the whole policy. on is the event that led to Failover, cause why, and luck a random number in [0, 1).
+// choose is the whole policy. on is the event that led to Failover, cause is why, and luck is a random number
+// in [0, 1).
 //
-//	a session ended                          the same hub, at once or spread; after silence with a short bound
+//	a session ended                          the same hub, at once or spread; after silence with a short timeout
 //	the hub cannot be reached                DPS, at once
 //	the hub that DPS named fails too         hub and DPS in turn, with exponential back-off and full jitter
-//	DPS throttles or refuses                 not DPS before its time; the hub's turns go on
-//	a fight over the identity                the same hub, after a long rest
-//	the wall clock was set, and may have     the same, but at once; see Device.freed
+//	DPS throttles or refuses                 not DPS before the time that it named; the attempts at the hub go on
+//	a fight over the identity                the same hub, after a long back-off
+//	the wall clock was set, and may have     the same, but at once; see clockEndsBackOff
 //	been why the attempt failed
 func (p Policy) choose(on Event, cause error, h history, now time.Time, luck float64) choice {
 	var c choice
 	switch {
 	case h.fight && h.assigned:
-		rest := doubled(p.FirstRest, p.LastRest, h.fights-1)
-		return choice{event: RetryHub, wait: rest/2 + time.Duration(luck*float64(rest/2))}
+		wait := doubled(p.FirstRest, p.LastRest, h.fights-1)
+		return choice{event: RetryHub, wait: wait/2 + time.Duration(luck*float64(wait/2))}
 	case on == Lost && h.last == "" && h.assigned:
 		c.event = RetryHub
 		if errors.Is(cause, transport.Silence) {
@@ -138,10 +146,11 @@ func doubled(first, last time.Duration, times int) time.Duration {
 	return min(d, last)
 }
 
-// failed takes a failure into the history. What DPS asked for, or a growing rest, decides when it may be asked again.
+// failed adds a failure to the history. When DPS may be asked again is what it said, or follows from a growing
+// back-off.
 func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck float64) {
 	h.fight = false
-	if on == Lost { // which is no failed try
+	if on == Lost { // a session that ended is no failed attempt
 		h.ended(p, cause, now)
 	} else {
 		h.failures++
@@ -169,7 +178,7 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	}
 }
 
-// ended looks for a fight in how sessions end.
+// ended notes the end of a session, and whether it makes a fight.
 func (h *history) ended(p Policy, cause error, now time.Time) {
 	reason := transport.ReasonOf(cause)
 	if h.lived >= p.Hold || reason != transport.Closed && reason != transport.Reset {
@@ -184,7 +193,7 @@ func (h *history) ended(p Policy, cause error, now time.Time) {
 	}
 }
 
-// chose takes a choice into the history.
+// chose adds a choice to the history.
 func (h *history) chose(c choice) {
 	h.last = c.event
 	h.asked = h.asked || c.event == Reprovision
@@ -193,12 +202,12 @@ func (h *history) chose(c choice) {
 	}
 }
 
-// answered is DPS naming a hub.
+// answered notes that DPS has named a hub.
 func (h *history) answered() {
 	h.assigned, h.throttled, h.refused, h.dpsFrom, h.doubted = true, 0, 0, time.Time{}, false
 }
 
-// clockSet is that the wall clock was set: the back-off starts afresh, and DPS may think better of the device.
+// clockSet notes that the wall clock was set: the back-off starts afresh, and DPS may accept the device now.
 func (h *history) clockSet() {
 	h.waits = 0
 	if h.doubted {
@@ -206,7 +215,7 @@ func (h *history) clockSet() {
 	}
 }
 
-// held is a connection that lasted.
+// held notes that a session has lasted for Policy.Hold.
 func (h *history) held() {
 	h.last, h.asked, h.waits, h.failures = "", false, 0, 0
 	h.closes, h.fights = [fightCloses]time.Time{}, 0

@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/provisioning"
 )
 
-// provisioning asks DPS. Only its answer replaces the assignment; no failure drops the one there is.
+// provisioning asks DPS. Only its answer replaces the assignment; a failure leaves it as it is.
 func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	l.dropSession()
 	l.noteAttempt()
@@ -36,8 +36,8 @@ func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 // recordPayload records that DPS has returned a payload, without its content, which may be secret.
 func (l *life) recordPayload(a Assignment) {
 	if a.TooLarge > 0 {
-		l.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, and at most %d are kept; "+
-			"it was left out: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
+		l.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, "+
+			"and at most %d are kept; it was left out: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
 	}
 	if a.Payload != "" {
 		l.emit(Record{Level: observe.Info, Kind: observe.Payload, Hub: a.Hub, Bytes: len(a.Payload)})

@@ -13,8 +13,8 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// Every second reconnect is planned, every other follows a cut. The cloud is another process, so that what it remembers is
-// not measured, and of records and readings nothing is kept here but their number.
+// Every second reconnect is planned, every other follows a cut. The cloud is another process, so that what it
+// remembers is not measured, and of records and readings nothing is kept here but their number.
 func TestReconnectsLeaveNothingBehind(t *testing.T) {
 	cloud := startCloud(t)
 	d := newLean(t, cloud)

@@ -12,15 +12,15 @@ import (
 
 // A recorder hands records to the observers. Its methods may be called from any goroutine and never block.
 type recorder struct {
-	fan    *observe.Fan
-	keys   *keyring
-	device string
-	debug  bool // somebody receives records of level debug
-	any    bool // somebody receives records
+	fan     *observe.Fan
+	keys    *keyring
+	device  string
+	any     bool // there are observers
+	noDebug bool // they receive no records of level debug
 }
 
 func newRecorder(s Settings, keys *keyring) *recorder {
-	r := &recorder{keys: keys, device: s.Identity.RegistrationID, debug: len(s.Observers) > 0 && !s.NoDebug, any: len(s.Observers) > 0}
+	r := &recorder{keys: keys, device: s.Identity.RegistrationID, any: len(s.Observers) > 0, noDebug: s.NoDebug}
 	var observers []func(Record)
 	for i, observer := range s.Observers {
 		if observer != nil {
@@ -39,7 +39,8 @@ func (r *recorder) surviving(i int, observer func(Record)) func(Record) {
 		defer func() {
 			if reason := recover(); reason != nil && !named {
 				named = true
-				r.warn("", fmt.Errorf("machine: observer %d panicked: %v; it still receives records, but further panics are not named", i, reason))
+				r.warn("", fmt.Errorf("machine: observer %d panicked: %v; "+
+					"it still receives records, but further panics are not named", i, reason))
 			}
 		}()
 		observer(record)
@@ -57,13 +58,11 @@ func (r *recorder) emit(record Record) {
 }
 
 // wants reports whether any observer receives records of this level.
-func (r *recorder) wants(l observe.Level) bool { return r.debug || r.any && l != observe.Debug }
+func (r *recorder) wants(l observe.Level) bool { return r.any && !(r.noDebug && l == observe.Debug) }
 
 func (r *recorder) warn(message string, err error) {
 	r.emit(Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
 }
-
-func (r *recorder) warning(err error) { r.warn("", err) }
 
 // changed records a move of the machine, between the end of one state's Action and the start of the next one's.
 func (l *life) changed(c Change) {
@@ -111,7 +110,8 @@ func causeOf(err error) string {
 // waiting records a wait before the next event.
 func (l *life) waiting(until time.Time, next Event, cause error) {
 	r := Record{
-		Level: observe.Info, Kind: observe.Waiting, State: string(l.machine.State()), Event: string(next), Next: until, Cause: causeOf(cause),
+		Level: observe.Info, Kind: observe.Waiting, State: string(l.machine.State()), Event: string(next),
+		Next: until, Cause: causeOf(cause),
 	}
 	if cause != nil {
 		r.Level, r.Error = observe.Warn, cause.Error()
@@ -124,5 +124,6 @@ func (l *life) illegalEvent(s State, e Event) {
 }
 
 func (l *life) late(s State, after time.Duration) {
-	l.warn("", fmt.Errorf("machine: the action of state %s has not returned %s after its context ended; nothing moves until it returns", s, after))
+	l.warn("", fmt.Errorf("machine: the action of state %s has not returned %s after its context ended; "+
+		"nothing moves until it returns", s, after))
 }

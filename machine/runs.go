@@ -7,24 +7,24 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// Runs are what clock.json keeps for the next start: by how much the wall clock was set after readings were
-// taken that are pending. That it was set while no process of the device ran is not known.
+// Runs are what clock.json holds for the next start: by how much the wall clock was set since the pending readings were
+// taken. A setting while no process of the device ran is not known.
 type runs struct {
-	Epoch string    `json:"epoch"`
-	Boot  string    `json:"boot"`  // of the machine
-	Since uint64    `json:"since"` // the newest number of an earlier boot
+	Epoch string    `json:"epoch"` // of the outbox
+	Boot  string    `json:"boot"`  // names the time since the machine was started
+	Since uint64    `json:"since"` // the last number of an earlier boot
 	Saved time.Time `json:"saved"` // by the wall clock
 	Steps []setting `json:"steps,omitempty"`
 }
 
-// A setting is a step that readings with the numbers above After, up to UpTo, were taken before.
+// A setting is a step of the clock after readings with numbers above After, up to UpTo, were taken.
 type setting struct {
 	After uint64        `json:"after"`
 	UpTo  uint64        `json:"upTo"`
 	By    time.Duration `json:"by"`
 }
 
-// next is what holds for a run that begins now, after a newest reading.
+// next returns the runs for a run that begins now. newest is the last reading of the run before.
 func (r runs) next(newest outbox.ID, boot string, now time.Time) runs {
 	if r.Epoch != newest.Epoch {
 		r = runs{Epoch: newest.Epoch}
@@ -35,7 +35,7 @@ func (r runs) next(newest outbox.ID, boot string, now time.Time) runs {
 	return r
 }
 
-// with adds the steps of this run.
+// with returns a copy that has the steps of this run.
 func (r runs) with(steps []step, now time.Time) runs {
 	r.Steps, r.Saved = slices.Clone(r.Steps), now
 	for _, s := range steps {
@@ -45,12 +45,13 @@ func (r runs) with(steps []step, now time.Time) runs {
 	return r
 }
 
-// same reports whether both say the same, whenever they were saved.
+// same reports whether both hold the same, apart from the time at which they were saved.
 func (r runs) same(other runs) bool {
 	return r.Epoch == other.Epoch && r.Boot == other.Boot && r.Since == other.Since && slices.Equal(r.Steps, other.Steps)
 }
 
-// setSincePut is by how much the clock was set since a reading of an earlier run was put, as far as that is known.
+// setSincePut returns by how much the clock was set since a reading of an earlier run was accepted, as far as
+// that is known.
 func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
 	if id.Epoch != c.runs.Epoch {
 		return 0
@@ -60,14 +61,14 @@ func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
 			by = plus(by, s.By)
 		}
 	}
-	if id.N > c.runs.Since { // it was taken since the machine was started, by the clock that this run has met
+	if id.N > c.runs.Since { // it was taken since the machine was started, so this run's steps count as well
 		by = plus(by, c.setSince(0))
 	}
 	return by
 }
 
 // loadRuns reads clock.json, in which earlier runs have kept what they knew of the readings up to the newest.
-func (s *stateDir) loadRuns(newest outbox.ID) {
+func (s *stateDir) loadRuns(newest ID) {
 	var r runs
 	if _, err := s.file("clock.json").Load(&r); err != nil {
 		s.warn(err)

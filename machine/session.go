@@ -14,9 +14,10 @@ const ackCheck = 100 * time.Millisecond
 
 var errRenewalDue = errors.New("machine: the token must be renewed")
 
-// WithSession is for the Action of a state that a program has added. It runs work and watches over the session meanwhile, as
-// Connected does. The context of work ends with ctx, and also when the session ends, an acknowledgement is overdue
-// (Delivery.AckTimeout) or the token must be renewed (after 80 to 85 % of Timing.TokenLife).
+// WithSession is for the Action of a state that a program has added. It runs work and watches over the session
+// meanwhile, as Connected does. The context of work ends with ctx, and also when the session ends, an
+// acknowledgement is overdue (Delivery.AckTimeout) or the token must be renewed (after 80 to 85 % of
+// Timing.TokenLife).
 //
 // The results are for the Action to return: done if work returned nil; Lost and why if the session ended; Renew if work
 // was interrupted for a renewal, which needs a new session; otherwise done with the error of work as its cause. So the

@@ -33,8 +33,8 @@ type Settings struct {
 type Storage struct {
 	// StateDir is the device's own directory for what must outlive the process. If it is empty, InMemory must be true.
 	StateDir string
-	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends. The StateDir,
-	// if there is one, still keeps the assignment and which messages were completed.
+	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends. The
+	// StateDir, if there is one, still keeps the assignment and which messages were completed.
 	InMemory bool
 	// SyncEvery lets Send and Report return before the disk has the reading or property, which it has after at most so
 	// long. Zero means that they wait for the disk.

@@ -11,33 +11,33 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// tolerance is how far off a clock may be: Azure refuses the tokens of one that is further off.
+// tolerance is how wrong a clock may be. Azure refuses the tokens of a clock that is more wrong.
 const tolerance = 5 * time.Minute
 
-// A proof is what shows that the wall clock is wrong, the strongest first but for none.
+// A proof says what shows that the wall clock is wrong. After none, the strongest is first.
 type proof int
 
 const (
 	none      proof = iota
-	stamped         // DPS has said what time it is
-	outrun          // DPS has named a time of the past that is still to come for us
+	stamped         // DPS has named the current time
+	outrun          // DPS has named a time in the past that is later than our clock
 	early           // a certificate is not valid yet
-	expired         // a certificate has expired, or so it seems
-	unset           // the token is refused, and the clock stands before the floor
-	suspected       // the token is refused, by the hub and by DPS
+	expired         // a certificate has expired
+	unset           // the token is refused, and the clock is before the floor
+	suspected       // the token is refused by the hub and by DPS
 )
 
-// Evidence is what a failure, or an answer of DPS, has to say about the wall clock.
+// Evidence is what a failure or an answer of DPS shows about the wall clock. Zero times are not known.
 type evidence struct {
-	stamped     time.Time // DPS's clock; zero: not known
-	updated     time.Time // a time at which DPS's clock has been; zero: not known
+	stamped     time.Time // the current time by DPS
+	updated     time.Time // an earlier time by DPS
 	certificate *x509.Certificate
 	host        string // whose certificate it is
-	hub, dps    bool   // refused the token
-	answered    bool   // DPS did so with a 401
+	hub, dps    bool   // have refused the token
+	answered    bool   // DPS has done so with a 401
 }
 
-// evidenceIn is what an error tells.
+// evidenceIn returns the evidence of an error.
 func evidenceIn(cause error) evidence {
 	var e evidence
 	refused := errors.Is(cause, transport.BadCredentials) || errors.Is(cause, transport.NotAuthorized)
@@ -63,21 +63,22 @@ func blamesClock(cause error) bool {
 	return e.certificate != nil || e.hub || e.dps
 }
 
-// A finding is what is proven: that the clock is wrong, in a sentence that says what to do, or, without one, that it is right.
+// A finding is what a proof shows: that the clock is wrong, in a sentence for the operator, or right if there
+// is no sentence.
 type finding struct {
 	proof proof
 	says  string
 }
 
-// judge finds out whether a wall clock is wrong that says now. One before the floor has not been set, whether it is ours or
-// DPS's. barred tells whether everyone whom the device can ask has refused its token.
+// judge decides whether a wall clock that shows now is wrong. A clock before the floor, ours or DPS's, has not
+// been set. barred means that every service that the device can ask has refused its token.
 //
-//	DPS says what time it is                        that is off, or within the tolerance right
-//	DPS's last update is still to come for us       behind, by so much at least
-//	a certificate is not valid yet                  behind, by so much at least
-//	a certificate has expired                       ahead, by so much at least, or the certificate is bad
+//	DPS has named the current time                  right within the tolerance, otherwise wrong by the difference
+//	DPS's last update is later than our clock       behind by at least the difference
+//	a certificate is not valid yet                  behind by at least the difference
+//	a certificate has expired                       ahead by at least the difference, or the certificate is bad
 //	the token is refused before the floor           not set
-//	the token is refused by the hub and by DPS      the key is wrong or the clock is
+//	the token is refused by the hub and by DPS      wrong, or the key is wrong
 func judge(e evidence, now, floor time.Time, barred bool) finding {
 	off := now.Sub(e.stamped)
 	switch c := e.certificate; {
@@ -95,7 +96,8 @@ func judge(e evidence, now, floor time.Time, barred bool) finding {
 			observe.Span(c.NotBefore.Sub(now)), utc(now), e.host, utc(c.NotBefore))
 	case c != nil && now.After(c.NotAfter):
 		return found(expired, "%s or more ahead, or else the certificate of %s has expired: "+
-			"the clock says %s, and the certificate was valid until %s", observe.Span(now.Sub(c.NotAfter)), e.host, utc(now), utc(c.NotAfter))
+			"the clock says %s, and the certificate was valid until %s",
+			observe.Span(now.Sub(c.NotAfter)), e.host, utc(now), utc(c.NotAfter))
 	case (barred || e.answered) && now.Before(floor):
 		return found(unset, "not set: it says %s, and so the device's token is refused", utc(now))
 	case barred:
@@ -111,15 +113,14 @@ func found(p proof, format string, args ...any) finding {
 
 func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// A suspicion is what speaks against the wall clock since the device was last Connected or the clock was set.
+// A suspicion is the evidence against the wall clock since the device was last Connected or the clock was set.
 type suspicion struct {
-	hub, dps bool  // refused the token
-	proven   proof // the strongest so far
-
-	set time.Duration // by how much the clock had been set in all when evidence last came
+	hub, dps bool          // have refused the token
+	proven   proof         // the strongest so far
+	set      time.Duration // by how much the clock had been set in all at the latest evidence
 }
 
-// weigh takes evidence in, and tells the operator of the first finding, and then only of a stronger one.
+// weigh adds evidence. It warns of the first finding, and after that of stronger ones only.
 func (l *life) weigh(e evidence) {
 	t := &l.suspicion
 	now, _ := l.clock.look()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asleep is how long the machine has slept since it was started: of two clocks that nobody can set, one
-// stands still meanwhile.
+// asleep returns how long the machine has slept since it was started: CLOCK_BOOTTIME counts that time, and
+// CLOCK_MONOTONIC does not.
 func asleep() (total time.Duration, known bool) {
 	for range 10 {
 		before, err := read(unix.CLOCK_MONOTONIC)
@@ -31,7 +31,7 @@ func read(id int32) (time.Duration, error) {
 	return time.Duration(at.Nano()), err
 }
 
-// bootID names the time since the machine was started, or is "" if the system does not say.
+// bootID returns a name of the time since the machine was started, or "" if the system has none.
 func bootID() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))

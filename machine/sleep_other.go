@@ -4,8 +4,8 @@ package machine
 
 import "time"
 
-// asleep is not known here: a wall clock that moves ahead may have been set, or the machine has slept.
+// asleep is not known on this system: if a wall clock moves ahead, it was set or the machine has slept.
 func asleep() (total time.Duration, known bool) { return 0, false }
 
-// bootID is not known here.
+// bootID is not known on this system.
 func bootID() string { return "" }

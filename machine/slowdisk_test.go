@@ -10,7 +10,8 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// The disk takes a minute for each assignment. Meanwhile the device works and fails over. The newest assignment is stored.
+// The disk takes a minute for each assignment. Meanwhile the device works and fails over. The newest
+// assignment is stored.
 func TestADiskThatHangsHoldsUpNoFailover(t *testing.T) {
 	state := t.TempDir()
 	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = state }, func(t *testing.T, w *world) {

@@ -11,8 +11,8 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// onSockets is a test over real sockets that takes long, and so runs with -soak only: -runs times, as many at once as -parallel
-// says. test returns how long what it is about took.
+// onSockets is a test over real sockets that takes long, and so runs with -soak only: -runs times, as many at
+// once as -parallel says. test returns how long what it is about took.
 func onSockets(t *testing.T, test func(t *testing.T, w *world) time.Duration) {
 	t.Helper()
 	if !*soak {
@@ -29,7 +29,8 @@ func onSockets(t *testing.T, test func(t *testing.T, w *world) time.Duration) {
 	for i := range took {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			// Below the ports that systems give away: else another run's cloud may take one while this cloud's DPS or hub is down.
+			// Below the ports that systems give away: else another run's cloud may take one while this cloud's
+			// DPS or hub is down.
 			w := newWorld(t, false, emulator.Config{Port: 21_000 + 3*i}, nil)
 			w.live()
 			stop := w.sending(100 * time.Millisecond)

@@ -8,31 +8,32 @@ import (
 	"strings"
 )
 
-// A State is a name from the table.
+// A State is the name of a state in a table.
 type State string
 
-// An Event is a name from the table.
+// An Event is the name of an event in a table.
 type Event string
 
 const (
-	// Stay is what an Action returns to wait in its state for an event from outside.
+	// Stay is no event: an Action that returns it waits in its state for an event from outside (Fire).
 	Stay Event = ""
-	// Any as a row's From stands for every state that has a way out of its own.
+	// Any, as a row's From, means every state that has a row of its own.
 	Any State = "*"
 )
 
-// An Action is the work of one state. It returns the event that ends the state, and its cause. Before the next state's
-// Action starts, ctx has been cancelled and this one has returned.
+// An Action is the work of one state. It returns the event that ends the state, and its cause, which may be
+// nil. ctx ends when another event moves the machine; the Action must return then, because the next state's
+// Action starts only after it. An error with Stay closes the machine. A panic of an Action ends the process.
 type Action func(ctx context.Context, c Change) (Event, error)
 
-// A StateSpec is one state. Doc is its sentence in docs/states.md. A nil Do waits for an event from outside.
+// A StateSpec is one state. Doc is its sentence in the document. A nil Do waits for an event from outside.
 type StateSpec struct {
 	Name State
 	Doc  string
 	Do   Action
 }
 
-// A Transition is one row of the table, and of docs/states.md.
+// A Transition is one row of the table. Doc says in the document when it happens.
 type Transition struct {
 	From State
 	On   Event
@@ -47,23 +48,23 @@ type Change struct {
 	Cause    error
 }
 
-// A Table is the states and the rows that join them.
+// A Table has the states, and the rows that connect them. With and Wrap extend it.
 type Table struct {
 	Initial State
 	States  []StateSpec
 	Rows    []Transition
 
-	wrong error // what Wrap could not do; NewMachine reports it
+	wrong error // why Wrap has failed, for NewMachine
 }
 
-// With returns a copy that has these states and rows too.
+// With returns a copy that also has these states and rows.
 func (t Table) With(states []StateSpec, rows []Transition) Table {
 	t.States = slices.Concat(t.States, states)
 	t.Rows = slices.Concat(t.Rows, rows)
 	return t
 }
 
-// Wrap returns a copy in which the Action of s goes through around.
+// Wrap returns a copy in which the Action of s is what around returns for it.
 func (t Table) Wrap(s State, around func(Action) Action) Table {
 	t.States = slices.Clone(t.States)
 	i := slices.IndexFunc(t.States, func(spec StateSpec) bool { return spec.Name == s })
@@ -106,8 +107,8 @@ func (t Table) everyStateHas(e Event) error {
 	return nil
 }
 
-// expand writes the rows from Any out and checks what looplab would accept in silence: unknown and doubled names,
-// rows that contradict each other, rows to the same state, states that nothing leads to.
+// expand replaces the rows from Any by one for each state, and checks what looplab would accept in silence: unknown and
+// duplicate names, rows that contradict each other, rows to the same state, states to which no row leads.
 func (t Table) expand() ([]Transition, error) {
 	errs := []error{t.wrong}
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -118,7 +119,7 @@ func (t Table) expand() ([]Transition, error) {
 			wrong("%q cannot be the name of a state", s.Name)
 		}
 		if known[s.Name] {
-			wrong("state %s stands there twice", s.Name)
+			wrong("state %s is there twice", s.Name)
 		}
 		known[s.Name] = true
 	}
@@ -126,7 +127,7 @@ func (t Table) expand() ([]Transition, error) {
 		wrong("the initial state %q is not one of the states", t.Initial)
 	}
 
-	rows := t.writtenOut()
+	rows := t.withoutAny()
 	seen := map[Transition]bool{}
 	reached := map[State]bool{t.Initial: true}
 	for _, r := range rows {
@@ -154,7 +155,7 @@ func (t Table) expand() ([]Transition, error) {
 	return rows, errors.Join(errs...)
 }
 
-func (t Table) writtenOut() []Transition {
+func (t Table) withoutAny() []Transition {
 	var rows []Transition
 	leaves := map[State]bool{} // states with a way out of their own
 	for _, r := range t.Rows {

@@ -102,7 +102,8 @@ func (s *stateDir) openMemory() {
 
 func (s *stateDir) warn(err error) { s.records.warn("", err) }
 
-// lock locks the state directory and makes sure that it belongs to this device. Unless both are certain, nothing in it is used.
+// lock locks the state directory and makes sure that it belongs to this device. Unless both are certain,
+// nothing in it is used.
 func (s *stateDir) lock() error {
 	if s.StateDir == "" {
 		return nil
@@ -128,7 +129,8 @@ func (s *stateDir) lock() error {
 		s.dir = nil
 		return nil
 	case s.isUnused(): // nothing is pending in it; Put and Save try to lock it again
-		s.warn(fmt.Errorf("%w; %s; until then no reading is accepted", err, statefile.Advice(err, "make the state directory writable")))
+		s.warn(fmt.Errorf("%w; %s; until then no reading is accepted",
+			err, statefile.Advice(err, "make the state directory writable")))
 		return nil
 	}
 	return fmt.Errorf("machine: %w; %s", err, statefile.Advice(err,
@@ -141,7 +143,8 @@ func (s *stateDir) isUnused() bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && len(entries) == 0
 }
 
-// A foreignError refuses the directory of another device, because what is pending in it would be sent in the name of this one.
+// A foreignError refuses the directory of another device, because what is pending in it would be sent in the
+// name of this one.
 type foreignError struct {
 	text   string
 	unread error // why the owner is not known; nil means that it is another device
@@ -179,10 +182,11 @@ func (s *stateDir) claim() error {
 	case errors.As(err, new(*statefile.VersionError)):
 		return err
 	case err != nil:
-		return &foreignError{fmt.Sprintf("%s does not say to which device it belongs, and cannot be read: %v", s.StateDir, err), err}
+		text := fmt.Sprintf("%s does not say to which device it belongs, and cannot be read: %v", s.StateDir, err)
+		return &foreignError{text, err}
 	case pending != "":
-		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: device.json is missing or damaged",
-			s.StateDir, pending)}
+		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: "+
+			"device.json is missing or damaged", s.StateDir, pending)}
 	}
 	return nil
 }
@@ -222,8 +226,8 @@ func (s *stateDir) watch(ctx context.Context) {
 	}
 }
 
-// close closes the hub's files and the outbox, and unlocks the state directory. lost is how many accepted readings are lost
-// with the process.
+// close closes the hub's files and the outbox, and unlocks the state directory. lost is how many accepted
+// readings are lost with the process.
 func (s *stateDir) close(h *hub.Hub) (lost int, err error) {
 	s.saver.Close()
 	if s.dir != nil {
@@ -250,13 +254,16 @@ func (s *stateDir) closeReports(h *hub.Hub) {
 	}
 	switch {
 	case n > 0 && kept:
-		s.warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start", n, s.StateDir))
+		s.warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start",
+			n, s.StateDir))
 	case n > 0:
-		s.warn(fmt.Errorf("machine: %d reported properties were not sent before the end; report those that still hold again", n))
+		s.warn(fmt.Errorf("machine: %d reported properties were not sent before the end; "+
+			"report those that still hold again", n))
 	}
 }
 
-// takeEpoch reads the epoch of an earlier run and removes the file, because a process that is killed cannot write its own.
+// takeEpoch reads the epoch of an earlier run and removes the file, because a process that is killed cannot
+// write its own.
 func (s *stateDir) takeEpoch() ID {
 	var e epoch
 	file := s.file("epoch.json")
@@ -313,8 +320,8 @@ func (s *stateDir) cache() provisioning.Cache {
 	return provisioning.Cache{File: s.file("assignment.json"), Identity: s.identity}
 }
 
-// saveTimeout is how long a failover waits until the assignment is on the disk: a disk that hangs, as worn flash and network
-// file systems do, must not delay it further.
+// saveTimeout is how long a failover waits until the assignment is on the disk: a disk that hangs, as worn
+// flash and network file systems do, must not delay it further.
 const saveTimeout = time.Second
 
 // store stores an assignment. It returns when that is done, has failed, or takes too long.

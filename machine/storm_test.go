@@ -12,8 +12,8 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// An hour of faults at random, several at a time, with moves, renewals and all that a device does between. When they are
-// over the device recovers by itself, and nothing is missing. -soak runs a hundred such hours.
+// An hour of faults at random, several at a time, with moves, renewals and all that a device does between.
+// When they are over the device recovers by itself, and nothing is missing. -soak runs a hundred such hours.
 func TestARandomStormLosesNothing(t *testing.T) {
 	for seed := range scaled(5, 100) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

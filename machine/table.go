@@ -1,5 +1,7 @@
-// Package machine is an Azure IoT device as a finite-state machine: six states, the table that joins them, and the
-// engine that moves them. Start at this file; device.go is how a program embeds the device.
+// Package machine is an Azure IoT device as a finite-state machine: six states, the table that connects them,
+// and the engine that moves them. A program embeds a Device (device.go), describes it by Settings
+// (settings.go) and needs no other package of this module (names.go). To read the code, start at this file,
+// which has the table.
 package machine
 
 //go:generate go run -C .. ./cmd/failover states --output docs/states.md
@@ -14,7 +16,7 @@ const (
 	Closing       State = "Closing"
 )
 
-// The events that move it.
+// The events that move a device.
 const (
 	Cached        Event = "cached"
 	Register      Event = "register"
@@ -30,7 +32,7 @@ const (
 	Close         Event = "close"
 )
 
-// table is a device's life. Each state's work is in the file of its name.
+// table returns the device's table. Each state's Action is in the file of its name.
 func (l *life) table() Table {
 	return Table{
 		Initial: Unprovisioned,

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// BenchmarkThroughput publishes at QoS 1 over TLS to a cloud in another process, in three ways: with paho alone, with a device
-// that keeps its readings in memory, and with one that has them on the disk before it sends them. They take turns, so that what
-// else the machine does slows all of them down; what compares them is the median of the rounds' ratios. docs/performance.md has
-// the figures.
+// BenchmarkThroughput publishes at QoS 1 over TLS to a cloud in another process, in three ways: with paho
+// alone, with a device that keeps its readings in memory, and with one that has them on the disk before it
+// sends them. They take turns, so that what else the machine does slows all of them down; what compares them
+// is the median of the rounds' ratios. docs/performance.md has the figures.
 func BenchmarkThroughput(b *testing.B) {
 	for _, way := range []struct{ window, round int }{{1, 1_000}, {10, 5_000}, {100, 10_000}} {
 		b.Run(fmt.Sprintf("window-%d", way.window), func(b *testing.B) {

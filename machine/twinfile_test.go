@@ -154,8 +154,8 @@ func TestWhatWasOnItsWayWhenTheDeviceWasKilledIsSentAgain(t *testing.T) {
 	}
 }
 
-// A handler is asked again after a restart: the program may have forgotten what it was told. Until it has answered, a hub has
-// the answer from before.
+// A handler is asked again after a restart: the program may have forgotten what it was told. Until it has
+// answered, a hub has the answer from before.
 func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		dir := t.TempDir()

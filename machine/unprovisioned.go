@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// unprovisioned looks for a stored assignment, once, or rests until DPS may be asked again.
+// unprovisioned looks for a stored assignment at the start. Later it waits until DPS may be asked again.
 func (l *life) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	if c.From != "" {
-		l.clockEndsBackOff(c.Cause) // then there is nothing to wait for
+		l.clockEndsBackOff(c.Cause) // if so, dpsFrom is no longer in the future
 		l.backOff(ctx, l.history.dpsFrom.Sub(l.clock.steady()), Register, c.Cause)
 		return Register, nil
 	}

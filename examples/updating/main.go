@@ -1,5 +1,5 @@
-// Command updating is a device with a state of its own. The direct method "update" leads there: the device keeps the session,
-// reports its progress, answers no other calls, and then goes on as before.
+// Command updating is a device with a state of its own. The direct method "update" leads there: the device
+// keeps the session, reports its progress, answers no other calls, and then goes on as before.
 package main
 
 import (
