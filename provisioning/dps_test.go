@@ -60,6 +60,7 @@ type dps struct {
 	suback  byte // 0xff means no SUBACK
 	mu      sync.Mutex
 	asked   []question
+	left    int // how many DISCONNECTs have come
 }
 
 // A question is a request that has reached DPS.
@@ -123,6 +124,10 @@ func (d *dps) serve(c *conn) {
 			}
 		case *packets.PublishPacket:
 			d.script(c, d.record(m))
+		case *packets.DisconnectPacket:
+			d.mu.Lock()
+			d.left++
+			d.mu.Unlock()
 		case *packets.PingreqPacket:
 			packets.NewControlPacket(packets.Pingresp).Write(c)
 		}

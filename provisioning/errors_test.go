@@ -47,6 +47,9 @@ func TestEachAnswerHasItsVerdict(t *testing.T) {
 		"garbage":                {200, "", "\xff\x00garbage", unavailable, 0, "none"},
 		"a garbage 202":          {202, "", "garbage", unavailable, 0, "none"},
 		"202 with no operation":  {202, "", `{"status":"assigning"}`, unavailable, 0, "none"},
+		"300 and assigning":      {300, "", assigning, refused, 0, "payload"},
+		"300 and assigned":       {300, "", assigned, refused, 0, "payload"},
+		"499":                    {499, "", failure, refused, 401002, "payload"},
 		"a redirection":          {302, "", "", refused, 0, "payload"},
 		"a status below success": {100, "", `{"operationId":"op1"}`, unavailable, 0, "none"},
 	} {
@@ -139,5 +142,27 @@ func TestEachFailureOfTheSessionHasItsVerdict(t *testing.T) {
 				d.wantTook(start, 0)
 			})
 		})
+	}
+}
+
+func TestAnErrorShowsAllThatIsKnown(t *testing.T) {
+	inner := errors.New("inner")
+	for want, e := range map[string]provisioning.Error{
+		"provisioning: dps.example: dps-unavailable":                  {Verdict: unavailable},
+		"provisioning: dps.example: dps-throttled: status 429":        {Verdict: throttled, Status: 429},
+		"provisioning: dps.example: dps-refused, error code 401002":   {Verdict: refused, Code: 401002},
+		`provisioning: dps.example: dps-refused: "Not so."`:           {Verdict: refused, Message: "Not so."},
+		`provisioning: dps.example: dps-refused (tracking ID "8ad0")`: {Verdict: refused, TrackingID: "8ad0"},
+		"provisioning: dps.example: dps-refused: inner":               {Verdict: refused, Err: inner},
+		"provisioning: dps.example: dps-refused; check it":            {Verdict: refused, Advice: "check it"},
+		`provisioning: dps.example: dps-refused: status 401, error code 401002: "Not so." ` +
+			`(tracking ID "8ad0"): inner; check it`: {
+			Verdict: refused, Status: 401, Code: 401002, Message: "Not so.", TrackingID: "8ad0", Err: inner, Advice: "check it",
+		},
+	} {
+		e.Host = "dps.example"
+		if got := e.Error(); got != want || !errors.Is(&e, e.Verdict) || errors.Is(&e, inner) != (e.Err != nil) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }

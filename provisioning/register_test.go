@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"giantlizard.example/failover/provisioning"
@@ -311,5 +312,29 @@ func TestAPayloadAboveTheLimitIsLeftOut(t *testing.T) {
 		if a, err := d.register(); err != nil || a != want {
 			d.Errorf("got %.200q, %d, %v", a.Payload, a.TooLarge, err)
 		}
+	})
+}
+
+func TestTheSessionEndsWithDISCONNECT(t *testing.T) {
+	for name, body := range map[string]string{"assigned": assigned, "not assigned": `{"status":"disabled"}`} {
+		inBubble(t, func(c *conn, q question) { c.answer(200, q.rid, "", body) }, func(d *dps) {
+			_, _ = d.register()
+			synctest.Wait()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.left != 1 {
+				d.Errorf("%s: DPS has read %d DISCONNECTs", name, d.left)
+			}
+		})
+	}
+}
+
+func TestAnOperationThatFitsNoTopicEndsTheRegistration(t *testing.T) {
+	inBubble(t, func(c *conn, q question) {
+		c.answer(202, q.rid, "", `{"operationId":"`+strings.Repeat("x", 70_000)+`","status":"assigning"}`)
+	}, func(d *dps) {
+		start := time.Now()
+		d.wantError(unavailable, "the topic has")
+		d.wantTook(start, 2*time.Second)
 	})
 }
