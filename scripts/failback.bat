@@ -1,6 +1,7 @@
 @echo off
 rem Moves a device of an IoT Central application back to its own hub.
-rem The program is failover.exe, from the PATH (with its ending, or this file would call itself), or what FAILOVER names. docs\az.md says what else it needs.
+rem The program is failover.exe from the PATH (without .exe this file would call itself), or the one that
+rem FAILOVER names. docs\az.md describes the other settings.
 setlocal
 if "%~1"=="" goto usage
 if "%~2"=="" goto usage

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Moves a device of an IoT Central application back to its own hub.
-# The program is failover, from the PATH, or what FAILOVER names. docs/az.md says what else it needs.
+# The program is failover from the PATH, or the one that FAILOVER names. docs/az.md describes the other settings.
 set -eu
 if [ $# -ne 4 ] || [ -z "$1" ] || [ -z "$2" ] || [ -z "$3" ] || [ -z "$4" ]; then
 	echo "usage: $0 APPLICATION-ID DEVICE-ID APPLICATION-HOST-NAME DNS-SUFFIX" >&2

@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// The emulator's certificate authority is new after a restart, or a company replaces its own.
+// The certificate authority changes, as when the emulator restarts or a company replaces its own.
 func TestReplacedCertificateAuthorityIsUsedAtTheNextDial(t *testing.T) {
 	t.Parallel()
 	first, second := newCloud(t), newCloud(t)

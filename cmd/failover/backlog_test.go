@@ -20,26 +20,26 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// threeDays is a reading a second. With so many the test asks for a speed, too, which needs a
-// machine that does nothing else.
+// threeDays is the number of readings of three days, one a second. With so many the test also
+// checks the speed, which needs a machine without other load.
 const threeDays = 3 * 24 * 60 * 60
 
 var backlog = flag.Int("backlog", 20_000, "how many readings wait when the device of the backlog test starts")
 
-// Readings have waited for long: the newest arrives at once and the rest follows, and the device
-// needs little memory for it.
+// After a long outage the newest reading is delivered at once, the backlog follows, and the device
+// needs little memory.
 func TestLongBacklogDelaysNothingAndNeedsLittleMemory(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	env := append(deviceEnv(t, cloud), "FAILOVER_TELEMETRY_INTERVAL=1s", "FAILOVER_LOG_LEVEL=info")
 	dir := strings.TrimPrefix(stateOf(env), "--state-dir=")
-	waitFor(t, filepath.Join(dir, "outbox"), *backlog)
+	fillOutbox(t, filepath.Join(dir, "outbox"), *backlog)
 
 	p := start(t, command(t, env, "run"))
 	p.await("Connecting -> Connected")
 	connected := time.Now()
 	came := arrivals{cloud: cloud, numbers: map[string]bool{}}
-	// The second reading that the device takes, for the first may come before it is connected.
+	// The second reading, because the device may accept the first one before it is connected.
 	wait(t, cloud, "a live reading", func() bool { return came.have(*backlog + 2) })
 	if took := time.Since(connected); took > 2*time.Second {
 		t.Errorf("a live reading arrived %v after the connection", took)
@@ -63,7 +63,7 @@ func TestLongBacklogDelaysNothingAndNeedsLittleMemory(t *testing.T) {
 	t.Logf("%d readings in %v: %.0f a second; peak RSS %.1f MB", *backlog, took, rate, float64(peak)/1e6)
 }
 
-// arrivals are the numbers of the readings that a cloud has.
+// arrivals has the numbers of the readings that a cloud has received.
 type arrivals struct {
 	cloud   *emulator.Cloud
 	read    int // of its ledger
@@ -79,8 +79,8 @@ func (a *arrivals) have(n int) bool {
 	return a.numbers[strconv.Itoa(n)]
 }
 
-// waitFor puts readings of 200 bytes into an outbox.
-func waitFor(t *testing.T, dir string, n int) {
+// fillOutbox puts readings of 200 bytes into an outbox.
+func fillOutbox(t *testing.T, dir string, n int) {
 	t.Helper()
 	box, err := outbox.Open(dir, outbox.Options{Limits: outbox.Limits{Readings: n + 1, Bytes: 1 << 30}})
 	must(t, err)
@@ -103,7 +103,7 @@ func waitFor(t *testing.T, dir string, n int) {
 	must(t, statefile.At(filepath.Join(dir, "..", "device.json")).Save(map[string]string{"registrationId": "dev1"}))
 }
 
-// peakMemory is the most that a process has had resident, in bytes.
+// peakMemory returns the maximum of a process's resident memory, in bytes.
 func peakMemory(t *testing.T, p *process) (bytes int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// highWater is the most memory that a running process has taken, in bytes.
+// highWater returns the maximum of a running process's resident memory, in bytes.
 func highWater(t *testing.T, c *exec.Cmd) (size int) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
@@ -26,7 +26,7 @@ func highWater(t *testing.T, c *exec.Cmd) (size int) {
 	return size << 10
 }
 
-// longBacklog makes a state directory with readings that wait, and the receipts of all of them.
+// longBacklog makes a state directory with pending readings, and the receipts of all of them.
 func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buffer) {
 	t.Helper()
 	state, receipts = t.TempDir(), &bytes.Buffer{}
@@ -44,8 +44,8 @@ func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buff
 	return state, receipts
 }
 
-// listing is how much memory a command has taken when all but its last 5,000 lines are read. It cannot
-// end, for the pipe does not take these.
+// listing returns the memory of a command when all but its last 5,000 lines have been read. The
+// command is still running then, because they do not fit into the pipe.
 func listing(t *testing.T, readings int, args ...string) int {
 	t.Helper()
 	c := command(t, nil, args...)
@@ -69,8 +69,8 @@ func listing(t *testing.T, readings int, args ...string) int {
 	return size
 }
 
-// comparing is how much memory the ledger has taken when it has read all receipts but those that a
-// pipe holds.
+// comparing returns the memory of the ledger command when it has read all receipts except those in
+// the pipe.
 func comparing(t *testing.T, state string, receipts io.Reader) int {
 	t.Helper()
 	c := command(t, nil, "ledger", "-", "--state-dir="+state)
@@ -85,7 +85,8 @@ func comparing(t *testing.T, state string, receipts io.Reader) int {
 	return size
 }
 
-// A long outage leaves millions of readings. What looks at them holds an index, and not the readings.
+// A long outage leaves millions of readings. The commands keep an index in memory, not the
+// readings.
 func TestOutboxAndLedgerCommandsStreamALongBacklog(t *testing.T) {
 	t.Parallel()
 	const few, many, each = 10_000, 300_000, 100 // bytes for each reading, which the garbage collector at most doubles

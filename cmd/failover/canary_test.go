@@ -22,15 +22,15 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// Secrets are looked for, in all their forms, in whatever the command prints and writes. What a
-// program gets that embeds the device is looked at in machine/canary_test.go.
+// These tests search everything that the command prints and writes for secrets in all their forms.
+// machine/canary_test.go searches what a program gets that embeds the device.
 
 const (
 	canaryGroup  = "Canary4711OfTheEnrollmentGroup+64BytesLong/AsThoseOfAzureAre+abc"
 	canaryDevice = "Canary1OfTheDevice/32BytesLong+7"
 )
 
-// A canary is a secret in its forms.
+// A canary is a secret in all the forms in which it may be printed.
 type canary map[string]string // how it is written -> the text
 
 func newCanary(secret []byte) canary {
@@ -42,7 +42,8 @@ func newCanary(secret []byte) canary {
 	}
 }
 
-// tokenCanaries are those of a SAS token: the whole of it, which is text, and its signature.
+// tokenCanaries returns the canaries of a SAS token: the whole token, which is text, and its
+// signature.
 func tokenCanaries(resource, policy string, key transport.Key, expires time.Time) []canary {
 	token := transport.SAS(resource, policy, key, expires)
 	whole := newCanary([]byte(token))
@@ -54,7 +55,7 @@ func tokenCanaries(resource, policy string, key transport.Key, expires time.Time
 	return []canary{whole, newCanary(signature)}
 }
 
-// wantNone looks for the canary as it is, as Go quotes it and as JSON writes it.
+// wantNone searches for the canary as it is, as Go quotes it and as JSON writes it.
 func (c canary) wantNone(t *testing.T, where, text string) {
 	t.Helper()
 	for how, form := range c {
@@ -69,7 +70,7 @@ func (c canary) wantNone(t *testing.T, where, text string) {
 	}
 }
 
-// derived is the device's key as the documents derive it from the group's.
+// derived returns the key that Azure's documents derive for a device from the group's key.
 func derived(group, device string) []byte {
 	mac := hmac.New(sha256.New, []byte(group))
 	mac.Write([]byte(device))
@@ -83,7 +84,7 @@ func key(t *testing.T, secret []byte) transport.Key {
 	return k
 }
 
-// shownSince are dev1's keys and the tokens that it may have shown since a moment.
+// shownSince returns dev1's keys and the tokens that it may have used since a time.
 func shownSince(t *testing.T, begin time.Time, group, idScope string, hubs ...string) []canary {
 	t.Helper()
 	all := []canary{newCanary([]byte(group)), newCanary(derived(group, "dev1"))}
@@ -98,7 +99,7 @@ func shownSince(t *testing.T, begin time.Time, group, idScope string, hubs ...st
 	return all
 }
 
-// The records are what a cloud has told of itself.
+// records has the events of a cloud.
 type records struct{ output }
 
 func (r *records) add(e emulator.Event) {
@@ -110,14 +111,15 @@ func TestNoSecretIsPrintedWhateverHappensToTheDevice(t *testing.T) {
 		for _, level := range []string{"debug", "info", "warn"} {
 			t.Run(format+" "+level, func(t *testing.T) {
 				t.Parallel()
-				befall(t, "--log-format="+format, "--log-level="+level)
+				runThroughFaults(t, "--log-format="+format, "--log-level="+level)
 			})
 		}
 	}
 }
 
-// befall has a device go through what can refuse it, and looks at all that is left of its life.
-func befall(t *testing.T, args ...string) {
+// runThroughFaults runs a device while hubs and DPS refuse it in many ways, and then searches
+// everything it printed and wrote.
+func runThroughFaults(t *testing.T, args ...string) {
 	begin := time.Now()
 	var told records
 	cloud := emulator.ForTest(t, emulator.Config{
@@ -186,7 +188,7 @@ func befall(t *testing.T, args ...string) {
 	}
 }
 
-// addFiles adds the files of a directory that is nobody else's to read.
+// addFiles adds the files of a directory, which other users must not be able to read.
 func addFiles(t *testing.T, places map[string]string, dir string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

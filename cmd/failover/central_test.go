@@ -120,7 +120,8 @@ func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 			t.Errorf("it asked %q", requests)
 		}
 	}
-	// The world's DPS is not to hear of an emulator's devices, so their keys are not asked for.
+	// Azure's DPS must not learn of an emulator's devices, so the command does not request their
+	// keys.
 	args[2] = "registration-info"
 	if code, stdout, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, args...); code != 0 ||
 		!strings.Contains(stdout, `"status": null`) {
@@ -130,7 +131,7 @@ func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 		!strings.HasPrefix(requests[0], "GET /api/devices/dev1?") {
 		t.Errorf("it asked %q", requests)
 	}
-	// Only this file vouches for the certificate.
+	// Only this file contains the authority of the certificate.
 	code, _, stderr := run(t, []string{"FAILOVER_CENTRAL_TOKEN=" + apiToken}, "central", "device", "show", "-d",
 		"dev1", "--central-api-uri", s.URL)
 	if code != 1 || !strings.Contains(stderr, "is not trusted (") || strings.Contains(stderr, "Canary") {
@@ -138,7 +139,7 @@ func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
 	}
 }
 
-// As `az` is pointed at it, whose --central-api-uri and --central-dns-suffix are one thing.
+// As with `az`, whose --central-api-uri and --central-dns-suffix are the same setting.
 func TestEmulatorNamedByAppIDGetsItsOwnToken(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// An operator is somebody at a second terminal who has found the control file.
+// An operator is a client of the control API that has read the control file.
 type operator struct {
 	t              *testing.T
 	URL, Token, CA string
@@ -135,7 +135,7 @@ func TestControlFileIsInTheCacheDirectoryForItsOwnerOnly(t *testing.T) {
 	if host, _, err := net.SplitHostPort(strings.TrimPrefix(o.URL, "https://")); host != "127.0.0.1" || err != nil {
 		t.Errorf("the control API is at %s", o.URL)
 	}
-	// Who ends it without a word leaves the file, and the next one replaces it.
+	// An emulator that is killed leaves the file, and the next one replaces it.
 	must(t, cloud.cmd.Process.Kill())
 	cloud.exit()
 	c = command(t, nil, "emulator", "--port=0", "--control-port=0")
@@ -172,7 +172,7 @@ func TestControlAPIThatCannotStartIsReportedWithTheNextStep(t *testing.T) {
 	}
 }
 
-// The document's scripts, as they stand there, where curl is.
+// The scripts of the document run unchanged, if there is curl.
 func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil || runtime.GOOS != "linux" {

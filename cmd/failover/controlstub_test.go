@@ -25,8 +25,8 @@ const (
 	hubA = "d3936bfa327fe0dbdf65d2cf9c5f521a1807bd8972d8d7212165a65d8af73c71"
 )
 
-// A controlStub is a stub of IoT Central, and of the emulator's control door, that remembers what
-// it was asked.
+// A controlStub is a stub of IoT Central and of the emulator's control API. It records the
+// requests.
 type controlStub struct {
 	*httptest.Server
 	ca      string // PEM
@@ -91,7 +91,7 @@ func (s *controlStub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lizard is the lizard's API.
+// lizard serves the API for faults.
 func (s *controlStub) lizard(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /lizard/v1/faults":
@@ -131,7 +131,8 @@ func complain(w http.ResponseWriter, status int, code, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{"code": code, "message": message}})
 }
 
-// requests are those since the last call, without the token that all of them have to have.
+// requests returns the requests since the last call. All of them must have the token, which is left
+// out.
 func (s *controlStub) requests(t *testing.T, token string) []string {
 	t.Helper()
 	s.mu.Lock()
@@ -147,8 +148,8 @@ func (s *controlStub) requests(t *testing.T, token string) []string {
 	return all
 }
 
-// controlFile writes the stub down as an emulator does, and returns the environment of those who
-// look for it.
+// controlFile writes a control file for the stub, and returns the environment in which a command
+// finds it.
 func (s *controlStub) controlFile(t *testing.T) []string {
 	t.Helper()
 	text, err := json.Marshal(map[string]string{"url": s.URL, "token": emulatorToken, "ca": s.ca})
@@ -156,5 +157,5 @@ func (s *controlStub) controlFile(t *testing.T) []string {
 	return []string{"FAILOVER_CONTROL_FILE=" + file(t, "emulator.json", string(text))}
 }
 
-// port is that of the stub.
+// port returns the port of the stub.
 func (s *controlStub) port() string { return s.URL[strings.LastIndex(s.URL, ":")+1:] }

@@ -28,9 +28,9 @@ var idList = regexp.MustCompile(`\b([0-9a-f]{8})-(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*
 
 var hands = flag.Int("hands", 10, "how often the torture takes the state directory away")
 
-// A directoryTorture is a device that is fed 100 readings a second while somebody removes, renames,
-// replaces, truncates or mounts over its state directory; it is ended by SIGKILL or SIGTERM, and
-// started again.
+// A directoryTorture is a device that gets 100 readings a second while its state directory is
+// removed, renamed, replaced, truncated or mounted over. The device is ended by SIGKILL or SIGTERM
+// and started again.
 type directoryTorture struct {
 	*torture
 	state  string
@@ -54,14 +54,14 @@ type answered struct {
 	read    time.Time // the answer was given a little earlier
 }
 
-// A change is what somebody did to the directory, and when.
+// A change is a change of the directory, with its time.
 type change struct {
 	what       string
 	life       int
 	begin, end time.Time
 }
 
-// An ended life was ended by a signal.
+// An ended life is the life of a process that a signal ended.
 type ended struct {
 	life   int
 	killed bool
@@ -110,7 +110,7 @@ func mayMount(t *testing.T) bool {
 	return syscall.Unmount(dir, 0) == nil
 }
 
-// round is one life of the device, in which the directory is changed once.
+// round runs the device once and changes the directory once meanwhile.
 func (d *directoryTorture) round(life int) {
 	p, f := d.start(life, "the device", d.env)
 	stop := make(chan struct{})
@@ -141,7 +141,7 @@ func (d *directoryTorture) round(life int) {
 
 func nap(least, more int) { time.Sleep(time.Duration(least+rand.IntN(more)) * time.Millisecond) }
 
-// A feeding is the standard input of a process, and what was written there.
+// A feeding is the standard input of a process, with what was written to it.
 type feeding struct {
 	io.WriteCloser
 	mu     sync.Mutex
@@ -177,7 +177,7 @@ func (d *directoryTorture) start(life int, name string, env []string) (*process,
 	return p, f
 }
 
-// feed offers a reading every 10 ms. Its body is its number.
+// feed writes a reading every 10 ms. The body of a reading is its number.
 func (d *directoryTorture) feed(p *process, f *feeding, stop chan struct{}) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -193,7 +193,7 @@ func (d *directoryTorture) feed(p *process, f *feeding, stop chan struct{}) {
 	}
 }
 
-// hear notes what a process answers: a line for each reading, in order.
+// hear records the answers of a process: a line for each reading, in order.
 func (d *directoryTorture) hear(life int, name string, answers *os.File, f *feeding) {
 	defer answers.Close()
 	lines := bufio.NewScanner(answers)
@@ -209,8 +209,8 @@ func (d *directoryTorture) hear(life int, name string, answers *os.File, f *feed
 	}
 }
 
-// change does one thing to the directory. What it returns waits for its end and removes what it
-// leaves behind.
+// change changes the directory once. The returned function waits for the end of the change and
+// removes what is left of it.
 func (d *directoryTorture) change(life int) (cleanup func()) {
 	ways := d.ways()
 	what := slices.Sorted(maps.Keys(ways))[rand.IntN(len(ways))]
@@ -288,7 +288,7 @@ func each(dir string, share float64, do func(string) error) error {
 
 func empty(name string) error { return os.Truncate(name, 0) }
 
-// intrude starts a second device on the path, which knows no DPS, and ends it after a while.
+// intrude starts a second device without a DPS on the path, and ends it after a while.
 func (d *directoryTorture) intrude(life int) (wait func()) {
 	env := append(slices.Clone(d.env), "FAILOVER_PROVISIONING_HOST=127.0.0.1:1")
 	p, f := d.start(life, "the second device", env)
@@ -308,7 +308,7 @@ func (d *directoryTorture) intrude(life int) (wait func()) {
 	return living.Wait
 }
 
-// judge compares what was answered with what was delivered and named.
+// judge compares the accepted readings with those that were delivered or named as missing.
 func (d *directoryTorture) judge() {
 	delivered := map[string][]string{} // the bodies that arrived under an ID
 	named := map[string]bool{}
@@ -364,7 +364,7 @@ func (d *directoryTorture) story(life int) (all []string) {
 // a second after it.
 func (d *directoryTorture) excused(a answered) bool {
 	for i, c := range d.changes {
-		// The answer may have been on its way when the change began.
+		// The answer may have been in the pipe when the change began.
 		if c.life >= a.life && a.read.Add(-50*time.Millisecond).Before(c.end) && d.ends[i].killed &&
 			d.ends[i].at.Sub(c.end) < time.Second {
 			return true
@@ -373,8 +373,7 @@ func (d *directoryTorture) excused(a answered) bool {
 	return false
 }
 
-// together reports readings that the device accepted while a second one, which had accepted some
-// before, did so too.
+// together reports readings that two devices accepted on the same path at the same time.
 func (d *directoryTorture) together() {
 	for life := range *hands {
 		var first, last time.Time
@@ -395,7 +394,7 @@ func (d *directoryTorture) together() {
 	}
 }
 
-// noteIDs notes IDs such as "17-20,25".
+// noteIDs records IDs such as "17-20,25".
 func noteIDs(named map[string]bool, epoch, ranges string) {
 	for part := range strings.SplitSeq(ranges, ",") {
 		from, to, isRange := strings.Cut(part, "-")

@@ -60,7 +60,7 @@ func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 	}
 }
 
-// With the policy block nothing is refused: who feeds the device waits for the disk.
+// With the policy block no reading is refused: the writer of the input waits for the disk.
 func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 	t.Parallel()
 	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk, "limited": underALimit} {
@@ -82,8 +82,8 @@ func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 	}
 }
 
-// Without a hub readings wait. When the disk is full for the second time, those from before the
-// first time have a file of their own.
+// Without a hub readings are pending. When the disk is full for the second time, those from before
+// the first time have a file of their own.
 func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 	t.Parallel()
 	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
@@ -108,7 +108,7 @@ func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 	}
 }
 
-// No later reading can name what a disk refuses until the end.
+// If a disk refuses all readings until the end, no later reading can name the missing ones.
 func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 	t.Parallel()
 	d := underALimit(t)
@@ -125,7 +125,7 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 		n += max(1, count)
 	}
 	if n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were given up") {
-		t.Errorf("three readings were refused, of which it says:\n%s", log)
+		t.Errorf("three readings were refused, with this record:\n%s", log)
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "outbox: close: ") ||
@@ -134,8 +134,8 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 	}
 }
 
-// A process that may open too few files even to start is told that, and not to give its readings up
-// for another directory.
+// The error of a process that may open too few files says so; it does not suggest another
+// directory, which would give the readings up.
 func TestTooLowLimitOfOpenFilesIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

@@ -18,7 +18,7 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// A diskTrial is a device whose state is on a disk that can be made to fail.
+// A diskTrial is a device whose state directory is on a disk that can be made to fail.
 type diskTrial struct {
 	p         *process
 	feed      io.WriteCloser
@@ -44,7 +44,8 @@ func newDiskTrial(t *testing.T, state, before string, attr *syscall.SysProcAttr,
 	return d
 }
 
-// inItsOwn is what gives a process a user namespace, in which it is uid.
+// inItsOwn returns the attributes that give a process its own user namespace, in which its user ID
+// is uid.
 func inItsOwn(uid int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
@@ -53,8 +54,8 @@ func inItsOwn(uid int) *syscall.SysProcAttr {
 	}
 }
 
-// onASmallDisk starts a device on a file system of half a MiB that only it can see, and what goes
-// through its /proc.
+// onASmallDisk starts a device on a file system of half a MiB. Only the device sees it, and whoever
+// goes through its /proc.
 func onASmallDisk(t *testing.T, env ...string) *diskTrial {
 	t.Helper()
 	mount := t.TempDir()
@@ -75,15 +76,15 @@ func onASmallDisk(t *testing.T, env ...string) *diskTrial {
 	return d
 }
 
-// underALimit starts a device whose files can be kept from growing, which is like a full disk and
+// underALimit starts a device whose files can be kept from growing. That is like a full disk, but
 // needs no file system of its own.
 func underALimit(t *testing.T, env ...string) *diskTrial {
 	t.Helper()
 	return limited(t, syscall.RLIMIT_FSIZE, env...)
 }
 
-// withoutFiles starts a device that can be kept from opening any more files. What it has open stays
-// so, so it takes large readings to see that.
+// withoutFiles starts a device that can be kept from opening more files. Its open files stay open,
+// so only large readings, which need a new file, show the effect.
 func withoutFiles(t *testing.T) *diskTrial {
 	t.Helper()
 	d := limited(t, syscall.RLIMIT_NOFILE)
@@ -100,7 +101,7 @@ func limited(t *testing.T, resource uintptr, env ...string) *diskTrial {
 	return d
 }
 
-// limiting are how a process gets a limit while it runs, and how it loses that again.
+// limiting returns functions that set and remove a limit of a running process.
 func limiting(p *process, resource uintptr) (limit func(uint64), end func()) {
 	var ours syscall.Rlimit // which it has from us
 	must(p.t, syscall.Getrlimit(int(resource), &ours))
@@ -116,8 +117,8 @@ func limiting(p *process, resource uintptr) (limit func(uint64), end func()) {
 	return limit, func() { limit(ours.Cur) }
 }
 
-// onADirectory starts a device, which is not root, with a directory that can be made read-only.
-// What it has open stays writable, so it takes large readings to see that.
+// onADirectory starts a device, not as root, with a directory that can be made read-only. Its open
+// files stay writable, so only large readings, which need a new file, show the effect.
 func onADirectory(t *testing.T) *diskTrial {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
@@ -127,7 +128,7 @@ func onADirectory(t *testing.T) *diskTrial {
 		as := exec.Command("true")
 		as.SysProcAttr = attr
 		if err := as.Run(); err != nil {
-			t.Skip("root may write anywhere, and cannot be somebody else here: ", err)
+			t.Skip("root may write anywhere and cannot become another user here: ", err)
 		}
 	}
 	d := newDiskTrial(t, state, "", attr)
@@ -138,7 +139,7 @@ func onADirectory(t *testing.T) *diskTrial {
 	return d
 }
 
-// offer feeds the device readings and waits until all are answered.
+// offer sends readings to the device and waits until all are answered.
 func (d *diskTrial) offer(readings int) {
 	d.p.t.Helper()
 	for range readings {
@@ -151,9 +152,8 @@ func (d *diskTrial) offer(readings int) {
 	}
 }
 
-// wantNothingUnnamed compares what the device has answered with what the hubs have: an accepted
-// reading is delivered unless it was given up, and what is missing is named by a reading that is
-// not.
+// wantNothingUnnamed compares the answers of the device with what the hubs received: each accepted
+// reading is delivered or was dropped, and a delivered reading names the dropped ones.
 func (d *diskTrial) wantNothingUnnamed(refused bool, givenUp ...uint64) {
 	d.p.t.Helper()
 	there, named := map[uint64]bool{}, map[uint64]bool{}
@@ -187,7 +187,7 @@ func (d *diskTrial) wantNothingUnnamed(refused bool, givenUp ...uint64) {
 		}
 	}
 	if errors+len(givenUp) != len(named) || (errors > 0) != refused {
-		d.p.t.Errorf("%d readings were refused, %d given up, and %d are named as missing", errors, len(givenUp), len(named))
+		d.p.t.Errorf("%d readings were refused, %d dropped, and %d are named as missing", errors, len(givenUp), len(named))
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// aShortDay takes a quarter of a minute. The device is moved as its hub dies: later, when it finds
-// that out is a matter of its luck.
+// aShortDay takes 15 seconds. The device is moved at the moment its hub dies, because otherwise the
+// time at which it notices would be random.
 const aShortDay = `# The hub dies and the device is moved.
 every 2s from 9s method echo "hello"
 at 2s desired {"fanSpeed":2}
@@ -52,7 +52,7 @@ func (c card) row(what string) float64 {
 	return math.NaN()
 }
 
-// Two drills at once tell the same story, but for the network's time.
+// Two drills at the same time have the same cards, except for times.
 func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 	t.Parallel()
 	day, page := file(t, "day.txt", aShortDay), filepath.Join(t.TempDir(), "card.html")
@@ -61,9 +61,9 @@ func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 	for i := range cards {
 		drills.Go(func() {
 			p := start(t, command(t, nil, "drill", "--scenario", day, "--interval", "500ms", "-o", "json", "--html", page))
-			select { // it takes nearly as long as patience by itself
+			select { // it takes nearly as long as waitTimeout by itself
 			case <-p.ended:
-			case <-time.After(2 * patience):
+			case <-time.After(2 * waitTimeout):
 			}
 			p.wantExit(0)
 			var r struct{ Cards []card }
@@ -136,12 +136,12 @@ func TestClientEndsWhenTheDrillIsKilled(t *testing.T) {
 	}
 }
 
-// within returns the next value, and fails the test when none arrives in time.
+// within returns the next value, and fails the test if none arrives in time.
 func within[T any](t *testing.T, news <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-news:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("nothing arrived in time")
 	}
 	return v
@@ -157,7 +157,7 @@ func TestUnwritablePageIsReportedBeforeTheDrill(t *testing.T) {
 	}
 }
 
-// The cards are there although the page is not.
+// The cards are printed although the page cannot be written.
 func TestCardsArePrintedWhenThePageCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "there")

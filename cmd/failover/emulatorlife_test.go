@@ -19,8 +19,8 @@ import (
 
 var nextPort = atomic.Int64{}
 
-// freePorts finds the first of n ports in a row that are free now, and that no other test of this
-// process is given.
+// freePorts returns the first of n consecutive ports that are free, and that no other test of this
+// process gets.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	nextPort.CompareAndSwap(0, int64(15_000+os.Getpid()%5000))
@@ -43,7 +43,7 @@ func freePorts(t *testing.T, n int) int {
 	return 0
 }
 
-// The device has its CA file from the first emulator, and goes on with the second.
+// The device has its CA file from the first emulator, and reconnects to the second.
 func TestDeviceReconnectsToARestartedEmulator(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
@@ -178,7 +178,7 @@ func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
 	}
 	list(first)
 	list(second, "FAILOVER_CONTROL_FILE="+own)
-	// With the same file given, the second start fails and leaves it alone.
+	// A second start with the same --control-file fails and does not change the file.
 	before, err := os.ReadFile(file)
 	must(t, err)
 	code, _, stderr := run(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--control-file", file)
@@ -196,7 +196,7 @@ func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
 	}
 }
 
-// As in a container: it listens everywhere, and is known by a name.
+// As in a container, the emulator listens on all addresses and has a host name.
 func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -224,7 +224,7 @@ func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	if answer.StatusCode != http.StatusNoContent {
 		t.Errorf("ready: %s", answer.Status)
 	}
-	// A device whose resolver knows the name. The hub's name is the advertised one, too.
+	// The device can resolve the name. The host names of the hubs are derived from --host too.
 	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms"), exports+`exec "$0" "$@"`))
 	if _, err := net.LookupHost("cloud.localhost"); err != nil {
 		t.Log("the rest is skipped: ", err)
@@ -235,7 +235,7 @@ func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 	cloud.terminate(0)
 }
 
-// A twin and a command that is queued outlive an emulator that is killed; two may not use the same
+// A twin and a queued command survive a kill of the emulator. Two emulators may not use the same
 // directory.
 func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
 	t.Parallel()

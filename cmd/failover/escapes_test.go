@@ -14,10 +14,10 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// evil is what somebody puts into a name so that a terminal obeys it and a line of its own appears.
+// evil is text that would make a terminal execute it and print a forged line.
 const evil = "x\x1b[2J\u009b31m\u202e\rfailover: fine\nfailover: all is well"
 
-// wantEscaped looks for what a terminal would obey, and for a line that evil begins.
+// wantEscaped searches for control characters, and for a line that evil begins.
 func wantEscaped(t *testing.T, what, text string) {
 	t.Helper()
 	obeyed := strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' })
@@ -106,7 +106,7 @@ func TestFileContentsAreEscapedInErrors(t *testing.T) {
 	}
 }
 
-// A hub's words are why a reading is in quarantine.
+// The reason of a quarantined reading contains text from the hub.
 func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -11,27 +11,27 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A freezer is a network whose servers can be made to hear nothing, while their kernels go on
-// acknowledging.
+// A freezer is a network whose servers can be made to receive nothing, while their kernels still
+// acknowledge.
 type freezer struct {
 	frozen sync.RWMutex
 	held   chan struct{} // has a value when something was sent to a frozen server
 }
 
-// freezingCloud is a cloud on such a network, as fast as the others.
+// freezingCloud starts a cloud on such a network.
 func freezingCloud(t *testing.T) (*emulator.Cloud, *freezer) {
 	t.Helper()
 	f := &freezer{held: make(chan struct{}, 1)}
 	return emulator.ForTest(t, emulator.Config{RetryAfter: time.Second, Listen: f.listen}), f
 }
 
-// freeze returns when the first thing has been sent that is not heard.
+// freeze returns when something was sent that no server received.
 func (f *freezer) freeze(t *testing.T) {
 	t.Helper()
 	f.frozen.Lock()
 	select {
 	case <-f.held:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		f.thaw()
 		t.Fatal("nothing is sent")
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// commands are all commands with arguments that are enough for each.
+// commands has all commands, each with sufficient arguments.
 var commands = []string{
 	"run", "demo", "emulator", "drill", "scenario show x", "states", "ledger x", "trace", "lizard list",
 	"lizard kill A", "lizard heal",

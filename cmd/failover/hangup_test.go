@@ -53,7 +53,7 @@ func TestClosingTheTerminalEndsTheDeviceCleanly(t *testing.T) {
 	})
 }
 
-// As systemd ends a session. The hub hears nothing while the signals come.
+// The signals come as when systemd ends a session. The hub receives nothing meanwhile.
 func TestSIGHUPIsNotOneOfTheTwoSignalsThatEndAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -67,7 +67,7 @@ func TestSIGHUPIsNotOneOfTheTwoSignalsThatEndAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud, network := freezingCloud(t)
-			p := start(t, command(t, deviceEnv(t, cloud), append(forEver, "--close-timeout=1h")...))
+			p := start(t, command(t, deviceEnv(t, cloud), append(ignoresSilence, "--close-timeout=1h")...))
 			p.await("delivered")
 			network.freeze(t)
 			thaw := sync.OnceFunc(network.thaw)

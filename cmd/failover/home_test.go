@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// atHome is a command whose home directory holds a file for each path, and the environment without
+// atHome returns a command whose home directory has a file for each path, and the environment without
 // the paths.
 func atHome(t *testing.T) (home string, env []string) {
 	t.Helper()
@@ -28,7 +28,7 @@ func atHome(t *testing.T) (home string, env []string) {
 var pathsAtHome = []string{"FAILOVER_DEVICE_KEY_FILE=~/device.key", "FAILOVER_CA_FILE=~/ca.pem",
 	"FAILOVER_STATE_DIR=~/st"}
 
-// No shell expands a ~ in the environment of a service, in an env file, or behind --state-dir=.
+// No shell expands a ~ in the environment of a service, in an env file, or after --state-dir=.
 func TestTildeInAPathIsExpanded(t *testing.T) {
 	t.Parallel()
 	for how, put := range map[string]func(t *testing.T, home string) (env, args []string){

@@ -16,7 +16,7 @@ import (
 
 const mark = "\ufeff" // the byte-order mark of UTF-8
 
-// inUTF16 is a text as Windows' editors and PowerShell write it.
+// inUTF16 returns a text in UTF-16, as Windows' editors and PowerShell write it.
 func inUTF16(text string) string {
 	b := []byte{0xff, 0xfe}
 	for _, u := range utf16.Encode([]rune(text)) {
@@ -25,7 +25,7 @@ func inUTF16(text string) string {
 	return string(b)
 }
 
-// A device whose every file begins with a mark, as Windows' editors write them.
+// Each file of the device begins with a byte-order mark, as Windows' editors write them.
 func TestByteOrderMarkIsIgnoredInEachFileOfTheDevice(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -100,7 +100,7 @@ func TestByteOrderMarkIsIgnoredInEachFileOfTheTools(t *testing.T) {
 	}
 }
 
-// readers are all commands that read a file, with %s for its name.
+// readers has all commands that read a file, with %s for its name.
 var readers = []struct {
 	args string
 	code int
@@ -113,7 +113,8 @@ var readers = []struct {
 	{"central device command run -d dev1 --cn x -k @%s", 2}, {"lizard list", 1},
 }
 
-// wantFileRefused has each command read a file that it must refuse, and wants its name and a reason.
+// wantFileRefused gives each command a file that it must refuse, and wants the name of the file and
+// a reason.
 func wantFileRefused(t *testing.T, name, reason string) {
 	t.Helper()
 	state := stateDirectory(t)
@@ -142,7 +143,7 @@ func wantFileRefused(t *testing.T, name, reason string) {
 	}
 }
 
-// stateDirectory is one in which readings have been kept.
+// stateDirectory returns a state directory with readings.
 func stateDirectory(t *testing.T) string {
 	t.Helper()
 	cloud := newCloud(t)
@@ -197,7 +198,7 @@ func TestFirstAnswerReportsUTF16OnStandardInput(t *testing.T) {
 	}
 }
 
-// The key comes from a pipe, as bash hands over <(pass show key), and is needed again for the
+// The key comes from a pipe, as with <(pass show key) in bash. The device needs it again for the
 // second hub.
 func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 	t.Parallel()
@@ -217,7 +218,7 @@ func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 	p.terminate(0)
 }
 
-// As --env-file <(sops -d device.env) and --ca-file <(cat a.pem b.pem).
+// As with --env-file <(sops -d device.env) and --ca-file <(cat a.pem b.pem).
 func TestEnvFileAndCAFileMayBeShellPipes(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

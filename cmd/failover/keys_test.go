@@ -51,7 +51,7 @@ func TestInvalidKeyIsNotQuoted(t *testing.T) {
 	}
 }
 
-// Each bad key is told by the name of the setting that counts.
+// The error about an invalid key names the setting that is used.
 func TestKeyFromAFlagPrecedesTheEnvironmentAndTheEnvFile(t *testing.T) {
 	fromFile := file(t, "env", "FAILOVER_DEVICE_KEY=!\n")
 	env := append(complete[:2:2], "FAILOVER_ENV_FILE="+fromFile)

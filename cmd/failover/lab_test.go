@@ -17,7 +17,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// emulate starts the emulator in a directory and returns what it says that a device needs.
+// emulate starts the emulator in a directory and returns the settings that it prints for a device.
 func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports string) {
 	t.Helper()
 	door := []string{"--control-port=0", "--control-file=" + filepath.Join(dir, "control.json")}
@@ -28,8 +28,8 @@ func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports 
 	return cloud, cloud.stdout.String()[:cloud.stdout.await(cloud, said, "\n")]
 }
 
-// The exports as they stand, in a shell, from another directory, with a directory that a shell
-// could stumble over.
+// A shell runs the exports unchanged, from another directory. The name of the emulator's directory
+// needs quoting.
 func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "it's a $HOME")
@@ -41,8 +41,7 @@ func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	p.terminate(0)
 	cloud.terminate(0)
 
-	// There is one key in all that, and everybody knows it.
-	// a path may look like a key
+	// The output contains one key, which is public. A path may look like a key.
 	all := strings.ReplaceAll(cloud.stdout.String()+cloud.stderr.String(), filepath.Dir(dir), "")
 	for _, word := range regexp.MustCompile(`[A-Za-z0-9+/]{22,}=*`).FindAllString(all, -1) {
 		if key, err := base64.StdEncoding.DecodeString(word); err == nil && len(key) >= 16 &&
@@ -124,8 +123,8 @@ func TestEmulatorRefusesUnsafeOrInvalidFlags(t *testing.T) {
 	}
 }
 
-// loopbackName is this machine's own name if it has loopback addresses only, as on Debian, or else
-// localhost.
+// loopbackName returns this machine's own name if it has only loopback addresses, as on Debian, or
+// else localhost.
 func loopbackName(t *testing.T) string {
 	t.Helper()
 	name, err := os.Hostname()
@@ -177,7 +176,8 @@ func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 
 func TestDemoThatIsEndedEarlyPrintsItsBalance(t *testing.T) {
 	t.Parallel()
-	balance := regexp.MustCompile(`(?m)^Readings: ([1-9]\d*) accepted, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
+	balance := regexp.MustCompile(
+		`(?m)^Readings: ([1-9]\d*) accepted, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)
 	t.Run("connected", func(t *testing.T) {
 		t.Parallel()
 		p := start(t, command(t, nil, "demo"))
@@ -193,7 +193,7 @@ func TestDemoThatIsEndedEarlyPrintsItsBalance(t *testing.T) {
 		p := start(t, command(t, nil, "demo", "--watch", "--json"))
 		p.stdout.await(p, 0, `"to":"Provisioning"`)
 		p.signal(syscall.SIGTERM)
-		// A reading may have been taken by then, for which there is no hub yet.
+		// The device may already have accepted a reading, for which there is no hub yet.
 		switch code := p.exit(); code {
 		case 0:
 			if !strings.Contains(p.stderr.String(), "Readings: 0 accepted, 0 delivered, 0 missing") {

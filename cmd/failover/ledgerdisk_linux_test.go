@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The disk takes half a line and no more, and later it has room again.
+// The disk becomes full in the middle of a line; later it has room again.
 func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -43,7 +43,7 @@ func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
 		!strings.Contains(report, "unreadable lines             1\n") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
-	// Without the line of the third reading nobody can know whether it arrived.
+	// Without the line of the third reading it is unknown whether it was delivered.
 	text, err := os.ReadFile(path)
 	must(t, err)
 	lines := strings.SplitAfter(string(text), "\n")
@@ -53,7 +53,7 @@ func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
 	if code != 5 || !strings.Contains(stderr, "1 readings are lost, unless they are in the 2 unreadable lines") {
 		t.Errorf("exit code %d: %s%s", code, report, stderr)
 	}
-	// Another file says nothing about the readings.
+	// A file that is not a ledger says nothing about the readings.
 	must(t, os.WriteFile(path, []byte("no ledger\nat all\n"), 0o600))
 	code, _, stderr = run(t, nil, "ledger", path, "--state-dir", filepath.Join(dir, "st"))
 	if code != 1 || !strings.Contains(stderr, "contains no readable message") {

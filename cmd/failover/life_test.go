@@ -27,7 +27,7 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	log := p.stderr.String()
 	taken := wantAllDelivered(t, cloud, log)
 	if taken < 6 {
-		t.Errorf("%d readings were taken", taken)
+		t.Errorf("%d readings were accepted", taken)
 	}
 	for _, v := range cloud.Violations() {
 		t.Error(v)
@@ -35,7 +35,7 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	if p.stdout.String() != "" {
 		t.Errorf("stdout: %s", &p.stdout)
 	}
-	// The same log as a path.
+	// trace prints the same log as a path of states.
 	written := file(t, "log", log+"not a record\n")
 	code, path, _ := run(t, nil, "trace", written)
 	if code != 0 {
@@ -49,7 +49,7 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken), `1 other line`,
 	} {
 		if !regexp.MustCompile(want).MatchString(path) {
-			t.Errorf("trace: nothing matches %q in\n%s", want, path)
+			t.Errorf("trace: no match of %q in\n%s", want, path)
 		}
 	}
 	c := command(t, nil, "trace")
@@ -59,8 +59,8 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	}
 }
 
-// wantAllDelivered compares what a JSON log says was taken with what the cloud has, and returns how
-// many that is.
+// wantAllDelivered compares the accepted readings of a JSON log with those that the cloud received,
+// and returns their number.
 func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken int) {
 	t.Helper()
 	got := map[string]bool{}
@@ -79,10 +79,9 @@ func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken in
 			}
 		}
 	}
-	// The reading that was being put when the device was told to end may be kept, although nobody
-	// was told.
+	// A reading that was being accepted when SIGTERM came may be kept although Send returned no ID.
 	if len(got) < taken || len(got) > taken+1 {
-		t.Errorf("%d readings were taken and %d delivered", taken, len(got))
+		t.Errorf("%d readings were accepted and %d delivered", taken, len(got))
 	}
 	return taken
 }
@@ -164,8 +163,8 @@ func TestLogFormatsAreConsoleAndJSON(t *testing.T) {
 		return slices.ContainsFunc(cloud.Ledger(), func(d emulator.Delivery) bool { return d.Device == "quiet" })
 	})
 	quiet.terminate(0)
-	// A reading that was taken as the device was told to end is pending until the next start, which
-	// it says.
+	// A reading that was accepted when SIGTERM came is pending until the next start, and the device
+	// says so.
 	if said := quiet.stderr.String(); said != "" && !strings.Contains(said, " readings wait in ") {
 		t.Errorf("a quiet device says %s", &quiet.stderr)
 	}
@@ -218,7 +217,7 @@ func TestUnwritableStateDirectoryIsReportedAndTheDeviceRuns(t *testing.T) {
 	p.terminate(0)
 }
 
-// SIGTERM while no hub is there, and another start when one is.
+// The device gets SIGTERM while there is no hub, and is started again when there is one.
 func TestPendingReadingsAreSentAtTheNextStart(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -247,7 +246,7 @@ func TestPendingReadingsAreSentAtTheNextStart(t *testing.T) {
 		}
 	}
 	if len(got) < len(taken) || len(got) > len(taken)+2 { // see wantAllDelivered; here two devices were told to end
-		t.Errorf("%d were taken and %d delivered", len(taken), len(got))
+		t.Errorf("%d were accepted and %d delivered", len(taken), len(got))
 	}
 }
 

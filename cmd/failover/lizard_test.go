@@ -57,7 +57,7 @@ func TestLizardListsInjectsAndClearsFaults(t *testing.T) {
 	list, _ = lizard(0, "list")
 	if want := "\n\nActive faults:\nA     fin\nB     fin       for=30s\nDPS   skew      delay=-5s\ndev1  disabled  " +
 		"anew=true for=1m\n"; !strings.HasSuffix(strings.ReplaceAll(list, "fin       \n", "fin\n"), want) {
-		t.Errorf("the list ends otherwise:\n%s", list)
+		t.Errorf("unexpected end of the list:\n%s", list)
 	}
 	text, _ := lizard(0, "list", "-o", "json")
 	var all struct{ Faults, Strikes []map[string]any }

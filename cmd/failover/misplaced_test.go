@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// mistaken are secrets that a person may put into the wrong place.
-func mistaken(t *testing.T) map[string]canary {
+// misplacedSecrets returns secrets that a person may put into the wrong place.
+func misplacedSecrets(t *testing.T) map[string]canary {
 	t.Helper()
 	token := tokenCanaries("hub.azure-devices.net/devices/dev1", "", key(t, []byte(canaryDevice)),
 		time.Unix(1893456000, 0))
@@ -23,7 +23,7 @@ func mistaken(t *testing.T) map[string]canary {
 }
 
 func TestSecretInAWrongSettingIsNotQuoted(t *testing.T) {
-	for what, c := range mistaken(t) {
+	for what, c := range misplacedSecrets(t) {
 		for how, form := range c {
 			t.Run(what+" "+how, func(t *testing.T) {
 				t.Parallel()
@@ -33,7 +33,7 @@ func TestSecretInAWrongSettingIsNotQuoted(t *testing.T) {
 	}
 }
 
-// wantUnquoted puts a secret, of which a file holds form, into the wrong places.
+// wantUnquoted puts a form of a secret into the wrong places. keyFile contains that form.
 func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 	refused := func(env []string, args ...string) {
 		t.Helper()
@@ -44,7 +44,7 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 		c.wantNone(t, strings.Join(args, " "), stdout+stderr)
 	}
 	who := complete[:2:2]
-	// A file that is not what it should be. A key in base64 is one, where it is taken for one.
+	// Files of the wrong kind. A file with a key in base64 is valid where a key is expected.
 	refused(who, "--group-key-file", file(t, "bad.key", "!"+form))
 	refused(append(complete[:3:3], "FAILOVER_CA_FILE="+keyFile))
 	refused(append(complete[:3:3], "FAILOVER_DEVICE_KEY_FILE="+keyFile))
@@ -66,7 +66,7 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 	}
 	refused(append(everywhere, "FAILOVER_GROUP_KEY=!"+form, "FAILOVER_DEVICE_KEY="+form))
 	refused(append(everywhere, "IOTHUB_DEVICE_DPS_DEVICE_KEY=!"+form))
-	// The command line is everybody's to read; what is printed is not to keep it.
+	// Every user can read command lines, but what is printed must not contain the secret.
 	for _, args := range [][]string{{form}, {"--window", form}, {"--group-key=" + form}, {"-k" + form}} {
 		refused(complete[:3:3], args...)
 	}

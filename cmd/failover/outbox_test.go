@@ -18,7 +18,7 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// stateOf is the argument that names the state directory of an environment.
+// stateOf returns the argument for the state directory of an environment.
 func stateOf(env []string) string {
 	for _, v := range env {
 		if dir, ok := strings.CutPrefix(v, "FAILOVER_STATE_DIR="); ok {
@@ -28,7 +28,7 @@ func stateOf(env []string) string {
 	return ""
 }
 
-// ledgerFile is what the cloud's hubs have stored, as the emulator writes it down.
+// ledgerFile writes what the hubs have stored as the emulator does.
 func ledgerFile(t *testing.T, cloud *emulator.Cloud) string {
 	t.Helper()
 	var b strings.Builder
@@ -40,8 +40,7 @@ func ledgerFile(t *testing.T, cloud *emulator.Cloud) string {
 	return file(t, "ledger.jsonl", b.String())
 }
 
-// A reading that no hub takes goes into the quarantine, is looked at there beside the running
-// device, and is put back.
+// A reading that hubs refuse is quarantined. It is listed while the device runs, and requeued.
 func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -175,7 +174,7 @@ func TestOutboxAndLedgerCommandsReportAMissingOutbox(t *testing.T) {
 	}
 }
 
-// However much waits, there is room to put a reading back: the device has bounds of its own.
+// A reading can be requeued however many are pending, because only the device applies its limits.
 func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
@@ -208,11 +207,11 @@ func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
 	s, err := outbox.Read(filepath.Join(state, "outbox"))
 	must(t, err)
 	if s.Readings != 71 || s.Last != 72 || len(s.Dropped) != 1 {
-		t.Errorf("%d wait, the last is %d, dropped were %v", s.Readings, s.Last, s.Dropped)
+		t.Errorf("%d are pending, the last is %d, dropped were %v", s.Readings, s.Last, s.Dropped)
 	}
 }
 
-// The next start of the device may not find what was missing again.
+// requeue must report damage, because the next start of the device may not find it again.
 func TestRequeueReportsDamage(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()

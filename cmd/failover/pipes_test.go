@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// unread is a pipe whose reader holds it but never reads.
+// unread returns a pipe that is open for reading but never read.
 func unread(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -22,7 +22,7 @@ func unread(t *testing.T) *os.File {
 	return w
 }
 
-// broken is a pipe whose reader has gone.
+// broken returns a pipe whose reading end is closed.
 func broken(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -31,7 +31,7 @@ func broken(t *testing.T) *os.File {
 	return w
 }
 
-// fill is enough readings for their lines to fill a pipe, and whatever else holds lines back.
+// fill is a number of readings whose log lines fill a pipe and all buffers before it.
 const fill = 3000
 
 func TestDeviceKeepsRunningWhenNobodyReadsItsLog(t *testing.T) {
@@ -76,7 +76,7 @@ func TestErrorThatNobodyReadsDelaysNothing(t *testing.T) {
 	start(t, c).wantExit(2)
 }
 
-// fillUp writes until the pipe takes no more.
+// fillUp writes until the pipe is full.
 func fillUp(pipe *os.File) error {
 	raw, err := pipe.SyscallConn()
 	if err != nil {
@@ -91,7 +91,7 @@ func fillUp(pipe *os.File) error {
 }
 
 // A file that is opened while descriptors 0 to 2 are closed could get one of their numbers, and
-// what is printed with it.
+// then receive the output.
 func TestOutputToAClosedDescriptorReachesNoFile(t *testing.T) {
 	t.Parallel()
 	for name, redirect := range map[string]string{

@@ -46,7 +46,7 @@ func TestOnlyJoinedErrorsBeginALine(t *testing.T) {
 	}
 }
 
-// However it is cut into Writes.
+// The result does not depend on how the text is divided into Writes.
 func TestPrinterEscapesAllButLinesAndTabsAndKeepsJSONValues(t *testing.T) {
 	value := "a\u009b\x7f\u202e温\U000e0041\"é"
 	text, err := json.Marshal(value)

@@ -52,7 +52,7 @@ func testMain(m *testing.M) int {
 	return code
 }
 
-// leftBehind looks for goroutines, of the emulators in this process, and for children.
+// leftBehind looks for goroutines of the emulators in this process and for child processes.
 func leftBehind() error {
 	if err := goleak.Find(); err != nil {
 		return err
@@ -68,10 +68,10 @@ func leftBehind() error {
 	return errors.New("a process still runs")
 }
 
-// patience bounds every wait, far above what any takes.
-const patience = 30 * time.Second
+// waitTimeout bounds every wait. All take far less.
+const waitTimeout = 30 * time.Second
 
-// A process is a command that runs.
+// A process is a running command.
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
@@ -79,7 +79,7 @@ type process struct {
 	ended          chan struct{}
 }
 
-// command prepares the binary with an environment of nothing but a home directory and env.
+// command prepares the binary. Its environment has only a home directory and env.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(binary, args...)
@@ -125,7 +125,7 @@ func device(t *testing.T, cloud *emulator.Cloud, args ...string) *process {
 	return start(t, command(t, deviceEnv(t, cloud), append([]string{"run"}, args...)...))
 }
 
-// deviceEnv is all that a device needs to be told, and little time between readings.
+// deviceEnv returns the settings of a device, with a short interval between readings.
 func deviceEnv(t *testing.T, cloud *emulator.Cloud) []string {
 	t.Helper()
 	return []string{
@@ -162,8 +162,8 @@ func (p *process) exit() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
-		p.t.Fatalf("%v does not end; it said:\n%s%s", p.cmd.Args, &p.stdout, &p.stderr)
+	case <-time.After(waitTimeout):
+		p.t.Fatalf("%v does not end; its output:\n%s%s", p.cmd.Args, &p.stdout, &p.stderr)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -172,12 +172,11 @@ func (p *process) exit() int {
 func (p *process) wantExit(code int) {
 	p.t.Helper()
 	if got := p.exit(); got != code {
-		p.t.Errorf("%v: exit code %d, want %d; it said:\n%s%s", p.cmd.Args[1:], got, code, &p.stdout, &p.stderr)
+		p.t.Errorf("%v: exit code %d, want %d; its output:\n%s%s", p.cmd.Args[1:], got, code, &p.stdout, &p.stderr)
 	}
 }
 
-// terminate ends a process and wants this exit code within the deadline of 5 s, and a little for
-// the machine.
+// terminate sends SIGTERM and wants this exit code within the close timeout of 5 s and a margin.
 func (p *process) terminate(code int) {
 	p.t.Helper()
 	begin := time.Now()
@@ -191,13 +190,13 @@ func (p *process) terminate(code int) {
 // await waits until the process has printed text to standard error.
 func (p *process) await(text string) { p.t.Helper(); p.awaitAfter(0, text) }
 
-// awaitAfter is await from an offset on; it returns the one behind text.
+// awaitAfter is await from an offset on. It returns the offset after text.
 func (p *process) awaitAfter(from int, text string) int {
 	p.t.Helper()
 	return p.stderr.await(p, from, text)
 }
 
-// An output is what a process has printed.
+// An output collects what a process prints.
 type output struct {
 	mu    sync.Mutex
 	text  strings.Builder
@@ -222,7 +221,7 @@ func (o *output) String() string {
 
 func (o *output) await(p *process, from int, text string) int {
 	p.t.Helper()
-	late := time.After(patience)
+	late := time.After(waitTimeout)
 	for {
 		o.mu.Lock()
 		i := strings.Index(o.text.String()[from:], text)
@@ -238,7 +237,7 @@ func (o *output) await(p *process, from int, text string) int {
 		case <-grown:
 		case <-p.ended:
 			if !strings.Contains(o.String()[from:], text) {
-				p.t.Fatalf("%v ended with %v before it said %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text, &p.stdout,
+				p.t.Fatalf("%v ended with %v before it printed %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text, &p.stdout,
 					&p.stderr)
 			}
 		case <-late:
@@ -261,17 +260,17 @@ func newCloud(t *testing.T) *emulator.Cloud {
 	return emulator.ForTest(t, emulator.Config{RetryAfter: time.Second})
 }
 
-// wait waits for something to become true in the cloud.
+// wait waits until a condition of the cloud is true.
 func wait(t *testing.T, cloud *emulator.Cloud, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	if err := cloud.Wait(ctx, condition); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
 
-// waitReadings waits until n readings of dev1 are at a hub, and returns how many are there.
+// waitReadings waits until a hub has n readings of dev1.
 func waitReadings(t *testing.T, cloud *emulator.Cloud, hub string, n int) {
 	t.Helper()
 	wait(t, cloud, fmt.Sprintf("%d readings at hub %s", n, hub), func() bool { return readings(cloud, hub) >= n })

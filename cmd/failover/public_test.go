@@ -23,7 +23,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// What the command prints of itself holds no secret but one, which is public.
+// The command prints no secret but one, which is public.
 
 func TestHelpAndStatesContainNoSecret(t *testing.T) {
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestHelpAndStatesContainNoSecret(t *testing.T) {
 	}
 }
 
-// development is the emulator's group key, which is public.
+// development returns the emulator's group key, which is public.
 func development(t *testing.T) []byte {
 	t.Helper()
 	group, err := base64.StdEncoding.DecodeString(emulator.DevelopmentGroupKey)
@@ -70,7 +70,7 @@ func development(t *testing.T) []byte {
 	return group
 }
 
-// secretLike is a token's signature, or a key of 32 bytes or more.
+// secretLike matches the signature of a token, or a key of 32 bytes or more.
 var secretLike = regexp.MustCompile(`sig=[A-Za-z0-9%]|SharedAccess(Key|Signature)[= ]|` +
 	`[A-Za-z0-9+/]{42,}(=|%3[Dd]){1,2}|[0-9A-Fa-f]{64,}`)
 
@@ -81,7 +81,7 @@ func wantNothingLikeASecret(t *testing.T, where, text string) {
 	}
 }
 
-// What a fuzzer finds is kept in files that go into the repository.
+// The inputs that a fuzzer finds are committed as files.
 func TestFuzzSeedsContainNoSecret(t *testing.T) {
 	seeds := 0
 	must(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -112,8 +112,8 @@ func TestDemoPrintsNoSecret(t *testing.T) {
 	}
 }
 
-// Its group key is public, and is printed once, for the devices that need it. What is derived from
-// it is not printed, nor what a client says in the wrong place.
+// The emulator prints its group key, which is public, once for the devices. It prints no derived
+// key, and nothing that a client sends in the wrong field.
 func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
@@ -130,9 +130,9 @@ func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	secrets := []string{token, base64.StdEncoding.EncodeToString(derived(string(group), "dev1")),
 		emulator.DevelopmentGroupKey}
 	for _, secret := range secrets {
-		rudely(t, roots, hub[0], secret, "dev1", "dev1")
-		rudely(t, roots, hub[0], "dev1", hub[0]+"/dev1/?api-version=2021-04-12&x="+secret, secret)
-		rudely(t, roots, hub[0], secret, hub[0]+"/"+secret+"/?api-version=2021-04-12", token)
+		connectAs(t, roots, hub[0], secret, "dev1", "dev1")
+		connectAs(t, roots, hub[0], "dev1", hub[0]+"/dev1/?api-version=2021-04-12&x="+secret, secret)
+		connectAs(t, roots, hub[0], secret, hub[0]+"/"+secret+"/?api-version=2021-04-12", token)
 	}
 	p.terminate(0)
 	cloud.terminate(0)
@@ -142,7 +142,7 @@ func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 		t.Errorf("the group key stands %d times in\n%s", n, said)
 	}
 	if n := strings.Count(said, "violation") + strings.Count(said, "refused  "); n < 3*len(secrets) {
-		t.Errorf("%d refusals were told:\n%s", n, said)
+		t.Errorf("%d refusals were logged:\n%s", n, said)
 	}
 	said = strings.Replace(said, emulator.DevelopmentGroupKey, "", 1)
 	shown := append(shownSince(t, begin, string(group), emulator.DevelopmentIDScope, hub...),
@@ -152,8 +152,9 @@ func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
 	}
 }
 
-// rudely connects with whatever it is told, and waits for the end.
-func rudely(t *testing.T, roots *x509.CertPool, hub, clientID, username, password string) {
+// connectAs connects with the given client ID, user name and password, and waits for the end of the
+// connection.
+func connectAs(t *testing.T, roots *x509.CertPool, hub, clientID, username, password string) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", hub, &tls.Config{RootCAs: roots})
 	must(t, err)

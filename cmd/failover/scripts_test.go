@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The scripts take what those of Microsoft's samples take.
+// The scripts have the arguments of those in Microsoft's samples.
 func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 	t.Parallel()
 	s := newControlStub(t)
@@ -28,7 +28,7 @@ func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 		requests := s.requests(t, "Bearer "+emulatorToken)
 		if len(requests) != 1 || !strings.HasPrefix(requests[0], "POST /system/iothub/devices/dev1/manual-"+move) ||
 			!strings.Contains(p.stdout.String(), hubA) {
-			t.Errorf("%s asked %q and said %s", move, requests, &p.stdout)
+			t.Errorf("%s asked %q and printed %s", move, requests, &p.stdout)
 		}
 		for _, args := range [][]string{nil, {"127"}, {"127", "dev1", "myapp"}, {"127", "", "myapp", "suffix"},
 			{"127", "dev1", "myapp", "suffix", "more"}} {
@@ -39,7 +39,7 @@ func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 				t.Errorf("%s %q says %s", move, args, &p.stderr)
 			}
 		}
-		// On the PATH, by its name.
+		// The program is found by its name in the PATH.
 		c := scripted(t, s.controlFile(t), script, "127", "dev1", "myapp", "0.0.1:"+s.port())
 		c.Env = append(c.Env, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 		start(t, c).wantExit(0)
@@ -47,15 +47,15 @@ func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
 	}
 }
 
-// scripted prepares a script as command does the binary.
+// scripted prepares a script as command prepares the binary.
 func scripted(t *testing.T, env []string, script string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := command(t, env)
 	return &exec.Cmd{Path: script, Args: append([]string{script}, args...), Dir: c.Dir, Env: c.Env}
 }
 
-// There is nothing here that runs them. They have to say the same as the others, in the lines that
-// cmd.exe wants.
+// These scripts cannot run here. The test compares their text with that of the shell scripts, and
+// checks the lines that cmd.exe needs.
 func TestScriptsForWindowsMatchTheShellScripts(t *testing.T) {
 	for _, move := range []string{"failover", "failback"} {
 		text, err := os.ReadFile("../../scripts/" + move + ".bat")

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// A terminal is a second one, beside that of the emulator.
+// A terminal runs commands beside the emulator.
 type terminal struct {
 	t    *testing.T
 	env  []string
 	said string // all of it
 }
 
-// types runs a command, wants its exit code, and returns what it prints.
+// types runs a command, wants an exit code, and returns the output.
 func (x *terminal) types(code int, args ...string) (stdout, stderr string) {
 	x.t.Helper()
 	got, stdout, stderr := run(x.t, x.env, args...)
 	x.said += stdout + stderr
 	if got != code {
-		x.t.Fatalf("%q: exit code %d, want %d; it said:\n%s%s", args, got, code, stdout, stderr)
+		x.t.Fatalf("%q: exit code %d, want %d; its output:\n%s%s", args, got, code, stdout, stderr)
 	}
 	return stdout, stderr
 }
@@ -95,7 +95,7 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	device := func(args ...string) []string {
 		return append(append([]string{"central", "device"}, args...), "-d", "dev1")
 	}
-	x.looksAt(device)
+	x.showsDevice(device)
 	a := x.moves(append(device("manual-failover"), "--ttl-minutes", "1")...)
 	p.await("failed over from " + hubs[0] + " to " + hubs[1])
 	if _, stderr := x.types(1, device("manual-failover")...); !strings.Contains(stderr, " answered 4") {
@@ -112,7 +112,7 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	if _, stderr := x.types(1, "central", "device", "show", "-d", "nobody"); !strings.Contains(stderr, " answered 404 ") {
 		t.Errorf("an unknown device: %s", stderr)
 	}
-	x.unleashes(t)
+	x.injectsFaults(t)
 	script, err := filepath.Abs("../../scripts/failover.sh")
 	must(t, err)
 	_, port, _ := strings.Cut(strings.TrimPrefix(control.URL, "https://127."), ":")
@@ -136,8 +136,8 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	}
 }
 
-// looksAt asks for all that there is of a connected device.
-func (x *terminal) looksAt(device func(...string) []string) {
+// showsDevice calls all commands that show a connected device.
+func (x *terminal) showsDevice(device func(...string) []string) {
 	x.t.Helper()
 	if d := x.gets(device("show")...); d["id"] != "dev1" || d["provisioned"] != true || d["enabled"] != true {
 		x.t.Errorf("the device is %v", d)
@@ -147,7 +147,7 @@ func (x *terminal) looksAt(device func(...string) []string) {
 		info["device_status"] != "provisioned" {
 		x.t.Errorf("its registration is %v", r)
 	}
-	for end := time.Now().Add(patience); ; { // it reports once it is connected
+	for end := time.Now().Add(waitTimeout); ; { // it reports once it is connected
 		if properties := x.gets(device("twin", "show")...); properties["battery"] != nil {
 			break
 		} else if time.Now().After(end) {
@@ -161,8 +161,8 @@ func (x *terminal) looksAt(device func(...string) []string) {
 	}
 }
 
-// unleashes has the lizard strike and heals what it struck.
-func (x *terminal) unleashes(t *testing.T) {
+// injectsFaults injects faults and clears them.
+func (x *terminal) injectsFaults(t *testing.T) {
 	t.Helper()
 	x.types(0, "lizard", "kill", "B", "--for", "1h")
 	x.types(0, "lizard", "kill", "DPS", "throttles", "--retry-after", "5s", "--count=3")
@@ -197,6 +197,6 @@ func (x *terminal) unleashes(t *testing.T) {
 	x.types(0, "lizard", "heal", "dev1")
 	x.types(0, "lizard", "heal")
 	if got := activeFaults(); len(got) > 0 {
-		t.Errorf("in force are %q", got)
+		t.Errorf("the active faults are %q", got)
 	}
 }

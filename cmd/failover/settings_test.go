@@ -11,12 +11,12 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// complete are settings that are all right, though they lead to no cloud.
+// complete has valid settings, although no cloud has this ID scope.
 var complete = []string{"FAILOVER_ID_SCOPE=0ne1", "FAILOVER_DEVICE_ID=dev1", "FAILOVER_GROUP_KEY=" +
 	emulator.DevelopmentGroupKey}
 
-// wantRefused runs the device with settings that it must refuse, and wants each of these in what it
-// says.
+// wantRefused runs the device with settings that it must refuse, and wants each of these texts in
+// the error.
 func wantRefused(t *testing.T, env, args []string, want ...string) {
 	t.Helper()
 	code, stdout, stderr := run(t, env, append([]string{"run"}, args...)...)
@@ -25,7 +25,7 @@ func wantRefused(t *testing.T, env, args []string, want ...string) {
 	}
 	for _, part := range append(want, "failover demo") {
 		if !strings.Contains(stderr, part) {
-			t.Errorf("%v %v: no %q in what it says:\n%s", env, args, part, stderr)
+			t.Errorf("%v %v: no %q in the output:\n%s", env, args, part, stderr)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 	}
 }
 
-// which tells by a complaint which of several bad values of one setting counts.
+// Several values of one setting are wrong. The error shows which of them was used.
 func TestFlagsPrecedeTheEnvironmentWhichPrecedesTheEnvFile(t *testing.T) {
 	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
 	for _, c := range []struct {
@@ -105,7 +105,7 @@ func TestFlagsPrecedeTheEnvironmentWhichPrecedesTheEnvFile(t *testing.T) {
 		{[]string{"FAILOVER_LOG_FORMAT="}, nil, `is "file"`},
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, nil, `is "environment"`},
 		{[]string{"FAILOVER_LOG_FORMAT=environment"}, []string{"--log-format", "flag"}, `is "flag"`},
-		// Microsoft's names have their places in the same order.
+		// Microsoft's names have the same precedence.
 		{nil, nil, `"file."`},
 		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs."}, nil, `"theirs."`},
 		{[]string{"IOTHUB_DEVICE_DPS_DEVICE_ID=theirs.", "FAILOVER_DEVICE_ID=ours."}, nil, `"ours."`},

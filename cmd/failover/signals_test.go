@@ -12,7 +12,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// SIGTERM while nobody is there to take what waits.
+// The device gets SIGTERM while there is no hub for its pending readings.
 func TestLostReadingsAreCountedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -50,8 +50,9 @@ func TestBothSignalsCloseCleanly(t *testing.T) {
 	}
 }
 
-// forEver is a device that waits for a silent hub, and sends it nothing but readings.
-var forEver = []string{"run", "--silence=1h", "--keep-alive=600s", "--no-reported-properties"}
+// ignoresSilence has the arguments of a device that does not notice a silent hub and sends only
+// readings.
+var ignoresSilence = []string{"run", "--silence=1h", "--keep-alive=600s", "--no-reported-properties"}
 
 func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	t.Parallel()
@@ -62,7 +63,7 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud, network := freezingCloud(t)
-			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(forEver, "--close-timeout=1h")...), script))
+			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(ignoresSilence, "--close-timeout=1h")...), script))
 			p.await("delivered")
 			network.freeze(t)
 			defer network.thaw()
@@ -78,12 +79,12 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	}
 }
 
-// The hub hears nothing any more, and nobody reads the log.
+// The hub receives nothing any more, and nobody reads the log.
 func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
 	t.Parallel()
 	cloud, network := freezingCloud(t)
 	c := command(t, deviceEnv(t, cloud),
-		append(forEver, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)
+		append(ignoresSilence, "--telemetry-interval=500us", "--close-timeout=2s", "--durability=memory")...)
 	c.Stderr = unread(t)
 	p := start(t, c)
 	waitReadings(t, cloud, "A", fill)
@@ -92,7 +93,7 @@ func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
 	begin := time.Now()
 	p.signal(syscall.SIGTERM)
 	p.wantExit(5)
-	// the log is given up after twice half a second
+	// closing the log takes at most twice half a second
 	if took := time.Since(begin); took < 2*time.Second || took > 4*time.Second {
 		t.Errorf("it took %s to end", took)
 	}

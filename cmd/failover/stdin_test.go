@@ -14,7 +14,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// piped starts a device whose readings come from the returned pipe.
+// piped starts a device that reads its readings from the returned pipe.
 func piped(t *testing.T, cloud *emulator.Cloud) (*process, io.WriteCloser) {
 	t.Helper()
 	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
@@ -32,7 +32,7 @@ type said struct {
 	Line      int
 }
 
-// answers are the lines of standard output.
+// answers returns the lines of standard output.
 func answers(t *testing.T, p *process) (all []said) {
 	t.Helper()
 	for line := range strings.Lines(p.stdout.String()) {
@@ -184,7 +184,8 @@ func TestBodyIsDeliveredByteForByte(t *testing.T) {
 	}
 }
 
-// The queue has room for three and there is no hub: the fourth line is answered when there is one.
+// The queue has room for three readings and there is no hub. The fourth line is answered when there
+// is a hub.
 func TestBlockingQueueDelaysStandardInput(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -219,7 +220,7 @@ func TestSignalEndsTheDeviceWhileStandardInputIsOpen(t *testing.T) {
 	p.terminate(0)
 }
 
-// It has no handlers: a foreign program's device must not pretend to have a fan.
+// With --stdin the device has no handlers of the sample, because it may have no fan.
 func TestDeviceWithStdinHasNoHandlersOfTheSample(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

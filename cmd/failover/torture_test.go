@@ -21,13 +21,13 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// late is how late the hubs acknowledge, so that something is always on its way.
+// late is the delay of the hubs' PUBACKs, so that readings are always in flight.
 const late = 100 * time.Millisecond
 
 var kills = flag.Int("kills", 30, "how often the torture kills the device")
 
-// A torture is a device that is fed 200 readings a second and killed again and again, while its
-// hubs die and revive.
+// A torture is a device that gets 200 readings a second and is killed repeatedly, while its hubs
+// die and recover.
 type torture struct {
 	t        *testing.T
 	cloud    *emulator.Cloud
@@ -41,8 +41,8 @@ type torture struct {
 	cuts []cut // in order
 }
 
-// A device that is killed loses no reading that it had accepted, and gives no number twice. What it
-// sends again was on its way, or its acknowledgement was not on the disk yet.
+// A device that is killed loses no accepted reading and uses no number twice. It sends a reading
+// again only if the reading was in flight, or if its acknowledgement was not on the disk yet.
 func TestRepeatedKillsLoseNoReading(t *testing.T) {
 	t.Parallel()
 	tt := newTorture(t)
@@ -52,7 +52,7 @@ func TestRepeatedKillsLoseNoReading(t *testing.T) {
 		t.Error(err)
 	}
 	if tt.early == 0 || len(tt.settled) == 0 {
-		t.Errorf("%d were delivered before the last start and %d known to be settled, so nothing was tried", tt.early,
+		t.Errorf("%d were delivered before the last start and %d known to be settled, so the test checked nothing", tt.early,
 			len(tt.settled))
 	}
 	t.Logf("%d kills, %d deaths of hubs: %d offered, %d accepted, %d known to be settled; %d deliveries before the "+
@@ -61,7 +61,7 @@ func TestRepeatedKillsLoseNoReading(t *testing.T) {
 		len(tt.settled), tt.early, again, most)
 }
 
-// The check can fail: readings that wait in memory die with the process.
+// This test shows that the check can fail: readings in memory are lost when the process is killed.
 func TestRepeatedKillsLoseReadingsInMemory(t *testing.T) {
 	t.Parallel()
 	tt := newTorture(t, "FAILOVER_DURABILITY=memory")
@@ -115,8 +115,8 @@ func (tt *torture) run(kills int) {
 	}, 100*time.Millisecond)
 }
 
-// attack kills the device's hub at random moments, for a moment. Each fifth time the cloud moves
-// the device to the other one.
+// attack kills the device's hub for a short time at random times. Each fifth time the cloud moves
+// the device to the other hub.
 func (tt *torture) attack(done chan struct{}) {
 	rest := func(most int) bool {
 		select {
@@ -139,7 +139,7 @@ func (tt *torture) attack(done chan struct{}) {
 	}
 }
 
-// cut does something after which nothing is on its way any more, and notes it.
+// cut calls a function after which nothing is in flight, and records the time.
 func (tt *torture) cut(do func()) {
 	begin := time.Now()
 	do()
@@ -148,7 +148,7 @@ func (tt *torture) cut(do func()) {
 	tt.cuts = append(tt.cuts, cut{begin: begin, end: time.Now()})
 }
 
-// life feeds a device for a while and ends it.
+// life sends readings to a device for a while and ends it.
 func (tt *torture) life(end func(*process, io.WriteCloser), after time.Duration) {
 	c := command(tt.t, tt.env, "run", "--stdin")
 	in, feed, err := os.Pipe()
@@ -179,15 +179,17 @@ func (tt *torture) life(end func(*process, io.WriteCloser), after time.Duration)
 
 var calledDelivered = regexp.MustCompile(` delivered (\S+) to `)
 
-// A delivered is a reading that the device called so before it was offered the one with a number.
+// A delivered is a reading whose delivery the device logged before it got the reading with this
+// number.
 type delivered struct {
 	id     string
 	before int
 }
 
-// listen notes what the device answers to the readings that it is offered, the first of which is
-// number from. What it had called delivered before a reading was offered is written with that
-// reading at the latest, and so is settled with its answer.
+// listen records the answers of the device to its readings, whose numbers begin at from. The
+// removal of a reading whose delivery was logged before another reading was offered is on the disk
+// with that other reading at the latest. So it must not be delivered again once the other one is
+// answered.
 func (tt *torture) listen(p *process, answers *os.File, from int) {
 	defer answers.Close()
 	var called []delivered

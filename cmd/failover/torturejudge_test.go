@@ -11,20 +11,21 @@ import (
 	"time"
 )
 
-// window is how many readings may be on their way at once.
+// window is the maximum number of readings in flight.
 const window = 64
 
-// A cut is a kill of the device or the death of its hub. What was sent before its end and arrives
-// at all has arrived by then.
+// A cut is a kill of the device or the death of its hub. Readings sent before its end have arrived
+// by then, if they arrive at all.
 type cut struct {
 	begin, end time.Time
 	again      int // how many readings came again because of it
 }
 
-// again counts what was delivered again, in all and after the cut with the most. What was settled
-// may not come again, nor anything without a cut. So the window may, and what one commit would have
-// removed, which is no more than can be acknowledged in the second after which it comes at the
-// latest (outbox: ackDelay): the window each time that the hub is late.
+// again counts the readings that were delivered again: all of them, and those after the cut with
+// the most. A settled reading may not come again, and none may without a cut. After a cut the
+// window may come again, and the readings that the next commit would have removed. The commit comes
+// within a second (outbox: ackDelay), in which the hub acknowledges at most one window in each time
+// that it is late.
 func (tt *torture) again() (all, most int, err error) {
 	const commit = window * int(time.Second/late)
 	var errs []error
@@ -54,23 +55,23 @@ func (tt *torture) again() (all, most int, err error) {
 	return all, most, errors.Join(errs[:min(len(errs), 10)]...)
 }
 
-// crowded tells whether more than the window was on its way: then one more arrived than that before
-// the first can have been acknowledged, in one session. Before the last start, that is, for then
-// the hubs are late no more.
+// crowded reports an error if more readings than the window were in flight: one more than the
+// window arrived in one session before the first can have been acknowledged. It does not check the
+// last start, during which the hubs acknowledge at once.
 func (tt *torture) crowded() error {
 	ledger := tt.cloud.Ledger()[:tt.early]
 	for i := window; i < len(ledger); i++ {
 		from, to := ledger[i-window].Received, ledger[i].Received
 		if to.Sub(from) < late && !slices.ContainsFunc(tt.cuts,
 			func(c cut) bool { return from.Before(c.end) && c.begin.Before(to) }) {
-			return fmt.Errorf("%s arrived while %d were on their way", ledger[i].MessageID, window)
+			return fmt.Errorf("%s arrived while %d were in flight", ledger[i].MessageID, window)
 		}
 	}
 	return nil
 }
 
-// judge compares what the device accepted with what the hubs have: one epoch, each number from 1 to
-// the last, and under each ID the reading that was accepted under it.
+// judge compares the accepted readings with those at the hubs: there is one epoch, each number from
+// 1 to the last, and under each ID the reading that was accepted with it.
 func (tt *torture) judge() error {
 	bodies, epoch, last := map[uint64]string{}, "", uint64(0)
 	var errs []error

@@ -16,8 +16,8 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// The device reports its battery while there is no hub, and is killed at random moments. What is on
-// the disk is what it has reported last, or what it was reporting.
+// The device reports its battery while there is no hub, and is killed at random times. The disk has
+// the last reported value, or the one that was being reported.
 func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
@@ -93,7 +93,7 @@ func battery(cloud *emulator.Cloud) any {
 
 func version(cloud *emulator.Cloud) int { _, _, _, version := cloud.Twin("dev1"); return version }
 
-// stored is the battery on the disk.
+// stored returns the battery value on the disk.
 func stored(t *testing.T, path string) float64 {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -16,7 +16,7 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// framed is a record of the outbox, as the file of this name may hold it.
+// framed returns a record of the outbox for the file of this name.
 func framed(name, payload string) []byte {
 	b := append(make([]byte, 12), payload...)
 	endian.LittleEndian.PutUint32(b, uint32(len(payload)))
@@ -56,7 +56,7 @@ func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
 	}
 }
 
-// The others are shown, and the exit code says that something is not.
+// The other readings are shown, and the exit code says that one is missing.
 func TestUnreadableQuarantinedReadingIsReported(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()

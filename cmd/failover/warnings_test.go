@@ -43,7 +43,7 @@ func TestUnknownVariableIsReportedWithTheMostSimilarOne(t *testing.T) {
 	}
 }
 
-// A misspelt name is why the right one is missing.
+// A misspelt name is often the reason why a setting is missing.
 func TestUnknownVariableIsReportedBeforeMissingSettings(t *testing.T) {
 	t.Parallel()
 	wantRefused(t, append(complete[:1:1], complete[2], "FAILOVER_DEVICEID=dev1"), nil,

@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// inMemory makes a show that needs no sockets, for a bubble.
+// inMemory returns options for a demo without sockets, for a bubble.
 func inMemory(o demo.Options) demo.Options {
 	network := memnet.New()
 	o.Cloud.Listen, o.Dial = network.Listen, network.DialContext
 	return o
 }
 
-// wantRecoveries wants these outcomes, again and again.
+// wantRecoveries wants these outcomes, repeated.
 func wantRecoveries(t *testing.T, b demo.Balance, outcomes ...string) {
 	t.Helper()
 	for i, r := range b.Recoveries {
@@ -56,7 +56,7 @@ func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 		story := regexp.MustCompile(`(?s)-> Connected on.*\*\*\* A giant lizard.*lost at.*failed over from.*` +
 			`setAlarm answered 200.*\*\*\* The lizard has gone.*failed back from.*-> Closing`)
 		if !story.Match(out.Bytes()) {
-			t.Errorf("this is another story:\n%s", &out)
+			t.Errorf("unexpected output:\n%s", &out)
 		}
 	})
 }
@@ -124,7 +124,7 @@ func TestJSONOutputIsRecordsOnly(t *testing.T) {
 	})
 }
 
-// stalled takes nothing before it is released.
+// stalled is a writer that blocks until it is released.
 type stalled chan struct{}
 
 func (s stalled) Write(p []byte) (int, error) {

@@ -10,9 +10,9 @@ import (
 	"giantlizard.example/failover/lab/drill"
 )
 
-// In a container nobody may take notice of an orphan that has ended. That is no fault of the client.
+// In a container an orphan that has ended may stay a zombie. The client is not to blame.
 func TestZombieOrphanDoesNotKeepTheClientAlive(t *testing.T) {
-	// of prctl: orphans below become this process's children, which it waits for no more than such a
+	// for prctl: orphans become children of this process, which does not wait for them, as in such a
 	// container
 	const subreaper = 36
 	if _, _, e := syscall.RawSyscall6(syscall.SYS_PRCTL, subreaper, 1, 0, 0, 0, 0); e != 0 {

@@ -45,7 +45,7 @@ func TestCommandFindsOnlyItsOwnPlaceInItsEnvironment(t *testing.T) {
 		}
 	}
 	if strings.Contains(out.String(), "FAILOVER_GROUP_KEY") {
-		t.Error("it was led to another cloud")
+		t.Error("it connected to another cloud")
 	}
 }
 
@@ -62,11 +62,11 @@ func TestCommandThatEndsAfterSIGTERMHasNotDied(t *testing.T) {
 		t.Errorf("%+v, %q, %v", u, text, err)
 	}
 	if u.Elapsed <= 0 || u.Memory <= 0 || u.CPU <= 0 || u.CPU > u.Elapsed*time.Duration(runtime.NumCPU()) {
-		t.Errorf("it has cost %+v", u)
+		t.Errorf("it used %+v", u)
 	}
 }
 
-// The shell that runs the line is not the client: that one may take its time.
+// Only the client, not the shell that runs it, may end slowly.
 func TestCommandMayEndSlowly(t *testing.T) {
 	dir := t.TempDir()
 	said := filepath.Join(dir, "said")
@@ -86,7 +86,7 @@ func TestCommandMayEndSlowly(t *testing.T) {
 	}
 }
 
-// What it has started ends too, although both take no notice of SIGTERM.
+// The processes that it started end too, although all of them ignore SIGTERM.
 func TestCommandThatDoesNotEndIsKilledWithItsProcesses(t *testing.T) {
 	up := filepath.Join(t.TempDir(), "up")
 	line := "trap '' TERM; (trap '' TERM; echo >" + up + "; while :; do sleep 0.05; done) & while :; do sleep 0.05; done"

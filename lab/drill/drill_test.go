@@ -32,8 +32,8 @@ func parse(t *testing.T, text string) scenario.Scenario {
 	return s
 }
 
-// A day has what a client can be bad at: a dead hub and a silent one, the device moved away from
-// both, and things asked meanwhile.
+// A badDay has everything at which a client can fail: a dead hub and a silent one, moves away from
+// both, and calls meanwhile.
 const badDay = `# The hub dies, the other falls silent, and the operator moves the device each time.
 every 7s from 3s to 17s method echo "hello"
 at 70s method echo "from hub B"
@@ -56,7 +56,7 @@ expect desired-unacknowledged 0
 expect attempts-a-minute 14
 end 3m10s`
 
-// graded puts a client through a scenario in fake time.
+// graded grades a client in a scenario by a fake clock.
 func graded(t *testing.T, client func(*memnet.Network) drill.Client, s scenario.Scenario) *drill.Card {
 	t.Helper()
 	network := memnet.New()
@@ -151,7 +151,8 @@ func TestEachDefectOfABadClientIsFound(t *testing.T) {
 	}
 }
 
-// A client that has not recovered when the device is moved a second time has been away since the first.
+// If a client has not recovered when the device is moved again, its outage counts from the first
+// move.
 func TestRecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: diesWithItsHub, dial: n.DialContext} },

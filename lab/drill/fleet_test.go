@@ -30,7 +30,7 @@ func TestFleetSpreadsItsAttemptsAndLosesNothing(t *testing.T) {
 		}
 		half, ninety, last := r.Recovery["p50"], r.Recovery["p90"], r.Recovery["max"]
 		if r.Start <= 0 || half <= 0 || half >= ninety || ninety > last || last > 15 {
-			t.Errorf("spread over 10 s, half have recovered within %g s, 90 of 100 within %g, the last within %g", half,
+			t.Errorf("spread over 10 s, 50 %% have recovered within %g s, 90 %% within %g s, all within %g s", half,
 				ninety, last)
 		}
 		if r.PeakAttempts > 20 { // two a device, over ten seconds: six on average

@@ -15,8 +15,8 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// evidence is of a client that delivers a reading each second for a minute, with these message IDs;
-// "" is none in that second.
+// evidence returns the evidence of a client that delivers a reading each second for a minute, with
+// these message IDs. "" means no reading in that second.
 func evidence(id func(second int) string) *drill.Evidence {
 	e := &drill.Evidence{
 		Start: noon, End: noon.Add(time.Minute), Stopped: noon.Add(time.Minute), Interval: time.Second,
@@ -41,7 +41,7 @@ func rowOf(t *testing.T, c *drill.Card, what string) drill.Row {
 	return drill.Row{}
 }
 
-// Numbers that leave an int64's room must not make less than nothing of what is missing.
+// Numbers that overflow an int64 must not make the count of missing readings negative.
 func TestHugeNumbersHideNoMissingReading(t *testing.T) {
 	s := parse(t, "expect missing 0\nend 1m")
 	for name, id := range map[string]func(int) string{
@@ -80,8 +80,7 @@ func TestUUIDIsNotANumber(t *testing.T) {
 	}
 }
 
-// A client that fell silent while nothing kept it from the cloud is not excused by what is done to
-// the cloud later.
+// A client that stops sending although its way is open is not excused by a later act.
 func TestOutageBeforeAnActCounts(t *testing.T) {
 	s := parse(t, "expect recovery 10s\nend 1m")
 	for way, act := range map[scenario.Way]string{scenario.Opens: "move B", scenario.Shuts: "kill A fin"} {
@@ -101,7 +100,7 @@ func TestOutageBeforeAnActCounts(t *testing.T) {
 	}
 }
 
-// A twin merges objects, so that the newest value is made of several wishes.
+// A twin merges objects, so the newest value is the result of several patches.
 func TestDesiredObjectsAreMergedAsInATwin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := parse(t, `at 5s desired {"x":{"a":1,"b":2},"gone":{"c":1},"empty":{}}
@@ -123,7 +122,8 @@ func TestReadingsWithoutANumberAreNoted(t *testing.T) {
 	}
 }
 
-// The scenario waits a minute for the first reading, so one who is later owes what came before it.
+// The trial waits a minute for the first reading. A client that is later must have taken the
+// readings before it.
 func TestClientThatSendsAlmostNothingMissesTheRest(t *testing.T) {
 	s := parse(t, "expect missing 0\nend 1m")
 	for name, last := range map[string]string{"nothing": "", "one": "r-1"} {
@@ -139,7 +139,7 @@ func TestClientThatSendsAlmostNothingMissesTheRest(t *testing.T) {
 	}
 }
 
-// A hub stores a will because the client is gone, so it is no reading.
+// A hub stores a Will when the client has disappeared, so it is not a reading.
 func TestWillIsNotAReading(t *testing.T) {
 	e := evidence(func(n int) string {
 		if n > 30 {
@@ -159,7 +159,7 @@ func TestWillIsNotAReading(t *testing.T) {
 	}
 }
 
-// What the cloud has refused nobody can acknowledge: the scenario is wrong, and no client passes it.
+// No client can acknowledge what the cloud has refused: the scenario is wrong.
 func TestDesiredPropertyThatTheCloudRefusesEndsTheDrill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()

@@ -11,8 +11,8 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// reported is of a client that was silent for ten seconds after a hub's death, which then delivered
-// one reading twice.
+// reported returns the report of a client that was silent for ten seconds after a hub's death and
+// then delivered one reading twice.
 func reported(t *testing.T) *drill.Report {
 	t.Helper()
 	s := parse(t, "# One bad minute.\nexpect recovery 8s\nexpect missing 12\nexpect duplicates 1\nend 1m")
@@ -103,13 +103,13 @@ func TestPageDrawsTheTimeline(t *testing.T) {
 			t.Errorf("there is no %s", want)
 		}
 	}
-	// what was done, the outage, the connection, the seconds with readings
+	// the acts, the outage, the connection, the seconds with readings
 	if n := strings.Count(out.String(), "<rect"); n != 2+1+1+51 {
 		t.Errorf("there are %d rectangles in\n%s", n, &out)
 	}
 }
 
-// A period is never exact, so one reading in fifty, and one, may be missing by it.
+// An interval is never exact, so one reading in fifty and one more may be missing.
 func TestReadingsThatWereNotTakenAreCountedByTheInterval(t *testing.T) {
 	for delivered, want := range map[int]int{58: 0, 57: 0, 56: 1, 30: 27} {
 		e := evidence(func(n int) string {

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A vice is what makes a simple client a bad one.
+// A vice is a defect of a simple client.
 type vice string
 
 const (
@@ -36,7 +36,7 @@ const (
 	breaksTheRules   vice = "it subscribes to what no device may"
 )
 
-// A simple client does what it must, but for one vice.
+// A simple client does what is expected, except for one vice.
 type simple struct {
 	vice
 	drill.Place
@@ -125,7 +125,7 @@ func (s *simple) online(yes bool) {
 	s.connected = yes
 }
 
-// take takes readings, whatever else goes on.
+// take takes readings all the time.
 func (s *simple) take(ctx context.Context) {
 	for tick := time.NewTicker(s.Interval); ; {
 		select {

@@ -1,20 +1,22 @@
 'use strict';
 
-// A device on Microsoft's SDK for Node, which is used as it comes, to be put in front of the emulator.
+// A device on Microsoft's SDK for Node, without changes to the SDK, for tests with the emulator.
 //
-// It follows the sample that Microsoft published for IoT Central's high availability, Node/JavaScript/failover.js of
-// github.com/iot-for-all/iot-central-high-availability-clients: register with DPS, connect to the hub that it names, send
-// telemetry each interval and a property each third one, acknowledge desired properties, answer the method echo, complete the
-// message setAlarm; on `disconnect` close the client and register again. The retry policy is the sample's: the SDK's own, which
-// ends early when a hub says "Server unavailable". As in the sample, a reading is not sent while the SDK says it is disconnected.
+// It follows the sample that Microsoft published for the high availability of IoT Central:
+// Node/JavaScript/failover.js of github.com/iot-for-all/iot-central-high-availability-clients.
+// It registers with DPS, connects to the assigned hub, sends telemetry each interval and a property with each third
+// reading, acknowledges desired properties, answers the method echo and completes the message setAlarm. On `disconnect` it
+// closes the client and registers again. The retry policy is the sample's: the SDK's own, except that it ends when a hub
+// says "Server unavailable". As in the sample, a reading is not sent while the SDK is disconnected.
 //
-// Where the sample only shows the way, this does what a careful reader of it would:
-// - readings are numbered, and are JSON numbers, not strings;
-// - each desired property of a patch is acknowledged, not the first one alone;
-// - there is one client at a time: a disconnection while it connects begins no second, and a closed one is not listened to;
-// - connecting that fails is tried again, by the SDK's back-off, where the sample's process ends;
-// - SIGTERM closes, but waits for that no longer than five seconds.
-// No assignment is remembered, no reading is kept, and nothing else of the SDK is configured.
+// Where the sample is only a sketch, this device does what a careful programmer would do:
+// - Readings are numbered, and their values are JSON numbers, not strings.
+// - Each desired property of a patch is acknowledged, not only the first one.
+// - There is one client at a time: a disconnection during a connect does not start a second one, and events of a closed
+//   client are ignored.
+// - A failed connect is retried with the SDK's back-off; the sample's process ends.
+// - SIGTERM closes the client, for at most five seconds.
+// It remembers no assignment, keeps no reading, and configures nothing else of the SDK.
 
 const crypto = require('crypto');
 const { setTimeout: sleep } = require('timers/promises');
@@ -42,13 +44,13 @@ let timer;
 let connected = false;
 let readings = 0;
 
-// read takes the settings from the environment: what `failover emulator` prints, and FAILOVER_INTERVAL. Two may have the names that
-// `failover run` knows: FAILOVER_DEVICE_KEY instead of the group's, FAILOVER_TELEMETRY_INTERVAL.
+// read reads the settings from the environment: those that `failover emulator` prints, and FAILOVER_INTERVAL. It also knows
+// two variables of `failover run`: FAILOVER_DEVICE_KEY instead of the group key, and FAILOVER_TELEMETRY_INTERVAL.
 function read(env) {
   const need = (name) => env[name] || refuse(`${name} is missing`);
   const deviceId = need('FAILOVER_DEVICE_ID');
   if (env.FAILOVER_CA_FILE && !env.NODE_EXTRA_CA_CERTS) {
-    refuse('NODE_EXTRA_CA_CERTS is missing: set it to what FAILOVER_CA_FILE is, because the SDK takes no authority for DPS');
+    refuse('NODE_EXTRA_CA_CERTS is missing: set it to the value of FAILOVER_CA_FILE, because the SDK has no option for the CA of DPS');
   }
   return {
     host: need('FAILOVER_PROVISIONING_HOST'),
@@ -71,7 +73,7 @@ function derive(groupKey, deviceId) {
 // milliseconds reads a duration as Go writes it: 200ms, 1s, 1m30s.
 function milliseconds(text) {
   const units = { ms: 1, s: 1000, m: 60000, h: 3600000 };
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) refuse(`${text} is no duration such as 200ms, 1s or 1m30s`);
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) refuse(`${text} is not a duration such as 200ms, 1s or 1m30s`);
   return [...text.matchAll(/([\d.]+)(ms|[smh])/g)].reduce((sum, [, n, unit]) => sum + n * units[unit], 0);
 }
 
@@ -91,7 +93,7 @@ async function main() {
   }
 }
 
-// session is one client's life: from DPS until the SDK says that it is disconnected.
+// session runs one client, from its registration until the SDK reports that it is disconnected.
 async function session() {
   const { assignedHub: hub, deviceId } = await register();
   const current = Client.fromConnectionString(`HostName=${hub};DeviceId=${deviceId};SharedAccessKey=${settings.key}`, Mqtt);
@@ -114,7 +116,7 @@ async function session() {
     });
     current.on('error', (err) => say('error', { hub, error: err.message }));
     current.on('message', (message) => command(current, message));
-    if (!await Promise.race([gone, open(current)])) throw new Error('disconnected before everything was set up');
+    if (!await Promise.race([gone, open(current)])) throw new Error('disconnected during the setup');
     await gone;
   } finally {
     connected = false;
@@ -144,7 +146,7 @@ async function open(current) {
   return true;
 }
 
-// take takes a reading, and each third time a property.
+// take sends a reading, and each third time a property.
 function take() {
   const id = `${run}-${++readings}`;
   if (!connected) {
@@ -192,7 +194,7 @@ async function command(current, message) {
 }
 
 async function stop() {
-  setTimeout(() => process.exit(0), 5000); // close waits for PUBACKs, which a hub may owe for ever
+  setTimeout(() => process.exit(0), 5000); // close waits for PUBACKs, which may never come
   clearInterval(timer);
   await client?.close();
   say('closed');

@@ -24,7 +24,7 @@ const deviceID = "sdk1"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A device is device.js as a process.
+// A device is a process that runs device.js.
 type device struct {
 	command *exec.Cmd
 	said    lines // a happening each, as JSON
@@ -32,8 +32,8 @@ type device struct {
 	ended   chan struct{} // closed after Wait
 }
 
-// start starts the SDK's device before a cloud. It ends with the test, if not before, and shows
-// what it said if the test fails.
+// start starts the SDK's device with a cloud. The device ends with the test at the latest. Its
+// output is shown if the test fails.
 func start(t *testing.T, cloud *emulator.Cloud, interval time.Duration) *device {
 	t.Helper()
 	sdk := install(t)
@@ -66,7 +66,7 @@ func start(t *testing.T, cloud *emulator.Cloud, interval time.Duration) *device 
 	return d
 }
 
-// deviceKey is what the device derives from the group's key.
+// deviceKey returns the device's key, derived from the group's.
 func deviceKey(t *testing.T, cloud *emulator.Cloud) string {
 	t.Helper()
 	group, err := base64.StdEncoding.DecodeString(cloud.GroupKey())
@@ -78,7 +78,7 @@ func deviceKey(t *testing.T, cloud *emulator.Cloud) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// stop tells the device to end, and waits until it has.
+// stop ends the device and waits for its end.
 func (d *device) stop(t *testing.T) {
 	t.Helper()
 	if err := d.command.Process.Signal(syscall.SIGTERM); err != nil {
@@ -97,7 +97,7 @@ type happening struct {
 	Event, Hub, ID, Error, Name, Parameter string
 }
 
-// happenings are what the device has said so far of an event.
+// happenings returns the lines of an event that the device has printed so far.
 func (d *device) happenings(t *testing.T, event string) (some []happening) {
 	t.Helper()
 	for line := range strings.Lines(d.said.String()) {
@@ -115,7 +115,7 @@ func (d *device) happenings(t *testing.T, event string) (some []happening) {
 	return some
 }
 
-// lines gather what a process writes.
+// lines collects the output of a process.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// An sdk is Microsoft's, installed as package-lock.json says, and the node to run it.
+// An sdk is Microsoft's SDK, installed from package-lock.json, and the node to run it.
 type sdk struct{ node, modules string }
 
-// installed is the sdk, or why there is none.
+// installed returns the SDK, or the reason why there is none.
 var installed = sync.OnceValues(func() (sdk, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -31,12 +31,12 @@ var installed = sync.OnceValues(func() (sdk, error) {
 	return sdk{node, modules}, err
 })
 
-// unavailable is a reason to skip.
+// unavailable is a reason to skip the tests.
 type unavailable string
 
 func (u unavailable) Error() string { return string(u) }
 
-// install skips the test where there is no node, no npm or no registry.
+// install returns the SDK. It skips the test if there is no node, no npm or no registry.
 func install(t *testing.T) sdk {
 	t.Helper()
 	s, err := installed()
@@ -121,12 +121,12 @@ func installOnce(npm string) (modules string, err error) {
 	return modules, nil
 }
 
-// unreachable finds what npm says of a registry that it cannot reach, or may not.
+// unreachable matches npm's errors about a registry that it cannot or may not reach.
 var unreachable = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|` +
 	`EHOSTUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED|E403|E407|E50\d`)
 
-// ci runs npm ci, after one question to the registry, because npm ci asks in vain for two minutes.
-// No package's script is run: none of them needs to.
+// ci runs npm ci. It asks the registry once before that, because npm ci retries for two minutes. It
+// runs no scripts of packages; none needs one.
 func ci(npm, dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()

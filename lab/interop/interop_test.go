@@ -18,7 +18,7 @@ func TestSDKDeviceDoesEverything(t *testing.T) {
 	}
 }
 
-// everything is asserted where it arrives.
+// everything checks all features of the device at the cloud.
 func everything(t *testing.T, cloud *emulator.Cloud) {
 	if err := cloud.Enroll(deviceID, ""); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestSDKDeviceNeedsItsSettings(t *testing.T) {
 	}
 }
 
-// The SDK subscribes anew to messages and methods; for its twin it relies on the session that the
+// The SDK subscribes again to messages and methods. For the twin it relies on the session that the
 // hub has kept.
 func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
@@ -116,8 +116,8 @@ func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 	}
 }
 
-// A hub that answers "Server unavailable" is what the sample's policy knows of, and the SDK's
-// device leaves at once.
+// The sample's policy handles a hub that answers "Server unavailable": the device leaves it at
+// once.
 func TestSDKDeviceMovesToTheOtherHubAndBack(t *testing.T) {
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}

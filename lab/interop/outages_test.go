@@ -14,11 +14,10 @@ import (
 
 var outages = flag.Bool("outages", false, "measure what the SDK makes of outages, for 25 minutes")
 
-// never is for an outage that the SDK's device does not get over while anybody watches.
+// never marks an outage from which the SDK's device does not recover while it is watched.
 const watched, never = 20 * time.Minute, 0
 
-// What the SDK does is not ours to change: this says what we have seen, and tells when it is
-// something else.
+// We cannot change the SDK. This test records its behaviour and shows when it changes.
 func TestSDKBehaviourInOutages(t *testing.T) {
 	if !*outages {
 		t.Skip("this takes 25 minutes: -outages")
@@ -110,14 +109,14 @@ func (o outage) measure(t *testing.T, name string) {
 		return l[len(l)-1].Received.After(settled)
 	})
 	taken, missing, twice := w.balance(t)
-	// What follows the time: readings taken, missing, delivered twice; sessions after it, refused
-	// logins; registrations in all.
+	// The time is followed by: readings taken, missing, delivered twice; sessions after the outage,
+	// refused logins; all registrations.
 	t.Logf("| %s | %.1f s | %d | %d | %d | %d | %d | %d |", name, took.Seconds(), taken, missing, twice,
 		w.Connects(deviceID, "A")+w.Connects(deviceID, "B")-connects, refused.Load(), w.Registrations(deviceID))
 	w.device.stop(t)
 }
 
-// balance counts the readings up to the newest that arrived.
+// balance counts the readings up to the newest one that was delivered.
 func (w world) balance(t *testing.T) (taken, missing, twice int) {
 	t.Helper()
 	arrived := map[int]bool{}

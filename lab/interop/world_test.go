@@ -15,13 +15,13 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A world is a cloud with the SDK's device before it.
+// A world is a cloud with the SDK's device.
 type world struct {
 	*emulator.Cloud
 	device *device
 }
 
-// until waits for a condition of the cloud's, for longer than it may take.
+// until waits for a condition of the cloud.
 func (w world) until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -31,7 +31,7 @@ func (w world) until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// ready waits until the device is at a hub and has subscribed to all that it wants to hear.
+// ready waits until the device is connected to a hub and has subscribed to all its topics.
 func (w world) ready(t *testing.T, hub string) {
 	t.Helper()
 	w.until(t, "the device at hub "+hub, func() bool {
@@ -39,19 +39,19 @@ func (w world) ready(t *testing.T, hub string) {
 	})
 }
 
-// reported tells whether a reported property has a value; JSON numbers are float64.
+// reported reports whether a reported property has a value; JSON numbers are float64.
 func (w world) reported(name string, value any) bool {
 	_, reported, _, _ := w.Twin(deviceID)
 	return reflect.DeepEqual(reported[name], value)
 }
 
-// here tells whether a reading has come to a hub since.
+// here reports whether a hub has received a reading since.
 func (w world) here(since int, hub string) bool {
 	return slices.ContainsFunc(w.Ledger()[since:], func(r emulator.Delivery) bool { return r.Hub == hub })
 }
 
-// onAddresses makes a cloud whose hubs have no port in their names, as the real ones; there is room
-// for one on a machine.
+// onAddresses starts a cloud whose hubs have no port in their names, as the real ones. A machine
+// has room for one such cloud.
 func onAddresses(t *testing.T, config emulator.Config) *emulator.Cloud {
 	t.Helper()
 	config.OwnAddresses = true
@@ -71,7 +71,7 @@ func onPorts(t *testing.T, config emulator.Config) *emulator.Cloud {
 	return emulator.ForTest(t, config)
 }
 
-// wantReadings wants the first readings of one run, each with its number in its ID and in its body.
+// wantReadings checks the first readings of one run: each has its number in its ID and in its body.
 func wantReadings(t *testing.T, readings []emulator.Delivery) {
 	t.Helper()
 	run, _, _ := strings.Cut(readings[0].MessageID, "-")
@@ -98,7 +98,7 @@ func (w world) setFan(t *testing.T, speed float64) {
 	}
 }
 
-// wantFan wants the desired property answered with its value and its version.
+// wantFan wants the desired property acknowledged with its value and version.
 func (w world) wantFan(t *testing.T, speed float64) {
 	t.Helper()
 	w.until(t, "the answer to a desired property", func() bool {
@@ -125,8 +125,8 @@ func (w world) wantAlarm(t *testing.T, parameter string) {
 	w.until(t, "the command is completed", func() bool { return w.QueueLength(deviceID) == 0 })
 }
 
-// wantSeen wants the commands that a device has seen in its life, by their parameters: the SDK
-// completes them before it shows them.
+// wantSeen wants the parameters of the commands that the device has received. The SDK completes a
+// command before it shows it.
 func (w world) wantSeen(t *testing.T, parameters ...string) {
 	t.Helper()
 	var seen []string
@@ -134,6 +134,6 @@ func (w world) wantSeen(t *testing.T, parameters ...string) {
 		seen = append(seen, h.Parameter)
 	}
 	if !slices.Equal(seen, parameters) {
-		t.Errorf("the commands that it has seen have the parameters %q, want %q", seen, parameters)
+		t.Errorf("the received commands have the parameters %q, want %q", seen, parameters)
 	}
 }

@@ -52,7 +52,8 @@ func TestDeviceMeetsTheExpectationsByTheWallClock(t *testing.T) {
 	}
 }
 
-// Whatever the scenario did, the cloud saw and the device recorded.
+// The story consists of the steps of the scenario, the events of the cloud and the records of the
+// device.
 func TestSameSeedGivesTheSameRun(t *testing.T) {
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestDocumentListsEachMeasure(t *testing.T) {
 	}
 }
 
-// The examples in the document, each a block that begins with a comment.
+// Each example in the document is a block that begins with a comment.
 func TestExamplesOfTheDocumentRun(t *testing.T) {
 	examples := regexp.MustCompile("(?s)\n```\n(# .*?)```\n").FindAllStringSubmatch(document(t), -1)
 	if len(examples) == 0 {
@@ -135,7 +136,7 @@ func TestExamplesOfTheDocumentRun(t *testing.T) {
 	}
 }
 
-// Some files have no end, and reading one would take all the memory.
+// Some files have no end, and to read one would fill the memory.
 func TestOnlyTheBeginningOfATooLongFileIsRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "long.txt")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -11,7 +11,8 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// everything is a text with all there is in it, and canonical how String writes it.
+// everything is a text with each kind of statement, and canonical is the text that String returns
+// for it.
 const (
 	everything = "\ufeff# A day that has\n#   everything in it.\n\n" + `
 at 1m30s kill A;at 90s move B   # and this is no sentence
@@ -211,7 +212,7 @@ func TestEachFaultAndParameterOfTheEmulatorCanBeWritten(t *testing.T) {
 	}
 }
 
-// wantSame wants a scenario to be the same when its text is read again.
+// wantSame parses the text of a scenario and wants the same scenario.
 func wantSame(t *testing.T, s scenario.Scenario) {
 	t.Helper()
 	again, err := scenario.Parse(s.Name, s.String())

@@ -16,10 +16,10 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// The emulator is a world.
+// The emulator implements World.
 var _ scenario.World = (*emulator.Cloud)(nil)
 
-// A recorder is a world that writes down what is done to it.
+// A recorder is a world that records its calls.
 type recorder struct {
 	refuses string // what fails, by the beginning of its line
 	answers func(ctx context.Context, name string) error
@@ -82,8 +82,8 @@ func (r *recorder) answer(ctx context.Context, name string) error {
 	return r.answers(ctx, name)
 }
 
-// struck are the faults that were not healed.
-func (r *recorder) struck() []string {
+// activeFaults returns the faults that were not cleared.
+func (r *recorder) activeFaults() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Sorted(maps.Keys(r.faults))
@@ -103,7 +103,7 @@ func mustParse(t *testing.T, text string) scenario.Scenario {
 	return s
 }
 
-// tell lets a scenario happen in a world and returns what was told, a happening a line, and the error.
+// tell runs a scenario in a world and returns the events, one a line, and the error.
 func tell(t *testing.T, ctx context.Context, w scenario.World, text string) (told string, err error) {
 	t.Helper()
 	err = mustParse(t, text).Run(ctx, w, deviceID, func(h scenario.Event) { told += h.String() + "\n" })
@@ -235,8 +235,8 @@ func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
 				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "scenario: "+s.Name+": ") {
 					t.Errorf("%s after %s: %v", s.Name, after, err)
 				}
-				if took := time.Since(begin); took != after || len(w.struck()) > 0 {
-					t.Errorf("%s after %s: it took %s, and still struck are %q", s.Name, after, took, w.struck())
+				if took := time.Since(begin); took != after || len(w.activeFaults()) > 0 {
+					t.Errorf("%s after %s: it took %s, and still active are %q", s.Name, after, took, w.activeFaults())
 				}
 			})
 		}

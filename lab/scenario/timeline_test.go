@@ -9,7 +9,7 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// steps are a text's, a line each, with what becomes of the way.
+// steps returns the steps of a text, one a line, with their effect on the way.
 func steps(t *testing.T, text string) (lines string) {
 	t.Helper()
 	for _, step := range mustParse(t, text).Steps() {
@@ -101,7 +101,7 @@ func TestWayIsOpenWhileDeviceAndHubHaveNoFaultAndDPSAfterAMove(t *testing.T) {
 	`)
 }
 
-// Whatever a seed leads to, the lizard is gone when it has to be, and there is a way.
+// For each seed the faults end in time, and the way is open then.
 func TestRandomAttacksEndWithAnOpenWay(t *testing.T) {
 	days := map[string]bool{}
 	faults := map[emulator.Fault]bool{}
@@ -127,12 +127,12 @@ func TestRandomAttacksEndWithAnOpenWay(t *testing.T) {
 			faults[step.Fault] = true
 		}
 		if !open {
-			t.Errorf("seed %d leaves no way: %v", seed, steps)
+			t.Errorf("seed %d: the way is not open at the end: %v", seed, steps)
 		}
 		days[fmt.Sprint(steps)] = true
 	}
 	if len(days) != 2000 || len(faults) != 20 {
-		t.Errorf("2000 seeds have led to %d days and %d faults", len(days), len(faults)-1)
+		t.Errorf("2000 seeds gave %d runs and %d faults", len(days), len(faults)-1)
 	}
 }
 

@@ -28,11 +28,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const deviceID = "dev1"
 
-// pace is the time between readings. It goes into none of the device's times, so nothing is a
-// matter of who comes first.
+// pace is the time between readings. No time of the device is a multiple of it, so no two things
+// happen at the same time.
 const pace = 1037 * time.Millisecond
 
-// A trial is a scenario that happens to our device, with the settings' defaults.
+// A trial runs a scenario with the device and its default settings.
 type trial struct {
 	t       *testing.T
 	cloud   *emulator.Cloud
@@ -48,14 +48,14 @@ type trial struct {
 	dials      []time.Time
 }
 
-// A moment is something that was done, in the scenario, the cloud or the device.
+// A moment is something that happened in the scenario, the cloud or the device.
 type moment struct {
 	at   time.Time
 	text string
 }
 
-// try lets a scenario happen in a bubble, with this luck in whatever the device and the cloud leave
-// to chance.
+// try runs a scenario in a bubble. luck is the seed for everything random in the device and the
+// cloud.
 func try(t *testing.T, s scenario.Scenario, luck uint64) (v verdict) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,8 @@ func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial tran
 	return w
 }
 
-// run starts the device, lets the scenario happen once the cloud has its first reading, and closes it.
+// run starts the device, runs the scenario once the cloud has the first reading, and closes the
+// device.
 func (w *trial) run(s scenario.Scenario) verdict {
 	w.t.Helper()
 	ran := make(chan error, 1)
@@ -107,8 +108,8 @@ func (w *trial) run(s scenario.Scenario) verdict {
 	if err := s.Run(w.t.Context(), w.cloud, deviceID, w.happen); err != nil {
 		w.t.Error(err)
 	}
-	if struck := w.cloud.ActiveFaults(); len(struck) > 0 {
-		w.t.Errorf("in the end struck are %+v", struck)
+	if active := w.cloud.ActiveFaults(); len(active) > 0 {
+		w.t.Errorf("active at the end: %+v", active)
 	}
 	v := w.verdict(s)
 	stop()
@@ -124,7 +125,7 @@ func (w *trial) run(s scenario.Scenario) verdict {
 	return v
 }
 
-// sending sends readings until the returned function is called, which waits for the last.
+// sending sends readings until stop is called. stop waits for the last one.
 func (w *trial) sending() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var sending sync.WaitGroup
@@ -150,7 +151,7 @@ func (w *trial) note(write func()) {
 	write()
 }
 
-// tell adds to the story.
+// tell adds a line to the story.
 func (w *trial) tell(at time.Time, format string, values ...any) {
 	text := fmt.Sprintf(format, values...)
 	w.note(func() {
@@ -183,7 +184,7 @@ func (w *trial) observe(r machine.Record) { w.tell(r.Time, "device: %s %s", r.Me
 
 var epoch = regexp.MustCompile(`\b[0-9a-f]{8}-`)
 
-// text is the story, in an order that does not depend on who was first within an instant.
+// text returns the story. Within one instant the lines are sorted, because their order is random.
 func (w *trial) text() string {
 	slices.SortStableFunc(w.story, func(a, b moment) int {
 		if n := a.at.Compare(b.at); n != 0 {

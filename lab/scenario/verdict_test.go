@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// A verdict is what a trial has measured, as docs/scenarios.md says that it is.
+// A verdict is what a trial has measured, as docs/scenarios.md describes it.
 type verdict struct {
 	recovery         time.Duration // the longest
 	counts           map[scenario.Measure]int
@@ -22,11 +22,11 @@ type verdict struct {
 	story            string
 }
 
-// wantKept wants everything delivered and each expectation kept.
+// wantKept wants all readings delivered and each expectation met.
 func (v verdict) wantKept(t *testing.T, s scenario.Scenario) {
 	t.Helper()
 	if v.taken != v.delivered || v.counts[scenario.Missing] > 0 || len(v.violations) > 0 {
-		t.Errorf("%d readings were taken and %d delivered; rules broken: %q", v.taken, v.delivered, v.violations)
+		t.Errorf("%d readings were accepted and %d delivered; rules broken: %q", v.taken, v.delivered, v.violations)
 	}
 	for _, e := range s.Expectations {
 		if e.Measure == scenario.Recovery && v.recovery > e.Within || v.counts[e.Measure] > e.Most {
@@ -35,7 +35,7 @@ func (v verdict) wantKept(t *testing.T, s scenario.Scenario) {
 	}
 }
 
-// verdict is what can be said while the device is still there.
+// verdict measures what can be measured while the device runs.
 func (w *trial) verdict(s scenario.Scenario) verdict {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,7 +58,7 @@ func (w *trial) verdict(s scenario.Scenario) verdict {
 	return v
 }
 
-// slowest is the longest time from the way's opening to the next reading that was stored.
+// slowest returns the longest time from an opening of the way to the next reading that was stored.
 func (w *trial) slowest(end time.Duration) (slowest time.Duration) {
 	for i, h := range w.happenings {
 		if h.Way != scenario.Opens {
@@ -80,7 +80,7 @@ func (w *trial) slowest(end time.Duration) (slowest time.Duration) {
 	return slowest
 }
 
-// desired are the newest values that the cloud has wished for.
+// desired returns the newest desired values.
 func (w *trial) desired() map[string]any {
 	newest := map[string]any{}
 	for _, h := range w.happenings {
@@ -96,7 +96,8 @@ func acknowledged(property, value any) bool {
 	return ack["ac"] != nil && ack["av"] != nil && reflect.DeepEqual(ack["value"], value)
 }
 
-// count compares what was taken with what was delivered, and the rest that only the end shows.
+// count compares the accepted readings with those that were delivered, and measures what only the
+// end shows.
 func (w *trial) count(v *verdict) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -129,7 +130,7 @@ func (w *trial) count(v *verdict) {
 	v.taken, v.delivered, v.violations = len(w.taken), len(got), w.cloud.Violations()
 }
 
-// worst are the worst of several verdicts.
+// worst has the worst values of several verdicts.
 type worst struct {
 	recoveries []time.Duration
 	counts     map[scenario.Measure]int
@@ -145,7 +146,7 @@ func (m *worst) add(v verdict) {
 	}
 }
 
-// String is a row of docs/testing.md.
+// String returns a row of docs/testing.md.
 func (m worst) String() string {
 	slices.Sort(m.recoveries)
 	n := len(m.recoveries)
