@@ -22,14 +22,14 @@ func TestWithoutGraceAConnectionEndsWhenItsTokenExpires(t *testing.T) {
 			t.Run(name+", active "+when+" the login", func(t *testing.T) {
 				inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 					w.Assign(device, "A")
-					strike := func() { w.mustInject(c.target, emulator.NoGrace, emulator.Params{Delay: c.delay}) }
+					inject := func() { w.mustInject(c.target, emulator.NoGrace, emulator.Params{Delay: c.delay}) }
 					if early {
-						strike()
+						inject()
 					}
 					start := time.Now()
 					p := w.mustConnect(login{hub: "A", keepAlive: time.Minute, tokenLife: time.Hour})
 					if !early {
-						strike()
+						inject()
 					}
 					p.mustLose(2 * time.Hour)
 					if took := time.Since(start); took != time.Hour+c.delay {

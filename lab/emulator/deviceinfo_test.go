@@ -109,7 +109,7 @@ func TestADeviceReceivesItsTwinWithoutMetadata(t *testing.T) {
 		p.mustPublish("$iothub/twin/GET/?$rid=1", "")
 		if got := p.topics(); len(got) != 1 ||
 			got[0] != `$iothub/twin/res/200/?$rid=1 {"desired":{"$version":2,"a":1},"reported":{"$version":1}}` {
-			t.Errorf("it hears %q", got)
+			t.Errorf("received %q", got)
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestPurgedMessagesAreNotSent(t *testing.T) {
 		}
 		p.mustSubscribe("devices/dev1/messages/devicebound/#")
 		if got := p.topics(); len(got) > 0 {
-			t.Errorf("it got %q", got)
+			t.Errorf("received %q", got)
 		}
 		if _, err := w.PurgeMessages("nobody"); !errors.Is(err, emulator.ErrUnknownDevice) {
 			t.Error(err)

@@ -26,11 +26,11 @@ func (p *peer) request(topic, body string) (string, string) {
 	p.Helper()
 	before := len(p.messages())
 	p.mustPublish(topic, body)
-	heard := p.messages()
-	if len(heard) != before+1 {
-		p.Fatalf("%s: %d answers", topic, len(heard)-before)
+	received := p.messages()
+	if len(received) != before+1 {
+		p.Fatalf("%s: %d answers", topic, len(received)-before)
 	}
-	last := heard[len(heard)-1]
+	last := received[len(received)-1]
 	return last.Topic(), string(last.Payload())
 }
 

@@ -177,9 +177,9 @@ func TestLateAnswersOfDPSAreInOrder(t *testing.T) {
 		time.Sleep(20*time.Second - time.Nanosecond)
 		p.wantMessages()
 		time.Sleep(time.Nanosecond)
-		if heard := p.topics(); len(heard) != 2 || !strings.Contains(heard[0], "$rid=1") ||
-			!strings.Contains(heard[1], "$rid=2") {
-			t.Errorf("heard %q", heard)
+		if received := p.topics(); len(received) != 2 || !strings.Contains(received[0], "$rid=1") ||
+			!strings.Contains(received[1], "$rid=2") {
+			t.Errorf("received %q", received)
 		}
 	})
 }

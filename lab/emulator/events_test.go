@@ -16,10 +16,10 @@ import (
 )
 
 func TestEventsAreDeliveredInOrder(t *testing.T) {
-	var told []string
+	var texts []string
 	var w world
 	observe := func(e emulator.Event) {
-		told = append(told, strings.TrimSpace(e.Hub+" "+string(e.Kind)))
+		texts = append(texts, strings.TrimSpace(e.Hub+" "+string(e.Kind)))
 		w.Violations() // an observer may call methods that read
 		if e.Kind == emulator.KindTelemetry {
 			w.KillHub("A", emulator.RST) // and methods that change
@@ -37,8 +37,8 @@ func TestEventsAreDeliveredInOrder(t *testing.T) {
 			"DPS connected", "DPS register", "A assigned", "DPS disconnected",
 			"A connected", "A subscribed", "A telemetry", "A lizard", "A disconnected",
 		}
-		if !slices.Equal(told, want) {
-			t.Errorf("told %q\nwant %q", told, want)
+		if !slices.Equal(texts, want) {
+			t.Errorf("the events are %q\nwant %q", texts, want)
 		}
 	})
 }

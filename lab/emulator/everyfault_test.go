@@ -46,8 +46,8 @@ func TestEveryFaultIsInjectedAndClearedOnSockets(t *testing.T) {
 }
 
 func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
-	var told atomic.Int64
-	observe := func(emulator.Event) { told.Add(1) }
+	var emitted atomic.Int64
+	observe := func(emulator.Event) { emitted.Add(1) }
 	inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, w world) {
 		p := w.mustConnect(login{hub: "A", manualAck: true})
 		p.mustSubscribe(bound+"#", "$iothub/twin/res/#")
@@ -63,10 +63,10 @@ func TestEveryFaultAtOnceLeavesNothingBehindAfterClose(t *testing.T) {
 		}
 		w.Close()
 		synctest.Wait()
-		before := told.Load()
+		before := emitted.Load()
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if late := told.Load() - before; late > 0 {
+		if late := emitted.Load() - before; late > 0 {
 			t.Errorf("%d events after Close", late)
 		}
 		p.mustLose(time.Second)

@@ -100,9 +100,9 @@ func TestEveryFaultIsInjectedIntoItsTargetsOnlyAndCleared(t *testing.T) {
 				w.Assign(device, "A")
 				for kind, target := range targets {
 					err := w.Inject(target, f.Name, allParams(t, f))
-					fits, told := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, allParams(t, f))
-					if (err == nil) != fits || (told == nil) != fits {
-						t.Errorf("%s: %v; before that: %v", kind, err, told)
+					fits, checkErr := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, allParams(t, f))
+					if (err == nil) != fits || (checkErr == nil) != fits {
+						t.Errorf("%s: Inject: %v; Check: %v", kind, err, checkErr)
 					}
 					if err != nil && !strings.HasPrefix(err.Error(), "emulator: inject "+string(f.Name)+" into "+target) {
 						t.Error(err)

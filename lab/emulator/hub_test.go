@@ -95,17 +95,18 @@ func TestTheHostInATokenIsCaseInsensitive(t *testing.T) {
 }
 
 func TestARefusalHasAReasonAndContainsNoKey(t *testing.T) {
-	var told []emulator.Event
-	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
+	var refusals []emulator.Event
+	observe := func(e emulator.Event) { refusals = append(refusals, e) }
+	inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.refusal(login{hub: "A", tokenLife: -time.Minute})
 		w.Close()
-		i := slices.IndexFunc(told, func(e emulator.Event) bool { return e.Kind == emulator.KindRefused })
-		if i < 0 || told[i].Text != "CONNACK 5: the token expired 1m0s ago" || told[i].Hub != "A" ||
-			told[i].Device != device {
-			t.Errorf("told %+v", told)
+		i := slices.IndexFunc(refusals, func(e emulator.Event) bool { return e.Kind == emulator.KindRefused })
+		if i < 0 || refusals[i].Text != "CONNACK 5: the token expired 1m0s ago" || refusals[i].Hub != "A" ||
+			refusals[i].Device != device {
+			t.Errorf("the refusals are %+v", refusals)
 		}
-		for _, e := range told {
+		for _, e := range refusals {
 			if strings.Contains(e.Text, "sig=") || strings.Contains(e.Text, "SharedAccess") {
 				t.Errorf("a token in %q", e.Text)
 			}
@@ -115,8 +116,9 @@ func TestARefusalHasAReasonAndContainsNoKey(t *testing.T) {
 
 // Tests count connection attempts by these events.
 func TestEachRefusedAttemptEmitsOneEvent(t *testing.T) {
-	var told []emulator.Event
-	inBubble(t, emulator.Config{Observe: func(e emulator.Event) { told = append(told, e) }}, func(t *testing.T, w world) {
+	var refusals []emulator.Event
+	observe := func(e emulator.Event) { refusals = append(refusals, e) }
+	inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, w world) {
 		w.Assign(device, "A")
 		w.refusal(login{hub: "A", tokenLife: -time.Minute})
 		w.refusal(login{hub: "A", username: "nonsense"})
@@ -131,13 +133,13 @@ func TestEachRefusedAttemptEmitsOneEvent(t *testing.T) {
 		}
 		w.Close()
 		var why []string
-		for _, e := range told {
+		for _, e := range refusals {
 			if e.Kind == emulator.KindRefused || e.Kind == emulator.KindConnected {
 				why = append(why, e.Text)
 			}
 		}
 		if len(why) != 4 {
-			t.Errorf("four attempts were told as %q", why)
+			t.Errorf("the events of four attempts are %q", why)
 		}
 	})
 }
@@ -290,7 +292,7 @@ func TestAConnectionOutlivesItsTokenByTheGraceOnly(t *testing.T) {
 
 func TestAWillIsTelemetryUnlessTheClientSendsDISCONNECT(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		will := login{hub: "A", will: events + "kind=farewell"}
+		will := login{hub: "A", will: events + "kind=test"}
 		w.mustConnect(will).close()
 		w.mustConnect(will)
 		w.mustConnect(login{hub: "A"}) // takes over
@@ -298,7 +300,7 @@ func TestAWillIsTelemetryUnlessTheClientSendsDISCONNECT(t *testing.T) {
 		if len(ledger) != 1 {
 			t.Fatalf("%d messages", len(ledger))
 		}
-		if p := ledger[0].Properties; p["iothub-MessageType"] != "Will" || p["kind"] != "farewell" ||
+		if p := ledger[0].Properties; p["iothub-MessageType"] != "Will" || p["kind"] != "test" ||
 			string(ledger[0].Body) != "gone" {
 			t.Errorf("stored %+v", ledger[0])
 		}

@@ -29,7 +29,7 @@ func (w world) mustSend(ids ...string) {
 func (p *peer) wantMessages(want ...string) {
 	p.Helper()
 	if got := p.topics(); !slices.Equal(got, want) {
-		p.Errorf("heard %q\nwant  %q", got, want)
+		p.Errorf("received %q\nwant  %q", got, want)
 	}
 }
 
@@ -93,13 +93,13 @@ func TestAMessageWithoutPUBACKIsSentAgainWhenItsLockEnds(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		p.wantMessages(message("1"), message("1"))
 
-		heard := p.messages()
-		heard[0].Ack() // too late for the first
+		received := p.messages()
+		received[0].Ack() // too late for the first
 		time.Sleep(time.Second)
 		if n := w.QueueLength(device); n != 1 {
 			t.Errorf("after a late PUBACK %d messages are pending", n)
 		}
-		heard[1].Ack()
+		received[1].Ack()
 		if err := w.Wait(t.Context(), func() bool { return w.QueueLength(device) == 0 }); err != nil {
 			t.Error(err)
 		}

@@ -55,8 +55,8 @@ type peer struct {
 	code    byte // of CONNACK
 	present bool // session present in CONNACK
 
-	mu    sync.Mutex
-	heard []paho.Message
+	mu       sync.Mutex
+	received []paho.Message
 }
 
 // A login holds the parameters of a CONNECT. The zero value of a field means a valid value.
@@ -216,14 +216,14 @@ func (w world) refusal(l login) byte {
 func (p *peer) onMessage(m paho.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = append(p.heard, m)
+	p.received = append(p.received, m)
 }
 
 func (p *peer) messages() []paho.Message {
 	synctest.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.heard)
+	return slices.Clone(p.received)
 }
 
 // topics returns the topic and body of each received message.

@@ -85,7 +85,7 @@ func TestASilentHubEndsSessionsByKeepAliveAndResetsThemWhenCleared(t *testing.T)
 		w.mustClear("A", emulator.Silence)
 		raw.SetReadDeadline(time.Time{})
 		if _, err := raw.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("once it is heard: %v", err)
+			t.Errorf("after Clear: %v", err)
 		}
 		w.mustConnect(login{hub: "A"})
 		w.wantNoViolation()

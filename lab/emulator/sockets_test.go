@@ -67,10 +67,10 @@ func (w world) registerNow(t *testing.T) map[string]any {
 		}
 		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			p.mu.Lock()
-			heard := p.heard
+			received := p.received
 			p.mu.Unlock()
-			if len(heard) == n {
-				return string(heard[n-1].Payload())
+			if len(received) == n {
+				return string(received[n-1].Payload())
 			}
 		}
 		t.Fatalf("no answer %d", n)

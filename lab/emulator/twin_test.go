@@ -51,7 +51,7 @@ func TestTwinAnswersNeedASubscription(t *testing.T) {
 		p.mustPublish(report+"1", `{"a":1}`)
 		p.mustPublish(getTwin+"2", "")
 		if got := p.topics(); len(got) != 0 {
-			t.Errorf("heard %q", got)
+			t.Errorf("received %q", got)
 		}
 		if _, _, _, version := w.Twin(device); version != 2 {
 			t.Errorf("version %d", version)
@@ -164,7 +164,7 @@ func TestDesiredPropertiesAreSentToConnectedAndSubscribedDevices(t *testing.T) {
 		set(`{"fanSpeed":3,"before":null}`)
 		want := []string{`$iothub/twin/PATCH/properties/desired/?$version=4 {"$version":4,"before":null,"fanSpeed":3}`}
 		if got := p.topics(); !slices.Equal(got, want) {
-			t.Errorf("heard %q", got)
+			t.Errorf("received %q", got)
 		}
 		p.close()
 		set(`{"offline":1}`)

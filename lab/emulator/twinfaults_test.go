@@ -66,8 +66,8 @@ func TestTwinMuteIgnoresTwinRequests(t *testing.T) {
 		w.mustInject(device, emulator.TwinMute, emulator.Params{Count: 2})
 		p.mustPublish(getTwin+"1", "")
 		p.mustPublish(report+"2", `{"a":1}`)
-		if heard := p.topics(); len(heard) != 0 {
-			t.Errorf("heard %q", heard)
+		if received := p.topics(); len(received) != 0 {
+			t.Errorf("received %q", received)
 		}
 		if topic, _ := p.request(report+"3", `{"a":1}`); topic != "$iothub/twin/res/204/?$rid=3&$version=2" {
 			t.Errorf("got %s", topic)
