@@ -18,7 +18,7 @@ const (
 // A FaultInfo describes a fault.
 type FaultInfo struct {
 	Name        Fault
-	Description string   // what a device observes
+	Description string   // what happens, in plain text
 	Targets     []string // the kinds of targets that it can be injected into
 	Parameters  []string // the names of its parameters, besides "for"
 	Required    []string // the parameters that must be given
@@ -27,7 +27,7 @@ type FaultInfo struct {
 
 // An Injection is a fault at a target, with its parameters.
 type Injection struct {
-	Target string // as Inject takes it
+	Target string // in the format of Inject
 	Fault  Fault
 	Params Params
 }

@@ -22,7 +22,7 @@ const (
 
 // GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one of
 // them at a time.
-const GroupDown = "death"
+const GroupDown = "down"
 
 // Reject refuses all logins, also those with a valid token.
 const Reject Fault = "reject"
