@@ -167,6 +167,26 @@ func (c *clock) put(n uint64) {
 	}
 }
 
+// wait waits until ctx ends or no time is left. It asks left again whenever a clock has moved.
+func (c *clock) wait(ctx context.Context, left func() time.Duration) {
+	for {
+		_, _, changed := c.history()
+		wait := left()
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
 // watch compares the clocks until ctx ends, and calls each after every comparison.
 func (c *clock) watch(ctx context.Context, each func()) {
 	tick := time.NewTicker(wallCheck)

@@ -37,23 +37,10 @@ func (t term) context(ctx context.Context, c *clock) (inner context.Context, sto
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		defer cancel()
-		for {
-			_, _, changed := c.history()
+		c.wait(inner, func() time.Duration {
 			wall, _ := c.look()
-			left := t.left(time.Now(), wall)
-			if left <= 0 {
-				return
-			}
-			timer := time.NewTimer(left)
-			select {
-			case <-timer.C:
-			case <-changed:
-			case <-inner.Done():
-				timer.Stop()
-				return
-			}
-			timer.Stop()
-		}
+			return t.left(time.Now(), wall)
+		})
 	})
 	return inner, func() { cancel(); watch.Wait() }
 }

@@ -43,12 +43,6 @@ type Storage struct {
 	Limits Limits
 }
 
-// WithDefaults returns s with the defaults in the place of zero fields.
-func (s Storage) WithDefaults() Storage {
-	s.Limits = s.Limits.WithDefaults()
-	return s
-}
-
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
 func (s Storage) Check() error {
 	var errs []error
@@ -98,7 +92,8 @@ func (t Timing) Check() error {
 // WithDefaults returns s with the defaults in the place of zero fields.
 func (s Settings) WithDefaults() Settings {
 	s.Identity, s.Link = s.Identity.WithDefaults(), s.Link.WithDefaults()
-	s.Storage, s.Delivery, s.Handlers = s.Storage.WithDefaults(), s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
+	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
+	s.Storage.Limits = s.Storage.Limits.WithDefaults()
 	s.Timing, s.Policy = s.Timing.WithDefaults(), s.Policy.WithDefaults()
 	if s.Rand == nil {
 		s.Rand = rand.Float64

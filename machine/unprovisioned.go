@@ -35,19 +35,10 @@ func (l *life) backOff(ctx context.Context, wait time.Duration, next Event, caus
 	}
 	l.waiting(time.Now().Add(wait), next, cause)
 	began := l.clock.uptime()
-	for left := wait; left > 0; left = wait - (l.clock.uptime() - began) {
-		_, _, changed := l.clock.history()
+	l.clock.wait(ctx, func() time.Duration {
 		if l.clockEndsBackOff(cause) {
-			return
+			return 0
 		}
-		t := time.NewTimer(left)
-		select {
-		case <-t.C:
-		case <-changed:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-		t.Stop()
-	}
+		return wait - (l.clock.uptime() - began)
+	})
 }
