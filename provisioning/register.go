@@ -33,6 +33,11 @@ const (
 	tokenLife = time.Hour
 )
 
+var (
+	errNoAnswer = fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
+	errTooLong  = fmt.Errorf("the registration did not end within %s: %w", registerTimeout, transport.TimedOut)
+)
+
 // A Request is one registration: who asks, and how.
 type Request struct {
 	Identity
@@ -90,7 +95,7 @@ func Register(ctx context.Context, r Request) (Assignment, error) {
 	if r.Payload == nil {
 		r.Payload = r.payload()
 	}
-	bounded, cancel := context.WithTimeout(ctx, registerTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, registerTimeout, errTooLong)
 	defer cancel()
 	a, err := r.register(bounded)
 	if err == nil {
@@ -213,12 +218,12 @@ type answer struct {
 }
 
 func (x *exchange) subscribe(ctx context.Context) error {
-	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
+	inTime, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
 	defer cancel()
 	x.session.Attach(x.receive)
 	err := x.session.Subscribe(inTime, 1, payloads.RegistrationFilter)
 	if inTime.Err() != nil {
-		return timeoutError(ctx)
+		return context.Cause(inTime)
 	}
 	return err
 }
@@ -240,7 +245,7 @@ func (x *exchange) request(ctx context.Context, topic func(id string) string, bo
 	r := &request{id: rand.Text(), answer: make(chan answer, 1)}
 	x.current.Store(r)
 	defer x.current.Store(nil)
-	inTime, cancel := context.WithTimeout(ctx, answerTimeout)
+	inTime, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
 	defer cancel()
 	if err := x.session.Publish(inTime, topic(r.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
 		return none, err
@@ -254,7 +259,7 @@ func (x *exchange) request(ctx context.Context, topic func(id string) string, bo
 	case <-x.session.Ended():
 		return none, x.session.Cause()
 	case <-inTime.Done():
-		return none, timeoutError(ctx)
+		return none, context.Cause(inTime)
 	}
 }
 
@@ -269,15 +274,6 @@ func (x *exchange) wait(ctx context.Context, delay time.Duration) error {
 	case <-x.session.Ended():
 		return x.session.Cause()
 	case <-ctx.Done():
-		return timeoutError(ctx)
+		return context.Cause(ctx)
 	}
-}
-
-// timeoutError says which timeout has passed: that of the registration, whose context is given, or that
-// of one answer.
-func timeoutError(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("the registration did not end within %s: %w", registerTimeout, transport.TimedOut)
-	}
-	return fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
 }

@@ -109,10 +109,7 @@ func reasonFor(err error) Reason {
 
 // isTimeout reports whether a deadline, a context, DNS or the operating system has timed out.
 func isTimeout(err error) bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
+	t, ok := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
