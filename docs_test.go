@@ -19,23 +19,7 @@ const (
 )
 
 // wide are the rooms whose lines may still be longer than lineColumns. A room leaves the list when its lines fit.
-var wide = []string{
-	"cmd/failover",
-	"examples",
-	"hub",
-	"lab",
-	"ledger",
-	"machine",
-	"observe",
-	"outbox",
-	"payloads",
-	"provisioning",
-	"sensor",
-	"settings",
-	"statefile",
-	"textfile",
-	"transport",
-}
+var wide = []string{"hub", "machine", "outbox", "statefile"}
 
 func TestTheReadmeIsShort(t *testing.T) {
 	if lines := strings.Count(read(t, "README.md"), "\n"); lines > readmeLines {
@@ -98,6 +82,31 @@ func TestEveryGoTestCommandOfADocumentSelectsTests(t *testing.T) {
 						t.Errorf("%s: no test matches -%s %s in %q", document, flag[1], alternative, strings.TrimSpace(line))
 					}
 				}
+			}
+		}
+	}
+}
+
+func TestEveryFileOfGoThatADocumentNamesExists(t *testing.T) {
+	named := regexp.MustCompile("`((?:\\w+/)+\\w+\\.go)`")
+	for _, document := range documents(t) {
+		for _, match := range named.FindAllStringSubmatch(read(t, document), -1) {
+			if _, err := os.Stat(filepath.FromSlash(match[1])); err != nil {
+				t.Errorf("%s names %s: %v", document, match[1], err)
+			}
+		}
+	}
+}
+
+// The tours of CONTRIBUTING.md name files with their functions.
+func TestEveryFunctionOfTheToursIsWhereTheySay(t *testing.T) {
+	tour := regexp.MustCompile("`((?:\\w+/)+\\w+\\.go)`((?:,? `\\w+`)+)")
+	name := regexp.MustCompile(`\w+`)
+	for _, match := range tour.FindAllStringSubmatch(read(t, "CONTRIBUTING.md"), -1) {
+		code := read(t, match[1])
+		for _, function := range name.FindAllString(match[2], -1) {
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + function + `[\[(]`).MatchString(code) {
+				t.Errorf("CONTRIBUTING.md: %s has no function %s", match[1], function)
 			}
 		}
 	}
