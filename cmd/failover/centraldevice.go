@@ -21,9 +21,9 @@ import (
 func manualFailover() *cobra.Command {
 	a := &centralFlags{}
 	c := a.command("manual-failover", "Move a device to another hub for some minutes",
-		"manual-failover moves a device to another hub of its application, as if its own hub had failed, and prints the\n"+
-			"identifier of the hub that the device leaves. The application moves the device back after a time that the\n"+
-			"answer names.\n",
+		"manual-failover moves a device to another hub of its application, as if its own hub had failed,\n"+
+			"and prints the identifier of the hub that the device leaves. The application moves the device back\n"+
+			"after a time that the answer names.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			return client.Failover(ctx, a.deviceID, a.ttl)
 		})

@@ -56,7 +56,7 @@ func (o operator) do(method, path, body string) string {
 func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file := filepath.Join(dir, "door", "control.json")
+	file := filepath.Join(dir, "sub", "control.json")
 	cloud, exports := emulate(t, dir, "--control-file="+file)
 	o := newOperator(t, file)
 	p := start(t, inShell(command(t, nil, "run", "--telemetry-interval=50ms", "--property-interval=50ms",

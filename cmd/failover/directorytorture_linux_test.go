@@ -93,7 +93,7 @@ func TestRemovedStateDirectoryLosesNoReadingUnnamed(t *testing.T) {
 		must(t, d.cloud.Clear(hub, emulator.LatePUBACK))
 	}
 	p, f := d.start(*hands, "the last", d.env)
-	must(t, f.Close()) // the end of the input: what is pending is delivered first
+	must(t, f.Close()) // the end of the input: pending readings are delivered first
 	p.exit()
 	f.heard.Wait()
 	d.logs.WriteString(p.stderr.String())

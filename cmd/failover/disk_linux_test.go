@@ -51,7 +51,7 @@ func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 			}
 			d.offer(20)
 			must(t, d.feed.Close())
-			d.p.wantExit(5) // some are given up
+			d.p.wantExit(5) // some readings are dropped
 			d.wantNothingUnnamed(true)
 			if n := d.cloud.Connects("dev1", "A"); n != 1 {
 				t.Errorf("it connected %d times", n)
@@ -124,7 +124,7 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 		count, _ := strconv.Atoi(m[1])
 		n += max(1, count)
 	}
-	if n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were given up") {
+	if n != 3 || !strings.Contains(log, "readings were lost: 0 were not delivered before the end, 3 were dropped") {
 		t.Errorf("three readings were refused, with this record:\n%s", log)
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
@@ -135,7 +135,7 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 }
 
 // The error of a process that may open too few files says so; it does not suggest another
-// directory, which would give the readings up.
+// directory, because that would abandon the pending readings.
 func TestTooLowLimitOfOpenFilesIsReported(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)

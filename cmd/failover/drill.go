@@ -20,8 +20,8 @@ import (
 )
 
 const drillHelp = `drill runs a client in scenarios, each with a new cloud, and grades it by what the cloud received.
-The default client is the device of this program. Any other client is a shell command, which is ended with SIGTERM. The
-command finds these variables in its environment:
+The default client is the device of this program. Any other client is a shell command, which is ended
+with SIGTERM. The command finds these variables in its environment:
   FAILOVER_PROVISIONING_HOST, FAILOVER_ID_SCOPE, FAILOVER_DEVICE_ID, FAILOVER_DEVICE_KEY
                                also under their IOTHUB_DEVICE_DPS_… names
   FAILOVER_CA_FILE             also as NODE_EXTRA_CA_CERTS and SSL_CERT_FILE

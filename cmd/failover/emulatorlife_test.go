@@ -286,7 +286,7 @@ func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
 	}
 	p = device()
 	if !strings.Contains(cloud.stdout.String(), "hub B") {
-		t.Errorf("the device has not gone to hub B:\n%s", &cloud.stdout)
+		t.Errorf("the device is not connected to hub B:\n%s", &cloud.stdout)
 	}
 	p.terminate(0)
 	cloud.terminate(0)

@@ -20,8 +20,8 @@ import (
 // emulate starts the emulator in a directory and returns the settings that it prints for a device.
 func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports string) {
 	t.Helper()
-	door := []string{"--control-port=0", "--control-file=" + filepath.Join(dir, "control.json")}
-	c := command(t, nil, slices.Concat([]string{"emulator", "--port=0", "--retry-after=1s"}, door, args)...)
+	control := []string{"--control-port=0", "--control-file=" + filepath.Join(dir, "control.json")}
+	c := command(t, nil, slices.Concat([]string{"emulator", "--port=0", "--retry-after=1s"}, control, args)...)
 	c.Dir = dir
 	cloud = start(t, c)
 	said := cloud.stdout.await(cloud, 0, "export FAILOVER_CA_FILE=")

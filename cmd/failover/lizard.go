@@ -127,13 +127,13 @@ func parametersOf(s central.Injection) string {
 var parameterHelp = map[string]string{
 	"for":         "`time` after which the fault ends (default: it lasts until heal)",
 	"count":       "`number` of times that the fault takes effect before it ends",
-	"probability": "`0..1`: probability that the fault takes effect, each time",
-	"delay":       "`time`; the list says of what",
-	"jitter":      "`time`: maximum of the random additional delay",
+	"probability": "probability (`0..1`) that the fault takes effect each time",
+	"delay":       "`time` of the delay; lizard list says what is delayed",
+	"jitter":      "maximum `time` of the random additional delay",
 	"rate":        "`number` of bytes a second",
 	"retry-after": "`time` in the Retry-After of the answer",
-	"status":      "`number`: status code of the answer (default: the fault's own)",
-	"mark":        "`text` in the messages that the fault concerns",
+	"status":      "`number` of the status code in the answer (default: the fault's own)",
+	"mark":        "`text` that marks the messages with the fault",
 	"hub":         "`name` of a hub",
 	"anew":        "`true` if a new registration at DPS ends the fault",
 }

@@ -67,7 +67,7 @@ func TestLizardListsInjectsAndClearsFaults(t *testing.T) {
 	}
 	if text, _ := lizard(0, "kill", "A", "rst", "-o",
 		"json"); text != "{\n  \"target\": \"A\",\n  \"fault\": \"rst\",\n  \"parameters\": {}\n}\n" {
-		t.Errorf("the strike as JSON: %s", text)
+		t.Errorf("the fault as JSON: %s", text)
 	}
 
 	s.requests(t, "Bearer "+emulatorToken)

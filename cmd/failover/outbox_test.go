@@ -85,7 +85,7 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 		!strings.Contains(stderr, "stop the device first") {
 		t.Errorf("requeue beside the device: exit code %d: %s", code, stderr)
 	}
-	p.terminate(5) // one reading was given up
+	p.terminate(5) // one reading was dropped
 	for _, hub := range []string{"A", "B"} {
 		must(t, cloud.Clear(hub, emulator.Poison))
 	}

@@ -200,7 +200,7 @@ func (p *process) awaitAfter(from int, text string) int {
 type output struct {
 	mu    sync.Mutex
 	text  strings.Builder
-	grown chan struct{} // closed when text grows; nil when nobody waits
+	grown chan struct{} // closed when text grows; nil if nobody waits
 }
 
 func (o *output) Write(b []byte) (int, error) {

@@ -110,7 +110,7 @@ func (tt *torture) run(kills int) {
 		must(tt.t, tt.cloud.Clear(hub, emulator.LatePUBACK))
 	}
 	tt.life(func(p *process, in io.WriteCloser) {
-		in.Close() // the end of the input: what waits is delivered first
+		in.Close() // the end of the input: pending readings are delivered first
 		p.wantExit(0)
 	}, 100*time.Millisecond)
 }

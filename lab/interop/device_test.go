@@ -103,7 +103,7 @@ func (d *device) happenings(t *testing.T, event string) (some []happening) {
 	for line := range strings.Lines(d.said.String()) {
 		var h happening
 		if !strings.HasSuffix(line, "\n") {
-			break // the rest is on its way
+			break // the rest has not been written yet
 		}
 		if err := json.Unmarshal([]byte(line), &h); err != nil || h.T.IsZero() || h.Event == "" {
 			t.Fatalf("the device said %q: %v", line, err)

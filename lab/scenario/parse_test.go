@@ -74,7 +74,7 @@ func TestParseAcceptsValuesAtTheLimits(t *testing.T) {
 		"every 20s from 5s to 45s move B; end 45001ms": 3,
 		"every 10s move B; end 1m":                     5, // the end is not among them
 		"at 59s move B; end 1m":                        1,
-		"at 30s kill A for 30s; end 1m":                1, // the end heals all
+		"at 30s kill A for 30s; end 1m":                1, // the end clears all faults
 
 		"at 30s kill A for 10s\nexpect recovery 20s\nend 1m":  2,
 		"every 10s to 30s kill A for 5s; end 1m":              6,
