@@ -584,3 +584,27 @@ func TestAnswerThatIsUnreadableOrNotExpectedIsIgnored(t *testing.T) {
 		}
 	})
 }
+
+// A twin that nobody has changed yet has version 0 at some services.
+func TestVersionsOfATwinMayBeginAtZero(t *testing.T) {
+	bubble(t, accepting(), func(t *testing.T, w *world) {
+		began := time.Now()
+		w.connect(w.twinHub(holding(`"$version":0`), nil))
+		w.patch(1, `{"a":1}`)
+		time.Sleep(time.Minute)
+		w.wantRequests(began, "twin/GET+0", reportedPatch+"+0 "+ack("a", "1", 1))
+	})
+}
+
+func TestAnswerWithAStatusOf300IsAnError(t *testing.T) {
+	bubble(t, accepting(), func(t *testing.T, w *world) {
+		began := time.Now()
+		w.connect(w.twinHub(func(n int) answer {
+			a := holding(`"$version":1`)(n)
+			a.status = []string{"300", "299"}[min(n, 2)-1]
+			return a
+		}, nil))
+		time.Sleep(time.Minute)
+		w.wantRequests(began, "twin/GET+0", "twin/GET+1")
+	})
+}
