@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -251,4 +252,27 @@ func TestAnswersThatNoHubConfirmsFillNoMemory(t *testing.T) {
 	if n := r.pending.count(); n != acksLimit {
 		t.Errorf("%d answers wait, want %d", n, acksLimit)
 	}
+}
+
+func TestRemovalsAndValuesThatDoNotGrowAreAlwaysAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := desiredHub()
+		apply := func(wantRefused bool, name, value string) {
+			t.Helper()
+			if err := h.twin.desired.applyPatch(wishes(1, name, value)); (err != nil) != wantRefused {
+				t.Errorf("%s = %.20s: %v", name, value, err)
+			}
+		}
+		full := func(c string) string { return `"` + strings.Repeat(c, desiredLimit-len("a1b")-2) + `"` }
+		apply(false, "a", "1")
+		apply(false, "b", full("x")) // as much as is allowed
+		apply(true, "c", "1")
+		apply(true, "c", "null")
+		apply(false, "a", "null") // longer than the value that it removes
+		apply(false, "b", full("y"))
+		time.Sleep(time.Minute)
+		apply(false, "c", "1")
+		time.Sleep(time.Minute)
+		h.Close(t.Context())
+	})
 }
