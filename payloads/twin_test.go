@@ -277,3 +277,20 @@ func TestBadAnswerTopicIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionMayBeZero(t *testing.T) {
+	for _, topic := range []string{desiredTopic, desiredTopic + "?$version=0"} {
+		if got, err := ParseDesired(topic, []byte(`{"$version":0}`)); err != nil || got.Version != 0 {
+			t.Errorf("%s was read as %+v, %v", topic, got, err)
+		}
+	}
+}
+
+func TestErrorBodyIsReadOnlyWithAStatusOfFailure(t *testing.T) {
+	for status, code := range map[string]int{"299": 0, "300": 7} {
+		got, err := ParseTwinAnswer("$iothub/twin/res/"+status+"/?$rid=1", []byte(`{"errorCode":7}`))
+		if err != nil || got.Code != code {
+			t.Errorf("%s was read as %+v, %v", status, got, err)
+		}
+	}
+}
