@@ -4,12 +4,15 @@ package statefile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 // at returns a file in a directory with an Fsync of the test.
@@ -126,4 +129,32 @@ func TestFileThatCannotBeSyncedIsNotSaved(t *testing.T) {
 			t.Errorf("sync %d failed, and %q is there, %v", i+1, text, err)
 		}
 	}
+}
+
+func TestHoldingIsOfTheDirectoryWithTheLockedFile(t *testing.T) {
+	locked, other, empty := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, dir := range []string{locked, other} {
+		h, err := system.hold(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.release(nil)
+	}
+	h := &holding{lock: flock.New(filepath.Join(locked, lockName))}
+	if _, err := h.lock.TryLock(); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]error{other: ErrReplaced, empty: fs.ErrNotExist} {
+		if err := h.open(dir); !errors.Is(err, want) {
+			t.Errorf("open returns %v, want %v", err, want)
+		}
+		h.release(h)
+		if _, err := h.root.Stat("."); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("the directory is still open: %v", err)
+		}
+	}
+	if err := h.open(filepath.Join(empty, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("open returns %v", err)
+	}
+	h.release(nil) // without a directory
 }

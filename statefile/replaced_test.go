@@ -1,6 +1,7 @@
 package statefile_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -165,6 +166,50 @@ func TestRemovedOrChangedFileIsWrittenAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRepairLeavesFilesThatHoldTheirContent(t *testing.T) {
+	d := acquired(t, t.TempDir())
+	f := d.File("pet.json")
+	if err := f.Save(lizard); err != nil {
+		t.Fatal(err)
+	}
+	stat := func() os.FileInfo {
+		info, err := os.Stat(f.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	wantSame := func(before os.FileInfo) {
+		t.Helper()
+		if d.Repair(); !os.SameFile(before, stat()) {
+			t.Error("it was written again")
+		}
+	}
+	wantSame(stat())
+	text, old := read(t, f.Path()), f.Path()+".old"
+	if err := os.Rename(f.Path(), old); err != nil {
+		t.Fatal(err)
+	}
+	write(t, f.Path(), text)
+	copied := stat()
+	wantSame(copied)
+	// Repair is called twice a second, so it does not read a file of the same size and time.
+	write(t, f.Path(), bytes.Repeat([]byte("x"), len(text)))
+	if err := os.Chtimes(f.Path(), time.Time{}, copied.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(copied)
+	if got := read(t, f.Path()); got[0] != 'x' {
+		t.Errorf("the file is now %q", got)
+	}
+	write(t, f.Path(), text[:len(text)-1])
+	if err := os.Chtimes(f.Path(), time.Time{}, copied.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	d.Repair()
+	wantLizard(t, f.Path())
 }
 
 func TestRepairSavesAFileThatCouldNotBeSaved(t *testing.T) {

@@ -168,7 +168,22 @@ func TestValueThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	}
 }
 
-// Nothing can be written here, whoever runs the test.
+func TestLargestFileFitsToTheByte(t *testing.T) {
+	_, text := saved(t, map[string]string{"name": ""})
+	rest := 1<<20 - len(text)
+	for length, fits := range map[int]bool{rest: true, rest + 1: false} {
+		f := statefile.At(filepath.Join(t.TempDir(), "pet.json"))
+		if err := f.Save(map[string]string{"name": strings.Repeat("x", length)}); (err == nil) != fits {
+			t.Errorf("%d bytes: %v", len(text)+length, err)
+		}
+		var p pet
+		if ok, err := f.Load(&p); ok != fits || err != nil {
+			t.Errorf("%d bytes: %t, %v", len(text)+length, ok, err)
+		}
+	}
+}
+
+// Nothing can be written here, by any user.
 func TestSaveReturnsAnErrorWhereNothingCanBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, nil)
