@@ -61,7 +61,7 @@ func TestOnEachBadDayTheDeviceDoesWhatItsDocumentSaysAndLosesNothing(t *testing.
 }
 
 // With luck as it comes the paths differ, and what has to hold holds all the same.
-func TestWhateverItsLuckTheDeviceLosesNothingOnABadDay(t *testing.T) {
+func TestWithAnyRandomNumbersTheDeviceLosesNothingOnABadDay(t *testing.T) {
 	if !*soak {
 		t.Skip("-soak")
 	}

@@ -130,7 +130,7 @@ func TestAReadingWhoseTimeTheCallerGaveIsNotTooOldBecauseTheClockIsSetThen(t *te
 	})
 }
 
-func TestWithoutATimeOfItsOwnAReadingHasThatOfTheWallClock(t *testing.T) {
+func TestAReadingWithoutATimeHasThatOfTheWallClock(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		wall.offset.Store(int64(20 * time.Minute)) // set, and wrong
 		id := w.take(machine.Reading{})

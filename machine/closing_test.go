@@ -94,7 +94,7 @@ func TestClosingSendsTheLiveReadingsFirstAndTheBacklogUnpaced(t *testing.T) {
 	})
 }
 
-func TestWhatClosingHasNoTimeForIsCountedAndSentAtTheNextStart(t *testing.T) {
+func TestReadingsThatClosingHasNoTimeForAreCountedAndSentAtTheNextStart(t *testing.T) {
 	dir := t.TempDir()
 	durable := func(s *machine.Settings) { s.Storage.StateDir, s.Delivery.Unpaced = dir, false }
 	bubble(t, durable, func(t *testing.T, w *world) {

@@ -176,7 +176,7 @@ func (w *world) overToB() {
 }
 
 // Two restarts in a directory, after a message was handled and its PUBACK lost.
-func TestARestartHandlesAMessageAgainOnlyIfItCannotKnow(t *testing.T) {
+func TestARestartHandlesAMessageAgainOnlyIfItsCompletionWasNotStored(t *testing.T) {
 	damage := func(t *testing.T, file string) {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -273,7 +273,7 @@ func TestAMessageWhoseHandlerEndsWithTheDeviceIsRemembered(t *testing.T) {
 	})
 }
 
-func TestWhereNothingCanBeStoredMessagesAreCompletedAndStillHandledOnce(t *testing.T) {
+func TestMessagesAreHandledOnceAlthoughNothingCanBeStored(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a-file") // below which nobody can write, not even root
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestMessagesThatDifferOrHaveNoIDAreAllHandled(t *testing.T) {
 	})
 }
 
-func TestWhatCameDuringALongOutageIsHandledOnceEach(t *testing.T) {
+func TestEachMessageOfALongOutageIsHandledOnce(t *testing.T) {
 	dir := t.TempDir()
 	working(t, false, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
 		w.strike("B", emulator.DuplicateMessage, emulator.Params{})

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-func TestEveryKeyOfAPatchIsAnsweredWithTheWholeOfIt(t *testing.T) {
+func TestEveryPropertyOfAPatchIsAcknowledgedWithItsWholeValue(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.set(`{"fan":3,"limits":{"low":1,"high":{"a":1,"b":2}},"c":{"__t":"c","target":20,"mode":{"eco":true}}}`)
@@ -70,7 +70,7 @@ func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwoProperties(t *testing.
 }
 
 // To a handler they are two as well.
-func TestAHandlerTellsAComponentsPropertyFromOneWithAStarInItsName(t *testing.T) {
+func TestAHandlerCanDistinguishAComponentsPropertyFromOneWithAStarInItsName(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
 		s.Handlers.Desired = func(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
@@ -90,7 +90,7 @@ func TestAHandlerTellsAComponentsPropertyFromOneWithAStarInItsName(t *testing.T)
 	})
 }
 
-func TestADescriptionOfAnEarlierAnswerDoesNotStay(t *testing.T) {
+func TestTheDescriptionOfAnEarlierAcknowledgementIsRemoved(t *testing.T) {
 	fail := true
 	bubble(t, func(s *machine.Settings) {
 		s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
@@ -112,7 +112,7 @@ func TestADescriptionOfAnEarlierAnswerDoesNotStay(t *testing.T) {
 	})
 }
 
-func TestWhatTheHandlerAnswersIsWhatIsReported(t *testing.T) {
+func TestTheHandlersAcknowledgementIsReported(t *testing.T) {
 	answers := map[string]machine.PropertyAck{
 		"own":    {Value: 5, Code: 203},
 		"going":  {Code: 202, Description: "on the way"},
@@ -193,7 +193,7 @@ func TestAPropertyWhoseHandlerFailedIsNotTriedAgainUntilItChanges(t *testing.T) 
 
 // The device was asked at hub A, and answers at hub B, whose version the answer must name: whether the answer had not
 // been confirmed or the handler was still running.
-func TestAnAnswerThatAnOutageHeldUpNamesTheVersionOfTheHubThatGetsIt(t *testing.T) {
+func TestAnAcknowledgementThatAnOutageDelayedNamesTheVersionOfTheHubThatGetsIt(t *testing.T) {
 	for _, key := range []string{"quick", "slow"} {
 		t.Run(key, func(t *testing.T) {
 			twinBubble(t, func(t *testing.T, w *twinWorld) {
@@ -214,7 +214,7 @@ func TestAnAnswerThatAnOutageHeldUpNamesTheVersionOfTheHubThatGetsIt(t *testing.
 	}
 }
 
-func TestWhatWasWishedDuringAnOutageIsAnsweredOnceAfterIt(t *testing.T) {
+func TestDesiredValuesOfAnOutageAreAcknowledgedOnceAfterIt(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.set(`{"kept":1,"withdrawn":1}`)
@@ -235,7 +235,7 @@ func TestWhatWasWishedDuringAnOutageIsAnsweredOnceAfterIt(t *testing.T) {
 	})
 }
 
-func TestAnswersThatBreakALimitAreGivenAllTheSameAndBlockNothing(t *testing.T) {
+func TestAcknowledgementsThatExceedALimitAreShortenedAndBlockNothing(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 9) + "{}" + strings.Repeat("}", 9)
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
@@ -259,7 +259,7 @@ func TestAnswersThatBreakALimitAreGivenAllTheSameAndBlockNothing(t *testing.T) {
 }
 
 // Eight values of 4 KB fill the desired section, so the answers with all of them would not fit into the reported one.
-func TestAnswersThatDoNotFitTogetherAreAllGiven(t *testing.T) {
+func TestAcknowledgementsThatDoNotFitIntoOnePatchAreAllSent(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.moved(func() {

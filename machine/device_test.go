@@ -236,7 +236,7 @@ func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 	})
 }
 
-func TestWhatWasWishedDuringAnOutageIsHandledOnceAfterIt(t *testing.T) {
+func TestDesiredValuesOfAnOutageAreHandledOnceAfterIt(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
 		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
@@ -423,7 +423,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 	})
 }
 
-func TestARefusedDeviceRestsAndSaysWhyAndWhenNext(t *testing.T) {
+func TestARefusedDeviceWaitsAndRecordsWhyAndUntilWhen(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
 		s.Identity.Key = machine.DeviceKey("bm90IHRoaXMgZGV2aWNlJ3Mga2V5IGF0IGFsbA==")
 	}, func(t *testing.T, w *world) {
@@ -448,7 +448,7 @@ func TestARefusedDeviceRestsAndSaysWhyAndWhenNext(t *testing.T) {
 	})
 }
 
-func TestWithDPSDownTheDeviceGoesOnTryingItsHubAndLosesNothing(t *testing.T) {
+func TestWithoutDPSTheDeviceRetriesItsHubAndLosesNothing(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		w.connected()
 		from := w.count()
@@ -491,7 +491,7 @@ func TestATokenIsRenewedByAPlannedReconnect(t *testing.T) {
 	})
 }
 
-func TestCloseSendsWhatWaitsAndSaysWhatItCouldNot(t *testing.T) {
+func TestCloseSendsPendingReadingsAndCountsTheOthers(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		w.connected()
 		for range 500 {
@@ -521,7 +521,7 @@ func TestCloseSendsWhatWaitsAndSaysWhatItCouldNot(t *testing.T) {
 	})
 }
 
-func TestObserversNeedNotHearOfEachReading(t *testing.T) {
+func TestNoDebugKeepsTheRecordsOfEachReadingFromObservers(t *testing.T) {
 	for _, without := range []bool{false, true} {
 		bubble(t, func(s *machine.Settings) { s.NoDebug = without }, func(t *testing.T, w *world) {
 			w.connected()
@@ -544,7 +544,7 @@ func TestObserversNeedNotHearOfEachReading(t *testing.T) {
 	}
 }
 
-func TestCloseIsOverInItsTimeWhateverHangs(t *testing.T) {
+func TestCloseEndsInTimeWhateverHangs(t *testing.T) {
 	release := make(chan struct{})
 	bubble(t, func(s *machine.Settings) {
 		release = make(chan struct{})

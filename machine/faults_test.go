@@ -11,7 +11,7 @@ import (
 )
 
 // A reading that ends each session it is sent on is quarantined, and no other; the rest arrive.
-func TestAPoisonousReadingIsQuarantinedAndTheRestArrive(t *testing.T) {
+func TestAReadingThatEndsEverySessionIsQuarantinedAndTheOthersAreDelivered(t *testing.T) {
 	for _, every := range []time.Duration{100 * time.Millisecond, 10 * time.Second} {
 		bubble(t, nil, func(t *testing.T, w *world) {
 			w.connected()
@@ -89,7 +89,7 @@ func TestLateAcknowledgementsEndNoSession(t *testing.T) {
 }
 
 // Half-open: noticed by silence within 12 s, then the same hub is tried once for 2 s, then DPS.
-func TestAHalfOpenLinkIsNoticedAndTheDeviceGoesOnAtTheOtherHub(t *testing.T) {
+func TestAHalfOpenConnectionIsNoticedAndTheDeviceFailsOver(t *testing.T) {
 	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		bubble(t, nil, func(t *testing.T, w *world) {
 			w.connected()

@@ -65,7 +65,7 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 	})
 }
 
-func TestAFullOutboxInMemoryTellsOnceASecondWhatItDrops(t *testing.T) {
+func TestAFullOutboxInMemoryRecordsOnceASecondWhatItDrops(t *testing.T) {
 	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
 		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
 			t.Fatal(err)

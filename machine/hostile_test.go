@@ -19,7 +19,7 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-func TestATwinThatFailsAtCloseCostsNoTelemetry(t *testing.T) {
+func TestATwinThatFailsAtCloseDoesNotStopTelemetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := fakeWorld(t, true, nil, func(p *liar) {
 			p.welcome()
@@ -51,7 +51,7 @@ func TestATwinThatFailsAtCloseCostsNoTelemetry(t *testing.T) {
 	})
 }
 
-func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
+func TestAnEventFromOutsideMaySkipAState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := fakeWorld(t, true, nil, func(p *liar) { p.next(); p.next() }) // no CONNACK
 		w.live()
@@ -67,7 +67,7 @@ func TestAnEventFromOutsideThatSkipsAStateDoesNoHarm(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadOfAnAnswerOfDPSIsInTheRecords(t *testing.T) {
+func TestAnUnreadablePropertyInAnAnswerOfDPSIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const assigned = `{"status":"assigned","registrationState":{"assignedHub":"hub.example:8883"}}`
 		w := fakeWorld(t, true, func(s *machine.Settings) { s.Identity.ProvisioningHost, s.Storage.StateDir = "hub.example:8883", "" }, func(p *liar) {
@@ -163,7 +163,7 @@ func TestAHandlersTextThatIsNotUTF8IsNotChangedInSilence(t *testing.T) {
 	})
 }
 
-func TestReportsThatWereGivenBackStillFit(t *testing.T) {
+func TestReportsThatAreTakenBackStillFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []int
 		var mu sync.Mutex

@@ -77,7 +77,7 @@ func callFrom(t *testing.T, who string, call func(*machine.Device)) {
 	})
 }
 
-func TestAHubThatAcceptsAndDropsIsNotStormed(t *testing.T) {
+func TestAHubThatAcceptsAndThenDropsSessionsIsNotFlooded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var minutes [60]int // connects in each
@@ -99,7 +99,7 @@ func TestAHubThatAcceptsAndDropsIsNotStormed(t *testing.T) {
 	})
 }
 
-func TestAFullOutboxRefusesAtOnceWhenAllOfItIsOnItsWay(t *testing.T) {
+func TestAFullOutboxRefusesAtOnceIfAllOfItIsInFlight(t *testing.T) {
 	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
 		w.connected()
 		if err := w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
@@ -123,7 +123,7 @@ func TestAFullOutboxRefusesAtOnceWhenAllOfItIsOnItsWay(t *testing.T) {
 	})
 }
 
-func TestAHubThatLiesCannotEndTheDevice(t *testing.T) {
+func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
 	for seed := range scaled(10, 200) {
 		synctest.Test(t, func(t *testing.T) {
 			var smu sync.Mutex

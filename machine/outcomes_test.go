@@ -30,7 +30,7 @@ func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
 }
 
 // A device that is restarted belongs to the hub that it remembers.
-func TestADeviceWhoseHubDiedWhileItWasOffFailsOver(t *testing.T) {
+func TestADeviceFailsOverIfItsHubFailedWhileItWasOff(t *testing.T) {
 	dir := t.TempDir()
 	remembers := func(s *machine.Settings) { s.Storage.StateDir = dir }
 	bubble(t, remembers, func(t *testing.T, w *world) {

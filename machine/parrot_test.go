@@ -118,7 +118,7 @@ func requestID(m *packets.PublishPacket) string {
 	return rid
 }
 
-func TestAPeerThatRepeatsThePasswordIsNotQuoted(t *testing.T) {
+func TestAPasswordThatAPeerRepeatsIsNotShown(t *testing.T) {
 	for role, parrots := range map[string]map[string]parrot{"DPS": dpsParrots, "a hub": hubParrots} {
 		for place, repeat := range parrots {
 			for how := range newCanary(nil) {

@@ -72,7 +72,7 @@ func TestAProgramReadsThePayloadThatDPSReturned(t *testing.T) {
 	}
 }
 
-func TestAnAssignmentWithoutAPayloadIsNotToldOf(t *testing.T) {
+func TestAnAssignmentWithoutAPayloadHasNoPayloadRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, emulator.Config{}, nil)
 		w.live()
@@ -89,7 +89,7 @@ func TestAnAssignmentWithoutAPayloadIsNotToldOf(t *testing.T) {
 	})
 }
 
-func TestAPayloadThatIsTooLargeCostsNoAssignment(t *testing.T) {
+func TestTheAssignmentIsUsedEvenIfItsPayloadIsTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
 		w := newWorld(t, true, emulator.Config{AllocationPayload: payload}, func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() })
@@ -107,7 +107,7 @@ func TestAPayloadThatIsTooLargeCostsNoAssignment(t *testing.T) {
 }
 
 // Whoever is told of a payload may ask for it at once, on a goroutine of its own.
-func TestThePayloadIsThereWhenItIsToldOf(t *testing.T) {
+func TestThePayloadCanBeReadWhenItIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := make(chan machine.Assignment, 1)
 		var w *world

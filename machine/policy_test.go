@@ -86,7 +86,7 @@ func TestAFleetThatLosesItsHubSpreadsItsFirstAttempts(t *testing.T) {
 	}
 }
 
-func TestWhatDPSSaysDecidesWhenItIsAskedAgain(t *testing.T) {
+func TestDPSIsAskedAgainWhenItSays(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	p := Policy{}.WithDefaults()
 	for _, c := range []struct {
@@ -111,7 +111,7 @@ func TestWhatDPSSaysDecidesWhenItIsAskedAgain(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatHeldEndsTheTroubleButNotDPSsPatience(t *testing.T) {
+func TestASessionThatLastsResetsTheHistoryButNotWhatDPSAskedFor(t *testing.T) {
 	h := history{assigned: true, last: Reprovision, asked: true, waits: 7, failures: 9, refused: 2, dpsFrom: time.Now()}
 	kept := h
 	h.held()

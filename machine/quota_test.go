@@ -12,7 +12,7 @@ import (
 
 // A hub whose quota for the day is used up lets the device in and ends the session at the first reading. When
 // the next day begins, everything arrives, also if nothing new is sent any more.
-func TestAHubThatTakesNoReadingForHoursCostsNone(t *testing.T) {
+func TestAHubThatAcceptsNoReadingForHoursLosesNone(t *testing.T) {
 	for _, readings := range []int{1, 40} {
 		for hours := 1; hours <= 3; hours++ {
 			t.Run(fmt.Sprint(readings, " readings, ", hours, " hours"), func(t *testing.T) {

@@ -32,7 +32,7 @@ func TestAMachineThatSleptRenewsItsTokenOnceWhenItWakes(t *testing.T) {
 	})
 }
 
-func TestAWallClockThatJumpsAboutCannotMakeTheDeviceReconnectAllTheTime(t *testing.T) {
+func TestAWallClockThatIsSetAgainAndAgainCausesFewRenewals(t *testing.T) {
 	var wall wallClock
 	bubble(t, func(s *machine.Settings) { s.Link.Now = wall.now }, func(t *testing.T, w *world) {
 		w.connected()
@@ -77,7 +77,7 @@ func TestRenewalsUnderLoadLoseNothingAndAreNoFault(t *testing.T) {
 	})
 }
 
-func TestAFightOverTheIdentityIsNamedAndMetWithLongRests(t *testing.T) {
+func TestAFightOverTheIdentityIsNamedAndFollowedByLongBackOffs(t *testing.T) {
 	bubble(t, func(s *machine.Settings) { s.Policy = machine.Policy{} }, func(t *testing.T, w *world) {
 		w.connected()
 		other := w.again(func(s *machine.Settings) { s.Policy = machine.Policy{} })

@@ -48,7 +48,7 @@ func TestAnObjectReportedInPlaceOfSomethingElseReplacesIt(t *testing.T) {
 	}
 }
 
-func TestAReportThatADisconnectCaughtIsSentAtTheOtherHub(t *testing.T) {
+func TestAReportInFlightAtADisconnectIsSentToTheOtherHub(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.strike(emulator.TwinMute, emulator.Params{})
@@ -63,7 +63,7 @@ func TestAReportThatADisconnectCaughtIsSentAtTheOtherHub(t *testing.T) {
 }
 
 // Some programs report a bare value, or remove it, in the place of the answer to the wish for it.
-func TestWhatIsReportedInPlaceOfAnAnswerOutlivesAReconnect(t *testing.T) {
+func TestAReportInPlaceOfAnAcknowledgementSurvivesAReconnect(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		w.set(`{"fan":3,"pump":1,"c":{"__t":"c","target":20,"mode":1}}`)
@@ -77,7 +77,7 @@ func TestWhatIsReportedInPlaceOfAnAnswerOutlivesAReconnect(t *testing.T) {
 }
 
 // The hub judges the whole section, which only it knows. What has no room costs the others nothing.
-func TestWhatAHubRefusesCostsNothingElse(t *testing.T) {
+func TestAPropertyThatAHubRefusesDoesNotStopTheOthers(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		filled := map[string]any{}
@@ -106,7 +106,7 @@ func TestWhatAHubRefusesCostsNothingElse(t *testing.T) {
 	})
 }
 
-func TestADeviceThatEndsWithReportsUnsentSaysSo(t *testing.T) {
+func TestADeviceThatEndsNamesTheReportsThatWereNotSent(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()
 		from := w.count()

@@ -58,7 +58,7 @@ func TestNoMoreStepsAreKeptThanAFileHolds(t *testing.T) {
 	}
 }
 
-func TestClocksThatStandCenturiesOffDoNotWrapAround(t *testing.T) {
+func TestClocksThatAreOffByCenturiesDoNotOverflow(t *testing.T) {
 	const most, least = time.Duration(math.MaxInt64), time.Duration(math.MinInt64)
 	for _, c := range [][3]time.Duration{ // two, and their sum
 		{most, most, most}, {least, least, least}, {most, least, -1}, {most, 1, most}, {least, -1, least},

@@ -80,7 +80,7 @@ func TestAStepCorrectsWhatAnEarlierRunTookSinceTheMachineWasStarted(t *testing.T
 }
 
 // How long they were pending, nobody knows.
-func TestReadingsThatAnEarlierRunTookByAClockThatWasNotSetAreNotTooOld(t *testing.T) {
+func TestReadingsOfAnEarlierRunWhoseClockWasNotSetAreNotTooOld(t *testing.T) {
 	restarted(t, -30*365*day, meanwhile, func(next *world, ids []string, at time.Time) {
 		for _, id := range ids {
 			next.wantCreated(id, at.Add(10*time.Second), true) // as well as it is known

@@ -80,7 +80,7 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 	}
 }
 
-func TestWhoHasRefusedTheTokenIsKnown(t *testing.T) {
+func TestTheEvidenceSaysWhoHasRefusedTheToken(t *testing.T) {
 	dps := func(status int, err error) error {
 		return &provisioning.Error{Verdict: provisioning.Refused, Status: status, Err: err}
 	}

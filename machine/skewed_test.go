@@ -50,7 +50,7 @@ func (w *world) recovers() {
 	}
 }
 
-func TestAClockThatNobodyHasSetIsNamedOnceAndAgainInTheNextTrouble(t *testing.T) {
+func TestAClockThatWasNeverSetIsNamedOncePerOutage(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		w.live()
 		time.Sleep(time.Hour)
@@ -112,7 +112,7 @@ func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
 	}
 }
 
-func TestASkewedClockIsNamedAgainInTheNextTrouble(t *testing.T) {
+func TestASkewedClockIsNamedAgainInTheNextOutage(t *testing.T) {
 	const says = "1 h 0 min ahead"
 	skewed(t, time.Hour, func(t *testing.T, w *world, _ *wallClock) {
 		w.strike(emulator.TargetDPS, emulator.DPSThrottles, emulator.Params{For: time.Minute})
@@ -129,7 +129,7 @@ func TestASkewedClockIsNamedAgainInTheNextTrouble(t *testing.T) {
 }
 
 // The device is known to both, and then its clock goes wrong.
-func TestAHubAndDPSThatRefuseTheTokenAreWhyTheClockIsDoubted(t *testing.T) {
+func TestTheClockIsSuspectedIfTheHubAndDPSRefuseTheToken(t *testing.T) {
 	skewed(t, 0, func(t *testing.T, w *world, wall *wallClock) {
 		w.connected()
 		time.Sleep(time.Minute)
@@ -143,7 +143,7 @@ func TestAHubAndDPSThatRefuseTheTokenAreWhyTheClockIsDoubted(t *testing.T) {
 	})
 }
 
-func TestAClockThatIsSetWronglyIsNamedAnew(t *testing.T) {
+func TestAClockThatIsSetToAWrongTimeIsNamedAgain(t *testing.T) {
 	unsetClock(t, nil, func(t *testing.T, w *world, wall *wallClock) {
 		w.live()
 		time.Sleep(time.Hour)
@@ -154,7 +154,7 @@ func TestAClockThatIsSetWronglyIsNamedAnew(t *testing.T) {
 }
 
 // The token is good for as long as the clock is behind, and nothing fails yet. Readings are off, all the same.
-func TestAClockThatIsBehindIsNamedEvenWhereItDoesNoHarm(t *testing.T) {
+func TestAClockThatIsBehindIsNamedEvenIfItDoesNoHarm(t *testing.T) {
 	skewed(t, -40*time.Minute, func(t *testing.T, w *world, wall *wallClock) {
 		w.connected()
 		w.wantClock(0, "40 min 0 s or more behind")

@@ -2,7 +2,7 @@ package machine
 
 import "testing"
 
-func TestLinuxTellsHowLongTheMachineHasSleptAndWhetherItWasStartedAgain(t *testing.T) {
+func TestLinuxKnowsHowLongTheMachineHasSleptAndWhetherItWasRestarted(t *testing.T) {
 	first, known := asleep()
 	second, knownToo := asleep()
 	if !known || !knownToo || first < -noise || (second-first).Abs() >= noise {

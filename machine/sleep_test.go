@@ -52,7 +52,7 @@ func TestSleepIsNoStepOfTheClock(t *testing.T) {
 }
 
 // The machine sleeps for eight hours, and the clock, which was an hour behind, is set when it wakes.
-func TestAStepDuringSleepIsToldApartFromIt(t *testing.T) {
+func TestAStepDuringSleepIsDistinguishedFromIt(t *testing.T) {
 	sleeping(t, -time.Hour, true, nil, func(t *testing.T, w *world, s *sleeper) {
 		at, id := time.Now(), w.take(machine.Reading{})
 		s.sleep(8 * time.Hour)
@@ -80,7 +80,7 @@ func TestReadingsGrowOldWhileTheMachineSleeps(t *testing.T) {
 	}
 }
 
-func TestAWaitIsOverWhenTheMachineHasSleptThroughIt(t *testing.T) {
+func TestABackOffEndsWhileTheMachineSleeps(t *testing.T) {
 	sleeping(t, 0, true, unlucky, func(t *testing.T, w *world, s *sleeper) {
 		w.strike(emulator.TargetDPS, emulator.DPSDisabled, emulator.Params{})
 		w.live()

@@ -12,7 +12,7 @@ import (
 
 // The disk takes a minute for each assignment. Meanwhile the device works and fails over. The newest
 // assignment is stored.
-func TestADiskThatHangsHoldsUpNoFailover(t *testing.T) {
+func TestADiskThatHangsDelaysNoFailover(t *testing.T) {
 	state := t.TempDir()
 	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = state }, func(t *testing.T, w *world) {
 		w.device.BeforeSaves(func() { time.Sleep(time.Minute) })

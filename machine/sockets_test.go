@@ -46,7 +46,7 @@ func onSockets(t *testing.T, test func(t *testing.T, w *world) time.Duration) {
 	}
 }
 
-func TestAHalfOpenLinkOverSocketsIsLeftInTime(t *testing.T) {
+func TestAHalfOpenConnectionOverSocketsIsLeftInTime(t *testing.T) {
 	for _, how := range []emulator.Fault{emulator.Silence, emulator.BlackHole} {
 		t.Run(string(how), func(t *testing.T) {
 			onSockets(t, func(t *testing.T, w *world) time.Duration {
@@ -66,7 +66,7 @@ func TestAHalfOpenLinkOverSocketsIsLeftInTime(t *testing.T) {
 	}
 }
 
-func TestDPSInTroubleForTwentySecondsWhileTheHubDiesLosesNothing(t *testing.T) {
+func TestNothingIsLostIfDPSFailsForTwentySecondsWhileTheHubFails(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.FIN, emulator.DPSThrottles, emulator.DPSUnavailable} {
 		t.Run(string(fault), func(t *testing.T) {
 			onSockets(t, func(t *testing.T, w *world) time.Duration {
@@ -86,7 +86,7 @@ func TestDPSInTroubleForTwentySecondsWhileTheHubDiesLosesNothing(t *testing.T) {
 	}
 }
 
-func TestAHubThatIsAwayForThreeSecondsIsComeBackTo(t *testing.T) {
+func TestADeviceReconnectsToAHubThatIsAwayForThreeSeconds(t *testing.T) {
 	onSockets(t, func(t *testing.T, w *world) time.Duration {
 		from, struck := w.count(), time.Now()
 		if err := w.cloud.KillHub("A", emulator.FIN); err != nil {

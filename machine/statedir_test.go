@@ -220,7 +220,7 @@ func keysOf(m map[string]string) (names []string) {
 }
 
 // At the end a device says what is true: what is pending will be sent at the next start, or it is lost.
-func TestWhatADeviceSaysAtItsEndOfADirectoryThatWasTakenAwayIsTrue(t *testing.T) {
+func TestTheLastRecordsAreTrueEvenIfTheDirectoryWasRemoved(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(dir string) error
 		lost int

@@ -85,7 +85,7 @@ func TestReadingsAreNotTooOldBecauseTheClockIsSet(t *testing.T) {
 	}
 }
 
-func TestReadingsThatAClockDatedWhichOnlyLookedRightAreDatedAnewWhenItIsSet(t *testing.T) {
+func TestReadingsOfAWrongClockAreDatedAgainWhenItIsSet(t *testing.T) {
 	for name, off := range map[string]time.Duration{
 		"it was behind": -3 * day, "it was ahead": 3 * day, "by three seconds": -3 * time.Second,
 	} {

@@ -26,7 +26,7 @@ var refusals = map[string]struct {
 	}},
 }
 
-func TestWhatFailedBecauseOfTheClockIsTriedAgainAtOnceWhenItIsSet(t *testing.T) {
+func TestAnAttemptThatFailedBecauseOfTheClockIsRepeatedWhenItIsSet(t *testing.T) {
 	for name, c := range refusals {
 		t.Run(name, func(t *testing.T) {
 			clocked(t, c.off, unlucky, func(t *testing.T, w *world, wall *wallClock) {
@@ -90,7 +90,7 @@ func TestARefusalOfDPSIsForgottenWhenTheClockIsSet(t *testing.T) {
 	})
 }
 
-func TestWhatTheClockHasNotCausedIsWaitedOutAlsoWhenItIsSet(t *testing.T) {
+func TestABackOffThatTheClockDidNotCauseGoesOnWhenItIsSet(t *testing.T) {
 	for name, fault := range map[string]emulator.Fault{
 		"DPS throttles": emulator.DPSThrottles, "the enrollment is disabled": emulator.DPSDisabled,
 		"DPS is down": emulator.FIN,
@@ -110,7 +110,7 @@ func TestWhatTheClockHasNotCausedIsWaitedOutAlsoWhenItIsSet(t *testing.T) {
 	}
 }
 
-func TestAClockThatJumpsAboutMakesNoStormAtDPS(t *testing.T) {
+func TestAClockThatIsSetAgainAndAgainDoesNotFloodDPS(t *testing.T) {
 	clocked(t, 0, nil, func(t *testing.T, w *world, wall *wallClock) {
 		w.strike(emulator.TargetDPS, emulator.DPSUnauthorized, emulator.Params{})
 		w.live()

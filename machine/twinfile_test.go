@@ -65,7 +65,7 @@ func (w *twinWorld) wantSent(patches int, dir string) {
 	w.wantNoViolation()
 }
 
-func TestWhatWasReportedOfflineIsSentOnceAfterARestart(t *testing.T) {
+func TestPropertiesReportedOfflineAreSentOnceAfterARestart(t *testing.T) {
 	for name, c := range map[string]struct {
 		connectedBefore bool
 		killed          bool
@@ -128,7 +128,7 @@ func TestWhatWasReportedOfflineIsSentOnceAfterARestart(t *testing.T) {
 }
 
 // The hub may have it or not; the newest value counts.
-func TestWhatWasOnItsWayWhenTheDeviceWasKilledIsSentAgain(t *testing.T) {
+func TestReadingsInFlightWhenTheDeviceWasKilledAreSentAgain(t *testing.T) {
 	for _, arrived := range []bool{false, true} {
 		dir := t.TempDir()
 		twinBubbleWith(t, in(dir), func(t *testing.T, w *twinWorld) {
@@ -156,7 +156,7 @@ func TestWhatWasOnItsWayWhenTheDeviceWasKilledIsSentAgain(t *testing.T) {
 
 // A handler is asked again after a restart: the program may have forgotten what it was told. Until it has
 // answered, a hub has the answer from before.
-func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
+func TestAnAcknowledgementThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		dir := t.TempDir()
 		twinBubbleWith(t, in(dir), func(t *testing.T, w *twinWorld) {
@@ -199,7 +199,7 @@ func TestAnAnswerThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 }
 
 // The other hub's versions have nothing to do with the first one's.
-func TestAnAnswerFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.T) {
+func TestAnAcknowledgementFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t *testing.T) {
 	dir := t.TempDir()
 	twinBubbleWith(t, in(dir), func(t *testing.T, w *twinWorld) {
 		w.connected()
@@ -263,7 +263,7 @@ func TestInMemoryNothingThatIsReportedReachesTheDisk(t *testing.T) {
 	})
 }
 
-func TestWhereNothingCanBeWrittenReportsAreSentAndTheDiskIsUsedOnceItIsWell(t *testing.T) {
+func TestReportsAreSentAlthoughTheDiskCannotBeWrittenAndStoredOnceItCan(t *testing.T) {
 	below := filepath.Join(t.TempDir(), "state") // a file, so that nobody can write below it, not even root
 	if err := os.WriteFile(below, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestWhereNothingCanBeWrittenReportsAreSentAndTheDiskIsUsedOnceItIsWell(t *t
 	})
 }
 
-func TestADamagedTwinFileCostsAWarningAndWhatItHeld(t *testing.T) {
+func TestADamagedTwinFileIsAWarningAndItsPropertiesAreLost(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "twin.json")
 	twinBubbleWith(t, in(dir), func(t *testing.T, w *twinWorld) {
@@ -329,7 +329,7 @@ func TestADamagedTwinFileCostsAWarningAndWhatItHeld(t *testing.T) {
 	})
 }
 
-func TestADeviceThatEndsWithReportsInItsFileSaysSoAndAcceptsNoMore(t *testing.T) {
+func TestADeviceThatEndsNamesThePendingReportsOfItsFileAndAcceptsNoMore(t *testing.T) {
 	dir := t.TempDir()
 	twinBubbleWith(t, in(dir), func(t *testing.T, w *twinWorld) {
 		w.connected()

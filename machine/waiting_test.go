@@ -107,7 +107,7 @@ func TestTheFirstReadingOfAnEpochNamesTheOneBefore(t *testing.T) {
 	})
 }
 
-func TestADeviceThatChangesItsDurabilityNamesWhatTheOneBeforeEndedWith(t *testing.T) {
+func TestADeviceThatChangesItsStorageNamesTheLastReadingOfTheEarlierRun(t *testing.T) {
 	dir := t.TempDir()
 	onDisk := func(s *machine.Settings) { s.Storage.StateDir = dir }
 	inMemory := func(s *machine.Settings) { s.Storage.StateDir, s.Storage.InMemory = dir, true }
@@ -125,7 +125,7 @@ func TestADeviceThatChangesItsDurabilityNamesWhatTheOneBeforeEndedWith(t *testin
 	})
 }
 
-func TestADeviceInMemorySaysWhatWaitsOnTheDisk(t *testing.T) {
+func TestADeviceInMemoryNamesTheReadingsThatArePendingOnTheDisk(t *testing.T) {
 	dir := t.TempDir()
 	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world) {
 		w.live() // and not connected, so that the readings wait
