@@ -44,11 +44,11 @@ tries the hub and DPS in turn, with the same waits. One that has its hub does no
 	},
 	{
 		"DPS swallows connections", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
-		"The same, but that each attempt is given up only after 5 s.",
+		"The same, but each attempt ends only after 5 s.",
 	},
 	{
 		"DPS is slow", onDPS, []emulator.Fault{emulator.Slow},
-		"A registration is five round trips and more, and takes as much longer.",
+		"A registration takes longer, because it needs at least five round trips.",
 	},
 	{
 		"DPS resets most connections", onDPS, []emulator.Fault{emulator.Flaky},
@@ -59,36 +59,36 @@ tries the hub and DPS in turn, with the same waits. One that has its hub does no
 			emulator.Reject, emulator.Skew, emulator.DPSUnauthorized, emulator.DPSForbids, emulator.DPSForgets,
 		},
 		`Only an operator can change that, so DPS is left alone for at most 1, 2, 4, 8 and then 15 minutes, and for half
-of that at least. A device without a hub rests in Unprovisioned. One that has a hub goes on trying it meanwhile.`,
+of that at least. A device without a hub waits in Unprovisioned. One that has a hub goes on trying it.`,
 	},
 	{
 		"A registration ends without a hub", onDPS, []emulator.Fault{emulator.DPSFails, emulator.DPSDisabled, emulator.DPSUnassigned},
-		"A refusal too, that comes with the second answer.",
+		"This is a refusal, too. It comes with the second answer.",
 	},
 	{
 		"DPS throttles", onDPS, []emulator.Fault{emulator.DPSThrottles, emulator.DPSThrottlesRegister},
 		`Where the answer does not say how long, DPS is left alone for at most 2, 4, 8, … 120 s, and for half of that at
-least. A device that has a hub goes on trying it meanwhile.`,
+least. A device that has a hub goes on trying it.`,
 	},
 	{
 		"DPS throttles polls", onDPS, []emulator.Fault{emulator.DPSThrottlesPoll},
-		"The same, with the second request.",
+		"The same, but at the second request.",
 	},
 	{
 		"DPS names no hub", onDPS, []emulator.Fault{emulator.DPSHubless},
-		"An answer that makes no sense, after the time of a registration.",
+		"The device treats the answer as a failure of DPS.",
 	},
 	{
 		"DPS names a hub that is none", onDPS, []emulator.Fault{emulator.DPSMisdirects},
-		`The device tries the host that DPS names, and DPS again: only DPS's answer replaces DPS's answer.`,
+		`The device tries the host that DPS names, and DPS again, because only DPS can replace an assignment.`,
 	},
 	{
 		"DPS changes its mind", onDPS, []emulator.Fault{emulator.DPSAlternates},
-		`Each registration moves the device to the other hub. It follows. After a failover that is the dead one first.`,
+		`Each registration moves the device to the other hub, and it follows. After a failover, that is first the failed one.`,
 	},
 	{
 		"DPS does not answer", onDPS, []emulator.Fault{emulator.DPSMute, emulator.DPSWrongRID},
-		"A request is given up after 10 s. An answer to a question that was not asked is none.",
+		"A request ends after 10 s without its answer. An answer to another request does not count.",
 	},
 	{
 		"An assignment takes long", onDPS, []emulator.Fault{emulator.DPSLingers},
@@ -106,12 +106,12 @@ tokens for expired. Closing does not connect again: what had no acknowledgement 
 	},
 	{
 		"The hub falls silent", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
-		`Noticed when nothing has come for 12 s. The attempt at the same hub is then given up after 2 s, later ones after
-5 s. Closing waits for its five seconds.`,
+		`The device notices it when nothing has come for 12 s. The attempt at the same hub then ends after 2 s, later ones
+after 5 s. Closing takes its five seconds.`,
 	},
 	{
 		"The hub is slow", onHub, []emulator.Fault{emulator.Slow},
-		"Everything goes on. To connect takes three round trips.",
+		"Everything goes on. Connecting takes three round trips.",
 	},
 	{
 		"The hub resets most connections", onHub, []emulator.Fault{emulator.Flaky},
@@ -120,7 +120,7 @@ tokens for expired. Closing does not connect again: what had no acknowledgement 
 	{
 		"Sessions end after three seconds", onEither, []emulator.Fault{emulator.Flapping},
 		`Hub and DPS in turn. Four sessions that the hub ended so soon within two minutes look like a second process with
-the same identity: the device says so and rests for at most 1, 2, 4, 8 and then 15 minutes, and for half of that
+the same identity: the device says so and waits for at most 1, 2, 4, 8 and then 15 minutes, and for half of that
 at least.`,
 	},
 	{
@@ -128,11 +128,11 @@ at least.`,
 			emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
-		"As when the hub is gone; but a session that stands goes on.",
+		"The same as if the hub were gone, but a session that exists goes on.",
 	},
 	{
 		"The hub sends nonsense", onHub, []emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
-		"A session in which something came that is not MQTT is ended by the device; hub and DPS in turn.",
+		"The device ends a session in which something came that is not MQTT, and tries hub and DPS in turn.",
 	},
 	{
 		"Packets are cut short", onHub, []emulator.Fault{emulator.Truncated},
@@ -140,12 +140,12 @@ at least.`,
 	},
 	{
 		"Subscriptions are refused", onHub, []emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong},
-		"A session without its subscriptions is none: hub and DPS in turn.",
+		"A session without its subscriptions is of no use, so the device tries hub and DPS in turn.",
 	},
 	{
 		"Readings are not acknowledged", onEither, []emulator.Fault{emulator.NoPUBACK},
-		`A hub that answers pings and owes an acknowledgement for 60 s is left; what it has stored comes again. As that
-is no session that held, DPS is asked the next time.`,
+		`The device leaves a hub that answers pings, but has not acknowledged a reading for 60 s. It sends again what that hub
+may have stored. Such a session does not count as recovered, so DPS is asked the next time.`,
 	},
 	{
 		"Readings are acknowledged late", onEither, []emulator.Fault{emulator.LatePUBACK},
@@ -153,16 +153,16 @@ is no session that held, DPS is asked the next time.`,
 	},
 	{
 		"Sessions are cut before each acknowledgement", onEither, []emulator.Fault{emulator.CutBeforePUBACK},
-		`The reading was stored and comes again. To the device this looks like a second process.`,
+		`The reading was stored and is sent again. To the device this looks like a second process.`,
 	},
 	{
 		"A reading poisons the hub", onEither, []emulator.Fault{emulator.Poison},
-		`It ends each session that it is sent in, until it has been found by sending readings alone and others between.
-It is given up and the rest arrive. Closing gives up with the session.`,
+		`The hub ends each session in which the reading is sent, until the device has found it by sending suspects alone. The
+device quarantines it, and the other readings arrive. Closing ends with the session.`,
 	},
 	{
 		"Messages come twice", onEither, []emulator.Fault{emulator.DuplicateMessage},
-		"They are handled once: what is done is remembered, and completed again.",
+		"They are handled once: the device remembers what it has completed, and completes it again.",
 	},
 	{
 		"Desired properties come twice", onEither, []emulator.Fault{emulator.DuplicateDesired},
@@ -170,12 +170,12 @@ It is given up and the rest arrive. Closing gives up with the session.`,
 	},
 	{
 		"Desired properties do not come", onEither, []emulator.Fault{emulator.DesiredGap},
-		"The first that comes has a version that tells of the gap, and the whole twin is read.",
+		"The next one that comes has a version that shows the gap, and the device reads the whole twin.",
 	},
 	{
 		"Twin requests are not answered", onEither, []emulator.Fault{emulator.TwinMute},
-		`Each is given up after 10 s and comes again after 1, 2, 4, 8, 16 and then 30 s. Telemetry goes on, and desired
-properties are heard unless the twin has not been read yet.`,
+		`Each request ends after 10 s and is repeated after 1, 2, 4, 8, 16 and then 30 s. Telemetry goes on, and desired
+properties are received unless the twin has not been read yet.`,
 	},
 	{
 		"Twin requests are answered with errors", onEither, []emulator.Fault{emulator.TwinThrottles, emulator.TwinError},
@@ -183,25 +183,25 @@ properties are heard unless the twin has not been read yet.`,
 	},
 	{
 		"Tokens end at their second", onEither, []emulator.Fault{emulator.NoGrace},
-		`The token's life is a minute here. It is renewed after 80 to 85 % of it, by a planned reconnect, so nothing
-comes of it.`,
+		`The token's life is a minute here. It is renewed after 80 to 85 % of it, by a planned reconnect, so the fault
+has no effect.`,
 	},
 	{
 		"The device alone is let in nowhere", onDevice, []emulator.Fault{emulator.Reject},
-		"Neither by the hub nor by DPS, which refuses it.",
+		"The hub does not let it in, and DPS refuses it.",
 	},
 	{
 		"The device was disabled or deleted", onDevice, []emulator.Fault{emulator.Disabled, emulator.Deleted},
-		`Its session ends, the hub does not let it in and DPS refuses it: as above. It goes on trying its hub.`,
+		`Its session ends, the hub does not let it in and DPS refuses it, as above. The device goes on trying its hub.`,
 	},
 	{
 		"The device was blocked", onDevice, []emulator.Fault{emulator.Blocked},
-		"The same, but that DPS says so in the end of a registration.",
+		"The same, but DPS says so at the end of a registration.",
 	},
 	{
 		"The device was moved", onEither, []emulator.Fault{emulator.Moved},
-		`It follows within the time of a registration, and back after two minutes. Struck in Failover it is moved onto
-the dead hub.`,
+		`It follows within the time of a registration, and back after two minutes. In Failover it is moved to the hub
+that has failed.`,
 	},
 }
 
@@ -225,15 +225,15 @@ var reasons = []reason{
 			emulator.Flaky, emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
-		"", []machine.State{machine.Connected, machine.Closing}, "it strikes new connections, and this one stands",
+		"", []machine.State{machine.Connected, machine.Closing}, "it affects new connections only",
 	},
 	{
 		[]emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong}, "", []machine.State{machine.Connected, machine.Closing},
 		"the device has subscribed already",
 	},
 	{[]emulator.Fault{emulator.Slow}, "", []machine.State{machine.Connected}, "everything arrives, a little later"},
-	{[]emulator.Fault{emulator.Flapping}, "", []machine.State{machine.Closing}, "closing is over before the delay is"},
-	{[]emulator.Fault{emulator.NoGrace}, "", []machine.State{machine.Closing}, "closing is over before the token expires"},
+	{[]emulator.Fault{emulator.Flapping}, "", []machine.State{machine.Closing}, "closing ends before the delay"},
+	{[]emulator.Fault{emulator.NoGrace}, "", []machine.State{machine.Closing}, "closing ends before the token expires"},
 	{
 		[]emulator.Fault{emulator.DuplicateMessage}, "", []machine.State{machine.Closing},
 		"closing takes no messages; what comes stays in the cloud",
@@ -242,7 +242,7 @@ var reasons = []reason{
 		[]emulator.Fault{emulator.DuplicateDesired, emulator.DesiredGap}, "", []machine.State{machine.Closing},
 		"closing takes no desired properties; the next session reads them",
 	},
-	{[]emulator.Fault{emulator.DuplicateMessage}, "", alive, "a message that is done is completed again, and not handled"},
-	{[]emulator.Fault{emulator.DuplicateDesired}, "", alive, "the second has the version of the first, and is passed over"},
+	{[]emulator.Fault{emulator.DuplicateMessage}, "", alive, "a completed message is completed again, and not handled"},
+	{[]emulator.Fault{emulator.DuplicateDesired}, "", alive, "the second has the version of the first, and is ignored"},
 	{[]emulator.Fault{emulator.LatePUBACK}, "", alive, "a hub that throttles acknowledges late, and that is no fault"},
 }

@@ -16,23 +16,23 @@ const preface = `# What the device does on each bad day
 Written by ` + "`go test ./machine -run EachBadDay -update`" + ` from what the device did; do not edit. The same test goes
 through all of it each time it runs, and compares.
 
-Each of the emulator's faults ([emulator.md](emulator.md) says what they are) strikes DPS, the hub to which the
-device belongs, or the device alone, in each of the six states, for two minutes. Then it is gone, and a device that
-was not closing has five minutes more. Meanwhile it sends a reading each second and a reported property every ten,
-and gets a desired property and a message as often. Whatever the fault: **in the end it was Connected, and every
-reading, property and message had arrived**, but for a reading that no hub would take. Never did it try more than
-eight connections to DPS, or to hubs, within a minute.
+Each of the emulator's faults ([emulator.md](emulator.md) describes them) is injected at DPS, at the hub of the
+device, or for the device alone, in each of the six states, for two minutes. Then it is cleared, and a device that
+was not closing runs for five minutes more. All the time the device sends a reading each second and a reported
+property every ten seconds, and gets a desired property and a message as often. With every fault, **in the end the device was Connected, and
+every reading, property and message had arrived**, except a reading that no hub would accept. It never tried more
+than eight connections to DPS, or to hubs, within a minute.
 
-| Struck in | How |
+| Injected in | How |
 |---|---|
-| Unprovisioned | the program starts, and remembers no hub |
-| Provisioning, Connecting | it enters that state for the first time |
-| Connected | it has been so for 30 s |
-| Failover | hub A has died for good, and the cloud has moved the device to hub B: what strikes the hub strikes B |
-| Closing | it was told to end, five readings and a reported property are on their way, and a message and a desired property come |
+| Unprovisioned | the program starts, and has no stored assignment |
+| Provisioning, Connecting | the device enters that state for the first time |
+| Connected | the device has been Connected for 30 s |
+| Failover | hub A does not come back, and the cloud has moved the device to hub B, which gets the faults of a hub |
+| Closing | the device is told to end while five readings and a reported property are in flight, and a message and a desired property come |
 
-**A path** has a letter for each state, the one that was struck first: U Unprovisioned, P Provisioning, c
-Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and Failover. An outcome is
+**A path** has a letter for each state, beginning with the one in which the fault was injected: U Unprovisioned,
+P Provisioning, c Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and Failover. An outcome is
 what [events.md](events.md) calls so; a first connection has none. "DPS" and "Hubs" count the connections that
 were tried. All numbers are from fake time, in which only waiting takes time, with the settings' defaults, but
 that DPS takes a second and that a backlog is sent at once; a random wait is always half of the most that it may
@@ -56,7 +56,7 @@ func document(t *testing.T, good *diary, bad []*diary) string {
 	b.WriteString(`
 ## All days
 
-Seconds from the strike until the device was Connected for good, for Closing until it had ended, and how many of its
+Seconds from the injection until the device stayed Connected, for Closing until it had ended, and how many of its
 five readings it then reported as lost. "–" is a device that was Connected all the time. The causes are those of
 [events.md](events.md).
 
@@ -118,7 +118,7 @@ func (d *diary) on(target string) (stories []story) {
 // table is the days on which one target was struck, in full.
 func (d *diary) table(target string) string {
 	var b strings.Builder
-	b.WriteString("| Struck in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| Injected in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |\n|---|---|---|---|---|---|---|\n")
 	for i, day := range d.days {
 		if day.on != target {
 			continue
