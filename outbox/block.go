@@ -13,6 +13,9 @@ type block[P comparable] struct {
 
 // search returns the index of the first block that ends behind number n. The blocks are in order.
 func search[B interface{ end() uint64 }](blocks []B, n uint64) int {
+	if len(blocks) == 0 || blocks[0].end() > n { // mostly
+		return 0
+	}
 	i, _ := slices.BinarySearchFunc(blocks, n, func(b B, n uint64) int {
 		if b.end() <= n {
 			return -1
@@ -46,14 +49,11 @@ func (b *block[P]) at(n uint64) *P {
 	return &b.places[n-b.first]
 }
 
-// remove forgets a reading that is kept here, and returns where it was.
-func (b *block[P]) remove(n uint64) P {
+// remove forgets a reading that is kept here.
+func (b *block[P]) remove(n uint64) {
 	var none P
-	p := b.at(n)
-	was := *p
-	*p = none
+	b.places[n-b.first] = none
 	b.live--
-	return was
 }
 
 // oldest returns the oldest number above after, and not above safe, whose reading is kept here and not in flight.

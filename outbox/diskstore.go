@@ -89,11 +89,21 @@ func (d *diskStore) age(n uint64, now time.Time, elapsed time.Duration) (age tim
 	return now.Sub(at), put > 0 && !at.After(now)
 }
 
-func (d *diskStore) has(n uint64) bool { return d.find(n) != nil }
+func (d *diskStore) remove(n uint64) (size int, ok bool) {
+	s := d.find(n)
+	if s == nil {
+		return 0, false
+	}
+	size = int(s.at(n).size)
+	s.remove(n)
+	return size, true
+}
 
-func (d *diskStore) remove(n uint64) (size int) { return int(d.find(n).remove(n).size) }
-
-func (d *diskStore) release(n uint64) { d.find(n).release(n) }
+func (d *diskStore) release(n uint64) {
+	if s := d.find(n); s != nil {
+		s.release(n)
+	}
+}
 
 func (d *diskStore) acknowledged(n uint64, named notice) {
 	d.outcomes.removed.add(Range{n, n})

@@ -105,15 +105,8 @@ func (m *memoryStore) add(n uint64, s *slot) {
 	m.blocks[len(m.blocks)-1].add(n, s)
 }
 
-// at returns the slot of a reading, or nil if it is not kept.
-func (m *memoryStore) at(n uint64) *slot {
-	if i := search(m.blocks, n); i < len(m.blocks) {
-		if p := m.blocks[i].at(n); p != nil {
-			return *p
-		}
-	}
-	return nil
-}
+// at returns the slot of a reading that is kept.
+func (m *memoryStore) at(n uint64) *slot { return *m.blocks[search(m.blocks, n)].at(n) }
 
 func (m *memoryStore) oldest(after uint64, inFlight map[uint64]*flight) (uint64, bool) {
 	for _, b := range m.blocks[search(m.blocks, after+1):] {
@@ -128,16 +121,16 @@ func (m *memoryStore) age(n uint64, _ time.Time, elapsed time.Duration) (time.Du
 	return elapsed - m.at(n).put, true
 }
 
-func (m *memoryStore) has(n uint64) bool { return m.at(n) != nil }
-
 // remove frees a block with its last reading, but the newest, in which there is room for more.
-func (m *memoryStore) remove(n uint64) (size int) {
+func (m *memoryStore) remove(n uint64) (size int, ok bool) {
 	i := search(m.blocks, n)
-	size = m.blocks[i].remove(n).size
-	if m.blocks[i].live == 0 && i < len(m.blocks)-1 {
+	b := m.blocks[i]
+	size = (*b.at(n)).size
+	b.remove(n)
+	if b.live == 0 && i < len(m.blocks)-1 {
 		m.blocks = slices.Delete(m.blocks, i, i+1)
 	}
-	return size
+	return size, true
 }
 
 func (m *memoryStore) release(n uint64) { m.blocks[search(m.blocks, n)].release(n) }

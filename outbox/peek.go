@@ -88,7 +88,7 @@ func (l *Log) dropUnreadable(s *segment, n uint64, err error) bool {
 		return false
 	}
 	l.disk.reads.count, s.damaged = 0, true
-	if l.disk.has(n) { // else a restore has dropped it meanwhile
+	if s.at(n) != nil { // else a restore has dropped it meanwhile
 		l.dropLocked(n, Damaged)
 	}
 	l.options.Warn(fmt.Errorf("outbox: reading %d in %s: %w", n, s.name, err))
@@ -99,8 +99,8 @@ func (l *Log) dropUnreadable(s *segment, n uint64, err error) bool {
 func (l *Log) Quarantine(n uint64, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f := l.endFlightLocked(n); f != nil {
-		s := l.disk.find(n)
+	f, s := l.endFlightLocked(n), l.disk.find(n)
+	if f != nil && s != nil {
 		l.disk.quarantine = append(l.disk.quarantine, quarantining{segment: s, n: n, place: *s.at(n), why: why})
 		l.unnamed.add(f.named)
 		l.inFlight[n] = &flight{isQuarantined: true} // until the quarantine holds it

@@ -33,11 +33,9 @@ type store interface {
 	oldest(after uint64, inFlight map[uint64]*flight) (n uint64, ok bool)
 	// age returns for how long a reading has been pending, if that is known.
 	age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool)
-	// has reports whether a reading is kept.
-	has(n uint64) bool
-	// remove forgets a reading that is kept, and returns how many bytes it took.
-	remove(n uint64) (size int)
-	// release has oldest find a reading again that was in flight.
+	// remove forgets a reading and returns how many bytes it took, or reports false if it is not kept.
+	remove(n uint64) (size int, ok bool)
+	// release has oldest find a reading again that was in flight, if it is kept.
 	release(n uint64)
 	// acknowledged is called after remove if the hub has acknowledged the reading, which has named dropped readings.
 	acknowledged(n uint64, named notice)
@@ -111,8 +109,7 @@ func (q *queue) Seal() {
 func (q *queue) Remove(n uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f := q.endFlightLocked(n); f != nil {
-		q.forgetLocked(n)
+	if f := q.endFlightLocked(n); f != nil && q.forgetLocked(n) {
 		q.store.acknowledged(n, f.named)
 	}
 }
@@ -127,7 +124,7 @@ func (q *queue) Leave(n uint64) {
 	}
 }
 
-// endFlightLocked returns the flight that a reading has ended, or nil if it is not in flight or not kept any more.
+// endFlightLocked returns the flight of a reading, which ends, or nil if the reading is not in flight.
 func (q *queue) endFlightLocked(n uint64) *flight {
 	f := q.inFlight[n]
 	if f == nil || f.isQuarantined {
@@ -136,9 +133,6 @@ func (q *queue) endFlightLocked(n uint64) *flight {
 	delete(q.inFlight, n)
 	q.room.Broadcast()
 	q.signalChange()
-	if !q.store.has(n) {
-		return nil
-	}
 	return f
 }
 
@@ -236,9 +230,14 @@ func (q *queue) recordDropLocked(n uint64, why Reason) {
 	q.store.dropped(n, why)
 }
 
-func (q *queue) forgetLocked(n uint64) {
-	q.bytes -= q.store.remove(n)
-	q.readings--
+// forgetLocked reports false if the reading is not kept any more.
+func (q *queue) forgetLocked(n uint64) bool {
+	size, ok := q.store.remove(n)
+	if ok {
+		q.bytes -= size
+		q.readings--
+	}
+	return ok
 }
 
 func (q *queue) announce(n uint64, why error) { q.options.Dropped(Drop{q.epoch, Range{n, n}, why}) }
