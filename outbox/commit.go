@@ -31,14 +31,11 @@ type committer struct {
 
 // A batch is what one commit writes.
 type batch struct {
-	puts       []*putCall
-	outcomes   outcomes
-	refused    []*putCall
-	quarantine []quarantining
-	doomed     []*segment // they keep no reading, and can go once this is safe
-	last       uint64     // the newest number before it
-	sync       bool
-	isFinal    bool // the log ends with it
+	content
+	doomed  []*segment // they keep no reading, and can go once this is safe
+	last    uint64     // the newest number before it
+	sync    bool
+	isFinal bool // the log ends with it
 }
 
 func (b *batch) isEmpty() bool { return len(b.puts) == 0 && b.outcomes.isEmpty() }
@@ -138,14 +135,16 @@ func (c *committer) gather(all bool) (*batch, time.Duration) {
 		}
 		return nil, wait
 	}
-	b := &batch{outcomes: d.outcomes.take(), refused: d.refused, last: c.last}
+	b := &batch{content: d.content, last: c.last}
 	b.sync = d.syncs == 0 || c.troubled || due(d.syncBy) // only a sync shows that the trouble is over
-	d.refused, d.recordBy = nil, time.Time{}
-	if b.puts, d.puts = c.splitPutsLocked(d.puts); len(b.puts) > 0 {
+	d.content, d.recordBy = content{}, time.Time{}
+	if b.puts, d.puts = c.splitPutsLocked(b.puts); len(b.puts) > 0 {
 		b.last = b.puts[0].reading.ID.N - 1
 	}
 	if isolate {
-		b.quarantine, d.quarantine, d.isolateBy = d.quarantine, nil, time.Time{}
+		d.isolateBy = time.Time{}
+	} else {
+		b.quarantine, d.quarantine = nil, b.quarantine
 	}
 	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 { // else they may stand in a segment that looks empty
 		c.doomLocked(b)

@@ -55,10 +55,10 @@ func (t Torn) Error() string {
 
 // inspect looks for damage: bytes that were safe and make no record. Bytes behind them that make none are of readings that were not
 // accepted.
-func (c *contents) inspect(i int, scans []scan, known map[uint64]extent, gone ranges) {
-	s, seg := scans[i], c.segments[i]
+func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64]extent, gone ranges) {
+	seg := s.segment
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
-		if s.rest > 0 || i == len(scans)-1 && s.end == 0 {
+		if s.rest > 0 || isNewest && s.end == 0 {
 			c.torn = append(c.torn, Torn{seg.name, s.rest})
 		}
 		return
@@ -79,7 +79,7 @@ func (c *contents) inspect(i int, scans []scan, known map[uint64]extent, gone ra
 		case s.header != nil:
 			h.after = s.header.last
 		default:
-			h.after = c.lastBefore(i, scans)
+			h.after = lastOf(older)
 			if h.after == 0 {
 				h.after, unsure = max(h.before, 1)-1, true
 			}
@@ -92,37 +92,30 @@ func (c *contents) inspect(i int, scans []scan, known map[uint64]extent, gone ra
 	c.damaged(Damage{File: seg.name, Readings: seg.live, Unsure: unsure}, missing)
 }
 
-// lastBefore returns the newest number that the segments before one mention, or 0 if they mention none.
-func (c *contents) lastBefore(i int, scans []scan) (last uint64) {
-	for j, older := range c.segments[:i] {
-		if h := scans[j].header; h != nil {
-			last = max(last, h.last)
+// lastOf returns the newest number that segments mention, or 0 if they mention none.
+func lastOf(scans []scan) (last uint64) {
+	for _, s := range scans {
+		if s.header != nil {
+			last = max(last, s.header.last)
 		}
-		if len(older.places) > 0 {
-			last = max(last, older.end()-1)
+		if len(s.segment.places) > 0 {
+			last = max(last, s.segment.end()-1)
 		}
 	}
 	return last
 }
 
-// search looks for segments that the newest one knows and that do not exist. A segment that this log has deleted held only readings
+// search looks for segments that the header of the newest one knows and that do not exist. A segment that this log has deleted held only readings
 // that are gone.
-func (c *contents) search(scans []scan, numbers []uint64, gone ranges) {
-	var newest scan
-	for _, s := range scans {
-		if s.end > 0 {
-			newest = s
-		}
-	}
-	if newest.header == nil {
+func (c *contents) search(newest *header, numbers []uint64, gone ranges) {
+	if newest == nil {
 		return
 	}
-	others := newest.header.others
-	for _, number := range slices.Sorted(maps.Keys(others)) {
+	for _, number := range slices.Sorted(maps.Keys(newest.others)) {
 		if _, there := slices.BinarySearch(numbers, number); there {
 			continue
 		}
-		x := others[number]
+		x := newest.others[number]
 		if missing := c.absent(x.first-1, x.end, gone); len(missing) > 0 {
 			c.damaged(Damage{File: segmentName(number), Gone: true}, missing)
 		}

@@ -18,14 +18,19 @@ type diskStore struct {
 	work
 }
 
+// content is what a commit writes.
+type content struct {
+	puts       []*putCall
+	outcomes   outcomes
+	refused    []*putCall // have no room, and are answered when that is recorded
+	quarantine []quarantining
+}
+
 // work is what the committer is to do.
 type work struct {
-	kick       chan struct{} // has a value when there may be something to do
-	puts       []*putCall    // to be written
-	outcomes   outcomes      // to be recorded
-	refused    []*putCall    // have no room, and are answered when that is recorded
-	quarantine []quarantining
-	closing    bool
+	content
+	kick    chan struct{} // has a value when there may be something to do
+	closing bool
 
 	// The zero time means that there is nothing to do.
 	recordBy  time.Time // outcomes are recorded by then
@@ -61,10 +66,13 @@ func (w *work) recordSoon() {
 	}
 }
 
-// find returns the segment that keeps a reading, or nil.
+// find returns the segment that keeps a reading, or nil. It may be behind an empty segment that begins with a higher number: that number
+// was taken back and given out again.
 func (d *diskStore) find(n uint64) *segment {
-	if i := search(d.segments, n); i < len(d.segments) && d.segments[i].at(n) != nil {
-		return d.segments[i]
+	for _, s := range d.segments[search(d.segments, n):] {
+		if s.at(n) != nil {
+			return s
+		}
 	}
 	return nil
 }

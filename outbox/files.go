@@ -14,11 +14,11 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// Files is the directory in which a Log keeps its files. It is a seam: behind it a test simulates a power cut.
+// Files are the directory in which a Log keeps its files. A test implements Files to simulate a power cut.
 type Files interface {
-	// List is the names of the files there are, in any order. A directory that does not exist has none.
+	// List returns the names of the files, in any order. A directory that does not exist has none.
 	List() ([]string, error)
-	// Create makes a file that does not exist yet, to be written, and the directory if need be.
+	// Create makes a file to be written, and the directory if need be. The error is fs.ErrExist if the file exists.
 	Create(name string) (File, error)
 	// Open opens a file to be read.
 	Open(name string) (File, error)
@@ -28,27 +28,27 @@ type Files interface {
 	Remove(name string) error
 	// Sync makes the names that were created, changed or removed so far outlive a power cut.
 	Sync() error
-	// Verify returns nil if the directory's path leads to this directory, in it name is the file that info identifies, with at
-	// least size bytes, and the lock is ours. With an empty name it is about the directory alone. The error is
-	// statefile.ErrReplaced if one of them was removed or replaced.
+	// Verify returns nil if the directory's path still leads to this directory, if its file with the name is the one that info
+	// identifies and has at least size bytes, and if this process holds the lock. An empty name leaves out the file. The error
+	// is statefile.ErrReplaced if the directory, the file or the lock was removed or replaced.
 	Verify(name string, info fs.FileInfo, size int64) error
-	// Retake returns the Files of the directory to which the path leads now. It makes and locks that if need be.
+	// Retake returns the directory to which the path leads now. It makes and locks that if need be.
 	Retake() (Files, error)
-	// Close gives the directory back. Files that are open stay so.
+	// Close closes the directory. Open files stay open.
 	Close() error
 }
 
-// A File is appended to and read anywhere. What was written outlives a power cut once Sync has returned nil.
+// A File is written at its end and read anywhere. What was written outlives a power cut once Sync has returned nil.
 type File interface {
 	io.Writer
 	io.ReaderAt
-	Info() (fs.FileInfo, error) // its size, and which file it is
+	Info() (fs.FileInfo, error) // identifies the file, and has its size in bytes
 	Sync() error
 	Close() error
 }
 
-// A directory is the operating system's files. Once it was made or anchored it reaches them through a handle, so it stays the same
-// directory when somebody renames it or puts another in its place. Before that it goes by the path.
+// A directory is one of the operating system. Once it was made or anchored, its files are reached through a handle, so it stays the same
+// directory when somebody renames it or puts another in its place. Before that they are reached by the path.
 type directory struct {
 	path       string
 	owner      *statefile.Dir // nil means that no lock is needed
@@ -68,7 +68,7 @@ func newDirectory(path string, owner *statefile.Dir) *directory {
 	return d
 }
 
-// anchor opens the handle on the directory, if there is a directory.
+// anchor opens the handle if the directory exists.
 func (d *directory) anchor() error {
 	root, err := os.OpenRoot(d.path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -213,12 +213,12 @@ func (d *directory) Close() error {
 }
 
 const (
-	page      = 4096     // what a disk gives back or does not
-	fileLimit = 64 << 20 // far more than any file of a log takes
+	page      = 4096     // a disk can read a page or cannot
+	fileLimit = 64 << 20 // bytes; far more than any file of a log has
 )
 
-// readFile reads a file into a buffer, or a larger one, but no more than a file of a log can have. Pages that the disk does not
-// give back are zeros, and the file is not whole.
+// readFile reads a file, but no more than fileLimit, into the buffer or a larger one. Pages that the disk cannot read are zeros; then
+// whole is false.
 func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
@@ -248,11 +248,11 @@ func readPages(f File, size int64, buffer []byte) (b []byte, whole bool, err err
 	}
 	for at := 0; at < len(b); at += page {
 		p := b[at:min(at+page, len(b))]
-		if n, err := f.ReadAt(p, int64(at)); err != nil && !errors.Is(err, io.EOF) {
-			clear(p)
-		} else {
-			clear(p[n:])
+		n, err := f.ReadAt(p, int64(at))
+		if err != nil && !errors.Is(err, io.EOF) {
+			n = 0
 		}
+		clear(p[n:])
 	}
 	return b, false, nil
 }

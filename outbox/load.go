@@ -21,13 +21,24 @@ type contents struct {
 	torn     []Torn
 }
 
+// pending returns how many readings are pending, and how many bytes they take.
+func (c *contents) pending() (readings, bytes int) {
+	for _, s := range c.segments {
+		readings += s.live
+		for _, p := range s.kept {
+			bytes += int(p.size)
+		}
+	}
+	return readings, bytes
+}
+
 // A loader reads segments, the newest first. A long outage has many, so it reads them into one buffer.
 type loader struct {
-	files      Files
-	buffer     []byte
-	places     []place
-	known      map[uint64]extent // what newer segments say of older ones
-	readNewest bool              // the newest that holds anything has been read
+	files  Files
+	buffer []byte
+	places []place
+	known  map[uint64]extent // what newer segments say of older ones
+	newest scan              // of the newest that holds anything
 }
 
 // load reads a log without writing anything, for a full disk must not keep a device from its readings. It returns a
@@ -48,22 +59,21 @@ func load(files Files) (*contents, error) {
 	c, l := &contents{}, &loader{files: files, known: map[uint64]extent{}}
 	var scans []scan
 	for _, n := range slices.Backward(numbers) {
-		s, found, err := l.load(n)
+		s, err := l.load(n)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a running device has deleted it meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		c.segments, scans, c.number = append(c.segments, s), append(scans, found), max(c.number, n)
+		scans, c.number = append(scans, s), max(c.number, n)
 	}
-	slices.Reverse(c.segments)
 	slices.Reverse(scans)
 	gone := c.join(scans)
 	for i := range scans {
-		c.inspect(i, scans, l.known, gone)
+		c.inspect(scans[i], scans[:i], i == len(scans)-1, l.known, gone)
 	}
-	c.search(scans, numbers, gone)
+	c.search(l.newest.header, numbers, gone)
 	c.unnamed.missing.addAll(c.lost)
 	for _, r := range gone {
 		c.each(r, func(s *segment, n uint64) { s.remove(n) })
@@ -91,11 +101,11 @@ func (c *contents) secure(files Files) {
 	_ = files.Sync()
 }
 
-func (l *loader) load(number uint64) (*segment, scan, error) {
+func (l *loader) load(number uint64) (found scan, err error) {
 	s := &segment{name: segmentName(number), number: number, block: block[place]{places: l.places[:0]}}
 	b, info, whole, err := readFile(l.files, s.name, l.buffer)
 	if err != nil {
-		return nil, scan{}, err
+		return scan{}, err
 	}
 	l.buffer, s.info = b[:0], info
 	end := int64(-1)
@@ -104,9 +114,9 @@ func (l *loader) load(number uint64) (*segment, scan, error) {
 	} else if !whole {
 		end = int64(len(b)) // what the disk does not give back is not what a power cut has torn
 	}
-	found := s.scan(b, end)
+	found = s.scan(b, end)
 	if found.other != nil {
-		return nil, scan{}, found.other
+		return scan{}, found.other
 	}
 	if end < 0 {
 		found.rest = int64(len(b)) - found.end
@@ -120,12 +130,14 @@ func (l *loader) load(number uint64) (*segment, scan, error) {
 				l.known[n] = x
 			}
 		}
-		if l.readNewest {
+		if l.newest.end > 0 {
 			found.header.others = nil // each header has them all, so of many segments they take much memory
 		}
 	}
-	l.readNewest = l.readNewest || found.end > 0
-	return s, found, nil
+	if l.newest.end == 0 {
+		l.newest = found
+	}
+	return found, nil
 }
 
 // join makes one log of the segments. The newest epoch counts. If a reading stands in two segments, the newer one counts. join
@@ -136,8 +148,9 @@ func (c *contents) join(scans []scan) (gone ranges) {
 			c.epoch = s.epoch
 		}
 	}
-	for i := range scans {
-		s, seg := &scans[i], c.segments[i]
+	for _, s := range scans {
+		seg := s.segment
+		c.segments = append(c.segments, seg)
 		if s.epoch != c.epoch && s.epoch != "" { // of another outbox; the file is kept, and no part of this one
 			seg.damaged, seg.block = true, block[place]{first: c.last + 1}
 			c.damages = append(c.damages, Damage{File: seg.name, Foreign: true})
@@ -160,19 +173,18 @@ func (c *contents) join(scans []scan) (gone ranges) {
 			c.unnamed.missing.addAll(r)
 		}
 		c.unnamed.remove(s.outcomes.named) // a drop is recorded before a reading names it
-		c.supersede(i)
+		c.supersede(seg)
 	}
 	return gone
 }
 
 // supersede takes the readings of a segment out of the older segments: they were written again after a failure.
-func (c *contents) supersede(i int) {
-	s := c.segments[i]
+func (c *contents) supersede(s *segment) {
 	for n := s.first; n < s.end() && n <= c.last; n++ {
 		if s.at(n) == nil {
 			continue
 		}
-		for _, older := range c.segments[:i] {
+		for _, older := range c.segments[:len(c.segments)-1] {
 			older.cut(n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -57,9 +58,7 @@ func (o Options) withDefaults() Options {
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	if o.segmentSize == 0 {
-		o.segmentSize = segmentSize
-	}
+	settings.Default(&o.segmentSize, segmentSize)
 	return o
 }
 
@@ -108,12 +107,7 @@ func Open(dir string, o Options) (*Log, error) {
 		stop:    make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.store, l.last, l.unnamed = l.disk, c.last, unnamed
-	for _, s := range c.segments {
-		l.readings += s.live
-		for _, p := range s.kept {
-			l.bytes += int(p.size)
-		}
-	}
+	l.readings, l.bytes = c.pending()
 	for _, d := range c.damages {
 		o.Warn(d)
 	}

@@ -2,6 +2,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,14 +14,15 @@ import (
 )
 
 var (
-	// ErrClosed is what Put returns after Seal or Close.
+	// ErrClosed is returned by Put after Seal or Close.
 	ErrClosed = errors.New("the outbox is closed")
-	// ErrFull is what Put returns when there is no room: by the policy DropNewest, or because all that waits is on its way.
+	// ErrFull is returned by Put when there is no room: because the policy is DropNewest, all pending readings are in flight, or
+	// the reading is larger than the limit.
 	ErrFull = errors.New("the outbox is full")
 )
 
-// An ID names a reading, everywhere and for ever: the epoch is new with each new outbox, and N counts 1, 2, 3, … within
-// it. So whoever sees the IDs knows what is missing. On the wire it is the message ID.
+// An ID identifies a reading. Each new outbox has a new random epoch, and N counts 1, 2, 3, … within it, so a receiver can tell
+// which readings are missing. On the wire it is the message ID.
 type ID struct {
 	Epoch string
 	N     uint64
@@ -42,17 +44,17 @@ type Stamp struct {
 	BeforeClockWasSet bool          // the wall clock had not been set yet, so Taken is wrong
 }
 
-// The properties that an outbox gives to readings. They are its own; nobody else may set them.
+// The properties that an outbox adds to readings. A program must not set them.
 const (
-	// MissingProperty names readings with lower numbers that were given up and will not come: "17-20,25".
+	// MissingProperty names dropped readings with lower numbers, such as "17-20,25".
 	MissingProperty = "failover-missing"
 	// PreviousProperty is the last ID of the previous epoch, or of another outbox that was in use meanwhile. The first reading
 	// that is sent after the change has it.
 	PreviousProperty = "failover-before"
-	// RequeuedProperty is the ID under which a reading was quarantined that was put back.
+	// RequeuedProperty is the ID that a reading had before it was taken out of the quarantine and put again.
 	RequeuedProperty = "failover-requeued"
 
-	noticeLimit = 250 // bytes of a MissingProperty; what does not fit, the readings after it name
+	noticeLimit = 250 // bytes of a MissingProperty; later readings name what does not fit
 )
 
 // A Policy says what a full outbox does.
@@ -60,9 +62,9 @@ type Policy string
 
 // The policies.
 const (
-	DropOldest Policy = "drop-oldest" // gives up the oldest readings that are not on their way
-	DropNewest Policy = "drop-newest" // takes no more
-	Block      Policy = "block"       // lets Put wait for room
+	DropOldest Policy = "drop-oldest" // Put drops the oldest readings that are not in flight
+	DropNewest Policy = "drop-newest" // Put refuses the new reading
+	Block      Policy = "block"       // Put waits for room
 )
 
 // Limits bound an outbox. Readings in flight count, and are never dropped to keep a limit.
@@ -103,19 +105,19 @@ func (l Limits) Check() error {
 	return errors.Join(errs...)
 }
 
-// An Outbox is a queue with a memory of what is on its way. An entry that Peek has handed out is on its way until
-// Remove, Leave or Quarantine says how that ended. All methods may be called from any goroutine.
+// An Outbox is a queue of readings that knows which of them are in flight: those that Peek has handed out, until Remove, Leave or
+// Quarantine is called for them. All methods may be called from any goroutine.
 type Outbox interface {
-	// Put numbers a reading and keeps it. When it returns nil the reading is accepted: as safe as this outbox makes it. When
-	// ctx ends before that, the reading may be kept all the same.
+	// Put numbers a reading and keeps it. When it returns without an error, the reading is accepted: it is as safe as this outbox
+	// makes it. The error is ErrFull, ErrClosed, that of ctx, or wraps DiskFull.
 	Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error)
-	// Peek hands out the oldest waiting entry whose number is above after.
+	// Peek hands out the oldest reading that is not in flight and whose number is above after.
 	Peek(after uint64) (Reading, bool)
-	// Remove forgets an entry that was handed out: a hub has acknowledged it.
+	// Remove forgets a reading in flight: the hub has acknowledged it.
 	Remove(n uint64)
-	// Leave takes an entry back that was handed out: it is not known to have arrived.
+	// Leave ends the flight of a reading without an acknowledgement. Peek hands it out again.
 	Leave(n uint64)
-	// Quarantine takes an entry out of the queue that no hub will take.
+	// Quarantine removes a reading in flight from the queue, because the hub ends every session in which it is sent.
 	Quarantine(n uint64, why error)
 	// Last is the newest number, 0 before the first.
 	Last() uint64
@@ -124,24 +126,24 @@ type Outbox interface {
 	// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether there are any. Changed
 	// then signals when to call Peek again. Readings that the disk refuses do not count.
 	RequestSync() bool
-	// Changed has a value when something may have been put or left since it was last read.
+	// Changed has a value when Peek may find a reading that it did not find before.
 	Changed() <-chan struct{}
-	// Seal refuses what comes later; what waits can still be sent.
+	// Seal has Put return ErrClosed from now on. Pending readings can still be sent.
 	Seal()
-	// Close writes down what is to outlive the process and ends the outbox.
+	// Close writes what must outlive the process, and ends the outbox.
 	Close() error
 }
 
-// A Reason says in one stable word why readings were given up. It is an error.
+// A Reason is one stable word for why readings were dropped. It is an error.
 type Reason string
 
 // The reasons.
 const (
-	NoRoom      Reason = "full"        // by the policy, to keep the limits
-	TooOld      Reason = "too-old"     // by the age limit
-	DiskFull    Reason = "disk"        // it could not be written
-	Damaged     Reason = "damaged"     // what the disk gave back was not what was written
-	Quarantined Reason = "quarantined" // no hub would take it
+	NoRoom      Reason = "full"        // by the policy, to keep Limits.Readings and Limits.Bytes
+	TooOld      Reason = "too-old"     // to keep Limits.Age
+	DiskFull    Reason = "disk"        // the reading could not be written
+	Damaged     Reason = "damaged"     // the record of the reading was changed or removed on the disk
+	Quarantined Reason = "quarantined" // the hub ends every session in which the reading is sent
 )
 
 var meanings = map[Reason]string{
@@ -153,27 +155,24 @@ var meanings = map[Reason]string{
 }
 
 func (r Reason) Error() string {
-	if meaning, ok := meanings[r]; ok {
-		return meaning
-	}
-	return string(r) // of a later version
+	return cmp.Or(meanings[r], string(r)) // a later version may have others
 }
 
-// A Drop is readings that were given up, and why.
+// A Drop is readings that were dropped, and why.
 type Drop struct {
 	Epoch   string
-	Numbers Range // zero: of one reading, whose number the disk has not taken; a later reading names it
+	Numbers Range // of the readings; the zero Range means one reading whose number the disk has not recorded. A later reading names it.
 	Why     error // wraps a Reason
 }
 
-// Reason is the one word for why.
+// Reason returns the Reason that Why wraps, or "".
 func (d Drop) Reason() Reason {
 	var r Reason
 	errors.As(d.Why, &r)
 	return r
 }
 
-// IDs are the IDs of the readings, as "8f3a1c02-17" or "8f3a1c02-17-20", or "".
+// IDs returns the IDs of the readings, such as "8f3a1c02-17" or "8f3a1c02-17-20", or "" if the numbers are zero.
 func (d Drop) IDs() string {
 	if d.Numbers == (Range{}) {
 		return ""

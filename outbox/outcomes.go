@@ -25,13 +25,6 @@ func (o *outcomes) add(others outcomes) {
 	o.unannounced.addAll(others.unannounced)
 }
 
-// take empties o, and returns what it was.
-func (o *outcomes) take() outcomes {
-	all := *o
-	*o = outcomes{}
-	return all
-}
-
 // announce calls how for each drop that was not announced yet.
 func (o *outcomes) announce(how func(n uint64, why Reason)) {
 	for _, why := range o.unannounced.reasons() {

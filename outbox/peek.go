@@ -26,7 +26,8 @@ func (l *Log) Peek(after uint64) (Reading, bool) {
 		if err == nil {
 			l.mu.Lock()
 			f.named = l.unnamed.attachTo(&r)
-			if l.disk.reads.succeeded() {
+			if l.disk.reads.count = 0; l.disk.reads.warned {
+				l.disk.reads.warned = false
 				l.options.Warn(errors.New("outbox: readings can be read again"))
 			}
 			l.mu.Unlock()
@@ -50,22 +51,15 @@ func isTemporary(err error) bool {
 // isGone reports whether the reading does not exist any more.
 func isGone(err error) bool { return errors.Is(err, errRotten) || errors.Is(err, fs.ErrNotExist) }
 
-// A readFailure counts the attempts to read the oldest reading.
+// A readFailure counts the attempts to read a reading.
 type readFailure struct {
 	count  int
 	last   time.Time // of those that were counted
 	warned bool
 }
 
-// succeeded reports whether the end of a failure is to be told.
-func (f *readFailure) succeeded() bool {
-	warned := f.warned
-	f.count, f.warned = 0, false
-	return warned
-}
-
-// failed counts an attempt, and reports whether it was the last.
-func (f *readFailure) failed(err error) bool {
+// isLast counts an attempt that has failed, and reports whether to make no other.
+func (f *readFailure) isLast(err error) bool {
 	if now := time.Now(); !isTemporary(err) && now.Sub(f.last) >= retryDelay {
 		f.count, f.last = f.count+1, now
 	}
@@ -78,16 +72,17 @@ func (l *Log) dropUnreadable(s *segment, n uint64, err error) bool {
 	defer l.mu.Unlock()
 	delete(l.inFlight, n)
 	s.release(n)
-	if !l.disk.reads.failed(err) {
-		if !l.disk.reads.warned {
-			l.disk.reads.warned = true
+	reads := &l.disk.reads
+	if !reads.isLast(err) {
+		if !reads.warned {
+			reads.warned = true
 			l.options.Warn(fmt.Errorf("outbox: readings cannot be read: %w; that is tried again each second", err))
 		}
 		l.disk.peekBy = time.Now().Add(retryDelay)
 		l.disk.signal()
 		return false
 	}
-	l.disk.reads.count, s.damaged = 0, true
+	reads.count, s.damaged = 0, true
 	if s.at(n) != nil { // else a restore has dropped it meanwhile
 		l.dropLocked(n, Damaged)
 	}

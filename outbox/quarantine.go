@@ -21,7 +21,7 @@ type quarantining struct {
 	n       uint64
 	place   place
 	why     error
-	reads   int // attempts to read it
+	reads   readFailure
 }
 
 // Each quarantined reading has a file of its own: there are few, and each may be put back or deleted.
@@ -39,10 +39,7 @@ func (c *committer) isolate(all []quarantining) (int, error) {
 	for i := range all {
 		q, id := &all[i], ID{c.epoch, all[i].n}
 		r, err := c.handles.read(q.segment, q.place, id)
-		if err != nil && !isTemporary(err) {
-			q.reads++
-		}
-		if isGone(err) || q.reads >= maxReads {
+		if err != nil && q.reads.isLast(err) {
 			continue // nothing is left to be kept
 		}
 		if err == nil {

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// A Range is the numbers from First to Last, both included.
+// A Range is the numbers from First to Last, both included. The zero Range has no numbers.
 type Range struct{ First, Last uint64 }
 
-// Count is how many numbers those are.
+// Count returns how many numbers these are.
 func (r Range) Count() uint64 { return r.Last - r.First + 1 }
 
-// String is "17" or "17-20".
+// String returns "17" or "17-20".
 func (r Range) String() string {
 	if r.First == r.Last {
 		return strconv.FormatUint(r.First, 10)
@@ -21,10 +21,10 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// ranges are a set of numbers, in order and apart from each other.
+// ranges are a set of numbers. The ranges are in order, and there are numbers between them that are not in the set.
 type ranges []Range
 
-// add puts numbers in, which may be there already.
+// add adds numbers, which may be in the set already.
 func (s *ranges) add(r Range) {
 	from, _ := slices.BinarySearchFunc(*s, r.First, func(x Range, n uint64) int {
 		if x.Last+1 < n {
@@ -40,7 +40,8 @@ func (s *ranges) add(r Range) {
 	*s = slices.Replace(*s, from, to, r)
 }
 
-// takeText takes ranges from the front as a text like "17-20,25" of at most limit bytes, as long as they are below a number.
+// takeText removes the lowest ranges, as long as their numbers are below a number and the text they make, such as "17-20,25", has at
+// most limit bytes. It returns the text and the ranges.
 func (s *ranges) takeText(below uint64, limit int) (text string, taken ranges) {
 	var b strings.Builder
 	for len(*s) > 0 && (*s)[0].Last < below {
@@ -64,20 +65,16 @@ func (s *ranges) addAll(others ranges) {
 	}
 }
 
-// remove takes numbers out, whether they are there or not.
+// remove removes numbers, which need not be in the set.
 func (s *ranges) remove(r Range) {
 	var rest ranges
 	for _, x := range *s {
-		if x.Last < r.First || x.First > r.Last {
-			rest = append(rest, x)
-			continue
-		}
 		rest = append(rest, ranges{r}.without(x)...)
 	}
 	*s = rest
 }
 
-// without are the numbers of r that are not in the set.
+// without returns the numbers of r that are not in the set.
 func (s ranges) without(r Range) (rest ranges) {
 	for _, x := range s {
 		if x.Last < r.First || x.First > r.Last {

@@ -12,12 +12,12 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A record is framed by its length, a checksum and how many bytes of the file were safe when it was written, each of four bytes,
-// little end first. The checksum is also over the name of the file, so that no sector of another file is taken for one of this.
-// Lengths and numbers within are varints.
+// A record is the payload of a frame. A frame begins with the length of the payload, a checksum, and how many bytes of the file were
+// safe when the frame was written, each in four bytes, little-endian. The checksum covers the name of the file too, so that a sector
+// of another file is not taken for one of this. Lengths and numbers in a payload are varints.
 const (
 	frameHead  = 12
-	frameLimit = 1 << 20 // four times the largest reading; a longer frame is damage
+	frameLimit = 1 << 20 // bytes of a payload: four times the largest reading. A longer payload is damage.
 )
 
 // The kinds of records.
@@ -46,7 +46,7 @@ func appendFrame(b []byte, name string, safe int64, payload func([]byte) []byte)
 	return b
 }
 
-// frameAt is the record that begins b, and the length of its frame; nil when there is none that is whole.
+// frameAt returns the payload of the frame that begins b, and the length of the frame, or nil if no whole frame does.
 func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 	if len(b) < frameHead+1 {
 		return nil, 0, 0
@@ -203,7 +203,7 @@ func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n
 
 func (r *parser) notice() notice { return notice{r.id(), r.ranges()} }
 
-// A header says what a segment must know of those before it, which may be gone.
+// A header is the first record of a segment. It repeats what older segments say, for these may be gone.
 type header struct {
 	epoch    string
 	previous ID                // the last ID of the previous epoch
@@ -213,7 +213,7 @@ type header struct {
 	dropped  history
 }
 
-// An extent is what a segment holds, as a later one remembers it.
+// An extent is how much a segment holds, as a header of a later one says.
 type extent struct {
 	size       int64  // bytes that count
 	first, end uint64 // its readings have numbers from first on, below end
@@ -240,8 +240,7 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// checkVersion returns a *statefile.VersionError when another version of failover has written a
-// record, whose checksum matches.
+// checkVersion returns a *statefile.VersionError if another version of failover has written a record whose checksum is right.
 func checkVersion(name string, payload []byte) error {
 	kind, rest := payload[0], payload[1:]
 	switch kind {

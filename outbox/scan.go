@@ -2,6 +2,7 @@ package outbox
 
 // A scan is what stands in a segment's file, but for its readings, which the segment itself has taken in.
 type scan struct {
+	segment  *segment
 	header   *header
 	epoch    string
 	outcomes outcomes
@@ -19,6 +20,7 @@ type hole struct{ after, before uint64 }
 // Then those bytes are safe that a record behind them says were; of the rest, which was being written when the power failed, as
 // much counts as is in one piece.
 func (s *segment) scan(b []byte, end int64) (found scan) {
+	found.segment = s
 	safe := end
 	if end >= 0 {
 		b = b[:min(end, int64(len(b)))]
@@ -33,12 +35,12 @@ func (s *segment) scan(b []byte, end int64) (found scan) {
 				return found
 			}
 		}
-		if payload == nil || !found.take(s, payload, uint32(pos), uint32(size)) {
+		if payload == nil || !found.take(payload, uint32(pos), uint32(size)) {
 			if int64(pos) >= safe {
 				break
 			}
 			if whole {
-				found.addHole(s)
+				found.addHole()
 			}
 			whole = false
 			pos++
@@ -50,14 +52,14 @@ func (s *segment) scan(b []byte, end int64) (found scan) {
 		found.records++
 	}
 	if whole && found.end < end {
-		found.addHole(s)
+		found.addHole()
 	}
 	return found
 }
 
 // addHole notes a hole behind the last reading so far.
-func (f *scan) addHole(s *segment) {
-	h := hole{}
+func (f *scan) addHole() {
+	h, s := hole{}, f.segment
 	if len(s.places) > 0 {
 		h.after = s.end() - 1
 	}
@@ -81,8 +83,8 @@ func safeBytes(name string, b []byte) (safe int64) {
 }
 
 // take takes in one record. It returns false if the payload is none.
-func (f *scan) take(s *segment, payload []byte, offset, size uint32) bool {
-	r := &parser{b: payload[1:]}
+func (f *scan) take(payload []byte, offset, size uint32) bool {
+	r, s := &parser{b: payload[1:]}, f.segment
 	var found outcomes
 	switch payload[0] {
 	case kindHeader:

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// A Snapshot is what stands in a log's directory, for whoever looks at it beside a running device. Nothing in it is ever written.
+// A Snapshot is what a log's directory held when Read was called, also beside a running device. It never writes there.
 type Snapshot struct {
 	Epoch     string
 	Previous  ID     // the last ID of the previous epoch; the zero ID means that it is not known
 	Last      uint64 // the newest number
-	Readings  int    // that wait
-	Bytes     int    // that they take
-	Dropped   []Drop // newest 4,096 ranges of each reason; those quarantined too
+	Readings  int    // how many are pending
+	Bytes     int    // that the pending readings take
+	Dropped   []Drop // the newest 4,096 ranges of each reason, Quarantined included
 	Forgotten []Forgotten
 	Damages   []Damage
 
@@ -21,13 +21,14 @@ type Snapshot struct {
 	segments []*segment
 }
 
-// Forgotten is numbers that were given up before those in Dropped: how many, and up to which.
+// Forgotten counts the numbers that were dropped for one reason before those in Dropped, and has the highest of them.
 type Forgotten struct {
 	Why            Reason
 	Count, Highest uint64
 }
 
-// Read reads the log in a directory.
+// Read reads the log in a directory. The error wraps a *statefile.VersionError if another version of failover has written the log. A
+// directory that does not exist holds an empty log.
 func Read(dir string) (*Snapshot, error) { return readFiles(dir, SystemFiles(dir)) }
 
 func readFiles(dir string, files Files) (*Snapshot, error) {
@@ -47,21 +48,15 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	for _, r := range c.lost {
 		s.Dropped = append(s.Dropped, Drop{c.epoch, r, Damaged})
 	}
-	for _, seg := range c.segments {
-		s.Readings += seg.live
-		for _, p := range seg.kept {
-			s.Bytes += int(p.size)
-		}
-	}
+	s.Readings, s.Bytes = c.pending()
 	return s, nil
 }
 
-// Quarantined are the readings in the quarantine, one after another, and an error for each file of it
-// that cannot be read.
+// Quarantined returns an iterator over the readings in the quarantine, with an error for each file that cannot be read.
 func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return quarantined(s.files) }
 
-// Waiting are the readings that wait, by number. A running device may deliver them meanwhile; then
-// they are left out. Each segment is read at once, into one buffer: a reading is valid until the next.
+// Pending returns an iterator over the pending readings, by number. Readings whose segment a running device has removed meanwhile are
+// left out. The iterator reads all segments into one buffer, so the body of a reading is valid only until the next step.
 func (s *Snapshot) Pending() iter.Seq[Reading] {
 	return func(yield func(Reading) bool) {
 		var buffer []byte
@@ -87,7 +82,7 @@ func (s *Snapshot) Pending() iter.Seq[Reading] {
 	}
 }
 
-// Numbers are the numbers that wait, in order, whether their readings can be read or not.
+// Numbers returns an iterator over the numbers of the pending readings, in order, whether these can be read or not.
 func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, seg := range s.segments {
@@ -100,7 +95,7 @@ func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	}
 }
 
-// Waits tells whether a number waits.
+// IsPending reports whether the reading with a number is pending.
 func (s *Snapshot) IsPending(n uint64) bool {
 	return slices.ContainsFunc(s.segments, func(seg *segment) bool { return seg.at(n) != nil })
 }
