@@ -103,7 +103,7 @@ func (w *witness) wantRecovery(back, most time.Duration) {
 // wantAllDelivered wants what was taken at the cloud, and what the cloud took at the device; but a poisonous reading.
 func (w *witness) wantAllDelivered() {
 	w.t.Helper()
-	if n := len(w.wishes.sent); n > 0 {
+	if n := len(w.desired.sent); n > 0 {
 		w.t.Errorf("%d changes of a desired property were not heard", n)
 	}
 	if n := len(w.counts.sent); n > 0 {
@@ -181,11 +181,11 @@ func (w *witness) besides(back time.Duration) (all []string) {
 	if twice > 0 {
 		w.t.Errorf("%d messages were handled twice", twice)
 	}
-	if w.wishes.again > 0 {
-		all = append(all, fmt.Sprintf("%d desired properties handled twice", w.wishes.again))
+	if w.desired.again > 0 {
+		all = append(all, fmt.Sprintf("%d desired properties handled twice", w.desired.again))
 	}
 	if w.in != machine.Closing {
-		for what, e := range map[string]errand{"desired": w.wishes, "reported": w.counts} {
+		for what, e := range map[string]errand{"desired": w.desired, "reported": w.counts} {
 			if e.latest > max(back, 0)+time.Second {
 				all = append(all, fmt.Sprintf("%s properties up to %.0f s late", what, e.latest.Seconds()))
 			}

@@ -58,7 +58,7 @@ type witness struct {
 	// Guarded by world.mu.
 	states   []visit
 	dials    []call
-	wishes   errand         // desired properties
+	desired  errand         // desired properties
 	counts   errand         // reported properties
 	messages map[string]int // how often each that the cloud took was handled
 
@@ -98,7 +98,7 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 		s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
 			var n int
 			err := json.Unmarshal(value, &n)
-			w.note(func() { w.wishes.arrive(n) })
+			w.note(func() { w.desired.arrive(n) })
 			return machine.PropertyAck{}, err
 		}
 		s.Handlers.Command = func(_ context.Context, m machine.Message) error {
@@ -127,7 +127,7 @@ func (w *witness) watch(_ *machine.Device, t machine.Table) machine.Table {
 				switch {
 				case state != w.in, state == machine.Connected: // which is struck later
 				case state == machine.Closing:
-					w.strikeOnTheWay()
+					w.injectInFlight()
 				default:
 					w.strike()
 				}
@@ -138,9 +138,9 @@ func (w *witness) watch(_ *machine.Device, t machine.Table) machine.Table {
 	return t
 }
 
-// strikeOnTheWay strikes while readings and a reported property are on their way, so that it is no matter of
-// luck whether the device learns of it before it sends them.
-func (w *witness) strikeOnTheWay() {
+// injectInFlight injects the fault while readings and a reported property are in flight, so that it does not depend
+// on luck whether the device learns of it before it sends them.
+func (w *witness) injectInFlight() {
 	w.network.SetLatency(10 * time.Millisecond)
 	for i := range inClosing {
 		w.reading(i == inClosing/2)

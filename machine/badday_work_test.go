@@ -54,9 +54,9 @@ func (w *witness) report(n int) {
 
 // demand changes the desired property and sends a message. The cloud takes neither for a device that it does not know.
 func (w *witness) demand(n int) {
-	w.note(func() { w.wishes.send(n) })
+	w.note(func() { w.desired.send(n) })
 	if err := w.cloud.SetDesired(deviceID, map[string]any{"wish": n}); err != nil {
-		w.note(func() { w.wishes.sent = w.wishes.sent[:len(w.wishes.sent)-1] })
+		w.note(func() { w.desired.sent = w.desired.sent[:len(w.desired.sent)-1] })
 	}
 	id := fmt.Sprint("message-", n)
 	w.note(func() { w.messages[id] = 0 })

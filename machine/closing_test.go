@@ -134,7 +134,7 @@ func TestReadingsThatClosingHasNoTimeForAreCountedAndSentAtTheNextStart(t *testi
 			t.Error(left)
 		}
 		if twice := w.wantNothingLost(); twice > 64 {
-			t.Errorf("%d readings were sent twice; no more than the window were on their way", twice)
+			t.Errorf("%d readings were sent twice; no more than the window were in flight", twice)
 		}
 	})
 }

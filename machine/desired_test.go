@@ -20,7 +20,7 @@ func TestEveryPropertyOfAPatchIsAcknowledgedWithItsWholeValue(t *testing.T) {
 		w.connected()
 		w.set(`{"fan":3,"limits":{"low":1,"high":{"a":1,"b":2}},"c":{"__t":"c","target":20,"mode":{"eco":true}}}`)
 		w.wantHandled(`fan=3`, `limits={"high":{"a":1,"b":2},"low":1}`, `c*target=20`, `c*mode={"eco":true}`)
-		for _, step := range []struct{ wish, handled string }{
+		for _, step := range []struct{ desired, handled string }{
 			{`{"limits":{"high":{"b":3}}}`, `limits={"high":{"a":1,"b":3},"low":1}`},
 			{`{"limits":{"low":null,"high":{"a":null}}}`, `limits={"high":{"b":3}}`},
 			{`{"limits":{"low":0}}`, `limits={"high":{"b":3},"low":0}`},
@@ -32,10 +32,10 @@ func TestEveryPropertyOfAPatchIsAcknowledgedWithItsWholeValue(t *testing.T) {
 			{`{"new":{"n":null,"m":[null]}}`, `new={"m":[null]}`},
 		} {
 			before := len(w.handled.all())
-			w.set(step.wish)
+			w.set(step.desired)
 			synctest.Wait()
 			if got := w.handled.all()[before:]; !slices.Equal(got, []string{step.handled}) {
-				t.Errorf("%s: handled %v, want %s", step.wish, got, step.handled)
+				t.Errorf("%s: handled %v, want %s", step.desired, got, step.handled)
 			}
 		}
 		w.wantReported(`{"c":{"__t":"c","mode":{"ac":200,"av":6,"value":{"eco":true,"fast":false}},"target":{"ac":200,"av":7,"value":21}},` +
@@ -161,7 +161,7 @@ func TestATwinThatBeginsAgainIsReconciledByValue(t *testing.T) {
 			}
 		}
 		w.mu.Unlock()
-		w.network.SetLatency(50 * time.Millisecond) // so that the wish is there before the device
+		w.network.SetLatency(50 * time.Millisecond) // so that the desired value is there before the device
 		from := w.count()
 		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		w.awaitState(machine.Connected, from)

@@ -58,7 +58,7 @@ func TestAHandlerThatReturnsATypedNilError(t *testing.T) {
 	})
 }
 
-// A hub may answer some twin requests and not others: what it wishes is done all the same.
+// A hub may answer some twin requests and not others: its desired values are handled nevertheless.
 func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.TwinMute, emulator.TwinThrottles, emulator.TwinError} {
 		heard := make(chan string, 100)
@@ -82,7 +82,7 @@ func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 				}
 				synctest.Wait()
 				if n := len(heard); n != 1 {
-					t.Fatalf("%s: %d wishes were heard", fault, n)
+					t.Fatalf("%s: %d desired values were received", fault, n)
 				}
 				<-heard
 			}

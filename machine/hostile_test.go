@@ -199,7 +199,7 @@ func TestReportsThatAreTakenBackStillFit(t *testing.T) {
 		if err := w.device.Report(t.Context(), big("a")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second) // it is on its way
+		time.Sleep(time.Second) // it is in flight
 		if err := w.device.Report(t.Context(), big("b")); err == nil {
 			t.Error("together they are more than a twin holds, and yet it was accepted")
 		}

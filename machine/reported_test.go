@@ -53,7 +53,7 @@ func TestAReportInFlightAtADisconnectIsSentToTheOtherHub(t *testing.T) {
 		w.connected()
 		w.strike(emulator.TwinMute, emulator.Params{})
 		w.report(`{"battery":80,"a":1}`)
-		synctest.Wait() // it is on its way
+		synctest.Wait() // it is in flight
 		w.moved(func() {
 			w.report(`{"a":2}`)
 			w.cloud.Clear(deviceID, emulator.TwinMute)
@@ -62,7 +62,7 @@ func TestAReportInFlightAtADisconnectIsSentToTheOtherHub(t *testing.T) {
 	})
 }
 
-// Some programs report a bare value, or remove it, in the place of the answer to the wish for it.
+// Some programs report a bare value, or remove it, in the place of the acknowledgement of the desired value.
 func TestAReportInPlaceOfAnAcknowledgementSurvivesAReconnect(t *testing.T) {
 	twinBubble(t, func(t *testing.T, w *twinWorld) {
 		w.connected()

@@ -224,7 +224,7 @@ func TestAnAcknowledgementFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t 
 			}
 		}
 		w.mu.Unlock()
-		w.network.SetLatency(50 * time.Millisecond) // so that the wish is there before the device
+		w.network.SetLatency(50 * time.Millisecond) // so that the desired value is there before the device
 		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		again := w.again(func(s *machine.Settings) {
 			s.Storage.StateDir = dir

@@ -82,11 +82,11 @@ func (w *twinWorld) desired(_ context.Context, p machine.PropertyName, value jso
 	return machine.PropertyAck{}, nil
 }
 
-// set wishes and returns the version that the wish has.
-func (w *twinWorld) set(wish string) int {
+// set sets desired values and returns the version that the twin then has.
+func (w *twinWorld) set(desired string) int {
 	w.t.Helper()
 	var patch map[string]any
-	decoder := json.NewDecoder(strings.NewReader(wish))
+	decoder := json.NewDecoder(strings.NewReader(desired))
 	decoder.UseNumber()
 	err := decoder.Decode(&patch)
 	if err == nil {
