@@ -76,7 +76,7 @@ const maxLine = 4 << 20
 func (r *Receipts) readLines(in *bufio.Reader, yield func(Receipt) bool) error {
 	for {
 		line, err := nextLine(in)
-		if len(bytes.TrimSpace(line)) > 0 && !r.readLine(line, yield) {
+		if !r.readLine(line, yield) {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
