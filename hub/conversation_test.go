@@ -139,7 +139,7 @@ func TestMethodsAreAnsweredWithTheirHandlersResult(t *testing.T) {
 			w.connect(nil)
 			w.call("1", "f", " [1]")
 			w.want(name, strings.Join(w.answers(), " | "), c.want)
-			if p := w.session.published[0]; p.qos != 0 {
+			if p := w.session.nth(0); p.qos != 0 {
 				t.Errorf("%s: sent at QoS %d", name, p.qos)
 			}
 			w.mu.Lock()
@@ -167,7 +167,7 @@ func TestMethodThatCannotBeHandledIsAnswered(t *testing.T) {
 		if n := len(w.recorded(observe.Warning)); n != 2 {
 			t.Errorf("%d warnings", n)
 		}
-		if n := len(w.session.completed); n != 4 {
+		if n := len(w.session.acked()); n != 4 {
 			t.Errorf("%d requests were taken", n)
 		}
 	})
@@ -193,7 +193,7 @@ func TestMethodIsAnsweredAtItsTimeoutAndOnItsOwnSession(t *testing.T) {
 			`500 1 {"message":"the handler of method hangs did not return in time: context deadline exceeded"}`)
 		w.call("2", "slow", "")
 		old := w.session
-		old.refuse = func(string) error { return errors.New("it has ended") }
+		old.refuseBy(func(string) error { return errors.New("it has ended") })
 		w.disconnect(transport.Closed)
 		w.connect(nil)
 		time.Sleep(2 * time.Hour)
@@ -216,8 +216,8 @@ func TestAnswerThatCannotBePublishedEndsWithItsTimeoutOrDetach(t *testing.T) {
 		synctest.Wait()
 		w.Attach(stalled, "dev1")
 		stalled.send("$iothub/methods/POST/f/?$rid=2", "{")
-		if took := time.Since(began); took != answerTimeout || len(stalled.completed) != 2 {
-			t.Errorf("%d requests were taken in %s", len(stalled.completed), took)
+		if took := time.Since(began); took != answerTimeout || len(stalled.acked()) != 2 {
+			t.Errorf("%d requests were taken in %s", len(stalled.acked()), took)
 		}
 		w.Detach()
 		stalled.end(transport.ClosedLocally)
@@ -246,17 +246,17 @@ func TestMessageIsCompletedOnlyAfterItsHandlerHasSucceeded(t *testing.T) {
 		w.connect(nil)
 		w.session.send(topic, "x")
 		time.Sleep(59 * time.Minute)
-		if len(w.session.completed) > 0 {
+		if len(w.session.acked()) > 0 {
 			t.Error("it was completed while its handler ran")
 		}
 		time.Sleep(time.Hour)
-		w.want("completed", fmt.Sprint(w.session.completed), "["+topic+"]")
+		w.want("completed", fmt.Sprint(w.session.acked()), "["+topic+"]")
 		w.want("recorded", strings.Join(w.recorded(observe.Handled), " | "),
 			"message m1 m1 500 the handler of message m1 did not return in time: context deadline exceeded | message m1 m1 200")
 		result = errors.New("no")
 		w.session.send(topic+"2", "x")
 		time.Sleep(2 * time.Hour)
-		w.want("still completed", fmt.Sprint(w.session.completed), "["+topic+"]")
+		w.want("still completed", fmt.Sprint(w.session.acked()), "["+topic+"]")
 	})
 }
 
@@ -264,12 +264,12 @@ func TestMessagesThatNobodyHandlesStayWithTheHub(t *testing.T) {
 	bubble(t, Settings{Off: Desired | Reported}, func(t *testing.T, w *world) {
 		w.connect(nil)
 		w.session.send(strings.TrimSuffix(commandFilter, "#")+"%24.mid=m1", "x")
-		if len(w.session.completed) > 0 || len(w.recorded(observe.Warning)) > 0 {
+		if len(w.session.acked()) > 0 || len(w.recorded(observe.Warning)) > 0 {
 			t.Error("it was completed, or there is a warning")
 		}
 		w.session.send("something/else", "x") // cannot be read, now or later
-		if r := w.recorded(observe.Warning); len(w.session.completed) != 1 || len(r) != 1 {
-			t.Errorf("completed %q, recorded %q", w.session.completed, r)
+		if r := w.recorded(observe.Warning); len(w.session.acked()) != 1 || len(r) != 1 {
+			t.Errorf("completed %q, recorded %q", w.session.acked(), r)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,12 +63,12 @@ func TestOnlyAWindowOfReadingsIsInFlight(t *testing.T) {
 		w.put(6, 1)
 		w.want("sent", w.sent(began), "1+0 2+0 3+0")
 		time.Sleep(time.Second)
-		s.published[1].done(nil)
+		s.nth(1).done(nil)
 		synctest.Wait()
 		w.want("after one acknowledgement", w.sent(began), "1+0 2+0 3+0 4+1")
 		time.Sleep(time.Second)
-		s.published[0].done(nil)
-		s.published[2].done(nil)
+		s.nth(0).done(nil)
+		s.nth(2).done(nil)
 		synctest.Wait()
 		w.want("after two more", w.sent(began), "1+0 2+0 3+0 4+1 5+2 6+2")
 	})
@@ -80,7 +81,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 		w.put(2, maxBytesInFlight/2)
 		w.put(1, 1)
 		w.want("sent", w.sent(began), "1+0 2+0")
-		s.published[0].done(nil)
+		s.nth(0).done(nil)
 		synctest.Wait()
 		w.want("after an acknowledgement", w.sent(began), "1+0 2+0 3+0")
 		w.put(1, maxBytesInFlight/2-2)
@@ -111,8 +112,8 @@ func TestOverdueAcknowledgementEndsTheWork(t *testing.T) {
 		w.put(1, 1)
 		time.Sleep(3 * time.Second)
 		w.put(1, 1)
-		s.published[0].done(nil)
-		s.published[2].done(nil)
+		s.nth(0).done(nil)
+		s.nth(2).done(nil)
 		began := time.Now()
 		err := w.worked()
 		if transport.ReasonOf(err) != transport.AckOverdue || time.Since(began) != 7*time.Second {
@@ -131,8 +132,8 @@ func TestAcknowledgementThatCameWhileNobodyWorkedIsNotOverdue(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
-		s.published[0].done(nil)
-		s.published[1].done(nil)
+		s.nth(0).done(nil)
+		s.nth(1).done(nil)
 		w.work()
 		time.Sleep(time.Hour)
 		if n, _ := w.box.Pending(); n != 0 || len(w.works) > 0 {
@@ -145,14 +146,14 @@ func TestReadingsThatWereInFlightAreSentAgainOnTheNextSession(t *testing.T) {
 	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
 		s := w.connect(nil)
 		w.put(4, 1)
-		s.published[1].done(errors.New("not known")) // also ends the work
-		s.published[2].done(nil)
+		s.nth(1).done(errors.New("not known")) // also ends the work
+		s.nth(2).done(nil)
 		if err := w.worked(); err == nil || err.Error() != "not known" {
 			t.Error(err)
 		}
-		s.published[3].done(nil) // arrives with the end
+		s.nth(3).done(nil) // arrives with the end
 		w.disconnect(transport.Silence)
-		if s.published[0].done(nil); len(w.recorded(observe.Delivered)) != 2 { // too late
+		if s.nth(0).done(nil); len(w.recorded(observe.Delivered)) != 2 { // too late
 			t.Error("two readings were acknowledged")
 		}
 		began := time.Now()
@@ -165,7 +166,7 @@ func TestReadingThatCannotBePublishedGoesBackIntoTheOutbox(t *testing.T) {
 	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
 		broken := errors.New("broken")
 		s := w.connect(nil)
-		s.refuse = func(string) error { return broken }
+		s.refuseBy(func(string) error { return broken })
 		w.put(1, 1)
 		if err := w.worked(); err != broken {
 			t.Error(err)
@@ -205,7 +206,7 @@ func TestReadingsOfUnknownTimeAreMarked(t *testing.T) {
 		session := w.connect(acks)
 		w.put(2, 1)
 		for i, want := range []string{"&failover-lane=backlog", "&clock=estimated&failover-lane=backlog", "", "&clock=estimated"} {
-			_, got, _ := strings.Cut(session.published[i].topic, "iothub-creation-time-utc=")
+			_, got, _ := strings.Cut(session.nth(i).topic, "iothub-creation-time-utc=")
 			w.want(fmt.Sprint("reading ", i+1), got, "1970-01-01T00%3A00%3A00.000Z"+want)
 		}
 	})
@@ -219,9 +220,9 @@ func TestFlushSendsEverythingUnpacedAndWaitsForTheAcknowledgements(t *testing.T)
 		w.pause()
 		began := time.Now()
 		time.AfterFunc(time.Second, func() {
-			s.script = acks
-			s.published[1].done(nil)
-			s.published[0].done(nil)
+			s.follow(acks)
+			s.nth(1).done(nil)
+			s.nth(0).done(nil)
 		})
 		if err := w.Flush(t.Context()); err != nil {
 			t.Error(err)
@@ -263,22 +264,21 @@ func TestAwaitAcksSendsNothing(t *testing.T) {
 		s := w.connect(nil)
 		w.put(2, 1)
 		w.pause()
-		time.AfterFunc(time.Second, func() { s.published[0].done(nil) })
+		time.AfterFunc(time.Second, func() { s.nth(0).done(nil) })
 		if err := w.AwaitAcks(t.Context()); err != nil || len(s.published) != 1 {
 			t.Errorf("%v, and %d readings were sent", err, len(s.published))
 		}
-		time.AfterFunc(time.Second, func() { s.script(s.published[0]) })
-		s.script = acks
+		s.follow(acks)
 	})
 }
 
 // An outbox whose readings are not on the disk yet.
 type unsyncedBox struct {
 	*outbox.Memory
-	synced bool
+	synced atomic.Bool
 }
 
-func (b *unsyncedBox) RequestSync() bool { return !b.synced }
+func (b *unsyncedBox) RequestSync() bool { return !b.synced.Load() }
 
 func TestFlushWaitsForReadingsThatAreNotOnTheDiskYet(t *testing.T) {
 	box := &unsyncedBox{}
@@ -293,7 +293,7 @@ func TestFlushWaitsForReadingsThatAreNotOnTheDiskYet(t *testing.T) {
 		w.pause()
 		began := time.Now()
 		time.AfterFunc(time.Second, func() {
-			box.synced = true
+			box.synced.Store(true)
 			w.accept(1, 1)
 		})
 		if err := w.Flush(t.Context()); err != nil || time.Since(began) != time.Second {

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,13 +27,13 @@ type publish struct {
 
 // A fakeSession records what the device does and lets a test play the hub.
 type fakeSession struct {
-	script       func(publish)           // what the hub does about each publish; nil means nothing
-	refuse       func(call string) error // the error of a call; nil means none
 	present      bool
 	busy         atomic.Bool
 	subscribed   []string
 	unsubscribed []string
-	mu           sync.Mutex // guards what follows
+	mu           sync.Mutex              // guards what follows
+	script       func(publish)           // what the hub does about each publish; nil means nothing
+	refuse       func(call string) error // the error of a call; nil means none
 	published    []publish
 	held         []transport.Message
 	completed    []string // the topics of the messages that got a PUBACK
@@ -46,10 +47,13 @@ func (s *fakeSession) SessionPresent() bool   { return s.present }
 func (s *fakeSession) Busy() bool             { return s.busy.Load() }
 func (s *fakeSession) Ended() <-chan struct{} { return s.ended }
 func (s *fakeSession) call(name string) error {
-	if s.refuse == nil {
+	s.mu.Lock()
+	refuse := s.refuse
+	s.mu.Unlock()
+	if refuse == nil {
 		return nil
 	}
-	return s.refuse(name)
+	return refuse(name)
 }
 
 func (s *fakeSession) Cause() error {
@@ -65,9 +69,10 @@ func (s *fakeSession) Publish(_ context.Context, topic string, qos byte, payload
 	p := publish{topic, string(payload), qos, time.Now(), done}
 	s.mu.Lock()
 	s.published = append(s.published, p)
+	script := s.script
 	s.mu.Unlock()
-	if s.script != nil {
-		s.script(p)
+	if script != nil {
+		script(p)
 	}
 	return nil
 }
@@ -126,6 +131,34 @@ func (s *fakeSession) deliver(m transport.Message) {
 		s.held = append(s.held, m)
 		s.mu.Unlock()
 	}
+}
+
+// follow changes what the hub does about each publish.
+func (s *fakeSession) follow(script func(publish)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = script
+}
+
+// refuseBy changes the errors of calls.
+func (s *fakeSession) refuseBy(refuse func(call string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
+// nth returns what was published, counted from 0.
+func (s *fakeSession) nth(i int) publish {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.published[i]
+}
+
+// acked returns the topics of the messages that got a PUBACK.
+func (s *fakeSession) acked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.completed)
 }
 
 // end ends the session.

@@ -99,3 +99,21 @@ func TestClosingAPoolInWhichNothingRunsNamesNobodyEvenTooLate(t *testing.T) {
 		}
 	}
 }
+
+func TestHandlersWithoutALimitTakeNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(time.Hour, nil)
+		sleep := func(context.Context) (int, error) { time.Sleep(time.Minute); return 0, nil }
+		for range poolLimit {
+			if err := invoke(p, noLimit, "unlimited", sleep, func(int, error) {}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := invoked(p, "limited", sleep); err != nil {
+			t.Error(err)
+		}
+		if err := p.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -449,7 +450,7 @@ func TestFlushAfterWorkDoesNotSubscribeAgain(t *testing.T) {
 		}
 		began := time.Now()
 		w.report(`{"a":2}`)
-		w.session.script = nil
+		w.session.follow(nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := w.Flush(ctx); err == nil || time.Since(began) != time.Second {
@@ -473,8 +474,11 @@ func TestReportInPlaceOfAnAcknowledgementOutlivesAReconnect(t *testing.T) {
 }
 
 func TestPatchOfAKnownComponentNeedsNoMarker(t *testing.T) {
+	var mu sync.Mutex
 	var handled []string
 	s := Settings{Handlers: Handlers{Desired: func(_ context.Context, key payloads.PropertyName, v json.RawMessage) (PropertyAck, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		handled = append(handled, key.String()+"="+string(v))
 		return PropertyAck{}, nil
 	}}}
@@ -579,7 +583,7 @@ func TestAnswerThatIsUnreadableOrNotExpectedIsIgnored(t *testing.T) {
 		if r := w.recorded(observe.Warning); len(r) != 1 || !strings.Contains(r[0], "twin answer") {
 			t.Errorf("recorded %q", r)
 		}
-		if n := len(w.session.completed); n != 3 {
+		if n := len(w.session.acked()); n != 3 {
 			t.Errorf("%d answers were completed", n)
 		}
 	})

@@ -280,3 +280,21 @@ func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) 
 		again.End()
 	})
 }
+
+func TestAcknowledgementsAreStoredUpToTheirRoomExactly(t *testing.T) {
+	for extra, want := range []int{2, 1} {
+		b := batch{}
+		for _, name := range []string{"a", "b"} {
+			a := ackOf("c", name, "1", 1)
+			a.Description, a.DesiredProperty.Value = "text", json.RawMessage("12")
+			used := len("c") + len(name) + len("12") + len("1") + len("text")
+			if name == "b" {
+				a.Description = strings.Repeat("x", acksRoom-2*used+len("text")+extra)
+			}
+			b.acknowledge(a)
+		}
+		if got := len(b.stored().Acks); got != want {
+			t.Errorf("with %d bytes too many, %d acknowledgements are stored, want %d", extra, got, want)
+		}
+	}
+}
