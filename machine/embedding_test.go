@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
@@ -71,6 +72,7 @@ func TestDrainedReturnsWhenEveryReadingIsAcknowledged(t *testing.T) {
 		if took := time.Since(began); took < 30*time.Second || took > 31*time.Second {
 			t.Errorf("it returned after %s", took)
 		}
+		synctest.Wait() // observers may be a little late
 		if w.acknowledged() != 1 {
 			t.Error("the reading is not acknowledged")
 		}
