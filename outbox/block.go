@@ -2,8 +2,8 @@ package outbox
 
 import "slices"
 
-// A block says where the readings of consecutive numbers are kept. The zero value of a place means that there is no such reading any
-// more.
+// A block says where the readings of consecutive numbers are kept. The zero value of a place means
+// that there is no such reading any more.
 type block[P comparable] struct {
 	first  uint64
 	places []P // of the readings first, first+1, and so on
@@ -56,7 +56,8 @@ func (b *block[P]) remove(n uint64) {
 	b.live--
 }
 
-// oldest returns the oldest number above after, and not above safe, whose reading is kept here and not in flight.
+// oldest returns the oldest number above after, and not above safe, whose reading is kept here and not
+// in flight.
 func (b *block[P]) oldest(after, safe uint64, inFlight map[uint64]*flight) (n uint64, ok bool) {
 	var none P
 	i := b.low
@@ -78,7 +79,8 @@ func (b *block[P]) oldest(after, safe uint64, inFlight map[uint64]*flight) (n ui
 // release has oldest find a reading again that was in flight.
 func (b *block[P]) release(n uint64) { b.low = min(b.low, int(n-b.first)) }
 
-// cut takes out a reading and all behind it, because they were written again elsewhere. So the others do not count as gone.
+// cut takes out a reading and all behind it, because they were written again elsewhere. So the others
+// do not count as gone.
 func (b *block[P]) cut(n uint64) {
 	var none P
 	if b.at(n) == nil {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// BenchmarkBoxes measures both kinds of outbox in the same ways: an operation is one reading that is put, handed out and removed. A
-// log is either durable, on the disk where the source is, or it is synced every hour on a disk in memory, which shows the time of
-// the processor.
+// BenchmarkBoxes measures both kinds of outbox in the same ways: an operation is one reading that is
+// put, handed out and removed. A log is either durable, on the disk where the source is, or it is
+// synced every hour on a disk in memory, which shows the time of the processor.
 func BenchmarkBoxes(b *testing.B) {
 	limits := Limits{Readings: 1 << 30, Bytes: 1 << 30}
 	kinds := []struct {

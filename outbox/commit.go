@@ -12,8 +12,9 @@ const (
 	recoveryTime = time.Minute // without a drop on a full disk or a restore: then such a trouble counts as over
 )
 
-// A committer writes what comes together in the diskStore while it is writing. All its methods belong to one goroutine, and so do
-// the fields. Where it needs what the queue's lock guards, it takes the lock; methods that need it have the suffix Locked.
+// A committer writes what comes together in the diskStore while it is writing. All its methods belong
+// to one goroutine, and so do the fields. Where it needs what the queue's lock guards, it takes the
+// lock; methods that need it have the suffix Locked.
 type committer struct {
 	*Log
 
@@ -68,14 +69,15 @@ func (c *committer) segments() []*segment {
 	return slices.Clone(c.disk.segments)
 }
 
-// commitAll does whatever is due, and returns how long to wait. That is never 0: a timer that has expired already is run by
-// whoever waits for it, and two of those at once in a synctest bubble crash Go 1.26's race detector (they share one context).
+// commitAll does whatever is due, and returns how long to wait. That is never 0: a timer that has
+// expired already is run by whoever waits for it, and two of those at once in a synctest bubble crash
+// Go 1.26's race detector (they share one context).
 func (c *committer) commitAll() (wait time.Duration) {
 	for {
 		b, wait := c.gather(false)
 		for ; b != nil; b, wait = c.gather(false) {
 			_ = c.commit(b)   // Warn was told of an error
-			runtime.Gosched() // a goroutine that was just answered may have the next reading, which then goes with the others
+			runtime.Gosched() // who was just answered may have the next reading, which then goes with the others
 		}
 		wait, due := c.nextPatrol(wait)
 		if !due {
@@ -112,7 +114,8 @@ func (c *committer) finish() {
 	}
 }
 
-// gather takes what is to be written now, or returns nil and how long to wait. With all it takes whatever there is.
+// gather takes what is to be written now, or returns nil and how long to wait. With all it takes
+// whatever there is.
 func (c *committer) gather(all bool) (*batch, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,14 +149,14 @@ func (c *committer) gather(all bool) (*batch, time.Duration) {
 	} else {
 		b.quarantine, d.quarantine = nil, b.quarantine
 	}
-	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 { // else they may stand in a segment that looks empty
+	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 { // else a segment that looks empty may hold them
 		c.doomLocked(b)
 	}
 	return b, 0
 }
 
-// splitPutsLocked returns as many readings as one write takes, and the others. Only now does a reading get its number, so that one
-// whose Put has ended before leaves no trace.
+// splitPutsLocked returns as many readings as one write takes, and the others. Only now does a reading
+// get its number, so that one whose Put has ended before leaves no trace.
 func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	size := 0
 	for i, p := range puts {
@@ -173,8 +176,9 @@ func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	return puts, nil
 }
 
-// doomLocked finds the segments that keep no reading. What is gone from them and from older ones is recorded again in this commit:
-// the older ones stay, and a power cut may bring these back until the directory is synced, at the latest with the next segment.
+// doomLocked finds the segments that keep no reading. What is gone from them and from older ones is
+// recorded again in this commit: the older ones stay, and a power cut may bring these back until the
+// directory is synced, at the latest with the next segment.
 func (c *committer) doomLocked(b *batch) {
 	segments := c.disk.segments
 	for i, s := range segments[:max(0, len(segments)-1)] {
@@ -252,7 +256,7 @@ func (c *committer) committedLocked(b *batch) {
 			d.syncBy = time.Now().Add(d.syncs)
 		}
 	}
-	c.signalChange() // without a reading, too: somebody may wait for those that were put meanwhile, which RequestSync has not hurried
+	c.signalChange() // without a reading, too: RequestSync may have to be called for those that were put meanwhile
 	for _, s := range b.doomed {
 		d.removeSegment(s)
 	}

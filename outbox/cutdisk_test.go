@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// A cutDisk is Files in memory that a power cut can hit. What has not been synced may then be there or not, sector by sector and
-// name by name.
+// A cutDisk is Files in memory that a power cut can hit. What has not been synced may then be there or
+// not, sector by sector and name by name.
 type cutDisk struct {
 	mu      sync.Mutex
 	names   map[string]*inode // as the process sees them
@@ -112,8 +112,9 @@ func some(random *rand.Rand, n int) func(i int) bool {
 	}
 }
 
-// torn is what may be left of a file: any sectors of those that were not synced, each as some write left it, and any size.
-// A sector that was not written holds zeros, or what a file before it has left there.
+// torn is what may be left of a file: any sectors of those that were not synced, each as some write
+// left it, and any size. A sector that was not written holds zeros, or what a file before it has left
+// there.
 func (n *inode) torn(random *rand.Rand, stale [][]byte) []byte {
 	size := []int{n.safe, len(n.data), n.safe + random.IntN(len(n.data)-n.safe+1)}[random.IntN(3)]
 	b := make([]byte, size)

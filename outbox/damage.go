@@ -26,8 +26,8 @@ func (d Damage) Error() string {
 		missing += " as far as is known, but the file has lost its beginning"
 	}
 	if d.Foreign {
-		return fmt.Sprintf("outbox: the file %s is of another outbox: its readings will not be sent; it will be kept as %s",
-			d.File, d.File+damagedSuffix)
+		return fmt.Sprintf("outbox: the file %s is of another outbox: its readings will not be sent; "+
+			"it will be kept as %s", d.File, d.File+damagedSuffix)
 	}
 	if d.Gone {
 		return fmt.Sprintf("outbox: the file %s is gone, %s", d.File, missing)
@@ -46,15 +46,15 @@ type Torn struct {
 
 func (t Torn) Error() string {
 	if t.Bytes == 0 {
-		return fmt.Sprintf("outbox: the file %s is empty: the process ended when it had just made it, or somebody has emptied it, and "+
-			"nobody knows which readings it held", t.File)
+		return fmt.Sprintf("outbox: the file %s is empty: the process ended when it had just made it, or "+
+			"somebody has emptied it, and nobody knows which readings it held", t.File)
 	}
-	return fmt.Sprintf("outbox: the last %d bytes of %s make no record: a write was cut off, of readings that had not been accepted, or "+
-		"the disk did not keep what it had synced last", t.Bytes, t.File)
+	return fmt.Sprintf("outbox: the last %d bytes of %s make no record: a write was cut off, of readings that had "+
+		"not been accepted, or the disk did not keep what it had synced last", t.Bytes, t.File)
 }
 
-// inspect looks for damage: bytes that were safe and make no record. Bytes behind them that make none are of readings that were not
-// accepted.
+// inspect looks for damage: bytes that were safe and make no record. Bytes behind them that make none
+// are of readings that were not accepted.
 func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64]extent, gone ranges) {
 	seg := s.segment
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
@@ -68,7 +68,7 @@ func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64
 	unsure := false
 	x, isKnown := known[seg.number]
 	holes := s.holes
-	if s.header == nil && (len(holes) == 0 || holes[0].after > 0) && len(seg.places) > 0 { // it begins with another record
+	if s.header == nil && (len(holes) == 0 || holes[0].after > 0) && len(seg.places) > 0 { // its header is missing
 		holes = slices.Insert(slices.Clone(holes), 0, hole{before: seg.first})
 	}
 	for _, h := range holes {
@@ -105,8 +105,8 @@ func lastOf(scans []scan) (last uint64) {
 	return last
 }
 
-// search looks for segments that the header of the newest one knows and that do not exist. A segment that this log has deleted held only readings
-// that are gone.
+// search looks for segments that the header of the newest one knows and that do not exist. A segment
+// that this log has deleted held only readings that are gone.
 func (c *contents) search(newest *header, numbers []uint64, gone ranges) {
 	if newest == nil {
 		return

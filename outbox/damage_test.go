@@ -85,7 +85,8 @@ func openedOn(t *testing.T, files Files, warned *[]error) *Log {
 	return l
 }
 
-// remaining are the numbers that a log still hands out, each with the content that was put, and those named as missing.
+// remaining are the numbers that a log still hands out, each with the content that was put, and those
+// named as missing.
 func remaining(t *testing.T, l *Log) (numbers []uint64, missing ranges) {
 	t.Helper()
 	last := uint64(0)
@@ -157,8 +158,8 @@ func tornIn(b []byte, name string) int64 {
 	return int64(len(b))
 }
 
-// rotten changes one segment, and checks what is made of it. excused: it looks like what a power cut tears, so nobody can know
-// what stood there.
+// rotten changes one segment, and checks what is made of it. excused: it looks like what a power cut
+// tears, so nobody can know what stood there.
 func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]byte) []byte) {
 	t.Helper()
 	d := changed(was, name, how)
@@ -304,7 +305,8 @@ func TestReadingsOfAFileThatHasLostItsBeginningAreNamed(t *testing.T) {
 					delete(alone.names, older)
 				}
 			}
-			if s, _ = readFiles("", alone); len(s.Damages) != 1 || !s.Damages[0].Unsure || !strings.Contains(s.Damages[0].Error(), "as far as is known") {
+			s, _ = readFiles("", alone)
+			if len(s.Damages) != 1 || !s.Damages[0].Unsure || !strings.Contains(s.Damages[0].Error(), "as far as is known") {
 				t.Errorf("alone: %v", s.Damages)
 			}
 		}
@@ -489,7 +491,8 @@ func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
 	})
 }
 
-// openedOnce is a disk of which one file can be opened but once, by whoever loads the log, so that it is not open later.
+// openedOnce is a disk of which one file can be opened but once, by whoever loads the log, so that it
+// is not open later.
 type openedOnce struct {
 	*cutDisk
 	name   string
@@ -621,7 +624,8 @@ func TestASectorThatCannotBeReadCostsNoMoreThanItsReadings(t *testing.T) {
 			name := d.with(suffix)[0]
 			for _, at := range []int{0, page, len(d.names[name].data) / 2, len(d.names[name].data) - 1} {
 				var warned []error
-				l, err := Open("", Options{Files: brokenSector{d.clone(), name, int64(at)}, Warn: func(err error) { warned = append(warned, err) }})
+				warn := func(err error) { warned = append(warned, err) }
+				l, err := Open("", Options{Files: brokenSector{d.clone(), name, int64(at)}, Warn: warn})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -727,7 +731,8 @@ func FuzzScanSegment(f *testing.F) {
 		f.Fatal(err)
 	}
 	for range 3 {
-		if _, err := l.Put(f.Context(), payloads.Reading{Body: []byte("x"), Properties: map[string]string{"a": "b"}}, Stamp{}); err != nil {
+		r := payloads.Reading{Body: []byte("x"), Properties: map[string]string{"a": "b"}}
+		if _, err := l.Put(f.Context(), r, Stamp{}); err != nil {
 			f.Fatal(err)
 		}
 	}

@@ -2,7 +2,8 @@ package outbox
 
 import "time"
 
-// A diskStore is what of a Log the lock of its queue guards, beside the queue itself: all fields and methods need it.
+// A diskStore is what of a Log the lock of its queue guards, beside the queue itself: all fields and
+// methods need it.
 type diskStore struct {
 	syncs    time.Duration                // Options.Sync
 	setSince func(n uint64) time.Duration // Options.SetSince
@@ -66,8 +67,8 @@ func (w *work) recordSoon() {
 	}
 }
 
-// find returns the segment that keeps a reading, or nil. It may be behind an empty segment that begins with a higher number: that number
-// was taken back and given out again.
+// find returns the segment that keeps a reading, or nil. It may be behind an empty segment that begins
+// with a higher number: that number was taken back and given out again.
 func (d *diskStore) find(n uint64) *segment {
 	for _, s := range d.segments[search(d.segments, n):] {
 		if s.at(n) != nil {
@@ -86,8 +87,8 @@ func (d *diskStore) oldest(after uint64, inFlight map[uint64]*flight) (uint64, b
 	return 0, false
 }
 
-// age does not depend on the wall clock if the reading is of this run. Of an earlier run it is not known if the clock was not set
-// then, nor while the clock says that the reading is of the future.
+// age does not depend on the wall clock if the reading is of this run. Of an earlier run it is not
+// known if the clock was not set then, nor while the clock says that the reading is of the future.
 func (d *diskStore) age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool) {
 	put := d.find(n).at(n).put
 	if n > d.earlier {
@@ -139,7 +140,8 @@ func (d *diskStore) sync(pending int) bool {
 	return true
 }
 
-// recordGone has it recorded again that readings are gone from segments: a record of that may have been in one that goes.
+// recordGone has it recorded again that readings are gone from segments: a record of that may have
+// been in one that goes.
 func (d *diskStore) recordGone(segments []*segment) {
 	for _, s := range segments {
 		d.outcomes.removed.addAll(s.gone())

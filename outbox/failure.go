@@ -10,15 +10,15 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// failedLocked puts a batch back that could not be made safe. What was written of it is in doubt, so nothing more is written to its
-// segment. Readings that were accepted before they were safe are written again; so are the others if the directory was restored,
-// else the policy decides.
+// failedLocked puts a batch back that could not be made safe. What was written of it is in doubt, so
+// nothing more is written to its segment. Readings that were accepted before they were safe are
+// written again; so are the others if the directory was restored, else the policy decides.
 func (c *committer) failedLocked(b *batch, err error, restored bool) {
 	d := c.disk
 	if s := c.tail; s != nil {
 		s.writing.Store(false)
 		s.size = s.safe
-		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // no reading in it counts, and each attempt leaves another
+		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // no reading in it counts
 			d.removeSegment(s)
 			d.recordGone(d.segments) // it may have said so
 			defer c.handles.discard(s)
@@ -41,7 +41,7 @@ func (c *committer) failedLocked(b *batch, err error, restored bool) {
 	case full == Block && !d.closing:
 		c.unnumberLocked(fresh)
 		d.puts = slices.DeleteFunc(queue, c.endIfCancelledLocked)
-	case len(tried) > 0 && full == DropOldest && isOutOfSpace(err) && !errors.Is(err, statefile.ErrReplaced) && c.dropSegmentLocked():
+	case len(tried) > 0 && full == DropOldest && isOutOfSpace(err) && c.dropSegmentLocked():
 		d.puts, d.retryAt, c.freed = queue, time.Time{}, time.Now()
 	case len(accepted) > 0: // until they are safe, no other can be
 		d.puts = accepted
@@ -72,8 +72,8 @@ func (c *committer) unnumberLocked(fresh []*putCall) {
 	}
 }
 
-// renumberLocked gives new numbers to readings that were not accepted before the files were restored: another process may have
-// given out theirs.
+// renumberLocked gives new numbers to readings that were not accepted before the files were restored:
+// another process may have given out theirs.
 func (c *committer) renumberLocked(fresh []*putCall) {
 	c.unnumberLocked(fresh)
 	for _, p := range fresh {
@@ -106,14 +106,16 @@ func (c *committer) refuseAllLocked(fresh []*putCall, err error) {
 	}
 }
 
-// isOutOfSpace reports whether the disk or a quota has no room for more.
+// isOutOfSpace reports whether the disk or a quota has no room for more. If files were replaced, it
+// returns false: they are not on that disk, so a drop would make no room.
 func isOutOfSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+	return !errors.Is(err, statefile.ErrReplaced) &&
+		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
 }
 
-// dropSegmentLocked makes room on a full disk: it drops the readings of the oldest segment of which none is in flight. The newest
-// segment is never dropped: it knows the numbers. While files cannot be restored, this would make no room, for they are not on that
-// disk.
+// dropSegmentLocked makes room on a full disk: it drops the readings of the oldest segment of which
+// none is in flight. The newest segment is never dropped: it knows the numbers. While files cannot be
+// restored, this would make no room, for they are not on that disk.
 func (c *committer) dropSegmentLocked() bool {
 	d := c.disk
 	for i, s := range d.segments[:max(0, len(d.segments)-1)] {
@@ -157,5 +159,6 @@ func unwritable(what string, err error) error {
 	if errors.Is(err, statefile.ErrReplaced) {
 		return fmt.Errorf("outbox: %s: %w", what, err)
 	}
-	return fmt.Errorf("outbox: %s: %w; %s", what, err, statefile.Advice(err, "make room, or make the directory writable"))
+	advice := statefile.Advice(err, "make room, or make the directory writable")
+	return fmt.Errorf("outbox: %s: %w; %s", what, err, advice)
 }

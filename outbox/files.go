@@ -18,7 +18,8 @@ import (
 type Files interface {
 	// List returns the names of the files, in any order. A directory that does not exist has none.
 	List() ([]string, error)
-	// Create makes a file to be written, and the directory if need be. The error is fs.ErrExist if the file exists.
+	// Create makes a file to be written, and the directory if need be. The error is fs.ErrExist if the
+	// file exists.
 	Create(name string) (File, error)
 	// Open opens a file to be read.
 	Open(name string) (File, error)
@@ -28,9 +29,10 @@ type Files interface {
 	Remove(name string) error
 	// Sync makes the names that were created, changed or removed so far outlive a power cut.
 	Sync() error
-	// Verify returns nil if the directory's path still leads to this directory, if its file with the name is the one that info
-	// identifies and has at least size bytes, and if this process holds the lock. An empty name leaves out the file. The error
-	// is statefile.ErrReplaced if the directory, the file or the lock was removed or replaced.
+	// Verify returns nil if the directory's path still leads to this directory, if its file with the
+	// name is the one that info identifies and has at least size bytes, and if this process holds the
+	// lock. An empty name leaves out the file. The error is statefile.ErrReplaced if the directory,
+	// the file or the lock was removed or replaced.
 	Verify(name string, info fs.FileInfo, size int64) error
 	// Retake returns the directory to which the path leads now. It makes and locks that if need be.
 	Retake() (Files, error)
@@ -38,7 +40,8 @@ type Files interface {
 	Close() error
 }
 
-// A File is written at its end and read anywhere. What was written outlives a power cut once Sync has returned nil.
+// A File is written at its end and read anywhere. What was written outlives a power cut once Sync has
+// returned nil.
 type File interface {
 	io.Writer
 	io.ReaderAt
@@ -47,12 +50,13 @@ type File interface {
 	Close() error
 }
 
-// A directory is one of the operating system. Once it was made or anchored, its files are reached through a handle, so it stays the same
-// directory when somebody renames it or puts another in its place. Before that they are reached by the path.
+// A directory is one of the operating system. Once it was made or anchored, its files are reached
+// through a handle, so it stays the same directory when somebody renames it or puts another in its
+// place. Before that they are reached by the path.
 type directory struct {
 	path       string
 	owner      *statefile.Dir // nil means that no lock is needed
-	generation int            // of owner when this was made. In a later one, another process may have changed the directory.
+	generation int            // of owner when this was made; if it has changed, the lock was lost meanwhile
 	fsync      statefile.Fsync
 	root       atomic.Pointer[os.Root]
 }
@@ -217,8 +221,8 @@ const (
 	fileLimit = 64 << 20 // bytes; far more than any file of a log has
 )
 
-// readFile reads a file, but no more than fileLimit, into the buffer or a larger one. Pages that the disk cannot read are zeros; then
-// whole is false.
+// readFile reads a file, but no more than fileLimit, into the buffer or a larger one. Pages that the
+// disk cannot read are zeros; then whole is false.
 func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {

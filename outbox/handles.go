@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// maxOpenFiles is how many segments' files are open at once. A long outage has many segments, and a process may often open 1,024
-// files; an open file can be restored when somebody removes it.
+// maxOpenFiles is how many segments' files are open at once. A long outage has many segments, and a
+// process may often open 1,024 files; an open file can be restored when somebody removes it.
 const maxOpenFiles = 64
 
 // The handles are the open files of a log. Its lock is held while a segment's file is opened, read or closed.
@@ -37,7 +37,8 @@ func (h *handles) openLocked(s *segment) error {
 	return err
 }
 
-// closeOldestLocked closes the file that was opened first if too many are open, but never that of the tail, which alone is written.
+// closeOldestLocked closes the file that was opened first if too many are open, but never that of the
+// tail, which alone is written.
 func (h *handles) closeOldestLocked() {
 	if len(h.open) <= maxOpenFiles {
 		return
@@ -106,8 +107,8 @@ func (h *handles) close(s *segment) {
 	h.open = slices.DeleteFunc(h.open, func(x *segment) bool { return x == s })
 }
 
-// discard removes the file of a segment that keeps no reading any more, and renames a damaged one. A file that cannot be removed
-// now is found, and removed, after the next Open.
+// discard removes the file of a segment that keeps no reading any more, and renames a damaged one. A
+// file that cannot be removed now is found, and removed, after the next Open.
 func (h *handles) discard(s *segment) {
 	h.close(s)
 	if s.damaged {

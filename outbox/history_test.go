@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A hub that is slower than the readings come makes each drop a range of its own, more than are remembered one by one.
+// A hub that is slower than the readings come makes each drop a range of its own, more than are
+// remembered one by one.
 func TestEachDropIsCountedOnceHoweverManyThereAre(t *testing.T) {
 	for _, full := range []Policy{DropNewest, DropOldest} {
 		for _, every := range []time.Duration{0, time.Second} {

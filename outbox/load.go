@@ -41,9 +41,9 @@ type loader struct {
 	newest scan              // of the newest that holds anything
 }
 
-// load reads a log without writing anything, for a full disk must not keep a device from its readings. It returns a
-// *statefile.VersionError if another version of failover has written any part of the log: what this program left out or misread
-// would be lost.
+// load reads a log without writing anything, for a full disk must not keep a device from its readings.
+// It returns a *statefile.VersionError if another version of failover has written any part of the log:
+// what this program left out or misread would be lost.
 func load(files Files) (*contents, error) {
 	names, err := files.List()
 	if err != nil {
@@ -82,8 +82,9 @@ func load(files Files) (*contents, error) {
 	return c, nil
 }
 
-// secure syncs what a process may not have synced before it was killed, for it will be handed out. A failure is ignored: from a
-// disk that cannot be written, the readings must be sent all the same. secure also removes the drafts that such a process has left.
+// secure syncs what a process may not have synced before it was killed, for it will be handed out. A
+// failure is ignored: from a disk that cannot be written, the readings must be sent all the same.
+// secure also removes the drafts that such a process has left.
 func (c *contents) secure(files Files) {
 	names, _ := files.List()
 	for _, name := range names {
@@ -140,8 +141,8 @@ func (l *loader) load(number uint64) (found scan, err error) {
 	return found, nil
 }
 
-// join makes one log of the segments. The newest epoch counts. If a reading stands in two segments, the newer one counts. join
-// returns the numbers that were removed or dropped.
+// join makes one log of the segments. The newest epoch counts. If a reading stands in two segments,
+// the newer one counts. join returns the numbers that were removed or dropped.
 func (c *contents) join(scans []scan) (gone ranges) {
 	for _, s := range scans {
 		if s.epoch != "" {

@@ -13,25 +13,30 @@ import (
 // Options are the settings of an outbox.
 type Options struct {
 	Limits Limits
-	// Sync is how long an accepted reading may wait until it is safe from a power cut and can be sent. Zero means that Put waits
-	// until it is.
+	// Sync is how long an accepted reading may wait until it is safe from a power cut and can be sent.
+	// Zero means that Put waits until it is.
 	Sync time.Duration
-	// Previous is the last ID of another outbox of this device that was in use since this one was last open. The zero ID means
-	// that there was none.
+	// Previous is the last ID of another outbox of this device that was in use since this one was last
+	// open. The zero ID means that there was none.
 	Previous ID
-	// Owner is the directory above, whose lock must be held whenever Put returns. Nil means that no lock is needed.
+	// Owner is the directory above, whose lock must be held whenever Put returns. Nil means that no
+	// lock is needed.
 	Owner *statefile.Dir
 	// Files are where the log keeps its files. Nil means the operating system's directory.
 	Files Files
 	// Now is the wall clock. It returns the zero time while that is not set. Nil means time.Now.
 	Now func() time.Time
-	// Elapsed is a clock that nobody sets: the time since any moment before Open. Nil means the monotonic clock.
+	// Elapsed is a clock that nobody sets: the time since any moment before Open. Nil means the
+	// monotonic clock.
 	Elapsed func() time.Duration
-	// SetSince returns by how much the wall clock was set after a reading of an earlier run was put. Nil means not at all.
+	// SetSince returns by how much the wall clock was set after a reading of an earlier run was put.
+	// Nil means not at all.
 	SetSince func(ID) time.Duration
-	// Dropped is called for readings that are dropped. It must neither block nor call the outbox. It may be nil.
+	// Dropped is called for readings that are dropped. It must neither block nor call the outbox. It
+	// may be nil.
 	Dropped func(Drop)
-	// Warn is called about damage and failures of the disk. It must neither block nor call the outbox. It may be nil.
+	// Warn is called about damage and failures of the disk. It must neither block nor call the outbox.
+	// It may be nil.
 	Warn func(error)
 
 	segmentSize int64
@@ -64,8 +69,9 @@ func (o Options) withDefaults() Options {
 
 // A Log is an outbox on disk: an append-only log in segments. It outlives the process and a power cut.
 //
-// Three types hold its state. The queue's lock guards the queue and the diskStore. The handles have a lock of their own, which is
-// held while a file is opened, read or closed. The committer belongs to one goroutine, which alone writes files.
+// Three types hold its state. The queue's lock guards the queue and the diskStore. The handles have a
+// lock of their own, which is held while a file is opened, read or closed. The committer belongs to
+// one goroutine, which alone writes files.
 type Log struct {
 	*queue
 	disk    *diskStore
@@ -76,9 +82,9 @@ type Log struct {
 	failure error         // of the committer's last commit; set before ended is closed
 }
 
-// Open opens the log in a directory. It makes no file, so it succeeds on a full disk; the first Put makes the directory if need be. Only
-// one process at a time may have a log open. The error wraps a *statefile.VersionError if another version of failover has written
-// the log.
+// Open opens the log in a directory. It makes no file, so it succeeds on a full disk; the first Put
+// makes the directory if need be. Only one process at a time may have a log open. The error wraps a
+// *statefile.VersionError if another version of failover has written the log.
 func Open(dir string, o Options) (*Log, error) {
 	o = o.withDefaults()
 	if o.Files == nil {
@@ -129,8 +135,9 @@ func newEpoch() string {
 	return hex.EncodeToString(epoch)
 }
 
-// Close records what has become of readings and closes the files. It returns an error if that failed or if the next Open will not
-// find all pending readings. Readings in flight are pending at the next Open.
+// Close records what has become of readings and closes the files. It returns an error if that failed
+// or if the next Open will not find all pending readings. Readings in flight are pending at the next
+// Open.
 func (l *Log) Close() error {
 	l.Seal()
 	l.mu.Lock()

@@ -2,16 +2,16 @@ package outbox
 
 import "maps"
 
-// A notice is what the cloud has to learn from the properties of readings: which readings were dropped, and how the previous epoch
-// ended.
+// A notice is what the cloud has to learn from the properties of readings: which readings were
+// dropped, and how the previous epoch ended.
 type notice struct {
 	previous ID // the zero ID means that there is none to name
 	missing  ranges
 }
 
-// attachTo moves as much of n as fits into the properties of a reading that is handed out, and returns that. A reading names only
-// numbers below its own, so that a receiver who counts finds a gap explained at its end. If the reading is not acknowledged, what
-// it named is to be added to n again.
+// attachTo moves as much of n as fits into the properties of a reading that is handed out, and returns
+// that. A reading names only numbers below its own, so that a receiver who counts finds a gap
+// explained at its end. If the reading is not acknowledged, what it named is to be added to n again.
 func (n *notice) attachTo(r *Reading) (named notice) {
 	if n.isEmpty() {
 		return named

@@ -16,13 +16,13 @@ import (
 var (
 	// ErrClosed is returned by Put after Seal or Close.
 	ErrClosed = errors.New("the outbox is closed")
-	// ErrFull is returned by Put when there is no room: because the policy is DropNewest, all pending readings are in flight, or
-	// the reading is larger than the limit.
+	// ErrFull is returned by Put when there is no room: because the policy is DropNewest, all pending
+	// readings are in flight, or the reading is larger than the limit.
 	ErrFull = errors.New("the outbox is full")
 )
 
-// An ID identifies a reading. Each new outbox has a new random epoch, and N counts 1, 2, 3, … within it, so a receiver can tell
-// which readings are missing. On the wire it is the message ID.
+// An ID identifies a reading. Each new outbox has a new random epoch, and N counts 1, 2, 3, … within
+// it, so a receiver can tell which readings are missing. On the wire it is the message ID.
 type ID struct {
 	Epoch string
 	N     uint64
@@ -37,8 +37,8 @@ type Reading struct {
 	Stamp Stamp
 }
 
-// A Stamp says how the device's clock stood when a reading was taken. The zero Stamp means that the device did not date the
-// reading: the program gave the time.
+// A Stamp says how the device's clock stood when a reading was taken. The zero Stamp means that the
+// device did not date the reading: the program gave the time.
 type Stamp struct {
 	Uptime            time.Duration // from the start of the device until it took the reading
 	BeforeClockWasSet bool          // the wall clock had not been set yet, so Taken is wrong
@@ -48,8 +48,8 @@ type Stamp struct {
 const (
 	// MissingProperty names dropped readings with lower numbers, such as "17-20,25".
 	MissingProperty = "failover-missing"
-	// PreviousProperty is the last ID of the previous epoch, or of another outbox that was in use meanwhile. The first reading
-	// that is sent after the change has it.
+	// PreviousProperty is the last ID of the previous epoch, or of another outbox that was in use
+	// meanwhile. The first reading that is sent after the change has it.
 	PreviousProperty = "failover-before"
 	// RequeuedProperty is the ID that a reading had before it was taken out of the quarantine and put again.
 	RequeuedProperty = "failover-requeued"
@@ -94,7 +94,7 @@ func (l Limits) Check() error {
 		errs = append(errs, settings.Wrong("Readings", "is %d: at least 1", l.Readings))
 	}
 	if l.Bytes < minBytes {
-		errs = append(errs, settings.Wrong("Bytes", "is %d: at least %d, for one reading of the largest size", l.Bytes, minBytes))
+		errs = append(errs, settings.Wrong("Bytes", "is %d: at least %d, the largest reading", l.Bytes, minBytes))
 	}
 	if l.Age < 0 {
 		errs = append(errs, settings.Wrong("Age", "is negative"))
@@ -105,11 +105,13 @@ func (l Limits) Check() error {
 	return errors.Join(errs...)
 }
 
-// An Outbox is a queue of readings that knows which of them are in flight: those that Peek has handed out, until Remove, Leave or
-// Quarantine is called for them. All methods may be called from any goroutine.
+// An Outbox is a queue of readings that knows which of them are in flight: those that Peek has handed
+// out, until Remove, Leave or Quarantine is called for them. All methods may be called from any
+// goroutine.
 type Outbox interface {
-	// Put numbers a reading and keeps it. When it returns without an error, the reading is accepted: it is as safe as this outbox
-	// makes it. The error is ErrFull, ErrClosed, that of ctx, or wraps DiskFull.
+	// Put numbers a reading and keeps it. When it returns without an error, the reading is accepted:
+	// it is as safe as this outbox makes it. The error is ErrFull, ErrClosed, that of ctx, or wraps
+	// DiskFull.
 	Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error)
 	// Peek hands out the oldest reading that is not in flight and whose number is above after.
 	Peek(after uint64) (Reading, bool)
@@ -117,14 +119,16 @@ type Outbox interface {
 	Remove(n uint64)
 	// Leave ends the flight of a reading without an acknowledgement. Peek hands it out again.
 	Leave(n uint64)
-	// Quarantine removes a reading in flight from the queue, because the hub ends every session in which it is sent.
+	// Quarantine removes a reading in flight from the queue, because the hub ends every session in
+	// which it is sent.
 	Quarantine(n uint64, why error)
 	// Last is the newest number, 0 before the first.
 	Last() uint64
 	// Pending returns how many readings are neither removed nor dropped, and how many bytes they take.
 	Pending() (readings, bytes int)
-	// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether there are any. Changed
-	// then signals when to call Peek again. Readings that the disk refuses do not count.
+	// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports
+	// whether there are any. Changed then signals when to call Peek again. Readings that the disk
+	// refuses do not count.
 	RequestSync() bool
 	// Changed has a value when Peek may find a reading that it did not find before.
 	Changed() <-chan struct{}
@@ -160,8 +164,10 @@ func (r Reason) Error() string {
 
 // A Drop is readings that were dropped, and why.
 type Drop struct {
-	Epoch   string
-	Numbers Range // of the readings; the zero Range means one reading whose number the disk has not recorded. A later reading names it.
+	Epoch string
+	// Numbers are those of the readings. The zero Range means one reading whose number the disk has not
+	// recorded; a later reading names it.
+	Numbers Range
 	Why     error // wraps a Reason
 }
 
@@ -172,7 +178,8 @@ func (d Drop) Reason() Reason {
 	return r
 }
 
-// IDs returns the IDs of the readings, such as "8f3a1c02-17" or "8f3a1c02-17-20", or "" if the numbers are zero.
+// IDs returns the IDs of the readings, such as "8f3a1c02-17" or "8f3a1c02-17-20", or "" if the numbers
+// are zero.
 func (d Drop) IDs() string {
 	if d.Numbers == (Range{}) {
 		return ""

@@ -64,8 +64,8 @@ func (d drops) reasons() []Reason { return slices.Sorted(maps.Keys(d)) }
 // maxKnownDrops is how many ranges of numbers a history keeps of each reason.
 const maxKnownDrops = 4096
 
-// A history is the drops that are recorded, for those who compare what was accepted with what has arrived: the newest ranges, and
-// of the numbers before them how many they were.
+// A history is the drops that are recorded, for those who compare what was accepted with what has
+// arrived: the newest ranges, and of the numbers before them how many they were.
 type history struct {
 	known  drops
 	before map[Reason]tally

@@ -6,8 +6,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A log does not trust that an open file or a lock is still what its path leads to: somebody may have removed, renamed or replaced
-// the directory or a file in it. It verifies that before it answers a Put, and at each patrol. What is missing is restored.
+// A log does not trust that an open file or a lock is still what its path leads to: somebody may have
+// removed, renamed or replaced the directory or a file in it. It verifies that before it answers a
+// Put, and at each patrol. What is missing is restored.
 
 // patrolInterval is how often the files are verified while readings are pending.
 const patrolInterval = statefile.RepairInterval
@@ -28,7 +29,8 @@ func (c *committer) needsPatrol() bool {
 	return c.readings > 0 && len(c.disk.segments) > 0
 }
 
-// patrol verifies the directory and every segment, and restores what is not there. It returns an error if that failed.
+// patrol verifies the directory and every segment, and restores what is not there. It returns an error
+// if that failed.
 func (c *committer) patrol() error {
 	segments := c.segments()
 	err := c.verifyAll(segments)

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Peek hands out the oldest reading that is pending and whose number is above after. It drops a reading whose record has changed on
-// the disk. While readings cannot be read for another reason, it returns false, and Changed signals when to try again.
+// Peek hands out the oldest reading that is pending and whose number is above after. It drops a
+// reading whose record has changed on the disk. While readings cannot be read for another reason, it
+// returns false, and Changed signals when to try again.
 func (l *Log) Peek(after uint64) (Reading, bool) {
 	for {
 		l.mu.Lock()
@@ -39,10 +40,12 @@ func (l *Log) Peek(after uint64) (Reading, bool) {
 	}
 }
 
-// maxReads is how often a reading that cannot be read is tried, a second apart: the disk or the system may recover.
+// maxReads is how often a reading that cannot be read is tried, a second apart: the disk or the system
+// may recover.
 const maxReads = 10
 
-// isTemporary reports whether the process is short of memory, descriptors or rights, which says nothing about the reading.
+// isTemporary reports whether the process is short of memory, descriptors or rights, which says
+// nothing about the reading.
 func isTemporary(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
 		errors.Is(err, fs.ErrPermission)

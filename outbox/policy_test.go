@@ -121,7 +121,8 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 		}
 		return box
 	}
-	for name, box := range map[string]Outbox{"memory": NewMemory(Options{Limits: Limits{Readings: 2}, Previous: before}), "log": log()} {
+	memory := NewMemory(Options{Limits: Limits{Readings: 2}, Previous: before})
+	for name, box := range map[string]Outbox{"memory": memory, "log": log()} {
 		t.Run(name, func(t *testing.T) {
 			fillUp(t, box, 3) // 1 is dropped
 			for range 2 {
@@ -292,7 +293,8 @@ func TestTheLargestReadingThatIsAcceptedIsStillARecordUnderALaterNumber(t *testi
 			return nil
 		})
 		first, second := waiter(t.Context(), d), waiter(t.Context(), d)
-		full := frameLimit + frameHead - d.Log.disk.frameSize(Reading{ID{d.epoch, 127}, of(strings.Repeat("x", frameLimit/2)), Stamp{}}, time.Now()) + frameLimit/2
+		half := Reading{ID: ID{d.epoch, 127}, Reading: of(strings.Repeat("x", frameLimit/2))}
+		full := frameLimit + frameHead - d.Log.disk.frameSize(half, time.Now()) + frameLimit/2
 		_, err := d.Put(t.Context(), of(strings.Repeat("x", full)), Stamp{})
 		if <-first != nil || <-second != nil {
 			t.Error("the others were refused")

@@ -35,7 +35,8 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		bodies: map[string]bool{}, pending: map[ID]string{}, accepted: map[uint64]string{}, gone: map[uint64]bool{},
-		leaving: map[uint64]bool{}, over: map[uint64]bool{}, condemned: map[uint64]bool{}, refused: map[uint64]bool{}, sent: map[ID]string{}, named: map[uint64]struct{}{},
+		leaving: map[uint64]bool{}, over: map[uint64]bool{}, condemned: map[uint64]bool{}, refused: map[uint64]bool{},
+		sent: map[ID]string{}, named: map[uint64]struct{}{},
 	}
 }
 
@@ -43,7 +44,8 @@ func newLedger() *ledger {
 func (k *ledger) clone() *ledger {
 	return &ledger{
 		epoch: k.epoch, bodies: maps.Clone(k.bodies), pending: maps.Clone(k.pending), accepted: maps.Clone(k.accepted),
-		gone: maps.Clone(k.gone), leaving: maps.Clone(k.leaving), over: maps.Clone(k.over), condemned: maps.Clone(k.condemned), refused: maps.Clone(k.refused),
+		gone: maps.Clone(k.gone), leaving: maps.Clone(k.leaving), over: maps.Clone(k.over),
+		condemned: maps.Clone(k.condemned), refused: maps.Clone(k.refused),
 		sent: maps.Clone(k.sent), named: maps.Clone(k.named),
 	}
 }
@@ -425,7 +427,8 @@ func (v *life) reopen() error {
 	return v.open()
 }
 
-// killed ends the process in the midst of it. What it has written is there, and what was synced is safe from a power cut.
+// killed ends the process in the midst of it. What it has written is there, and what was synced is
+// safe from a power cut.
 func (v *life) killed() *cutDisk {
 	kept := v.disk.clone()
 	v.disk.after = func() {}
@@ -434,7 +437,8 @@ func (v *life) killed() *cutDisk {
 	return kept
 }
 
-// run lives through some power cuts, and checks what is left at many moments. It returns how many images it has checked.
+// run lives through some power cuts, and checks what is left at many moments. It returns how many
+// images it has checked.
 func (v *life) run() (images int, err error) {
 	for range 3 {
 		if err := v.open(); err != nil {

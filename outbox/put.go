@@ -36,8 +36,9 @@ func (p *putCall) answer(err error) {
 	}
 }
 
-// Put numbers a reading and returns once it is on the disk, or earlier if Options.Sync allows that. When ctx ends while the reading is
-// being written, Put waits for that. The error is ErrFull, ErrClosed, that of ctx, or wraps DiskFull.
+// Put numbers a reading and returns once it is on the disk, or earlier if Options.Sync allows that.
+// When ctx ends while the reading is being written, Put waits for that. The error is ErrFull,
+// ErrClosed, that of ctx, or wraps DiskFull.
 func (l *Log) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error) {
 	p, err := l.startPut(ctx, r, s)
 	if err != nil {
@@ -103,7 +104,8 @@ func (l *Log) withdraw(p *putCall) {
 	}
 }
 
-// takeBackLocked forgets a reading that was not accepted. If it has a number, the disk has refused it, and it is dropped.
+// takeBackLocked forgets a reading that was not accepted. If it has a number, the disk has refused it,
+// and it is dropped.
 func (l *Log) takeBackLocked(p *putCall, why error) {
 	l.readings--
 	l.bytes -= p.size

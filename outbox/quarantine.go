@@ -68,7 +68,8 @@ func (c *committer) writeQuarantined(q QuarantinedReading) error {
 	return files.Sync()
 }
 
-// leaveQueueLocked takes a reading out of the queue that the quarantine holds. Its drop is recorded by the commit that wrote it there.
+// leaveQueueLocked takes a reading out of the queue that the quarantine holds. Its drop is recorded by
+// the commit that wrote it there.
 func (c *committer) leaveQueueLocked(q quarantining) {
 	delete(c.inFlight, q.n)
 	c.forgetLocked(q.n)
@@ -77,7 +78,8 @@ func (c *committer) leaveQueueLocked(q quarantining) {
 	c.room.Broadcast()
 }
 
-// quarantined returns an iterator over the readings in the quarantine, and an error for each file that cannot be read.
+// quarantined returns an iterator over the readings in the quarantine, and an error for each file that
+// cannot be read.
 func quarantined(files Files) iter.Seq2[QuarantinedReading, error] {
 	return func(yield func(QuarantinedReading, error) bool) {
 		names, err := files.List()
@@ -126,8 +128,8 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 	return q, &statefile.VersionError{Path: name, Detail: "it is whole, and this version does not know what it says"}
 }
 
-// Requeue puts a quarantined reading back into the queue, with a new number and with its old ID as RequeuedProperty. If it fails
-// half-way, the reading is in both.
+// Requeue puts a quarantined reading back into the queue, with a new number and with its old ID as
+// RequeuedProperty. If it fails half-way, the reading is in both.
 func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	files, name := l.handles.current(), id.String()+quarantineSuffix
 	q, err := readQuarantined(files, name)

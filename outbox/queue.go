@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A queue is what Log and Memory have in common: it numbers readings, decides which of them are dropped when there is no room
-// or when they are too old, and knows which of them are in flight. It leaves to its store where they are kept.
+// A queue is what Log and Memory have in common: it numbers readings, decides which of them are
+// dropped when there is no room or when they are too old, and knows which of them are in flight. It
+// leaves to its store where they are kept.
 type queue struct {
 	options Options
 	epoch   string
@@ -29,7 +30,8 @@ type queue struct {
 
 // A store keeps the readings of a queue. All its methods are called with the queue's lock held.
 type store interface {
-	// oldest returns the oldest number above after whose reading is pending, may be handed out and is not in flight.
+	// oldest returns the oldest number above after whose reading is pending, may be handed out and is
+	// not in flight.
 	oldest(after uint64, inFlight map[uint64]*flight) (n uint64, ok bool)
 	// age returns for how long a reading has been pending, if that is known.
 	age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool)
@@ -37,12 +39,13 @@ type store interface {
 	remove(n uint64) (size int, ok bool)
 	// release has oldest find a reading again that was in flight, if it is kept.
 	release(n uint64)
-	// acknowledged is called after remove if the hub has acknowledged the reading, which has named dropped readings.
+	// acknowledged is called after remove if the hub has acknowledged the reading, which has named
+	// dropped readings.
 	acknowledged(n uint64, named notice)
 	// dropped is called for each number whose reading was dropped, kept or not.
 	dropped(n uint64, why Reason)
-	// sync has readings made safe that were put and that oldest does not find yet, and reports whether there are any. pending is
-	// how many readings the queue counts.
+	// sync has readings made safe that were put and that oldest does not find yet, and reports whether
+	// there are any. pending is how many readings the queue counts.
 	sync(pending int) bool
 }
 
@@ -54,7 +57,8 @@ type flight struct {
 
 func newQueue(o Options, epoch string, maxSize int) *queue {
 	q := &queue{
-		options: o, epoch: epoch, maxSize: min(maxSize, o.Limits.Bytes), changed: make(chan struct{}, 1), inFlight: map[uint64]*flight{},
+		options: o, epoch: epoch, maxSize: min(maxSize, o.Limits.Bytes),
+		changed: make(chan struct{}, 1), inFlight: map[uint64]*flight{},
 	}
 	q.room = sync.NewCond(&q.mu)
 	return q
@@ -80,7 +84,8 @@ func (q *queue) Pending() (readings, bytes int) {
 	return q.readings, q.bytes
 }
 
-// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether there are any.
+// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether
+// there are any.
 func (q *queue) RequestSync() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -21,7 +21,8 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// ranges are a set of numbers. The ranges are in order, and there are numbers between them that are not in the set.
+// ranges are a set of numbers. The ranges are in order, and there are numbers between them that are
+// not in the set.
 type ranges []Range
 
 // add adds numbers, which may be in the set already.
@@ -40,8 +41,8 @@ func (s *ranges) add(r Range) {
 	*s = slices.Replace(*s, from, to, r)
 }
 
-// takeText removes the lowest ranges, as long as their numbers are below a number and the text they make, such as "17-20,25", has at
-// most limit bytes. It returns the text and the ranges.
+// takeText removes the lowest ranges, as long as their numbers are below a number and the text they
+// make, such as "17-20,25", has at most limit bytes. It returns the text and the ranges.
 func (s *ranges) takeText(below uint64, limit int) (text string, taken ranges) {
 	var b strings.Builder
 	for len(*s) > 0 && (*s)[0].Last < below {

@@ -12,9 +12,10 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A record is the payload of a frame. A frame begins with the length of the payload, a checksum, and how many bytes of the file were
-// safe when the frame was written, each in four bytes, little-endian. The checksum covers the name of the file too, so that a sector
-// of another file is not taken for one of this. Lengths and numbers in a payload are varints.
+// A record is the payload of a frame. A frame begins with the length of the payload, a checksum, and
+// how many bytes of the file were safe when the frame was written, each in four bytes, little-endian.
+// The checksum covers the name of the file too, so that a sector of another file is not taken for one
+// of this. Lengths and numbers in a payload are varints.
 const (
 	frameHead  = 12
 	frameLimit = 1 << 20 // bytes of a payload: four times the largest reading. A longer payload is damage.
@@ -46,7 +47,8 @@ func appendFrame(b []byte, name string, safe int64, payload func([]byte) []byte)
 	return b
 }
 
-// frameAt returns the payload of the frame that begins b, and the length of the frame, or nil if no whole frame does.
+// frameAt returns the payload of the frame that begins b, and the length of the frame, or nil if no
+// whole frame does.
 func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 	if len(b) < frameHead+1 {
 		return nil, 0, 0
@@ -160,7 +162,7 @@ func (r *Reading) setField(field byte, value []byte) error {
 		if size <= 0 {
 			return errShort
 		}
-		r.Stamp.Uptime = max(r.Stamp.Uptime, time.Duration(d)) // files of an early version have only the first of the two
+		r.Stamp.Uptime = max(r.Stamp.Uptime, time.Duration(d)) // an early version wrote only fieldEarly
 		r.Stamp.BeforeClockWasSet = r.Stamp.BeforeClockWasSet || field == fieldEarly && d > 0
 	case fieldComponent:
 		r.Component = string(value)
@@ -240,7 +242,8 @@ func appendHeader(b []byte, h header) []byte {
 	return b
 }
 
-// checkVersion returns a *statefile.VersionError if another version of failover has written a record whose checksum is right.
+// checkVersion returns a *statefile.VersionError if another version of failover has written a record
+// whose checksum is right.
 func checkVersion(name string, payload []byte) error {
 	kind, rest := payload[0], payload[1:]
 	switch kind {

@@ -12,11 +12,11 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A restore writes the log again, from the open files and the handle on the old directory, where its path leads to now. Readings
-// that cannot be read any more are dropped as Damaged.
+// A restore writes the log again, from the open files and the handle on the old directory, where its
+// path leads to now. Readings that cannot be read any more are dropped as Damaged.
 
-// maxRestores is how many restores follow each other at once. Beyond that, and after a failure, restoring takes at most a tenth of the
-// time, for it may read and write all that is pending.
+// maxRestores is how many restores follow each other at once. Beyond that, and after a failure,
+// restoring takes at most a tenth of the time, for it may read and write all that is pending.
 const maxRestores = 3
 
 // restores are what the committer remembers of restores.
@@ -30,8 +30,9 @@ type restores struct {
 	taken     uint64    // the newest number that another process has given out in this epoch
 }
 
-// restore is called after an error. If the directory or a segment was removed or replaced, it restores what it can, and returns true;
-// the tail must not be written any more then. Otherwise it returns the error, or why restoring failed.
+// restore is called after an error. If the directory or a segment was removed or replaced, it restores
+// what it can, and returns true; the tail must not be written any more then. Otherwise it returns the
+// error, or why restoring failed.
 func (c *committer) restore(err error) (bool, error) {
 	if !errors.Is(err, statefile.ErrReplaced) {
 		replaced := c.handles.files.Verify("", nil, 0)
@@ -61,7 +62,8 @@ func (c *committer) restore(err error) (bool, error) {
 	return true, err
 }
 
-// warnUnrestored names once the pending readings that the next Open will not find unless the directory can be restored.
+// warnUnrestored names once the pending readings that the next Open will not find unless the directory
+// can be restored.
 func (c *committer) warnUnrestored() {
 	if c.restores.warned {
 		return
@@ -79,8 +81,8 @@ func (c *committer) warnUnrestored() {
 	}
 	c.mu.Unlock()
 	if text, _ := pending.takeText(math.MaxUint64, math.MaxInt); text != "" {
-		c.options.Warn(fmt.Errorf("outbox: pending readings %s-%s are lost if this process ends before they are delivered or the directory is restored",
-			c.epoch, text))
+		c.options.Warn(fmt.Errorf("outbox: pending readings %s-%s are lost if this process ends before they are "+
+			"delivered or the directory is restored", c.epoch, text))
 	}
 }
 
@@ -122,11 +124,12 @@ func (c *committer) warnRestored(missing ranges) {
 	} else if kept == 0 {
 		return
 	}
-	c.options.Warn(fmt.Errorf("outbox: files were removed or replaced while they were in use: %d pending readings were kept, %s", kept, how))
+	c.options.Warn(fmt.Errorf("outbox: files were removed or replaced while they were in use: "+
+		"%d pending readings were kept, %s", kept, how))
 }
 
-// admit returns an error if the directory holds pending readings that another process has accepted, which must not be touched.
-// It renames segments that this log does not have, as in an older copy.
+// admit returns an error if the directory holds pending readings that another process has accepted,
+// which must not be touched. It renames segments that this log does not have, as in an older copy.
 func (c *committer) admit(fresh Files, segments []*segment) error {
 	names, err := fresh.List()
 	if err != nil {
@@ -163,8 +166,9 @@ func (c *committer) admit(fresh Files, segments []*segment) error {
 	return nil
 }
 
-// isOurs reports whether this log has written the file with the name of a segment, or the file is a copy. Another process adds
-// nothing to a file, but it may have begun one with the name of that which this log is beginning.
+// isOurs reports whether this log has written the file with the name of a segment, or the file is a
+// copy. Another process adds nothing to a file, but it may have begun one with the name of that which
+// this log is beginning.
 func (c *committer) isOurs(fresh Files, s *segment) bool {
 	if c.sizeToRestore(s) > 0 || fresh.Verify(s.name, s.info, 0) == nil {
 		return true
@@ -174,8 +178,9 @@ func (c *committer) isOurs(fresh Files, s *segment) bool {
 	return err == nil && bytes.HasPrefix(ours, there)
 }
 
-// checkAccepted returns an error if another process has accepted readings that are pending in a directory: those of another
-// epoch, and in the other files, which this log has not written, those of this epoch that it has not accepted.
+// checkAccepted returns an error if another process has accepted readings that are pending in a
+// directory: those of another epoch, and in the other files, which this log has not written, those of
+// this epoch that it has not accepted.
 func (c *committer) checkAccepted(found *contents, others []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,8 +207,8 @@ func (c *committer) checkAccepted(found *contents, others []string) error {
 	return nil
 }
 
-// dropMissing drops the pending readings that cannot be read any more. Those in flight are left out: most will be acknowledged,
-// and reading the others again will show that they are gone.
+// dropMissing drops the pending readings that cannot be read any more. Those in flight are left out:
+// most will be acknowledged, and reading the others again will show that they are gone.
 func (c *committer) dropMissing(segments []*segment) (missing ranges) {
 	for _, s := range segments {
 		if !s.short {

@@ -417,7 +417,8 @@ func TestACopyThatIsMadeWhileAReadingIsWrittenIsUsed(t *testing.T) {
 	}
 }
 
-// Readings that are open or in the old directory take no room on the disk that is full, so none is dropped to make some.
+// Readings that are open or in the old directory take no room on the disk that is full, so none is
+// dropped to make some.
 func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool

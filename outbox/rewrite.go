@@ -14,8 +14,8 @@ const replacedSuffix = ".replaced"
 // draftSuffix ends the name of a file that is being written.
 const draftSuffix = ".new"
 
-// rewrite makes the directory hold each segment. The newest comes first: it knows the others, so if the process is killed half-way,
-// the next Open names what is missing.
+// rewrite makes the directory hold each segment. The newest comes first: it knows the others, so if
+// the process is killed half-way, the next Open names what is missing.
 func (c *committer) rewrite(fresh Files, segments []*segment) error {
 	for _, s := range slices.Backward(segments) {
 		size := c.sizeToRestore(s)
@@ -65,8 +65,9 @@ func (c *committer) contentOf(s *segment, size int64) (b []byte, whole bool, err
 	return b, whole && int64(len(b)) == size, err
 }
 
-// writeTo makes a file of the directory hold our content of a segment, and returns how much of the segment the file holds. A file
-// that begins with our content stays, as in a copy of the directory, which may hold more than is left to us.
+// writeTo makes a file of the directory hold our content of a segment, and returns how much of the
+// segment the file holds. A file that begins with our content stays, as in a copy of the directory,
+// which may hold more than is left to us.
 func (s *segment) writeTo(fresh Files, ours []byte, size int64) (int64, error) {
 	there, info, _, err := readFile(fresh, s.name, nil)
 	if err == nil && bytes.HasPrefix(there, ours) && syncFile(fresh, s.name) == nil {

@@ -13,12 +13,13 @@ type scan struct {
 	other    error // *statefile.VersionError: another version of failover has written the file
 }
 
-// A hole is bytes that were safe and make no record. It lies between two readings; 0 means that there is none on that side.
+// A hole is bytes that were safe and make no record. It lies between two readings; 0 means that there
+// is none on that side.
 type hole struct{ after, before uint64 }
 
-// scan reads what can be read. end is how many bytes count, as a later segment says; a negative end means that this is not known.
-// Then those bytes are safe that a record behind them says were; of the rest, which was being written when the power failed, as
-// much counts as is in one piece.
+// scan reads what can be read. end is how many bytes count, as a later segment says; a negative end
+// means that this is not known. Then those bytes are safe that a record behind them says were; of the
+// rest, which was being written when the power failed, as much counts as is in one piece.
 func (s *segment) scan(b []byte, end int64) (found scan) {
 	found.segment = s
 	safe := end
@@ -120,8 +121,8 @@ func (f *scan) take(payload []byte, offset, size uint32) bool {
 	return r.err == nil
 }
 
-// How far a number may lie behind the one before it in the same segment: when it is written, and when it is read and damage may
-// lie between.
+// How far a number may lie behind the one before it in the same segment: when it is written, and when
+// it is read and damage may lie between.
 const (
 	maxGap  = 4096
 	maxHole = 1 << 16

@@ -32,7 +32,7 @@ type segment struct {
 // A place is where a reading stands in its segment. It takes little memory, for a long outage makes many.
 type place struct {
 	offset, size uint32 // of its frame
-	put          uint32 // seconds since Open. For a reading of an earlier run it is Unix time, and zero means that it is not known.
+	put          uint32 // seconds since Open; of an earlier run, Unix time, where zero means that it is not known
 }
 
 const suffix = ".log"

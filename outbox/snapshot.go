@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// A Snapshot is what a log's directory held when Read was called, also beside a running device. It never writes there.
+// A Snapshot is what a log's directory held when Read was called, also beside a running device. It
+// never writes there.
 type Snapshot struct {
 	Epoch     string
 	Previous  ID     // the last ID of the previous epoch; the zero ID means that it is not known
@@ -21,14 +22,15 @@ type Snapshot struct {
 	segments []*segment
 }
 
-// Forgotten counts the numbers that were dropped for one reason before those in Dropped, and has the highest of them.
+// Forgotten counts the numbers that were dropped for one reason before those in Dropped, and has the
+// highest of them.
 type Forgotten struct {
 	Why            Reason
 	Count, Highest uint64
 }
 
-// Read reads the log in a directory. The error wraps a *statefile.VersionError if another version of failover has written the log. A
-// directory that does not exist holds an empty log.
+// Read reads the log in a directory. The error wraps a *statefile.VersionError if another version of
+// failover has written the log. A directory that does not exist holds an empty log.
 func Read(dir string) (*Snapshot, error) { return readFiles(dir, SystemFiles(dir)) }
 
 func readFiles(dir string, files Files) (*Snapshot, error) {
@@ -36,7 +38,9 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: read %s: %w", dir, err)
 	}
-	s := &Snapshot{Epoch: c.epoch, Previous: c.previous, Last: c.last, Damages: c.damages, files: files, segments: c.segments}
+	s := &Snapshot{
+		Epoch: c.epoch, Previous: c.previous, Last: c.last, Damages: c.damages, files: files, segments: c.segments,
+	}
 	for _, why := range c.dropped.known.reasons() {
 		for _, r := range c.dropped.known[why] {
 			s.Dropped = append(s.Dropped, Drop{c.epoch, r, why})
@@ -52,11 +56,13 @@ func readFiles(dir string, files Files) (*Snapshot, error) {
 	return s, nil
 }
 
-// Quarantined returns an iterator over the readings in the quarantine, with an error for each file that cannot be read.
+// Quarantined returns an iterator over the readings in the quarantine, with an error for each file
+// that cannot be read.
 func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return quarantined(s.files) }
 
-// Pending returns an iterator over the pending readings, by number. Readings whose segment a running device has removed meanwhile are
-// left out. The iterator reads all segments into one buffer, so the body of a reading is valid only until the next step.
+// Pending returns an iterator over the pending readings, by number. Readings whose segment a running
+// device has removed meanwhile are left out. The iterator reads all segments into one buffer, so the
+// body of a reading is valid only until the next step.
 func (s *Snapshot) Pending() iter.Seq[Reading] {
 	return func(yield func(Reading) bool) {
 		var buffer []byte
@@ -82,7 +88,8 @@ func (s *Snapshot) Pending() iter.Seq[Reading] {
 	}
 }
 
-// Numbers returns an iterator over the numbers of the pending readings, in order, whether these can be read or not.
+// Numbers returns an iterator over the numbers of the pending readings, in order, whether these can be
+// read or not.
 func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, seg := range s.segments {

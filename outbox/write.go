@@ -19,7 +19,8 @@ func (c *committer) append(b *batch) error {
 	if b.isEmpty() && !b.isFinal {
 		return nil
 	}
-	if c.tail == nil || b.isFinal || c.tail.size >= c.options.segmentSize || len(b.puts) > 0 && b.puts[0].reading.ID.N-c.tail.end() > maxGap {
+	if c.tail == nil || b.isFinal || c.tail.size >= c.options.segmentSize ||
+		len(b.puts) > 0 && b.puts[0].reading.ID.N-c.tail.end() > maxGap {
 		if err := c.roll(b); err != nil {
 			return err
 		}
@@ -97,13 +98,15 @@ func (c *committer) roll(b *batch) error {
 // headerLocked returns the header of a segment that begins behind the number last.
 func (c *committer) headerLocked(last uint64) header {
 	h := header{
-		epoch: c.epoch, previous: c.disk.previous, last: last, others: map[uint64]extent{}, dropped: c.disk.recorded.clone(),
+		epoch: c.epoch, previous: c.disk.previous, last: last,
+		others: map[uint64]extent{}, dropped: c.disk.recorded.clone(),
 	}
 	h.unnamed.add(c.unnamed)
 	for _, f := range c.inFlight { // no reading that is in flight may arrive
 		h.unnamed.add(f.named)
 	}
-	h.unnamed.missing = h.unnamed.missing[max(0, len(h.unnamed.missing)-maxKnownDrops):] // so that it fits into a header
+	missing := h.unnamed.missing
+	h.unnamed.missing = missing[max(0, len(missing)-maxKnownDrops):] // so that it fits into a header
 	for _, s := range c.disk.segments {
 		h.others[s.number] = extent{s.size, s.first, s.end()}
 	}
@@ -135,8 +138,9 @@ func (c *committer) flush() error {
 	return nil
 }
 
-// conclude begins a segment that holds nothing but what it knows of the others, so that a later Open notices when one has lost
-// its end. None of it is needed to read them, so a disk that refuses it is no failure.
+// conclude begins a segment that holds nothing but what it knows of the others, so that a later Open
+// notices when one has lost its end. None of it is needed to read them, so a disk that refuses it is
+// no failure.
 func (c *committer) conclude() {
 	if n := len(c.disk.segments); n == 0 || c.disk.segments[n-1].isBare {
 		return
