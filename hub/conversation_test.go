@@ -68,9 +68,9 @@ func TestSubscriptionThatFailsEndsTheWork(t *testing.T) {
 				w.work()
 				err := w.worked()
 				switch {
-				case refused == broken && (err != broken || time.Since(began) > 0):
+				case errors.Is(refused, broken) && (!errors.Is(err, broken) || time.Since(began) > 0):
 					t.Errorf("%s: after %s: %v", call, time.Since(began), err)
-				case refused == errSilent && (transport.ReasonOf(err) != transport.TimedOut || time.Since(began) != answerTimeout):
+				case errors.Is(refused, errSilent) && (transport.ReasonOf(err) != transport.TimedOut || time.Since(began) != answerTimeout):
 					t.Errorf("%s: after %s: %v", call, time.Since(began), err)
 				}
 			})

@@ -168,10 +168,10 @@ func TestReadingThatCannotBePublishedGoesBackIntoTheOutbox(t *testing.T) {
 		s := w.connect(nil)
 		s.refuseBy(func(string) error { return broken })
 		w.put(1, 1)
-		if err := w.worked(); err != broken {
+		if err := w.worked(); !errors.Is(err, broken) {
 			t.Error(err)
 		}
-		if err := w.Flush(t.Context()); err != broken {
+		if err := w.Flush(t.Context()); !errors.Is(err, broken) {
 			t.Errorf("flush: %v", err)
 		}
 		w.disconnect(transport.Silence)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func (s *fakeSession) Unsubscribe(ctx context.Context, filters ...string) error 
 // ask calls refuse. The hub that never answers is an error, too: it waits for ctx.
 func (s *fakeSession) ask(ctx context.Context, name string) error {
 	err := s.call(name)
-	if err == errSilent {
+	if errors.Is(err, errSilent) {
 		<-ctx.Done()
 		err = ctx.Err()
 	}

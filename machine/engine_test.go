@@ -79,7 +79,7 @@ func TestAnActionsEventMovesTheMachineWithItsCause(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.want(t, "On", "Broken")
-		if p.changes[0].Cause != cause {
+		if !errors.Is(p.changes[0].Cause, cause) {
 			t.Errorf("cause %v, want %v", p.changes[0].Cause, cause)
 		}
 	})

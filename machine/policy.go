@@ -161,6 +161,7 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	}
 	h.doubted = e.Verdict == provisioning.Refused && blamesClock(cause)
 	half := func(d time.Duration) time.Duration { return d/2 + time.Duration(luck*float64(d/2)) }
+	//exhaustive:enforce
 	switch e.Verdict {
 	case provisioning.Throttled:
 		wait := e.RetryAfter

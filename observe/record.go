@@ -102,6 +102,7 @@ func (r Record) Describe() Record {
 }
 
 func (r Record) text() string {
+	//exhaustive:enforce
 	switch r.Kind {
 	case Transition:
 		return words(r.From, "-> "+r.To, after("on", r.Event), after("at", r.Hub), after("attempt", number(r.Attempt)),
@@ -132,8 +133,10 @@ func (r Record) text() string {
 		return fmt.Sprintf("refused %q in %s", r.Event, r.State)
 	case Handled:
 		return words(r.Name, after("answered", number(r.Status)))
+	case Warning, Note:
+		return r.Error
 	}
-	return r.Error
+	return r.Error // a kind of a later version
 }
 
 // readings returns the number of dropped readings.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -28,7 +29,7 @@ func (m *Memory) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, erro
 	defer m.mu.Unlock()
 	size := sizeOf(r)
 	if err := m.makeRoomLocked(ctx, size); err != nil {
-		if err == ErrFull {
+		if errors.Is(err, ErrFull) {
 			m.announce(m.refuseLocked(), NoRoom)
 		}
 		return ID{}, err

@@ -150,6 +150,7 @@ const (
 	Quarantined Reason = "quarantined" // the hub ends every session in which the reading is sent
 )
 
+//exhaustive:enforce
 var meanings = map[Reason]string{
 	NoRoom:      "the outbox is full",
 	TooOld:      "it has waited for longer than the age limit",

@@ -26,7 +26,7 @@ func Wrong(field, format string, args ...any) error {
 // In puts the name of the group that holds the fields before the field of each *FieldError in err,
 // an error of errors.Join. It returns nil for nil.
 func In(group string, err error) error {
-	switch e := err.(type) {
+	switch e := any(err).(type) { // each error of the tree is looked at by itself
 	case nil:
 		return nil
 	case *FieldError:
@@ -43,7 +43,7 @@ func In(group string, err error) error {
 
 // All returns the *FieldErrors in err, an error that wraps those of errors.Join, in order.
 func All(err error) []*FieldError {
-	switch e := err.(type) {
+	switch e := any(err).(type) { // each error of the tree is looked at by itself
 	case *FieldError:
 		return []*FieldError{e}
 	case interface{ Unwrap() []error }:

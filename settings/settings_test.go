@@ -25,7 +25,7 @@ func TestErrorNamesTheFieldWithItsGroup(t *testing.T) {
 
 func TestErrorWithoutAFieldIsPassedOn(t *testing.T) {
 	other := errors.New("no such file")
-	if got := settings.In("Storage", other); got != other {
+	if got := settings.In("Storage", other); !errors.Is(got, other) {
 		t.Errorf("In returned %v", got)
 	}
 	if settings.In("Storage", nil) != nil {

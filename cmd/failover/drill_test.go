@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -129,7 +130,7 @@ func TestClientEndsWhenTheDrillIsKilled(t *testing.T) {
 				fmt.Sprintf(line, pipe)))
 			within(t, is)
 			p.signal(syscall.SIGKILL)
-			if err := within(t, gone); err != io.EOF {
+			if err := within(t, gone); !errors.Is(err, io.EOF) {
 				t.Error(err)
 			}
 		})

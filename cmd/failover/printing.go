@@ -65,7 +65,7 @@ func escapedError(err error) string {
 
 // wrapped returns the errors that an error wraps.
 func wrapped(err error) []error {
-	switch err := err.(type) {
+	switch err := any(err).(type) { // each error of the tree is looked at by itself
 	case interface{ Unwrap() []error }:
 		return err.Unwrap()
 	case interface{ Unwrap() error }:

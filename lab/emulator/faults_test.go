@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -219,7 +220,7 @@ func TestUnknownFaultsTargetsAndParametersAreErrors(t *testing.T) {
 			t.Error(err)
 		}
 		w.Close()
-		if err := w.Inject("A", emulator.FIN, p); err != emulator.ErrClosed {
+		if err := w.Inject("A", emulator.FIN, p); !errors.Is(err, emulator.ErrClosed) {
 			t.Errorf("closed: %v", err)
 		}
 	})

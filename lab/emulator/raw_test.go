@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -54,7 +55,7 @@ func TestAClientHasTenSecondsForTLSAndTenForCONNECT(t *testing.T) {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			if _, err := io.ReadAll(conn); err != nil && err != io.EOF {
+			if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if took := time.Since(start); took != 10*time.Second {

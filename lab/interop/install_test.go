@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,7 +41,8 @@ func (u unavailable) Error() string { return string(u) }
 func install(t *testing.T) sdk {
 	t.Helper()
 	s, err := installed()
-	if reason, ok := err.(unavailable); ok {
+	var reason unavailable
+	if errors.As(err, &reason) {
 		t.Skip("this needs node, npm and npm's registry: ", reason)
 	}
 	if err != nil {

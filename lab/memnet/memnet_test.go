@@ -189,7 +189,7 @@ func TestResetIsRST(t *testing.T) {
 func TestAHalfClosedConnectionStillReads(t *testing.T) {
 	near, far := connect(t, memnet.New())
 	near.CloseWrite()
-	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the peer read %v, want EOF", err)
 	}
 	write(t, far, "answer")
