@@ -8,9 +8,9 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// commands gives cloud-to-device messages to their handler, each once, and completes them (PUBACK) when it has succeeded and the
-// message is remembered. A message that is not completed stays in the hub's queue: the hub delivers it again when its lock has
-// expired, or on the next session.
+// commands gives cloud-to-device messages to their handler, each once, and completes them (PUBACK)
+// when it has succeeded and the message is remembered. A message that is not completed stays in the
+// hub's queue: the hub delivers it again when its lock has expired, or on the next session.
 type commands struct {
 	handler   func(context.Context, payloads.Message) error // nil means that there is none
 	pool      *pool

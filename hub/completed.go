@@ -17,8 +17,9 @@ const (
 	deliveriesLimit = 8   // of one message: the hub does not expect a PUBACK for older ones any more
 )
 
-// A digest identifies a cloud-to-device message. It covers the topic, which holds the message ID and the other properties, and the
-// body. A message without an ID has none, because two equal ones may both be meant.
+// A digest identifies a cloud-to-device message. It covers the topic, which holds the message ID
+// and the other properties, and the body. A message without an ID has none, because two equal ones
+// may both be meant.
 type digest string
 
 func digestOf(id string, m transport.Message) digest {
@@ -30,8 +31,9 @@ func digestOf(id string, m transport.Message) digest {
 	return digest(hex.EncodeToString(hash.Sum(nil)))
 }
 
-// completed prevents a cloud-to-device message from being handled again when it is delivered again: a hub does not know that
-// its handler still runs, or that it has succeeded and the PUBACK was lost.
+// completed prevents a cloud-to-device message from being handled again when it is delivered again:
+// a hub does not know that its handler still runs, or that it has succeeded and the PUBACK was
+// lost.
 type completed struct {
 	file *statefile.Newest[completedFile]
 
@@ -101,7 +103,8 @@ func (c *completed) begin(d digest, m transport.Message) progress {
 	return isNew
 }
 
-// remember adds a message whose handler has succeeded. It returns when the file has it or cannot be written.
+// remember adds a message whose handler has succeeded. It returns when the file has it or cannot be
+// written.
 func (c *completed) remember(d digest) {
 	if d == "" {
 		return
@@ -113,7 +116,8 @@ func (c *completed) remember(d digest) {
 	_ = c.file.Await(context.Background(), c.file.Changed())
 }
 
-// end notes that the handler has returned, or could not be started, and returns the deliveries since begin.
+// end notes that the handler has returned, or could not be started, and returns the deliveries
+// since begin.
 func (c *completed) end(d digest) []transport.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()

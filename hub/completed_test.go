@@ -28,7 +28,9 @@ func message(id, body string) transport.Message {
 }
 
 // commanded is a hub without a session, whose command handler is handle, and the records that it makes.
-func commanded(t *testing.T, file string, handle func(context.Context, payloads.Message) error) (*Hub, chan observe.Record) {
+func commanded(
+	t *testing.T, file string, handle func(context.Context, payloads.Message) error,
+) (*Hub, chan observe.Record) {
 	t.Helper()
 	records := make(chan observe.Record, 1000)
 	h := New(Settings{
@@ -84,7 +86,8 @@ func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *t
 		var got []payloads.Message
 		h, records := commanded(t, "", func(_ context.Context, m payloads.Message) error { got = append(got, m); return nil })
 		for range 2 { // the second time it is a delivery of the same message
-			h.commands.receive("dev1", transport.Message{Topic: "devices/dev1/messages/devicebound/" + query, Payload: []byte("@")})
+			topic := "devices/dev1/messages/devicebound/" + query
+			h.commands.receive("dev1", transport.Message{Topic: topic, Payload: []byte("@")})
 			r := <-records
 			if r.Kind == observe.Warning {
 				if named == "" || !strings.Contains(r.Error, named) {
@@ -217,7 +220,8 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 	})
 }
 
-// The hub's word for done, PUBACK, must not be given before the file is safe, and nothing else may wait for that.
+// The hub's word for done, PUBACK, must not be given before the file is safe, and nothing else may
+// wait for that.
 func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "commands.json")
 	calls := make(chan string, 10)

@@ -31,10 +31,12 @@ func TestOnlyWhatIsSwitchedOnIsSubscribed(t *testing.T) {
 	}{
 		{Settings{Handlers: handled}, commandFilter + " " + methodFilter + " " + answerFilter + " " + desiredFilter, ""},
 		{Settings{}, methodFilter + " " + answerFilter + " " + desiredFilter, commandFilter},
-		{Settings{Handlers: handled, Off: Commands | Methods}, answerFilter + " " + desiredFilter, commandFilter + " " + methodFilter},
+		{Settings{Handlers: handled, Off: Commands | Methods}, answerFilter + " " + desiredFilter,
+			commandFilter + " " + methodFilter},
 		{Settings{Off: Desired | Commands}, methodFilter + " " + answerFilter, commandFilter + " " + desiredFilter},
 		{Settings{Off: Reported | Methods}, answerFilter + " " + desiredFilter, commandFilter + " " + methodFilter},
-		{Settings{Off: Desired | Reported | Methods}, "", commandFilter + " " + methodFilter + " " + answerFilter + " " + desiredFilter},
+		{Settings{Off: Desired | Reported | Methods}, "",
+			commandFilter + " " + methodFilter + " " + answerFilter + " " + desiredFilter},
 	} {
 		for _, present := range []bool{false, true} {
 			bubble(t, c.s, func(t *testing.T, w *world) {
@@ -116,19 +118,24 @@ func TestMethodsAreAnsweredWithTheirHandlersResult(t *testing.T) {
 		result
 		want, recorded string
 	}{
-		"zero":                    {result{}, "200 1", "method f hub-a 200"},
-		"a status":                {result{status: 202, answer: []int{1}}, "202 1 [1]", "method f hub-a 202"},
-		"raw":                     {result{answer: json.RawMessage(` {"a" : 1} `)}, `200 1  {"a" : 1}`, "method f hub-a 200"},
-		"an error":                {result{err: errors.New("no")}, `500 1 {"message":"no"}`, "method f hub-a 500 no"},
-		"an error with 399":       {result{status: 399, err: errors.New("no")}, `500 1 {"message":"no"}`, "method f hub-a 500 no"},
-		"an error with 400":       {result{400, "left out", errors.New("no")}, `400 1 {"message":"no"}`, "method f hub-a 400 no"},
-		"an error that has a key": {result{err: errors.New("key secret")}, `500 1 {"message":"key [key]"}`, "method f hub-a 500 key [key]"},
+		"zero":     {result{}, "200 1", "method f hub-a 200"},
+		"a status": {result{status: 202, answer: []int{1}}, "202 1 [1]", "method f hub-a 202"},
+		"raw":      {result{answer: json.RawMessage(` {"a" : 1} `)}, `200 1  {"a" : 1}`, "method f hub-a 200"},
+		"an error": {result{err: errors.New("no")}, `500 1 {"message":"no"}`, "method f hub-a 500 no"},
+		"an error with 399": {result{status: 399, err: errors.New("no")},
+			`500 1 {"message":"no"}`, "method f hub-a 500 no"},
+		"an error with 400": {result{400, "left out", errors.New("no")},
+			`400 1 {"message":"no"}`, "method f hub-a 400 no"},
+		"an error that has a key": {result{err: errors.New("key secret")},
+			`500 1 {"message":"key [key]"}`, "method f hub-a 500 key [key]"},
 		"an answer that is no JSON": {result{answer: math.NaN()}, `500 1 {"message":"json: unsupported value: NaN"}`,
 			"method f hub-a 500 json: unsupported value: NaN"},
-		"a raw answer that is no JSON": {result{answer: json.RawMessage(`{`)}, `500 1 {"message":"payloads: method answer: not UTF-8 JSON"}`,
+		"a raw answer that is no JSON": {result{answer: json.RawMessage(`{`)},
+			`500 1 {"message":"payloads: method answer: not UTF-8 JSON"}`,
 			"method f hub-a 500 payloads: method answer: not UTF-8 JSON"},
 	} {
-		s := Settings{Off: Desired | Reported, Hide: func(text string) string { return strings.ReplaceAll(text, "secret", "[key]") }}
+		s := Settings{Off: Desired | Reported}
+		s.Hide = func(text string) string { return strings.ReplaceAll(text, "secret", "[key]") }
 		s.Handlers.Method = func(_ context.Context, name string, payload json.RawMessage) (int, any, error) {
 			if name != "f" || string(payload) != " [1]" {
 				t.Errorf("called %s with %q", name, payload)

@@ -14,19 +14,22 @@ import (
 
 // The properties that a device adds to a reading.
 const (
-	// BacklogProperty is "backlog" in a reading that was accepted before the session that delivers it began.
+	// BacklogProperty is "backlog" in a reading that was accepted before the session that delivers
+	// it began.
 	BacklogProperty = "failover-lane"
-	// ClockProperty is "estimated" in a reading that was accepted before the wall clock was set: its creation time was
-	// computed later.
+	// ClockProperty is "estimated" in a reading that was accepted before the wall clock was set:
+	// its creation time was computed later.
 	ClockProperty = "clock"
 )
 
-// maxBytesInFlight is the size of the bodies in flight from which on no other reading is sent. With more, the last one
-// would wait for its acknowledgement, and a ping for its answer, for minutes on a slow link.
+// maxBytesInFlight is the size of the bodies in flight from which on no other reading is sent. With
+// more, the last one would wait for its acknowledgement, and a ping for its answer, for minutes on
+// a slow link.
 const maxBytesInFlight = 128 << 10
 
-// A delivery sends the readings of an outbox over one session. There are two lanes, each in the order of the numbers: the
-// live readings, which were accepted since the session began, go first; the backlog follows at its own pace.
+// A delivery sends the readings of an outbox over one session. There are two lanes, each in the
+// order of the numbers: the live readings, which were accepted since the session began, go first;
+// the backlog follows at its own pace.
 type delivery struct {
 	settings Delivery
 	outbox   outbox.Outbox
@@ -65,7 +68,8 @@ func newDelivery(s Settings, suspected *suspects, session Session, device string
 	}
 }
 
-// run sends until ctx or the session ends. What is in flight then remains so for flush, awaitAcks or end.
+// run sends until ctx or the session ends. What is in flight then remains so for flush, awaitAcks
+// or end.
 func (d *delivery) run(ctx context.Context) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
@@ -140,8 +144,8 @@ func (d *delivery) oldest() (inFlight, bool) {
 	return inFlight{}, false
 }
 
-// checkOverdue returns an error if the hub, although it answers pings, acknowledges nothing. The timeout is long because
-// a hub that throttles acknowledges late.
+// checkOverdue returns an error if the hub, although it answers pings, acknowledges nothing. The
+// timeout is long because a hub that throttles acknowledges late.
 func (d *delivery) checkOverdue() error {
 	oldest, ok := d.oldest()
 	if !ok || time.Since(oldest.sentAt) < d.settings.AckTimeout || len(d.results) > 0 {
@@ -183,8 +187,8 @@ func (d *delivery) awaitAcks(ctx context.Context) error {
 	return nil
 }
 
-// wait waits for the result of one publish, or until the outbox has changed. It returns an error if an acknowledgement is
-// overdue.
+// wait waits for the result of one publish, or until the outbox has changed. It returns an error if
+// an acknowledgement is overdue.
 func (d *delivery) wait(ctx context.Context, changed <-chan struct{}) error {
 	due := d.settings.AckTimeout
 	if oldest, ok := d.oldest(); ok {
@@ -206,7 +210,8 @@ func (d *delivery) wait(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-// sendNext sends one reading if there is one, and the window and the pace allow it. It reports whether it did.
+// sendNext sends one reading if there is one, and the window and the pace allow it. It reports
+// whether it did.
 func (d *delivery) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if d.isFull() {
 		return false, nil
@@ -253,7 +258,8 @@ func (d *delivery) peek(after uint64) (outbox.Reading, bool) {
 	return r, ok
 }
 
-// topic dates a reading and adds the device's properties, for which payloads has left room in a reading's size.
+// topic dates a reading and adds the device's properties, for which payloads has left room in a
+// reading's size.
 func (d *delivery) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
 	var estimated bool
@@ -283,8 +289,8 @@ func (d *delivery) takeAll(r publishResult) error {
 	return err
 }
 
-// take removes a reading that was acknowledged from the outbox. A reading whose publish failed stays in flight until end;
-// its error ends the session.
+// take removes a reading that was acknowledged from the outbox. A reading whose publish failed
+// stays in flight until end; its error ends the session.
 func (d *delivery) take(r publishResult) error {
 	reading, ok := d.inFlight[r.number]
 	if !ok || r.err != nil {
@@ -300,8 +306,8 @@ func (d *delivery) take(r publishResult) error {
 	return nil
 }
 
-// end gives what is still in flight back to the outbox when the session has ended. The hub may have it nevertheless, and
-// then gets it twice.
+// end gives what is still in flight back to the outbox when the session has ended. The hub may have
+// it nevertheless, and then gets it twice.
 func (d *delivery) end() {
 	for len(d.results) > 0 {
 		_ = d.take(<-d.results) // the session has ended already

@@ -15,11 +15,11 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// desired gives desired values to their handler and acknowledges them. The values of one property are handled one after
-// another, those of different properties at the same time. If a property changes faster than its handler works, only the newest
-// value is handled.
+// desired gives desired values to their handler and acknowledges them. The values of one property
+// are handled one after another, those of different properties at the same time. If a property
+// changes faster than its handler works, only the newest value is handled.
 type desired struct {
-	handler  func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error) // nil means that there is none
+	handler  desiredHandler // nil means that there is none
 	pool     *pool
 	reported *reported
 	emit     func(observe.Record)
@@ -42,6 +42,8 @@ type property struct {
 	ack     *payloads.PropertyAck // of value; nil means that there is none yet, or that it does not matter any more
 }
 
+type desiredHandler = func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error)
+
 type desiredValue struct {
 	payloads.DesiredProperty
 	version int64
@@ -56,8 +58,9 @@ func (d *desired) applyPatch(patch payloads.Desired) (err error) {
 	return err
 }
 
-// merge returns the whole values of the properties that a patch names: the patch may name parts of an object, or only the
-// component that was removed. A value that cannot be merged without a change is an error; the whole twin has it unchanged.
+// merge returns the whole values of the properties that a patch names: the patch may name parts of
+// an object, or only the component that was removed. A value that cannot be merged without a change
+// is an error; the whole twin has it unchanged.
 func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,8 +82,8 @@ func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.Desire
 	return all, err
 }
 
-// propertiesIn returns the properties of a component that is known, if p has its name: a patch may leave out the marker of
-// components. Otherwise it returns p.
+// propertiesIn returns the properties of a component that is known, if p has its name: a patch may
+// leave out the marker of components. Otherwise it returns p.
 func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
 	var object map[string]json.RawMessage
 	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
@@ -105,8 +108,9 @@ func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.Desir
 	return all
 }
 
-// applyTwin handles what a whole twin says and has not been handled yet. It compares values, because versions of different hubs do
-// not compare. acked has the versions of the acknowledgements that this twin holds.
+// applyTwin handles what a whole twin says and has not been handled yet. It compares values,
+// because versions of different hubs do not compare. acked has the versions of the acknowledgements
+// that this twin holds.
 func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyName]int64) (err error) {
 	present := map[payloads.PropertyName]bool{}
 	for _, p := range whole.Properties {
@@ -121,8 +125,8 @@ func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyN
 	return err
 }
 
-// isCurrent reports whether the handler was given this value, and no other since then. The value then gets its new version,
-// and its acknowledgement is made pending again if this hub lacks it.
+// isCurrent reports whether the handler was given this value, and no other since then. The value
+// then gets its new version, and its acknowledgement is made pending again if this hub lacks it.
 func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -142,14 +146,15 @@ func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int6
 	return true
 }
 
-// isUnacknowledged reports whether a hub lacks the acknowledgement of a value: it has none, or one for a version of another hub, or
-// an older one while the newest is pending.
+// isUnacknowledged reports whether a hub lacks the acknowledgement of a value: it has none, or one
+// for a version of another hub, or an older one while the newest is pending.
 func (d *desired) isUnacknowledged(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	version, ok := acked[v.Key()]
 	return !ok || version > v.version || d.reported.hasPendingAck(v.Key())
 }
 
-// forgetAcks forgets the acknowledgements that a report of the program replaces: sent again, they would undo the report.
+// forgetAcks forgets the acknowledgements that a report of the program replaces: sent again, they
+// would undo the report.
 func (d *desired) forgetAcks(report map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -178,8 +183,8 @@ func (d *desired) names() []payloads.PropertyName {
 	return slices.SortedFunc(maps.Keys(d.known), payloads.PropertyName.Compare)
 }
 
-// handle runs the handler for a value, now or after the value before it. It refuses values once the known ones exceed
-// desiredLimit. Removing a known property is always allowed.
+// handle runs the handler for a value, now or after the value before it. It refuses values once the
+// known ones exceed desiredLimit. Removing a known property is always allowed.
 func (d *desired) handle(v desiredValue) error {
 	d.mu.Lock()
 	p, growth := d.known[v.Key()], len(v.Value)
@@ -229,8 +234,8 @@ func (d *desired) run(v desiredValue) {
 	}
 }
 
-// acknowledge makes the acknowledgement of a value pending, shortened to what hubs take. A property whose name no hub takes cannot
-// be acknowledged.
+// acknowledge makes the acknowledgement of a value pending, shortened to what hubs take. A property
+// whose name no hub takes cannot be acknowledged.
 func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 	full, err := propertyAck(v, a, err)
 	sent, left := payloads.AcknowledgedProperty{DesiredProperty: v.DesiredProperty, PropertyAck: full}.Fit()

@@ -125,7 +125,8 @@ func TestAValueThatWouldBeChangedByDecodingIsGivenToItsHandlerAsItIs(t *testing.
 			}
 			time.Sleep(time.Minute)
 		}
-		want := []string{`a={"x":1,"x":2}`, `a={"x":2}`, `a={"x":"\ud800"}`, `a={"x":"\udc00"}`} // the second was not handled again
+		// The second was not handled again.
+		want := []string{`a={"x":1,"x":2}`, `a={"x":2}`, `a={"x":"\ud800"}`, `a={"x":"\udc00"}`}
 		if got := handled(); !slices.Equal(got, want) {
 			t.Errorf("handled %q, want %q", got, want)
 		}
@@ -154,14 +155,16 @@ func TestAPropertyWithoutANameIsOneOfItsOwn(t *testing.T) {
 	})
 }
 
-// A hub may have got its twin from another one, with or without the answers, whose versions mean nothing here.
+// A hub may have got its twin from another one, with or without the answers, whose versions mean
+// nothing here.
 func TestAnAnswerIsGivenAgainOnlyToAHubThatDoesNotHaveIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
 		a := payloads.PropertyName{Name: "a"}
 		h.twin.desired.applyPatch(wishes(9, "a", "1"))
 		time.Sleep(time.Minute)
-		h.twin.desired.applyTwin(wishes(10, "a", "1"), map[payloads.PropertyName]int64{a: 7}) // to an older wish; this one's waits
+		// The hub has the acknowledgement of an older value; the newest is pending.
+		h.twin.desired.applyTwin(wishes(10, "a", "1"), map[payloads.PropertyName]int64{a: 7})
 		if got := text(h.twin.reported.take().patches()); got != `{"a":{"value":1,"ac":200,"av":10,"ad":null}}` {
 			t.Errorf("what waits: %s", got)
 		}

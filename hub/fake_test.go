@@ -296,7 +296,8 @@ func numberOf(p publish) string {
 	return id[strings.LastIndexByte(id, '-')+1:]
 }
 
-// requests returns the requests that were published since a time, without their IDs: topic, body and seconds.
+// requests returns the requests that were published since a time, without their IDs: topic, body
+// and seconds.
 func (w *world) requests(since time.Time) (all []string) {
 	w.session.mu.Lock()
 	defer w.session.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package hub is what a device and its hub say to each other over one session: telemetry, the device twin, direct
-// methods and cloud-to-device messages. A Hub has four parts: delivery sends readings; twin follows the desired properties and
-// sends the reported ones; methods and commands give the handlers what the hub sends. The handlers run in a pool.
+// Package hub is what a device and its hub say to each other over one session: telemetry, the
+// device twin, direct methods and cloud-to-device messages. A Hub has four parts: delivery sends
+// readings; twin follows the desired properties and sends the reported ones; methods and commands
+// give the handlers what the hub sends. The handlers run in a pool.
 package hub
 
 import (
@@ -45,14 +46,16 @@ type Settings struct {
 	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
 	SyncEvery     time.Duration  // from a report until TwinFile has it. Zero means at once, and Report waits for that
 	Emit          func(observe.Record)
-	Hide          func(text string) string // takes the device's key out of a handler's error; nil means that nothing is hidden
+	Hide          func(text string) string // hides the device's key in a handler's error; may be nil
 
-	// Date returns when a reading was taken, as far as that is known by now, and whether it is an estimate.
+	// Date returns when a reading was taken, as far as that is known by now, and whether it is an
+	// estimate.
 	Date func(outbox.Reading) (taken time.Time, estimated bool)
 }
 
-// A Hub is the device's side of the conversation. It holds what outlives a session: pending reported properties and running
-// handlers. One goroutine at a time may call Attach, Work, Flush, AwaitAcks, Detach and Release.
+// A Hub is the device's side of the conversation. It holds what outlives a session: pending
+// reported properties and running handlers. One goroutine at a time may call Attach, Work, Flush,
+// AwaitAcks, Detach and Release.
 type Hub struct {
 	settings  Settings
 	pool      *pool
@@ -74,7 +77,8 @@ func New(s Settings) *Hub {
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
 	h := &Hub{settings: s, pool: newPool(s.Handlers.Timeout, s.Hide), suspects: newSuspects()}
 	h.completed = newCompleted(s.CompletedFile)
-	h.completed.file.Report = h.writeReporter("completed messages", "messages that are delivered again after a restart are handled again")
+	h.completed.file.Report = h.writeReporter("completed messages",
+		"messages that are delivered again after a restart are handled again")
 	r := newReported(s.TwinFile)
 	r.file.RemoveOnly, r.file.Delay = s.InMemory, max(0, s.SyncEvery)
 	r.file.Report = h.writeReporter("reported properties", "a restart forgets what no hub has confirmed")
@@ -92,8 +96,9 @@ func New(s Settings) *Hub {
 	return h
 }
 
-// Attach gives the Hub a session and attaches the message handlers to it. The readings accepted before a session is first
-// attached are its backlog. The first call reads which messages have been completed.
+// Attach gives the Hub a session and attaches the message handlers to it. The readings accepted
+// before a session is first attached are its backlog. The first call reads which messages have been
+// completed.
 func (h *Hub) Attach(s Session, deviceID string) {
 	if h.session != s {
 		h.session, h.device = s, deviceID
@@ -107,7 +112,8 @@ func (h *Hub) Attach(s Session, deviceID string) {
 	s.Attach(h.receive)
 }
 
-// Detach takes the message handlers away. What the hub sends from now on is held in the session. Handlers of the program go on.
+// Detach takes the message handlers away. What the hub sends from now on is held in the session.
+// Handlers of the program go on.
 func (h *Hub) Detach() {
 	h.detach()
 	h.session.Detach()
@@ -142,8 +148,8 @@ func (h *Hub) receive(m transport.Message) bool {
 	return true
 }
 
-// Work subscribes, brings the twin up to date and sends what is pending, until ctx or the session ends, or the hub refuses
-// something that a device needs. It returns nil only when ctx has ended.
+// Work subscribes, brings the twin up to date and sends what is pending, until ctx or the session
+// ends, or the hub refuses something that a device needs. It returns nil only when ctx has ended.
 func (h *Hub) Work(ctx context.Context) error {
 	err := h.subscribe(ctx)
 	if err == nil {
@@ -170,7 +176,8 @@ func (h *Hub) Work(ctx context.Context) error {
 	return err
 }
 
-// subscribe subscribes to what is switched on. A session that the hub kept may still be subscribed to the rest.
+// subscribe subscribes to what is switched on. A session that the hub kept may still be subscribed
+// to the rest.
 func (h *Hub) subscribe(ctx context.Context) error {
 	ctx, cancel := withAnswerTimeout(ctx, h.session)
 	defer cancel()
@@ -198,8 +205,8 @@ func (h *Hub) subscribe(ctx context.Context) error {
 
 func (h *Hub) usesTwin() bool { return !h.settings.Off.Has(Desired) || !h.settings.Off.Has(Reported) }
 
-// Flush sends what is pending without a pace. It returns nil when the hub has acknowledged all of it. Apart from answers about the
-// twin, what the hub sends stays held in the session.
+// Flush sends what is pending without a pace. It returns nil when the hub has acknowledged all of
+// it. Apart from answers about the twin, what the hub sends stays held in the session.
 func (h *Hub) Flush(ctx context.Context) error {
 	if h.session == nil {
 		return errors.New("hub: flush: there is no session")
@@ -226,9 +233,10 @@ func (h *Hub) AwaitAcks(ctx context.Context) error {
 	return h.delivery.awaitAcks(ctx)
 }
 
-// Report merges reported properties into those that are pending. The newest value of a property wins. Report refuses a patch that
-// no hub would take, or that JSON would change. With a TwinFile it returns when they are on the disk; if the disk cannot be written,
-// they are in memory only. If ctx ends before, they may be sent nevertheless.
+// Report merges reported properties into those that are pending. The newest value of a property
+// wins. Report refuses a patch that no hub would take, or that JSON would change. With a TwinFile
+// it returns when they are on the disk; if the disk cannot be written, they are in memory only. If
+// ctx ends before, they may be sent nevertheless.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	r := h.twin.reported
 	err := r.report(patch)
@@ -242,17 +250,19 @@ func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	return nil
 }
 
-// End accepts no more reports and writes the files a last time. It returns how many reported properties and acknowledgements no hub
-// has confirmed, and whether TwinFile has them.
+// End accepts no more reports and writes the files a last time. It returns how many reported
+// properties and acknowledgements no hub has confirmed, and whether TwinFile has them.
 func (h *Hub) End() (unconfirmed int, kept bool) {
 	h.completed.file.Close()
 	return h.twin.reported.end()
 }
 
-// Close ends the contexts of the handlers and waits for them. It names those that do not return before ctx ends.
+// Close ends the contexts of the handlers and waits for them. It names those that do not return
+// before ctx ends.
 func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 
-// writeReporter returns what reports that a file cannot be written, with the consequence, and that it can be written again.
+// writeReporter returns what reports that a file cannot be written, with the consequence, and that
+// it can be written again.
 func (h *Hub) writeReporter(what, consequence string) func(error) {
 	return func(err error) {
 		if err == nil {

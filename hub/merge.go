@@ -6,11 +6,13 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// A merged patch leaves a twin as the patches of which it consists would have left it one by one. It takes two patches: a
-// twin merges an object into the one that it holds, so to replace an object first removes it with null.
+// A merged patch leaves a twin as the patches of which it consists would have left it one by one.
+// It takes two patches: a twin merges an object into the one that it holds, so to replace an object
+// first removes it with null.
 type merged struct{ first, then map[string]any }
 
-// add returns m with a newer patch merged into it: objects are merged, anything else is replaced, null stays null.
+// add returns m with a newer patch merged into it: objects are merged, anything else is replaced,
+// null stays null.
 func (m merged) add(newer map[string]any) merged {
 	first, then := clone(m.first), clone(m.then)
 	for k, v := range newer {

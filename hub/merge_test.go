@@ -66,8 +66,8 @@ func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
 	}
 }
 
-// Whatever a twin holds, whenever reports are sent, in vain or not, and whenever the device is killed: it ends as if each had
-// been sent by itself.
+// Whatever a twin holds, whenever reports are sent, in vain or not, and whenever the device is
+// killed: it ends as if each had been sent by itself.
 func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
 	dice := rand.New(rand.NewPCG(1, 2))
 	var value func(depth int) any

@@ -12,7 +12,7 @@ import (
 
 // methods gives direct methods to their handler and answers them.
 type methods struct {
-	handler func(ctx context.Context, name string, payload json.RawMessage) (status int, answer any, err error) // nil means none
+	handler func(context.Context, string, json.RawMessage) (status int, answer any, err error) // nil means none
 	pool    *pool
 	emit    func(observe.Record)
 }
@@ -22,8 +22,9 @@ type methodResult struct {
 	answer any
 }
 
-// receive answers a method on the session on which it came, and on no other: on the next one its caller was told long ago that the
-// device was lost. An answer without a handler ends with ctx, because receive must not wait for a link that stalls.
+// receive answers a method on the session on which it came, and on no other: on the next one its
+// caller was told long ago that the device was lost. An answer without a handler ends with ctx,
+// because receive must not wait for a link that stalls.
 func (m *methods) receive(ctx context.Context, s Session, message transport.Message) error {
 	request, err := payloads.ParseMethod(message.Topic, message.Payload)
 	if err != nil {
@@ -69,7 +70,9 @@ func (m *methods) answer(ctx context.Context, s Session, request payloads.Method
 		defer cancel()
 		bad = s.Publish(ctx, topic, 0, body, func(error) {})
 	}
-	record := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: s.Host()}
+	record := observe.Record{
+		Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: s.Host(),
+	}
 	if err = errors.Join(err, bad); err != nil {
 		record.Level, record.Error = observe.Warn, err.Error()
 	}

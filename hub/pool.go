@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// poolLimit bounds the methods and commands that run at once, of which a hub may send any number. Desired properties have noLimit,
-// because the size of the twin bounds them.
+// poolLimit bounds the methods and commands that run at once, of which a hub may send any number.
+// Desired properties have noLimit, because the size of the twin bounds them.
 const (
 	poolLimit = 64
 	noLimit   = 1 << 30
@@ -43,7 +43,9 @@ func newPool(timeout time.Duration, hide func(string) string) *pool {
 	if hide == nil {
 		hide = func(text string) string { return text }
 	}
-	return &pool{timeout: timeout, hide: hide, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{})}
+	return &pool{
+		timeout: timeout, hide: hide, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{}),
+	}
 }
 
 func (p *pool) enter(name string, limit int) (int, error) {
@@ -100,9 +102,12 @@ func (p *pool) close(ctx context.Context) error {
 	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))
 }
 
-// invoke runs f on a goroutine of the pool and returns at once. It calls then once: with f's result, or at the timeout with an
-// error. It calls after, which may be nil, with f's result when f has returned, however late.
-func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, error), then, after func(T, error)) error {
+// invoke runs f on a goroutine of the pool and returns at once. It calls then once: with f's
+// result, or at the timeout with an error. It calls after, which may be nil, with f's result when f
+// has returned, however late.
+func invoke[T any](
+	p *pool, limit int, name string, f func(context.Context) (T, error), then, after func(T, error),
+) error {
 	id, err := p.enter(name, limit)
 	if err != nil {
 		return err
@@ -128,7 +133,8 @@ func invoke[T any](p *pool, limit int, name string, f func(context.Context) (T, 
 	return nil
 }
 
-// guard turns a panic of the program's code into an error, and hides the key in errors: whoever called the handler gets them.
+// guard turns a panic of the program's code into an error, and hides the key in errors: whoever
+// called the handler gets them.
 func guard[T any](ctx context.Context, hide func(string) string, f func(context.Context) (T, error)) (v T, err error) {
 	defer func() {
 		if r := recover(); r != nil {

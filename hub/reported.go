@@ -11,8 +11,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// reported holds what is pending for the reported section of the twin: what the program reports, merged, so that a day of changes
-// made offline is one patch, and acknowledgements of desired properties. A file keeps both over a restart.
+// reported holds what is pending for the reported section of the twin: what the program reports,
+// merged, so that a day of changes made offline is one patch, and acknowledgements of desired
+// properties. A file keeps both over a restart.
 type reported struct {
 	mu       sync.Mutex
 	pending  batch
@@ -22,15 +23,16 @@ type reported struct {
 	file     *statefile.Newest[twinFile]
 }
 
-// A batch keeps the acknowledgements apart unless a report concerns the same property. They do not count when a report is
-// checked, and only the newest of a property matters.
+// A batch keeps the acknowledgements apart unless a report concerns the same property. They do not
+// count when a report is checked, and only the newest of a property matters.
 type batch struct {
 	reports merged
 	acks    map[payloads.PropertyName]payloads.AcknowledgedProperty
 }
 
-// acksLimit is more than a twin has desired properties. Only a hub that invents names, and confirms nothing, exceeds it. A property
-// whose acknowledgement is left out is acknowledged again when the twin is next read.
+// acksLimit is more than a twin has desired properties. Only a hub that invents names, and confirms
+// nothing, exceeds it. A property whose acknowledgement is left out is acknowledged again when the
+// twin is next read.
 const acksLimit = 10_000
 
 func newReported(file statefile.File) *reported {
@@ -44,7 +46,8 @@ func newReported(file statefile.File) *reported {
 	return r
 }
 
-// report merges a patch into what is pending. It refuses what no hub would take, and what JSON would change.
+// report merges a patch into what is pending. It refuses what no hub would take, and what JSON
+// would change.
 func (r *reported) report(patch map[string]any) error {
 	text, err := payloads.Marshal(patch)
 	if err == nil {
@@ -80,7 +83,8 @@ func (r *reported) acknowledge(a payloads.AcknowledgedProperty) {
 	signal(r.news)
 }
 
-// updateVersion gives the pending acknowledgement of a value, which is from before a restart, the version that the value has now.
+// updateVersion gives the pending acknowledgement of a value, which is from before a restart, the
+// version that the value has now.
 func (r *reported) updateVersion(v desiredValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +117,8 @@ func (r *reported) take() batch {
 	return r.inFlight
 }
 
-// confirmed forgets what is in flight. The file keeps it while something else is pending, which saves a write.
+// confirmed forgets what is in flight. The file keeps it while something else is pending, which
+// saves a write.
 func (r *reported) confirmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +147,8 @@ func (r *reported) unconfirmed() batch {
 	return all
 }
 
-// end accepts no more reports. It returns how many reported properties and acknowledgements are unconfirmed, and whether the
-// file has them.
+// end accepts no more reports. It returns how many reported properties and acknowledgements are
+// unconfirmed, and whether the file has them.
 func (r *reported) end() (unconfirmed int, kept bool) {
 	r.mu.Lock()
 	r.ended = true
@@ -201,7 +206,8 @@ func (b *batch) mergeAck(a payloads.AcknowledgedProperty) {
 	}
 }
 
-// patches returns the batch as it is sent, in order. What an acknowledgement clears never undoes a removal above it.
+// patches returns the batch as it is sent, in order. What an acknowledgement clears never undoes a
+// removal above it.
 func (b batch) patches() []map[string]any {
 	acks := slices.Collect(maps.Values(b.acks))
 	first := merged{then: payloads.ClearPatch(acks)}.add(b.reports.first)
@@ -215,14 +221,16 @@ func concerns(patch map[string]any, p payloads.PropertyName) bool {
 	return ok
 }
 
-// replaces reports whether a patch leaves nothing of a property's acknowledgement. An object is merged into it.
+// replaces reports whether a patch leaves nothing of a property's acknowledgement. An object is
+// merged into it.
 func replaces(patch map[string]any, p payloads.PropertyName) bool {
 	value, ok := lookup(patch, p)
 	_, isObject := value.(map[string]any)
 	return ok && !isObject
 }
 
-// lookup returns what a patch says about a property. A component that the patch does not describe as an object is nil.
+// lookup returns what a patch says about a property. A component that the patch does not describe
+// as an object is nil.
 func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) {
 	if p.Component == "" {
 		value, ok = patch[p.Name]

@@ -69,7 +69,8 @@ func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
 	r.report(object(t, `{"a":2,"c":{"n":1}}`))
 	r.acknowledge(ackOf("", "x", "2", 2))
 	r.giveBack()
-	want := `{"c":null} | {"a":2,"b":1,"c":{"n":1},"x":{"value":2,"ac":200,"av":2,"ad":null},"y":{"value":1,"ac":200,"av":1,"ad":null}}`
+	want := `{"c":null} | {"a":2,"b":1,"c":{"n":1},` +
+		`"x":{"value":2,"ac":200,"av":2,"ad":null},"y":{"value":1,"ac":200,"av":1,"ad":null}}`
 	if got := text(r.take().patches()); got != want {
 		t.Errorf("%s", got)
 	}
@@ -115,13 +116,15 @@ func TestAnAnswerWhoseValueIsAnObjectReplacesTheOneBefore(t *testing.T) {
 	r.acknowledge(ackOf("", "limits", `{"low":1}`, 4))
 	r.acknowledge(ackOf("c", "limits", `{}`, 4))
 	want := `{"c":{"__t":"c","limits":{"value":null}},"limits":{"value":null}} | ` +
-		`{"c":{"__t":"c","limits":{"value":{},"ac":200,"av":4,"ad":null}},"limits":{"value":{"low":1},"ac":200,"av":4,"ad":null}}`
+		`{"c":{"__t":"c","limits":{"value":{},"ac":200,"av":4,"ad":null}},` +
+		`"limits":{"value":{"low":1},"ac":200,"av":4,"ad":null}}`
 	if got := text(r.take().patches()); got != want {
 		t.Errorf("%s", got)
 	}
 }
 
-// A device may report what it was asked for, with an answer of its own or by removing it: the later counts.
+// A device may report what it was asked for, with an answer of its own or by removing it: the later
+// counts.
 func TestReportsAndAnswersOfOnePropertyKeepTheirOrder(t *testing.T) {
 	const ack = `{"ac":200,"ad":null,"av":7,"value":3}`
 	for name, c := range map[string]struct {
@@ -164,7 +167,8 @@ func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
 	}
 }
 
-// A hub counts a null for nothing. A program that ends a day without a hub with a message that none takes would lose that hub, too.
+// A hub counts a null for nothing. A program that ends a day without a hub with a message that none
+// takes would lose that hub, too.
 func TestRemovalsThatNoMessageHoldsAreRefused(t *testing.T) {
 	r := newReported(statefile.File{})
 	var err error

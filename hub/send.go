@@ -27,7 +27,8 @@ func (t *twin) send(ctx context.Context) error {
 	}
 }
 
-// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only what is wrong, which would block the rest for ever.
+// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only what is wrong,
+// which would block the rest for ever.
 func (t *twin) sendPatch(ctx context.Context, patch map[string]any) error {
 	err := payloads.CheckReported(patch) // each report and each acknowledgement fits; all of them may be too large
 	if err == nil {
@@ -56,7 +57,8 @@ func (e *twinError) Error() string {
 	return fmt.Sprintf("status %d, error code %d: %q (tracking ID %s)", e.Status, e.Code, e.Message, e.TrackingID)
 }
 
-// isFinal reports whether the hub refused the content. The other statuses are about the moment or the device, and pass.
+// isFinal reports whether the hub refused the content. The other statuses are about the moment or
+// the device, and pass.
 func isFinal(err error) bool {
 	var e *twinError
 	if !errors.As(err, &e) {

@@ -6,7 +6,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Session is what a Hub needs of a *transport.Session, whose documentation also holds for these methods.
+// A Session is what a Hub needs of a *transport.Session, whose documentation also holds for these
+// methods.
 type Session interface {
 	Host() string
 	SessionPresent() bool // reports whether the hub kept a session of this device
@@ -15,7 +16,8 @@ type Session interface {
 	Subscribe(ctx context.Context, qos byte, filters ...string) error
 	Unsubscribe(ctx context.Context, filters ...string) error
 
-	// Attach gives the session the handler of what the hub sends. Detach takes it away and waits until it has returned.
+	// Attach gives the session the handler of what the hub sends. Detach takes it away and waits
+	// until it has returned.
 	Attach(handler func(transport.Message) bool)
 	Detach()
 

@@ -16,7 +16,8 @@ type Delivery struct {
 	DrainRate float64
 	// Unpaced sends the backlog as fast as the hub takes it, whatever DrainRate is.
 	Unpaced bool
-	// InOrder sends all readings in the order of their numbers. Otherwise those of this session go before the backlog.
+	// InOrder sends all readings in the order of their numbers. Otherwise those of this session go
+	// before the backlog.
 	InOrder bool
 	// AckTimeout ends a session in which a reading has been in flight for so long. Zero means 60 s.
 	AckTimeout time.Duration

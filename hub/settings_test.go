@@ -36,7 +36,8 @@ func TestDeliverySettingsThatCannotBeUsedAreNamed(t *testing.T) {
 }
 
 func TestZeroSettingsHaveTheirDefaults(t *testing.T) {
-	if got, want := (Delivery{}).WithDefaults(), (Delivery{Window: 64, DrainRate: 10, AckTimeout: time.Minute}); got != want {
+	want := Delivery{Window: 64, DrainRate: 10, AckTimeout: time.Minute}
+	if got := (Delivery{}).WithDefaults(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	set := Delivery{Window: 1, DrainRate: 2, Unpaced: true, InOrder: true, AckTimeout: time.Second}

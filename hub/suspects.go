@@ -8,22 +8,26 @@ import (
 )
 
 // errEndsSessions is why a reading is quarantined.
-var errEndsSessions = errors.New("the hub ends every session in which this reading is sent, and acknowledges others in between")
+var errEndsSessions = errors.New("the hub ends every session in which this reading is sent, and acknowledges others")
 
-// suspects finds the reading for which a hub ends the session. MQTT has no other way to refuse a reading, so it would be
-// sent again and end the next session, for ever. It outlives sessions. It counts only those that the hub ended.
+// suspects finds the reading for which a hub ends the session. MQTT has no other way to refuse a
+// reading, so it would be sent again and end the next session, for ever. It outlives sessions. It
+// counts only those that the hub ended.
 //
-//   - A reading was in flight when two sessions ended: from now on there is one in flight at a time.
-//   - It was alone in flight when two of those ended: it is the suspect. It is withheld, and the next reading is sent.
+//   - A reading was in flight when two sessions ended: from now on there is one in flight at a
+//     time.
+//   - It was alone in flight when two of those ended: it is the suspect. It is withheld, and the
+//     next reading is sent.
 //   - That one ends its session, too: the fault is the hub's, and nobody is suspected any more.
-//   - Or it is acknowledged on a steady session: the suspect is sent again on that one, and is withheld again if the
-//     session ends.
+//   - Or it is acknowledged on a steady session: the suspect is sent again on that one, and is
+//     withheld again if the session ends.
 //   - After three such rounds the suspect is quarantined.
-//   - If no other reading is left, the suspect is sent again after a minute, then two, up to an hour. This proves nothing
-//     and quarantines nothing.
+//   - If no other reading is left, the suspect is sent again after a minute, then two, up to an
+//     hour. This proves nothing and quarantines nothing.
 //
-// A session is steady when it is a second old, which is long compared with the time that a reading is in flight. So a hub that
-// ends sessions on its own, even every other session at its first reading, gets nothing quarantined.
+// A session is steady when it is a second old, which is long compared with the time that a reading
+// is in flight. So a hub that ends sessions on its own, even every other session at its first
+// reading, gets nothing quarantined.
 type suspects struct {
 	ended      map[uint64]int // by number: how many sessions ended with this reading in flight
 	endedAlone map[uint64]int // the same, with no other reading in flight
@@ -68,7 +72,8 @@ func (s *suspects) window(full int) int {
 
 func (s *suspects) isWithheld(n uint64) bool { return s.stage == withheld && n == s.suspect }
 
-// acknowledged clears a reading, on a session of an age. It reports whether the suspect is to be sent again.
+// acknowledged clears a reading, on a session of an age. It reports whether the suspect is to be
+// sent again.
 func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
 	delete(s.ended, n)
 	delete(s.endedAlone, n)
@@ -84,8 +89,9 @@ func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
 	return false
 }
 
-// retryAt returns when the suspect is sent again unless another reading is acknowledged before. began is when this session
-// began; alone says that no other reading is left. ok is false if the suspect is not withheld or must wait for others.
+// retryAt returns when the suspect is sent again unless another reading is acknowledged before.
+// began is when this session began; alone says that no other reading is left. ok is false if the
+// suspect is not withheld or must wait for others.
 func (s *suspects) retryAt(began time.Time, alone bool) (at time.Time, ok bool) {
 	switch {
 	case s.stage != withheld:
@@ -110,7 +116,8 @@ func (s *suspects) withhold() { s.stage, s.since = withheld, time.Now() }
 
 func (s *suspects) acquit() { s.stage, s.rounds, s.retries = noSuspect, 0, 0 }
 
-// sessionEnded notes why a session ended and what was in flight. It returns the reading that is to be quarantined, if any.
+// sessionEnded notes why a session ended and what was in flight. It returns the reading that is to
+// be quarantined, if any.
 func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, found bool) {
 	before := s.stage
 	if before == onTrial || before == retried {

@@ -76,8 +76,8 @@ func TestAHubThatEndsEverySessionAndThenRecoversCondemnsNothing(t *testing.T) {
 	}
 }
 
-// Sessions that last for a moment only, each with a reading or two that arrive before the next one is on its way: all of that is
-// coincidence.
+// Sessions that last for a moment only, each with a reading or two that arrive before the next one
+// is on its way: all of that is coincidence.
 func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
 	s := newSuspects()
 	for range 100 {
@@ -111,7 +111,9 @@ func TestTheSuspectIsTriedOnlyWhereAnotherWasTaken(t *testing.T) {
 
 func TestABadNetworkMakesNobodySuspect(t *testing.T) {
 	s := newSuspects()
-	for _, r := range []transport.Reason{transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ClosedLocally, transport.TimedOut} {
+	for _, r := range []transport.Reason{
+		transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ClosedLocally, transport.TimedOut,
+	} {
 		for range 5 {
 			s.sessionEnded(&transport.Error{Reason: r}, []uint64{1})
 		}
@@ -141,8 +143,8 @@ func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
 	}
 }
 
-// Where there is no other reading, a hub that ends the session may be at fault itself. So the suspect comes again, ever more
-// seldom, and is not condemned for it.
+// Where there is no other reading, a hub that ends the session may be at fault itself. So the
+// suspect comes again, ever more seldom, and is not condemned for it.
 func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuspects()

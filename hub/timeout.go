@@ -13,8 +13,9 @@ const (
 	busyTimeout   = time.Minute      // is added while the session is busy
 )
 
-// withAnswerTimeout returns ctx with a deadline of answerTimeout, which is put off while the session is busy: on a slow link a
-// large twin takes longer to arrive, and so does a request behind large readings.
+// withAnswerTimeout returns ctx with a deadline of answerTimeout, which is put off while the
+// session is busy: on a slow link a large twin takes longer to arrive, and so does a request behind
+// large readings.
 func withAnswerTimeout(ctx context.Context, s Session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	last := time.Now().Add(answerTimeout + busyTimeout)

@@ -18,8 +18,8 @@ const (
 	patchesLimit   = 64 // patches that may be pending until the twin has been read
 )
 
-// A twin keeps the device and its twin in step. On each session it reads the desired properties once and then applies their
-// patches, and it sends the reported properties that are pending.
+// A twin keeps the device and its twin in step. On each session it reads the desired properties
+// once and then applies their patches, and it sends the reported properties that are pending.
 type twin struct {
 	reported *reported
 	desired  *desired
@@ -34,7 +34,7 @@ type twin struct {
 	requests   map[string]chan payloads.TwinAnswer // that are not answered yet, by their ID
 	version    int64                               // of the desired properties; -1 means that they must be read
 	patches    []payloads.Desired                  // pending until they have been read
-	missed     int                                 // how often a patch was not kept, so that the twin must be read after it
+	missed     int                                 // how often a patch was not kept; the twin must be read after it
 	failed     error                               // why a patch could not be applied, until follow returns it
 }
 
@@ -47,8 +47,9 @@ func (t *twin) begin(s Session) {
 	t.version, t.patches, t.failed = -1, nil, nil
 }
 
-// run works until ctx or the session ends. Following the desired properties and sending the reported ones do not wait for each
-// other, except that the desired ones are read first: pending acknowledgements then get this hub's version.
+// run works until ctx or the session ends. Following the desired properties and sending the
+// reported ones do not wait for each other, except that the desired ones are read first: pending
+// acknowledgements then get this hub's version.
 func (t *twin) run(ctx context.Context) {
 	var both sync.WaitGroup
 	read := make(chan struct{}) // closed when the twin was read, or could not be read
@@ -71,7 +72,8 @@ func (t *twin) run(ctx context.Context) {
 	both.Wait()
 }
 
-// repeat calls do at once and whenever there is news. If do fails, repeat calls it again, with growing waits.
+// repeat calls do at once and whenever there is news. If do fails, repeat calls it again, with
+// growing waits.
 func (t *twin) repeat(ctx context.Context, news <-chan struct{}, do func(context.Context) error) {
 	retry := firstTwinRetry
 	for ctx.Err() == nil {
@@ -97,8 +99,8 @@ func (t *twin) repeat(ctx context.Context, news <-chan struct{}, do func(context
 	}
 }
 
-// follow reads the twin if it must be read. It reads only once, so that a hub that outdates each answer at once is not asked
-// without end.
+// follow reads the twin if it must be read. It reads only once, so that a hub that outdates each
+// answer at once is not asked without end.
 func (t *twin) follow(ctx context.Context) error {
 	for read := false; ; read = true {
 		t.mu.Lock()
@@ -143,8 +145,8 @@ func (t *twin) read(ctx context.Context) error {
 	return t.applyPatches()
 }
 
-// applyPatches applies the patches that are pending, if the twin has been read. After a patch that was missed or cannot be
-// applied the twin must be read again. applyPatches is called with mu held.
+// applyPatches applies the patches that are pending, if the twin has been read. After a patch that
+// was missed or cannot be applied the twin must be read again. applyPatches is called with mu held.
 func (t *twin) applyPatches() error {
 	for t.version >= 0 && len(t.patches) > 0 {
 		patch := t.patches[0]
@@ -184,7 +186,8 @@ func (t *twin) takePatch(m transport.Message) error {
 	return err
 }
 
-// flush sends what is pending, and returns when the hub has confirmed it. The session may not have subscribed before.
+// flush sends what is pending, and returns when the hub has confirmed it. The session may not have
+// subscribed before.
 func (t *twin) flush(ctx context.Context) error {
 	if !t.reported.hasPending() {
 		return nil
@@ -198,7 +201,9 @@ func (t *twin) flush(ctx context.Context) error {
 }
 
 // request sends one request and waits for its answer.
-func (t *twin) request(ctx context.Context, topic func(requestID string) string, body []byte) (payloads.TwinAnswer, error) {
+func (t *twin) request(
+	ctx context.Context, topic func(requestID string) string, body []byte,
+) (payloads.TwinAnswer, error) {
 	id := rand.Text()
 	answer := make(chan payloads.TwinAnswer, 1)
 	t.mu.Lock()

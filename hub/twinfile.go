@@ -9,9 +9,10 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// A twinFile is what the file holds of a twin: the reported properties and acknowledgements that no hub has confirmed, and perhaps
-// some that one has. To send those again does no harm, since they are the newest. The file does not say which desired properties
-// have been handled: a program that starts is given each of them.
+// A twinFile is what the file holds of a twin: the reported properties and acknowledgements that no
+// hub has confirmed, and perhaps some that one has. To send those again does no harm, since they
+// are the newest. The file does not say which desired properties have been handled: a program that
+// starts is given each of them.
 type twinFile struct {
 	First    json.RawMessage `json:"first,omitempty"` // the two patches of merged
 	Reported json.RawMessage `json:"reported,omitempty"`
@@ -28,8 +29,8 @@ type storedAck struct {
 	Description string          `json:"ad,omitempty"`
 }
 
-// acksRoom bounds the acknowledgements in the file, in bytes. It is far more than a twin holds of them. A property whose
-// acknowledgement is left out is acknowledged again after a restart.
+// acksRoom bounds the acknowledgements in the file, in bytes. It is far more than a twin holds of
+// them. A property whose acknowledgement is left out is acknowledged again after a restart.
 const acksRoom = 256 << 10
 
 func (f twinFile) isEmpty() bool { return f.Reported == nil && f.Acks == nil }

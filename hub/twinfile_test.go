@@ -68,7 +68,8 @@ func contents(path string) string {
 	return string(all)
 }
 
-// after is what waits in a device that is started on a copy of the file, as if this one had been killed.
+// after is what waits in a device that is started on a copy of the file, as if this one had been
+// killed.
 func after(t *testing.T, file string) string {
 	t.Helper()
 	twin := filepath.Join(t.TempDir(), "twin.json")
@@ -100,7 +101,8 @@ func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 	r.End()
 	want := `{"a":null,"b":null,"c":{"__t":"c","limits":{"value":null}}} | ` +
 		`{"a":{"\u003c\u0026\u003e":[1,null]},"b":{"ac":200,"ad":null,"av":7,"value":3},` +
-		`"c":{"__t":"c","limits":{"value":{"low":1},"ac":200,"av":7,"ad":null}},"e":{},"exact":0.10000000000000000555,"gone":null}`
+		`"c":{"__t":"c","limits":{"value":{"low":1},"ac":200,"av":7,"ad":null}},` +
+		`"e":{},"exact":0.10000000000000000555,"gone":null}`
 	if got := after(t, file); got != want {
 		t.Errorf("got\n%s, want\n%s", got, want)
 	}
@@ -257,8 +259,8 @@ func TestAnswersToAComponentsPropertyAndToOneWithAStarInItsNameAreBothKept(t *te
 	}
 }
 
-// The program that has been restarted is asked again; until it answers, the answer that waits is of use, under the version of
-// the hub that gets it.
+// The program that has been restarted is asked again; until it answers, the answer that waits is of
+// use, under the version of the hub that gets it.
 func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")

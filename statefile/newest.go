@@ -10,9 +10,10 @@ import (
 // retryInterval is the time between two attempts to write on a disk that cannot be written.
 const retryInterval = 10 * time.Second
 
-// A Newest has a file hold the newest state of something. It writes on a goroutine of its own, because a disk may stall; the
-// goroutine runs only while there is something to write. Changes that come while the disk is busy share the next write. After an
-// error it tries again, every 10 s and at each change. The exported fields must not change after the first call.
+// A Newest has a file hold the newest state of something. It writes on a goroutine of its own,
+// because a disk may stall; the goroutine runs only while there is something to write. Changes that
+// come while the disk is busy share the next write. After an error it tries again, every 10 s and
+// at each change. The exported fields must not change after the first call.
 type Newest[T any] struct {
 	State      func() T      // returns what the file is to hold
 	IsEmpty    func(T) bool  // reports whether no file is needed; nil means never
@@ -69,8 +70,8 @@ func (n *Newest[T]) Changed() int {
 	return n.changes
 }
 
-// Await returns nil when the file holds a change, or cannot be written. It returns nil at once with a Delay, with RemoveOnly, and
-// if nothing is kept.
+// Await returns nil when the file holds a change, or cannot be written. It returns nil at once with
+// a Delay, with RemoveOnly, and if nothing is kept.
 func (n *Newest[T]) Await(ctx context.Context, change int) error {
 	for n.Delay == 0 && !n.RemoveOnly {
 		n.mu.Lock()
@@ -88,7 +89,8 @@ func (n *Newest[T]) Await(ctx context.Context, change int) error {
 	return nil
 }
 
-// Close writes a last time and waits for that. It reports whether the file holds the state. Later changes are not written.
+// Close writes a last time and waits for that. It reports whether the file holds the state. Later
+// changes are not written.
 func (n *Newest[T]) Close() (held bool) {
 	n.mu.Lock()
 	if !n.file.Kept() {
@@ -159,7 +161,8 @@ func (n *Newest[T]) wait(delay time.Duration) {
 	}
 }
 
-// write makes the file hold the state. It does not sync a removal: what a power cut brings back was the newest state once.
+// write makes the file hold the state. It does not sync a removal: what a power cut brings back was
+// the newest state once.
 func (n *Newest[T]) write() error {
 	state := n.State()
 	var err error

@@ -79,7 +79,8 @@ func TestAFileThatCannotBeRemovedIsRemovedWhenTheDiskIsWell(t *testing.T) {
 	})
 }
 
-// A device that is to keep nothing on the disk may find what an earlier one has kept. It must not stay there for a later one.
+// A device that is to keep nothing on the disk may find what an earlier one has kept. It must not
+// stay there for a later one.
 func TestInMemoryNothingIsWrittenAndWhatWasKeptIsRemovedWhenItIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
