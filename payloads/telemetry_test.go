@@ -93,12 +93,13 @@ func TestReadingThatTheHubWouldRefuseIsAnError(t *testing.T) {
 
 func TestLargestReadingFitsToTheByte(t *testing.T) {
 	// What IoT Hub counts beside the body: message ID, content type and encoding, creation time
-	// with its name, and the one property.
+	// with its name, the component, and the one property.
 	const rest = 128 + len("application/json") + len("utf-8") + len("iothub-creation-time-utc") +
-		len("2026-01-02T11:00:00.123Z") + len("a") + len("bc")
+		len("2026-01-02T11:00:00.123Z") + len("c1") + len("a") + len("bc")
 	reading := func(size int) Reading {
 		return Reading{
 			Body:       []byte(`"` + strings.Repeat("x", size-rest-2) + `"`),
+			Component:  "c1",
 			Properties: map[string]string{"a": "bc"},
 			Taken:      noon,
 		}
