@@ -45,7 +45,7 @@ type delivery struct {
 	inFlight    map[uint64]inFlight // by number
 	bytes       int                 // of the bodies in flight
 	sent        []uint64            // in the order of sending; what is not in flight any more leaves it late
-	withheld    []uint64            // suspects that the outbox has handed out
+	withheld    uint64              // the suspect that the outbox has handed out; 0 means none
 	results     chan publishResult  // has room for the whole window, so that the session never waits
 }
 
@@ -71,6 +71,11 @@ func newDelivery(s Settings, suspected *suspects, session Session, device string
 // run sends until ctx or the session ends. What is in flight then remains so for flush, awaitAcks
 // or end.
 func (d *delivery) run(ctx context.Context) error {
+	if d.suspects.window(2) == 1 { // sendNext does not look at the backlog while there are live readings
+		if oldest, ok := d.peekAny(0); ok {
+			d.outbox.Leave(oldest.ID.N)
+		}
+	}
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for ctx.Err() == nil {
@@ -122,7 +127,7 @@ func (d *delivery) idleTime() time.Duration {
 
 // onlySuspectLeft reports whether nothing but a suspect is left to send.
 func (d *delivery) onlySuspectLeft() bool {
-	return len(d.inFlight) == 0 && len(d.withheld) > 0 && !time.Now().Before(d.nextBacklog)
+	return len(d.inFlight) == 0 && d.withheld > 0 && !time.Now().Before(d.nextBacklog)
 }
 
 // retrySuspect has the suspect sent again if it is time for that.
@@ -250,11 +255,22 @@ func (d *delivery) isBacklog(r outbox.Reading) bool { return r.ID.N <= d.backlog
 
 // peek takes the next reading above a number out of the outbox, and withholds the suspect.
 func (d *delivery) peek(after uint64) (outbox.Reading, bool) {
-	r, ok := d.outbox.Peek(after)
+	r, ok := d.peekAny(after)
 	if ok && d.suspects.isWithheld(r.ID.N) {
-		d.withheld = append(d.withheld, r.ID.N)
-		return d.outbox.Peek(after)
+		d.withheld = r.ID.N
+		return d.peekAny(after)
 	}
+	return r, ok
+}
+
+// peekAny takes the next reading above a number out of the outbox. Those that it skips are in
+// flight, or the outbox has dropped them, and the suspects forget them.
+func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
+	r, ok := d.outbox.Peek(after)
+	d.suspects.forgetDropped(after, r.ID.N, func(n uint64) bool {
+		_, isInFlight := d.inFlight[n]
+		return isInFlight || n == d.withheld
+	})
 	return r, ok
 }
 
@@ -325,10 +341,10 @@ func (d *delivery) end() {
 	d.releaseWithheld()
 }
 
-// releaseWithheld gives the suspects that are held back to the outbox, which hands them out again.
+// releaseWithheld gives the suspect that is withheld to the outbox, which hands it out again.
 func (d *delivery) releaseWithheld() {
-	for _, n := range d.withheld {
-		d.outbox.Leave(n)
+	if d.withheld > 0 {
+		d.outbox.Leave(d.withheld)
+		d.withheld = 0
 	}
-	d.withheld = nil
 }

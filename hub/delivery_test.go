@@ -394,6 +394,51 @@ func TestSuspectThatIsTheLastReadingIsSentEverMoreSeldomAndKept(t *testing.T) {
 	})
 }
 
+// Without the second reading, nothing is left; with it, the one after the dropped one. A live reading
+// goes before both.
+func TestWindowIsWholeAgainAfterTheOutboxHasDroppedTheSuspects(t *testing.T) {
+	for _, pending := range []int{1, 2} {
+		for _, live := range []int{0, 1} {
+			bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
+				w.put(pending, 1)
+				for range 2 {
+					w.connect(nil)
+					w.disconnect(transport.Closed)
+				}
+				w.want("the window", fmt.Sprint(w.suspects.window(64)), "1")
+				r, _ := w.box.Peek(0)
+				w.box.Quarantine(r.ID.N, errors.New("dropped"))
+				w.session = &fakeSession{script: acks, ended: make(chan struct{})}
+				w.Attach(w.session, "dev1")
+				w.Detach()
+				w.put(live, 1)
+				w.work()
+				w.want("the window", fmt.Sprint(w.suspects.window(64)), "64")
+			})
+		}
+	}
+}
+
+// Live readings that are acknowledged one by one keep sendNext from the backlog.
+func TestDroppedSuspectIsForgottenAlthoughLiveReadingsNeverEnd(t *testing.T) {
+	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
+		w.put(1, 1)
+		for range 2 {
+			w.connect(nil)
+			w.disconnect(transport.Closed)
+		}
+		r, _ := w.box.Peek(0)
+		w.box.Quarantine(r.ID.N, errors.New("dropped"))
+		w.session = &fakeSession{ended: make(chan struct{})}
+		w.Attach(w.session, "dev1")
+		w.Detach()
+		w.put(3, 1)
+		began := time.Now()
+		w.work()
+		w.want("sent", w.sent(began), "2+0 3+0 4+0")
+	})
+}
+
 // The next reading was acknowledged when the session was too young to prove anything.
 func TestSuspectIsSentAgainOnASteadySession(t *testing.T) {
 	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {

@@ -75,18 +75,33 @@ func (s *suspects) isWithheld(n uint64) bool { return s.stage == withheld && n =
 // acknowledged clears a reading, on a session of an age. It reports whether the suspect is to be
 // sent again.
 func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
-	delete(s.ended, n)
-	delete(s.endedAlone, n)
+	s.forget(n)
 	switch {
 	case s.stage == withheld && age >= steadyAge:
 		s.stage = onTrial
 		return true
 	case s.stage == withheld:
 		s.otherAcked = true
-	case s.stage != noSuspect && n == s.suspect:
-		s.acquit()
 	}
 	return false
+}
+
+// forgetDropped forgets the readings between two numbers except those that the outbox has handed
+// out. Zero for next means that there is no upper bound.
+func (s *suspects) forgetDropped(after, next uint64, isHandedOut func(n uint64) bool) {
+	for n := range s.ended {
+		if n > after && (next == 0 || n < next) && !isHandedOut(n) {
+			s.forget(n)
+		}
+	}
+}
+
+func (s *suspects) forget(n uint64) {
+	delete(s.ended, n)
+	delete(s.endedAlone, n)
+	if n == s.suspect {
+		s.acquit()
+	}
 }
 
 // retryAt returns when the suspect is sent again unless another reading is acknowledged before.
@@ -140,9 +155,7 @@ func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, 
 	switch {
 	case before == onTrial && n == s.suspect:
 		if s.rounds++; s.rounds == quarantineRounds {
-			delete(s.ended, n)
-			delete(s.endedAlone, n)
-			s.acquit()
+			s.forget(n)
 			return n, true
 		}
 	case before == retried && n == s.suspect:
