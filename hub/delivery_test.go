@@ -257,6 +257,26 @@ func TestFlushAndAwaitAcksEndWithTheirContextOrTheSession(t *testing.T) {
 	}
 }
 
+func TestFlushAndAwaitAcksEndWhenAnAcknowledgementIsOverdue(t *testing.T) {
+	for name, wait := range map[string]func(*world) error{
+		"flush":     func(w *world) error { return w.Flush(context.Background()) },
+		"AwaitAcks": func(w *world) error { return w.AwaitAcks(context.Background()) },
+	} {
+		bubble(t, telemetry(Delivery{AckTimeout: 10 * time.Second}), func(t *testing.T, w *world) {
+			s := w.connect(nil)
+			w.put(1, 1)
+			time.Sleep(4 * time.Second)
+			w.put(1, 1)
+			w.pause()
+			time.AfterFunc(time.Second, func() { s.nth(0).done(nil) })
+			began := time.Now()
+			if err := wait(w); transport.ReasonOf(err) != transport.AckOverdue || time.Since(began) != 10*time.Second {
+				t.Errorf("%s: after %s: %v", name, time.Since(began), err)
+			}
+		})
+	}
+}
+
 func TestAwaitAcksSendsNothing(t *testing.T) {
 	bubble(t, telemetry(Delivery{Window: 1}), func(t *testing.T, w *world) {
 		if err := w.AwaitAcks(t.Context()); err != nil {
