@@ -13,6 +13,9 @@ const (
 	busyTimeout   = time.Minute      // is added while the session is busy
 )
 
+// errNoAnswer is the cause of a context of withAnswerTimeout after its deadline.
+var errNoAnswer = &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
+
 // withAnswerTimeout returns ctx with a deadline of answerTimeout, which is put off while the
 // session is busy: on a slow link a large twin takes longer to arrive, and so does a request behind
 // large readings.
@@ -22,7 +25,7 @@ func withAnswerTimeout(ctx context.Context, s Session) (context.Context, context
 	ready := make(chan *time.Timer, 1)
 	timer := time.AfterFunc(answerTimeout, func() {
 		if !s.Busy() || !time.Now().Before(last) {
-			cancel(context.DeadlineExceeded)
+			cancel(errNoAnswer)
 			return
 		}
 		timer := <-ready
@@ -36,10 +39,11 @@ func withAnswerTimeout(ctx context.Context, s Session) (context.Context, context
 	}
 }
 
-// timedOut gives an error its reason if it stems from the deadline of withAnswerTimeout.
+// timedOut returns errNoAnswer in the place of an error that stems from the deadline of
+// withAnswerTimeout. A deadline of its caller is another matter.
 func timedOut(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return &transport.Error{Reason: transport.TimedOut, Host: "hub", Err: errors.New("no answer in time")}
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return errNoAnswer
 	}
 	return err
 }

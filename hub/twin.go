@@ -228,7 +228,7 @@ func (t *twin) request(
 	case <-t.session.Ended():
 		return payloads.TwinAnswer{}, t.session.Cause()
 	case <-ctx.Done():
-		return payloads.TwinAnswer{}, timedOut(ctx, ctx.Err())
+		return payloads.TwinAnswer{}, context.Cause(ctx)
 	}
 }
 
