@@ -66,7 +66,7 @@ func (l *agedLog) wantDropped(when string, dropped ...string) {
 	want(l.t, when, l.drops, dropped)
 }
 
-func TestAReadingGrowsOldByItsAgeWhateverTheWallClockDoes(t *testing.T) {
+func TestAgeDoesNotDependOnTheWallClock(t *testing.T) {
 	const days = 24 * time.Hour
 	for name, ahead := range map[string][2]time.Duration{ // of the right time, at first and after two seconds
 		"it was three days behind, and is set":      {-3 * days, 0},
@@ -91,7 +91,7 @@ func TestAReadingGrowsOldByItsAgeWhateverTheWallClockDoes(t *testing.T) {
 	}
 }
 
-func TestTheAgeIsKnownAlsoWhileTheClockHasNotBeenSet(t *testing.T) {
+func TestAgeIsKnownWhileTheClockIsNotSet(t *testing.T) {
 	aged(t, func(l *agedLog) {
 		l.unset.Store(true)
 		l.put(1)
@@ -104,7 +104,7 @@ func TestTheAgeIsKnownAlsoWhileTheClockHasNotBeenSet(t *testing.T) {
 }
 
 // Elapsed may count what the monotonic clock of the process does not: the time for which the machine slept.
-func TestAReadingGrowsOldWhileTheMachineSleeps(t *testing.T) {
+func TestAgeIncludesTheTimeThatTheMachineSlept(t *testing.T) {
 	both(t, Limits{Age: time.Hour}, func(t *testing.T, box Outbox, drops *[]string) {
 		var slept time.Duration
 		var o *Options
@@ -124,7 +124,7 @@ func TestAReadingGrowsOldWhileTheMachineSleeps(t *testing.T) {
 }
 
 // Of an earlier run only what the wall clock said is known.
-func TestTheAgeOfAnEarlierRunsReadingsIsByTheWallClock(t *testing.T) {
+func TestAgeInAnEarlierRunComesFromTheWallClock(t *testing.T) {
 	aged(t, func(l *agedLog) {
 		l.unset.Store(true)
 		l.put(1) // its age will never be known
@@ -147,7 +147,7 @@ func TestTheAgeOfAnEarlierRunsReadingsIsByTheWallClock(t *testing.T) {
 	})
 }
 
-func TestTheAgeOfAnEarlierRunsReadingsFollowsAClockThatWasSetSince(t *testing.T) {
+func TestAgeInAnEarlierRunIsCorrectedWhenTheClockWasSet(t *testing.T) {
 	aged(t, func(l *agedLog) {
 		l.ahead.Store(int64(-3 * 24 * time.Hour))
 		l.put(2)
@@ -167,7 +167,7 @@ func TestTheAgeOfAnEarlierRunsReadingsFollowsAClockThatWasSetSince(t *testing.T)
 }
 
 // A disk that takes nothing for a while keeps a reading from being written, and the clock is set meanwhile.
-func TestAReadingThatIsWrittenLateHasTheTimeOfAClockThatWasSetMeanwhile(t *testing.T) {
+func TestReadingWrittenLateHasTheTimeOfTheClockThatWasSetMeanwhile(t *testing.T) {
 	aged(t, func(l *agedLog) {
 		l.Log.queue.options.Limits.Full = Block
 		disk := l.options.Files.(*fakeDisk)

@@ -21,7 +21,7 @@ func untilNothingComes(d *device) time.Duration {
 	return time.Since(began)
 }
 
-func TestReadingsThatAreNotSafeYetComeAtOnceWhenTheyAreWaitedFor(t *testing.T) {
+func TestRequestSyncMakesReadingsSafeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour})
 		fillUp(t, d, 3)
@@ -31,7 +31,7 @@ func TestReadingsThatAreNotSafeYetComeAtOnceWhenTheyAreWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAReadingThatIsBeingWrittenIsWaitedFor(t *testing.T) {
+func TestRequestSyncReportsAReadingThatIsBeingWritten(t *testing.T) {
 	for _, every := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			d := boot(t, Options{Sync: every})
@@ -50,7 +50,7 @@ func TestAReadingThatIsBeingWrittenIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestNothingIsWaitedForThatTheDiskDoesNotTake(t *testing.T) {
+func TestRequestSyncIgnoresReadingsThatTheDiskRefuses(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		synctest.Test(t, func(t *testing.T) {
 			d := boot(t, Options{Sync: time.Hour, Limits: Limits{Full: full}})

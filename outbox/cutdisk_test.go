@@ -148,7 +148,7 @@ func (d *cutDisk) change(how func() error) error {
 	return err
 }
 
-// hears tells whether a Sync does anything.
+// hears reports whether a Sync does anything.
 func (d *cutDisk) hears(what string) bool {
 	where := "when a commit ends"
 	pcs := make([]uintptr, 16)

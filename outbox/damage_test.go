@@ -54,7 +54,7 @@ func olds(t *testing.T) (open, closed *cutDisk) {
 
 var oldLeft = []uint64{1, 4, 6, 8, 9, 10, 11, 12, 13, 14}
 
-// quiet waits until what was settled is written, and what is done with is deleted.
+// quiet waits until acknowledgements are recorded and empty segments are deleted.
 func quiet() {
 	time.Sleep(2 * recordDelay)
 	synctest.Wait()
@@ -209,7 +209,7 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 	}
 }
 
-func TestASegmentThatRotsAnywhereIsNoticedAndKept(t *testing.T) {
+func TestChangedSegmentIsReportedAndKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, d := range []*cutDisk{open, closed} {
@@ -236,7 +236,7 @@ func TestASegmentThatRotsAnywhereIsNoticedAndKept(t *testing.T) {
 	})
 }
 
-func TestAClosedLogIsNeverShortenedInSilence(t *testing.T) {
+func TestShortenedFileOfAClosedLogIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		look := func(name string, how func([]byte) []byte) {
@@ -255,7 +255,7 @@ func TestAClosedLogIsNeverShortenedInSilence(t *testing.T) {
 	})
 }
 
-func TestASegmentThatIsCutShortIsNoticedAndKept(t *testing.T) {
+func TestShortenedSegmentIsReportedAndKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, d := range []*cutDisk{open, closed} {
@@ -273,7 +273,7 @@ func TestASegmentThatIsCutShortIsNoticedAndKept(t *testing.T) {
 }
 
 // A file that somebody emptied under a running process begins in the middle of a record, or without its header.
-func TestReadingsOfAFileThatHasLostItsBeginningAreNamed(t *testing.T) {
+func TestReadingsOfAFileWithoutItsBeginningAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, _ := olds(t)
 		name := open.with(suffix)[len(open.with(suffix))-1]
@@ -313,7 +313,7 @@ func TestReadingsOfAFileThatHasLostItsBeginningAreNamed(t *testing.T) {
 	})
 }
 
-func TestAQuarantinedReadingThatRotsIsNamedAndKept(t *testing.T) {
+func TestChangedQuarantinedReadingIsNamedAndKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		name := d.with(quarantineSuffix)[0]
@@ -346,7 +346,7 @@ func TestAQuarantinedReadingThatRotsIsNamedAndKept(t *testing.T) {
 	})
 }
 
-func TestFilesOfOthersAreLeftAlone(t *testing.T) {
+func TestUnknownFilesAreLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		random := rand.New(rand.NewPCG(1, 2))
@@ -391,7 +391,7 @@ func (d *cutDisk) put(name string, b []byte) {
 	d.names[name], d.safe[name] = n, n
 }
 
-func TestGarbageInPlaceOfASegmentIsKept(t *testing.T) {
+func TestSegmentReplacedByGarbageIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		was := old(t)
 		random := rand.New(rand.NewPCG(1, 3))
@@ -429,7 +429,7 @@ func TestGarbageInPlaceOfASegmentIsKept(t *testing.T) {
 	})
 }
 
-func TestADirectoryInPlaceOfASegmentIsNoSegment(t *testing.T) {
+func TestDirectoryWithTheNameOfASegmentIsIgnored(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"0000000001.log", "0000000002.log", "0000000003.log.damaged", "x-1.quarantined"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -453,7 +453,7 @@ func TestADirectoryInPlaceOfASegmentIsNoSegment(t *testing.T) {
 	}
 }
 
-func TestAReadingThatRotsWhileItWaitsIsGivenUpAndTheQueueGoesOn(t *testing.T) {
+func TestReadingChangedOnDiskIsDroppedAndTheQueueContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newCutDisk()
 		var warned []error
@@ -507,7 +507,7 @@ func (d *openedOnce) Open(name string) (File, error) {
 	return f, err
 }
 
-func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
+func TestReadingsOfADeletedSegmentAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		var warned []error
@@ -533,7 +533,7 @@ func TestASegmentThatDisappearsWhileItsReadingsWaitIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestASegmentThatDisappearsWhileNobodyWorksIsNoticed(t *testing.T) {
+func TestSegmentDeletedWhileTheLogIsClosedIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, was := range []*cutDisk{open, closed} {
@@ -607,7 +607,7 @@ func (f brokenFile) ReadAt(b []byte, at int64) (int, error) {
 	return f.File.ReadAt(b, at)
 }
 
-func TestASectorThatCannotBeReadCostsNoMoreThanItsReadings(t *testing.T) {
+func TestUnreadableSectorCostsOnlyItsReadings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newCutDisk()
 		l, err := Open("", Options{Files: d})
@@ -647,7 +647,7 @@ func TestASectorThatCannotBeReadCostsNoMoreThanItsReadings(t *testing.T) {
 	})
 }
 
-func TestAReadingThatWasWrittenTwiceIsNotTakenForGone(t *testing.T) {
+func TestReadingWrittenTwiceIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newCutDisk()
 		l, err := Open("", Options{Files: d, segmentSize: 250, Limits: Limits{Full: Block}})
@@ -685,7 +685,7 @@ func TestAReadingThatWasWrittenTwiceIsNotTakenForGone(t *testing.T) {
 	})
 }
 
-func TestASegmentOfAnotherOutboxIsKeptAndNoPartOfThisOne(t *testing.T) {
+func TestSegmentOfAnotherOutboxIsKeptAndNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, other := newCutDisk(), newCutDisk()
 		l := openedOn(t, other, nil)
@@ -752,7 +752,7 @@ func FuzzScanSegment(f *testing.F) {
 	})
 }
 
-func TestAFileThatCannotBeReadIsNoEmptyOne(t *testing.T) {
+func TestFileThatCannotBeReadIsAnError(t *testing.T) {
 	d := newCutDisk()
 	d.put("0000000001.log", []byte("x"))
 	if _, err := Open("", Options{Files: unreadable{d}}); !errors.Is(err, fs.ErrPermission) {
@@ -783,7 +783,7 @@ func (d swollen) Open(name string) (File, error) {
 	return f, err
 }
 
-func TestAFileLargerThanAnyMemoryIsReadAsFarAsALogGoes(t *testing.T) {
+func TestHugeFileIsReadUpToALimit(t *testing.T) {
 	for _, suffix := range []string{suffix, quarantineSuffix} {
 		synctest.Test(t, func(t *testing.T) {
 			d := old(t)
@@ -837,7 +837,7 @@ func TestManySegmentsTakeLittleMemory(t *testing.T) {
 }
 
 // The newest epoch counts, so a file that was copied here can put all that waits aside.
-func TestWhatIsPutAsideForAnotherOutboxIsSaid(t *testing.T) {
+func TestKeptSegmentOfAnotherOutboxIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, other := newCutDisk(), newCutDisk()
 		l := openedOn(t, d, nil)

@@ -109,12 +109,12 @@ func eachTrouble(t *testing.T, test func(t *testing.T, x trouble)) {
 	}
 }
 
-func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStaysSo(t *testing.T) {
+func TestFailingDiskRefusesReadingsAndKeepsAcknowledgements(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			size := int64(1) // each commit begins a segment
 			if full == DropOldest && isOutOfSpace(x.err) {
-				size = 1 << 20 // all in one, so that there is none to give up
+				size = 1 << 20 // all in one, so that there is none to drop
 				if x.op == "create" || x.op == "sync directory" {
 					return // and none is begun
 				}
@@ -145,7 +145,7 @@ func TestReadingsThatCannotBeWrittenAreRefusedAndNamedAndWhatWasAcknowledgedStay
 	}
 }
 
-func TestBlockWaitsForADiskThatFails(t *testing.T) {
+func TestBlockWaitsForAFailingDisk(t *testing.T) {
 	eachTrouble(t, func(t *testing.T, x trouble) {
 		d := boot(t, Options{Limits: Limits{Full: Block}, segmentSize: 1})
 		fillUp(t, d, 3)
@@ -168,7 +168,7 @@ func TestBlockWaitsForADiskThatFails(t *testing.T) {
 	})
 }
 
-func TestCloseEndsEveryPutOnADiskThatFailsAndSaysWhatToDo(t *testing.T) {
+func TestCloseOnAFailingDiskEndsEveryPutAndGivesAdvice(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
@@ -191,7 +191,7 @@ func TestCloseEndsEveryPutOnADiskThatFailsAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
+func TestDropOldestDropsTheOldestSegmentOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 200})
 		const room = 3000
@@ -221,7 +221,7 @@ func TestDropOldestGivesTheOldestSegmentUpOnAFullDisk(t *testing.T) {
 	})
 }
 
-func TestAFullDiskIsOverAMinuteAfterTheLastReadingThatItCost(t *testing.T) {
+func TestFullDiskIsOverAMinuteAfterItsLastDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
 		fillUp(t, d, 20)
@@ -240,7 +240,7 @@ func TestAFullDiskIsOverAMinuteAfterTheLastReadingThatItCost(t *testing.T) {
 	})
 }
 
-func TestAcknowledgementsAloneGiveNothingUpOnAFullDisk(t *testing.T) {
+func TestAcknowledgementsDropNothingOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
 		fillUp(t, d, 5)
@@ -257,11 +257,11 @@ func TestAcknowledgementsAloneGiveNothingUpOnAFullDisk(t *testing.T) {
 	})
 }
 
-func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
+func TestAcknowledgementsOutliveTheSegmentThatAFullDiskDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 120})
 		fillUp(t, d, 4) // 1 and 2 share a segment, 3 and 4 the next
-		d.Peek(0)       // 1 is on its way, so its segment stays
+		d.Peek(0)       // 1 is in flight, so its segment stays
 		d.Peek(1)
 		d.Remove(2)
 		fillUp(t, d, 1) // says so
@@ -274,7 +274,7 @@ func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
 			}
 			return nil
 		})
-		fillUp(t, d, 1) // once more each, so that the segment that says so is given up
+		fillUp(t, d, 1) // once more each, so that the segment that says so is dropped
 		full = true
 		fillUp(t, d, 1)
 		full = true
@@ -288,7 +288,7 @@ func TestWhatAFullDiskTookWithItWasAcknowledgedStill(t *testing.T) {
 	})
 }
 
-func TestNothingIsBusyInAnHourOfTrouble(t *testing.T) {
+func TestFailingDiskIsNotTriedTooOften(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
@@ -329,7 +329,7 @@ func TestNothingIsBusyInAnHourOfTrouble(t *testing.T) {
 	}
 }
 
-func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
+func TestAcceptedReadingSurvivesAFailedWrite(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, Sync: time.Minute, segmentSize: 1 << 20})
@@ -370,7 +370,7 @@ func TestAReadingAcceptedBeforeItWasSafeSurvivesAWriteTrouble(t *testing.T) {
 	}
 }
 
-func TestWithAnIntervalNothingIsDeletedBeforeWhatReplacesItIsSafe(t *testing.T) {
+func TestSegmentIsDeletedOnlyOnceItsReplacementIsSafe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, segmentSize: 1})
 		fillUp(t, d, 1)
@@ -388,14 +388,22 @@ func TestWithAnIntervalNothingIsDeletedBeforeWhatReplacesItIsSafe(t *testing.T) 
 	})
 }
 
-func TestFilesThatCannotBeOpenedForNowGiveNoReadingUpAndAreWarnedOf(t *testing.T) {
+func TestFilesThatCannotBeOpenedForNowDropNothingAndAreReported(t *testing.T) {
 	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.ENOMEM} {
 		t.Run(short.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := boot(t, Options{segmentSize: 1})
 				fillUp(t, d, 3)
+				d.Close()
+				opened := map[string]bool{}
+				d.disk.fails(func(op, name string, _ int) error {
+					if op == "open" && opened[name] { // Open has read it
+						return short
+					}
+					opened[name] = opened[name] || op == "open"
+					return nil
+				})
 				d.reboot()
-				d.disk.breaks(short, "open", "create")
 				for range 3600 {
 					if e, ok := d.Peek(0); ok {
 						t.Fatalf("handed out %v", e)
@@ -416,7 +424,7 @@ func TestFilesThatCannotBeOpenedForNowGiveNoReadingUpAndAreWarnedOf(t *testing.T
 	}
 }
 
-func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
+func TestUnreadableReadingIsDroppedAfterTenAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{})
 		fillUp(t, d, 2)
@@ -435,7 +443,7 @@ func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
 			<-d.Changed()
 		}
 		if took := time.Since(began); took < 5*time.Second || took > 20*time.Second {
-			t.Errorf("given up after %v", took)
+			t.Errorf("dropped after %v", took)
 		}
 		broken = false
 		want(t, "dropped", d.drops, []string{"1 damaged"})
@@ -444,7 +452,7 @@ func TestAReadingThatTheDiskDoesNotGiveBackIsGivenUpAfterAWhile(t *testing.T) {
 	})
 }
 
-func TestTheDiskIsNotWellAgainBecauseNothingWasWritten(t *testing.T) {
+func TestDiskTroubleIsNotOverUntilSomethingIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Limits: Limits{Full: Block}})
 		fillUp(t, d, 2)
@@ -461,7 +469,7 @@ func TestTheDiskIsNotWellAgainBecauseNothingWasWritten(t *testing.T) {
 	})
 }
 
-func TestAReadingThatCannotBeReadOnItsWayIntoTheQuarantineStopsNoOther(t *testing.T) {
+func TestUnreadableReadingInQuarantineStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{})
 		fillUp(t, d, 2)
@@ -477,7 +485,7 @@ func TestAReadingThatCannotBeReadOnItsWayIntoTheQuarantineStopsNoOther(t *testin
 	})
 }
 
-func TestASegmentThatIsDeletedBetweenOthersIsNoDamage(t *testing.T) {
+func TestSegmentThatTheLogDeletedIsNoDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{segmentSize: 1})
 		fillUp(t, d, 1) // never acknowledged
@@ -497,7 +505,7 @@ func TestASegmentThatIsDeletedBetweenOthersIsNoDamage(t *testing.T) {
 	})
 }
 
-func TestAClosedLogHandsNothingOut(t *testing.T) {
+func TestClosedLogHandsNothingOut(t *testing.T) {
 	d := boot(t, Options{})
 	fillUp(t, d, 1)
 	d.Close()
@@ -506,7 +514,7 @@ func TestAClosedLogHandsNothingOut(t *testing.T) {
 	}
 }
 
-func TestAPutThatEndsBeforeItIsWrittenLeavesNothing(t *testing.T) {
+func TestPutCancelledBeforeItsWriteLeavesNothing(t *testing.T) {
 	for _, every := range []time.Duration{0, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			d := boot(t, Options{Sync: every})
@@ -543,7 +551,7 @@ func TestAPutThatEndsBeforeItIsWrittenLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestANumberThatWasRefusedIsNotUsedAgainAfterAKill(t *testing.T) {
+func TestRefusedNumberIsNotUsedAgainAfterAKill(t *testing.T) {
 	for _, full := range []Policy{DropNewest, DropOldest, Block} {
 		synctest.Test(t, func(t *testing.T) {
 			disk := newDisk()
@@ -568,7 +576,7 @@ func TestANumberThatWasRefusedIsNotUsedAgainAfterAKill(t *testing.T) {
 	}
 }
 
-func TestNoNumberIsHeardOfBeforeTheDiskHasIt(t *testing.T) {
+func TestDropIsAnnouncedOnlyOnceItsNumberIsOnTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, Limits: Limits{Readings: 1, Full: DropNewest}})
 		fillUp(t, d, 1)
@@ -586,7 +594,7 @@ func TestNoNumberIsHeardOfBeforeTheDiskHasIt(t *testing.T) {
 	})
 }
 
-func TestDropOldestMakesRoomAmongReadingsThatWaitForTheirSync(t *testing.T) {
+func TestDropOldestMakesRoomAmongUnsyncedReadings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, Limits: Limits{Readings: 3}})
 		began := time.Now()
@@ -637,7 +645,7 @@ func TestDropOldestMakesRoomAmongReadingsThatAreBeingWritten(t *testing.T) {
 	})
 }
 
-func TestABrokenDiskRefusesAtOnceHoweverMuchIsToBeWrittenAgain(t *testing.T) {
+func TestFailingDiskRefusesAtOnceHoweverMuchIsToBeWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Sync: time.Hour, Limits: Limits{Full: DropNewest}})
 		large := of(strings.Repeat("x", 1_000_000)) // two do not fit into one write
@@ -660,7 +668,7 @@ func TestABrokenDiskRefusesAtOnceHoweverMuchIsToBeWrittenAgain(t *testing.T) {
 	})
 }
 
-func TestASegmentThatWasGivenUpOnAFullDiskIsNamedThoughTheProcessIsKilledThen(t *testing.T) {
+func TestDroppedSegmentIsNamedEvenIfTheProcessIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newDisk()
 		alive := &process{fakeDisk: disk}
@@ -697,7 +705,7 @@ func TestASegmentThatWasGivenUpOnAFullDiskIsNamedThoughTheProcessIsKilledThen(t 
 	})
 }
 
-func TestAPutThatEndsWhileItIsWrittenInVainLeavesNothing(t *testing.T) {
+func TestPutCancelledDuringAFailedWriteLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Limits: Limits{Full: Block}})
 		fillUp(t, d, 1)
@@ -720,14 +728,14 @@ func TestAPutThatEndsWhileItIsWrittenInVainLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestMoreDropsThanAreRememberedStayDropped(t *testing.T) {
+func TestDropsBeyondTheHistoryStayDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{Limits: Limits{Age: time.Hour}, Sync: time.Second})
 		const count = 3 * maxKnownDrops
 		fillUp(t, d, count)
 		time.Sleep(2 * time.Second)
 		handedOut(d)
-		for n := uint64(2); n <= count; n++ { // 1 is on its way, so that the segment stays
+		for n := uint64(2); n <= count; n++ { // 1 is in flight, so that the segment stays
 			if n%2 == 0 {
 				d.Remove(n)
 			} else {

@@ -2,7 +2,7 @@ package outbox
 
 import "testing"
 
-func TestAReadingIsFoundBehindAnEmptySegmentThatBeginsWithAHigherNumber(t *testing.T) {
+func TestReadingIsFoundBehindAnEmptySegmentThatBeginsWithAHigherNumber(t *testing.T) {
 	older, empty, newer := &segment{}, &segment{block: block[place]{first: 20}}, &segment{}
 	older.add(17, place{size: 1})
 	newer.add(18, place{size: 1})

@@ -77,7 +77,7 @@ func witnessed(t *testing.T, dir string) (*witness, *Log) {
 	return w, l
 }
 
-func TestWhatIsAcceptedIsSyncedAndSoAreTheNamesThatLeadToIt(t *testing.T) {
+func TestAcceptedReadingAndItsDirectoriesAreSynced(t *testing.T) {
 	for name, c := range map[string]struct {
 		dir  string
 		made bool
@@ -110,7 +110,7 @@ func TestWhatIsAcceptedIsSyncedAndSoAreTheNamesThatLeadToIt(t *testing.T) {
 	}
 }
 
-func TestWhatTheOperatingSystemCannotSyncIsNotAccepted(t *testing.T) {
+func TestReadingThatCannotBeSyncedIsNotAccepted(t *testing.T) {
 	for _, fails := range []string{"", "outbox", "outbox/" + segmentName(1)} {
 		root := t.TempDir()
 		w, l := witnessed(t, filepath.Join(root, "outbox"))

@@ -15,9 +15,9 @@ import (
 // What the child process of a test is to do, in this variable.
 const childTask = "OUTBOX_TEST_DISK"
 
-// TestOnADiskThatIsReallyFull runs itself again as a process that has a tiny disk: a file system of
+// TestFullDisk runs itself again as a process that has a tiny disk: a file system of
 // 256 KiB in a namespace of its own, or, where that is not allowed, a limit to the size of a file.
-func TestOnADiskThatIsReallyFull(t *testing.T) {
+func TestFullDisk(t *testing.T) {
 	switch os.Getenv(childTask) {
 	case "tiny":
 		dir := t.TempDir()

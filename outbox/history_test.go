@@ -10,7 +10,7 @@ import (
 
 // A hub that is slower than the readings come makes each drop a range of its own, more than are
 // remembered one by one.
-func TestEachDropIsCountedOnceHoweverManyThereAre(t *testing.T) {
+func TestEachDropIsCountedOnce(t *testing.T) {
 	for _, full := range []Policy{DropNewest, DropOldest} {
 		for _, every := range []time.Duration{0, time.Second} {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestEachDropIsCountedOnceHoweverManyThereAre(t *testing.T) {
 	}
 }
 
-// wantAccounted wants each number to be delivered, to wait, or to be counted as given up.
+// wantAccounted wants each number to be delivered, to wait, or to be counted as dropped.
 func (d *device) wantAccounted(delivered uint64) {
 	d.Helper()
 	s, err := readFiles("", d.disk)
@@ -65,6 +65,6 @@ func (d *device) wantAccounted(delivered uint64) {
 		}
 	}
 	if s.Last != delivered+uint64(s.Readings)+givenUp {
-		d.Errorf("of %d, %d were delivered, %d wait and %d were given up", s.Last, delivered, s.Readings, givenUp)
+		d.Errorf("of %d, %d were delivered, %d wait and %d were dropped", s.Last, delivered, s.Readings, givenUp)
 	}
 }

@@ -33,7 +33,7 @@ func reopened(t *testing.T, l *outbox.Log, dir string, o outbox.Options) *outbox
 	return opened(t, dir, o)
 }
 
-func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
+func TestReadingsNumbersAndEpochOutliveARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "outbox")
 	l := opened(t, dir, outbox.Options{})
 	first := payloads.Reading{
@@ -71,7 +71,7 @@ func TestReadingsNumbersAndTheEpochOutliveARestart(t *testing.T) {
 	}
 }
 
-func TestTheNumberOutlivesAnEmptyOutbox(t *testing.T) {
+func TestNumbersContinueAfterAnEmptyOutbox(t *testing.T) {
 	dir := t.TempDir()
 	l := opened(t, dir, outbox.Options{})
 	for range 3 {
@@ -90,7 +90,7 @@ func TestTheNumberOutlivesAnEmptyOutbox(t *testing.T) {
 	}
 }
 
-func TestOnlyTheOwnerMayReadIt(t *testing.T) {
+func TestFilesAreReadableByTheirOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "outbox")
 	l := opened(t, dir, outbox.Options{})
 	put(t, l, 1)
@@ -109,7 +109,7 @@ func TestOnlyTheOwnerMayReadIt(t *testing.T) {
 	}
 }
 
-func TestAQuarantinedReadingIsKeptBesideTheQueueAndNamedByTheNext(t *testing.T) {
+func TestQuarantinedReadingIsKeptAndNamedByTheNext(t *testing.T) {
 	dir := t.TempDir()
 	l := opened(t, dir, outbox.Options{})
 	put(t, l, 3)

@@ -51,7 +51,7 @@ func TestReadingsAreNumberedFromOneInOneEpoch(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
+func TestLeftReadingReturnsToItsPlace(t *testing.T) {
 	box := outbox.NewMemory(outbox.Options{})
 	put(t, box, 5)
 	if got := peeked(box, 2); !slices.Equal(got, []uint64{3, 4, 5}) {
@@ -69,7 +69,7 @@ func TestWhatIsLeftComesBackInItsOldPlace(t *testing.T) {
 	}
 }
 
-func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
+func TestFullOutboxDropsTheOldestThatIsNotInFlight(t *testing.T) {
 	for name, limits := range map[string]outbox.Limits{"readings": {Readings: 3}, "bytes": {Bytes: 3 * 8}} {
 		t.Run(name, func(t *testing.T) {
 			var dropped []uint64
@@ -80,7 +80,7 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 				}
 			}})
 			put(t, box, 3)
-			box.Peek(0) // 1 is on its way
+			box.Peek(0) // 1 is in flight
 			put(t, box, 2)
 			if !slices.Equal(dropped, []uint64{2, 3}) {
 				t.Errorf("dropped %v", dropped)
@@ -88,7 +88,7 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 			peeked(box, 0)
 			dropped = nil
 			if _, err := box.Put(t.Context(), reading("12345678"), outbox.Stamp{}); !errors.Is(err, outbox.ErrFull) {
-				t.Errorf("everything is on its way: %v", err)
+				t.Errorf("everything is in flight: %v", err)
 			}
 			box.Leave(1)
 			if got := peeked(box, 0); !slices.Equal(got, []uint64{1}) {
@@ -98,14 +98,14 @@ func TestAFullOutboxDropsTheOldestButNothingThatIsOnItsWay(t *testing.T) {
 	}
 }
 
-func TestAReadingTooLargeForTheWholeOutboxIsRefused(t *testing.T) {
+func TestReadingTooLargeForTheOutboxIsRefused(t *testing.T) {
 	box := outbox.NewMemory(outbox.Options{Limits: outbox.Limits{Bytes: 10}})
 	if _, err := box.Put(t.Context(), reading("12345678901"), outbox.Stamp{}); !errors.Is(err, outbox.ErrFull) {
 		t.Error(err)
 	}
 }
 
-func TestPutAfterTheEndIsRefused(t *testing.T) {
+func TestPutAfterCloseIsRefused(t *testing.T) {
 	box := outbox.NewMemory(outbox.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -118,7 +118,7 @@ func TestPutAfterTheEndIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatWasDeliveredIsFreed(t *testing.T) {
+func TestDeliveredReadingsAreFreed(t *testing.T) {
 	box := outbox.NewMemory(outbox.Options{})
 	deliver := func() {
 		e, _ := box.Peek(0)
@@ -144,7 +144,7 @@ func TestWhatWasDeliveredIsFreed(t *testing.T) {
 	runtime.KeepAlive(box)
 }
 
-func TestAnOutboxThatIsEmptyAgainHoldsNoMemory(t *testing.T) {
+func TestEmptiedOutboxHoldsNoMemory(t *testing.T) {
 	heap := func() int {
 		runtime.GC()
 		var m runtime.MemStats

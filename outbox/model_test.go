@@ -26,7 +26,7 @@ type model struct {
 	kept      map[uint64]*expected
 	dropped   map[uint64]Reason
 	told      map[uint64]bool      // by a reading that has arrived
-	uncertain map[uint64]*expected // settled or dropped so lately that a kill may undo it
+	uncertain map[uint64]*expected // acknowledged or dropped so lately that a kill may undo it
 	forgets   bool                 // a kill has undone something, so that readings may be told twice
 }
 
@@ -241,7 +241,7 @@ func (s *subject) named(e Reading) (numbers []uint64) {
 	return numbers
 }
 
-// one is a number that is away, or any other when none is.
+// one returns a number that is in flight, or any other when none is.
 func (s *subject) one() uint64 {
 	var away []uint64
 	for n, e := range s.kept {
@@ -481,7 +481,7 @@ func (s *subject) end(t *rapid.T) {
 // bubbled hides the test's Deadline from rapid, which may not be asked for in a bubble.
 type bubbled struct{ *testing.T }
 
-func TestAnOutboxInMemoryDoesWhatItsModelDoes(t *testing.T) {
+func TestMemoryBehavesLikeTheModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(bubbled{t}, func(t *rapid.T) {
 			s := subjectOf(t)
@@ -494,7 +494,7 @@ func TestAnOutboxInMemoryDoesWhatItsModelDoes(t *testing.T) {
 	})
 }
 
-func TestALogDoesWhatItsModelDoesThroughRestartsAndKills(t *testing.T) {
+func TestLogBehavesLikeTheModelThroughRestartsAndKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(bubbled{t}, func(t *rapid.T) {
 			s := subjectOf(t)

@@ -85,15 +85,15 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-func TestDropOldestGivesUpTheOldestAndSaysSoOnTheOldestThatIsLeft(t *testing.T) {
+func TestDropOldestNamesTheDroppedOnTheOldestThatIsLeft(t *testing.T) {
 	both(t, Limits{Readings: 3}, func(t *testing.T, box Outbox, drops *[]string) {
 		fillUp(t, box, 3)
-		box.Peek(1) // 2 is on its way
+		box.Peek(1) // 2 is in flight
 		fillUp(t, box, 2)
 		want(t, "dropped", *drops, []string{"1 full", "3 full"})
 		want(t, "handed out", handedOut(box), []string{"4:1,3", "5"})
 		if _, err := box.Put(t.Context(), of("6"), Stamp{}); !errors.Is(err, ErrFull) {
-			t.Errorf("everything is on its way, and Put returns %v", err)
+			t.Errorf("everything is in flight, and Put returns %v", err)
 		}
 		box.Leave(5)
 		fillUp(t, box, 1)
@@ -101,7 +101,7 @@ func TestDropOldestGivesUpTheOldestAndSaysSoOnTheOldestThatIsLeft(t *testing.T) 
 	})
 }
 
-func TestAReadingThatIsDroppedTakesNoNoticeWithIt(t *testing.T) {
+func TestDropOfAReadingLosesNoNotice(t *testing.T) {
 	both(t, Limits{Readings: 2}, func(t *testing.T, box Outbox, _ *[]string) {
 		fillUp(t, box, 100)
 		want(t, "handed out", handedOut(box), []string{"99:1-98", "100"})
@@ -111,7 +111,7 @@ func TestAReadingThatIsDroppedTakesNoNoticeWithIt(t *testing.T) {
 	})
 }
 
-func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
+func TestFirstAcknowledgedReadingNamesThePreviousEpoch(t *testing.T) {
 	before := ID{"8f3a1c02", 17}
 	disk := newDisk()
 	log := func() Outbox {
@@ -151,7 +151,7 @@ func TestTheFirstReadingThatArrivesNamesTheEpochBefore(t *testing.T) {
 	}
 }
 
-func TestDropNewestRefusesWithANumberThatALaterReadingNames(t *testing.T) {
+func TestDropNewestRefusesAndALaterReadingNamesTheNumber(t *testing.T) {
 	both(t, Limits{Readings: 2, Full: DropNewest}, func(t *testing.T, box Outbox, drops *[]string) {
 		fillUp(t, box, 2)
 		for range 3 {
@@ -226,10 +226,10 @@ func TestBlockFindsRoomWhenTheOldestIsTooOld(t *testing.T) {
 	})
 }
 
-func TestReadingsThatWaitedTooLongAreGivenUp(t *testing.T) {
+func TestReadingsOverTheAgeLimitAreDropped(t *testing.T) {
 	both(t, Limits{Age: time.Hour}, func(t *testing.T, box Outbox, drops *[]string) {
 		fillUp(t, box, 3)
-		box.Peek(1) // 2 is on its way
+		box.Peek(1) // 2 is in flight
 		time.Sleep(time.Hour)
 		fillUp(t, box, 1)
 		want(t, "just old enough", len(*drops), 0)
@@ -242,7 +242,7 @@ func TestReadingsThatWaitedTooLongAreGivenUp(t *testing.T) {
 	})
 }
 
-func TestAReadingLargerThanTheWholeOutboxIsRefusedByEachPolicyAndMakesNoRoom(t *testing.T) {
+func TestReadingLargerThanTheOutboxIsRefusedByEachPolicyAndDropsNothing(t *testing.T) {
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		t.Run(string(full), func(t *testing.T) {
 			both(t, Limits{Bytes: 1000, Full: full}, func(t *testing.T, box Outbox, drops *[]string) {
@@ -258,7 +258,7 @@ func TestAReadingLargerThanTheWholeOutboxIsRefusedByEachPolicyAndMakesNoRoom(t *
 	}
 }
 
-func TestAReadingThatNoRecordHoldsIsRefusedAndTheLargestComesBack(t *testing.T) {
+func TestReadingLargerThanARecordIsRefusedAndTheLargestIsHandedOut(t *testing.T) {
 	disk := newDisk()
 	box, err := Open("", Options{Files: disk})
 	if err != nil {
@@ -282,7 +282,7 @@ func TestAReadingThatNoRecordHoldsIsRefusedAndTheLargestComesBack(t *testing.T) 
 }
 
 // A number may take one byte more than was thought when the reading was measured.
-func TestTheLargestReadingThatIsAcceptedIsStillARecordUnderALaterNumber(t *testing.T) {
+func TestLargestReadingFitsIntoARecordUnderALaterNumber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := boot(t, Options{})
 		fillUp(t, d, 125)

@@ -72,7 +72,7 @@ func (k *ledger) settle() {
 	clear(k.leaving)
 }
 
-// drop notes a number that was given up.
+// drop notes a number that was dropped.
 func (k *ledger) drop(id ID) {
 	if _, pending := k.pending[id]; !pending && k.accepted[id.N] == "" {
 		k.refused[id.N] = true
@@ -355,7 +355,7 @@ func (v *life) peek() (err error) {
 	return nil
 }
 
-// end takes one that is away, and says what became of it.
+// end takes one that is in flight, and says what became of it.
 func (v *life) end() {
 	if len(v.away) == 0 {
 		return
@@ -467,7 +467,7 @@ func (v *life) run() (images int, err error) {
 		v.know, v.disk, v.images = v.images[len(v.images)-1].know, left, nil
 		v.know.forget()
 	}
-	if v.o.Limits.Readings > 0 || v.fails { // a reading that names others may be given up itself
+	if v.o.Limits.Readings > 0 || v.fails { // a reading that names others may be dropped itself
 		return images, nil
 	}
 	return images, v.know.nothingUntold(v.disk)
@@ -515,7 +515,7 @@ var sites = []string{
 	"file when the log is opened", "directory when the log is opened",
 }
 
-func TestWhatWasAcceptedOutlivesAPowerCut(t *testing.T) {
+func TestAcceptedReadingsOutliveAPowerCut(t *testing.T) {
 	images, lives, synced := 0, uint64(0), map[string]bool{}
 	for ; images < 10_000 && !(testing.Short() && images > 1_000); lives++ {
 		n, at, err := live(t, lives, "")

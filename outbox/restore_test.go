@@ -184,7 +184,7 @@ func truncate(dir string, which ...int) error {
 	return nil
 }
 
-func TestAReadingIsAcceptedOnlyWhereTheNextStartFindsIt(t *testing.T) {
+func TestReadingIsAcceptedOnlyWhereTheNextStartFindsIt(t *testing.T) {
 	for _, later := range []time.Duration{0, time.Hour} {
 		for name, hand := range hands {
 			t.Run(fmt.Sprintf("when somebody %s, synced after %s", name, later), func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestAReadingIsAcceptedOnlyWhereTheNextStartFindsIt(t *testing.T) {
 }
 
 // No reading has to come for that: a patrol finds what is missing within a second.
-func TestWithinASecondWhatWasTakenAwayIsRestoredOrNamed(t *testing.T) {
+func TestRemovedFilesAreRestoredOrNamedWithinASecond(t *testing.T) {
 	for name, hand := range hands {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestWithinASecondWhatWasTakenAwayIsRestoredOrNamed(t *testing.T) {
 	}
 }
 
-func TestMoreSegmentsThanAreOpenOutliveARename(t *testing.T) {
+func TestMoreSegmentsThanOpenFilesOutliveARename(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(500) // in some 170 segments
@@ -248,7 +248,7 @@ func TestMoreSegmentsThanAreOpenOutliveARename(t *testing.T) {
 	})
 }
 
-func TestWhatIsAcknowledgedStaysAcknowledgedInARestoredDirectory(t *testing.T) {
+func TestAcknowledgementsOutliveARestore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(20)
@@ -265,7 +265,7 @@ func TestWhatIsAcknowledgedStaysAcknowledgedInARestoredDirectory(t *testing.T) {
 	})
 }
 
-func TestAnOlderCopyAddsNothing(t *testing.T) {
+func TestOlderCopyAddsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(10)
@@ -284,7 +284,7 @@ func TestAnOlderCopyAddsNothing(t *testing.T) {
 }
 
 // Somebody has put another outbox in place, in which readings are pending that another process has accepted.
-func TestPendingReadingsOfAnotherOutboxAreLeftAlone(t *testing.T) {
+func TestRestoreLeavesPendingReadingsOfAnotherOutboxAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := openHomed(t, Options{})
 		other.put(5)
@@ -307,7 +307,7 @@ func TestPendingReadingsOfAnotherOutboxAreLeftAlone(t *testing.T) {
 	})
 }
 
-func TestAnotherProcessThatHasTakenThePathIsLeftAlone(t *testing.T) {
+func TestRestoreLeavesAnotherProcessAtThePathAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(5)

@@ -42,7 +42,7 @@ func (h *homed) second(accepts, delivers int) (ids []ID) {
 }
 
 // Somebody removes the lock, and another process uses the same files and ends, before this one looks again.
-func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing.T) {
+func TestRestoreLeavesReadingsOfASecondProcessInTheSameEpochAlone(t *testing.T) {
 	for name, take := range map[string]func(h *homed) error{
 		"without the lock": func(h *homed) error { return os.Remove(filepath.Join(h.state, "lock")) },
 		"in a copy":        func(h *homed) error { return replaceByCopy(h.state) },
@@ -79,7 +79,7 @@ func TestReadingsThatASecondProcessAcceptedInTheSameEpochAreLeftAlone(t *testing
 	}
 }
 
-func TestNumbersThatASecondProcessGaveOutAreNotGivenOutAgain(t *testing.T) {
+func TestNumbersOfASecondProcessAreNotGivenOutAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(5)
@@ -187,7 +187,7 @@ func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 }
 
 // A kill half-way leaves the newest file, which knows the others, so the next start names what is missing.
-func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
+func TestStartAfterAKillDuringARestoreNamesWhatIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
 		var left atomic.Int64
@@ -227,7 +227,7 @@ func TestAStartAfterAKillInTheMiddleOfARestoreNamesWhatIsMissing(t *testing.T) {
 	})
 }
 
-func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
+func TestUnreadableFileDoesNotKeepOthersFromBeingRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bad atomic.Bool
 		h := openFailing(t, func(op, name string) error {
@@ -250,8 +250,8 @@ func TestAnUnreadableFileDoesNotKeepTheOthersFromBeingRestored(t *testing.T) {
 	})
 }
 
-// With too few file descriptors, what the old directory has is not given up.
-func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
+// With too few file descriptors, what the old directory has is not dropped.
+func TestRestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out atomic.Bool
 		h := openFailing(t, func(op, name string) error {
@@ -278,7 +278,7 @@ func TestARestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
 }
 
 // A copy of the directory holds all that counts, so nothing is written but what comes later.
-func TestACopyIsUsedAsItIs(t *testing.T) {
+func TestCopyOfTheDirectoryIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(20)
@@ -306,7 +306,7 @@ func TestACopyIsUsedAsItIs(t *testing.T) {
 }
 
 // Between two syncs there are readings that were accepted and are in no file that counts.
-func TestReadingsThatWereNotSyncedYetAreNamedToo(t *testing.T) {
+func TestFailedRestoreNamesUnsyncedReadingsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{Sync: time.Hour})
 		h.put(5)
@@ -324,7 +324,7 @@ func TestReadingsThatWereNotSyncedYetAreNamedToo(t *testing.T) {
 }
 
 // On a file system whose inode numbers change, each check fails. Restoring does not take all the time.
-func TestFilesThatNeverStayInPlaceAreNotRestoredAllTheTime(t *testing.T) {
+func TestRestoringTakesATenthOfTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var retakes atomic.Int64
 		h := openFailing(t, func(op, name string) error {
@@ -371,7 +371,7 @@ func TestDraftsAreRemoved(t *testing.T) {
 }
 
 // Nothing leaks, however often the directory is replaced.
-func TestAThousandReplacementsLeakNoFile(t *testing.T) {
+func TestThousandRestoresLeakNoFile(t *testing.T) {
 	open := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -398,7 +398,7 @@ func TestAThousandReplacementsLeakNoFile(t *testing.T) {
 }
 
 // The copy has a reading that was written and not accepted yet. It is this log's own.
-func TestACopyThatIsMadeWhileAReadingIsWrittenIsUsed(t *testing.T) {
+func TestCopyMadeDuringAWriteIsUsed(t *testing.T) {
 	for _, before := range []int{0, 1} { // readings in the file
 		synctest.Test(t, func(t *testing.T) {
 			var h *homed
@@ -419,7 +419,7 @@ func TestACopyThatIsMadeWhileAReadingIsWrittenIsUsed(t *testing.T) {
 
 // Readings that are open or in the old directory take no room on the disk that is full, so none is
 // dropped to make some.
-func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
+func TestRestoreOnAFullDiskDropsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
 		h := openFailing(t, func(op, _ string) error {
@@ -446,7 +446,7 @@ func TestOnAFullDiskRestoringDropsNothing(t *testing.T) {
 }
 
 // A long outage makes many files, and a process may not open them all.
-func TestALongOutageKeepsFewFilesOpen(t *testing.T) {
+func TestLongOutageKeepsFewFilesOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(500)

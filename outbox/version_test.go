@@ -53,7 +53,7 @@ func withVersion(name string, format byte) func([]byte) []byte {
 	}
 }
 
-func TestALogOfAnotherVersionIsNeitherOpenedNorChanged(t *testing.T) {
+func TestLogOfAnotherVersionIsNeitherOpenedNorChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		for _, name := range d.with(suffix) { // be it the newest, or one that the other version has not rewritten yet
@@ -64,7 +64,7 @@ func TestALogOfAnotherVersionIsNeitherOpenedNorChanged(t *testing.T) {
 	})
 }
 
-func TestARecordOfAnUnknownKindIsNoDamage(t *testing.T) {
+func TestRecordOfAnUnknownKindIsAnotherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, d := range []*cutDisk{open, closed} { // in one of them the newest segment may be torn, in the other it may not
@@ -83,7 +83,7 @@ func TestARecordOfAnUnknownKindIsNoDamage(t *testing.T) {
 }
 
 // A version that only adds fields to a reading keeps its format: the reading is sent without them.
-func TestAReadingWithAnUnknownFieldIsHandedOut(t *testing.T) {
+func TestReadingWithAnUnknownFieldIsHandedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newCutDisk()
 		l := openedOn(t, d, nil)
@@ -110,7 +110,7 @@ func TestAReadingWithAnUnknownFieldIsHandedOut(t *testing.T) {
 	})
 }
 
-func TestAQuarantinedReadingOfALaterVersionIsNamedAndKept(t *testing.T) {
+func TestQuarantinedReadingOfALaterVersionIsNamedAndKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		name := d.with(quarantineSuffix)[0]
