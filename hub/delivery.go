@@ -76,35 +76,14 @@ func (d *delivery) run(ctx context.Context) error {
 			d.outbox.Leave(oldest.ID.N)
 		}
 	}
-	wake := time.NewTimer(0)
-	defer wake.Stop()
 	for ctx.Err() == nil {
 		d.retrySuspect()
 		sent, err := d.sendNext(ctx, false)
-		if sent {
-			continue
-		}
-		if err == nil {
-			err = d.checkOverdue()
+		if err == nil && !sent {
+			err = d.wait(ctx, d.outbox.Changed(), d.idleTime())
 		}
 		if err != nil {
 			return err
-		}
-		changed := d.outbox.Changed()
-		if d.isFull() {
-			changed = nil
-		}
-		wake.Reset(d.idleTime())
-		select {
-		case r := <-d.results:
-			if err := d.takeAll(r); err != nil {
-				return err
-			}
-		case <-changed:
-		case <-wake.C:
-		case <-d.session.Ended():
-			return d.session.Cause()
-		case <-ctx.Done():
 		}
 	}
 	return nil
@@ -112,10 +91,7 @@ func (d *delivery) run(ctx context.Context) error {
 
 // idleTime returns how long there is nothing to do unless something happens.
 func (d *delivery) idleTime() time.Duration {
-	wait := d.settings.AckTimeout
-	if oldest, ok := d.oldest(); ok {
-		wait -= time.Since(oldest.sentAt)
-	}
+	wait := d.untilOverdue()
 	if pace := time.Until(d.nextBacklog); pace > 0 {
 		wait = min(wait, pace)
 	}
@@ -149,17 +125,13 @@ func (d *delivery) oldest() (inFlight, bool) {
 	return inFlight{}, false
 }
 
-// checkOverdue returns an error if the hub, although it answers pings, acknowledges nothing. The
-// timeout is long because a hub that throttles acknowledges late.
-func (d *delivery) checkOverdue() error {
+// untilOverdue returns the time until the oldest reading in flight is overdue.
+func (d *delivery) untilOverdue() time.Duration {
 	oldest, ok := d.oldest()
-	if !ok || time.Since(oldest.sentAt) < d.settings.AckTimeout || len(d.results) > 0 {
-		return nil // in the last case the acknowledgement may have come while nobody worked
+	if !ok {
+		return d.settings.AckTimeout
 	}
-	return &transport.Error{
-		Reason: transport.AckOverdue, Host: d.session.Host(),
-		Err: fmt.Errorf("a reading has had no acknowledgement for %s", d.settings.AckTimeout),
-	}
+	return d.settings.AckTimeout - time.Since(oldest.sentAt)
 }
 
 // flush sends everything without a pace, live readings first, and waits for every acknowledgement.
@@ -176,7 +148,7 @@ func (d *delivery) flush(ctx context.Context) error {
 		if len(d.inFlight) == 0 && !unsynced {
 			return nil
 		}
-		if err := d.wait(ctx, d.outbox.Changed()); err != nil {
+		if err := d.wait(ctx, d.outbox.Changed(), d.untilOverdue()); err != nil {
 			return err
 		}
 	}
@@ -185,29 +157,33 @@ func (d *delivery) flush(ctx context.Context) error {
 // awaitAcks sends nothing more and waits until nothing is in flight.
 func (d *delivery) awaitAcks(ctx context.Context) error {
 	for len(d.inFlight) > 0 {
-		if err := d.wait(ctx, nil); err != nil {
+		if err := d.wait(ctx, nil, d.untilOverdue()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wait waits for the result of one publish, or until the outbox has changed. It returns an error if
-// an acknowledgement is overdue.
-func (d *delivery) wait(ctx context.Context, changed <-chan struct{}) error {
-	due := d.settings.AckTimeout
-	if oldest, ok := d.oldest(); ok {
-		due -= time.Since(oldest.sentAt)
+// wait waits until a publish has a result, the outbox has changed, or a time has passed. It returns
+// an error if an acknowledgement is overdue: the hub, although it answers pings, acknowledges nothing.
+// The timeout is long because a hub that throttles acknowledges late.
+func (d *delivery) wait(ctx context.Context, changed <-chan struct{}, limit time.Duration) error {
+	if d.untilOverdue() <= 0 && len(d.results) == 0 { // an acknowledgement may have come while nobody worked
+		return &transport.Error{
+			Reason: transport.AckOverdue, Host: d.session.Host(),
+			Err: fmt.Errorf("a reading has had no acknowledgement for %s", d.settings.AckTimeout),
+		}
 	}
-	overdue := time.NewTimer(due)
-	defer overdue.Stop()
+	if d.isFull() {
+		changed = nil
+	}
 	select {
 	case r := <-d.results:
 		return d.take(r)
 	case <-changed:
 		return nil
-	case <-overdue.C:
-		return d.checkOverdue()
+	case <-time.After(limit):
+		return nil
 	case <-d.session.Ended():
 		return d.session.Cause()
 	case <-ctx.Done():
@@ -278,31 +254,15 @@ func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 // reading's size.
 func (d *delivery) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
+	reading.Properties = clone(reading.Properties)
 	var estimated bool
-	reading.Taken, estimated = d.date(r)
-	backlog := d.isBacklog(r)
-	if backlog || estimated {
-		reading.Properties = maps.Clone(reading.Properties)
-		if reading.Properties == nil {
-			reading.Properties = map[string]string{}
-		}
-	}
-	if backlog {
-		reading.Properties[BacklogProperty] = "backlog"
-	}
-	if estimated {
+	if reading.Taken, estimated = d.date(r); estimated {
 		reading.Properties[ClockProperty] = "estimated"
 	}
-	return reading.Topic(d.device, id)
-}
-
-// takeAll takes a result and those that have come meanwhile.
-func (d *delivery) takeAll(r publishResult) error {
-	err := d.take(r)
-	for err == nil && len(d.results) > 0 {
-		err = d.take(<-d.results)
+	if d.isBacklog(r) {
+		reading.Properties[BacklogProperty] = "backlog"
 	}
-	return err
+	return reading.Topic(d.device, id)
 }
 
 // take removes a reading that was acknowledged from the outbox. A reading whose publish failed

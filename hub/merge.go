@@ -55,9 +55,9 @@ func (m merged) patches() (all []map[string]any) {
 	return all
 }
 
-func clone(m map[string]any) map[string]any {
-	if m == nil {
-		return map[string]any{}
-	}
-	return maps.Clone(m)
+// clone returns a copy of a map. That of nil is empty.
+func clone[V any](m map[string]V) map[string]V {
+	all := map[string]V{}
+	maps.Copy(all, m)
+	return all
 }

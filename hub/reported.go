@@ -229,8 +229,8 @@ func replaces(patch map[string]any, p payloads.PropertyName) bool {
 	return ok && !isObject
 }
 
-// lookup returns what a patch says about a property. A component that the patch does not describe
-// as an object is nil.
+// lookup returns what a patch says about a property. That is what it says about the component, if it
+// does not describe that as an object.
 func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) {
 	if p.Component == "" {
 		value, ok = patch[p.Name]
@@ -239,9 +239,8 @@ func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) 
 	value, ok = patch[p.Component]
 	if component, isObject := value.(map[string]any); isObject {
 		value, ok = component[p.Name]
-		return value, ok
 	}
-	return nil, ok
+	return value, ok
 }
 
 // signal puts a value into a channel that has room for one, unless there is one already.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"giantlizard.example/failover/payloads"
@@ -60,21 +61,13 @@ func (e *twinError) Error() string {
 // isFinal reports whether the hub refused the content. The other statuses are about the moment or
 // the device, and pass.
 func isFinal(err error) bool {
-	var e *twinError
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Status {
-	case 401, 403, 404, 408, 429:
-		return false
-	}
-	return e.Status >= 400 && e.Status < 500
+	e, ok := errors.AsType[*twinError](err)
+	return ok && e.Status >= 400 && e.Status < 500 && !slices.Contains([]int{401, 403, 404, 408, 429}, e.Status)
 }
 
 // retryAfter returns the wait that an answer in err asks for. Zero means none.
 func retryAfter(err error) time.Duration {
-	var e *twinError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*twinError](err); ok {
 		return e.RetryAfter
 	}
 	return 0

@@ -22,21 +22,19 @@ var errNoAnswer = &transport.Error{Reason: transport.TimedOut, Host: "hub", Err:
 func withAnswerTimeout(ctx context.Context, s Session) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	last := time.Now().Add(answerTimeout + busyTimeout)
-	ready := make(chan *time.Timer, 1)
-	timer := time.AfterFunc(answerTimeout, func() {
-		if !s.Busy() || !time.Now().Before(last) {
-			cancel(errNoAnswer)
-			return
+	go func() {
+		for wait := answerTimeout; ; wait = time.Second {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+			if !s.Busy() || !time.Now().Before(last) {
+				cancel(errNoAnswer)
+			}
 		}
-		timer := <-ready
-		ready <- timer
-		timer.Reset(time.Second)
-	})
-	ready <- timer
-	return ctx, func() {
-		timer.Stop()
-		cancel(nil)
-	}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // timedOut returns errNoAnswer in the place of an error that stems from the deadline of

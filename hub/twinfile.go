@@ -61,10 +61,10 @@ func storedPatch(patch map[string]any) json.RawMessage {
 }
 
 func (f twinFile) batch() (b batch, err error) {
-	if b.reports.first, err = readStored(f.First); err != nil {
+	if b.reports.first, err = readPatch(f.First); err != nil {
 		return batch{}, err
 	}
-	if b.reports.then, err = readStored(f.Reported); err != nil {
+	if b.reports.then, err = readPatch(f.Reported); err != nil {
 		return batch{}, err
 	}
 	for _, a := range f.Acks {
@@ -76,15 +76,11 @@ func (f twinFile) batch() (b batch, err error) {
 	return b, nil
 }
 
-func readStored(patch json.RawMessage) (map[string]any, error) {
-	if patch == nil {
-		return nil, nil
-	}
-	return readPatch(patch)
-}
-
 // readPatch keeps the digits of numbers.
 func readPatch(text []byte) (patch map[string]any, err error) {
+	if text == nil {
+		return nil, nil
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	return patch, d.Decode(&patch)

@@ -55,15 +55,15 @@ func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 // FirstProperty returns the path of the first property in a patch of reported properties, such as
 // "component.name".
 func FirstProperty(patch map[string]any) string {
-	for _, name := range propertiesOf(patch) {
-		if inner, ok := patch[name].(map[string]any); ok {
-			if below := FirstProperty(inner); below != "" {
-				return name + "." + below
-			}
-		}
-		return name
+	names := propertiesOf(patch)
+	if len(names) == 0 {
+		return ""
 	}
-	return ""
+	inner, _ := patch[names[0]].(map[string]any)
+	if below := FirstProperty(inner); below != "" {
+		return names[0] + "." + below
+	}
+	return names[0]
 }
 
 func propertiesOf(patch map[string]any) []string {

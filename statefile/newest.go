@@ -27,7 +27,8 @@ type Newest[T any] struct {
 	tried   int           // the changes that the last write included, even if it failed
 	news    chan struct{} // closed when tried changes
 	hurry   chan struct{} // cuts a wait short
-	idle    chan struct{} // closed when the goroutine ends; nil while none runs
+	running bool          // the goroutine runs
+	ended   sync.WaitGroup
 	closed  bool
 
 	// What follows belongs to the goroutine.
@@ -93,42 +94,37 @@ func (n *Newest[T]) Await(ctx context.Context, change int) error {
 // changes are not written.
 func (n *Newest[T]) Close() (held bool) {
 	n.mu.Lock()
-	if !n.file.Kept() {
-		n.mu.Unlock()
-		return false
-	}
-	if !n.closed {
+	kept := n.file.Kept()
+	if kept && !n.closed {
 		n.closed = true
 		n.changes++
 		n.start()
 	}
-	idle := n.idle
 	n.mu.Unlock()
-	if idle != nil {
-		<-idle
-	}
-	return !n.RemoveOnly && n.held != nil
+	n.ended.Wait()
+	return kept && !n.RemoveOnly && n.held != nil
 }
 
 // start is called with mu held.
 func (n *Newest[T]) start() {
-	runs := n.idle != nil
-	if !runs {
-		n.idle = make(chan struct{})
-		go n.run(n.idle)
-	}
-	if n.closed || runs && n.Delay == 0 {
+	if n.closed || n.running && n.Delay == 0 {
 		select {
 		case n.hurry <- struct{}{}:
 		default:
 		}
 	}
+	if !n.running {
+		n.running = true
+		n.ended.Go(n.run)
+	}
 }
 
-func (n *Newest[T]) run(idle chan struct{}) {
-	defer close(idle)
+func (n *Newest[T]) run() {
 	for delay := n.Delay; ; {
-		n.wait(delay)
+		select {
+		case <-time.After(delay):
+		case <-n.hurry:
+		}
 		n.mu.Lock()
 		changes := n.changes
 		n.mu.Unlock()
@@ -137,27 +133,15 @@ func (n *Newest[T]) run(idle chan struct{}) {
 		n.tried = changes
 		close(n.news)
 		n.news = make(chan struct{})
-		if n.changes == changes && (err == nil || n.closed) {
-			n.idle = nil
-			n.mu.Unlock()
+		n.running = n.changes != changes || err != nil && !n.closed
+		runs := n.running
+		n.mu.Unlock()
+		if !runs {
 			return
 		}
-		n.mu.Unlock()
 		if delay = n.Delay; err != nil {
 			delay = max(delay, retryInterval)
 		}
-	}
-}
-
-func (n *Newest[T]) wait(delay time.Duration) {
-	if delay == 0 {
-		return
-	}
-	t := time.NewTimer(delay)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-n.hurry:
 	}
 }
 
