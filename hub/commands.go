@@ -33,13 +33,14 @@ func (c *commands) receive(device string, m transport.Message) {
 	if message.Name == "" {
 		name = "message " + message.ID
 	}
-	report := func(r observe.Record) {
-		r.Kind, r.Name, r.ID = observe.Handled, name, message.ID
+	report := func(status int, comment string, err error) {
+		r := handled(name, status, err)
+		r.ID, r.Message = message.ID, comment
 		c.emit(r)
 	}
 	completeAgain := func(m transport.Message) {
 		m.Ack()
-		report(observe.Record{Level: observe.Info, Status: observe.AlreadyCompleted, Message: name + " was done before"})
+		report(observe.AlreadyCompleted, name+" was done before", nil)
 	}
 	d := digestOf(message.ID, m)
 	switch c.completed.begin(d, m) {
@@ -56,7 +57,7 @@ func (c *commands) receive(device string, m transport.Message) {
 		return struct{}{}, c.handler(ctx, message)
 	}, func(_ struct{}, err error) { // after the timeout, the handler may succeed nevertheless
 		if err != nil {
-			report(observe.Record{Level: observe.Warn, Status: 500, Error: err.Error()})
+			report(500, "", err)
 		}
 	}, func(_ struct{}, err error) { // on the handler's goroutine, which may wait for a disk
 		if err != nil {
@@ -65,7 +66,7 @@ func (c *commands) receive(device string, m transport.Message) {
 		}
 		c.completed.remember(d)
 		m.Ack()
-		report(observe.Record{Level: observe.Info, Status: 200})
+		report(200, "", nil)
 		for _, again := range c.completed.end(d) {
 			completeAgain(again)
 		}

@@ -139,16 +139,13 @@ func (d *delivery) flush(ctx context.Context) error {
 	for {
 		unsynced := d.outbox.RequestSync() // asked first, or a reading that becomes ready in between would be missed
 		sent, err := d.sendNext(ctx, true)
+		if err == nil && !sent {
+			if len(d.inFlight) == 0 && !unsynced {
+				return nil
+			}
+			err = d.wait(ctx, d.outbox.Changed(), d.untilOverdue())
+		}
 		if err != nil {
-			return err
-		}
-		if sent {
-			continue
-		}
-		if len(d.inFlight) == 0 && !unsynced {
-			return nil
-		}
-		if err := d.wait(ctx, d.outbox.Changed(), d.untilOverdue()); err != nil {
 			return err
 		}
 	}

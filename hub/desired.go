@@ -187,21 +187,19 @@ func (d *desired) names() []payloads.PropertyName {
 // known ones exceed desiredLimit. Removing a known property is always allowed.
 func (d *desired) handle(v desiredValue) error {
 	d.mu.Lock()
-	p, growth := d.known[v.Key()], len(v.Value)
-	if p == nil {
+	growth := len(v.Value)
+	p, known := d.known[v.Key()]
+	if !known {
+		p = &property{}
 		growth += len(v.Component) + len(v.Name)
-	} else {
-		growth -= len(p.value)
 	}
-	if removes := p != nil && isNull(v.Value); !removes && growth > 0 && d.size+growth > desiredLimit {
+	growth -= len(p.value)
+	if removes := known && isNull(v.Value); !removes && growth > 0 && d.size+growth > desiredLimit {
 		d.mu.Unlock()
 		return errTooMuch
 	}
 	d.size += growth
-	if p == nil {
-		p = &property{}
-		d.known[v.Key()] = p
-	}
+	d.known[v.Key()] = p
 	p.value, p.version, p.ack = bytes.Clone(v.Value), v.version, nil
 	p.changed = p.running
 	starts := !p.running
@@ -252,11 +250,7 @@ func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 		}
 	}
 	d.mu.Unlock()
-	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: "desired " + v.Key().String(), Status: sent.Code}
-	if err := errors.Join(err, left); err != nil {
-		r.Level, r.Error = observe.Warn, err.Error()
-	}
-	d.emit(r)
+	d.emit(handled("desired "+v.Key().String(), sent.Code, errors.Join(err, left)))
 }
 
 // propertyAck returns the acknowledgement that a handler's result means, and what was wrong.
@@ -284,8 +278,7 @@ func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck
 func (d *desired) next(v desiredValue) {
 	d.mu.Lock()
 	p := d.known[v.Key()]
-	p.running = p.changed
-	p.changed = false
+	p.running, p.changed = p.changed, false
 	if !p.running && isNull(p.value) {
 		delete(d.known, v.Key())
 		d.size -= len(v.Component) + len(v.Name) + len(p.value)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/payloads"
 )
 
@@ -42,4 +43,13 @@ type PropertyAck struct {
 	Value       any // the value in force; nil means the desired one
 	Code        int // 200 done, 202 in progress, 203 set by the device itself, 4xx refused; zero means 200
 	Description string
+}
+
+// handled returns the record of what came of a handler's call.
+func handled(name string, status int, err error) observe.Record {
+	r := observe.Record{Level: observe.Info, Kind: observe.Handled, Name: name, Status: status}
+	if err != nil {
+		r.Level, r.Error = observe.Warn, err.Error()
+	}
+	return r
 }

@@ -193,14 +193,18 @@ func (h *Hub) subscribe(ctx context.Context) error {
 	add(!h.settings.Off.Has(Methods), payloads.MethodFilter)
 	add(h.usesTwin(), payloads.TwinAnswerFilter)
 	add(!h.settings.Off.Has(Desired), payloads.DesiredFilter)
+	var err error
 	if h.session.SessionPresent() {
-		if err := h.session.Unsubscribe(ctx, off...); err != nil {
-			return timedOut(ctx, err)
-		}
+		err = h.session.Unsubscribe(ctx, off...)
 	}
-	err := h.session.Subscribe(ctx, 1, on...)
-	h.twin.subscribed = err == nil
-	return timedOut(ctx, err)
+	if err == nil {
+		err = h.session.Subscribe(ctx, 1, on...)
+		h.twin.subscribed = err == nil
+	}
+	if errors.Is(context.Cause(ctx), errNoAnswer) && err != nil {
+		err = errNoAnswer // the caller's own deadline is another matter
+	}
+	return err
 }
 
 func (h *Hub) usesTwin() bool { return !h.settings.Off.Has(Desired) || !h.settings.Off.Has(Reported) }

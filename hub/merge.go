@@ -2,6 +2,7 @@ package hub
 
 import (
 	"maps"
+	"slices"
 
 	"giantlizard.example/failover/payloads"
 )
@@ -47,12 +48,8 @@ func (m merged) add(newer map[string]any) merged {
 
 // patches returns what is to be sent, in order.
 func (m merged) patches() (all []map[string]any) {
-	for _, patch := range []map[string]any{m.first, m.then} {
-		if len(patch) > 0 {
-			all = append(all, patch)
-		}
-	}
-	return all
+	all = []map[string]any{m.first, m.then}
+	return slices.DeleteFunc(all, func(patch map[string]any) bool { return len(patch) == 0 })
 }
 
 // clone returns a copy of a map. That of nil is empty.

@@ -70,11 +70,7 @@ func (m *methods) answer(ctx context.Context, s Session, request payloads.Method
 		defer cancel()
 		bad = s.Publish(ctx, topic, 0, body, func(error) {})
 	}
-	record := observe.Record{
-		Level: observe.Info, Kind: observe.Handled, Name: "method " + request.Name, Status: r.status, Hub: s.Host(),
-	}
-	if err = errors.Join(err, bad); err != nil {
-		record.Level, record.Error = observe.Warn, err.Error()
-	}
+	record := handled("method "+request.Name, r.status, errors.Join(err, bad))
+	record.Hub = s.Host()
 	m.emit(record)
 }

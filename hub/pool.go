@@ -90,13 +90,12 @@ func (p *pool) close(ctx context.Context) error {
 	p.mu.Unlock()
 	select {
 	case <-p.idle:
-		return nil
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.running) == 0 {
-		return nil // the last one has returned at the same moment
+		return nil
 	}
 	names := slices.Sorted(maps.Values(p.running))
 	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))

@@ -56,10 +56,7 @@ func (r *reported) report(patch map[string]any) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := readPatch(text) // apart from the caller's values
-	if err != nil {
-		return err
-	}
+	fresh, _ := readPatch(text) // apart from the caller's values; CheckJSON has read it
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {

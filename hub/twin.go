@@ -52,11 +52,10 @@ func (t *twin) begin(s Session) {
 // acknowledgements then get this hub's version.
 func (t *twin) run(ctx context.Context) {
 	var both sync.WaitGroup
-	read := make(chan struct{}) // closed when the twin was read, or could not be read
-	tried := sync.OnceFunc(func() { close(read) })
+	read, tried := context.WithCancel(ctx) // read ends when the twin was read, or could not be read
+	defer tried()
 	if t.follows {
 		both.Go(func() {
-			defer tried()
 			t.repeat(ctx, t.outdated, func(ctx context.Context) error {
 				defer tried()
 				return t.follow(ctx)
@@ -66,7 +65,7 @@ func (t *twin) run(ctx context.Context) {
 		tried()
 	}
 	both.Go(func() {
-		<-read
+		<-read.Done()
 		t.repeat(ctx, t.reported.news, t.send)
 	})
 	both.Wait()

@@ -164,9 +164,9 @@ func (n *Newest[T]) write() error {
 	if err == nil {
 		n.held = &state
 	}
-	if err != nil && !n.failing || err == nil && n.failing {
+	if fails := err != nil; fails != n.failing {
+		n.failing = fails
 		n.Report(err)
 	}
-	n.failing = err != nil
 	return err
 }
