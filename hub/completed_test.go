@@ -18,7 +18,7 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// message is a cloud-to-device message as a session hands it on.
+// message returns a cloud-to-device message as a session delivers it.
 func message(id, body string) transport.Message {
 	topic := "devices/dev1/messages/devicebound/"
 	if id != "" {
@@ -27,7 +27,7 @@ func message(id, body string) transport.Message {
 	return transport.Message{Topic: topic, Payload: []byte(body)}
 }
 
-// commanded is a hub without a session, whose command handler is handle, and the records that it makes.
+// commanded returns a Hub without a session, whose command handler is handle, and its records.
 func commanded(
 	t *testing.T, file string, handle func(context.Context, payloads.Message) error,
 ) (*Hub, chan observe.Record) {
@@ -62,7 +62,7 @@ func wantRecords(t *testing.T, records chan observe.Record, want ...string) {
 	}
 }
 
-func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
+func TestMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
 	calls := 0
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls++; return nil })
 	h.commands.receive("dev1", message("m1", "x"))
@@ -76,7 +76,7 @@ func TestAMessageIsHandledOnceHoweverOftenItIsDelivered(t *testing.T) {
 	}
 }
 
-func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+func TestMessageWithAnUnreadablePropertyIsHandledAndCompleted(t *testing.T) {
 	for query, named := range map[string]string{
 		"?%24.mid=m1&method-name=stop":          "",
 		"%24.mid=m1&method-name=stop&note=100%": `"note=100%"`,
@@ -101,7 +101,7 @@ func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *t
 			}
 		}
 		if named != "" {
-			t.Errorf("%q: nothing is named", query)
+			t.Errorf("%q: no property is named", query)
 		}
 		if len(got) != 1 || !strings.HasSuffix(got[0].Name, "stop") {
 			t.Errorf("%q: handled %+v", query, got)
@@ -109,11 +109,11 @@ func TestACommandIsHandledAndThenCompletedAlthoughAPropertyOfItCannotBeRead(t *t
 	}
 }
 
-func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
+func TestMessagesThatDifferOrHaveNoIDAreAllHandled(t *testing.T) {
 	h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
 	other := message("one", "x")
 	other.Topic += "&method-name=stop"
-	shifted := message("one", "1x") // topic and body put together would be those of m1
+	shifted := message("one", "1x") // topic and body together are those of message("one1", "x")
 	for _, m := range []transport.Message{message("one", "x"), message("one", "y"), other, message("one1", "x"), shifted} {
 		h.commands.receive("dev1", m)
 		if r := <-records; r.Status != 200 {
@@ -126,7 +126,7 @@ func TestWhatDiffersOrHasNoIDIsAlwaysHandled(t *testing.T) {
 	}
 }
 
-func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.T) {
+func TestMessageThatIsDeliveredWhileItsHandlerRunsIsCompletedWithTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fails := range []bool{false, true} {
 			calls, results := make(chan bool), make(chan error)
@@ -153,7 +153,7 @@ func TestWhileItsHandlerRunsAMessageIsNotHandledAgainAndSharesItsEnd(t *testing.
 	})
 }
 
-func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
+func TestMessageIsNotCompletedIfItsHandlerPanicsOrDoesNotStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
 		h, records := commanded(t, "", func(context.Context, payloads.Message) error {
@@ -175,7 +175,7 @@ func TestAHandlerThatPanicsOrFindsNoRoomHasHandledNothing(t *testing.T) {
 	})
 }
 
-func TestADeliveryIsCompletedEvenWhileAllPlacesAreTaken(t *testing.T) {
+func TestCompletedMessageIsCompletedAgainAlthoughThePoolIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, records := commanded(t, "", func(context.Context, payloads.Message) error { return nil })
 		h.commands.receive("dev1", message("m1", "x"))
@@ -188,7 +188,7 @@ func TestADeliveryIsCompletedEvenWhileAllPlacesAreTaken(t *testing.T) {
 	})
 }
 
-func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
+func TestNewest256CompletedMessagesAreRememberedOverARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "state", "commands.json")
 		handle := func(context.Context, payloads.Message) error { return nil }
@@ -220,9 +220,8 @@ func TestTheNewest256AreRememberedAlsoOverARestart(t *testing.T) {
 	})
 }
 
-// The hub's word for done, PUBACK, must not be given before the file is safe, and nothing else may
-// wait for that.
-func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
+// The PUBACK must not be sent before the file is safe, and nothing else may wait for that.
+func TestStalledDiskDelaysOnlyTheMessagesThatItIsToHold(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "commands.json")
 	calls := make(chan string, 10)
 	h, records := commanded(t, file, func(_ context.Context, m payloads.Message) error { calls <- m.ID; return nil })
@@ -247,7 +246,7 @@ func TestADiskThatStallsHoldsUpOnlyWhatWaitsForIt(t *testing.T) {
 	}
 }
 
-func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
+func TestMessagesThatAreCompletedAtOnceAreAllInTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "commands.json")
 	handle := func(context.Context, payloads.Message) error { return nil }
 	h, records := commanded(t, file, handle)
@@ -266,7 +265,7 @@ func TestManyThatEndAtOnceAreAllInTheFile(t *testing.T) {
 	}
 }
 
-func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) {
+func TestCompletedMessagesAreRememberedInMemoryIfTheFileCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below := filepath.Join(t.TempDir(), "a file")
 		if err := os.WriteFile(below, nil, 0o600); err != nil {
@@ -290,13 +289,13 @@ func TestAFileThatCannotBeWrittenCostsAWarningAndMemoryStillKnows(t *testing.T) 
 }
 
 // A handler that hangs for ever must not gather deliveries for ever.
-func TestOfAMessageWhoseHandlerHangsOnlyTheNewestDeliveriesAreKept(t *testing.T) {
+func TestOnlyTheNewestDeliveriesOfAMessageWhoseHandlerHangsAreKept(t *testing.T) {
 	c := newCompleted(statefile.File{})
 	m := message("m1", "x")
 	d := digestOf("m1", m)
 	for i := range 1000 {
 		if got, want := c.begin(d, m), map[bool]progress{true: isNew, false: isRunning}[i == 0]; got != want {
-			t.Fatalf("delivery %d stands at %d", i, got)
+			t.Fatalf("delivery %d has the progress %d", i, got)
 		}
 	}
 	if n := len(c.end(d)); n != deliveriesLimit {

@@ -72,7 +72,8 @@ func TestSubscriptionThatFailsEndsTheWork(t *testing.T) {
 				switch {
 				case errors.Is(refused, broken) && (!errors.Is(err, broken) || time.Since(began) > 0):
 					t.Errorf("%s: after %s: %v", call, time.Since(began), err)
-				case errors.Is(refused, errSilent) && (transport.ReasonOf(err) != transport.TimedOut || time.Since(began) != answerTimeout):
+				case errors.Is(refused, errSilent) &&
+					(transport.ReasonOf(err) != transport.TimedOut || time.Since(began) != answerTimeout):
 					t.Errorf("%s: after %s: %v", call, time.Since(began), err)
 				}
 			})
@@ -175,7 +176,7 @@ func TestMethodThatCannotBeHandledIsAnswered(t *testing.T) {
 			t.Errorf("%d warnings", n)
 		}
 		if n := len(w.session.acked()); n != 4 {
-			t.Errorf("%d requests were taken", n)
+			t.Errorf("%d requests were completed", n)
 		}
 	})
 }
@@ -224,7 +225,7 @@ func TestAnswerThatCannotBePublishedEndsWithItsTimeoutOrDetach(t *testing.T) {
 		w.Attach(stalled, "dev1")
 		stalled.send("$iothub/methods/POST/f/?$rid=2", "{")
 		if took := time.Since(began); took != answerTimeout || len(stalled.acked()) != 2 {
-			t.Errorf("%d requests were taken in %s", len(stalled.acked()), took)
+			t.Errorf("%d requests were completed in %s", len(stalled.acked()), took)
 		}
 		w.Detach()
 		stalled.end(transport.ClosedLocally)
@@ -281,7 +282,7 @@ func TestMessagesThatNobodyHandlesStayWithTheHub(t *testing.T) {
 	})
 }
 
-func TestWhatComesWhileTheHubIsDetachedIsHeld(t *testing.T) {
+func TestMessagesThatComeWhileTheHubIsDetachedAreHeld(t *testing.T) {
 	s := Settings{Off: Desired | Reported}
 	s.Handlers.Command = func(context.Context, payloads.Message) error { return nil }
 	bubble(t, s, func(t *testing.T, w *world) {

@@ -19,14 +19,14 @@ type result struct {
 	err   error
 }
 
-// invoked invokes f and returns where its result will come.
+// invoked invokes f and returns the channel that gets its result.
 func invoked(p *pool, name string, f func(context.Context) (int, error)) (chan result, error) {
 	results := make(chan result, 2)
 	err := invoke(p, poolLimit, name, f, func(v int, err error) { results <- result{v, err} }, nil)
 	return results, err
 }
 
-func TestAHandlersResultOrItsDeadlineIsToldOnce(t *testing.T) {
+func TestResultOrTimeoutOfAHandlerIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(time.Minute, nil)
 		results, _ := invoked(p, "quick", func(context.Context) (int, error) { return 7, nil })
@@ -47,13 +47,13 @@ func TestAHandlersResultOrItsDeadlineIsToldOnce(t *testing.T) {
 		}
 		select {
 		case r := <-results:
-			t.Errorf("told again: %+v", r)
+			t.Errorf("another result: %+v", r)
 		default:
 		}
 	})
 }
 
-func TestAPanicIsAnError(t *testing.T) {
+func TestPanicOfAHandlerIsAnError(t *testing.T) {
 	p := newPool(time.Minute, nil)
 	results, _ := invoked(p, "falls", func(context.Context) (int, error) { panic("down") })
 	if r := <-results; r.err == nil || !strings.Contains(r.err.Error(), "down") {
@@ -61,7 +61,7 @@ func TestAPanicIsAnError(t *testing.T) {
 	}
 }
 
-func TestOnlySoManyHandlersRunAtOnceAndTheHangingOnesAreNamed(t *testing.T) {
+func TestHandlersAreBoundedAndThoseThatHangAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(time.Hour, nil)
 		release := make(chan struct{})
@@ -89,7 +89,7 @@ func TestOnlySoManyHandlersRunAtOnceAndTheHangingOnesAreNamed(t *testing.T) {
 	})
 }
 
-func TestClosingAPoolInWhichNothingRunsNamesNobodyEvenTooLate(t *testing.T) {
+func TestCloseOfAnIdlePoolSucceedsAfterItsDeadline(t *testing.T) {
 	for range 100 {
 		p := newPool(time.Minute, nil)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -100,7 +100,7 @@ func TestClosingAPoolInWhichNothingRunsNamesNobodyEvenTooLate(t *testing.T) {
 	}
 }
 
-func TestHandlersWithoutALimitTakeNoPlaces(t *testing.T) {
+func TestHandlersWithoutALimitDoNotCountForTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(time.Hour, nil)
 		sleep := func(context.Context) (int, error) { time.Sleep(time.Minute); return 0, nil }

@@ -19,7 +19,7 @@ func ackOf(component, name, value string, version int64) payloads.AcknowledgedPr
 	}
 }
 
-func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
+func TestReportThatJSONWouldChangeIsRefused(t *testing.T) {
 	r := newReported(statefile.File{})
 	for _, patch := range []map[string]any{
 		{"a\xff": 1, "a\xfe": 2}, {"a": "\xff"}, {"a": []string{"\xff"}}, {"a": map[string]int{"\xff": 1}},
@@ -27,7 +27,7 @@ func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
 		{"a": struct{ B any }{json.RawMessage(`{"\ud800":1,"\udc00":2}`)}},
 	} {
 		if err := r.report(patch); err == nil {
-			t.Errorf("%q was taken as %s", patch, text(r.take().patches()))
+			t.Errorf("%q was accepted as %s", patch, text(r.take().patches()))
 		}
 	}
 	exact := `{"a":{"n":4503599627370495,"d":1.50,"s":"\ufffd","é":"\ud834\udd1e"}}`
@@ -39,7 +39,7 @@ func TestAReportThatWouldBeChangedOnItsWayIsRefused(t *testing.T) {
 	}
 }
 
-func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
+func TestTwinAnswerWithAnUnreadablePropertyConfirmsTheReport(t *testing.T) {
 	h, records := commanded(t, "", nil)
 	answer := make(chan payloads.TwinAnswer, 1)
 	h.twin.requests = map[string]chan payloads.TwinAnswer{"7": answer}
@@ -50,7 +50,7 @@ func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 			t.Errorf("the answer is %+v", a)
 		}
 	default:
-		t.Error("nobody got the answer")
+		t.Error("the request got no answer")
 	}
 	if len(records) != 1 {
 		t.Fatalf("%d records", len(records))
@@ -60,7 +60,7 @@ func TestATwinAnswerCountsAlthoughAPropertyOfItCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
+func TestUnconfirmedReportDoesNotReplaceNewerOnes(t *testing.T) {
 	r := newReported(statefile.File{})
 	r.report(object(t, `{"a":1,"b":1,"c":null}`))
 	r.acknowledge(ackOf("", "x", "1", 1))
@@ -76,7 +76,7 @@ func TestAPatchThatWasNotConfirmedGoesUnderWhatHasComeSince(t *testing.T) {
 	}
 }
 
-func TestWhatIsReportedDoesNotChangeWithTheCallersMap(t *testing.T) {
+func TestPendingReportDoesNotChangeWithTheCallersMap(t *testing.T) {
 	r := newReported(statefile.File{})
 	inner := map[string]any{"x": 1}
 	r.report(map[string]any{"a": inner})
@@ -86,7 +86,7 @@ func TestWhatIsReportedDoesNotChangeWithTheCallersMap(t *testing.T) {
 	}
 }
 
-func TestManySmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
+func TestSmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
 	r := newReported(statefile.File{})
 	var err error
 	for i := 0; err == nil && i < 100; i++ {
@@ -100,7 +100,7 @@ func TestManySmallReportsThatDoNotFitTogetherAreRefused(t *testing.T) {
 	}
 }
 
-func TestAnswersTakeNoRoomFromReports(t *testing.T) {
+func TestAcknowledgementsTakeNoRoomFromReports(t *testing.T) {
 	r := newReported(statefile.File{})
 	for i := range 10 {
 		r.acknowledge(ackOf("", fmt.Sprint("p", i), `"`+strings.Repeat("v", 4000)+`"`, 1))
@@ -110,8 +110,8 @@ func TestAnswersTakeNoRoomFromReports(t *testing.T) {
 	}
 }
 
-// A value that is an object is answered as it is, not merged into the one that was answered before.
-func TestAnAnswerWhoseValueIsAnObjectReplacesTheOneBefore(t *testing.T) {
+// The object must not be merged into that of the acknowledgement before.
+func TestAcknowledgementWithAnObjectReplacesTheOneBefore(t *testing.T) {
 	r := newReported(statefile.File{})
 	r.acknowledge(ackOf("", "limits", `{"low":1}`, 4))
 	r.acknowledge(ackOf("c", "limits", `{}`, 4))
@@ -123,40 +123,45 @@ func TestAnAnswerWhoseValueIsAnObjectReplacesTheOneBefore(t *testing.T) {
 	}
 }
 
-// A device may report what it was asked for, with an answer of its own or by removing it: the later
-// counts.
-func TestReportsAndAnswersOfOnePropertyKeepTheirOrder(t *testing.T) {
+// A device may also report a desired property itself, or remove it. The later of the two counts.
+func TestReportsAndAcknowledgementsOfOnePropertyKeepTheirOrder(t *testing.T) {
 	const ack = `{"ac":200,"ad":null,"av":7,"value":3}`
+	const both = `{"fan":{"value":3,"ac":200,"av":7,"ad":null},"x":1}`
 	for name, c := range map[string]struct {
-		patch         string
-		before, after string // the answer
+		report                string
+		ackFirst, reportFirst string // what is then pending
 	}{
-		"the property":      {`{"fan":{"value":5,"ac":203,"av":0}}`, `{"fan":{"ac":203,"ad":null,"av":0,"value":5}}`, `{"fan":` + ack + `}`},
-		"its removal":       {`{"fan":null}`, `{"fan":null}`, `{"fan":null} | {"fan":` + ack + `}`},
-		"another":           {`{"x":1}`, `{"fan":{"value":3,"ac":200,"av":7,"ad":null},"x":1}`, `{"fan":{"value":3,"ac":200,"av":7,"ad":null},"x":1}`},
-		"in a component":    {`{"c":{"__t":"c","fan":1}}`, `{"c":{"__t":"c","fan":1}}`, `{"c":{"__t":"c","fan":null}} | {"c":{"__t":"c","fan":` + ack + `}}`},
+		"the property": {
+			`{"fan":{"value":5,"ac":203,"av":0}}`, `{"fan":{"ac":203,"ad":null,"av":0,"value":5}}`, `{"fan":` + ack + `}`,
+		},
+		"its removal": {`{"fan":null}`, `{"fan":null}`, `{"fan":null} | {"fan":` + ack + `}`},
+		"another":     {`{"x":1}`, both, both},
+		"in a component": {
+			`{"c":{"__t":"c","fan":1}}`, `{"c":{"__t":"c","fan":1}}`,
+			`{"c":{"__t":"c","fan":null}} | {"c":{"__t":"c","fan":` + ack + `}}`,
+		},
 		"a whole component": {`{"c":null}`, `{"c":null}`, `{"c":null} | {"c":{"__t":"c","fan":` + ack + `}}`},
 	} {
 		component := ""
-		if strings.HasPrefix(c.patch, `{"c"`) {
+		if strings.HasPrefix(c.report, `{"c"`) {
 			component = "c"
 		}
-		before, after := newReported(statefile.File{}), newReported(statefile.File{})
-		before.acknowledge(ackOf(component, "fan", "3", 7))
-		before.report(object(t, c.patch))
-		after.report(object(t, c.patch))
-		after.acknowledge(ackOf(component, "fan", "3", 7))
-		if got := text(before.take().patches()); got != c.before {
-			t.Errorf("%s, after the answer: %s", name, got)
+		ackFirst, reportFirst := newReported(statefile.File{}), newReported(statefile.File{})
+		ackFirst.acknowledge(ackOf(component, "fan", "3", 7))
+		ackFirst.report(object(t, c.report))
+		reportFirst.report(object(t, c.report))
+		reportFirst.acknowledge(ackOf(component, "fan", "3", 7))
+		if got := text(ackFirst.take().patches()); got != c.ackFirst {
+			t.Errorf("%s, acknowledged before: %s", name, got)
 		}
-		if got := text(after.take().patches()); got != c.after {
-			t.Errorf("%s, before the answer: %s", name, got)
+		if got := text(reportFirst.take().patches()); got != c.reportFirst {
+			t.Errorf("%s, acknowledged after: %s", name, got)
 		}
 	}
 }
 
-// A component that was removed and reported anew, and an answer within it whose value is an object.
-func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
+// A component is removed and reported anew, and a property of it is acknowledged with an object.
+func TestReportedRemovalWinsOverWhatAnAcknowledgementClears(t *testing.T) {
 	r := newReported(statefile.File{})
 	r.report(object(t, `{"c":null}`))
 	r.report(object(t, `{"c":{"__t":"c","x":1}}`))
@@ -167,16 +172,15 @@ func TestARemovalCoversWhatAnAnswerClears(t *testing.T) {
 	}
 }
 
-// A hub counts a null for nothing. A program that ends a day without a hub with a message that none
-// takes would lose that hub, too.
-func TestRemovalsThatNoMessageHoldsAreRefused(t *testing.T) {
+// A hub does not count a null. But a message that is too large for every hub would end each session.
+func TestRemovalsThatExceedAMessageAreRefused(t *testing.T) {
 	r := newReported(statefile.File{})
 	var err error
 	for i := 0; err == nil && i < 300; i++ {
 		err = r.report(map[string]any{fmt.Sprintf("%01000d", i): nil})
 	}
 	if err == nil {
-		t.Error("300 KB wait to be sent in one message")
+		t.Error("300 KB are pending for one message")
 	}
 	if got, _ := json.Marshal(r.take().patches()[0]); len(got) > payloads.MaxMessageBytes {
 		t.Errorf("a message of %d bytes", len(got))

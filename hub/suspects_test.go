@@ -10,12 +10,12 @@ import (
 
 func byHub() error { return &transport.Error{Reason: transport.Closed, Host: "hub"} }
 
-func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
+func TestOnlyTheReadingThatEndsEachSessionIsQuarantined(t *testing.T) {
 	s := newSuspects()
-	ended := func(want bool, onWay ...uint64) {
+	ended := func(want bool, inFlight ...uint64) {
 		t.Helper()
-		if n, guilty := s.sessionEnded(byHub(), onWay); guilty != want || guilty && n != 2 {
-			t.Errorf("condemned %d, %t", n, guilty)
+		if n, found := s.sessionEnded(byHub(), inFlight); found != want || found && n != 2 {
+			t.Errorf("quarantined %d, %t", n, found)
 		}
 	}
 	ended(false, 1, 2, 3)
@@ -26,22 +26,22 @@ func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
 	if s.window(64) != 1 {
 		t.Error("after two sessions the readings must go one at a time")
 	}
-	s.acknowledged(1, steadyAge) // innocent
+	s.acknowledged(1, steadyAge)
 	ended(false, 2)
 	if s.isWithheld(2) {
-		t.Error("held back too soon")
+		t.Error("withheld too soon")
 	}
 	ended(false, 2)
 	if !s.isWithheld(2) || s.isWithheld(3) {
-		t.Error("2 has ended two sessions alone and is not held back")
+		t.Error("2 has ended two sessions alone and is not withheld")
 	}
 	for round := range 3 {
 		if !s.acknowledged(3, steadyAge) || s.isWithheld(2) {
-			t.Error("3 went through, so 2 has a try")
+			t.Error("3 was acknowledged, and 2 is not released")
 		}
 		ended(round == 2, 2)
 		if s.isWithheld(2) != (round < 2) {
-			t.Error("2 has ended the session again, and is not held back")
+			t.Error("2 is withheld in the wrong round")
 		}
 	}
 	if s.window(64) != 64 || s.isWithheld(2) {
@@ -49,36 +49,35 @@ func TestTheReadingThatEndsEachSessionIsCondemnedAndNoOther(t *testing.T) {
 	}
 }
 
-func TestAHubThatEndsEverySessionAndThenRecoversCondemnsNothing(t *testing.T) {
+func TestNothingIsQuarantinedIfTheHubEndsEverySessionAndThenRecovers(t *testing.T) {
 	for recovers := range 30 { // after so many sessions
 		s := newSuspects()
-		waiting := []uint64{1, 2, 3}
+		pending := []uint64{1, 2, 3}
 		for range recovers {
-			n := waiting[0]
+			n := pending[0]
 			if s.isWithheld(n) {
-				n = waiting[1]
+				n = pending[1]
 			}
-			if _, guilty := s.sessionEnded(byHub(), []uint64{n}); guilty {
-				t.Fatalf("%d is condemned by a hub that takes nothing", n)
+			if _, found := s.sessionEnded(byHub(), []uint64{n}); found {
+				t.Fatalf("%d is quarantined for a hub that acknowledges nothing", n)
 			}
 		}
-		for len(waiting) > 0 {
+		for len(pending) > 0 {
 			i := 0
-			if s.isWithheld(waiting[0]) {
+			if s.isWithheld(pending[0]) {
 				i = 1
 			}
-			s.acknowledged(waiting[i], steadyAge)
-			waiting = append(waiting[:i:i], waiting[i+1:]...)
+			s.acknowledged(pending[i], steadyAge)
+			pending = append(pending[:i:i], pending[i+1:]...)
 		}
 		if s.window(64) != 64 {
-			t.Errorf("recovered after %d sessions, the window stays at 1", recovers)
+			t.Errorf("the hub recovered after %d sessions, and the window stays at 1", recovers)
 		}
 	}
 }
 
-// Sessions that last for a moment only, each with a reading or two that arrive before the next one
-// is on its way: all of that is coincidence.
-func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
+// Each session lasts for a moment only and acknowledges a reading or two, so it proves nothing.
+func TestNothingIsQuarantinedIfTheHubEndsEverySessionAtOnce(t *testing.T) {
 	s := newSuspects()
 	for range 100 {
 		if s.isWithheld(1) {
@@ -88,28 +87,28 @@ func TestAHubThatEndsEverySessionAtOnceCondemnsNothing(t *testing.T) {
 		if s.isWithheld(1) {
 			n = 3
 		}
-		if n, guilty := s.sessionEnded(byHub(), []uint64{n}); guilty {
-			t.Fatalf("%d is condemned", n)
+		if n, found := s.sessionEnded(byHub(), []uint64{n}); found {
+			t.Fatalf("%d is quarantined", n)
 		}
 	}
 }
 
-// A session that ends before the suspect's try proves nothing: it is held back on the next one too.
-func TestTheSuspectIsTriedOnlyWhereAnotherWasTaken(t *testing.T) {
+// A session that ends before the suspect is sent again proves nothing: the next one withholds it, too.
+func TestSuspectIsSentAgainOnlyOnASessionThatAcknowledgedAnotherReading(t *testing.T) {
 	s := newSuspects()
 	for range 4 {
 		s.sessionEnded(byHub(), []uint64{1})
 	}
 	if !s.acknowledged(2, steadyAge) || s.isWithheld(1) {
-		t.Fatal("it has no try")
+		t.Fatal("the suspect is not released")
 	}
 	s.sessionEnded(byHub(), nil)
 	if !s.isWithheld(1) {
-		t.Error("it would be the first on the next session")
+		t.Error("the next session does not withhold it")
 	}
 }
 
-func TestABadNetworkMakesNobodySuspect(t *testing.T) {
+func TestNetworkErrorsMakeNoReadingSuspect(t *testing.T) {
 	s := newSuspects()
 	for _, r := range []transport.Reason{
 		transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ClosedLocally, transport.TimedOut,
@@ -123,15 +122,15 @@ func TestABadNetworkMakesNobodySuspect(t *testing.T) {
 	}
 }
 
-// The readings that were left went out in the session's first second, and no other comes.
-func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
+// The other readings were acknowledged in the session's first second, and no other comes.
+func TestSuspectIsDueWhenASessionThatAcknowledgedAnotherReadingIsSteady(t *testing.T) {
 	s := newSuspects()
 	for range 4 {
 		s.sessionEnded(byHub(), []uint64{1})
 	}
 	began := time.Now()
 	if _, ok := s.retryAt(began, false); ok || !s.isWithheld(1) {
-		t.Fatal("it is due before another was taken")
+		t.Fatal("it is due before another was acknowledged")
 	}
 	s.acknowledged(2, steadyAge-1)
 	if at, ok := s.retryAt(began, true); !ok || !at.Equal(began.Add(steadyAge)) {
@@ -139,13 +138,13 @@ func TestTheSuspectIsTriedWhenTheSessionOutlivesTheOthers(t *testing.T) {
 	}
 	s.retry()
 	if s.isWithheld(1) {
-		t.Error("it has no try")
+		t.Error("the suspect is not released")
 	}
 }
 
-// Where there is no other reading, a hub that ends the session may be at fault itself. So the
-// suspect comes again, ever more seldom, and is not condemned for it.
-func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
+// Without another reading, the fault may be the hub's. So the suspect is sent again, ever more seldom,
+// and is not quarantined.
+func TestSuspectThatIsTheOnlyReadingIsDueEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSuspects()
 		for range 4 {
@@ -154,12 +153,12 @@ func TestASuspectThatIsTheOnlyReadingIsTriedEverMoreSeldom(t *testing.T) {
 		for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
 			at, ok := s.retryAt(time.Now(), true)
 			if !ok || time.Until(at) != want*time.Minute {
-				t.Fatalf("try %d is due in %v, %t", i, time.Until(at), ok)
+				t.Fatalf("attempt %d is due in %v, %t", i, time.Until(at), ok)
 			}
 			time.Sleep(time.Until(at))
 			s.retry()
-			if _, guilty := s.sessionEnded(byHub(), []uint64{1}); guilty || !s.isWithheld(1) {
-				t.Fatal("it is condemned, or free")
+			if _, found := s.sessionEnded(byHub(), []uint64{1}); found || !s.isWithheld(1) {
+				t.Fatal("it is quarantined, or not withheld")
 			}
 		}
 		s.retry()

@@ -173,7 +173,7 @@ func TestTwinThatMayBeOlderThanALostPatchIsReadAgain(t *testing.T) {
 	})
 }
 
-func TestTwinThatCannotBeReadIsAskedForEverMoreSeldom(t *testing.T) {
+func TestTwinThatCannotBeReadIsRequestedEverMoreSeldom(t *testing.T) {
 	for name, get := range map[string]func(int) answer{
 		"refused":    func(int) answer { return answer{"500", "", `{"errorCode":500001,"message":"down","trackingId":"T"}`} },
 		"unreadable": func(int) answer { return answer{"200", "", `{`} },
@@ -324,7 +324,7 @@ func TestReportThatASessionDidNotConfirmIsSentAgain(t *testing.T) {
 	})
 }
 
-func TestWhatTheHubRefusesIsDroppedAndTheRestIsSent(t *testing.T) {
+func TestRefusedReportedPropertyIsDroppedAndTheRestIsSent(t *testing.T) {
 	for _, status := range []string{"400", "413", "499"} {
 		bubble(t, Settings{Off: Desired}, func(t *testing.T, w *world) {
 			began := time.Now()

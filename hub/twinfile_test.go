@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A reporter is a Hub without a session, on a file, and the warnings that it makes.
+// A reporter is a Hub without a session, with a TwinFile, and its warnings.
 type reporter struct {
 	*Hub
 	t        *testing.T
@@ -39,7 +39,7 @@ func (r reporter) report(patch string) {
 	}
 }
 
-// confirm has a hub confirm what waits.
+// confirm has a hub confirm what is pending, and returns that.
 func (r reporter) confirm() (patches string) {
 	sent := text(r.twin.reported.take().patches())
 	r.twin.reported.confirmed()
@@ -52,24 +52,24 @@ func (r reporter) wantWarnings(want ...string) {
 		select {
 		case got := <-r.warnings:
 			if !strings.Contains(got, want) {
-				r.t.Errorf("it warns %q, not of %q", got, want)
+				r.t.Errorf("the warning is %q, want %q", got, want)
 			}
 		default:
-			r.t.Errorf("it does not warn of %q", want)
+			r.t.Errorf("there is no warning of %q", want)
 		}
 	}
 	if len(r.warnings) > 0 {
-		r.t.Errorf("it warns, too: %s", <-r.warnings)
+		r.t.Errorf("one more warning: %s", <-r.warnings)
 	}
 }
 
 func contents(path string) string {
-	all, _ := os.ReadFile(path) // none: nothing
+	all, _ := os.ReadFile(path) // a missing file is as good as an empty one
 	return string(all)
 }
 
-// after is what waits in a device that is started on a copy of the file, as if this one had been
-// killed.
+// after returns what is pending in a device that starts with a copy of the file, as if this one had
+// been killed.
 func after(t *testing.T, file string) string {
 	t.Helper()
 	twin := filepath.Join(t.TempDir(), "twin.json")
@@ -83,7 +83,7 @@ func after(t *testing.T, file string) string {
 	return text(r.twin.reported.unconfirmed().patches())
 }
 
-func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
+func TestUnconfirmedReportsArePendingAfterAKill(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	for _, patch := range []string{
@@ -94,7 +94,7 @@ func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 			t.Errorf("after %s: %s", patch, got)
 		}
 	}
-	r.twin.reported.take() // on its way, perhaps in vain
+	r.twin.reported.take() // in flight
 	r.report(`{"b":2}`)
 	r.twin.reported.acknowledge(ackOf("c", "limits", `{"low":1}`, 7))
 	r.twin.reported.acknowledge(ackOf("", "b", `3`, 7)) // in the place of what was reported
@@ -111,7 +111,7 @@ func TestWhatNoHubHasConfirmedWaitsAgainAfterAKill(t *testing.T) {
 	}
 }
 
-func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
+func TestConfirmedReportsAreRemovedFromTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":1}`)
@@ -119,29 +119,29 @@ func TestWhatAHubHasConfirmedIsInNoFile(t *testing.T) {
 	r.report(`{"b":1}`)
 	r.twin.reported.confirmed()
 	if n, kept := r.End(); n != 1 || !kept || after(t, file) != `{"b":1}` {
-		t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
+		t.Errorf("%d are unconfirmed, kept: %t, in %s", n, kept, contents(file))
 	}
 	again := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	if got := again.confirm(); got != `{"b":1}` {
 		t.Errorf("sent %s", got)
 	}
 	if n, _ := again.End(); n != 0 || contents(file) != "" {
-		t.Errorf("%d wait, in %s", n, contents(file))
+		t.Errorf("%d are unconfirmed, in %s", n, contents(file))
 	}
 }
 
-func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
+func TestReportsAreNeitherAcceptedNorWrittenAfterEnd(t *testing.T) {
 	for _, path := range []string{"", filepath.Join(t.TempDir(), "twin.json")} {
 		r := newReporter(t, Settings{TwinFile: statefile.At(path)})
 		r.report(`{"a":1}`)
 		for range 2 {
 			if n, kept := r.End(); n != 1 || kept != (path != "") {
-				t.Errorf("%d wait, kept: %t", n, kept)
+				t.Errorf("%d are unconfirmed, kept: %t", n, kept)
 			}
 		}
 		before := contents(path)
 		if err := r.Report(t.Context(), object(t, `{"b":1}`)); err == nil {
-			t.Error("a report was accepted that nobody keeps")
+			t.Error("a report was accepted after the end")
 		}
 		r.twin.reported.acknowledge(ackOf("", "x", "1", 1)) // of a handler that hangs
 		if got := contents(path); got != before {
@@ -150,8 +150,8 @@ func TestAfterTheEndNothingIsAcceptedAndNothingWritten(t *testing.T) {
 	}
 }
 
-// A bit that is flipped, or an end that is missing.
-func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
+// A bit is flipped, or the end is missing.
+func TestDamagedTwinFileIsSetAsideAndNotSent(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":null}`)
@@ -166,7 +166,7 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 		r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		r.wantWarnings("twin.json.damaged")
 		if n := r.twin.reported.unconfirmed().count(); n != 0 || contents(file+".damaged") != string(bad) {
-			t.Errorf("%s: %d wait", what, n)
+			t.Errorf("%s: %d are pending", what, n)
 		}
 	}
 	for i := range good {
@@ -178,16 +178,16 @@ func TestADamagedFileIsSetAsideAndNothingOfItIsSent(t *testing.T) {
 	again := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	again.report(`{"a":1}`)
 	if got := after(t, file); got != `{"a":1}` {
-		t.Errorf("and then %s waits", got)
+		t.Errorf("then %s is pending", got)
 	}
 }
 
-// Its checksum is right, so somebody has made it.
-func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
+// Their checksums are right, so somebody has made them.
+func TestUnusualTwinFilesDoNotPanic(t *testing.T) {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	for name, c := range map[string]struct {
 		stored any
-		want   string // what waits; "damaged": it is set aside
+		want   string // what is pending; "damaged" means that the file is set aside
 	}{
 		"a list":        {twinFile{Reported: raw(`[1]`)}, "damaged"},
 		"a list first":  {twinFile{First: raw(`"x"`), Reported: raw(`{"a":1}`)}, "damaged"},
@@ -212,15 +212,15 @@ func TestAFileThatMakesNoSensePanicsNobody(t *testing.T) {
 		}
 		r.wantWarnings()
 		if got := text(r.twin.reported.unconfirmed().patches()); got != c.want {
-			t.Errorf("%s: %s waits", name, got)
+			t.Errorf("%s: %s is pending", name, got)
 		}
 		r.report(`{"b":{"c":1}}`)
 		r.confirm()
 	}
 }
 
-// A hub may wish without end, and in any shape; reports must be kept all the same.
-func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
+// A hub may desire any number of values in any shape. Reports must be kept nevertheless.
+func TestTwinFileIsBoundedWhateverTheHubDesires(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	deep := strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)
@@ -243,11 +243,11 @@ func TestTheFileIsBoundedWhateverAHubWishes(t *testing.T) {
 	}
 	got := after(t, file)
 	if !strings.Contains(got, `"7":"€€`) || !strings.Contains(got, `"p000"`) || strings.Contains(got, `"p299"`) {
-		t.Errorf("%d bytes wait: %.80s", len(got), got)
+		t.Errorf("%d bytes are pending: %.80s", len(got), got)
 	}
 }
 
-func TestAnswersToAComponentsPropertyAndToOneWithAStarInItsNameAreBothKept(t *testing.T) {
+func TestAcknowledgementsOfAComponentAndOfANameWithAStarAreBothKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twin.json")
 	before := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	before.twin.reported.acknowledge(ackOf("c", "x", "1", 1))
@@ -255,27 +255,27 @@ func TestAnswersToAComponentsPropertyAndToOneWithAStarInItsNameAreBothKept(t *te
 	before.End()
 	want := `{"c":{"__t":"c","x":{"value":1,"ac":200,"av":1,"ad":null}},"c*x":{"value":2,"ac":200,"av":1,"ad":null}}`
 	if got := newReporter(t, Settings{TwinFile: statefile.At(file)}).confirm(); got != want {
-		t.Errorf("after the restart waits\n%s, want\n%s", got, want)
+		t.Errorf("pending after the restart:\n%s, want\n%s", got, want)
 	}
 }
 
-// The program that has been restarted is asked again; until it answers, the answer that waits is of
-// use, under the version of the hub that gets it.
-func TestAnAnswerFromBeforeARestartIsGivenTheVersionOfTheSameWish(t *testing.T) {
+// After a restart the handler is called again. Until it returns, the pending acknowledgement is of use,
+// with the version of the hub that gets it.
+func TestAcknowledgementFromBeforeARestartGetsTheNewVersionOfItsValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
-		asked := 0
-		before := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: silent(&asked)})
-		_ = before.twin.desired.applyTwin(wishes(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
+		called := 0
+		before := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: silent(&called)})
+		_ = before.twin.desired.applyTwin(desiredSection(50, "same", `{"a":1}`, "other", "1", "gone", "1"), nil)
 		synctest.Wait()
 		before.End()
 		again := newReporter(t, Settings{TwinFile: statefile.At(file), Handlers: Handlers{Desired: hangs}})
-		_ = again.twin.desired.applyTwin(wishes(3, "same", `{"a":1.0}`, "other", "2"), nil)
+		_ = again.twin.desired.applyTwin(desiredSection(3, "same", `{"a":1.0}`, "other", "2"), nil)
 		synctest.Wait()
 		want := `{"same":{"value":null}} | {"gone":{"value":1,"ac":200,"av":50,"ad":null},` +
 			`"other":{"value":1,"ac":200,"av":50,"ad":null},"same":{"value":{"a":1},"ac":200,"av":3,"ad":null}}`
-		if got := again.confirm(); got != want || asked != 3 {
-			t.Errorf("asked %d times; what waits is\n%s, want\n%s", asked, got, want)
+		if got := again.confirm(); got != want || called != 3 {
+			t.Errorf("called %d times; pending:\n%s, want\n%s", called, got, want)
 		}
 		again.Close(t.Context())
 		before.Close(t.Context())

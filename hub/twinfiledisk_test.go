@@ -15,13 +15,13 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// silent counts what it is asked and accepts it.
-func silent(asked *int) Handlers {
+// silent counts its calls and accepts every value.
+func silent(called *int) Handlers {
 	var mu sync.Mutex
 	return Handlers{Desired: func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		*asked++
+		*called++
 		return PropertyAck{}, nil
 	}}
 }
@@ -31,8 +31,8 @@ func hangs(ctx context.Context, _ payloads.PropertyName, _ json.RawMessage) (Pro
 	return PropertyAck{}, ctx.Err()
 }
 
-// Whoever reports waits, or not; the session goes on.
-func TestADiskThatStallsHoldsUpWhoReportsAndNothingElse(t *testing.T) {
+// Report waits for the disk as long as its context allows. The session goes on.
+func TestStalledDiskDelaysOnlyReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReporter(t, Settings{TwinFile: statefile.At(filepath.Join(t.TempDir(), "twin.json"))})
 		disk, state := make(chan bool), r.twin.reported.file.State
@@ -51,8 +51,8 @@ func TestADiskThatStallsHoldsUpWhoReportsAndNothingElse(t *testing.T) {
 	})
 }
 
-// What the file says is out of date: after a restart it would be sent in the place of what is newer.
-func TestAFileThatCannotBeRemovedIsRemovedWhenTheDiskIsWell(t *testing.T) {
+// The file is out of date: after a restart it would be sent in the place of newer values.
+func TestTwinFileIsRemovedWhenTheDiskWorksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below := filepath.Join(t.TempDir(), "state")
 		file := filepath.Join(below, "twin.json")
@@ -79,15 +79,15 @@ func TestAFileThatCannotBeRemovedIsRemovedWhenTheDiskIsWell(t *testing.T) {
 	})
 }
 
-// A device that is to keep nothing on the disk may find what an earlier one has kept. It must not
-// stay there for a later one.
-func TestInMemoryNothingIsWrittenAndWhatWasKeptIsRemovedWhenItIsConfirmed(t *testing.T) {
+// A device that keeps nothing on the disk may find the file of an earlier one. A later device must not
+// find it again.
+func TestTwinFileInMemoryIsNotWrittenAndIsRemovedWhenConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "twin.json")
 		r := newReporter(t, Settings{TwinFile: statefile.At(file), InMemory: true})
 		r.report(`{"a":1}`)
 		if n, kept := r.End(); n != 1 || kept || contents(file) != "" {
-			t.Errorf("%d wait, kept: %t, in %s", n, kept, contents(file))
+			t.Errorf("%d are unconfirmed, kept: %t, in %s", n, kept, contents(file))
 		}
 		durable := newReporter(t, Settings{TwinFile: statefile.At(file)})
 		durable.report(`{"a":1,"b":1}`)
@@ -97,14 +97,14 @@ func TestInMemoryNothingIsWrittenAndWhatWasKeptIsRemovedWhenItIsConfirmed(t *tes
 		again.report(`{"a":2}`)
 		synctest.Wait()
 		if contents(file) != before {
-			t.Errorf("it was written: %s", contents(file))
+			t.Errorf("the file was written: %s", contents(file))
 		}
 		if got := again.confirm(); got != `{"a":2,"b":1}` {
 			t.Errorf("sent %s", got)
 		}
 		synctest.Wait()
 		if contents(file) != "" {
-			t.Errorf("left behind: %s", contents(file))
+			t.Errorf("the file is left: %s", contents(file))
 		}
 		again.End()
 	})
