@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe", "settings", "statefile"},
 	"sensor":       {"machine", "outbox"},
 	"lab/memnet":   {},
+	"lab/slow":     {},
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/control":  {"lab/emulator"},

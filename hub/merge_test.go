@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -69,6 +70,7 @@ func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
 // Whatever a twin holds, whenever reports are sent, in vain or not, and whenever the device is
 // killed: it ends as if each had been sent by itself.
 func TestMergedReportsLeaveATwinAsSingleOnesWould(t *testing.T) {
+	slow.Test(t)
 	dice := rand.New(rand.NewPCG(1, 2))
 	var value func(depth int) any
 	some := func(depth int) map[string]any {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/statefile"
 )
@@ -152,6 +153,7 @@ func TestReportsAreNeitherAcceptedNorWrittenAfterEnd(t *testing.T) {
 
 // A bit is flipped, or the end is missing.
 func TestDamagedTwinFileIsSetAsideAndNotSent(t *testing.T) {
+	slow.Test(t)
 	file := filepath.Join(t.TempDir(), "twin.json")
 	r := newReporter(t, Settings{TwinFile: statefile.At(file)})
 	r.report(`{"a":null}`)

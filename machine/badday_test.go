@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 var update = flag.Bool("update", false, "write docs/faults.md anew; read what has changed, for it is what the device does")
@@ -22,6 +23,7 @@ const faultsDocument = "../docs/faults.md"
 // the end, every reading, property and message has arrived, and nobody was stormed; and a day that is like a
 // good one says why.
 func TestOnEachBadDayTheDeviceDoesWhatItsDocumentSaysAndLosesNothing(t *testing.T) {
+	slow.Test(t)
 	text, err := os.ReadFile(faultsDocument)
 	if err != nil && !*update {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/transport"
@@ -101,6 +102,7 @@ func groupCanaries() map[string]canary {
 }
 
 func TestAKeySourceThatQuotesTheKeyIsNotQuoted(t *testing.T) {
+	slow.Test(t)
 	errs := map[string]func(text string) error{
 		"text":    func(text string) error { return errors.New("cannot parse " + text) },
 		"wrapped": func(text string) error { return fmt.Errorf("key store: %w", fmt.Errorf("cannot parse %q", text)) },

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
@@ -83,6 +84,7 @@ func noticed(t *testing.T, keepAlive time.Duration) (least, most time.Duration) 
 
 // Prints the table of docs/cellular.md and compares it with the one there, to a hundredth.
 func TestTheTableOfKeepAliveIsTrue(t *testing.T) {
+	slow.Test(t)
 	file, err := os.ReadFile("../docs/cellular.md")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
@@ -37,6 +38,7 @@ var overThere = []machine.State{
 }
 
 func TestTheDeviceFailsOverAndBackWithinItsTimeAndLosesNothing(t *testing.T) {
+	slow.Test(t)
 	for name, attack := range attacks {
 		t.Run(name, func(t *testing.T) {
 			for range *runs {

@@ -15,11 +15,13 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
 
 func TestATwinThatFailsAtCloseDoesNotStopTelemetry(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := fakeWorld(t, true, nil, func(p *liar) {
 			p.welcome()

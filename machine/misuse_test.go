@@ -16,6 +16,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/outbox"
 )
@@ -124,6 +125,7 @@ func TestAFullOutboxRefusesAtOnceIfAllOfItIsInFlight(t *testing.T) {
 }
 
 func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
+	slow.Test(t)
 	for seed := range scaled(10, 200) {
 		synctest.Test(t, func(t *testing.T) {
 			var smu sync.Mutex

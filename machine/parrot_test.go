@@ -17,6 +17,7 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 )
 
@@ -119,6 +120,7 @@ func requestID(m *packets.PublishPacket) string {
 }
 
 func TestAPasswordThatAPeerRepeatsIsNotShown(t *testing.T) {
+	slow.Test(t)
 	for role, parrots := range map[string]map[string]parrot{"DPS": dpsParrots, "a hub": hubParrots} {
 		for place, repeat := range parrots {
 			for how := range newCanary(nil) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
@@ -13,6 +14,7 @@ import (
 // A hub whose quota for the day is used up lets the device in and ends the session at the first reading. When
 // the next day begins, everything arrives, also if nothing new is sent any more.
 func TestAHubThatAcceptsNoReadingForHoursLosesNone(t *testing.T) {
+	slow.Test(t)
 	for _, readings := range []int{1, 40} {
 		for hours := 1; hours <= 3; hours++ {
 			t.Run(fmt.Sprint(readings, " readings, ", hours, " hours"), func(t *testing.T) {

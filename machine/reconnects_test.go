@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
@@ -16,6 +17,7 @@ import (
 // Every second reconnect is planned, every other follows a cut. The cloud is another process, so that what it
 // remembers is not measured, and of records and readings nothing is kept here but their number.
 func TestReconnectsLeaveNothingBehind(t *testing.T) {
+	slow.Test(t)
 	cloud := startCloud(t)
 	d := newLean(t, cloud)
 	d.send()

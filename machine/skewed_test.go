@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/observe"
 )
@@ -80,6 +81,7 @@ func TestAClockBeforeTheFloorIsNamedWhenTheTokenIsRefused(t *testing.T) {
 }
 
 func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
+	slow.Test(t)
 	for name, c := range map[string]struct {
 		off   time.Duration
 		fault emulator.Fault // of DPS, by whose answer it shows

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 )
 
 // An hour of faults at random, several at a time, with moves, renewals and all that a device does between.
 // When they are over the device recovers by itself, and nothing is missing. -soak runs a hundred such hours.
 func TestARandomStormLosesNothing(t *testing.T) {
+	slow.Test(t)
 	for seed := range scaled(5, 100) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { storm(t, rand.New(rand.NewPCG(uint64(seed), 1))) })

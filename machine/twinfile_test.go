@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 )
 
@@ -66,6 +67,7 @@ func (w *twinWorld) wantSent(patches int, dir string) {
 }
 
 func TestPropertiesReportedOfflineAreSentOnceAfterARestart(t *testing.T) {
+	slow.Test(t)
 	for name, c := range map[string]struct {
 		connectedBefore bool
 		killed          bool

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // An agedLog is a log with an age limit of a day, on a machine whose wall clock the test sets.
@@ -67,6 +69,7 @@ func (l *agedLog) wantDropped(when string, dropped ...string) {
 }
 
 func TestAgeDoesNotDependOnTheWallClock(t *testing.T) {
+	slow.Test(t)
 	const days = 24 * time.Hour
 	for name, ahead := range map[string][2]time.Duration{ // of the right time, at first and after two seconds
 		"it was three days behind, and is set":      {-3 * days, 0},

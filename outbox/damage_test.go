@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/statefile"
 )
@@ -210,6 +211,7 @@ func rotten(t *testing.T, was *cutDisk, name string, excused bool, how func([]by
 }
 
 func TestChangedSegmentIsReportedAndKept(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, d := range []*cutDisk{open, closed} {
@@ -256,6 +258,7 @@ func TestShortenedFileOfAClosedLogIsReported(t *testing.T) {
 }
 
 func TestShortenedSegmentIsReportedAndKept(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
 		for _, d := range []*cutDisk{open, closed} {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // A trouble is a disk that fails, somewhere.
@@ -289,6 +291,7 @@ func TestAcknowledgementsOutliveTheSegmentThatAFullDiskDropped(t *testing.T) {
 }
 
 func TestFailingDiskIsNotTriedTooOften(t *testing.T) {
+	slow.Test(t)
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, segmentSize: 1})
@@ -330,6 +333,7 @@ func TestFailingDiskIsNotTriedTooOften(t *testing.T) {
 }
 
 func TestAcceptedReadingSurvivesAFailedWrite(t *testing.T) {
+	slow.Test(t)
 	for _, full := range []Policy{DropOldest, DropNewest, Block} {
 		eachTrouble(t, func(t *testing.T, x trouble) {
 			d := boot(t, Options{Limits: Limits{Full: full}, Sync: time.Minute, segmentSize: 1 << 20})

@@ -6,11 +6,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // A hub that is slower than the readings come makes each drop a range of its own, more than are
 // remembered one by one.
 func TestEachDropIsCountedOnce(t *testing.T) {
+	slow.Test(t)
 	for _, full := range []Policy{DropNewest, DropOldest} {
 		for _, every := range []time.Duration{0, time.Second} {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 )
@@ -72,6 +73,7 @@ func TestReadingsNumbersAndEpochOutliveARestart(t *testing.T) {
 }
 
 func TestNumbersContinueAfterAnEmptyOutbox(t *testing.T) {
+	slow.Test(t)
 	dir := t.TempDir()
 	l := opened(t, dir, outbox.Options{})
 	for range 3 {

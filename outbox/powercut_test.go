@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/payloads"
 )
 
@@ -516,6 +517,7 @@ var sites = []string{
 }
 
 func TestAcceptedReadingsOutliveAPowerCut(t *testing.T) {
+	slow.Test(t)
 	images, lives, synced := 0, uint64(0), map[string]bool{}
 	for ; images < 10_000 && !(testing.Short() && images > 1_000); lives++ {
 		n, at, err := live(t, lives, "")

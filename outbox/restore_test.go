@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -185,6 +186,7 @@ func truncate(dir string, which ...int) error {
 }
 
 func TestReadingIsAcceptedOnlyWhereTheNextStartFindsIt(t *testing.T) {
+	slow.Test(t)
 	for _, later := range []time.Duration{0, time.Hour} {
 		for name, hand := range hands {
 			t.Run(fmt.Sprintf("when somebody %s, synced after %s", name, later), func(t *testing.T) {
@@ -211,6 +213,7 @@ func TestReadingIsAcceptedOnlyWhereTheNextStartFindsIt(t *testing.T) {
 
 // No reading has to come for that: a patrol finds what is missing within a second.
 func TestRemovedFilesAreRestoredOrNamedWithinASecond(t *testing.T) {
+	slow.Test(t)
 	for name, hand := range hands {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,6 +239,7 @@ func TestRemovedFilesAreRestoredOrNamedWithinASecond(t *testing.T) {
 }
 
 func TestMoreSegmentsThanOpenFilesOutliveARename(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(500) // in some 170 segments

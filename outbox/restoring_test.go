@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -252,6 +253,7 @@ func TestUnreadableFileDoesNotKeepOthersFromBeingRestored(t *testing.T) {
 
 // With too few file descriptors, what the old directory has is not dropped.
 func TestRestoreWithoutFileDescriptorsIsTriedAgain(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		var out atomic.Bool
 		h := openFailing(t, func(op, name string) error {
@@ -325,6 +327,7 @@ func TestFailedRestoreNamesUnsyncedReadingsToo(t *testing.T) {
 
 // On a file system whose inode numbers change, each check fails. Restoring does not take all the time.
 func TestRestoringTakesATenthOfTheTime(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		var retakes atomic.Int64
 		h := openFailing(t, func(op, name string) error {
@@ -372,6 +375,7 @@ func TestDraftsAreRemoved(t *testing.T) {
 
 // Nothing leaks, however often the directory is replaced.
 func TestThousandRestoresLeakNoFile(t *testing.T) {
+	slow.Test(t)
 	open := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -447,6 +451,7 @@ func TestRestoreOnAFullDiskDropsNothing(t *testing.T) {
 
 // A long outage makes many files, and a process may not open them all.
 func TestLongOutageKeepsFewFilesOpen(t *testing.T) {
+	slow.Test(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(500)

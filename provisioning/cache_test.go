@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/statefile"
 )
@@ -175,6 +176,7 @@ func TestATruncatedFileIsSetAside(t *testing.T) {
 }
 
 func TestNoFlippedBitMakesAnotherAssignment(t *testing.T) {
+	slow.Test(t)
 	c, good := saved(t, theHub)
 	for i := range good {
 		for bit := range 8 {
@@ -277,6 +279,7 @@ func TestSaveMayBeCalledConcurrently(t *testing.T) {
 const saverVariable = "FAILOVER_TEST_SAVE"
 
 func TestAKilledProcessLeavesACompleteFile(t *testing.T) {
+	slow.Test(t)
 	if path := os.Getenv(saverVariable); path != "" {
 		c := theCache(path) // t.TempDir would not be removed
 		for {

@@ -9,6 +9,7 @@ import (
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
@@ -71,6 +72,7 @@ func TestTheEmulatorAssignsItsHubs(t *testing.T) {
 }
 
 func TestTheEmulatorAssignsItsHubOverSockets(t *testing.T) {
+	slow.Test(t)
 	cloud, r := inCloud(t, emulator.Config{RetryAfter: time.Second})
 	if a, err := provisioning.Register(t.Context(), r); err != nil || a.Hub != cloud.Hub("A") {
 		t.Errorf("got %+v, %v", a, err)

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -107,6 +108,7 @@ func TestMissingFileIsNoError(t *testing.T) {
 }
 
 func TestEveryChangedRemovedOrAddedByteIsNoticed(t *testing.T) {
+	slow.Test(t)
 	path, good := saved(t, lizard)
 	wantNoticed := func(text []byte) {
 		t.Helper()

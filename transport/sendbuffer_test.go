@@ -13,6 +13,7 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/transport"
 )
 
@@ -105,6 +106,7 @@ func TestOnlyPUBCOMPAcknowledgesAMessageAtQoS2(t *testing.T) {
 
 // Over sockets, because a deadlock over a mutex would stop the clock of a bubble.
 func TestDoneMayCallASessionThatHasEnded(t *testing.T) {
+	slow.Test(t)
 	w := &world{T: t}
 	release := make(chan struct{})
 	w.serve(func(p *peer) { p.accept(); <-release })

@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The certificate authority changes, as when the emulator restarts or a company replaces its own.
 func TestReplacedCertificateAuthorityIsUsedAtTheNextDial(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	first, second := newCloud(t), newCloud(t)
 	env := deviceEnv(t, first)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/statefile"
@@ -29,6 +30,7 @@ var backlog = flag.Int("backlog", 20_000, "how many readings wait when the devic
 // After a long outage the newest reading is delivered at once, the backlog follows, and the device
 // needs little memory.
 func TestLongBacklogDelaysNothingAndNeedsLittleMemory(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := append(deviceEnv(t, cloud), "FAILOVER_TELEMETRY_INTERVAL=1s", "FAILOVER_LOG_LEVEL=info")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 )
@@ -88,6 +89,7 @@ func comparing(t *testing.T, state string, receipts io.Reader) int {
 // A long outage leaves millions of readings. The commands keep an index in memory, not the
 // readings.
 func TestOutboxAndLedgerCommandsStreamALongBacklog(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	const few, many, each = 10_000, 300_000, 100 // bytes for each reading, which the garbage collector at most doubles
 	small, fewReceipts := longBacklog(t, few)

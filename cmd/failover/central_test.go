@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestCentralCommandsCallTheEmulatorWithoutAppID(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -67,6 +70,7 @@ func TestCentralCommandsCallTheEmulatorWithoutAppID(t *testing.T) {
 }
 
 func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -98,6 +102,7 @@ func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 }
 
 func TestTokenComesFromAFileOrTheEnvironment(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", file(t, "ca.pem", s.ca),
@@ -175,6 +180,7 @@ func TestCallForAnotherEmulatorIsRefused(t *testing.T) {
 }
 
 func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for _, args := range []string{"central device show -d dev1", "central device manual-failover -d dev1",
 		"lizard list", "lizard kill A", "lizard heal"} {
@@ -200,6 +206,7 @@ func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
 }
 
 func TestCentralCommandsCheckTheirFlagsBeforeTheFirstRequest(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)
@@ -277,6 +284,7 @@ func TestAProxyIsNotQuoted(t *testing.T) {
 }
 
 func TestRefusalOfTheApplicationExitsWithOneAndTheNextStep(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	ca := file(t, "ca.pem", s.ca)

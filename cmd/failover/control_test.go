@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // An operator is a client of the control API that has read the control file.
@@ -54,6 +56,7 @@ func (o operator) do(method, path, body string) string {
 }
 
 func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sub", "control.json")
@@ -174,6 +177,7 @@ func TestControlAPIThatCannotStartIsReportedWithTheNextStep(t *testing.T) {
 
 // The scripts of the document run unchanged, if there is curl.
 func TestExamplesOfTheControlAPIInTheDocumentsWork(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil || runtime.GOOS != "linux" {
 		t.Skip("there is no curl, or the cache is elsewhere")

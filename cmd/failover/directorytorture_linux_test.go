@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // idList finds IDs such as 8f3a1c02-17-20,25.
@@ -72,6 +73,7 @@ type ended struct {
 // delivered or named, unless the process was killed within a second after the change. Two processes
 // never accept readings under one path.
 func TestRemovedStateDirectoryLosesNoReadingUnnamed(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	d := &directoryTorture{torture: newTorture(t), state: filepath.Join(t.TempDir(), "st"), kinds: map[string]int{}}
 	d.older = d.state + ".older"

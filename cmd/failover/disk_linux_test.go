@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 const (
@@ -110,6 +111,7 @@ func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 
 // If a disk refuses all readings until the end, no later reading can name the missing ones.
 func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	d := underALimit(t)
 	d.offer(20)
@@ -137,6 +139,7 @@ func TestDiskThatStaysFullIsReportedAtTheEndWithTheNextStep(t *testing.T) {
 // The error of a process that may open too few files says so; it does not suggest another
 // directory, because that would abandon the pending readings.
 func TestTooLowLimitOfOpenFilesIsReported(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // aShortDay takes 15 seconds. The device is moved at the moment its hub dies, because otherwise the
@@ -55,6 +57,7 @@ func (c card) row(what string) float64 {
 
 // Two drills at the same time have the same cards, except for times.
 func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	day, page := file(t, "day.txt", aShortDay), filepath.Join(t.TempDir(), "card.html")
 	var cards [2]card
@@ -93,6 +96,7 @@ func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 }
 
 func TestDrillReportsAClientThatDies(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	day := file(t, "day.txt", "at 100ms kill A for 100ms\nexpect recovery 1s\nend 2s")
 	p := start(t, command(t, nil, "drill", "--scenario", day, "--client", "exit 3"))
@@ -160,6 +164,7 @@ func TestUnwritablePageIsReportedBeforeTheDrill(t *testing.T) {
 
 // The cards are printed although the page cannot be written.
 func TestCardsArePrintedWhenThePageCannotBeWritten(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "there")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -176,6 +181,7 @@ func TestCardsArePrintedWhenThePageCannotBeWritten(t *testing.T) {
 }
 
 func TestDrillRefusesWrongFlags(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	bad := file(t, "bad.txt", "at 10s kill C\nend 1m")
 	for args, want := range map[string]string{
@@ -193,6 +199,7 @@ func TestDrillRefusesWrongFlags(t *testing.T) {
 }
 
 func TestFleetRecovers(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "2s", "-o", "json"))
 	p.wantExit(0)

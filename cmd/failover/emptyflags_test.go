@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // commands has all commands, each with sufficient arguments.
@@ -45,6 +47,7 @@ func TestEmptyFlagIsAUsageError(t *testing.T) {
 }
 
 func TestEmptyHiddenOrShortFlagIsAUsageError(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for args, want := range map[string]string{
 		"drill|--client|":                                    "--client is empty: give it a value, or leave it out",
@@ -69,6 +72,7 @@ func TestEmptyHiddenOrShortFlagIsAUsageError(t *testing.T) {
 }
 
 func TestEmptyArgumentIsAUsageError(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for args, want := range map[string]string{
 		"lizard|heal|": "argument 1", "lizard|heal|A|": "argument 2", "lizard|kill|": "argument 1",
@@ -85,6 +89,7 @@ func TestEmptyArgumentIsAUsageError(t *testing.T) {
 }
 
 func TestAnEmptyVariableCountsAsUnset(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	_, help, _ := run(t, nil, "run", "--help")

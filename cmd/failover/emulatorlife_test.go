@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 var nextPort = atomic.Int64{}
@@ -45,6 +47,7 @@ func freePorts(t *testing.T, n int) int {
 
 // The device has its CA file from the first emulator, and reconnects to the second.
 func TestDeviceReconnectsToARestartedEmulator(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	port := strconv.Itoa(freePorts(t, 3))
@@ -152,6 +155,7 @@ func TestCAFileReplacesASymbolicLink(t *testing.T) {
 }
 
 func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	home := t.TempDir()
 	begin := func() (*process, string) {
@@ -238,6 +242,7 @@ func TestEmulatorListensOnAnotherAddressThanItsHost(t *testing.T) {
 // A twin and a queued command survive a kill of the emulator. Two emulators may not use the same
 // directory.
 func TestEmulatorKeepsItsDataAfterAKill(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	port := strconv.Itoa(freePorts(t, 3))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 )
@@ -30,6 +31,7 @@ func wantEscaped(t *testing.T, what, text string) {
 }
 
 func TestArgumentsAreEscapedInErrors(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for _, args := range [][]string{
 		{evil}, {"help", evil}, {"run", evil}, {"run", "--" + evil}, {"run", "--window", evil}, {"run",
@@ -76,6 +78,7 @@ func TestVariablesAreEscapedInErrors(t *testing.T) {
 }
 
 func TestFileContentsAreEscapedInErrors(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	record := strings.Replace(logRecord, `"from":"Unprovisioned"`,
 		`"from":"x\u001b[2J\u009b31m\nfailover: all is well"`, 1)
@@ -108,6 +111,7 @@ func TestFileContentsAreEscapedInErrors(t *testing.T) {
 
 // The reason of a quarantined reading contains text from the hub.
 func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := t.TempDir()
 	box, err := outbox.Open(filepath.Join(dir, "outbox"),
@@ -131,6 +135,7 @@ func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
 }
 
 func TestTextFromTheCloudIsEscapedInTheLog(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, format := range []string{"console", "json"} {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The terminal sends SIGHUP when it closes, and the shell sends it again.
@@ -86,6 +87,7 @@ func TestSIGHUPIsNotOneOfTheTwoSignalsThatEndAtOnce(t *testing.T) {
 }
 
 func TestNohupKeepsTheDeviceRunning(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := start(t, inShell(command(t, deviceEnv(t, cloud), "run"), `trap "" HUP; exec "$0" "$@"`))
@@ -138,6 +140,7 @@ func TestClosingTheTerminalEndsTheLabCommandsCleanly(t *testing.T) {
 }
 
 func TestSIGQUITPrintsTheGoroutines(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud)

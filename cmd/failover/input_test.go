@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 const mark = "\ufeff" // the byte-order mark of UTF-8
@@ -27,6 +28,7 @@ func inUTF16(text string) string {
 
 // Each file of the device begins with a byte-order mark, as Windows' editors write them.
 func TestByteOrderMarkIsIgnoredInEachFileOfTheDevice(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))
@@ -68,6 +70,7 @@ const (
 )
 
 func TestByteOrderMarkIsIgnoredInEachFileOfTheTools(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	if code, stdout, _ := run(t, nil, "trace", file(t, "log", mark+logRecord)); code != 0 ||
 		!strings.Contains(stdout, "-> Provisioning") {
@@ -155,11 +158,13 @@ func stateDirectory(t *testing.T) string {
 }
 
 func TestUTF16FileIsRefusedWithTheReason(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	wantFileRefused(t, file(t, "file", inUTF16("{\"a\":1}\n")), "it is UTF-16: save it as UTF-8")
 }
 
 func TestFileThatIsNotRegularIsRefusedAtOnce(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
@@ -169,6 +174,7 @@ func TestFileThatIsNotRegularIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestTooLargeFileIsRefused(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	large := file(t, "large", "")
 	must(t, os.Truncate(large, 1<<40))
@@ -185,6 +191,7 @@ func TestTooLargeFileIsRefused(t *testing.T) {
 }
 
 func TestFirstAnswerReportsUTF16OnStandardInput(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
@@ -201,6 +208,7 @@ func TestFirstAnswerReportsUTF16OnStandardInput(t *testing.T) {
 // The key comes from a pipe, as with <(pass show key) in bash. The device needs it again for the
 // second hub.
 func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_FIRST_WAIT=10ms"), "run", "--group-key-file",
@@ -220,6 +228,7 @@ func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 
 // As with --env-file <(sops -d device.env) and --ca-file <(cat a.pem b.pem).
 func TestEnvFileAndCAFileMayBeShellPipes(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 const (
@@ -63,6 +64,7 @@ func TestKeyFromAFlagPrecedesTheEnvironmentAndTheEnvFile(t *testing.T) {
 }
 
 func TestRotatedKeyIsUsedAtTheNextDial(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))
@@ -76,6 +78,7 @@ func TestRotatedKeyIsUsedAtTheNextDial(t *testing.T) {
 }
 
 func TestMissingKeyFileWhileTheDeviceRunsIsReported(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.Enroll("dev1", oldKey))

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // emulate starts the emulator in a directory and returns the settings that it prints for a device.
@@ -31,6 +32,7 @@ func emulate(t *testing.T, dir string, args ...string) (cloud *process, exports 
 // A shell runs the exports unchanged, from another directory. The name of the emulator's directory
 // needs quoting.
 func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "it's a $HOME")
 	must(t, os.Mkdir(dir, 0o700))
@@ -55,6 +57,7 @@ func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 }
 
 func TestEmulatorWritesStoredMessagesToTheLedgerFile(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := t.TempDir()
 	cloud, exports := emulate(t, dir, "--ledger-file=ledger.jsonl")
@@ -81,6 +84,7 @@ func TestEmulatorWritesStoredMessagesToTheLedgerFile(t *testing.T) {
 }
 
 func TestOutputOfTheEmulatorIsAValidEnvFile(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	_, exports := emulate(t, t.TempDir())
 	c := command(t, nil, "run", "--no-telemetry")
@@ -150,6 +154,7 @@ func TestPortInUseIsReportedWithTheFlagToChange(t *testing.T) {
 }
 
 func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	c := command(t, nil, "emulator", "--port=0", "--control-port=0", "--retry-after=1s")
 	r, w, err := os.Pipe()

@@ -6,10 +6,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The disk becomes full in the middle of a line; later it has room again.
 func TestLedgerFileSurvivesAFullDisk(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ledger.jsonl")

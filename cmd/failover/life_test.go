@@ -13,9 +13,11 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestDeathOfTheHubLosesNoReading(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--log-format", "json")
@@ -87,6 +89,7 @@ func wantAllDelivered(t *testing.T, cloud *emulator.Cloud, log string) (taken in
 }
 
 func TestRestartedDeviceConnectsWithoutDPS(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -134,6 +137,7 @@ func TestRefusedDeviceWaitsAndReportsTheReason(t *testing.T) {
 }
 
 func TestRefusedDeviceConnectsOnceItIsAllowed(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.BreakDPS(emulator.DPSForbids))
@@ -145,6 +149,7 @@ func TestRefusedDeviceConnectsOnceItIsAllowed(t *testing.T) {
 }
 
 func TestLogFormatsAreConsoleAndJSON(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	for format, line := range map[string]string{
@@ -171,6 +176,7 @@ func TestLogFormatsAreConsoleAndJSON(t *testing.T) {
 }
 
 func TestDefaultStateDirectoryIsInTheHomeDirectory(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	var env []string
@@ -200,6 +206,7 @@ func TestDefaultStateDirectoryIsInTheHomeDirectory(t *testing.T) {
 }
 
 func TestUnwritableStateDirectoryIsReportedAndTheDeviceRuns(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--state-dir", filepath.Join(file(t, "a-file", ""), "state"))
@@ -219,6 +226,7 @@ func TestUnwritableStateDirectoryIsReportedAndTheDeviceRuns(t *testing.T) {
 
 // The device gets SIGTERM while there is no hub, and is started again when there is one.
 func TestPendingReadingsAreSentAtTheNextStart(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -251,6 +259,7 @@ func TestPendingReadingsAreSentAtTheNextStart(t *testing.T) {
 }
 
 func TestStateDirectoryOfAnotherDeviceIsRefused(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -265,6 +274,7 @@ func TestStateDirectoryOfAnotherDeviceIsRefused(t *testing.T) {
 }
 
 func TestSecondProcessOnAStateDirectoryIsRefusedAtOnce(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)

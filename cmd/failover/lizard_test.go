@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestLizardListsInjectsAndClearsFaults(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	env := s.controlFile(t)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 )
@@ -42,6 +43,7 @@ func ledgerFile(t *testing.T, cloud *emulator.Cloud) string {
 
 // A reading that hubs refuse is quarantined. It is listed while the device runs, and requeued.
 func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	for _, hub := range []string{"A", "B"} {
@@ -113,6 +115,7 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 }
 
 func TestLedgerExitsWithFiveWhenAReadingIsLost(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -176,6 +179,7 @@ func TestOutboxAndLedgerCommandsReportAMissingOutbox(t *testing.T) {
 
 // A reading can be requeued however many are pending, because only the device applies its limits.
 func TestReadingIsRequeuedAfterALongBacklog(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	state := t.TempDir()
 	box, err := outbox.Open(filepath.Join(state, "outbox"),
@@ -235,6 +239,7 @@ func TestRequeueReportsDamage(t *testing.T) {
 }
 
 func TestOutboxCommandsKeepToTheRequestedOutputFormat(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	state := t.TempDir()
 	box, err := outbox.Open(filepath.Join(state, "outbox"), outbox.Options{})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // unread returns a pipe that is open for reading but never read.
@@ -35,6 +36,7 @@ func broken(t *testing.T) *os.File {
 const fill = 3000
 
 func TestDeviceKeepsRunningWhenNobodyReadsItsLog(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--telemetry-interval=500us")
@@ -48,6 +50,7 @@ func TestDeviceKeepsRunningWhenNobodyReadsItsLog(t *testing.T) {
 }
 
 func TestDeviceKeepsRunningWhenItsLogPipeIsClosed(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run")
@@ -61,6 +64,7 @@ func TestDeviceKeepsRunningWhenItsLogPipeIsClosed(t *testing.T) {
 }
 
 func TestDeviceRunsWithoutStandardStreams(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := start(t, inShell(command(t, deviceEnv(t, cloud), "run"), `exec "$0" "$@" <&- >&- 2>&-`))
@@ -69,6 +73,7 @@ func TestDeviceRunsWithoutStandardStreams(t *testing.T) {
 }
 
 func TestErrorThatNobodyReadsDelaysNothing(t *testing.T) {
+	slow.Test(t)
 	c := command(t, nil, "run")
 	pipe := unread(t)
 	must(t, fillUp(pipe))

@@ -20,6 +20,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/transport"
 )
 
@@ -99,6 +100,7 @@ func TestFuzzSeedsContainNoSecret(t *testing.T) {
 }
 
 func TestDemoPrintsNoSecret(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for _, format := range []string{"--json=false", "--json"} {
 		p := start(t, command(t, nil, "demo", format))
@@ -115,6 +117,7 @@ func TestDemoPrintsNoSecret(t *testing.T) {
 // The emulator prints its group key, which is public, once for the devices. It prints no derived
 // key, and nothing that a client sends in the wrong field.
 func TestEmulatorPrintsOnlyItsPublicKey(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	begin := time.Now()
 	dir := t.TempDir()

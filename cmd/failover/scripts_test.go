@@ -10,10 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The scripts have the arguments of those in Microsoft's samples.
 func TestScriptsMoveADeviceAndPrintTheirUsage(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	s := newControlStub(t)
 	env := append(s.controlFile(t), "FAILOVER="+binary)

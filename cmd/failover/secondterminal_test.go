@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // A terminal runs commands beside the emulator.
@@ -73,6 +75,7 @@ func TestEmulatorAtLocalhostIsFoundByEachOfItsNames(t *testing.T) {
 }
 
 func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	controlFile := filepath.Join(t.TempDir(), "emulator.json")
 	cloud, exports := emulate(t, t.TempDir(), "--control-port=0", "--control-file", controlFile)

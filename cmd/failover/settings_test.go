@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // complete has valid settings, although no cloud has this ID scope.
@@ -77,7 +78,7 @@ func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 		"FAILOVER_DURABILITY=0s":              {"FAILOVER_DURABILITY", "above 0"},
 		"FAILOVER_QUEUE_READINGS=0":           {"FAILOVER_QUEUE_READINGS (--queue-readings) is 0", "above 0"},
 		"FAILOVER_QUEUE_BYTES=1000": {"FAILOVER_QUEUE_BYTES (--queue-bytes) is 1000",
-			"one reading of the largest size"},
+			"the largest reading"},
 		"FAILOVER_QUEUE_AGE=-1s": {"FAILOVER_QUEUE_AGE (--queue-age) is negative"},
 		"FAILOVER_QUEUE_FULL=drop": {`FAILOVER_QUEUE_FULL (--queue-full) is "drop"`,
 			"drop-oldest, drop-newest or block"},
@@ -152,6 +153,7 @@ func TestErrorsOfTheEnvFileQuoteNoLine(t *testing.T) {
 }
 
 func TestDeviceRunsWithMicrosoftsVariablesOnly(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	const key = "YW4gaW5kaXZpZHVhbCBlbnJvbGxtZW50J3Mga2V5"

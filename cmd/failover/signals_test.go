@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The device gets SIGTERM while there is no hub for its pending readings.
 func TestLostReadingsAreCountedAtTheEnd(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p := device(t, cloud, "--durability=memory")
@@ -81,6 +83,7 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 
 // The hub receives nothing any more, and nobody reads the log.
 func TestCloseTimeoutHoldsWhenAHubIsSilent(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud, network := freezingCloud(t)
 	c := command(t, deviceEnv(t, cloud),

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // piped starts a device that reads its readings from the returned pipe.
@@ -46,6 +47,7 @@ func answers(t *testing.T, p *process) (all []said) {
 }
 
 func TestReadingsFromStandardInputAreAnsweredWithIDsAndDelivered(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -78,6 +80,7 @@ func TestReadingsFromStandardInputAreAnsweredWithIDsAndDelivered(t *testing.T) {
 }
 
 func TestInvalidLineIsAnsweredWithAnErrorAndTheNextIsAccepted(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -106,6 +109,7 @@ func TestInvalidLineIsAnsweredWithAnErrorAndTheNextIsAccepted(t *testing.T) {
 }
 
 func TestBlankLineIsAnsweredWithAnError(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	c := command(t, deviceEnv(t, cloud), "run", "--stdin")
@@ -156,6 +160,7 @@ func TestLineThatWouldBeChangedIsRefused(t *testing.T) {
 }
 
 func TestBodyIsDeliveredByteForByte(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -187,6 +192,7 @@ func TestBodyIsDeliveredByteForByte(t *testing.T) {
 // The queue has room for three readings and there is no hub. The fourth line is answered when there
 // is a hub.
 func TestBlockingQueueDelaysStandardInput(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	must(t, cloud.StopDPS())
@@ -211,6 +217,7 @@ func TestBlockingQueueDelaysStandardInput(t *testing.T) {
 }
 
 func TestSignalEndsTheDeviceWhileStandardInputIsOpen(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
@@ -222,6 +229,7 @@ func TestSignalEndsTheDeviceWhileStandardInputIsOpen(t *testing.T) {
 
 // With --stdin the device has no handlers of the sample, because it may have no fan.
 func TestDeviceWithStdinHasNoHandlersOfTheSample(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // late is the delay of the hubs' PUBACKs, so that readings are always in flight.
@@ -44,6 +45,7 @@ type torture struct {
 // A device that is killed loses no accepted reading and uses no number twice. It sends a reading
 // again only if the reading was in flight, or if its acknowledgement was not on the disk yet.
 func TestRepeatedKillsLoseNoReading(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	tt := newTorture(t)
 	tt.run(*kills)
@@ -63,6 +65,7 @@ func TestRepeatedKillsLoseNoReading(t *testing.T) {
 
 // This test shows that the check can fail: readings in memory are lost when the process is killed.
 func TestRepeatedKillsLoseReadingsInMemory(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	tt := newTorture(t, "FAILOVER_DURABILITY=memory")
 	tt.run(5)

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // The device reports its battery while there is no hub, and is killed at random times. The disk has
 // the last reported value, or the one that was being reported.
 func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_FIRST_WAIT=10ms",

@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestUsageErrorsExitWithTwoAndNameTheHelp(t *testing.T) {
+	slow.Test(t)
 	for _, args := range []string{
 		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many", "run --telemetry-interval 5",
 		"demo bogus", "emulator bogus", "states bogus", "trace a b", "version bogus", "help bogus", "help run bogus",
@@ -26,6 +29,7 @@ func TestUsageErrorsExitWithTwoAndNameTheHelp(t *testing.T) {
 }
 
 func TestHelpIsNotAnError(t *testing.T) {
+	slow.Test(t)
 	for args, want := range map[string]string{
 		"": "failover demo", "--help": "Lab commands:", "help": "Information:", "help run": "Exit codes:",
 		"run --help":           "Example:",

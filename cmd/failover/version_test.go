@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/statefile"
@@ -26,6 +27,7 @@ func framed(name, payload string) []byte {
 }
 
 func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	env := deviceEnv(t, cloud)
@@ -58,6 +60,7 @@ func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
 
 // The other readings are shown, and the exit code says that one is missing.
 func TestUnreadableQuarantinedReadingIsReported(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	state := t.TempDir()
 	dir := filepath.Join(state, "outbox")

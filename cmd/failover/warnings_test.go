@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // warned returns the warnings of a device that connects and is ended.
@@ -25,6 +27,7 @@ func warned(t *testing.T, env []string, args ...string) (warnings []string) {
 }
 
 func TestUnknownVariableIsReportedWithTheMostSimilarOne(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	fromFile := file(t, "my.env", "FAILOVER_STATEDIR=x\nPATH_OF_OTHERS=y\nFAILOVER_GROUP_KYE_FILE=z\nFAILOVER_HOME=\n")
@@ -66,6 +69,7 @@ func TestToolsReportUnknownVariables(t *testing.T) {
 }
 
 func TestSecretFileThatOthersCanReadIsReported(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
 	secretOfGroup, err := base64.StdEncoding.DecodeString(cloud.GroupKey())

@@ -14,12 +14,14 @@ import (
 	"go.uber.org/goleak"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A stranger has a module of his own, and only a replace line joins it to ours.
 func TestAStrangersModuleAddsAStateThatKeepsTheSession(t *testing.T) {
+	slow.Test(t)
 	program := buildAsAStranger(t)
 	cloud := emulator.ForTest(t, emulator.Config{RetryAfter: time.Second})
 	ca := filepath.Join(t.TempDir(), "ca.pem")

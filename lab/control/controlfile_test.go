@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/control"
+	"giantlizard.example/failover/lab/slow"
 )
 
 func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
@@ -127,6 +128,7 @@ func TestOneOfSeveralStartingEmulatorsGetsTheControlFile(t *testing.T) {
 
 // The kernel accepts connections for a suspended process.
 func TestTheControlFileOfASuspendedEmulatorIsNotReplaced(t *testing.T) {
+	slow.Test(t)
 	w := onSockets(t)
 	suspended, err := listen("127.0.0.1:0")
 	if err != nil {

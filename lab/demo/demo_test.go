@@ -17,6 +17,7 @@ import (
 	"giantlizard.example/failover/lab/demo"
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/machine"
 )
 
@@ -62,6 +63,7 @@ func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 }
 
 func TestDemoOverSocketsIsTheSame(t *testing.T) {
+	slow.Test(t)
 	b, err := demo.Run(t.Context(), demo.Options{Out: io.Discard, Scene: 300 * time.Millisecond,
 		Cloud: emulator.Config{RetryAfter: time.Second}})
 	if err != nil || !b.Complete() || b.Accepted == 0 || len(b.Recoveries) != 2 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // publishes sends n messages and returns how many of them were acknowledged within the time.
@@ -84,6 +85,7 @@ func TestPINGsAreAnsweredWhilePUBACKsAreNot(t *testing.T) {
 }
 
 func TestLatePUBACKsAreInOrder(t *testing.T) {
+	slow.Test(t)
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		raw := w.rawConnect(0)
 		w.mustInject(device, emulator.LatePUBACK, emulator.Params{Delay: time.Second})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // dialRaw connects to hub A without TLS.
@@ -132,6 +133,7 @@ func TestAnotherDownFaultCanReplaceSilence(t *testing.T) {
 }
 
 func TestABlackHoleAnswersNoDial(t *testing.T) {
+	slow.Test(t)
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		if w.network == nil && runtime.GOOS != "linux" {
 			if err := w.Inject("A", emulator.BlackHole, emulator.Params{}); err == nil || len(w.ActiveFaults()) != 0 {

@@ -13,6 +13,7 @@ import (
 
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/memnet"
+	"giantlizard.example/failover/lab/slow"
 )
 
 // onSockets runs a test with a cloud on real sockets and the real clock.
@@ -22,6 +23,7 @@ func onSockets(t *testing.T, config emulator.Config, test func(t *testing.T, w w
 }
 
 func TestTheWholeWayOverSockets(t *testing.T) {
+	slow.Test(t)
 	onSockets(t, emulator.Config{RetryAfter: time.Second}, func(t *testing.T, w world) {
 		if state := w.registerNow(t); state["assignedHub"] != w.Hub("A") {
 			t.Fatalf("DPS assigns %v", state)
@@ -216,6 +218,7 @@ func TestDPSHasTheGivenPortAndTheHubsTheNextPorts(t *testing.T) {
 // Go's listeners, like most servers, set SO_REUSEADDR. With it, a listener can take a port that is
 // only bound by another socket with the same option.
 func TestAnEndpointThatIsDownHoldsItsPort(t *testing.T) {
+	slow.Test(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("elsewhere a dead endpoint frees its port")
 	}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestSDKDeviceDoesEverything(t *testing.T) {
+	slow.Test(t)
 	for name, start := range map[string]func(*testing.T, emulator.Config) *emulator.Cloud{
 		"before hubs with addresses of their own": onAddresses, "before hubs with ports": onPorts,
 	} {
@@ -70,6 +72,7 @@ func everything(t *testing.T, cloud *emulator.Cloud) {
 }
 
 func TestSDKDeviceNeedsItsSettings(t *testing.T) {
+	slow.Test(t)
 	s := install(t)
 	complete := map[string]string{
 		"FAILOVER_PROVISIONING_HOST": "127.0.0.1", "FAILOVER_ID_SCOPE": "0ne00000000", "FAILOVER_DEVICE_ID": deviceID,
@@ -95,6 +98,7 @@ func TestSDKDeviceNeedsItsSettings(t *testing.T) {
 // The SDK subscribes again to messages and methods. For the twin it relies on the session that the
 // hub has kept.
 func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
+	slow.Test(t)
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
 	w.ready(t, "A")
@@ -119,6 +123,7 @@ func TestSDKReconnectsAndReceivesAsBefore(t *testing.T) {
 // The sample's policy handles a hub that answers "Server unavailable": the device leaves it at
 // once.
 func TestSDKDeviceMovesToTheOtherHubAndBack(t *testing.T) {
+	slow.Test(t)
 	cloud := onPorts(t, emulator.Config{RetryAfter: time.Second})
 	w := world{cloud, start(t, cloud, 100*time.Millisecond)}
 	w.ready(t, "A")

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"giantlizard.example/failover/lab/scenario"
+	"giantlizard.example/failover/lab/slow"
 )
 
 var (
@@ -21,6 +22,7 @@ var (
 )
 
 func TestDeviceMeetsTheExpectationsOfEachScenario(t *testing.T) {
+	slow.Test(t)
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
 			var most worst
@@ -55,6 +57,7 @@ func TestDeviceMeetsTheExpectationsByTheWallClock(t *testing.T) {
 // The story consists of the steps of the scenario, the events of the cloud and the records of the
 // device.
 func TestSameSeedGivesTheSameRun(t *testing.T) {
+	slow.Test(t)
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
 			once, again := try(t, s, 3).story, try(t, s, 3).story
