@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync"
 	"time"
@@ -54,6 +55,8 @@ func (n *Newest[T]) Load() (state T, ok bool, err error) {
 	switch {
 	case ok:
 		n.held = &state
+	case err != nil && n.IsEmpty != nil && !errors.As(err, new(*VersionError)):
+		n.held = nil // what the file says is out of date after a change, so an empty state removes it
 	case err == nil && n.RemoveOnly: // there is nothing to remove
 		n.file = File{}
 	}
@@ -126,9 +129,9 @@ func (n *Newest[T]) run() {
 		case <-n.hurry:
 		}
 		n.mu.Lock()
-		changes := n.changes
+		changes, unchanged := n.changes, n.closed && n.changes == 1
 		n.mu.Unlock()
-		err := n.write()
+		err := n.write(unchanged)
 		n.mu.Lock()
 		n.tried = changes
 		close(n.news)
@@ -146,14 +149,17 @@ func (n *Newest[T]) run() {
 }
 
 // write makes the file hold the state. It does not sync a removal: what a power cut brings back was
-// the newest state once.
-func (n *Newest[T]) write() error {
+// the newest state once. A file that could not be loaded stays if the state is empty and unchanged.
+func (n *Newest[T]) write(unchanged bool) error {
 	state := n.State()
 	var err error
 	switch {
 	case n.held != nil && reflect.DeepEqual(*n.held, state):
 		return nil
 	case n.IsEmpty != nil && n.IsEmpty(state):
+		if n.held == nil && unchanged {
+			return nil
+		}
 		err = n.file.Remove()
 	case n.RemoveOnly:
 		return nil

@@ -265,6 +265,33 @@ func TestFileThatCannotBeRemovedIsRemovedLater(t *testing.T) {
 	})
 }
 
+// The file may be readable at the next start. What it says would then be taken for the newest.
+func TestFileThatCouldNotBeLoadedIsRemovedWhenTheStateBecomesEmpty(t *testing.T) {
+	for name, removeOnly := range map[string]bool{"written": false, "only removed": true} {
+		t.Run(name, func(t *testing.T) {
+			keeping(t, func(t *testing.T, file File) {
+				if err := file.Save(number{1}); err != nil {
+					t.Fatal(err)
+				}
+				// A link to itself cannot be read, also by root.
+				if err := errors.Join(os.Remove(file.Path()), os.Symlink(file.Path(), file.Path())); err != nil {
+					t.Fatal(err)
+				}
+				c := newCounter(t, file)
+				c.RemoveOnly = removeOnly
+				if _, ok, err := c.Load(); ok || err == nil {
+					t.Fatalf("loaded, %t, %v", ok, err)
+				}
+				<-c.setting(t.Context(), 0) // it was something else for a moment
+				c.Close()
+				if _, err := os.Lstat(file.Path()); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("the file is still there: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestDelayCollectsChangesAndCloseWritesAtOnce(t *testing.T) {
 	keeping(t, func(t *testing.T, file File) {
 		c := newCounter(t, file)
