@@ -94,7 +94,8 @@ func (l Limits) Check() error {
 		errs = append(errs, settings.Wrong("Readings", "is %d: at least 1", l.Readings))
 	}
 	if l.Bytes < minBytes {
-		errs = append(errs, settings.Wrong("Bytes", "is %d: at least %d, the largest reading", l.Bytes, minBytes))
+		errs = append(errs, settings.Wrong("Bytes",
+			"is %d: at least %d, which is one reading of the largest size", l.Bytes, minBytes))
 	}
 	if l.Age < 0 {
 		errs = append(errs, settings.Wrong("Age", "is negative"))
