@@ -28,21 +28,27 @@ var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 // A Device is one Azure IoT device. New makes it, Run keeps it connected, and Close ends it. All methods may
 // be called from any goroutine; those that only an Action may call say so.
 type Device struct {
-	life    *life
-	table   Table           // with the program's states
-	stop    context.Context // ends with Close
-	halt    context.CancelFunc
-	started atomic.Bool
-	unused  atomic.Bool   // Close came before Run
-	ended   chan struct{} // closed when Run returns
+	life  *life
+	table Table           // with the program's states
+	stop  context.Context // ends with Close
+	halt  context.CancelFunc
+	use   atomic.Int32  // unused, used or closedUnused
+	ended chan struct{} // closed when Run returns
 }
+
+// The values of Device.use.
+const (
+	unused       = iota
+	used         // Run was called
+	closedUnused // Close came before Run
+)
 
 // New checks the settings and makes a device. It opens the state directory, which belongs to the device until Run has
 // returned or, without Run, until Close has. The error of wrong settings wraps those of Settings.Check.
 func New(s Settings) (*Device, error) { return newDevice(s, nil) }
 
 // newDevice makes a device with an outbox that a test gives, or nil for the one that the settings describe.
-func newDevice(s Settings, box outbox.Outbox) (*Device, error) {
+func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("machine: settings: %w", err)
 	}
@@ -50,24 +56,31 @@ func newDevice(s Settings, box outbox.Outbox) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	made := false
+	defer func() { // Settings.Table may panic
+		if !made {
+			_, closed := l.state.close(l.hub)
+			err = errors.Join(err, closed)
+		}
+	}()
 	d := &Device{life: l, table: l.table(), ended: make(chan struct{})}
 	if s.Table != nil {
 		d.table = s.Table(d, d.table)
 	}
 	l.machine, err = NewMachine(d.table, Hooks{Changed: l.changed, Illegal: l.illegalEvent, Late: l.late})
 	if err != nil {
-		_, closed := l.state.close(l.hub)
-		return nil, errors.Join(err, closed)
+		return nil, err
 	}
 	d.stop, d.halt = context.WithCancel(context.Background())
+	made = true
 	return d, nil
 }
 
 // Run keeps the device connected until ctx ends or Close is called, and then closes it within Timing.CloseTimeout. It
 // may be called once. It returns nil if no reading was lost or dropped; otherwise its error wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
-	if !d.started.CompareAndSwap(false, true) {
-		if d.unused.CompareAndSwap(true, false) {
+	if !d.use.CompareAndSwap(unused, used) {
+		if d.use.CompareAndSwap(closedUnused, used) {
 			return nil
 		}
 		return errors.New("machine: run: a device runs once; make a new one")
@@ -100,9 +113,8 @@ func (d *Device) Run(ctx context.Context) error {
 // called more than once. Run returns at once if Close came first.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
-	if d.started.CompareAndSwap(false, true) {
+	if d.use.CompareAndSwap(unused, closedUnused) {
 		defer close(d.ended)
-		d.unused.Store(true)
 		_, err := d.life.state.close(d.life.hub)
 		return err
 	}

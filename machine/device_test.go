@@ -689,3 +689,28 @@ func TestTheDefaultsAreThoseOfTheGroups(t *testing.T) {
 		t.Errorf("the defaults are %+v", s)
 	}
 }
+
+func TestNewGivesTheStateDirectoryBackIfTheProgramsTablePanics(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		dir := t.TempDir()
+		s := w.settings(func(s *machine.Settings) { s.Storage = machine.Storage{StateDir: dir} })
+		s.Table = func(*machine.Device, machine.Table) machine.Table { panic("no table") }
+		func() {
+			defer func() {
+				if reason := recover(); reason != "no table" {
+					t.Errorf("New panicked with %v", reason)
+				}
+			}()
+			_, _ = machine.New(s)
+		}()
+		s.Table = nil
+		d, err := machine.New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.live()
+	})
+}
