@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -96,7 +97,11 @@ func (l *life) takeAcks(ctx context.Context) error {
 }
 
 func (l *life) flush(ctx context.Context) error {
-	l.hubUse <- struct{}{}
+	select {
+	case l.hubUse <- struct{}{}:
+	case <-ctx.Done(): // another Flush may take longer
+		return fmt.Errorf("machine: flush: %w", ctx.Err())
+	}
 	defer func() { <-l.hubUse }()
 	return l.hub.Flush(ctx)
 }

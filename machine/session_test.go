@@ -180,3 +180,29 @@ func TestWithoutASessionAnAddedStateIsLeftAtOnce(t *testing.T) {
 		}
 	}, func(t *testing.T, w *world) { w.connected() })
 }
+
+func TestFlushEndsWithItsContextWhileAnotherIsBusy(t *testing.T) {
+	updating(t, nil, func(ctx context.Context, d *machine.Device) error {
+		if _, err := d.Send(ctx, machine.Reading{Body: []byte("1")}); err != nil {
+			return err
+		}
+		first := make(chan error, 1)
+		go func() { first <- d.Flush(ctx) }()
+		time.Sleep(time.Second)
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := d.Flush(short); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		return <-first
+	}, func(t *testing.T, w *world) {
+		w.strike("A", emulator.LatePUBACK, emulator.Params{Delay: 10 * time.Second})
+		time.Sleep(20 * time.Second)
+		w.cloud.Clear("A", emulator.LatePUBACK)
+	}, func(t *testing.T, end machine.Record, _ time.Duration) {
+		if end.Event != "updated" || end.Error != "" {
+			t.Errorf("Updating was left with %+v", end)
+		}
+	})
+}
