@@ -83,6 +83,8 @@ func TestFlagSetsTheFieldsOfSettings(t *testing.T) {
 		want              any
 	}{
 		{"drain-rate", "0", "Delivery.Unpaced", true},
+		{"drain-rate", "Inf", "Delivery.Unpaced", true},
+		{"drain-rate", "Inf", "Delivery.DrainRate", 0.0},
 		{"drain-rate", "2.5", "Delivery.DrainRate", 2.5},
 		{"drain-rate", "2.5", "Delivery.Unpaced", false},
 		{"durability", "memory", "Storage.InMemory", true},

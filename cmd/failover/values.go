@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
@@ -41,13 +42,16 @@ func (d durability) String() string {
 
 func (d durability) Type() string { return "how" }
 
-// A drainRate is the flag for the rate at which the backlog is sent. 0 means Unpaced.
+// A drainRate is the flag for the rate at which the backlog is sent. 0 and infinity mean Unpaced.
 type drainRate struct{ delivery *hub.Delivery }
 
 func (r drainRate) Set(text string) error {
 	rate, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		return err
+	}
+	if math.IsInf(rate, 1) {
+		rate = 0
 	}
 	r.delivery.DrainRate, r.delivery.Unpaced = rate, rate == 0
 	return nil
