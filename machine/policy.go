@@ -47,9 +47,7 @@ func (p Policy) Check() error {
 		{"Hold", p.Hold}, {"FirstWait", p.FirstWait}, {"LastWait", p.LastWait}, {"AfterSilence", p.AfterSilence},
 		{"FirstRest", p.FirstRest}, {"LastRest", p.LastRest}, {"Spread", p.Spread},
 	} {
-		if d.value < 0 {
-			errs = append(errs, settings.Wrong(d.field, "is negative"))
-		}
+		errs = append(errs, settings.Duration(d.field, d.value))
 	}
 	return errors.Join(errs...)
 }

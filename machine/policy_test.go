@@ -2,10 +2,12 @@ package machine
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
 	"giantlizard.example/failover/provisioning"
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/transport"
 )
 
@@ -166,5 +168,15 @@ func TestTheCauseIsOneStableWord(t *testing.T) {
 		if got := causeOf(err); got != want {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
+	}
+}
+
+func TestAPolicyWithTimesThatWouldOverflowIsRefused(t *testing.T) {
+	const most = math.MaxInt64
+	err := Policy{
+		Hold: most, FirstWait: most, LastWait: most, AfterSilence: most, FirstRest: most, LastRest: most, Spread: most,
+	}.Check()
+	if wrong := settings.All(err); len(wrong) != 7 {
+		t.Errorf("%d fields are wrong: %v", len(wrong), err)
 	}
 }

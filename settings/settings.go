@@ -5,6 +5,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A FieldError says which field of a settings struct is wrong, and why.
@@ -54,6 +55,20 @@ func All(err error) []*FieldError {
 		return all
 	case interface{ Unwrap() error }:
 		return All(e.Unwrap())
+	}
+	return nil
+}
+
+// MaxDuration is ten years. Code may multiply a checked duration by a small number without overflow.
+const MaxDuration = 10 * 365 * 24 * time.Hour
+
+// Duration returns a *FieldError if a duration is negative or longer than MaxDuration.
+func Duration(field string, d time.Duration) error {
+	switch {
+	case d < 0:
+		return Wrong(field, "is negative")
+	case d > MaxDuration:
+		return Wrong(field, "is %s: at most %s", d, MaxDuration)
 	}
 	return nil
 }

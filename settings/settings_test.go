@@ -45,3 +45,14 @@ func TestDefaultChangesOnlyZeroFields(t *testing.T) {
 		t.Errorf("the fields are %s and %s", given, zero)
 	}
 }
+
+func TestDurationIsNeitherNegativeNorTooLong(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-1: "Hold is negative", 0: "", 1: "", settings.MaxDuration: "",
+		settings.MaxDuration + 1: "Hold is 87600h0m0.000000001s: at most 87600h0m0s",
+	} {
+		if err := settings.Duration("Hold", d); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%s: %v, want %q", d, err, want)
+		}
+	}
+}

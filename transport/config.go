@@ -99,9 +99,7 @@ func (l Link) Check() error {
 		field string
 		value time.Duration
 	}{{"ConnectTimeout", l.ConnectTimeout}, {"Silence", l.Silence}, {"WriteTimeout", l.WriteTimeout}} {
-		if t.value < 0 {
-			errs = append(errs, settings.Wrong(t.field, "is negative"))
-		}
+		errs = append(errs, settings.Duration(t.field, t.value))
 	}
 	if k := l.KeepAlive; k < time.Second || k > maxKeepAlive || k%time.Second != 0 {
 		errs = append(errs, settings.Wrong("KeepAlive",

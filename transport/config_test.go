@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +63,11 @@ func TestEachWrongTimeOfALinkIsNamed(t *testing.T) {
 		{transport.Link{KeepAlive: s, Silence: s}, []string{"Silence"}, "longer than KeepAlive, which is 1s"},
 		{transport.Link{KeepAlive: 7 * s, Silence: 5 * s}, []string{"Silence"}, "is 5s"},
 		{transport.Link{Silence: 900 * ms}, []string{"Silence"}, "longer than KeepAlive"},
+		{
+			transport.Link{ConnectTimeout: math.MaxInt64, Silence: math.MaxInt64, WriteTimeout: math.MaxInt64},
+			[]string{"ConnectTimeout", "Silence", "WriteTimeout"}, "is 2562047h47m16.854775807s: at most 87600h0m0s",
+		},
+		{transport.Link{ConnectTimeout: settings.MaxDuration, Silence: settings.MaxDuration}, nil, ""},
 		{transport.Link{KeepAlive: s}, nil, ""},
 		{transport.Link{KeepAlive: 1177 * s}, nil, ""},
 		{transport.Link{KeepAlive: s, Silence: 1001 * ms}, nil, ""},
@@ -76,4 +82,17 @@ func TestEachWrongTimeOfALinkIsNamed(t *testing.T) {
 			t.Errorf("%v: %v; want %v", timesOf(c.link), err, c.wrong)
 		}
 	}
+}
+
+// The bounds on an attempt and on a ping's answer are multiples of them.
+func TestALinkWithTheLongestTimesConnects(t *testing.T) {
+	const longest = settings.MaxDuration
+	inBubble(t, func(w *world) {
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
+		s := w.connect(func(c *transport.Config) { c.ConnectTimeout, c.Silence, c.WriteTimeout = longest, longest, longest })
+		time.Sleep(time.Minute)
+		if err := s.Cause(); err != nil {
+			t.Error(err)
+		}
+	})
 }
