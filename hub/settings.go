@@ -38,17 +38,15 @@ func (d Delivery) WithDefaults() Delivery {
 
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
 func (d Delivery) Check() error {
-	var errs []error
 	d = d.WithDefaults()
+	var errs []error
 	if d.Window < 1 || d.Window > maxWindow {
 		errs = append(errs, settings.Wrong("Window", "is %d: at least 1, at most %d", d.Window, maxWindow))
 	}
 	if !(d.DrainRate >= minDrainRate) || math.IsInf(d.DrainRate, 1) { // NaN is not, either
 		errs = append(errs, settings.Wrong("DrainRate", "is %g readings a second: at least %g", d.DrainRate, minDrainRate))
 	}
-	if d.AckTimeout < 0 {
-		errs = append(errs, settings.Wrong("AckTimeout", "is negative"))
-	}
+	errs = append(errs, settings.Duration("AckTimeout", d.AckTimeout))
 	return errors.Join(errs...)
 }
 
@@ -60,8 +58,5 @@ func (h Handlers) WithDefaults() Handlers {
 
 // Check returns a *settings.FieldError for a Timeout that cannot be used.
 func (h Handlers) Check() error {
-	if h.Timeout < 0 {
-		return settings.Wrong("Timeout", "is negative")
-	}
-	return nil
+	return settings.Duration("Timeout", h.Timeout)
 }

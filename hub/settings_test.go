@@ -26,8 +26,8 @@ func TestDeliverySettingsThatCannotBeUsedAreNamed(t *testing.T) {
 		{Delivery{DrainRate: 0.0009}, "DrainRate is 0.0009 readings a second: at least 0.001"},
 		{Delivery{DrainRate: math.NaN()}, "DrainRate is NaN readings a second: at least 0.001"},
 		{Delivery{DrainRate: math.Inf(1)}, "DrainRate is +Inf readings a second: at least 0.001"},
-		{Delivery{AckTimeout: -1}, "AckTimeout is negative"},
-		{Delivery{Window: -1, AckTimeout: -1}, "Window is -1: at least 1, at most 10000\nAckTimeout is negative"},
+		{Delivery{AckTimeout: -1}, "AckTimeout is -1ns: it must not be negative"},
+		{Delivery{Window: -1, AckTimeout: -1}, "Window is -1: at least 1, at most 10000\nAckTimeout is -1ns: it must not be negative"},
 	} {
 		if err := c.d.Check(); err == nil || err.Error() != c.want || len(settings.All(err)) == 0 {
 			t.Errorf("%+v: %v, want %s", c.d, err, c.want)
@@ -50,7 +50,7 @@ func TestZeroSettingsHaveTheirDefaults(t *testing.T) {
 	if got := (Handlers{Timeout: 1}).WithDefaults().Timeout; got != 1 {
 		t.Errorf("a handler has %s", got)
 	}
-	if err := (Handlers{Timeout: -1}).Check(); err == nil || err.Error() != "Timeout is negative" {
+	if err := (Handlers{Timeout: -1}).Check(); err == nil || err.Error() != "Timeout is -1ns: it must not be negative" {
 		t.Errorf("a negative timeout: %v", err)
 	}
 	if err := (Handlers{}).Check(); err != nil {

@@ -153,12 +153,10 @@ func (m *Machine) obey(v result, onCancel Event) {
 func (m *Machine) step(e Event, cause error) error {
 	from := m.State()
 	err := m.fsm.Event(m.base, string(e), cause)
-	var illegal fsm.InvalidEventError
-	var unknown fsm.UnknownEventError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &illegal), errors.As(err, &unknown):
+	case errors.As(err, new(fsm.InvalidEventError)), errors.As(err, new(fsm.UnknownEventError)):
 		if m.hooks.Illegal != nil {
 			m.hooks.Illegal(from, e)
 		}

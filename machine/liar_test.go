@@ -129,7 +129,7 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 		File:     statefile.At(filepath.Join(dir, "assignment.json")),
 		Identity: provisioning.Identity{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID},
 	}
-	if err := cache.Save(provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID}); err != nil {
+	if err := cache.File.Save(cache.Content(provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID})); err != nil {
 		t.Fatal(err)
 	}
 	s := machine.Settings{

@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"crypto/x509"
-
 	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
@@ -79,6 +77,3 @@ func RootsFromFile(name string) (RootSource, error) {
 	pool, err := transport.RootsFromFile(name)
 	return transport.FixedRoots(pool), err
 }
-
-// FixedRoots is a source whose certificate authorities are always the same.
-func FixedRoots(pool *x509.CertPool) RootSource { return transport.FixedRoots(pool) }

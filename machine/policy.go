@@ -39,17 +39,12 @@ func (p Policy) WithDefaults() Policy {
 
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
 func (p Policy) Check() error {
-	var errs []error
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{
-		{"Hold", p.Hold}, {"FirstWait", p.FirstWait}, {"LastWait", p.LastWait}, {"AfterSilence", p.AfterSilence},
-		{"FirstRest", p.FirstRest}, {"LastRest", p.LastRest}, {"Spread", p.Spread},
-	} {
-		errs = append(errs, settings.Duration(d.field, d.value))
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		settings.Duration("Hold", p.Hold), settings.Duration("AfterSilence", p.AfterSilence),
+		settings.Duration("FirstWait", p.FirstWait), settings.Duration("LastWait", p.LastWait),
+		settings.Duration("FirstRest", p.FirstRest), settings.Duration("LastRest", p.LastRest),
+		settings.Duration("Spread", p.Spread),
+	)
 }
 
 // A history is what has happened since the last session that lasted for Policy.Hold, as far as the choice
@@ -153,8 +148,8 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	} else {
 		h.failures++
 	}
-	var e *provisioning.Error
-	if !errors.As(cause, &e) {
+	e, ok := errors.AsType[*provisioning.Error](cause)
+	if !ok {
 		return
 	}
 	h.doubted = e.Verdict == provisioning.Refused && blamesClock(cause)

@@ -50,10 +50,7 @@ func (s Storage) Check() error {
 		errs = append(errs, settings.Wrong("StateDir", "is missing: give the device a directory of its own, "+
 			"or set Storage.InMemory, with which pending readings are lost when the process ends"))
 	}
-	if s.SyncEvery < 0 {
-		errs = append(errs, settings.Wrong("SyncEvery", "is negative"))
-	}
-	errs = append(errs, settings.In("Limits", s.Limits.Check()))
+	errs = append(errs, settings.Duration("SyncEvery", s.SyncEvery), settings.In("Limits", s.Limits.Check()))
 	return errors.Join(errs...)
 }
 
@@ -77,11 +74,8 @@ func (t Timing) WithDefaults() Timing {
 
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
 func (t Timing) Check() error {
-	var errs []error
 	t = t.WithDefaults()
-	if t.CloseTimeout < 0 {
-		errs = append(errs, settings.Wrong("CloseTimeout", "is negative"))
-	}
+	errs := []error{settings.Duration("CloseTimeout", t.CloseTimeout)}
 	if t.TokenLife < minTokenLife {
 		errs = append(errs, settings.Wrong("TokenLife", "is %s: at least %s, because each renewal needs a new connection",
 			t.TokenLife, minTokenLife))

@@ -41,8 +41,7 @@ type evidence struct {
 func evidenceIn(cause error) evidence {
 	var e evidence
 	refused := errors.Is(cause, transport.BadCredentials) || errors.Is(cause, transport.NotAuthorized)
-	var dps *provisioning.Error
-	if errors.As(cause, &dps) {
+	if dps, ok := errors.AsType[*provisioning.Error](cause); ok {
 		e.stamped, e.updated = dps.Stamped, dps.Updated
 		e.answered = dps.Status == 401
 		e.dps = refused || e.answered

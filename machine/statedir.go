@@ -110,17 +110,15 @@ func (s *stateDir) lock() error {
 	}
 	s.dir = statefile.NewDir(s.StateDir, s.claim, s.warn)
 	err := s.dir.Acquire()
-	var foreign *foreignError
-	var other *statefile.VersionError
 	switch {
 	case err == nil:
 		if err := s.file("device.json").Save(owner{s.identity.RegistrationID}); err != nil {
 			s.warn(err)
 		}
 		return nil
-	case errors.As(err, &foreign):
+	case errors.As(err, new(*foreignError)):
 		return err
-	case errors.As(err, &other):
+	case errors.As(err, new(*statefile.VersionError)):
 		return fmt.Errorf("machine: %w", err)
 	case errors.Is(err, statefile.ErrLocked):
 		return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)

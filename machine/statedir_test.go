@@ -87,7 +87,7 @@ func TestPendingReadingsAreSentOnlyInTheNameOfTheirDevice(t *testing.T) {
 			File:     statefile.At(filepath.Join(dir, "assignment.json")),
 			Identity: provisioning.Identity{ProvisioningHost: "dps.example", IDScope: "0ne1", RegistrationID: who},
 		}
-		if err := cache.Save(provisioning.Assignment{Hub: "a.example", DeviceID: who}); err != nil {
+		if err := cache.File.Save(cache.Content(provisioning.Assignment{Hub: "a.example", DeviceID: who})); err != nil {
 			t.Fatal(err)
 		}
 	}

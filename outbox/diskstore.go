@@ -1,6 +1,9 @@
 package outbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A diskStore is what of a Log the lock of its queue guards, beside the queue itself: all fields and
 // methods need it.
@@ -150,10 +153,5 @@ func (d *diskStore) recordGone(segments []*segment) {
 
 // removeSegment forgets a segment.
 func (d *diskStore) removeSegment(gone *segment) {
-	for i, s := range d.segments {
-		if s == gone {
-			d.segments = append(d.segments[:i:i], d.segments[i+1:]...)
-			return
-		}
-	}
+	d.segments = slices.DeleteFunc(slices.Clone(d.segments), func(s *segment) bool { return s == gone })
 }

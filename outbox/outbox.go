@@ -88,8 +88,8 @@ func (l Limits) WithDefaults() Limits {
 
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
 func (l Limits) Check() error {
-	var errs []error
 	l = l.WithDefaults()
+	var errs []error
 	if l.Readings < 1 {
 		errs = append(errs, settings.Wrong("Readings", "is %d: at least 1", l.Readings))
 	}
@@ -97,9 +97,7 @@ func (l Limits) Check() error {
 		errs = append(errs, settings.Wrong("Bytes",
 			"is %d: at least %d, which is one reading of the largest size", l.Bytes, minBytes))
 	}
-	if l.Age < 0 {
-		errs = append(errs, settings.Wrong("Age", "is negative"))
-	}
+	errs = append(errs, settings.Duration("Age", l.Age))
 	if l.Full != DropOldest && l.Full != DropNewest && l.Full != Block {
 		errs = append(errs, settings.Wrong("Full", "is %q: %s, %s or %s", l.Full, DropOldest, DropNewest, Block))
 	}
@@ -175,8 +173,7 @@ type Drop struct {
 
 // Reason returns the Reason that Why wraps, or "".
 func (d Drop) Reason() Reason {
-	var r Reason
-	errors.As(d.Why, &r)
+	r, _ := errors.AsType[Reason](d.Why)
 	return r
 }
 

@@ -69,16 +69,6 @@ func (c Cache) check(v cached) error {
 	return nil
 }
 
-// Save writes the assignment. A crash leaves either the old file or the new one. An error is a warning:
-// the device asks DPS after its next start.
-func (c Cache) Save(a Assignment) error {
-	if err := c.File.Save(c.Content(a)); err != nil {
-		return fmt.Errorf("provisioning: store the assignment: %w; "+
-			"make the state directory writable, or the next start asks DPS again", err)
-	}
-	return nil
-}
-
 // Content returns what the file holds for an assignment that comes now.
 func (c Cache) Content(a Assignment) any {
 	return cached{

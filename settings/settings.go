@@ -66,7 +66,7 @@ const MaxDuration = 10 * 365 * 24 * time.Hour
 func Duration(field string, d time.Duration) error {
 	switch {
 	case d < 0:
-		return Wrong(field, "is negative")
+		return Wrong(field, "is %s: it must not be negative", d)
 	case d > MaxDuration:
 		return Wrong(field, "is %s: at most %s", d, MaxDuration)
 	}

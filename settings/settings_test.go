@@ -48,7 +48,7 @@ func TestDefaultChangesOnlyZeroFields(t *testing.T) {
 
 func TestDurationIsNeitherNegativeNorTooLong(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-1: "Hold is negative", 0: "", 1: "", settings.MaxDuration: "",
+		-1: "Hold is -1ns: it must not be negative", 0: "", 1: "", settings.MaxDuration: "",
 		settings.MaxDuration + 1: "Hold is 87600h0m0.000000001s: at most 87600h0m0s",
 	} {
 		if err := settings.Duration("Hold", d); (err == nil) != (want == "") || err != nil && err.Error() != want {

@@ -93,13 +93,10 @@ func (l Link) WithDefaults() Link {
 // Check returns a *settings.FieldError for each field that cannot be used, joined. Connect does not
 // call it.
 func (l Link) Check() error {
-	var errs []error
 	l = l.WithDefaults()
-	for _, t := range []struct {
-		field string
-		value time.Duration
-	}{{"ConnectTimeout", l.ConnectTimeout}, {"Silence", l.Silence}, {"WriteTimeout", l.WriteTimeout}} {
-		errs = append(errs, settings.Duration(t.field, t.value))
+	errs := []error{
+		settings.Duration("ConnectTimeout", l.ConnectTimeout), settings.Duration("Silence", l.Silence),
+		settings.Duration("WriteTimeout", l.WriteTimeout),
 	}
 	if k := l.KeepAlive; k < time.Second || k > maxKeepAlive || k%time.Second != 0 {
 		errs = append(errs, settings.Wrong("KeepAlive",

@@ -114,10 +114,10 @@ func (cfg *config) checkOwn() error {
 		}
 	}
 	if cfg.telemetryInterval < 0 {
-		errs = append(errs, fmt.Errorf("%s is negative", settingName("telemetry-interval")))
+		errs = append(errs, fmt.Errorf("%s is %s: it must not be negative", settingName("telemetry-interval"), cfg.telemetryInterval))
 	}
 	if cfg.propertyInterval < 0 {
-		errs = append(errs, fmt.Errorf("%s is negative", settingName("property-interval")))
+		errs = append(errs, fmt.Errorf("%s is %s: it must not be negative", settingName("property-interval"), cfg.propertyInterval))
 	}
 	return errors.Join(errs...)
 }
