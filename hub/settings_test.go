@@ -27,7 +27,8 @@ func TestDeliverySettingsThatCannotBeUsedAreNamed(t *testing.T) {
 		{Delivery{DrainRate: math.NaN()}, "DrainRate is NaN readings a second: at least 0.001"},
 		{Delivery{DrainRate: math.Inf(1)}, "DrainRate is +Inf readings a second: at least 0.001"},
 		{Delivery{AckTimeout: -1}, "AckTimeout is -1ns: it must not be negative"},
-		{Delivery{Window: -1, AckTimeout: -1}, "Window is -1: at least 1, at most 10000\nAckTimeout is -1ns: it must not be negative"},
+		{Delivery{Window: -1, AckTimeout: -1}, "Window is -1: at least 1, at most 10000\n" +
+			"AckTimeout is -1ns: it must not be negative"},
 	} {
 		if err := c.d.Check(); err == nil || err.Error() != c.want || len(settings.All(err)) == 0 {
 			t.Errorf("%+v: %v, want %s", c.d, err, c.want)

@@ -113,12 +113,8 @@ func (cfg *config) checkOwn() error {
 			errs = append(errs, fmt.Errorf("%s is %q: it must be %s", settingName(w.flag), w.value, allowed))
 		}
 	}
-	if cfg.telemetryInterval < 0 {
-		errs = append(errs, fmt.Errorf("%s is %s: it must not be negative", settingName("telemetry-interval"), cfg.telemetryInterval))
-	}
-	if cfg.propertyInterval < 0 {
-		errs = append(errs, fmt.Errorf("%s is %s: it must not be negative", settingName("property-interval"), cfg.propertyInterval))
-	}
+	errs = append(errs, settings.Duration(settingName("telemetry-interval"), cfg.telemetryInterval),
+		settings.Duration(settingName("property-interval"), cfg.propertyInterval))
 	return errors.Join(errs...)
 }
 

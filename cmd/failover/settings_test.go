@@ -64,9 +64,10 @@ func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 			"debug or info or warn"},
 		"FAILOVER_TELEMETRY_INTERVAL=5":  {`FAILOVER_TELEMETRY_INTERVAL is "5"`, "a duration, such as 30s"},
 		"FAILOVER_TELEMETRY_INTERVAL=0s": {"FAILOVER_TELEMETRY_INTERVAL (--telemetry-interval) is 0s", "above 0"},
-		"FAILOVER_PROPERTY_INTERVAL=-1s": {"FAILOVER_PROPERTY_INTERVAL (--property-interval) is -1s: it must not be negative"},
-		"FAILOVER_CLOSE_TIMEOUT=0s":      {"FAILOVER_CLOSE_TIMEOUT", "above 0"},
-		"FAILOVER_SPREAD=-1s":            {"FAILOVER_SPREAD"},
+		"FAILOVER_PROPERTY_INTERVAL=-1s": {
+			"FAILOVER_PROPERTY_INTERVAL (--property-interval) is -1s: it must not be negative"},
+		"FAILOVER_CLOSE_TIMEOUT=0s": {"FAILOVER_CLOSE_TIMEOUT", "above 0"},
+		"FAILOVER_SPREAD=-1s":       {"FAILOVER_SPREAD"},
 		"FAILOVER_DRAIN_RATE=-1": {"FAILOVER_DRAIN_RATE (--drain-rate) is -1",
 			"as fast as the hub takes them"},
 		"FAILOVER_DRAIN_RATE=NaN":             {"FAILOVER_DRAIN_RATE (--drain-rate) is NaN"},
