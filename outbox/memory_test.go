@@ -3,9 +3,12 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -162,4 +165,23 @@ func TestEmptiedOutboxHoldsNoMemory(t *testing.T) {
 		t.Errorf("nothing waits, and %d kB are held", held>>10)
 	}
 	runtime.KeepAlive(box)
+}
+
+func TestPutDoesNotSpinIfTheAgeLimitIsTheLongestDuration(t *testing.T) {
+	var looks atomic.Int64
+	m := outbox.NewMemory(outbox.Options{
+		Limits:  outbox.Limits{Readings: 1, Age: math.MaxInt64, Full: outbox.Block},
+		Elapsed: func() time.Duration { looks.Add(1); return 0 },
+	})
+	if _, err := m.Put(t.Context(), reading("1"), outbox.Stamp{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := m.Put(ctx, reading("1"), outbox.Stamp{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if n := looks.Load(); n > 10 {
+		t.Errorf("Put looked for old readings %d times in 50 ms", n)
+	}
 }

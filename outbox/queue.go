@@ -208,7 +208,7 @@ func (q *queue) expireLocked() (next time.Duration) {
 			continue // a younger one may be too old
 		}
 		if left := limit - age; left >= 0 {
-			return left + 1
+			return max(left, left+1) // the sum may overflow
 		}
 		q.dropLocked(n, TooOld)
 	}
