@@ -23,7 +23,8 @@ type Settings struct {
 	Observers []func(Record)
 	// NoDebug keeps records of level debug from the observers. Each reading has two of them.
 	NoDebug bool
-	// Table adds states to the device's table; docs/extending.md shows how. Optional.
+	// Table adds states to the device's table; docs/extending.md shows how. New calls it. Its Actions may use the
+	// Device, but Table itself must not call methods of it. Optional.
 	Table func(*Device, Table) Table
 	// Rand returns a random number in [0, 1), for jitter. Nil means math/rand's.
 	Rand func() float64
