@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -245,4 +246,44 @@ func (t *twin) takeAnswer(m transport.Message) error {
 		answer <- a
 	}
 	return a.BadProperties
+}
+
+// send sends what is pending for the reported section.
+func (t *twin) send(ctx context.Context) error {
+	for {
+		patches := t.reported.take().patches()
+		if len(patches) == 0 {
+			return nil
+		}
+		for _, patch := range patches {
+			if err := t.sendPatch(ctx, patch); err != nil {
+				t.reported.giveBack() // all of it: to send again what the hub has does no harm
+				return fmt.Errorf("hub: report: %w", err)
+			}
+		}
+		t.reported.confirmed()
+	}
+}
+
+// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only what is wrong,
+// which would block the rest for ever.
+func (t *twin) sendPatch(ctx context.Context, patch map[string]any) error {
+	err := payloads.CheckReported(patch) // each report and each acknowledgement fits; all of them may be too large
+	if err == nil {
+		body, _ := json.Marshal(patch) // which CheckReported has done
+		if _, err = t.request(ctx, payloads.ReportTopic, body); err == nil || !isFinal(err) {
+			return err
+		}
+	}
+	parts := payloads.SplitPatch(patch, err)
+	if len(parts) == 0 {
+		t.warn("the hub refused a reported property; it was dropped",
+			fmt.Errorf("hub: report %.200q: %w", payloads.FirstProperty(patch), err))
+	}
+	for _, part := range parts {
+		if err := t.sendPatch(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -176,22 +176,6 @@ func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	return puts, nil
 }
 
-// doomLocked finds the segments that keep no reading. What is gone from them and from older ones is
-// recorded again in this commit: the older ones stay, and a power cut may bring these back until the
-// directory is synced, at the latest with the next segment.
-func (c *committer) doomLocked(b *batch) {
-	segments := c.disk.segments
-	for i, s := range segments[:max(0, len(segments)-1)] {
-		if s.live > 0 || s == c.tail {
-			continue
-		}
-		for _, older := range segments[:i+1] {
-			b.outcomes.removed.addAll(older.gone())
-		}
-		b.doomed, b.sync = append(b.doomed, s), true
-	}
-}
-
 // commit makes a batch safe, or puts it back.
 func (c *committer) commit(b *batch) error {
 	isolated, notKept := c.isolate(b.quarantine)

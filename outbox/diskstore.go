@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"slices"
 	"time"
 )
 
@@ -141,17 +140,4 @@ func (d *diskStore) sync(pending int) bool {
 		d.signal()
 	}
 	return true
-}
-
-// recordGone has it recorded again that readings are gone from segments: a record of that may have
-// been in one that goes.
-func (d *diskStore) recordGone(segments []*segment) {
-	for _, s := range segments {
-		d.outcomes.removed.addAll(s.gone())
-	}
-}
-
-// removeSegment forgets a segment.
-func (d *diskStore) removeSegment(gone *segment) {
-	d.segments = slices.DeleteFunc(slices.Clone(d.segments), func(s *segment) bool { return s == gone })
 }

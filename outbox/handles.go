@@ -106,14 +106,3 @@ func (h *handles) close(s *segment) {
 	}
 	h.open = slices.DeleteFunc(h.open, func(x *segment) bool { return x == s })
 }
-
-// discard removes the file of a segment that keeps no reading any more, and renames a damaged one. A
-// file that cannot be removed now is found, and removed, after the next Open.
-func (h *handles) discard(s *segment) {
-	h.close(s)
-	if s.damaged {
-		_ = h.files.Rename(s.name, s.name+damagedSuffix)
-		return
-	}
-	_ = h.files.Remove(s.name)
-}
