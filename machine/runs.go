@@ -7,8 +7,8 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// Runs are what clock.json holds for the next start: by how much the wall clock was set since the pending readings were
-// taken. A setting while no process of the device ran is not known.
+// A runs value is the content of clock.json: by how much the wall clock was moved since the pending readings were
+// taken. What the clock was moved by while no process of the device ran is not known.
 type runs struct {
 	Epoch string    `json:"epoch"` // of the outbox
 	Boot  string    `json:"boot"`  // names the time since the machine was started

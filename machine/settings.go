@@ -21,7 +21,7 @@ type Settings struct {
 
 	// Observers get every record, in order, each on a goroutine of its own. Optional.
 	Observers []func(Record)
-	// NoDebug keeps records of level debug from the observers. Each reading has two of them.
+	// NoDebug leaves out the records of level debug, of which each reading causes two.
 	NoDebug bool
 	// Table adds states to the device's table; docs/extending.md shows how. New calls it. Its Actions may use the
 	// Device, but Table itself must not call methods of it. Optional.

@@ -32,7 +32,7 @@ const (
 	Close         Event = "close"
 )
 
-// table returns the device's table. Each state's Action is in the file of its name.
+// table returns the device's table. The Action of each state is in the file that has the state's name.
 func (l *life) table() Table {
 	return Table{
 		Initial: Unprovisioned,

@@ -160,11 +160,10 @@ func (d *traced) moved(r Record) {
 	}
 }
 
-// phaseOf returns the phase of a transition, also in logs of versions that did not write it. In
-// these, a transition that names a hub and no attempt ends a session, or the attempt to begin one:
-// with a cause if the hub was lost or could not be reached, without one if it was reached. Only a
-// device that was closed during such an attempt counts as connected, so its outage is missing in
-// the summary.
+// phaseOf returns the phase of a transition. Logs of earlier versions do not have it; there it
+// follows from the other fields: a transition with a hub and without an attempt is Disconnected if
+// it has a cause, otherwise Connected. This is wrong in one case: a device that was closed while it
+// was connecting counts as connected, so its last outage is missing in the summary.
 func phaseOf(r Record) Phase {
 	switch {
 	case r.Phase != "" || r.Hub == "" || r.Attempt > 0:

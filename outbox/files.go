@@ -76,7 +76,7 @@ func newDirectory(path string, owner *statefile.Dir) *directory {
 func (d *directory) anchor() error {
 	root, err := os.OpenRoot(d.path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil // nothing could ever be put there
+		return nil // without a directory there is nothing to keep open; the first Put makes it
 	}
 	if err == nil {
 		d.root.Store(root)

@@ -48,8 +48,8 @@ type Stamp struct {
 const (
 	// MissingProperty names dropped readings with lower numbers, such as "17-20,25".
 	MissingProperty = "failover-missing"
-	// PreviousProperty is the last ID of the previous epoch, or of another outbox that was in use
-	// meanwhile. The first reading that is sent after the change has it.
+	// PreviousProperty is on the first reading of a new epoch, and on the first that is sent after
+	// another outbox of the device was in use. It is the last ID of that epoch or that outbox.
 	PreviousProperty = "failover-before"
 	// RequeuedProperty is the ID that a reading had before it was taken out of the quarantine and put again.
 	RequeuedProperty = "failover-requeued"

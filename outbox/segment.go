@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// A segment is one file of the log, and which of its readings are kept.
+// A segment is one file of the log, with a list of those of its readings that are still pending.
 type segment struct {
 	name   string
 	number uint64 // counts up from segment to segment

@@ -185,7 +185,7 @@ func (d *Dir) Close() {
 	d.closed = true
 }
 
-// restore writes each file whose content is not at the path. It is called with files locked.
+// restore writes each file whose content is not at the path. The caller holds the lock of files.
 func (d *Dir) restore() error {
 	var errs []error
 	for name, c := range d.contents {
@@ -214,7 +214,7 @@ func (d *Dir) isThere(name string, c content) bool {
 	return true
 }
 
-// write replaces a file. It is called with files locked.
+// write replaces a file. The caller holds the lock of files.
 func (d *Dir) write(name string, text []byte) error {
 	d.contents[name] = content{text: text}
 	return d.withRoot(func(root *os.Root) error { return d.replace(root, name, text) })

@@ -105,7 +105,7 @@ func (s *Server) checkSignature(text string) error {
 	case err != nil:
 		return errors.New("the signature's se is not a number of milliseconds")
 	case time.Now().UnixMilli() >= expires:
-		return errors.New("the signature has expired; its se is in milliseconds")
+		return errors.New("the signature has expired: its se must be a time in the future, in milliseconds since 1970")
 	}
 	return nil
 }
