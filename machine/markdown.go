@@ -37,7 +37,7 @@ func (t Table) Markdown() (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, title)
+	b.WriteString(title)
 	fmt.Fprintf(&b, "```mermaid\n%s```\n\n", diagram)
 	fmt.Fprintf(&b, "| State | What it does |\n|---|---|\n")
 	for _, s := range t.States {
