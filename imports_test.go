@@ -17,7 +17,7 @@ const module = "giantlizard.example/failover/"
 var allowed = map[string][]string{
 	"payloads":     {},
 	"observe":      {},
-	"statefile":    {},
+	"statefile":    {"settings"},
 	"textfile":     {},
 	"settings":     {},
 	"transport":    {"payloads", "settings", "textfile"},

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"giantlizard.example/failover/settings"
 )
 
 // poolLimit bounds the methods and commands that run at once, of which a hub may send any number.
@@ -40,9 +42,7 @@ type pool struct {
 
 func newPool(timeout time.Duration, hide func(string) string) *pool {
 	base, cancel := context.WithCancel(context.Background())
-	if hide == nil {
-		hide = func(text string) string { return text }
-	}
+	settings.Default(&hide, func(text string) string { return text })
 	return &pool{
 		timeout: timeout, hide: hide, base: base, cancel: cancel, running: map[int]string{}, idle: make(chan struct{}),
 	}

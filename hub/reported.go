@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -185,9 +186,7 @@ func (b *batch) acknowledge(a payloads.AcknowledgedProperty) {
 		b.mergeAck(a)
 		return
 	}
-	if b.acks == nil {
-		b.acks = map[payloads.PropertyName]payloads.AcknowledgedProperty{}
-	}
+	settings.Default(&b.acks, map[payloads.PropertyName]payloads.AcknowledgedProperty{})
 	if _, known := b.acks[a.Key()]; known || len(b.acks) < acksLimit {
 		b.acks[a.Key()] = a
 	}

@@ -38,18 +38,16 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 func (l *life) hubConfig() transport.Config {
 	a := l.assignment()
 	hub, device := a.Hub, a.DeviceID
-	c := transport.Config{Link: l.Link}
-	c.Host = hub
-	c.ClientID = device
-	c.Username = payloads.HubUsername(hub, device, l.Identity.ModelID)
-	c.CleanSession = false // a clean session would delete the device's queued messages
-	c.Password = func(now time.Time) (string, error) {
-		key, err := l.Identity.Key()
-		if err != nil {
-			return "", err
-		}
-		l.term = newTerm(time.Now(), now, l.Timing.TokenLife, l.Rand(), l.cutShort)
-		return transport.SAS(hub+"/devices/"+device, "", key, now.Add(l.Timing.TokenLife)), nil
+	return transport.Config{
+		Link: l.Link, Host: hub, ClientID: device, Username: payloads.HubUsername(hub, device, l.Identity.ModelID),
+		CleanSession: false, // a clean session would delete the device's queued messages
+		Password: func(now time.Time) (string, error) {
+			key, err := l.Identity.Key()
+			if err != nil {
+				return "", err
+			}
+			l.term = newTerm(time.Now(), now, l.Timing.TokenLife, l.Rand(), l.cutShort)
+			return transport.SAS(hub+"/devices/"+device, "", key, now.Add(l.Timing.TokenLife)), nil
+		},
 	}
-	return c
 }

@@ -90,9 +90,7 @@ func (s Settings) WithDefaults() Settings {
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
 	s.Storage.Limits = s.Storage.Limits.WithDefaults()
 	s.Timing, s.Policy = s.Timing.WithDefaults(), s.Policy.WithDefaults()
-	if s.Rand == nil {
-		s.Rand = rand.Float64
-	}
+	settings.Default(&s.Rand, rand.Float64)
 	return s
 }
 

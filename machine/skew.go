@@ -42,8 +42,7 @@ func evidenceIn(cause error) evidence {
 	var e evidence
 	refused := errors.Is(cause, transport.BadCredentials) || errors.Is(cause, transport.NotAuthorized)
 	if dps, ok := errors.AsType[*provisioning.Error](cause); ok {
-		e.stamped, e.updated = dps.Stamped, dps.Updated
-		e.answered = dps.Status == 401
+		e.stamped, e.updated, e.answered = dps.Stamped, dps.Updated, dps.Status == 401
 		e.dps = refused || e.answered
 	} else {
 		e.hub = refused

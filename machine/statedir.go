@@ -58,7 +58,12 @@ func openStateDir(of Settings, c *clock, records *recorder, box outbox.Outbox) (
 		return nil, err
 	}
 	s.saver = statefile.NewNewest(s.file("assignment.json"), s.newest.Load)
-	s.saver.Report = s.storing
+	s.saver.Report = func(err error) {
+		if err != nil {
+			s.warn(fmt.Errorf("machine: store the assignment: %w; "+
+				"make the state directory writable, or the next start asks DPS again", err))
+		}
+	}
 	switch {
 	case s.outbox != nil:
 	case s.dir == nil || s.InMemory:
@@ -247,9 +252,7 @@ func (s *stateDir) close(h *hub.Hub) (lost int, err error) {
 
 func (s *stateDir) closeReports(h *hub.Hub) {
 	n, kept := h.End()
-	if kept && s.dir != nil && s.dir.Verify() != nil {
-		kept = false
-	}
+	kept = kept && (s.dir == nil || s.dir.Verify() == nil)
 	switch {
 	case n > 0 && kept:
 		s.warn(fmt.Errorf("machine: %d reported properties are pending in %s and will be sent at the next start",
@@ -330,14 +333,6 @@ func (s *stateDir) store(a Assignment) {
 	if s.saver.Await(ctx, s.saver.Changed()) != nil {
 		s.warn(fmt.Errorf("machine: the disk has not taken the assignment within %s; the device goes on without it, "+
 			"and a start before it has been stored asks DPS again", saveTimeout))
-	}
-}
-
-// storing is told that an assignment could not be stored, or after that nil when one could.
-func (s *stateDir) storing(err error) {
-	if err != nil {
-		s.warn(fmt.Errorf("machine: store the assignment: %w; "+
-			"make the state directory writable, or the next start asks DPS again", err))
 	}
 }
 

@@ -134,9 +134,8 @@ func (r Record) text() string {
 	case Handled:
 		return words(r.Name, after("answered", number(r.Status)))
 	case Warning, Note:
-		return r.Error
 	}
-	return r.Error // a kind of a later version
+	return r.Error // also of a kind of a later version
 }
 
 // readings returns the number of dropped readings.

@@ -95,7 +95,7 @@ func (f file) Info() (fs.FileInfo, error) { return f.Stat() }
 func (d *directory) List() ([]string, error) {
 	f, err := d.open(".", os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil // nothing could ever be put there
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -111,11 +111,13 @@ func (d *directory) List() ([]string, error) {
 	return names, err
 }
 
-func (d *directory) open(name string, flags int) (*os.File, error) {
+func (d *directory) open(name string, flags int) (file, error) {
 	if root := d.root.Load(); root != nil {
-		return root.OpenFile(name, flags, 0o600)
+		f, err := root.OpenFile(name, flags, 0o600)
+		return file{f, d.fsync}, err
 	}
-	return os.OpenFile(filepath.Join(d.path, name), flags, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.path, name), flags, 0o600)
+	return file{f, d.fsync}, err
 }
 
 func (d *directory) Create(name string) (File, error) {
@@ -127,20 +129,10 @@ func (d *directory) Create(name string) (File, error) {
 			return nil, err
 		}
 	}
-	f, err := d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND)
-	if err != nil {
-		return nil, err
-	}
-	return file{f, d.fsync}, nil
+	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND)
 }
 
-func (d *directory) Open(name string) (File, error) {
-	f, err := d.open(name, os.O_RDONLY)
-	if err != nil {
-		return nil, err
-	}
-	return file{f, d.fsync}, nil
-}
+func (d *directory) Open(name string) (File, error) { return d.open(name, os.O_RDONLY) }
 
 func (d *directory) Rename(from, to string) error {
 	if root := d.root.Load(); root != nil {

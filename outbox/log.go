@@ -47,22 +47,12 @@ const segmentSize = 1 << 20
 
 func (o Options) withDefaults() Options {
 	o.Limits = o.Limits.WithDefaults()
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Elapsed == nil {
-		began := time.Now()
-		o.Elapsed = func() time.Duration { return time.Since(began) }
-	}
-	if o.SetSince == nil {
-		o.SetSince = func(ID) time.Duration { return 0 }
-	}
-	if o.Dropped == nil {
-		o.Dropped = func(Drop) {}
-	}
-	if o.Warn == nil {
-		o.Warn = func(error) {}
-	}
+	began := time.Now()
+	settings.Default(&o.Now, time.Now)
+	settings.Default(&o.Elapsed, func() time.Duration { return time.Since(began) })
+	settings.Default(&o.SetSince, func(ID) time.Duration { return 0 })
+	settings.Default(&o.Dropped, func(Drop) {})
+	settings.Default(&o.Warn, func(error) {})
 	settings.Default(&o.segmentSize, segmentSize)
 	return o
 }
@@ -141,12 +131,11 @@ func newEpoch() string {
 func (l *Log) Close() error {
 	l.Seal()
 	l.mu.Lock()
-	closed := l.disk.closing
-	l.disk.closing = true
-	l.mu.Unlock()
-	if !closed {
+	if !l.disk.closing {
+		l.disk.closing = true
 		close(l.stop)
 	}
+	l.mu.Unlock()
 	<-l.ended
 	if l.failure != nil {
 		return unwritable("close", l.failure)

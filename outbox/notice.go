@@ -1,6 +1,10 @@
 package outbox
 
-import "maps"
+import (
+	"maps"
+
+	"giantlizard.example/failover/settings"
+)
 
 // A notice is what the cloud has to learn from the properties of readings: which readings were
 // dropped, and how the previous epoch ended.
@@ -21,9 +25,7 @@ func (n *notice) attachTo(r *Reading) (named notice) {
 		return named
 	}
 	properties := maps.Clone(r.Properties)
-	if properties == nil {
-		properties = map[string]string{}
-	}
+	settings.Default(&properties, map[string]string{})
 	if n.previous != (ID{}) {
 		properties[PreviousProperty], n.previous = n.previous.String(), ID{}
 	}

@@ -3,6 +3,8 @@ package outbox
 import (
 	"maps"
 	"slices"
+
+	"giantlizard.example/failover/settings"
 )
 
 // outcomes are what has become of readings, as the next records in the log will say it.
@@ -81,9 +83,7 @@ func (h *history) add(others drops) {
 		from := max(0, len(all)-maxKnownDrops)
 		for _, r := range all[:from] {
 			t := h.before[why]
-			if h.before == nil {
-				h.before = map[Reason]tally{}
-			}
+			settings.Default(&h.before, map[Reason]tally{})
 			h.before[why] = tally{t.count + r.Count(), max(t.highest, r.Last)}
 		}
 		h.known[why] = all[from:]

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -138,9 +139,7 @@ func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	}
 	r := q.Reading.Reading
 	r.Properties = maps.Clone(r.Properties)
-	if r.Properties == nil {
-		r.Properties = map[string]string{}
-	}
+	settings.Default(&r.Properties, map[string]string{})
 	delete(r.Properties, MissingProperty) // these were named when it was first handed out
 	delete(r.Properties, PreviousProperty)
 	r.Properties[RequeuedProperty] = id.String()

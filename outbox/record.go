@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"giantlizard.example/failover/settings"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -197,10 +198,6 @@ func (r *parser) ranges() (s ranges) {
 	return s
 }
 
-func appendDropped(b []byte, why Reason, s ranges) []byte {
-	return appendRanges(appendText(append(b, kindDropped), string(why)), s)
-}
-
 func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n.previous), n.missing) }
 
 func (r *parser) notice() notice { return notice{r.id(), r.ranges()} }
@@ -276,9 +273,7 @@ func parseHeader(payload []byte) (h header, err error) {
 		why := Reason(p.text())
 		h.dropped.known.add(why, p.ranges()...)
 		if t := (tally{p.number(), p.number()}); t.count > 0 {
-			if h.dropped.before == nil {
-				h.dropped.before = map[Reason]tally{}
-			}
+			settings.Default(&h.dropped.before, map[Reason]tally{})
 			h.dropped.before[why] = t
 		}
 	}

@@ -33,7 +33,7 @@ func (c *committer) append(b *batch) error {
 	}
 	for _, why := range b.outcomes.dropped.reasons() {
 		for dropped := range slices.Chunk(b.outcomes.dropped[why], maxRanges) {
-			frame(func(p []byte) []byte { return appendDropped(p, why, dropped) })
+			frame(func(p []byte) []byte { return appendRanges(appendText(append(p, kindDropped), string(why)), dropped) })
 		}
 	}
 	for removed := range slices.Chunk(b.outcomes.removed, maxRanges) {

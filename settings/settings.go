@@ -5,6 +5,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -73,10 +74,9 @@ func Duration(field string, d time.Duration) error {
 	return nil
 }
 
-// Default sets a field to its default value if the field is zero.
-func Default[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
+// Default sets a field to its default value if the field is zero. Functions and maps are zero if they are nil.
+func Default[T any](field *T, value T) {
+	if reflect.ValueOf(field).Elem().IsZero() {
 		*field = value
 	}
 }

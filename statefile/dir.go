@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"giantlizard.example/failover/settings"
 )
 
 var (
@@ -67,12 +69,8 @@ type content struct {
 // decides whether it may be used; nil accepts every directory. warn receives what Repair finds; it
 // may be nil. Neither may call the Dir.
 func NewDir(path string, accept func() error, warn func(error)) *Dir {
-	if accept == nil {
-		accept = func() error { return nil }
-	}
-	if warn == nil {
-		warn = func(error) {}
-	}
+	settings.Default(&accept, func() error { return nil })
+	settings.Default(&warn, func(error) {})
 	return &Dir{path: path, fsync: system, accept: accept, warn: warn, contents: map[string]content{}}
 }
 

@@ -74,12 +74,8 @@ const (
 
 // WithDefaults returns l with the defaults in the place of zero fields.
 func (l Link) WithDefaults() Link {
-	if l.Dial == nil {
-		l.Dial = new(net.Dialer).DialContext
-	}
-	if l.Now == nil {
-		l.Now = time.Now
-	}
+	settings.Default(&l.Dial, new(net.Dialer).DialContext)
+	settings.Default(&l.Now, time.Now)
 	settings.Default(&l.ConnectTimeout, 5*time.Second)
 	settings.Default(&l.WriteTimeout, 10*time.Second)
 	if l.KeepAlive == 0 && l.Silence > 0 {

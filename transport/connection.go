@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"slices"
@@ -51,10 +52,10 @@ type connection struct {
 
 func newConnection(conn, raw net.Conn, c Config, secrets mask) *connection {
 	own := &connection{
-		Conn: conn, raw: raw, host: c.Host, link: c.Link,
-		out: newSendBuffer(), inFlight: newInFlight(), ended: make(chan struct{}),
+		Conn: conn, raw: raw, host: c.Host, link: c.Link, out: newSendBuffer(), ended: make(chan struct{}),
+		inFlight: &inFlight{done: map[uint16]func(error){}, early: map[uint16]bool{}},
 	}
-	own.packets = newPacketReader(silenceReader{own}, secrets, own)
+	own.packets = &packetReader{conn: own, in: bufio.NewReaderSize(silenceReader{own}, 512), secrets: secrets}
 	return own
 }
 

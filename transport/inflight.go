@@ -11,10 +11,6 @@ type inFlight struct {
 	cause error           // why no more acknowledgements will come; nil means that they may
 }
 
-func newInFlight() *inFlight {
-	return &inFlight{done: map[uint16]func(error){}, early: map[uint16]bool{}}
-}
-
 // add has done called once: with nil when the message is acknowledged, or with why that is not known.
 func (f *inFlight) add(id uint16, done func(error)) {
 	f.mu.Lock()

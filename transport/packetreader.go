@@ -27,10 +27,6 @@ type packetReader struct {
 	arriving atomic.Bool // part of a packet has come
 }
 
-func newPacketReader(in io.Reader, secrets mask, conn *connection) *packetReader {
-	return &packetReader{conn: conn, in: bufio.NewReaderSize(in, 512), secrets: secrets}
-}
-
 func (r *packetReader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {
 		if err := r.next(); err != nil {
