@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"giantlizard.example/failover/outbox"
@@ -32,9 +31,9 @@ type clock struct {
 	born    time.Time                                // when the device was made, by the monotonic clock
 	earlier uint64                                   // the last number that the outbox gave out in an earlier run
 	runs    runs                                     // what is known of the readings of earlier runs
-	newest  atomic.Uint64                            // the last number that the outbox gave out
 
 	mu         sync.Mutex
+	newest     uint64        // the last number that the outbox gave out
 	seen       time.Time     // the wall clock at the last look
 	seenAt     time.Duration // the monotonic clock at the last look, since born
 	sleepAt    time.Duration // what asleep returned last
@@ -102,7 +101,7 @@ func (c *clock) moved(by time.Duration) {
 		return
 	}
 	c.slept++
-	s := step{uptime: c.seenAt + c.slept, by: by, newest: c.newest.Load(), unsure: !known && by > 0}
+	s := step{uptime: c.seenAt + c.slept, by: by, newest: c.newest, unsure: !known && by > 0}
 	if !s.unsure {
 		c.steps = append(c.steps[max(0, len(c.steps)+1-maxSteps):], s)
 	}
@@ -160,11 +159,9 @@ func (c *clock) set() time.Time {
 
 // put notes a number that the outbox has given out.
 func (c *clock) put(n uint64) {
-	for {
-		if newest := c.newest.Load(); n <= newest || c.newest.CompareAndSwap(newest, n) {
-			return
-		}
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = max(c.newest, n)
 }
 
 // wait waits until ctx ends or no time is left. It asks left again whenever a clock has moved.
@@ -175,15 +172,12 @@ func (c *clock) wait(ctx context.Context, left func() time.Duration) {
 		if wait <= 0 {
 			return
 		}
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-changed:
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		}
-		timer.Stop()
 	}
 }
 

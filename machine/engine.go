@@ -172,11 +172,9 @@ func (m *Machine) leave(s State) {
 	if m.ended == nil {
 		return
 	}
-	late := time.NewTimer(actionTimeout)
-	defer late.Stop()
 	select {
 	case <-m.ended:
-	case <-late.C:
+	case <-time.After(actionTimeout):
 		if m.hooks.Late != nil {
 			m.hooks.Late(s, actionTimeout)
 		}

@@ -32,19 +32,7 @@ func (d *Device) WithSession(ctx context.Context, done Event, work func(context.
 	inner, end := context.WithCancelCause(ctx)
 	term, stop := l.term.context(inner, l.clock)
 	var watch sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-s.Ended():
-			end(s.Cause())
-		case <-term.Done():
-			end(errRenewalDue)
-		}
-	})
-	watch.Go(func() {
-		if err := l.watchAcks(inner); err != nil {
-			end(err)
-		}
-	})
+	watch.Go(func() { end(l.watchSession(term)) })
 	err := work(inner)
 	cause := context.Cause(inner)
 	end(nil)
@@ -65,20 +53,21 @@ func (d *Device) WithSession(ctx context.Context, done Event, work func(context.
 	return done, err
 }
 
-// watchAcks returns an error when an acknowledgement is overdue, and nil when ctx or the session ends.
-func (l *life) watchAcks(ctx context.Context) error {
+// watchSession returns why work must end: the session has ended, an acknowledgement is overdue, or the token must be
+// renewed, which is the case when term ends.
+func (l *life) watchSession(term context.Context) error {
 	tick := time.NewTicker(ackCheck)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			if err := l.takeAcks(term); errors.Is(err, transport.AckOverdue) {
+				return err
+			}
 		case <-l.session.Ended():
-			return nil
-		case <-ctx.Done():
-			return nil
-		}
-		if err := l.takeAcks(ctx); errors.Is(err, transport.AckOverdue) {
-			return err
+			return l.session.Cause()
+		case <-term.Done():
+			return errRenewalDue
 		}
 	}
 }

@@ -85,22 +85,14 @@ func (t Table) action(s State) Action {
 	return func(context.Context, Change) (Event, error) { return Stay, nil }
 }
 
-func (t Table) next(s State, e Event) (State, bool) {
-	for _, r := range t.Rows {
-		if r.From == s && r.On == e {
-			return r.To, true
-		}
-	}
-	return "", false
-}
-
 func (t Table) isFinal(s State) bool {
 	return !slices.ContainsFunc(t.Rows, func(r Transition) bool { return r.From == s })
 }
 
 func (t Table) everyStateHas(e Event) error {
 	for _, spec := range t.States {
-		if _, ok := t.next(spec.Name, e); !ok && !t.isFinal(spec.Name) {
+		leaves := func(r Transition) bool { return r.From == spec.Name && r.On == e }
+		if !slices.ContainsFunc(t.Rows, leaves) && !t.isFinal(spec.Name) {
 			return fmt.Errorf("state %s has no row for %q, which ends the machine", spec.Name, e)
 		}
 	}
