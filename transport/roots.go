@@ -23,11 +23,6 @@ func RootsFromFile(name string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Roots(name, text)
-}
-
-// Roots is RootsFromFile for the text of a file. name is the file's name in errors.
-func Roots(name string, text []byte) (*x509.CertPool, error) {
 	certificates, err := parseCertificates(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

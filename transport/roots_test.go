@@ -79,7 +79,11 @@ func TestAnUnreadableCertificateIsNamedWithItsLine(t *testing.T) {
 		{"nothing", "# none\n", "holds no PEM certificate"},
 		{"DER", der(t, good), "openssl x509 -inform der"},
 	} {
-		pool, err := transport.Roots("ca.pem", []byte(c.text))
+		file := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pool, err := transport.RootsFromFile(file)
 		if pool != nil || err == nil || !strings.Contains(err.Error(), "ca.pem") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", c.what, err, c.want)
 		}
