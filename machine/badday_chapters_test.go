@@ -62,7 +62,8 @@ tries the hub and DPS in turn, with the same waits. One that has its hub does no
 of that at least. A device without a hub waits in Unprovisioned. One that has a hub goes on trying it.`,
 	},
 	{
-		"A registration ends without a hub", onDPS, []emulator.Fault{emulator.DPSFails, emulator.DPSDisabled, emulator.DPSUnassigned},
+		"A registration ends without a hub", onDPS,
+		[]emulator.Fault{emulator.DPSFails, emulator.DPSDisabled, emulator.DPSUnassigned},
 		"This is a refusal, too. It comes with the second answer.",
 	},
 	{
@@ -84,7 +85,8 @@ least. A device that has a hub goes on trying it.`,
 	},
 	{
 		"DPS changes its mind", onDPS, []emulator.Fault{emulator.DPSAlternates},
-		`Each registration moves the device to the other hub, and it follows. After a failover, that is first the failed one.`,
+		`Each registration moves the device to the other hub, and it follows. After a failover, ` +
+			`that is first the failed one.`,
 	},
 	{
 		"DPS does not answer", onDPS, []emulator.Fault{emulator.DPSMute, emulator.DPSWrongRID},
@@ -222,13 +224,15 @@ var reasons = []reason{
 	{nil, emulator.TargetDPS, []machine.State{machine.Closing}, "closing asks DPS nothing"},
 	{
 		[]emulator.Fault{
-			emulator.Flaky, emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,
+			emulator.Flaky, emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign,
+			emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
 		"", []machine.State{machine.Connected, machine.Closing}, "it affects new connections only",
 	},
 	{
-		[]emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong}, "", []machine.State{machine.Connected, machine.Closing},
+		[]emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong}, "",
+		[]machine.State{machine.Connected, machine.Closing},
 		"the device has subscribed already",
 	},
 	{[]emulator.Fault{emulator.Slow}, "", []machine.State{machine.Connected}, "everything arrives, a little later"},

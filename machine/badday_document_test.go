@@ -13,15 +13,15 @@ import (
 // preface is the beginning of docs/faults.md.
 const preface = `# What the device does on each bad day
 
-Written by ` + "`go test ./machine -run EachBadDay -update`" + ` from what the device did; do not edit. The same test goes
-through all of it each time it runs, and compares.
+Written by ` + "`go test ./machine -run EachBadDay -update`" + ` from what the device did; do not edit. The same test
+goes through all of it each time it runs, and compares.
 
 Each of the emulator's faults ([emulator.md](emulator.md) describes them) is injected at DPS, at the hub of the
 device, or for the device alone, in each of the six states, for two minutes. Then it is cleared, and a device that
 was not closing runs for five minutes more. All the time the device sends a reading each second and a reported
-property every ten seconds, and gets a desired property and a message as often. With every fault, **in the end the device was Connected, and
-every reading, property and message had arrived**, except a reading that no hub would accept. It never tried more
-than eight connections to DPS, or to hubs, within a minute.
+property every ten seconds, and gets a desired property and a message as often. With every fault, **in the end the
+device was Connected, and every reading, property and message had arrived**, except a reading that no hub would
+accept. It never tried more than eight connections to DPS, or to hubs, within a minute.
 
 | Injected in | How |
 |---|---|
@@ -29,20 +29,22 @@ than eight connections to DPS, or to hubs, within a minute.
 | Provisioning, Connecting | the device enters that state for the first time |
 | Connected | the device has been Connected for 30 s |
 | Failover | hub A does not come back, and the cloud has moved the device to hub B, which gets the faults of a hub |
-| Closing | the device is told to end while five readings and a reported property are in flight, and a message and a desired property come |
+| Closing | the device is told to end while five readings and a reported property are in flight, and a message ` +
+	`and a desired property come |
 
 **A path** has a letter for each state, beginning with the one in which the fault was injected: U Unprovisioned,
-P Provisioning, c Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and Failover. An outcome is
-what [events.md](events.md) calls so; a first connection has none. "DPS" and "Hubs" count the connections that
-were tried. All numbers are from fake time, in which only waiting takes time, with the settings' defaults, but
-that DPS takes a second and that a backlog is sent at once; a random wait is always half of the most that it may
-be.
+P Provisioning, c Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and
+Failover. An outcome is what [events.md](events.md) calls so; a first connection has none. "DPS" and "Hubs" count
+the connections that were tried. All numbers are from fake time, in which only waiting takes time, with the
+settings' defaults, but that DPS takes a second and that a backlog is sent at once; a random wait is always half of
+the most that it may be.
 `
 
 // reason is why the day is like a good one, or "" if it is not.
 func (d badDay) reason() string {
 	for _, r := range reasons {
-		if (r.faults == nil || slices.Contains(r.faults, d.fault.Name)) && (r.on == "" || r.on == d.on) && slices.Contains(r.in, d.in) {
+		if (r.faults == nil || slices.Contains(r.faults, d.fault.Name)) && (r.on == "" || r.on == d.on) &&
+			slices.Contains(r.in, d.in) {
 			return r.words
 		}
 	}
@@ -103,7 +105,8 @@ func (c chapter) write(t *testing.T, b *strings.Builder, bad []*diary) {
 		c.title, strings.Join(names, ", "), strings.Join(targets, " or "), c.text, tables[0])
 }
 
-var named = map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "the hub", emulator.TargetDevice: "the device alone"}
+var named = map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "the hub",
+	emulator.TargetDevice: "the device alone"}
 
 // on are the days on which one target was struck.
 func (d *diary) on(target string) (stories []story) {
@@ -118,7 +121,8 @@ func (d *diary) on(target string) (stories []story) {
 // table is the days on which one target was struck, in full.
 func (d *diary) table(target string) string {
 	var b strings.Builder
-	b.WriteString("| Injected in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| Injected in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |" +
+		"\n|---|---|---|---|---|---|---|\n")
 	for i, day := range d.days {
 		if day.on != target {
 			continue

@@ -9,8 +9,9 @@ import (
 )
 
 var letters = map[machine.State]string{
-	machine.Unprovisioned: "U", machine.Provisioning: "P", machine.Connecting: "c", machine.Connected: "C", machine.Failover: "F",
-	machine.Closing: "X",
+	machine.Unprovisioned: "U", machine.Provisioning: "P", machine.Connecting: "c", machine.Connected: "C",
+	machine.Failover: "F",
+	machine.Closing:  "X",
 }
 
 // route is the states from the one that was struck to the last, as letters.

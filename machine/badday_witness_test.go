@@ -95,7 +95,9 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 			w.note(func() { w.dials = append(w.dials, call{address, time.Now()}) })
 			return dial(ctx, network, address)
 		}
-		s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+		s.Handlers.Desired = func(
+			_ context.Context, _ machine.PropertyName, value json.RawMessage,
+		) (machine.PropertyAck, error) {
 			var n int
 			err := json.Unmarshal(value, &n)
 			w.note(func() { w.desired.arrive(n) })
@@ -106,7 +108,8 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 			return nil
 		}
 	})
-	if err := w.cloud.Assign(deviceID, "A"); err != nil { // it has been here before, so it can be struck from the first moment on
+	// it has been here before, so it can be struck from the first moment on
+	if err := w.cloud.Assign(deviceID, "A"); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -165,7 +168,8 @@ func (w *witness) strike() {
 	})
 	w.firstOf.registrations, w.firstOf.connects = w.cloud.Registrations(deviceID), w.connects()
 	if w.fault.Name != "" {
-		target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: w.cloud.HubOf(deviceID), emulator.TargetDevice: deviceID}[w.on]
+		target := map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: w.cloud.HubOf(deviceID),
+			emulator.TargetDevice: deviceID}[w.on]
 		params := parameters[w.fault.Name]
 		params.For = struckFor
 		if err := w.cloud.Inject(target, w.fault.Name, params); err != nil {

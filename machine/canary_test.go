@@ -41,7 +41,8 @@ func newCanary(secret []byte) canary {
 	text := base64.StdEncoding.EncodeToString(secret)
 	return canary{
 		"raw": string(secret), "base64": text, "base64 for URLs": base64.URLEncoding.EncodeToString(secret),
-		"URL-encoded": url.QueryEscape(text), "hex": hex.EncodeToString(secret), "HEX": strings.ToUpper(hex.EncodeToString(secret)),
+		"URL-encoded": url.QueryEscape(text), "hex": hex.EncodeToString(secret),
+		"HEX": strings.ToUpper(hex.EncodeToString(secret)),
 	}
 }
 
@@ -146,7 +147,8 @@ func TestAKeySourceThatQuotesTheKeyIsNotQuoted(t *testing.T) {
 func TestAKeySourceSaysWhyWithAKeyError(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
 		s.Identity.Key = func() (transport.Key, error) {
-			return transport.Key{}, fmt.Errorf("key %s: %w", canaryDevice, &transport.KeyError{Err: errors.New("the key store is locked")})
+			return transport.Key{},
+				fmt.Errorf("key %s: %w", canaryDevice, &transport.KeyError{Err: errors.New("the key store is locked")})
 		}
 	}, func(t *testing.T, w *world) {
 		w.live()
@@ -178,17 +180,18 @@ func TestAHandlerThatFailsWithTheKeyGivesItToNobody(t *testing.T) {
 					return fmt.Errorf("%+v", value)
 				}
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, true, emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))}, func(s *machine.Settings) {
-						s.Identity.Key = groupSource
-						s.Handlers = machine.Handlers{
-							Method:  func(context.Context, string, json.RawMessage) (int, any, error) { return 0, nil, stumble() },
-							Command: func(context.Context, machine.Message) error { return stumble() },
-							Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
-								return machine.PropertyAck{}, stumble()
-							},
-						}
-						settings = *s
-					})
+					w := newWorld(t, true, emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))},
+						func(s *machine.Settings) {
+							s.Identity.Key = groupSource
+							s.Handlers = machine.Handlers{
+								Method:  func(context.Context, string, json.RawMessage) (int, any, error) { return 0, nil, stumble() },
+								Command: func(context.Context, machine.Message) error { return stumble() },
+								Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+									return machine.PropertyAck{}, stumble()
+								},
+							}
+							settings = *s
+						})
 					w.connected()
 					_, answer := w.call("m", "")
 					_ = w.cloud.SetDesired(deviceID, map[string]any{"a": 1})

@@ -96,8 +96,10 @@ func TestTheTableOfKeepAliveIsTrue(t *testing.T) {
 		least, most := noticed(t, keepAlive)
 		hourly, hourlyOnWire := aDay(t, keepAlive, time.Hour)
 		daily, dailyOnWire := aDay(t, keepAlive, 24*time.Hour)
-		rows = append(rows, fmt.Sprintf("| %d s / %d s | %.0f to %.0f s | %s | %s | %s | %s |", seconds, 2*seconds, least.Seconds(), most.Seconds(),
-			kilobytes(hourly), kilobytes(hourlyOnWire), kilobytes(daily), kilobytes(dailyOnWire)))
+		rows = append(rows,
+			fmt.Sprintf("| %d s / %d s | %.0f to %.0f s | %s | %s | %s | %s |", seconds, 2*seconds, least.Seconds(),
+				most.Seconds(),
+				kilobytes(hourly), kilobytes(hourlyOnWire), kilobytes(daily), kilobytes(dailyOnWire)))
 	}
 	t.Logf("measured:\n%s", strings.Join(rows, "\n"))
 	if len(written) != len(rows) {

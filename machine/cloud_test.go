@@ -44,7 +44,8 @@ func serveCloud(in io.Reader, out io.Writer) error {
 		return err
 	}
 	tell := json.NewEncoder(out)
-	if err := tell.Encode(cloudOffer{cloud.DPSHost(), cloud.Hub("A"), cloud.IDScope(), cloud.GroupKey(), cloud.CAPEM()}); err != nil {
+	if err := tell.Encode(cloudOffer{cloud.DPSHost(), cloud.Hub("A"), cloud.IDScope(), cloud.GroupKey(),
+		cloud.CAPEM()}); err != nil {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -138,6 +139,7 @@ func (c *childCloud) wantAll(n int) {
 		}
 	}
 	if len(got) != n || len(report.Violations) > 0 {
-		c.t.Errorf("%d readings were taken and %d delivered; the device broke the hub's rules: %q", n, len(got), report.Violations)
+		c.t.Errorf("%d readings were taken and %d delivered; the device broke the hub's rules: %q", n, len(got),
+			report.Violations)
 	}
 }

@@ -121,13 +121,14 @@ func TestAMessageThatComesAgainWhenItsLockRunsOutIsHandledOnceAndCompleted(t *te
 		w.wantHandled(k, []string{"m1 x"}, []int{200, 208, 208}, 0)
 	})
 	// A handler that has its deadline behind it is told of, and may still succeed.
-	working(t, true, func(s *machine.Settings) { s.Handlers.Timeout = 30 * time.Second }, func(t *testing.T, w *world, k *worker) {
-		w.order("m1", "x")
-		time.Sleep(90 * time.Second)
-		w.wantHandled(k, []string{"m1 x"}, []int{500}, 1)
-		k.end(nil)
-		w.wantHandled(k, []string{"m1 x"}, []int{500, 200, 208}, 0)
-	})
+	working(t, true, func(s *machine.Settings) { s.Handlers.Timeout = 30 * time.Second },
+		func(t *testing.T, w *world, k *worker) {
+			w.order("m1", "x")
+			time.Sleep(90 * time.Second)
+			w.wantHandled(k, []string{"m1 x"}, []int{500}, 1)
+			k.end(nil)
+			w.wantHandled(k, []string{"m1 x"}, []int{500, 200, 208}, 0)
+		})
 }
 
 func TestAMessageThatComesAgainAtTheOtherHubWhileItsHandlerRunsIsHandledOnce(t *testing.T) {
@@ -210,7 +211,8 @@ func TestARestartHandlesAMessageAgainOnlyIfItsCompletionWasNotStored(t *testing.
 				} else {
 					again.wantHandled(next, []string{"m1 x"}, []int{200}, 0)
 				}
-				if warned := again.warnings("set aside"); (warned != "") != (c.warning != "") || !strings.Contains(warned, c.warning) {
+				if warned := again.warnings("set aside"); (warned != "") != (c.warning != "") ||
+					!strings.Contains(warned, c.warning) {
 					t.Errorf("it warns %q", warned)
 				}
 				again.close()
@@ -278,17 +280,18 @@ func TestMessagesAreHandledOnceAlthoughNothingCanBeStored(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	working(t, false, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "state") }, func(t *testing.T, w *world, k *worker) {
-		w.strike("A", emulator.DuplicateMessage, emulator.Params{})
-		w.order("m1", "x")
-		w.wantHandled(k, []string{"m1 x"}, []int{200, 208}, 0)
-		if text := w.warnings("store the completed messages"); !strings.Contains(text, "make the state directory writable") {
-			t.Errorf("it warns %q", text)
-		}
-		w.overToB()
-		w.order("m1", "x")
-		w.wantHandled(k, []string{"m1 x"}, []int{200, 208, 208}, 0)
-	})
+	working(t, false, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "state") },
+		func(t *testing.T, w *world, k *worker) {
+			w.strike("A", emulator.DuplicateMessage, emulator.Params{})
+			w.order("m1", "x")
+			w.wantHandled(k, []string{"m1 x"}, []int{200, 208}, 0)
+			if text := w.warnings("store the completed messages"); !strings.Contains(text, "make the state directory writable") {
+				t.Errorf("it warns %q", text)
+			}
+			w.overToB()
+			w.order("m1", "x")
+			w.wantHandled(k, []string{"m1 x"}, []int{200, 208, 208}, 0)
+		})
 }
 
 func TestMessagesThatDifferOrHaveNoIDAreAllHandled(t *testing.T) {

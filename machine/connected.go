@@ -27,7 +27,8 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	defer l.hub.Detach()
 	err := l.hub.Work(working)
 	l.history.lived = time.Since(since)
-	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) { // without acknowledgements it does not count
+	// A session without acknowledgements does not count.
+	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) {
 		l.history.held()
 	}
 	switch {

@@ -38,8 +38,10 @@ func TestEveryPropertyOfAPatchIsAcknowledgedWithItsWholeValue(t *testing.T) {
 				t.Errorf("%s: handled %v, want %s", step.desired, got, step.handled)
 			}
 		}
-		w.wantReported(`{"c":{"__t":"c","mode":{"ac":200,"av":6,"value":{"eco":true,"fast":false}},"target":{"ac":200,"av":7,"value":21}},` +
-			`"fan":{"ac":200,"av":10},"limits":{"ac":200,"av":9,"value":{"low":1}},"new":{"ac":200,"av":11,"value":{"m":[null]}}}`)
+		w.wantReported(`{"c":{"__t":"c","mode":{"ac":200,"av":6,"value":{"eco":true,"fast":false}},"target":{"ac":200,` +
+			`"av":7,"value":21}},` +
+			`"fan":{"ac":200,"av":10},"limits":{"ac":200,"av":9,"value":{"low":1}},"new":{"ac":200,"av":11,` +
+			`"value":{"m":[null]}}}`)
 		before := len(w.handled.all())
 		w.set(`{"c":null}`)
 		synctest.Wait()
@@ -73,7 +75,9 @@ func TestAComponentsPropertyAndOneWithAStarInItsNameAreTwoProperties(t *testing.
 func TestAHandlerCanDistinguishAComponentsPropertyFromOneWithAStarInItsName(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+		s.Handlers.Desired = func(
+			_ context.Context, p machine.PropertyName, value json.RawMessage,
+		) (machine.PropertyAck, error) {
 			handled.add(fmt.Sprintf("%q %q %s", p.Component, p.Name, value))
 			return machine.PropertyAck{}, nil
 		}
@@ -121,7 +125,9 @@ func TestTheHandlersAcknowledgementIsReported(t *testing.T) {
 		"minus":  {Code: -1},
 	}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {
+		s.Handlers.Desired = func(
+			_ context.Context, key machine.PropertyName, _ json.RawMessage,
+		) (machine.PropertyAck, error) {
 			return answers[key.Name], nil
 		}
 	}, func(t *testing.T, w *world) {
@@ -207,7 +213,8 @@ func TestAnAcknowledgementThatAnOutageDelayedNamesTheVersionOfTheHubThatGetsIt(t
 					version = w.set(`{"other":1}`)
 				})
 				time.Sleep(slowly)
-				w.wantReported(fmt.Sprintf(`{"other":{"ac":200,"av":%[1]d,"value":1},%[2]q:{"ac":200,"av":%[1]d,"value":1}}`, version, key))
+				w.wantReported(fmt.Sprintf(`{"other":{"ac":200,"av":%[1]d,"value":1},%[2]q:{"ac":200,"av":%[1]d,"value":1}}`,
+					version, key))
 				w.wantHandled(key+"=1", "other=1")
 			})
 		})
@@ -244,11 +251,13 @@ func TestAcknowledgementsThatExceedALimitAreShortenedAndBlockNothing(t *testing.
 		synctest.Wait()
 		_, reported, _, _ := w.cloud.Twin(deviceID)
 		huge, _ := reported["huge"].(map[string]any)
-		if text, _ := huge["ad"].(string); huge["ac"] != 500.0 || huge["value"] != 1.0 || len(text) > 4096 || !strings.HasPrefix(text, "no such fan no such") {
+		if text, _ := huge["ad"].(string); huge["ac"] != 500.0 || huge["value"] != 1.0 || len(text) > 4096 ||
+			!strings.HasPrefix(text, "no such fan no such") {
 			t.Errorf("an error of 120 KB is answered %.200s", fmt.Sprint(huge))
 		}
 		tooDeep, _ := reported["deep"].(map[string]any)
-		if text, _ := tooDeep["ad"].(string); tooDeep["ac"] != 200.0 || tooDeep["value"] != nil || !strings.Contains(text, "deeper than 10 levels") {
+		if text, _ := tooDeep["ad"].(string); tooDeep["ac"] != 200.0 || tooDeep["value"] != nil ||
+			!strings.Contains(text, "deeper than 10 levels") {
 			t.Errorf("a value of ten levels is answered %v", tooDeep)
 		}
 		if fmt.Sprint(reported["fan"], reported["battery"]) != "map[ac:200 av:2 value:3] 80" {

@@ -63,7 +63,9 @@ func TestADesiredPropertyDoesNotWaitForReportsThatFail(t *testing.T) {
 	for _, fault := range []emulator.Fault{emulator.TwinMute, emulator.TwinThrottles, emulator.TwinError} {
 		heard := make(chan string, 100)
 		bubble(t, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, _ machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+			s.Handlers.Desired = func(
+				_ context.Context, _ machine.PropertyName, value json.RawMessage,
+			) (machine.PropertyAck, error) {
 				heard <- string(value)
 				return machine.PropertyAck{}, nil
 			}

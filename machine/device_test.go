@@ -200,7 +200,9 @@ func TestACommandSentDuringAnOutageIsHandledAtTheOtherHub(t *testing.T) {
 
 func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+		s.Handlers.Desired = func(
+			_ context.Context, key machine.PropertyName, value json.RawMessage,
+		) (machine.PropertyAck, error) {
 			switch key.String() {
 			case "fanSpeed", "thermostat*target":
 				return machine.PropertyAck{Description: "done"}, nil
@@ -239,7 +241,9 @@ func TestEveryDesiredPropertyIsAcknowledged(t *testing.T) {
 func TestDesiredValuesOfAnOutageAreHandledOnceAfterIt(t *testing.T) {
 	handled := &journal{}
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Desired = func(_ context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+		s.Handlers.Desired = func(
+			_ context.Context, key machine.PropertyName, value json.RawMessage,
+		) (machine.PropertyAck, error) {
 			handled.add(key.String() + "=" + string(value))
 			return machine.PropertyAck{}, nil
 		}
@@ -415,12 +419,13 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 			t.Errorf("set aside: %q", kept)
 		}
 	})
-	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "under") }, func(t *testing.T, w *world) {
-		w.connected()
-		w.await("a warning", 0, func(r machine.Record) bool {
-			return r.Kind == observe.Warning && strings.Contains(r.Error, "store the assignment")
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir = filepath.Join(file, "under") },
+		func(t *testing.T, w *world) {
+			w.connected()
+			w.await("a warning", 0, func(r machine.Record) bool {
+				return r.Kind == observe.Warning && strings.Contains(r.Error, "store the assignment")
+			})
 		})
-	})
 }
 
 func TestARefusedDeviceWaitsAndRecordsWhyAndUntilWhen(t *testing.T) {
@@ -559,7 +564,8 @@ func TestCloseEndsInTimeWhateverHangs(t *testing.T) {
 		go w.cloud.InvokeMethod(context.Background(), deviceID, "hang", nil)
 		synctest.Wait()
 		begin := time.Now()
-		if err := w.close(); err == nil || !strings.Contains(err.Error(), "observer") || !strings.Contains(err.Error(), "hang") {
+		if err := w.close(); err == nil || !strings.Contains(err.Error(), "observer") ||
+			!strings.Contains(err.Error(), "hang") {
 			t.Errorf("what hangs is not named: %v", err)
 		}
 		if took := time.Since(begin); took > 6*time.Second {
@@ -669,7 +675,9 @@ func TestNewRefusesSettingsThatDoNotSayWhereReadingsAreKept(t *testing.T) {
 			t.Errorf("the error does not name %s: %v", way, err)
 		}
 	}
-	for _, storage := range []machine.Storage{{InMemory: true}, {StateDir: t.TempDir()}, {StateDir: t.TempDir(), InMemory: true}} {
+	for _, storage := range []machine.Storage{
+		{InMemory: true}, {StateDir: t.TempDir()}, {StateDir: t.TempDir(), InMemory: true},
+	} {
 		s.Storage = storage
 		d, err := machine.New(s)
 		if err != nil {

@@ -96,7 +96,9 @@ func TestADevicePrintsTheStatesThatTheProgramHasAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"| Updating | Installs an update. |", "| Connected | update | Updating | the method was called |"} {
+	for _, line := range []string{
+		"| Updating | Installs an update. |", "| Connected | update | Updating | the method was called |",
+	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("the document lacks %q", line)
 		}
@@ -105,7 +107,8 @@ func TestADevicePrintsTheStatesThatTheProgramHasAdded(t *testing.T) {
 		t.Error("the document says that it is written by our generator")
 	}
 	diagram, err := d.Mermaid()
-	if err != nil || !strings.HasPrefix(diagram, "stateDiagram") || !strings.Contains(diagram, "Connected --> Updating: update") {
+	if err != nil || !strings.HasPrefix(diagram, "stateDiagram") ||
+		!strings.Contains(diagram, "Connected --> Updating: update") {
 		t.Errorf("the diagram is %s, %v", diagram, err)
 	}
 	ours, err := os.ReadFile("../docs/states.md")

@@ -53,7 +53,8 @@ func Example() {
 	go func() { ended <- device.Run(ctx) }()
 
 	// Send does not wait for a hub: the reading is kept until one has acknowledged it.
-	id, err := device.Send(ctx, machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"room": "attic"}})
+	id, err := device.Send(ctx,
+		machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: map[string]string{"room": "attic"}})
 	if err != nil {
 		log.Fatal(err)
 	}

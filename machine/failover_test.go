@@ -130,7 +130,8 @@ func (w *world) hold() {
 	}
 	from := len(w.records)
 	w.mu.Unlock()
-	w.await("a connection that held", from, func(r machine.Record) bool { return r.Time.Sub(since) > 150*time.Millisecond })
+	w.await("a connection that held", from,
+		func(r machine.Record) bool { return r.Time.Sub(since) > 150*time.Millisecond })
 }
 
 func (w *world) wantOutcome(from int, outcome, fromHub, toHub string) {

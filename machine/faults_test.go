@@ -21,7 +21,8 @@ func TestAReadingThatEndsEverySessionIsQuarantinedAndTheOthersAreDelivered(t *te
 				}
 			}
 			stop := w.sending(every)
-			id, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1"), Properties: map[string]string{"poison": "yes"}})
+			id, err := w.device.Send(t.Context(),
+				machine.Reading{Body: []byte("1"), Properties: map[string]string{"poison": "yes"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,23 +46,25 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 	if err := box.Close(); err != nil {
 		t.Fatal(err)
 	}
-	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.Limits = dir, outbox.Limits{Readings: 100} }, func(t *testing.T, w *world) {
-		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
-			t.Fatal(err)
-		}
-		w.live()
-		if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
-			t.Fatal(err)
-		}
-		var lost *machine.LostError
-		if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Dropped: 19_901}) {
-			t.Errorf("run: %v", err)
-		}
-		drops := w.of(observe.Dropped)
-		if len(drops) != 2 || drops[0].ID != newest.Epoch+"-1" || drops[1].ID != newest.Epoch+"-2-19901" || drops[1].Count != 19_900 {
-			t.Errorf("%d records: %+v", len(drops), drops[:min(len(drops), 3)])
-		}
-	})
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.Limits = dir, outbox.Limits{Readings: 100} },
+		func(t *testing.T, w *world) {
+			if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
+				t.Fatal(err)
+			}
+			w.live()
+			if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			var lost *machine.LostError
+			if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Dropped: 19_901}) {
+				t.Errorf("run: %v", err)
+			}
+			drops := w.of(observe.Dropped)
+			if len(drops) != 2 || drops[0].ID != newest.Epoch+"-1" || drops[1].ID != newest.Epoch+"-2-19901" ||
+				drops[1].Count != 19_900 {
+				t.Errorf("%d records: %+v", len(drops), drops[:min(len(drops), 3)])
+			}
+		})
 }
 
 func TestAFullOutboxInMemoryRecordsOnceASecondWhatItDrops(t *testing.T) {

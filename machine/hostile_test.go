@@ -32,7 +32,8 @@ func TestATwinThatFailsAtCloseDoesNotStopTelemetry(t *testing.T) {
 						time.Sleep(time.Millisecond)
 						p.puback(m.MessageID)
 					case strings.Contains(m.TopicName, "/twin/GET/"):
-						p.pub("$iothub/twin/res/200/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
+						p.pub("$iothub/twin/res/200/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:],
+							`{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
 					default:
 						p.pub("$iothub/twin/res/429/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{}`, 0, 0)
 					}
@@ -72,15 +73,17 @@ func TestAnEventFromOutsideMaySkipAState(t *testing.T) {
 func TestAnUnreadablePropertyInAnAnswerOfDPSIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const assigned = `{"status":"assigned","registrationState":{"assignedHub":"hub.example:8883"}}`
-		w := fakeWorld(t, true, func(s *machine.Settings) { s.Identity.ProvisioningHost, s.Storage.StateDir = "hub.example:8883", "" }, func(p *liar) {
-			p.welcome()
-			for packet := p.next(); packet != nil; packet = p.next() {
-				p.basics(packet)
-				if m, ok := packet.(*packets.PublishPacket); ok && strings.HasPrefix(m.TopicName, "$dps/") {
-					p.pub("$dps/registrations/res/200/?$rid="+requestID(m)+"&note=100%", assigned, 0, 0)
+		w := fakeWorld(t, true,
+			func(s *machine.Settings) { s.Identity.ProvisioningHost, s.Storage.StateDir = "hub.example:8883", "" },
+			func(p *liar) {
+				p.welcome()
+				for packet := p.next(); packet != nil; packet = p.next() {
+					p.basics(packet)
+					if m, ok := packet.(*packets.PublishPacket); ok && strings.HasPrefix(m.TopicName, "$dps/") {
+						p.pub("$dps/registrations/res/200/?$rid="+requestID(m)+"&note=100%", assigned, 0, 0)
+					}
 				}
-			}
-		})
+			})
 		w.live()
 		time.Sleep(time.Minute)
 		w.close()

@@ -78,9 +78,12 @@ func (p *liar) basics(packet packets.ControlPacket) {
 
 var fakeCert, fakePool = func() (tls.Certificate, *x509.CertPool) {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	tpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2049, 1, 1, 0, 0, 0, 0, time.UTC),
-		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{"hub.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	tpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter: time.Date(2049, 1, 1, 0, 0, 0, 0, time.UTC),
+		IsCA:     true, BasicConstraintsValid: true, DNSNames: []string{"hub.example"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, tpl, tpl, &key.PublicKey, key)
 	if err != nil {
 		panic(err)
@@ -129,7 +132,8 @@ func fakeWorld(t *testing.T, inMemory bool, change func(*machine.Settings), scri
 		File:     statefile.At(filepath.Join(dir, "assignment.json")),
 		Identity: provisioning.Identity{ProvisioningHost: dps, IDScope: "0ne1", RegistrationID: deviceID},
 	}
-	if err := cache.File.Save(cache.Content(provisioning.Assignment{Hub: l.Addr().String(), DeviceID: deviceID})); err != nil {
+	if err := cache.File.Save(cache.Content(provisioning.Assignment{Hub: l.Addr().String(),
+		DeviceID: deviceID})); err != nil {
 		t.Fatal(err)
 	}
 	s := machine.Settings{

@@ -131,8 +131,16 @@ func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
 			var smu sync.Mutex
 			r := rand.New(rand.NewPCG(uint64(seed), 3))
 			n := func(i int) int { smu.Lock(); defer smu.Unlock(); return r.IntN(i) }
-			topics := []string{"$iothub/methods/POST/a/?$rid=1", "$iothub/methods/POST/", "$iothub/methods/POST//?$rid=", "$iothub/twin/res/200/?$rid=1", "$iothub/twin/res/abc/?", "$iothub/twin/res/", "$iothub/twin/PATCH/properties/desired/?$version=2", "$iothub/twin/PATCH/properties/desired/?$version=-9223372036854775808", "$iothub/twin/PATCH/properties/desired/", "devices/dev1/messages/devicebound/", "devices/dev1/messages/devicebound/%24.mid=1&x=%zz", "devices/other/messages/devicebound/a=b", "", "\x00", "a/b/c", "$iothub/methods/POST/" + strings.Repeat("x", 60000) + "/?$rid=1"}
-			bodies := []string{"", "{}", "null", "[]", `{"desired":{"$version":1}}`, `{"$version":2,"a":1}`, `{"$version":99999999999999999999,"a":{"__t":"c","b":null}}`, "\xff\xfe", `{"a":` + strings.Repeat("[", 20000), strings.Repeat("x", 300000), `{"desired":{"$version":3,"a":{"a":{"a":1}},"b":null},"reported":null}`}
+			topics := []string{"$iothub/methods/POST/a/?$rid=1", "$iothub/methods/POST/", "$iothub/methods/POST//?$rid=",
+				"$iothub/twin/res/200/?$rid=1", "$iothub/twin/res/abc/?", "$iothub/twin/res/",
+				"$iothub/twin/PATCH/properties/desired/?$version=2",
+				"$iothub/twin/PATCH/properties/desired/?$version=-9223372036854775808",
+				"$iothub/twin/PATCH/properties/desired/", "devices/dev1/messages/devicebound/",
+				"devices/dev1/messages/devicebound/%24.mid=1&x=%zz", "devices/other/messages/devicebound/a=b", "", "\x00",
+				"a/b/c", "$iothub/methods/POST/" + strings.Repeat("x", 60000) + "/?$rid=1"}
+			bodies := []string{"", "{}", "null", "[]", `{"desired":{"$version":1}}`, `{"$version":2,"a":1}`,
+				`{"$version":99999999999999999999,"a":{"__t":"c","b":null}}`, "\xff\xfe", `{"a":` + strings.Repeat("[", 20000),
+				strings.Repeat("x", 300000), `{"desired":{"$version":3,"a":{"a":{"a":1}},"b":null},"reported":null}`}
 			w := fakeWorld(t, true, func(s *machine.Settings) {
 				s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 0, 1, nil }
 				s.Handlers.Command = func(context.Context, machine.Message) error { return nil }
@@ -168,7 +176,8 @@ func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
 					}
 					if m, ok := pk.(*packets.PublishPacket); ok {
 						if i := strings.Index(m.TopicName, "$rid="); i >= 0 && n(4) > 0 {
-							p.pub(fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s", []int{200, 204, 500, 400, 429, -1}[n(6)], m.TopicName[i+5:]), bodies[n(len(bodies))], 0, 0)
+							p.pub(fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s", []int{200, 204, 500, 400, 429, -1}[n(6)], m.TopicName[i+5:]),
+								bodies[n(len(bodies))], 0, 0)
 						}
 						if m.Qos == 1 && n(10) > 0 {
 							p.puback(m.MessageID)
@@ -197,7 +206,9 @@ func TestPatchesThatOverflowDuringAReadAreNotForgotten(t *testing.T) {
 		var mu sync.Mutex
 		last := ""
 		w := fakeWorld(t, true, func(s *machine.Settings) {
-			s.Handlers.Desired = func(_ context.Context, k machine.PropertyName, v json.RawMessage) (machine.PropertyAck, error) {
+			s.Handlers.Desired = func(
+				_ context.Context, k machine.PropertyName, v json.RawMessage,
+			) (machine.PropertyAck, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				last = string(v)
@@ -213,7 +224,8 @@ func TestPatchesThatOverflowDuringAReadAreNotForgotten(t *testing.T) {
 					if v == 1 { // 70 changes while the answer is under way
 						for range 65 {
 							v++
-							p.pub(fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", v), fmt.Sprintf(`{"a":%d,"$version":%d}`, v, v), 0, 0)
+							p.pub(fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", v),
+								fmt.Sprintf(`{"a":%d,"$version":%d}`, v, v), 0, 0)
 						}
 					}
 					p.pub("$iothub/twin/res/200/?$rid="+rid, read, 0, 0)

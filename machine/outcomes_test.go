@@ -13,7 +13,10 @@ import (
 // failed over from.
 func TestAFirstConnectionIsNoOutcomeHoweverLongItTook(t *testing.T) {
 	for _, strike := range []emulator.Injection{
-		{Target: emulator.TargetDPS, Fault: emulator.DPSMisdirects, Params: emulator.Params{Hub: "192.0.2.1:8883", For: time.Minute}},
+		{
+			Target: emulator.TargetDPS, Fault: emulator.DPSMisdirects,
+			Params: emulator.Params{Hub: "192.0.2.1:8883", For: time.Minute},
+		},
 		{Target: "A", Fault: emulator.FIN, Params: emulator.Params{For: time.Minute}},
 	} {
 		bubble(t, nil, func(t *testing.T, w *world) {

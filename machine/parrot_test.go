@@ -31,9 +31,11 @@ var dpsParrots = map[string]parrot{
 		return map[string]any{"errorCode": 401002, "trackingId": echo, "message": "cannot verify " + echo}
 	}),
 	"the message of a failure": inAnswer(200, func(echo string) any {
-		return map[string]any{"status": "failed", "registrationState": map[string]any{"errorCode": 400207, "errorMessage": echo}}
+		return map[string]any{"status": "failed",
+			"registrationState": map[string]any{"errorCode": 400207, "errorMessage": echo}}
 	}),
-	"the state":         inAnswer(200, func(echo string) any { return map[string]any{"operationId": echo, "status": echo} }),
+	"the state": inAnswer(200,
+		func(echo string) any { return map[string]any{"operationId": echo, "status": echo} }),
 	"the assigned hub":  inAnswer(200, func(echo string) any { return assignment(echo, deviceID, "") }),
 	"the device's ID":   inAnswer(200, func(echo string) any { return assignment("hub.example:8883", echo, "") }),
 	"the substatus":     inAnswer(200, func(echo string) any { return assignment("hub.example:8883", deviceID, echo) }),
@@ -46,7 +48,8 @@ var dpsParrots = map[string]parrot{
 }
 
 func assignment(hub, device, substatus string) map[string]any {
-	return map[string]any{"status": "assigned", "registrationState": map[string]any{"assignedHub": hub, "deviceId": device, "substatus": substatus}}
+	return map[string]any{"status": "assigned",
+		"registrationState": map[string]any{"assignedHub": hub, "deviceId": device, "substatus": substatus}}
 }
 
 func inAnswer(status int, body func(echo string) any) parrot {
@@ -67,20 +70,31 @@ var hubParrots = map[string]parrot{
 	}),
 	"what is no twin": withTwin(func(p *liar, rid, echo string) { p.pub("$iothub/twin/res/200/?$rid="+rid, echo, 0, 0) }),
 	"a property": withTwin(func(p *liar, rid, echo string) {
-		text, _ := json.Marshal(map[string]any{"desired": map[string]any{"$version": 1, echo: 1, "a": echo}, "reported": map[string]any{"$version": 1}})
+		text, _ := json.Marshal(map[string]any{"desired": map[string]any{"$version": 1, echo: 1, "a": echo},
+			"reported": map[string]any{"$version": 1}})
 		p.pub("$iothub/twin/res/200/?$rid="+rid, string(text), 0, 0)
 	}),
-	"a twin's topic": withTwin(func(p *liar, _, echo string) { p.pub("$iothub/twin/res/"+echo+"/?$rid="+echo, "{}", 0, 0) }),
+	"a twin's topic": withTwin(func(p *liar, _, echo string) {
+		p.pub("$iothub/twin/res/"+echo+"/?$rid="+echo, "{}", 0, 0)
+	}),
 	"a patch's version": withTwin(func(p *liar, _, echo string) {
 		p.pub("$iothub/twin/PATCH/properties/desired/?$version="+echo, echo, 0, 0)
 	}),
-	"a method's name":        withTwin(func(p *liar, _, echo string) { p.pub("$iothub/methods/POST/"+echo+"/?$rid=1", "", 0, 0) }),
-	"a method's payload":     withTwin(func(p *liar, _, echo string) { p.pub("$iothub/methods/POST/m/?$rid=1", strconv.Quote(echo), 0, 0) }),
-	"what is no payload":     withTwin(func(p *liar, _, echo string) { p.pub("$iothub/methods/POST/m/?$rid="+echo, echo, 0, 0) }),
-	"a command's name":       withTwin(command("method-name=")),
-	"a command's ID":         withTwin(command("%24.mid=")),
-	"a command's property":   withTwin(command("")),
-	"a command as it is":     withTwin(func(p *liar, _, echo string) { p.pub("devices/dev1/messages/devicebound/"+echo, echo, 0, 0) }),
+	"a method's name": withTwin(func(p *liar, _, echo string) {
+		p.pub("$iothub/methods/POST/"+echo+"/?$rid=1", "", 0, 0)
+	}),
+	"a method's payload": withTwin(func(p *liar, _, echo string) {
+		p.pub("$iothub/methods/POST/m/?$rid=1", strconv.Quote(echo), 0, 0)
+	}),
+	"what is no payload": withTwin(func(p *liar, _, echo string) {
+		p.pub("$iothub/methods/POST/m/?$rid="+echo, echo, 0, 0)
+	}),
+	"a command's name":     withTwin(command("method-name=")),
+	"a command's ID":       withTwin(command("%24.mid=")),
+	"a command's property": withTwin(command("")),
+	"a command as it is": withTwin(func(p *liar, _, echo string) {
+		p.pub("devices/dev1/messages/devicebound/"+echo, echo, 0, 0)
+	}),
 	"a topic nobody knows":   withTwin(func(p *liar, _, echo string) { p.pub(echo, echo, 0, 0) }),
 	"bytes that are no MQTT": withTwin(func(p *liar, _, echo string) { _, _ = p.Write([]byte("\xf0\x7f" + echo)) }),
 }

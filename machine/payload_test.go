@@ -48,7 +48,8 @@ func TestAProgramReadsThePayloadThatDPSReturned(t *testing.T) {
 				r.Message != fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", len(allocated)) {
 				t.Errorf("the record is %+v", r)
 			}
-			if a := w.device.Assignment(); a.Payload != allocated || a.Hub != w.cloud.Hub("A") || a.DeviceID != deviceID || a.Substatus != "initialAssignment" {
+			if a := w.device.Assignment(); a.Payload != allocated || a.Hub != w.cloud.Hub("A") || a.DeviceID != deviceID ||
+				a.Substatus != "initialAssignment" {
 				t.Errorf("got %+v", a)
 			}
 			w.close()
@@ -92,10 +93,13 @@ func TestAnAssignmentWithoutAPayloadHasNoPayloadRecord(t *testing.T) {
 func TestTheAssignmentIsUsedEvenIfItsPayloadIsTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		payload := `"` + strings.Repeat("x", provisioning.MaxPayload-1) + `"`
-		w := newWorld(t, true, emulator.Config{AllocationPayload: payload}, func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() })
+		w := newWorld(t, true, emulator.Config{AllocationPayload: payload},
+			func(s *machine.Settings) { s.Storage.StateDir = t.TempDir() })
 		w.live()
-		i := w.await("the warning", 0, func(r machine.Record) bool { return r.Kind == observe.Warning && strings.Contains(r.Error, "payload") })
-		if want := fmt.Sprintf("a payload of %d bytes", len(payload)); !strings.Contains(w.records[i].Error, want) || len(w.records[i].Error) > 500 {
+		i := w.await("the warning", 0,
+			func(r machine.Record) bool { return r.Kind == observe.Warning && strings.Contains(r.Error, "payload") })
+		if want := fmt.Sprintf("a payload of %d bytes", len(payload)); !strings.Contains(w.records[i].Error, want) ||
+			len(w.records[i].Error) > 500 {
 			t.Errorf("it warns %.600q", w.records[i].Error)
 		}
 		w.awaitState(machine.Connected, 0)

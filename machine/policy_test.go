@@ -20,7 +20,8 @@ func dps(v provisioning.Verdict, retryAfter time.Duration) error {
 // every reason of transport, as it can end a session or keep one from beginning.
 var (
 	ends = []transport.Reason{
-		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.AckOverdue, transport.ProtocolBroken,
+		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.AckOverdue,
+		transport.ProtocolBroken,
 		transport.SubscriptionRefused, transport.TimedOut, transport.ClosedLocally, transport.TLSFailed, transport.Unknown,
 	}
 	refusals = []transport.Reason{
@@ -44,19 +45,60 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 		want  choice
 	}
 	rows := []row{
-		{"a fight over the identity: the hub, after a long rest", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 1}, choice{event: RetryHub, wait: 45 * time.Second}},
-		{"it goes on: a longer one", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 2}, choice{event: RetryHub, wait: 90 * time.Second}},
-		{"the first session ends again before it held: DPS", Lost, lost(transport.Closed), history{assigned: true, last: RetryHub}, choice{event: Reprovision}},
-		{"so does the next: in turn, waiting", Lost, lost(transport.Closed), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"the hub that DPS named fails too: in turn, waiting", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"then DPS again, waiting longer", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 1}, choice{event: Reprovision, wait: time.Second}},
-		{"the wait doubles", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 4}, choice{event: Reprovision, wait: 8 * time.Second}},
-		{"up to a minute", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 500}, choice{event: Reprovision, wait: 30 * time.Second}},
-		{"DPS is unavailable: the hub, waiting", Unavailable, dps(provisioning.Unavailable, 0), history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"DPS is unavailable and there is no hub: DPS, waiting", Unavailable, dps(provisioning.Unavailable, 0), history{last: Reprovision, asked: true}, choice{event: Reprovision, wait: time.Second / 2}},
-		{"DPS is closed to us: the hub's turns go on, waiting", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, last: RetryHub, asked: true, waits: 1, dpsFrom: later}, choice{event: RetryHub, wait: time.Second}},
-		{"DPS is closed to us when its turn comes at once", ConnectFailed, lost(transport.ConnectionRefused), history{assigned: true, dpsFrom: later}, choice{event: RetryHub, wait: time.Second / 2}},
-		{"DPS is closed to us and there is no hub: its time", Unavailable, dps(provisioning.Throttled, time.Minute), history{last: Reprovision, asked: true, dpsFrom: later}, choice{event: Reprovision, wait: time.Minute}},
+		{
+			"a fight over the identity: the hub, after a long rest", Lost, lost(transport.Closed),
+			history{assigned: true, fight: true, fights: 1}, choice{event: RetryHub, wait: 45 * time.Second},
+		},
+		{
+			"it goes on: a longer one", Lost, lost(transport.Closed), history{assigned: true, fight: true, fights: 2},
+			choice{event: RetryHub, wait: 90 * time.Second},
+		},
+		{
+			"the first session ends again before it held: DPS", Lost, lost(transport.Closed),
+			history{assigned: true, last: RetryHub}, choice{event: Reprovision},
+		},
+		{
+			"so does the next: in turn, waiting", Lost, lost(transport.Closed),
+			history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2},
+		},
+		{
+			"the hub that DPS named fails too: in turn, waiting", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2},
+		},
+		{
+			"then DPS again, waiting longer", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, last: RetryHub, asked: true, waits: 1}, choice{event: Reprovision, wait: time.Second},
+		},
+		{
+			"the wait doubles", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, last: RetryHub, asked: true, waits: 4}, choice{event: Reprovision, wait: 8 * time.Second},
+		},
+		{
+			"up to a minute", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, last: RetryHub, asked: true, waits: 500},
+			choice{event: Reprovision, wait: 30 * time.Second},
+		},
+		{
+			"DPS is unavailable: the hub, waiting", Unavailable, dps(provisioning.Unavailable, 0),
+			history{assigned: true, last: Reprovision, asked: true}, choice{event: RetryHub, wait: time.Second / 2},
+		},
+		{
+			"DPS is unavailable and there is no hub: DPS, waiting", Unavailable, dps(provisioning.Unavailable, 0),
+			history{last: Reprovision, asked: true}, choice{event: Reprovision, wait: time.Second / 2},
+		},
+		{
+			"DPS is closed to us: the hub's turns go on, waiting", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, last: RetryHub, asked: true, waits: 1, dpsFrom: later},
+			choice{event: RetryHub, wait: time.Second},
+		},
+		{
+			"DPS is closed to us when its turn comes at once", ConnectFailed, lost(transport.ConnectionRefused),
+			history{assigned: true, dpsFrom: later}, choice{event: RetryHub, wait: time.Second / 2},
+		},
+		{
+			"DPS is closed to us and there is no hub: its time", Unavailable, dps(provisioning.Throttled, time.Minute),
+			history{last: Reprovision, asked: true, dpsFrom: later}, choice{event: Reprovision, wait: time.Minute},
+		},
 	}
 	for _, r := range ends {
 		c := choice{event: RetryHub}
@@ -66,8 +108,12 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 		rows = append(rows, row{"a session ended: " + string(r), Lost, lost(r), history{assigned: true}, c})
 	}
 	for _, r := range refusals {
-		rows = append(rows, row{"the hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true, last: RetryHub}, choice{event: Reprovision}})
-		rows = append(rows, row{"a cached hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true}, choice{event: Reprovision}})
+		rows = append(rows,
+			row{"the hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true, last: RetryHub},
+				choice{event: Reprovision}})
+		rows = append(rows,
+			row{"a cached hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true},
+				choice{event: Reprovision}})
 	}
 	for _, r := range rows {
 		if got := p.choose(r.on, r.cause, r.h, now, luck); got != r.want {

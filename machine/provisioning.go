@@ -37,7 +37,8 @@ func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 func (l *life) recordPayload(a Assignment) {
 	if a.TooLarge > 0 {
 		l.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, "+
-			"and at most %d are kept; it was left out: let the custom allocation return less", a.TooLarge, provisioning.MaxPayload))
+			"and at most %d are kept; it was left out: let the custom allocation return less",
+			a.TooLarge, provisioning.MaxPayload))
 	}
 	if a.Payload != "" {
 		l.emit(Record{Level: observe.Info, Kind: observe.Payload, Hub: a.Hub, Bytes: len(a.Payload)})

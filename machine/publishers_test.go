@@ -103,7 +103,8 @@ func newDurable(b *testing.B, cloud *childCloud, window int, disk *diskMeter) *e
 
 func newEmbedded(b *testing.B, cloud *childCloud, id string, window, senders int, o outbox.Outbox) *embedded {
 	b.Helper()
-	e := &embedded{b: b, ran: make(chan error, 1), senders: senders, arrived: &arrivals{Outbox: o, all: make(chan struct{}, 1)}}
+	e := &embedded{b: b, ran: make(chan error, 1), senders: senders,
+		arrived: &arrivals{Outbox: o, all: make(chan struct{}, 1)}}
 	connected := make(chan struct{})
 	var err error
 	e.device, err = machine.NewWithOutbox(machine.Settings{

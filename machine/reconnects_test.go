@@ -75,9 +75,10 @@ func newLean(t *testing.T, cloud *childCloud) *lean {
 		Identity: machine.Identity{
 			ProvisioningHost: cloud.DPSHost, IDScope: cloud.IDScope, RegistrationID: deviceID, Key: cloud.key,
 		},
-		Storage:   machine.Storage{InMemory: true},
-		Link:      machine.Link{RootCAs: cloud.roots},
-		Policy:    machine.Policy{Hold: time.Nanosecond, FirstWait: time.Millisecond}, // else it would call this a fight over the identity
+		Storage: machine.Storage{InMemory: true},
+		Link:    machine.Link{RootCAs: cloud.roots},
+		// else it would call this a fight over the identity
+		Policy:    machine.Policy{Hold: time.Nanosecond, FirstWait: time.Millisecond},
 		Delivery:  machine.Delivery{Unpaced: true},
 		Observers: []func(machine.Record){d.observe},
 	})
@@ -132,7 +133,8 @@ func (d *lean) until(what string, ok func() bool) {
 		select {
 		case <-d.news:
 		case <-patience:
-			d.t.Fatalf("waited in vain until %s: the device is %s, %d times connected; %d taken, %d delivered", what, d.device.State(), d.connected, d.taken, d.delivered)
+			d.t.Fatalf("waited in vain until %s: the device is %s, %d times connected; %d taken, %d delivered", what,
+				d.device.State(), d.connected, d.taken, d.delivered)
 		}
 	}
 }

@@ -18,13 +18,22 @@ func TestAnObjectReportedInPlaceOfSomethingElseReplacesIt(t *testing.T) {
 		patches int
 		want    string
 	}{
-		"a null":               {[]string{`{"a":null}`, `{"a":{"x":1}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`},
-		"a value":              {[]string{`{"a":1}`, `{"a":{"x":1}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`},
-		"a null in an object":  {[]string{`{"b":{"c":null}}`, `{"b":{"c":{"x":1}}}`}, 2, `{"a":{"y":2},"b":{"c":{"x":1},"d":1}}`},
-		"an object is merged":  {[]string{`{"a":{"x":1}}`, `{"a":{"x":2}}`}, 1, `{"a":{"x":2,"y":2},"b":{"c":{"y":2},"d":1}}`},
-		"and removed again":    {[]string{`{"a":null}`, `{"a":{"x":1}}`, `{"a":null}`}, 1, `{"b":{"c":{"y":2},"d":1}}`},
-		"among other patches":  {[]string{`{"a":null,"n":1}`, `{"n":2}`, `{"a":{"x":1}}`, `{"n":3}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1},"n":3}`},
-		"a null in the newest": {[]string{`{"a":null}`, `{"a":{"x":1,"y":3}}`, `{"a":{"y":null}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`},
+		"a null":  {[]string{`{"a":null}`, `{"a":{"x":1}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`},
+		"a value": {[]string{`{"a":1}`, `{"a":{"x":1}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`},
+		"a null in an object": {
+			[]string{`{"b":{"c":null}}`, `{"b":{"c":{"x":1}}}`}, 2, `{"a":{"y":2},"b":{"c":{"x":1},"d":1}}`,
+		},
+		"an object is merged": {
+			[]string{`{"a":{"x":1}}`, `{"a":{"x":2}}`}, 1, `{"a":{"x":2,"y":2},"b":{"c":{"y":2},"d":1}}`,
+		},
+		"and removed again": {[]string{`{"a":null}`, `{"a":{"x":1}}`, `{"a":null}`}, 1, `{"b":{"c":{"y":2},"d":1}}`},
+		"among other patches": {
+			[]string{`{"a":null,"n":1}`, `{"n":2}`, `{"a":{"x":1}}`, `{"n":3}`}, 2,
+			`{"a":{"x":1},"b":{"c":{"y":2},"d":1},"n":3}`,
+		},
+		"a null in the newest": {
+			[]string{`{"a":null}`, `{"a":{"x":1,"y":3}}`, `{"a":{"y":null}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			twinBubble(t, func(t *testing.T, w *twinWorld) {
@@ -90,13 +99,15 @@ func TestAPropertyThatAHubRefusesDoesNotStopTheOthers(t *testing.T) {
 		synctest.Wait()
 		w.moved(func() {
 			w.set(fmt.Sprintf(`{"note":%q,"c":{"__t":"c","note":%[1]q,"target":20}}`, strings.Repeat("v", 3000)))
-			w.report(fmt.Sprintf(`{"battery":80,"c":{"__t":"c","temperature":21,"log":%q},"signal":-70}`, strings.Repeat("x", 3000)))
+			w.report(fmt.Sprintf(`{"battery":80,"c":{"__t":"c","temperature":21,"log":%q},"signal":-70}`,
+				strings.Repeat("x", 3000)))
 		})
 		_, reported, _, _ := w.cloud.Twin(deviceID)
 		c, _ := reported["c"].(map[string]any)
 		ack, _ := c["note"].(map[string]any)
 		note, _ := reported["note"].(map[string]any)
-		if got := fmt.Sprintln(reported["battery"], reported["signal"], c["temperature"], c["target"], c["__t"], c["log"], note["ac"], ack["ac"]); got !=
+		if got := fmt.Sprintln(reported["battery"], reported["signal"], c["temperature"], c["target"], c["__t"], c["log"],
+			note["ac"], ack["ac"]); got !=
 			"80 -70 21 map[ac:200 av:2 value:20] c <nil> 200 200\n" {
 			t.Errorf("reported %s", got)
 		}

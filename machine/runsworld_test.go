@@ -99,7 +99,9 @@ func TestAStepThatARunWithoutReadingsHasSeenIsKept(t *testing.T) {
 		floor := time.Now().AddDate(-1, 0, 0)
 		w.strike(emulator.TargetDPS, emulator.FIN, emulator.Params{})
 		next := func() *world {
-			n := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Link.Now, s.Timing.ClockFloor = dir, wall.now, floor })
+			n := w.again(func(s *machine.Settings) {
+				s.Storage.StateDir, s.Link.Now, s.Timing.ClockFloor = dir, wall.now, floor
+			})
 			n.device.SetAsleep(func() (time.Duration, bool) { return 0, true })
 			n.live()
 			return n

@@ -19,9 +19,10 @@ func updating(t *testing.T, change func(*machine.Settings), work func(context.Co
 	t.Helper()
 	bubble(t, func(s *machine.Settings) {
 		s.Table = func(d *machine.Device, table machine.Table) machine.Table {
-			return table.With([]machine.StateSpec{{Name: "Updating", Do: func(ctx context.Context, _ machine.Change) (machine.Event, error) {
-				return d.WithSession(ctx, "updated", func(ctx context.Context) error { return work(ctx, d) })
-			}}}, []machine.Transition{
+			return table.With([]machine.StateSpec{{Name: "Updating",
+				Do: func(ctx context.Context, _ machine.Change) (machine.Event, error) {
+					return d.WithSession(ctx, "updated", func(ctx context.Context) error { return work(ctx, d) })
+				}}}, []machine.Transition{
 				{From: machine.Connected, On: "update", To: "Updating"},
 				{From: "Updating", On: "updated", To: machine.Connected},
 				{From: "Updating", On: machine.Lost, To: machine.Failover},
@@ -76,7 +77,9 @@ func flushing(ctx context.Context, d *machine.Device) error {
 func nothing(*testing.T, *world) {}
 
 func TestAnAddedStateIsLeftWhenTheSessionEnds(t *testing.T) {
-	for name, work := range map[string]func(context.Context, *machine.Device) error{"waiting": untilEnd, "flushing": flushing} {
+	for name, work := range map[string]func(context.Context, *machine.Device) error{
+		"waiting": untilEnd, "flushing": flushing,
+	} {
 		t.Run(name, func(t *testing.T) {
 			updating(t, nil, work, func(t *testing.T, w *world) {
 				time.Sleep(10*time.Second + 500*time.Millisecond)
@@ -93,7 +96,9 @@ func TestAnAddedStateIsLeftWhenTheSessionEnds(t *testing.T) {
 }
 
 func TestTheTokenIsRenewedInAnAddedState(t *testing.T) {
-	for name, work := range map[string]func(context.Context, *machine.Device) error{"waiting": untilEnd, "flushing": flushing} {
+	for name, work := range map[string]func(context.Context, *machine.Device) error{
+		"waiting": untilEnd, "flushing": flushing,
+	} {
 		t.Run(name, func(t *testing.T) {
 			updating(t, func(s *machine.Settings) { s.Timing.TokenLife = 10 * time.Minute }, work, nothing,
 				func(t *testing.T, end machine.Record, took time.Duration) {

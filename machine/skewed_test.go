@@ -87,12 +87,17 @@ func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
 		fault emulator.Fault // of DPS, by whose answer it shows
 		says  string
 	}{
-		"ahead, and DPS throttles":        {time.Hour, emulator.DPSThrottles, "1 h 0 min ahead: it says 2000-01-01T01:00:0"},
-		"ahead, and DPS is unavailable":   {time.Hour, emulator.DPSUnavailable, "1 h 0 min ahead"},
-		"ahead, and DPS answers 401":      {time.Hour, emulator.DPSUnauthorized, "1 h 0 min ahead"},
-		"behind, and DPS throttles":       {-59 * time.Minute, emulator.DPSThrottles, "59 min 0 s behind: it says 1999-12-31T23:01:0"},
-		"behind, and DPS answers 401":     {-59 * time.Minute, emulator.DPSUnauthorized, "59 min 0 s behind"},
-		"behind, and the token is older":  {-time.Hour, "", "more than five minutes off, or else the key is wrong: the device's token is refused, and the clock says 1999-12-31T23:00:0"},
+		"ahead, and DPS throttles":      {time.Hour, emulator.DPSThrottles, "1 h 0 min ahead: it says 2000-01-01T01:00:0"},
+		"ahead, and DPS is unavailable": {time.Hour, emulator.DPSUnavailable, "1 h 0 min ahead"},
+		"ahead, and DPS answers 401":    {time.Hour, emulator.DPSUnauthorized, "1 h 0 min ahead"},
+		"behind, and DPS throttles": {
+			-59 * time.Minute, emulator.DPSThrottles, "59 min 0 s behind: it says 1999-12-31T23:01:0",
+		},
+		"behind, and DPS answers 401": {-59 * time.Minute, emulator.DPSUnauthorized, "59 min 0 s behind"},
+		"behind, and the token is older": {
+			-time.Hour, "", "more than five minutes off, or else the key is wrong: the device's token is refused, " +
+				"and the clock says 1999-12-31T23:00:0",
+		},
 		"behind, and the failed one says": {-59 * time.Minute, emulator.DPSFails, "59 min 0 s or more behind"},
 	} {
 		t.Run(name, func(t *testing.T) {

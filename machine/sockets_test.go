@@ -24,7 +24,8 @@ func onSockets(t *testing.T, test func(t *testing.T, w *world) time.Duration) {
 		at := func(share float64) time.Duration {
 			return took[int(math.Ceil(share*float64(len(took))))-1].Round(time.Millisecond)
 		}
-		t.Logf("%d runs: least %v, median %v, p99 %v, most %v", len(took), took[0].Round(time.Millisecond), at(0.5), at(0.99), at(1))
+		t.Logf("%d runs: least %v, median %v, p99 %v, most %v", len(took), took[0].Round(time.Millisecond), at(0.5),
+			at(0.99), at(1))
 	})
 	for i := range took {
 		t.Run("", func(t *testing.T) {

@@ -96,7 +96,9 @@ func (s *stateDir) openMemory() {
 	if previous == (ID{}) {
 		previous = onDisk
 	}
-	memory := outbox.NewMemory(outbox.Options{Limits: s.Limits, Previous: previous, Dropped: s.dropped, Elapsed: s.clock.uptime})
+	memory := outbox.NewMemory(outbox.Options{
+		Limits: s.Limits, Previous: previous, Dropped: s.dropped, Elapsed: s.clock.uptime,
+	})
 	s.outbox, s.leaveEpoch = memory, func() {
 		if newest := memory.Newest(); newest.N > 0 {
 			previous = newest
@@ -160,7 +162,9 @@ func (e *foreignError) Error() string {
 // claim returns an error unless the directory, which was just locked, belongs to this device or has nothing pending. A
 // file of a later version is an error too, because this version would overwrite it.
 func (s *stateDir) claim() error {
-	for _, name := range []string{"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json"} {
+	for _, name := range []string{
+		"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json",
+	} {
 		if err := statefile.Check(s.file(name).Path()); err != nil {
 			return err
 		}

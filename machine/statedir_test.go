@@ -108,7 +108,9 @@ func TestPendingReadingsAreSentOnlyInTheNameOfTheirDevice(t *testing.T) {
 		"nobody's, with an assignment": {"", func(t *testing.T, dir string) { assigned(t, dir, deviceID) }, ""},
 		"with another's assignment":    {"", func(t *testing.T, dir string) { assigned(t, dir, "dev3") }, "dev3"},
 		"with a damaged owner":         {"", damage, "3 pending readings of a device that it does not name"},
-		"damaged, with an assignment":  {"", func(t *testing.T, dir string) { damage(t, dir); assigned(t, dir, deviceID) }, ""},
+		"damaged, with an assignment": {
+			"", func(t *testing.T, dir string) { damage(t, dir); assigned(t, dir, deviceID) }, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := pendingFor(t, c.owner)
@@ -225,9 +227,11 @@ func TestTheLastRecordsAreTrueEvenIfTheDirectoryWasRemoved(t *testing.T) {
 		do   func(dir string) error
 		lost int
 	}{
-		"removed":            {os.RemoveAll, 0},
-		"renamed":            {func(dir string) error { return os.Rename(dir, dir+".old") }, 0},
-		"replaced by a file": {func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, 5},
+		"removed": {os.RemoveAll, 0},
+		"renamed": {func(dir string) error { return os.Rename(dir, dir+".old") }, 0},
+		"replaced by a file": {
+			func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, 5,
+		},
 		"and the outbox a file": {func(dir string) error {
 			dir = filepath.Join(dir, "outbox")
 			return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600))

@@ -73,7 +73,8 @@ func (w *world) strikeAtRandom(r *rand.Rand) {
 	if target == emulator.TargetDPS {
 		on = emulator.TargetDPS
 	}
-	faults := slices.DeleteFunc(emulator.Faults(), func(f emulator.FaultInfo) bool { return !slices.Contains(f.Targets, on) })
+	faults := slices.DeleteFunc(emulator.Faults(),
+		func(f emulator.FaultInfo) bool { return !slices.Contains(f.Targets, on) })
 	fault := faults[r.IntN(len(faults))].Name
 	params := parameters[fault]
 	params.For = time.Duration(r.Int64N(int64(2 * time.Minute)))

@@ -37,7 +37,10 @@ func (l *life) table() Table {
 	return Table{
 		Initial: Unprovisioned,
 		States: []StateSpec{
-			{Unprovisioned, "Has no assignment. Looks for a stored one, or waits after DPS has refused the device.", l.unprovisioned},
+			{
+				Unprovisioned, "Has no assignment. Looks for a stored one, or waits after DPS has refused the device.",
+				l.unprovisioned,
+			},
 			{Provisioning, "Asks DPS for an assignment, for two minutes at most.", l.provisioning},
 			{Connecting, "Tries once to connect to the assigned hub: dial, TLS, CONNECT.", l.connecting},
 			{Connected, "Sends readings and reported properties, and has the message handlers attached.", l.connected},
@@ -49,7 +52,10 @@ func (l *life) table() Table {
 			{Unprovisioned, Register, Provisioning, "there is none, or the wait after a refusal is over"},
 			{Provisioning, Assigned, Connecting, "DPS named a hub"},
 			{Provisioning, DPSRefused, Unprovisioned, "DPS refused a device that has no assignment"},
-			{Provisioning, Unavailable, Failover, "DPS could not be asked, throttled or failed, or refused a device that has an assignment"},
+			{
+				Provisioning, Unavailable, Failover,
+				"DPS could not be asked, throttled or failed, or refused a device that has an assignment",
+			},
 			{Connecting, HubAccepted, Connected, "the hub accepted CONNECT"},
 			{Connecting, ConnectFailed, Failover, "anything else; the cause says what"},
 			{Connected, Lost, Failover, "the session ended; the cause says why"},

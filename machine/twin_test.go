@@ -38,7 +38,8 @@ func TestAPatchThatComesTwiceIsHandledOnceAndAGapIsReadAgain(t *testing.T) {
 		if n := reads(); n != 2 {
 			t.Errorf("%d reads, want one more", n)
 		}
-		w.wantReported(`{"a":{"ac":200,"av":5,"value":2},"b":{"ac":200,"av":5,"value":1},"c":{"ac":200,"av":5,"value":1},"d":{"ac":200,"av":5,"value":1}}`)
+		w.wantReported(`{"a":{"ac":200,"av":5,"value":2},"b":{"ac":200,"av":5,"value":1},"c":{"ac":200,"av":5,` +
+			`"value":1},"d":{"ac":200,"av":5,"value":1}}`)
 	})
 }
 

@@ -179,7 +179,9 @@ func TestAnAcknowledgementThatNoHubHasConfirmedSurvivesARestart(t *testing.T) {
 			var asked journal
 			again := w.again(func(s *machine.Settings) {
 				s.Storage.StateDir = next
-				s.Handlers.Desired = func(ctx context.Context, key machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+				s.Handlers.Desired = func(
+					ctx context.Context, key machine.PropertyName, value json.RawMessage,
+				) (machine.PropertyAck, error) {
 					asked.add(key.String() + "=" + string(value))
 					time.Sleep(20 * time.Second)
 					return machine.PropertyAck{Code: 202}, nil
@@ -230,7 +232,9 @@ func TestAnAcknowledgementFromBeforeARestartNamesTheVersionOfTheHubThatGetsIt(t 
 		w.strike(emulator.Deleted, emulator.Params{Reregister: true})
 		again := w.again(func(s *machine.Settings) {
 			s.Storage.StateDir = dir
-			s.Handlers.Desired = func(ctx context.Context, _ machine.PropertyName, _ json.RawMessage) (machine.PropertyAck, error) {
+			s.Handlers.Desired = func(
+				ctx context.Context, _ machine.PropertyName, _ json.RawMessage,
+			) (machine.PropertyAck, error) {
 				<-ctx.Done()
 				return machine.PropertyAck{}, ctx.Err()
 			}
@@ -281,7 +285,8 @@ func TestReportsAreSentAlthoughTheDiskCannotBeWrittenAndStoredOnceItCan(t *testi
 		w.offline()
 		w.report(`{"battery":80}`)
 		w.report(`{"a":1}`)
-		if text := w.warnings("store the reported properties"); strings.Count(text, "make the state directory writable") != 1 {
+		text := w.warnings("store the reported properties")
+		if strings.Count(text, "make the state directory writable") != 1 {
 			t.Errorf("it warns %q", text)
 		}
 		if err := os.Remove(below); err != nil {
@@ -338,7 +343,8 @@ func TestADeviceThatEndsNamesThePendingReportsOfItsFileAndAcceptsNoMore(t *testi
 		w.offline()
 		w.report(`{"battery":80,"a":1}`)
 		w.close()
-		if warned := w.warnings("2 reported properties"); !strings.Contains(warned, "are pending in "+dir+" and will be sent at the next start") {
+		warned := w.warnings("2 reported properties")
+		if !strings.Contains(warned, "are pending in "+dir+" and will be sent at the next start") {
 			t.Errorf("it warns %q", warned)
 		}
 		if err := w.device.Report(t.Context(), map[string]any{"a": 2}); err == nil {

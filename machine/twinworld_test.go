@@ -69,7 +69,9 @@ func (w *twinWorld) again(change func(*machine.Settings)) *twinWorld {
 	return other
 }
 
-func (w *twinWorld) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+func (w *twinWorld) desired(
+	_ context.Context, p machine.PropertyName, value json.RawMessage,
+) (machine.PropertyAck, error) {
 	w.handled.add(p.String() + "=" + string(value))
 	switch p.Name {
 	case "slow":

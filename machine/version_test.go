@@ -57,7 +57,8 @@ func laterSegment(name string) []byte {
 
 // later puts that segment at a path.
 func later(path string) error {
-	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, laterSegment(filepath.Base(path)), 0o600))
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+		os.WriteFile(path, laterSegment(filepath.Base(path)), 0o600))
 }
 
 // own makes a directory the device's.
@@ -67,7 +68,8 @@ func own(dir string) error {
 
 func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	for _, name := range []string{
-		"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json", filepath.Join("outbox", "0000000007.log"),
+		"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json",
+		filepath.Join("outbox", "0000000007.log"),
 	} {
 		for _, inMemory := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -126,7 +128,8 @@ func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing
 				t.Fatal(err)
 			}
 			before := filesIn(t, dir)
-			if id, err := d.Send(t.Context(), machine.Reading{Body: []byte("2")}); !errors.As(err, new(*statefile.VersionError)) {
+			id, err := d.Send(t.Context(), machine.Reading{Body: []byte("2")})
+			if !errors.As(err, new(*statefile.VersionError)) {
 				t.Errorf("%s: got %v, %v", name, id, err)
 			}
 			d.Close(t.Context())

@@ -24,48 +24,50 @@ func (w *world) arrived() (numbers []string) {
 }
 
 func TestInOrderTheOldestReadingsGoFirstAtThePaceOfTheBacklog(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Delivery.InOrder, s.Delivery.Unpaced = true, false }, func(t *testing.T, w *world) {
-		var want []string
-		for n := range 25 {
-			want = append(want, fmt.Sprint(n+1))
-		}
-		for range 20 {
-			w.send()
-		}
-		w.connected()
-		for range 5 {
-			w.send() // live, and behind the backlog all the same
-		}
-		time.Sleep(time.Second + time.Millisecond)
-		if got := w.arrived(); len(got) < 9 || len(got) > 12 || !slices.Equal(got, want[:len(got)]) {
-			t.Errorf("after a second at 10 a second there are %v", got)
-		}
-		time.Sleep(2 * time.Second)
-		if got := w.arrived(); !slices.Equal(got, want) {
-			t.Errorf("in the end there are %v", got)
-		}
-		w.close()
-		w.wantNothingLost()
-	})
+	bubble(t, func(s *machine.Settings) { s.Delivery.InOrder, s.Delivery.Unpaced = true, false },
+		func(t *testing.T, w *world) {
+			var want []string
+			for n := range 25 {
+				want = append(want, fmt.Sprint(n+1))
+			}
+			for range 20 {
+				w.send()
+			}
+			w.connected()
+			for range 5 {
+				w.send() // live, and behind the backlog all the same
+			}
+			time.Sleep(time.Second + time.Millisecond)
+			if got := w.arrived(); len(got) < 9 || len(got) > 12 || !slices.Equal(got, want[:len(got)]) {
+				t.Errorf("after a second at 10 a second there are %v", got)
+			}
+			time.Sleep(2 * time.Second)
+			if got := w.arrived(); !slices.Equal(got, want) {
+				t.Errorf("in the end there are %v", got)
+			}
+			w.close()
+			w.wantNothingLost()
+		})
 }
 
 func TestAReadingIsSentOnlyWhenTheDiskHasIt(t *testing.T) {
 	dir := t.TempDir()
-	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.SyncEvery = dir, 10*time.Second }, func(t *testing.T, w *world) {
-		w.connected()
-		before := len(w.cloud.Ledger()) // connected sends one itself, or none
-		w.send()
-		time.Sleep(9 * time.Second)
-		if n := len(w.cloud.Ledger()) - before; n != 0 {
-			t.Errorf("%d readings were sent that a power cut could take back", n)
-		}
-		time.Sleep(2 * time.Second)
-		if n := len(w.cloud.Ledger()) - before; n != 1 {
-			t.Errorf("%d readings have arrived", n)
-		}
-		w.close()
-		w.wantNothingLost()
-	})
+	bubble(t, func(s *machine.Settings) { s.Storage.StateDir, s.Storage.SyncEvery = dir, 10*time.Second },
+		func(t *testing.T, w *world) {
+			w.connected()
+			before := len(w.cloud.Ledger()) // connected sends one itself, or none
+			w.send()
+			time.Sleep(9 * time.Second)
+			if n := len(w.cloud.Ledger()) - before; n != 0 {
+				t.Errorf("%d readings were sent that a power cut could take back", n)
+			}
+			time.Sleep(2 * time.Second)
+			if n := len(w.cloud.Ledger()) - before; n != 1 {
+				t.Errorf("%d readings have arrived", n)
+			}
+			w.close()
+			w.wantNothingLost()
+		})
 }
 
 // life is a device that is connected, takes some readings and is closed.
