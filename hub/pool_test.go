@@ -112,6 +112,15 @@ func TestHandlersWithoutALimitDoNotCountForTheLimit(t *testing.T) {
 		if _, err := invoked(p, "limited", sleep); err != nil {
 			t.Error(err)
 		}
+		time.Sleep(time.Hour) // all of them have returned
+		for range poolLimit {
+			if _, err := invoked(p, "limited", sleep); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := invoked(p, "one more", sleep); !errors.Is(err, errBusy) {
+			t.Errorf("one more: %v", err)
+		}
 		if err := p.close(t.Context()); err != nil {
 			t.Error(err)
 		}

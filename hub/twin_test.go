@@ -611,6 +611,9 @@ func TestVersionsOfATwinMayBeginAtZero(t *testing.T) {
 	bubble(t, accepting(), func(t *testing.T, w *world) {
 		began := time.Now()
 		w.connect(w.twinHub(holding(`"$version":0`), nil))
+		if r := w.recorded(observe.Warning); len(r) > 0 {
+			t.Errorf("recorded %q", r)
+		}
 		w.patch(1, `{"a":1}`)
 		time.Sleep(time.Minute)
 		w.wantRequests(began, "twin/GET+0", reportedPatch+"+0 "+ack("a", "1", 1))
