@@ -18,9 +18,6 @@ const (
 	lineColumns = 120 // of Go; a tab is one column
 )
 
-// wide are the rooms whose lines may still be longer than lineColumns. A room leaves the list when its lines fit.
-var wide = []string{"outbox", "statefile"}
-
 func TestTheReadmeIsShort(t *testing.T) {
 	if lines := strings.Count(read(t, "README.md"), "\n"); lines > readmeLines {
 		t.Errorf("README.md has %d lines, more than %d: move something to docs", lines, readmeLines)
@@ -135,9 +132,6 @@ func TestEveryLinkOfADocumentLeadsSomewhere(t *testing.T) {
 
 func TestLinesOfGoFitTheScreen(t *testing.T) {
 	for _, file := range files(t, ".go") {
-		if slices.ContainsFunc(wide, func(room string) bool { return strings.HasPrefix(file, room+"/") }) {
-			continue
-		}
 		number := 0
 		for line := range strings.Lines(read(t, file)) {
 			number++

@@ -194,7 +194,7 @@ func (t *twin) flush(ctx context.Context) error {
 	}
 	if !t.subscribed {
 		if err := t.session.Subscribe(ctx, 1, payloads.TwinAnswerFilter); err != nil {
-			return fmt.Errorf("hub: report: %w", err)
+			return fmt.Errorf("hub: send reported properties: %w", err)
 		}
 	}
 	return t.send(ctx)
@@ -258,7 +258,7 @@ func (t *twin) send(ctx context.Context) error {
 		for _, patch := range patches {
 			if err := t.sendPatch(ctx, patch); err != nil {
 				t.reported.giveBack() // all of it: to send again what the hub has does no harm
-				return fmt.Errorf("hub: report: %w", err)
+				return fmt.Errorf("hub: send reported properties: %w", err)
 			}
 		}
 		t.reported.confirmed()

@@ -33,18 +33,18 @@ func chapterOf(fault emulator.Fault, on string) chapter {
 
 var chapters = []chapter{
 	{
-		"DPS cannot be reached or makes no sense", onDPS, []emulator.Fault{
+		"DPS is unreachable or its answers are invalid", onDPS, []emulator.Fault{
 			emulator.FIN, emulator.RST, emulator.Refuse, emulator.CertificateExpired, emulator.CertificateEarly,
 			emulator.CertificateForeign, emulator.CertificateName, emulator.GarbageCONNACK, emulator.Garbage, emulator.Truncated,
 			emulator.Oversize, emulator.EndlessLength, emulator.SUBACKRefused, emulator.SUBACKLong, emulator.DPSUnavailable,
 			emulator.DPSNoOperationID,
 		},
-		`A device without a hub asks again, after at most 1, 2, 4, 8, 16, 32 and then 60 s. One that has lost its hub
-tries the hub and DPS in turn, with the same waits. One that has its hub does not notice.`,
+		`A device without a hub asks DPS again after at most 1, 2, 4, 8, 16, 32 and then 60 s. A device that has lost its
+hub tries the hub and DPS in turn, with the same waits. A connected device does not notice the fault.`,
 	},
 	{
-		"DPS swallows connections", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
-		"The same, but each attempt ends only after 5 s.",
+		"DPS accepts connections and does not answer", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
+		"The device does the same as when DPS is unreachable, but each attempt takes 5 s to fail.",
 	},
 	{
 		"DPS is slow", onDPS, []emulator.Fault{emulator.Slow},
@@ -52,158 +52,162 @@ tries the hub and DPS in turn, with the same waits. One that has its hub does no
 	},
 	{
 		"DPS resets most connections", onDPS, []emulator.Fault{emulator.Flaky},
-		"The device asks until it gets through.",
+		"The device asks again until a connection lasts long enough.",
 	},
 	{
 		"DPS refuses the device", onDPS, []emulator.Fault{
 			emulator.Reject, emulator.Skew, emulator.DPSUnauthorized, emulator.DPSForbids, emulator.DPSForgets,
 		},
-		`Only an operator can change that, so DPS is left alone for at most 1, 2, 4, 8 and then 15 minutes, and for half
-of that at least. A device without a hub waits in Unprovisioned. One that has a hub goes on trying it.`,
+		`Only an operator can change that, so the device asks DPS again after at most 1, 2, 4, 8 and then 15 minutes, and
+after at least half of that. A device without a hub waits in Unprovisioned. A device that has a hub continues to try
+the hub.`,
 	},
 	{
 		"A registration ends without a hub", onDPS,
 		[]emulator.Fault{emulator.DPSFails, emulator.DPSDisabled, emulator.DPSUnassigned},
-		"This is a refusal, too. It comes with the second answer.",
+		"The device treats this as a refusal, too. The refusal comes with DPS's second answer.",
 	},
 	{
 		"DPS throttles", onDPS, []emulator.Fault{emulator.DPSThrottles, emulator.DPSThrottlesRegister},
-		`Where the answer does not say how long, DPS is left alone for at most 2, 4, 8, … 120 s, and for half of that at
-least. A device that has a hub goes on trying it.`,
+		`If the answer does not name a time, the device asks DPS again after at most 2, 4, 8, … 120 s, and after at least
+half of that. A device that has a hub continues to try the hub.`,
 	},
 	{
 		"DPS throttles polls", onDPS, []emulator.Fault{emulator.DPSThrottlesPoll},
-		"The same, but at the second request.",
+		"The device does the same as when DPS throttles. Here DPS throttles the second request of a registration.",
 	},
 	{
 		"DPS names no hub", onDPS, []emulator.Fault{emulator.DPSHubless},
 		"The device treats the answer as a failure of DPS.",
 	},
 	{
-		"DPS names a hub that is none", onDPS, []emulator.Fault{emulator.DPSMisdirects},
-		`The device tries the host that DPS names, and DPS again, because only DPS can replace an assignment.`,
+		"DPS names a host that is not a hub", onDPS, []emulator.Fault{emulator.DPSMisdirects},
+		`The device tries the host that DPS named, and asks DPS again, because only DPS can replace an assignment.`,
 	},
 	{
-		"DPS changes its mind", onDPS, []emulator.Fault{emulator.DPSAlternates},
-		`Each registration moves the device to the other hub, and it follows. After a failover, ` +
-			`that is first the failed one.`,
+		"DPS assigns another hub each time", onDPS, []emulator.Fault{emulator.DPSAlternates},
+		`Each registration moves the device to the other hub, and the device follows. After a failover, the first ` +
+			`registration names the failed hub.`,
 	},
 	{
 		"DPS does not answer", onDPS, []emulator.Fault{emulator.DPSMute, emulator.DPSWrongRID},
-		"A request ends after 10 s without its answer. An answer to another request does not count.",
+		"A request fails after 10 s without its answer. The answer to another request does not count.",
 	},
 	{
-		"An assignment takes long", onDPS, []emulator.Fault{emulator.DPSLingers},
-		"The device polls as often as DPS says, for two minutes at most.",
+		"An assignment takes a long time", onDPS, []emulator.Fault{emulator.DPSLingers},
+		"The device polls at the interval that DPS names, for two minutes at most.",
 	},
 	{
 		"DPS answers late", onDPS, []emulator.Fault{emulator.DPSLateAnswers},
-		"The device waits for up to 10 s, twice here.",
+		"The device waits up to 10 s for each answer. Here two answers are late.",
 	},
 	{
-		"The hub is gone", onHub, []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse, emulator.Skew},
-		`A session that ended: the same hub, once, at once; then DPS, at once. As DPS names the same hub, hub and DPS
-come in turn, after at most 1, 2, 4, 8, 16, 32 and then 60 s. A hub whose clock is two hours ahead takes good
-tokens for expired. Closing does not connect again: what had no acknowledgement is reported as lost.`,
+		"The hub is unreachable", onHub, []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse, emulator.Skew},
+		`When a session has ended, the device at once tries the same hub, once, and then DPS. Here DPS names the same hub, so
+the device tries hub and DPS in turn, after at most 1, 2, 4, 8, 16, 32 and then 60 s. A hub whose clock is two hours
+ahead treats valid tokens as expired. A device that is closing does not connect again: it reports the readings
+without an acknowledgement as lost.`,
 	},
 	{
-		"The hub falls silent", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
-		`The device notices it when nothing has come for 12 s. The attempt at the same hub then ends after 2 s, later ones
-after 5 s. Closing takes its five seconds.`,
+		"The hub stops answering", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
+		`The device notices it when it has received nothing for 12 s. The attempt at the same hub then fails after 2 s, later
+attempts fail after 5 s. Closing takes its whole limit of five seconds.`,
 	},
 	{
 		"The hub is slow", onHub, []emulator.Fault{emulator.Slow},
-		"Everything goes on. Connecting takes three round trips.",
+		"The session continues. Connecting takes longer, because it needs three round trips.",
 	},
 	{
 		"The hub resets most connections", onHub, []emulator.Fault{emulator.Flaky},
-		"The device tries until it gets through, and DPS in between.",
+		"The device tries the hub again until a connection lasts long enough, and asks DPS in between.",
 	},
 	{
 		"Sessions end after three seconds", onEither, []emulator.Fault{emulator.Flapping},
-		`Hub and DPS in turn. Four sessions that the hub ended so soon within two minutes look like a second process with
-the same identity: the device says so and waits for at most 1, 2, 4, 8 and then 15 minutes, and for half of that
-at least.`,
+		`The device tries hub and DPS in turn. Four sessions that the hub ended this early within two minutes look like a
+second process with the same identity. The device warns about it and waits for at most 1, 2, 4, 8 and then 15
+minutes, and for at least half of that.`,
 	},
 	{
-		"The hub lets nobody in", onHub, []emulator.Fault{
+		"The hub accepts no new connection", onHub, []emulator.Fault{
 			emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
-		"The same as if the hub were gone, but a session that exists goes on.",
+		"The device does the same as when the hub is unreachable, but an existing session continues.",
 	},
 	{
-		"The hub sends nonsense", onHub, []emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
-		"The device ends a session in which something came that is not MQTT, and tries hub and DPS in turn.",
+		"The hub sends invalid packets", onHub, []emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
+		"The device ends a session in which it received something that is not MQTT, and tries hub and DPS in turn.",
 	},
 	{
-		"Packets are cut short", onHub, []emulator.Fault{emulator.Truncated},
-		"The hub ends each session at once, which also looks like a second process.",
+		"The hub sends truncated packets", onHub, []emulator.Fault{emulator.Truncated},
+		"The hub ends each session at once, which the device also takes for a second process with its identity.",
 	},
 	{
 		"Subscriptions are refused", onHub, []emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong},
-		"A session without its subscriptions is of no use, so the device tries hub and DPS in turn.",
+		"A session needs its subscriptions, so the device ends it, and tries hub and DPS in turn.",
 	},
 	{
 		"Readings are not acknowledged", onEither, []emulator.Fault{emulator.NoPUBACK},
-		`The device leaves a hub that answers pings, but has not acknowledged a reading for 60 s. It sends again what that hub
-may have stored. Such a session does not count as recovered, so DPS is asked the next time.`,
+		`The device leaves a hub that answers pings, but has not acknowledged a reading for 60 s. In the next session it sends
+the unacknowledged readings again, although the hub may have stored them. The device does not count such a session as
+recovered, so it asks DPS the next time.`,
 	},
 	{
 		"Readings are acknowledged late", onEither, []emulator.Fault{emulator.LatePUBACK},
-		"Nothing happens. Closing waits, for five seconds at most.",
+		"The session continues. A device that is closing waits for the acknowledgements, for five seconds at most.",
 	},
 	{
 		"Sessions are cut before each acknowledgement", onEither, []emulator.Fault{emulator.CutBeforePUBACK},
-		`The reading was stored and is sent again. To the device this looks like a second process.`,
+		`The hub has stored the reading, and the device sends it again. The device takes this for a second process with its
+identity.`,
 	},
 	{
-		"A reading poisons the hub", onEither, []emulator.Fault{emulator.Poison},
-		`The hub ends each session in which the reading is sent, until the device has found it by sending suspects alone. The
-device quarantines it, and the other readings arrive. Closing ends with the session.`,
+		"The hub closes the session at a certain reading", onEither, []emulator.Fault{emulator.Poison},
+		`The hub ends each session in which the device sends that reading. The device finds the reading by sending the suspects
+one at a time, and quarantines it. The other readings arrive. A device that is closing ends with the session.`,
 	},
 	{
-		"Messages come twice", onEither, []emulator.Fault{emulator.DuplicateMessage},
-		"They are handled once: the device remembers what it has completed, and completes it again.",
+		"The hub sends each message twice", onEither, []emulator.Fault{emulator.DuplicateMessage},
+		"The handler sees each message once: the device remembers which messages it has completed, and only completes them again.",
 	},
 	{
-		"Desired properties come twice", onEither, []emulator.Fault{emulator.DuplicateDesired},
-		"They are handled once.",
+		"The hub sends each desired property twice", onEither, []emulator.Fault{emulator.DuplicateDesired},
+		"The handler sees each desired property once.",
 	},
 	{
-		"Desired properties do not come", onEither, []emulator.Fault{emulator.DesiredGap},
-		"The next one that comes has a version that shows the gap, and the device reads the whole twin.",
+		"The hub leaves out desired properties", onEither, []emulator.Fault{emulator.DesiredGap},
+		"The version of the next desired property shows that one is missing, and the device reads the whole twin.",
 	},
 	{
 		"Twin requests are not answered", onEither, []emulator.Fault{emulator.TwinMute},
-		`Each request ends after 10 s and is repeated after 1, 2, 4, 8, 16 and then 30 s. Telemetry goes on, and desired
-properties are received unless the twin has not been read yet.`,
+		`Each request fails after 10 s, and the device repeats it after 1, 2, 4, 8, 16 and then 30 s. Telemetry continues. The
+device receives desired properties once it has read the twin.`,
 	},
 	{
 		"Twin requests are answered with errors", onEither, []emulator.Fault{emulator.TwinThrottles, emulator.TwinError},
-		"The same, without the 10 s.",
+		"The device does the same as when twin requests are not answered, but each request fails at once.",
 	},
 	{
-		"Tokens end at their second", onEither, []emulator.Fault{emulator.NoGrace},
-		`The token's life is a minute here. It is renewed after 80 to 85 % of it, by a planned reconnect, so the fault
-has no effect.`,
+		"The hub ends a session when its token expires", onEither, []emulator.Fault{emulator.NoGrace},
+		`Here a token is valid for one minute. The device renews it by a planned reconnect after 80 to 85 % of that time, so the
+fault has no effect.`,
 	},
 	{
-		"The device alone is let in nowhere", onDevice, []emulator.Fault{emulator.Reject},
-		"The hub does not let it in, and DPS refuses it.",
+		"Every endpoint refuses the device", onDevice, []emulator.Fault{emulator.Reject},
+		"The hub refuses the device's connections, and so does DPS.",
 	},
 	{
 		"The device was disabled or deleted", onDevice, []emulator.Fault{emulator.Disabled, emulator.Deleted},
-		`Its session ends, the hub does not let it in and DPS refuses it, as above. The device goes on trying its hub.`,
+		`The session ends, and hub and DPS refuse the device. The device continues to try its hub.`,
 	},
 	{
 		"The device was blocked", onDevice, []emulator.Fault{emulator.Blocked},
-		"The same, but DPS says so at the end of a registration.",
+		"The session ends, and the hub refuses the device. DPS refuses it at the end of a registration.",
 	},
 	{
 		"The device was moved", onEither, []emulator.Fault{emulator.Moved},
-		`It follows within the time of a registration, and back after two minutes. In Failover it is moved to the hub
-that has failed.`,
+		`The device follows within the time of a registration, and returns after two minutes. In the row Failover, the cloud
+moves the device to the hub that has failed.`,
 	},
 }
 
@@ -220,33 +224,33 @@ var alive = states[:len(states)-1]
 
 var reasons = []reason{
 	{nil, emulator.TargetDPS, []machine.State{machine.Connecting}, "DPS has answered already"},
-	{nil, emulator.TargetDPS, []machine.State{machine.Connected}, "a device that is connected asks DPS nothing"},
-	{nil, emulator.TargetDPS, []machine.State{machine.Closing}, "closing asks DPS nothing"},
+	{nil, emulator.TargetDPS, []machine.State{machine.Connected}, "a connected device does not ask DPS"},
+	{nil, emulator.TargetDPS, []machine.State{machine.Closing}, "a closing device does not ask DPS"},
 	{
 		[]emulator.Fault{
 			emulator.Flaky, emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign,
 			emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
-		"", []machine.State{machine.Connected, machine.Closing}, "it affects new connections only",
+		"", []machine.State{machine.Connected, machine.Closing}, "the fault affects new connections only",
 	},
 	{
 		[]emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong}, "",
 		[]machine.State{machine.Connected, machine.Closing},
 		"the device has subscribed already",
 	},
-	{[]emulator.Fault{emulator.Slow}, "", []machine.State{machine.Connected}, "everything arrives, a little later"},
+	{[]emulator.Fault{emulator.Slow}, "", []machine.State{machine.Connected}, "everything arrives, with a small delay"},
 	{[]emulator.Fault{emulator.Flapping}, "", []machine.State{machine.Closing}, "closing ends before the delay"},
 	{[]emulator.Fault{emulator.NoGrace}, "", []machine.State{machine.Closing}, "closing ends before the token expires"},
 	{
 		[]emulator.Fault{emulator.DuplicateMessage}, "", []machine.State{machine.Closing},
-		"closing takes no messages; what comes stays in the cloud",
+		"a closing device accepts no messages; they stay in the cloud",
 	},
 	{
 		[]emulator.Fault{emulator.DuplicateDesired, emulator.DesiredGap}, "", []machine.State{machine.Closing},
-		"closing takes no desired properties; the next session reads them",
+		"a closing device accepts no desired properties; the next session reads them",
 	},
-	{[]emulator.Fault{emulator.DuplicateMessage}, "", alive, "a completed message is completed again, and not handled"},
-	{[]emulator.Fault{emulator.DuplicateDesired}, "", alive, "the second has the version of the first, and is ignored"},
-	{[]emulator.Fault{emulator.LatePUBACK}, "", alive, "a hub that throttles acknowledges late, and that is no fault"},
+	{[]emulator.Fault{emulator.DuplicateMessage}, "", alive, "the device completes a repeated message again, without its handler"},
+	{[]emulator.Fault{emulator.DuplicateDesired}, "", alive, "the repeated property has the same version, so the device ignores it"},
+	{[]emulator.Fault{emulator.LatePUBACK}, "", alive, "a throttling hub acknowledges late, which the device accepts"},
 }

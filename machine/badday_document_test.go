@@ -14,14 +14,15 @@ import (
 const preface = `# What the device does on each bad day
 
 Written by ` + "`go test ./machine -run EachBadDay -update`" + ` from what the device did; do not edit. The same test
-goes through all of it each time it runs, and compares.
+runs every fault each time, and fails if this document differs from what it saw.
 
-Each of the emulator's faults ([emulator.md](emulator.md) describes them) is injected at DPS, at the hub of the
-device, or for the device alone, in each of the six states, for two minutes. Then it is cleared, and a device that
-was not closing runs for five minutes more. All the time the device sends a reading each second and a reported
-property every ten seconds, and gets a desired property and a message as often. With every fault, **in the end the
-device was Connected, and every reading, property and message had arrived**, except a reading that no hub would
-accept. It never tried more than eight connections to DPS, or to hubs, within a minute.
+Each of the emulator's faults ([emulator.md](emulator.md) describes them) is injected for two minutes, while the
+device is in each of its six states. A fault is injected at DPS, at the device's hub, or for this one device at every
+endpoint. Then the fault is cleared, and the device runs for five minutes more, unless it was closing. During the
+whole test the device sends a reading every second and a reported property every ten seconds, and the cloud sends a
+desired property and a message every ten seconds. With every fault, **in the end the device was Connected, and every
+reading, property and message had arrived**, except a reading that no hub would accept. The device never made more
+than eight connections to DPS, or to hubs, within a minute.
 
 | Injected in | How |
 |---|---|
@@ -29,15 +30,16 @@ accept. It never tried more than eight connections to DPS, or to hubs, within a 
 | Provisioning, Connecting | the device enters that state for the first time |
 | Connected | the device has been Connected for 30 s |
 | Failover | hub A does not come back, and the cloud has moved the device to hub B, which gets the faults of a hub |
-| Closing | the device is told to end while five readings and a reported property are in flight, and a message ` +
-	`and a desired property come |
+| Closing | the program closes the device while five readings and a reported property are in flight, and a message ` +
+	`and a desired property arrive |
 
 **A path** has a letter for each state, beginning with the one in which the fault was injected: U Unprovisioned,
 P Provisioning, c Connecting, C Connected, F Failover, X Closing; ` + "`(PF)×9`" + ` is nine times Provisioning and
-Failover. An outcome is what [events.md](events.md) calls so; a first connection has none. "DPS" and "Hubs" count
-the connections that were tried. All numbers are from fake time, in which only waiting takes time, with the
-settings' defaults, but that DPS takes a second and that a backlog is sent at once; a random wait is always half of
-the most that it may be.
+Failover. [events.md](events.md) defines the outcomes; a first connection has none. "Recovered" is the time from
+the injection until the device was Connected and stayed so, and the hub that it used. The two columns of connections
+count the attempts. All numbers are from fake time, in which only waiting takes time. The settings have their
+defaults, with two exceptions: DPS takes a second to assign a hub, and a backlog is sent unpaced. A random wait is
+always half of its maximum.
 `
 
 // reason is why the day is like a good one, or "" if it is not.
@@ -58,11 +60,11 @@ func document(t *testing.T, good *diary, bad []*diary) string {
 	b.WriteString(`
 ## All days
 
-Seconds from the injection until the device stayed Connected, for Closing until it had ended, and how many of its
-five readings it then reported as lost. "–" is a device that was Connected all the time. The causes are those of
-[events.md](events.md).
+The columns of the states give the seconds from the injection until the device stayed Connected. For Closing, they
+give the seconds until the device had ended, and how many of its five readings it reported as lost. "–" means that
+the device was Connected all the time. [events.md](events.md) explains the causes.
 
-| Fault | Strikes | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing | What happens |
+| Fault | Injected at | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing | What happens |
 |---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, d := range bad {
@@ -106,7 +108,7 @@ func (c chapter) write(t *testing.T, b *strings.Builder, bad []*diary) {
 }
 
 var named = map[string]string{emulator.TargetDPS: "DPS", emulator.TargetHub: "the hub",
-	emulator.TargetDevice: "the device alone"}
+	emulator.TargetDevice: "the device, at every endpoint"}
 
 // on are the days on which one target was struck.
 func (d *diary) on(target string) (stories []story) {
@@ -121,7 +123,7 @@ func (d *diary) on(target string) (stories []story) {
 // table is the days on which one target was struck, in full.
 func (d *diary) table(target string) string {
 	var b strings.Builder
-	b.WriteString("| Injected in | Path | Outcomes | Connected for good | DPS | Hubs | Besides |" +
+	b.WriteString("| Injected in | Path | Outcomes | Recovered | Connections to DPS | Connections to hubs | Other effects |" +
 		"\n|---|---|---|---|---|---|---|\n")
 	for i, day := range d.days {
 		if day.on != target {
@@ -131,7 +133,7 @@ func (d *diary) table(target string) string {
 		outcomes, end := s.outcomes, fmt.Sprintf("%.1f s, at %s", s.took.Seconds(), s.at)
 		switch {
 		case day.in == machine.Closing && s.lost > 0:
-			outcomes, end = fmt.Sprintf("%d readings lost", s.lost), fmt.Sprintf("closed in %.1f s", s.took.Seconds())
+			outcomes, end = fmt.Sprintf("%d readings reported as lost", s.lost), fmt.Sprintf("closed in %.1f s", s.took.Seconds())
 		case day.in == machine.Closing:
 			outcomes, end = "nothing lost", fmt.Sprintf("closed in %.1f s", s.took.Seconds())
 		case s.took < 0:

@@ -40,7 +40,7 @@ const longestClosing = 5*time.Second + 500*time.Millisecond
 
 // warnings are all that a bad day may bring, and what the document says of them.
 var warnings = map[string]string{
-	"probably a second process":    "a warning of a second process",
+	"probably a second process":    "a warning that a second process may use the same identity",
 	"a twin request failed":        "", // what is late because of it is told
 	"not everything could be sent": "a warning that not all was sent",
 	"reported properties were not": "a warning that not all was sent",

@@ -291,7 +291,8 @@ func (s *stateDir) saveEpoch(newest ID) {
 	}
 }
 
-// leftOnDisk is the last ID of an outbox on the disk, which this run does not use because it keeps readings in memory.
+// leftOnDisk returns the last ID of the outbox that an earlier run left on the disk. This run keeps its
+// readings in memory, and its own IDs must not repeat that ID.
 func (s *stateDir) leftOnDisk() ID {
 	if s.dir == nil {
 		return ID{}

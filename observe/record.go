@@ -74,22 +74,22 @@ type Record struct {
 	To      string    `json:"to,omitempty"`       // the state entered
 	Phase   Phase     `json:"phase,omitempty"`    // what the transition means for the connection
 	State   string    `json:"state,omitempty"`    // the state it happened in
-	Event   string    `json:"event,omitempty"`    // of the table; while waiting, the next one
+	Event   string    `json:"event,omitempty"`    // an event of the transition table; while waiting, the next one
 	Cause   string    `json:"cause,omitempty"`    // one word that does not change between versions
 	Error   string    `json:"error,omitempty"`    // the cause in full
-	Hub     string    `json:"hub,omitempty"`      // that the record concerns
+	Hub     string    `json:"hub,omitempty"`      // the hub that the record concerns
 	FromHub string    `json:"from_hub,omitempty"` // in an outcome, the hub that was lost
 	Attempt int       `json:"attempt,omitempty"`  // attempts since the last session that lasted, 1 for the first
-	SpentMS int64     `json:"spent_ms,omitempty"` // in the state left; in an outcome, from the loss to Connected
-	StepMS  int64     `json:"step_ms,omitempty"`  // by which the wall clock was set; negative when it was set back
-	Next    time.Time `json:"next,omitzero"`      // of the next attempt
+	SpentMS int64     `json:"spent_ms,omitempty"` // time spent in the state left; in an outcome, from the loss to Connected
+	StepMS  int64     `json:"step_ms,omitempty"`  // how far the wall clock was set; negative when it was set back
+	Next    time.Time `json:"next,omitzero"`      // time of the next attempt
 	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
 
-	ID       string `json:"id,omitempty"`       // of the reading, or of dropped readings: 8f3a1c02-17-20,25
-	Count    int    `json:"count,omitempty"`    // dropped readings, when they are more than one
-	Name     string `json:"name,omitempty"`     // of the method, command or property
-	Status   int    `json:"status,omitempty"`   // that a handler returned
-	Bytes    int    `json:"bytes,omitempty"`    // of the payload
+	ID       string `json:"id,omitempty"`       // ID of the reading, or of the dropped readings: 8f3a1c02-17-20,25
+	Count    int    `json:"count,omitempty"`    // number of dropped readings; left out for a single one
+	Name     string `json:"name,omitempty"`     // name of the method, command or property
+	Status   int    `json:"status,omitempty"`   // the status that a handler returned
+	Bytes    int    `json:"bytes,omitempty"`    // size of the payload
 	Repeated int    `json:"repeated,omitempty"` // earlier records like this one that a Fan or Thin left out
 }
 

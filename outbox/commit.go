@@ -149,7 +149,8 @@ func (c *committer) gather(all bool) (*batch, time.Duration) {
 	} else {
 		b.quarantine, d.quarantine = nil, b.quarantine
 	}
-	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 { // else a segment that looks empty may hold them
+	// A segment that looks empty may hold readings that were just accepted.
+	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 {
 		c.doomLocked(b)
 	}
 	return b, 0

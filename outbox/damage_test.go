@@ -355,7 +355,8 @@ func TestUnknownFilesAreLeftAlone(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 2))
 		foreign := map[string][]byte{}
 		for _, name := range []string{
-			"notes.txt", "1.log", "0000000001.log.bak", "00000000001.log", "-000000001.log", "x.log", ".log", "0000000002.log.damaged",
+			"notes.txt", "1.log", "0000000001.log.bak", "00000000001.log", "-000000001.log", "x.log", ".log",
+			"0000000002.log.damaged",
 			"nobody-1.quarantined",
 		} {
 			foreign[name] = garbage(random, 2000)

@@ -181,7 +181,8 @@ func TestCloseOnAFailingDiskEndsEveryPutAndGivesAdvice(t *testing.T) {
 				puts = append(puts, waiter(t.Context(), d))
 			}
 			err := d.Close()
-			if what := fmt.Sprint(err); !errors.Is(err, x.err) || !strings.HasPrefix(what, "outbox: close: ") || !strings.Contains(what, "; make room") {
+			if what := fmt.Sprint(err); !errors.Is(err, x.err) || !strings.HasPrefix(what, "outbox: close: ") ||
+				!strings.Contains(what, "; make room") {
 				t.Errorf("Close returns %v", err)
 			}
 			for _, done := range puts {
@@ -723,7 +724,8 @@ func TestPutCancelledDuringAFailedWriteLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := d.Put(ctx, of("slow"), Stamp{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 11*time.Second {
+		if _, err := d.Put(ctx, of("slow"), Stamp{}); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(began) > 11*time.Second {
 			t.Errorf("Put returns %v after %v", err, time.Since(began))
 		}
 		d.disk.breaks(nil)

@@ -14,8 +14,9 @@ type fakeDisk struct {
 	mu    sync.Mutex
 	files map[string]*fakeFile
 	calls map[string]int
-	wrote int                                   // bytes
-	fault func(op, name string, size int) error // nil: none; ops: list, create, open, rename, remove, sync directory, write, read, sync
+	wrote int // bytes
+	// fault returns the error of an operation; nil means no faults. The operations are list, create, open, rename, remove, sync directory, write, read, sync
+	fault func(op, name string, size int) error
 }
 
 type fakeFile struct {

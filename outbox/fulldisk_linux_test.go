@@ -37,8 +37,10 @@ func TestFullDisk(t *testing.T) {
 		withALimit(t, t.TempDir())
 		return
 	}
-	uid, gid := []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	own := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: uid, GidMappings: gid}
+	uid, gid := []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		[]syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	own := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: uid,
+		GidMappings: gid}
 	reason := child(t, "tiny", own)
 	if reason != "" {
 		t.Log("no tiny disk:", reason)

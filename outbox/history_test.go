@@ -29,7 +29,8 @@ func TestEachDropIsCountedOnce(t *testing.T) {
 				for range 2 {
 					for range maxKnownDrops * 2 / 3 {
 						for range 2 {
-							_, _ = d.Put(t.Context(), of("reading"), Stamp{}) // it may be refused: there is no room, or the disk does not take it
+							// Put may refuse the reading, because there is no room or the disk is full
+							_, _ = d.Put(t.Context(), of("reading"), Stamp{})
 						}
 						time.Sleep(every)
 						if d.deliver() > 0 {

@@ -59,9 +59,9 @@ func (o Options) withDefaults() Options {
 
 // A Log is an outbox on disk: an append-only log in segments. It outlives the process and a power cut.
 //
-// Three types hold its state. The queue's lock guards the queue and the diskStore. The handles have a
-// lock of their own, which is held while a file is opened, read or closed. The committer belongs to
-// one goroutine, which alone writes files.
+// Four types share its state. The queue's lock guards the queue and the diskStore. The handles have a
+// lock of their own, which is held while a file is opened, read or closed. The committer belongs to one
+// goroutine, and only that goroutine writes files.
 type Log struct {
 	*queue
 	disk    *diskStore

@@ -461,8 +461,9 @@ func subjectOf(t *rapid.T) *subject {
 
 func (s *subject) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
-		"": s.Check, "Put": s.Put, "PutAnother": s.Put, "PutAThird": s.Put, "Peek": s.Peek, "PeekAnother": s.Peek, "Remove": s.Remove,
-		"Leave": s.Leave, "Quarantine": s.Quarantine, "TimePasses": s.TimePasses,
+		"": s.Check, "Put": s.Put, "PutAnother": s.Put, "PutAThird": s.Put, "Peek": s.Peek, "PeekAnother": s.Peek,
+		"Remove": s.Remove,
+		"Leave":  s.Leave, "Quarantine": s.Quarantine, "TimePasses": s.TimePasses,
 	}
 	if s.log != nil {
 		actions["Reopen"], actions["Kill"] = s.Reopen, s.Kill

@@ -207,8 +207,9 @@ func (c *committer) checkAccepted(found *contents, others []string) error {
 	return nil
 }
 
-// dropMissing drops the pending readings that cannot be read any more. Those in flight are left out:
-// most will be acknowledged, and reading the others again will show that they are gone.
+// dropMissing drops the pending readings of damaged segments that cannot be read any more, and returns
+// their numbers. It leaves out readings in flight: most of them will be acknowledged, and one that is
+// not will be found missing when it is read again.
 func (c *committer) dropMissing(segments []*segment) (missing ranges) {
 	for _, s := range segments {
 		if !s.short {

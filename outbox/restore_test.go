@@ -127,20 +127,26 @@ var hands = map[string]struct {
 	do   func(h *homed) error
 	loss int
 }{
-	"removes the state directory":  {func(h *homed) error { return os.RemoveAll(h.state) }, 0},
-	"removes the outbox":           {func(h *homed) error { return os.RemoveAll(h.dir()) }, 0},
-	"removes the files":            {func(h *homed) error { return removeAll(h.dir(), "*.log") }, 0},
-	"removes the lock":             {func(h *homed) error { return os.Remove(filepath.Join(h.state, "lock")) }, 0},
-	"renames the state directory":  {func(h *homed) error { return os.Rename(h.state, h.state+".old") }, 0},
-	"renames the outbox":           {func(h *homed) error { return os.Rename(h.dir(), h.dir()+".old") }, 0},
-	"puts a copy in its place":     {func(h *homed) error { return replaceByCopy(h.state) }, 0},
-	"puts a copy, and removes it":  {func(h *homed) error { return errors.Join(replaceByCopy(h.state), os.RemoveAll(h.state+".old")) }, 0},
-	"puts an empty directory":      {func(h *homed) error { return errors.Join(os.Rename(h.state, h.state+".old"), os.Mkdir(h.state, 0o700)) }, 0},
-	"truncates the newest file":    {func(h *homed) error { return truncate(h.dir(), -1) }, 5},
-	"truncates the oldest file":    {func(h *homed) error { return truncate(h.dir(), 0) }, 5},
-	"truncates every file":         {func(h *homed) error { return truncate(h.dir(), -1, 0, 1, 2, 3, 4, 5) }, 20},
-	"replaces a file by a copy":    {func(h *homed) error { return copyInPlace(h.dir()) }, 0},
-	"removes it, and it is remade": {func(h *homed) error { return errors.Join(os.RemoveAll(h.dir()), os.Mkdir(h.dir(), 0o700)) }, 0},
+	"removes the state directory": {func(h *homed) error { return os.RemoveAll(h.state) }, 0},
+	"removes the outbox":          {func(h *homed) error { return os.RemoveAll(h.dir()) }, 0},
+	"removes the files":           {func(h *homed) error { return removeAll(h.dir(), "*.log") }, 0},
+	"removes the lock":            {func(h *homed) error { return os.Remove(filepath.Join(h.state, "lock")) }, 0},
+	"renames the state directory": {func(h *homed) error { return os.Rename(h.state, h.state+".old") }, 0},
+	"renames the outbox":          {func(h *homed) error { return os.Rename(h.dir(), h.dir()+".old") }, 0},
+	"puts a copy in its place":    {func(h *homed) error { return replaceByCopy(h.state) }, 0},
+	"puts a copy, and removes it": {
+		func(h *homed) error { return errors.Join(replaceByCopy(h.state), os.RemoveAll(h.state+".old")) }, 0,
+	},
+	"puts an empty directory": {
+		func(h *homed) error { return errors.Join(os.Rename(h.state, h.state+".old"), os.Mkdir(h.state, 0o700)) }, 0,
+	},
+	"truncates the newest file": {func(h *homed) error { return truncate(h.dir(), -1) }, 5},
+	"truncates the oldest file": {func(h *homed) error { return truncate(h.dir(), 0) }, 5},
+	"truncates every file":      {func(h *homed) error { return truncate(h.dir(), -1, 0, 1, 2, 3, 4, 5) }, 20},
+	"replaces a file by a copy": {func(h *homed) error { return copyInPlace(h.dir()) }, 0},
+	"removes it, and it is remade": {
+		func(h *homed) error { return errors.Join(os.RemoveAll(h.dir()), os.Mkdir(h.dir(), 0o700)) }, 0,
+	},
 }
 
 func logs(dir string) []string {
@@ -298,7 +304,8 @@ func TestRestoreLeavesPendingReadingsOfAnotherOutboxAlone(t *testing.T) {
 		h.put(5)
 		synctest.Wait() // else the committer may restore the directory while it is being replaced
 		must(t, os.RemoveAll(h.dir()), os.CopyFS(h.dir(), os.DirFS(other.dir())))
-		if id, err := h.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) || !strings.Contains(err.Error(), "another process") {
+		if id, err := h.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) ||
+			!strings.Contains(err.Error(), "another process") {
 			t.Errorf("Put returns %v, %v", id, err)
 		}
 		s, err := Read(h.dir())

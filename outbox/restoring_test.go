@@ -59,7 +59,8 @@ func TestRestoreLeavesReadingsOfASecondProcessInTheSameEpochAlone(t *testing.T) 
 					if patrols {
 						h.owner.Repair()
 					}
-					if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil || !strings.Contains(err.Error(), "another process") {
+					if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil ||
+						!strings.Contains(err.Error(), "another process") {
 						t.Errorf("Put returns %v, %v", id, err)
 					}
 					time.Sleep(2 * time.Second)

@@ -48,7 +48,7 @@ func numberOf(name string) (n uint64, ok bool) {
 	return n, true
 }
 
-var errRotten = errors.New("the record has changed since it was written")
+var errRotten = errors.New("the record is damaged: its checksum does not match")
 
 // read reads a reading from the open file, and checks that it is the one with the ID.
 func (s *segment) read(p place, id ID) (Reading, error) {

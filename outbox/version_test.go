@@ -57,7 +57,8 @@ func TestLogOfAnotherVersionIsNeitherOpenedNorChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := old(t)
 		for _, name := range d.with(suffix) { // be it the newest, or one that the other version has not rewritten yet
-			wantRefused(t, changed(d, name, withVersion(name, 4)), name, "a later version", "it has format 4, and this version reads format 3")
+			wantRefused(t, changed(d, name, withVersion(name, 4)), name, "a later version",
+				"it has format 4, and this version reads format 3")
 			wantRefused(t, changed(d, name, withVersion(name, 200)), name, "a later version", "format 200")
 			wantRefused(t, changed(d, name, withVersion(name, 2)), name, "an earlier version", "it has format 2")
 		}
@@ -71,7 +72,8 @@ func TestRecordOfAnUnknownKindIsAnotherVersion(t *testing.T) {
 			for _, name := range d.with(suffix) {
 				record := appendFrame(nil, name, 0, func(p []byte) []byte { return append(p, "x of a later version"...) })
 				if name == d.with(suffix)[len(d.with(suffix))-1] {
-					wantRefused(t, changed(d, name, func(b []byte) []byte { return append(b, record...) }), name, "a later version", `'x'`)
+					wantRefused(t, changed(d, name, func(b []byte) []byte { return append(b, record...) }), name, "a later version",
+						`'x'`)
 				}
 				wantRefused(t, changed(d, name, func(b []byte) []byte {
 					_, _, size := frameAt(b, name)
@@ -115,7 +117,8 @@ func TestQuarantinedReadingOfALaterVersionIsNamedAndKept(t *testing.T) {
 		d := old(t)
 		name := d.with(quarantineSuffix)[0]
 		c := changed(d, name, func([]byte) []byte {
-			return appendFrame(nil, name, 0, func(p []byte) []byte { return append(appendText(p, "why"), "x of a later version"...) })
+			return appendFrame(nil, name, 0,
+				func(p []byte) []byte { return append(appendText(p, "why"), "x of a later version"...) })
 		})
 		l := openedOn(t, c, nil)
 		defer l.Close()

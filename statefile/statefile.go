@@ -167,9 +167,9 @@ func (f File) setAside(what string, why error) error {
 	delete(f.dir.contents, f.name)
 	rename := func(root *os.Root) error { return root.Rename(f.name, f.name+"."+what) }
 	if err := f.dir.withRoot(rename); err != nil {
-		return fmt.Errorf("statefile: %s is %s (%w) and could not be set aside: %w", path, what, why, err)
+		return fmt.Errorf("statefile: the file %s is %s (%w) and could not be renamed: %w", path, what, why, err)
 	}
-	return fmt.Errorf("statefile: %s is %s (%w); it was set aside as %s", path, what, why, path+"."+what)
+	return fmt.Errorf("statefile: the file %s is %s (%w); it was renamed to %s", path, what, why, path+"."+what)
 }
 
 // Save replaces the file by v, which must be an object of at most 1 MiB of JSON. A crash leaves

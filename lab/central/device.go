@@ -34,7 +34,7 @@ func (c *Client) Failback(ctx context.Context, device string) (m Move, err error
 	return m, err
 }
 
-// Device returns the application's description of a device.
+// Device returns the JSON with which IoT Central describes a device: its model, whether it is enabled, and more.
 func (c *Client) Device(ctx context.Context, device string) (answer any, err error) {
 	err = c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &answer)
 	return answer, err

@@ -5,5 +5,6 @@ package drill
 // resident returns 0, which means unknown.
 func resident(int) int64 { return 0 }
 
-// allEnded returns false, because it is not known.
-func allEnded(int) bool { return false }
+// allEnded reports whether all processes of the group have ended. It returns false, because this system
+// does not say.
+func allEnded(group int) bool { return false }

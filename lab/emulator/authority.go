@@ -188,7 +188,7 @@ func readAuthority(file string) (*authority, error) {
 		}
 	}
 	if a.certificate == nil || a.key == nil || !a.key.PublicKey.Equal(a.certificate.PublicKey) {
-		return nil, errors.New("the file does not contain an authority with its key")
+		return nil, errors.New("the file must hold a CA certificate and the private key of that certificate")
 	}
 	return a, nil
 }

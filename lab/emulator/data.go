@@ -33,8 +33,8 @@ type savedDevice struct {
 	Key       []byte         `json:"key"`
 	Model     string         `json:"model,omitempty"`
 	Hub       string         `json:"hub,omitempty"`
-	Home      string         `json:"home,omitempty"`   // of a manual failover: the hub to return to
-	Returns   time.Time      `json:"returns,omitzero"` // of a manual failover: when the device returns
+	Home      string         `json:"home,omitempty"`   // during a manual failover, the hub that the device belongs to otherwise
+	Returns   time.Time      `json:"returns,omitzero"` // during a manual failover, the time at which the cloud moves the device back to Home
 	Substatus string         `json:"substatus,omitempty"`
 	Created   time.Time      `json:"created"`
 	Updated   time.Time      `json:"updated,omitzero"`

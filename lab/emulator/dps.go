@@ -24,8 +24,8 @@ type dps struct {
 	cloud          *Cloud
 	frontend       *frontend
 	clients        map[*connection]*dpsClient
-	registerCounts map[string]int         // register requests by registration ID
-	lastPayloads   map[string][]byte      // by registration ID
+	registerCounts map[string]int         // number of register requests, by registration ID
+	lastPayloads   map[string][]byte      // payload of the last register request, by registration ID
 	recentPolls    map[string][]time.Time // polls within pollWindow by registration ID
 }
 
