@@ -46,6 +46,7 @@ type delivery struct {
 	bytes       int                 // of the bodies in flight
 	sent        []uint64            // in the order of sending; what is not in flight any more leaves it late
 	withheld    uint64              // the suspect that the outbox has handed out; 0 means none
+	timer       *time.Timer         // the limit of the latest wait
 	results     chan publishResult  // has room for the whole window, so that the session never waits
 }
 
@@ -64,7 +65,7 @@ func newDelivery(s Settings, suspected *suspects, session Session, device string
 	return &delivery{
 		settings: s.Delivery, outbox: s.Outbox, date: s.Date, emit: s.Emit, suspects: suspected,
 		session: session, device: device, began: time.Now(), backlogEnd: s.Outbox.Last(),
-		inFlight: map[uint64]inFlight{}, results: make(chan publishResult, s.Delivery.Window),
+		inFlight: map[uint64]inFlight{}, results: make(chan publishResult, s.Delivery.Window), timer: time.NewTimer(0),
 	}
 }
 
@@ -174,12 +175,13 @@ func (d *delivery) wait(ctx context.Context, changed <-chan struct{}, limit time
 	if d.isFull() {
 		changed = nil
 	}
+	d.timer.Reset(limit)
 	select {
 	case r := <-d.results:
 		return d.take(r)
 	case <-changed:
 		return nil
-	case <-time.After(limit):
+	case <-d.timer.C:
 		return nil
 	case <-d.session.Ended():
 		return d.session.Cause()
@@ -251,9 +253,11 @@ func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 // reading's size.
 func (d *delivery) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
-	reading.Properties = clone(reading.Properties)
-	var estimated bool
-	if reading.Taken, estimated = d.date(r); estimated {
+	taken, estimated := d.date(r)
+	if reading.Taken = taken; estimated || d.isBacklog(r) {
+		reading.Properties = clone(reading.Properties)
+	}
+	if estimated {
 		reading.Properties[ClockProperty] = "estimated"
 	}
 	if d.isBacklog(r) {
