@@ -429,7 +429,7 @@ func TestFlushSubscribesIfNeededAndSendsReports(t *testing.T) {
 		began := time.Now()
 		w.report(`{"a":1}`)
 		w.session.refuse = func(string) error { return errors.New("broken") }
-		if err := w.Flush(t.Context()); err == nil || err.Error() != "hub: report: broken" {
+		if err := w.Flush(t.Context()); err == nil || err.Error() != "hub: send reported properties: broken" {
 			t.Error(err)
 		}
 		w.session.refuse = nil

@@ -13,22 +13,22 @@ import (
 	"strings"
 )
 
-// Receipts reads receipts one after another, because there may be millions.
+// Receipts reads receipts from a reader one after another, because there may be millions.
 type Receipts struct {
 	in      io.Reader
 	err     error
 	damaged uint64
 }
 
-// ReadReceipts returns the receipts in JSON values that follow one another: the emulator's
-// --ledger-file, or an export of a real consumer. An array is read as its elements. In each value,
-// the message ID may be where IoT Hub's routes and tools put it: messageId, message_id, message-id,
-// $.mid or iothub-message-id, in any case, in the value or in an object in it. A value without one
-// is a message without an ID.
+// ReadReceipts returns the receipts in r, a sequence of JSON values such as the emulator's
+// --ledger-file or the export of a real consumer. Each value, or each element of an array, is one
+// message. The message ID may be wherever IoT Hub's routes and tools put it: under messageId,
+// message_id, message-id, $.mid or iothub-message-id, in upper or lower case, in the value or in an
+// object in the value. A value without a message ID counts as a message without an ID.
 //
-// A line without a whole value, as a full disk leaves it, is skipped and counted. If a whole value
-// ends such a line, it is a message. After the first such line, each message must be on a line of
-// its own.
+// A line with an incomplete value, which a full disk may leave, is damaged: it is skipped and
+// counted. If a damaged line ends with a complete value, that value is a message. After the first
+// damaged line, each message must be on a line of its own.
 func ReadReceipts(r io.Reader) *Receipts { return &Receipts{in: r} }
 
 // All returns the receipts up to the end of the input, or up to an error.
@@ -43,11 +43,12 @@ func (r *Receipts) All() iter.Seq[Receipt] {
 // Err returns the error that ended All before the end of the input.
 func (r *Receipts) Err() error { return r.err }
 
-// Damaged returns the number of lines that All has skipped, in part or as a whole.
+// Damaged returns the number of damaged lines of which All has skipped a part or everything.
 func (r *Receipts) Damaged() uint64 { return r.damaged }
 
-// readValues yields the receipts in JSON values up to the end or an error, and reports whether the
-// caller wants more. After an error, rest is what was read and not decoded.
+// readValues yields the receipts in the JSON values of in, up to the end or an error. more reports
+// whether the caller of the iterator wants more receipts. After an error, rest holds the bytes that
+// were read and not decoded; otherwise rest is nil.
 func readValues(in io.Reader, yield func(Receipt) bool) (rest io.Reader, more bool) {
 	for d := json.NewDecoder(in); ; {
 		var v any
@@ -69,8 +70,8 @@ func readValues(in io.Reader, yield func(Receipt) bool) (rest io.Reader, more bo
 	}
 }
 
-// maxLine bounds what is kept of one line, in bytes. It is about four times what the largest message of
-// IoT Hub takes in base64 with its properties.
+// maxLine is the length in bytes to which nextLine cuts long lines. It is about four times the
+// length of IoT Hub's largest message in base64 with its properties.
 const maxLine = 4 << 20
 
 func (r *Receipts) readLines(in *bufio.Reader, yield func(Receipt) bool) error {
@@ -88,7 +89,7 @@ func (r *Receipts) readLines(in *bufio.Reader, yield func(Receipt) bool) error {
 	}
 }
 
-// nextLine reads a line, and keeps only the beginning of a line that is too long.
+// nextLine reads a line, and keeps only about the first maxLine bytes of a longer line.
 func nextLine(in *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
@@ -101,11 +102,13 @@ func nextLine(in *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// maxTries is the number of places in a damaged line where readLine looks for a whole value.
+// maxTries is the largest number of places in a damaged line at which readLine looks for a complete
+// value.
 const maxTries = 100
 
-// readLine yields the receipts in a line, and reports whether the caller wants more. If the line is
-// damaged, a whole value at its end was written after the damage.
+// readLine yields the receipts in a line, and reports whether the caller of the iterator wants
+// more. In a damaged line, readLine also looks for a complete value at the end, which was written
+// after the damage.
 func (r *Receipts) readLine(line []byte, yield func(Receipt) bool) (more bool) {
 	rest, more := readValues(bytes.NewReader(line), yield)
 	if rest == nil {
@@ -126,12 +129,14 @@ func (r *Receipts) readLine(line []byte, yield func(Receipt) bool) (more bool) {
 	return more
 }
 
-// withoutDashes removes from a name what IoT Hub's tools write in different ways.
+// withoutDashes removes dashes and underscores from a name, because IoT Hub's tools use them in
+// different ways.
 var withoutDashes = strings.NewReplacer("-", "", "_", "")
 
-// find returns the text under the first of the names that an object has, or else an object in it
-// that is not the body of the message. An application may call its own property messageId, so names
-// that only IoT Hub gives come first, and objects with its system properties come before others.
+// find returns the text under the first of the names that v, a JSON object, contains. If v has none
+// of the names, find searches the objects in v, except the body of the message. An application may
+// name a property of its own messageId. So callers put names that only IoT Hub uses first, and find
+// searches objects with system properties before other objects.
 func find(v any, names ...string) string {
 	object, _ := v.(map[string]any)
 	keys := slices.Sorted(maps.Keys(object))

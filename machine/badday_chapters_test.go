@@ -163,12 +163,13 @@ identity.`,
 	},
 	{
 		"The hub closes the session at a certain reading", onEither, []emulator.Fault{emulator.Poison},
-		`The hub ends each session in which the device sends that reading. The device finds the reading by sending the suspects
-one at a time, and quarantines it. The other readings arrive. A device that is closing ends with the session.`,
+		`The hub ends each session in which the device sends that reading. The device finds the reading by sending the
+suspects one at a time, and quarantines it. The other readings arrive. A device that is closing ends with the session.`,
 	},
 	{
 		"The hub sends each message twice", onEither, []emulator.Fault{emulator.DuplicateMessage},
-		"The handler sees each message once: the device remembers which messages it has completed, and only completes them again.",
+		`The handler sees each message once: the device remembers which messages it has completed, and only completes them
+again.`,
 	},
 	{
 		"The hub sends each desired property twice", onEither, []emulator.Fault{emulator.DuplicateDesired},
@@ -189,8 +190,8 @@ device receives desired properties once it has read the twin.`,
 	},
 	{
 		"The hub ends a session when its token expires", onEither, []emulator.Fault{emulator.NoGrace},
-		`Here a token is valid for one minute. The device renews it by a planned reconnect after 80 to 85 % of that time, so the
-fault has no effect.`,
+		`Here a token is valid for one minute. The device renews it by a planned reconnect after 80 to 85 % of that time, so
+the fault has no effect.`,
 	},
 	{
 		"Every endpoint refuses the device", onDevice, []emulator.Fault{emulator.Reject},
@@ -250,7 +251,13 @@ var reasons = []reason{
 		[]emulator.Fault{emulator.DuplicateDesired, emulator.DesiredGap}, "", []machine.State{machine.Closing},
 		"a closing device accepts no desired properties; the next session reads them",
 	},
-	{[]emulator.Fault{emulator.DuplicateMessage}, "", alive, "the device completes a repeated message again, without its handler"},
-	{[]emulator.Fault{emulator.DuplicateDesired}, "", alive, "the repeated property has the same version, so the device ignores it"},
+	{
+		[]emulator.Fault{emulator.DuplicateMessage}, "", alive,
+		"the device completes a repeated message again, without its handler",
+	},
+	{
+		[]emulator.Fault{emulator.DuplicateDesired}, "", alive,
+		"the repeated property has the same version, so the device ignores it",
+	},
 	{[]emulator.Fault{emulator.LatePUBACK}, "", alive, "a throttling hub acknowledges late, which the device accepts"},
 }

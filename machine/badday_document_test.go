@@ -64,7 +64,8 @@ The columns of the states give the seconds from the injection until the device s
 give the seconds until the device had ended, and how many of its five readings it reported as lost. "–" means that
 the device was Connected all the time. [events.md](events.md) explains the causes.
 
-| Fault | Injected at | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing | What happens |
+| Fault | Injected at | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing |` +
+		` What happens |
 |---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, d := range bad {
@@ -123,7 +124,8 @@ func (d *diary) on(target string) (stories []story) {
 // table is the days on which one target was struck, in full.
 func (d *diary) table(target string) string {
 	var b strings.Builder
-	b.WriteString("| Injected in | Path | Outcomes | Recovered | Connections to DPS | Connections to hubs | Other effects |" +
+	b.WriteString("| Injected in | Path | Outcomes | Recovered | Connections to DPS | Connections to hubs |" +
+		" Other effects |" +
 		"\n|---|---|---|---|---|---|---|\n")
 	for i, day := range d.days {
 		if day.on != target {
@@ -133,7 +135,8 @@ func (d *diary) table(target string) string {
 		outcomes, end := s.outcomes, fmt.Sprintf("%.1f s, at %s", s.took.Seconds(), s.at)
 		switch {
 		case day.in == machine.Closing && s.lost > 0:
-			outcomes, end = fmt.Sprintf("%d readings reported as lost", s.lost), fmt.Sprintf("closed in %.1f s", s.took.Seconds())
+			outcomes = fmt.Sprintf("%d readings reported as lost", s.lost)
+			end = fmt.Sprintf("closed in %.1f s", s.took.Seconds())
 		case day.in == machine.Closing:
 			outcomes, end = "nothing lost", fmt.Sprintf("closed in %.1f s", s.took.Seconds())
 		case s.took < 0:

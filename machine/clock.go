@@ -10,47 +10,49 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// release is before this version was made. A wall clock that shows an earlier time has not been set.
+// release is a time before the release of this version. A wall clock that shows an earlier time has not been
+// set.
 var release = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	wallCheck = 5 * time.Second        // how often the clocks are compared, because no timer follows a wall clock
-	minStep   = 2 * time.Second        // a wall clock that moved by so much was set; NTP moves it by less
-	noise     = 100 * time.Millisecond // smaller differences are ignored
-	maxSteps  = 1000                   // how many steps are kept
+	wallCheck = 5 * time.Second        // interval between comparisons of the clocks; no timer follows the wall clock
+	minStep   = 2 * time.Second        // smallest move that counts as setting the wall clock; NTP moves it by less
+	noise     = 100 * time.Millisecond // smallest difference between the clocks that is not ignored
+	maxSteps  = 1000                   // largest number of steps that are kept
 )
 
-// A clock compares the wall clock, which somebody may set, with the monotonic clock, which nobody can. The
-// monotonic clock may stand still while the machine sleeps. Then the wall clock moves ahead of it although it
-// was not set. If the system does not say how long it slept, a move ahead may be either; the clock then leaves
-// the dates of readings as they are, which is right if the machine slept.
+// A clock compares the wall clock, which somebody may set, with the monotonic clock, which nobody can set.
+// The monotonic clock may stand still while the machine sleeps, so the wall clock moves ahead although nobody
+// has set it. If the system does not say how long the machine has slept, nobody knows whether a move ahead
+// was sleep or a setting. Then the clock does not correct the dates of readings for this move, which is right
+// if the machine has slept.
 type clock struct {
 	wall    func() time.Time
-	asleep  func() (total time.Duration, known bool) // how long the machine has slept
-	floor   time.Time                                // an earlier wall clock has not been set
-	born    time.Time                                // when the device was made, by the monotonic clock
-	earlier uint64                                   // the last number that the outbox gave out in an earlier run
-	runs    runs                                     // what is known of the readings of earlier runs
+	asleep  func() (total time.Duration, known bool) // returns how long the machine has slept
+	floor   time.Time                                // a wall clock that shows an earlier time has not been set
+	born    time.Time                                // time at which the device was made, with a monotonic reading
+	earlier uint64                                   // last number that the outbox gave out in an earlier run
+	runs    runs                                     // steps of the wall clock in earlier runs
 
 	mu         sync.Mutex
-	newest     uint64        // the last number that the outbox gave out
-	seen       time.Time     // the wall clock at the last look
-	seenAt     time.Duration // the monotonic clock at the last look, since born
-	sleepAt    time.Duration // what asleep returned last
-	slept      time.Duration // since born, and 1 ns for each step, so that no reading has the same uptime as a step
-	steps      []step        // without those that are unsure
-	unrecorded []step
-	times      int           // how often the clock was set
-	total      time.Duration // by how much in all
+	newest     uint64        // last number that the outbox has given out
+	seen       time.Time     // time of the wall clock at the last comparison
+	seenAt     time.Duration // time from born to the last comparison, by the monotonic clock
+	sleepAt    time.Duration // result of asleep when sleep was last noticed
+	slept      time.Duration // sleep since born, plus 1 ns per step: no reading then has the same uptime as a step
+	steps      []step        // newest steps that are certain, at most maxSteps
+	unrecorded []step        // steps that takeSteps has not returned yet
+	times      int           // number of steps
+	total      time.Duration // sum of all steps
 	changing   chan struct{} // closed when the clock was set or the machine has slept
 }
 
 // A step is one setting of the wall clock.
 type step struct {
-	uptime time.Duration // when it was noticed; readings with a smaller uptime were taken before it
-	by     time.Duration
-	newest uint64 // the last number that the outbox had given out
-	unsure bool   // the machine may have slept instead
+	uptime time.Duration // uptime when the step was noticed; readings with a smaller uptime were taken before the step
+	by     time.Duration // size of the step; negative means back
+	newest uint64        // last number that the outbox had given out before the step
+	unsure bool          // whether the machine may have slept instead
 }
 
 func newClock(wall func() time.Time, floor, born time.Time) *clock {
@@ -60,7 +62,8 @@ func newClock(wall func() time.Time, floor, born time.Time) *clock {
 	return c
 }
 
-// read reads both clocks at the same moment. ok is false if the process was always interrupted in between.
+// read reads both clocks at nearly the same moment. at is the time since born, by the monotonic clock. ok is
+// false if the process was interrupted between the two in each of ten tries.
 func (c *clock) read() (wall time.Time, at time.Duration, ok bool) {
 	for range 10 {
 		before := time.Since(c.born)
@@ -72,7 +75,7 @@ func (c *clock) read() (wall time.Time, at time.Duration, ok bool) {
 	return wall, at, false
 }
 
-// look compares the clocks, and returns the time and the uptime of the same moment.
+// look compares the clocks, and returns the time of the wall clock and the uptime of the same moment.
 func (c *clock) look() (wall time.Time, uptime time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,8 +91,8 @@ func (c *clock) look() (wall time.Time, uptime time.Duration) {
 	return wall, at + c.slept
 }
 
-// moved notes by how much the wall clock has moved ahead of the monotonic one: the machine slept, or the clock was set.
-// The lock is held.
+// moved notes that the wall clock has moved ahead of the monotonic clock by a duration, because the machine
+// has slept or somebody has set the wall clock. The caller holds c.mu.
 func (c *clock) moved(by time.Duration) {
 	asleep, known := c.asleep()
 	if slept := asleep - c.sleepAt; known && slept >= noise {
@@ -115,15 +118,16 @@ func (c *clock) changed() {
 	c.changing = make(chan struct{})
 }
 
-// history returns how often the clock was set so far, and by how much in all. next is closed when the clock is
-// set again or the machine has slept.
+// history returns the number of steps of the wall clock so far, and their sum. next is closed when the clock
+// is set again or the machine has slept.
 func (c *clock) history() (times int, total time.Duration, next <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.times, c.total, c.changing
 }
 
-// takeSteps returns the steps since it was last called, to its only caller.
+// takeSteps returns the steps since its last call. It has only one caller, because each step is returned
+// once.
 func (c *clock) takeSteps() []step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,24 +136,24 @@ func (c *clock) takeSteps() []step {
 	return steps
 }
 
-// sure returns the steps without those that may have been sleep.
+// sure returns the steps that are certain: moves of the wall clock that cannot have been sleep.
 func (c *clock) sure() []step {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.steps)
 }
 
-// uptime is the time since the device was made. It includes the time for which the machine slept.
+// uptime returns the time since the device was made, including the time for which the machine slept.
 func (c *clock) uptime() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Since(c.born) + c.slept
 }
 
-// steady is a time that no setting of the wall clock changes.
+// steady returns the current time by a clock that is not changed when somebody sets the wall clock.
 func (c *clock) steady() time.Time { return c.born.Add(c.uptime()) }
 
-// set returns the wall clock, or the zero time while it has not been set.
+// set returns the time of the wall clock, or the zero time if the wall clock has not been set.
 func (c *clock) set() time.Time {
 	if now, _ := c.look(); !now.Before(c.floor) {
 		return now
@@ -164,7 +168,8 @@ func (c *clock) put(n uint64) {
 	c.newest = max(c.newest, n)
 }
 
-// wait waits until ctx ends or no time is left. It asks left again whenever a clock has moved.
+// wait waits until ctx ends or left returns zero or less. It calls left again whenever the wall clock was
+// set, the machine has slept, or the time is up.
 func (c *clock) wait(ctx context.Context, left func() time.Duration) {
 	for {
 		_, _, changed := c.history()
@@ -181,7 +186,7 @@ func (c *clock) wait(ctx context.Context, left func() time.Duration) {
 	}
 }
 
-// watch compares the clocks until ctx ends, and calls each after every comparison.
+// watch compares the clocks every wallCheck until ctx ends, and calls each after every comparison.
 func (c *clock) watch(ctx context.Context, each func()) {
 	tick := time.NewTicker(wallCheck)
 	defer tick.Stop()
@@ -198,7 +203,8 @@ func (c *clock) watch(ctx context.Context, each func()) {
 	}
 }
 
-// stamp dates a reading, unless the program has done so, and returns by which clock.
+// stamp sets r.Taken to the time of the wall clock, unless the program has set it. It returns the Stamp of
+// the reading, which is zero if the program has set the time.
 func (c *clock) stamp(r *Reading) outbox.Stamp {
 	wall, uptime := c.look()
 	if !r.Taken.IsZero() {
@@ -208,7 +214,7 @@ func (c *clock) stamp(r *Reading) outbox.Stamp {
 	return outbox.Stamp{Uptime: uptime, BeforeClockWasSet: wall.Before(c.floor)}
 }
 
-// date returns when a reading was taken, as well as that is known now, and whether it is an estimate.
+// date returns the best known time at which a reading was taken, and whether that time is an estimate.
 func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	wall, uptime := c.look()
 	if r.Stamp.Uptime <= 0 || wall.Before(c.floor) {
@@ -223,21 +229,21 @@ func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	case r.ID.N > c.earlier:
 		return wall.Add(r.Stamp.Uptime - uptime), true
 	}
-	return wall.Add(-uptime), true // it was taken in an earlier run, at the latest when this one began
+	return wall.Add(-uptime), true // an earlier run took the reading, at the latest when this run began
 }
 
-// setSinceTaken returns by how much the clock was set since a reading was taken, as far as that is known.
+// setSinceTaken returns the sum of the known steps of the wall clock since a reading was taken.
 func (c *clock) setSinceTaken(r outbox.Reading) time.Duration {
 	if r.ID.N > c.earlier {
 		return c.setSince(r.Stamp.Uptime)
 	}
 	if _, requeued := r.Properties[outbox.RequeuedProperty]; requeued {
-		return 0 // its number does not say when it was taken
+		return 0 // the number of a requeued reading does not show in which run the reading was taken
 	}
 	return c.setSincePut(r.ID)
 }
 
-// setSince returns by how much the clock was set since an uptime.
+// setSince returns the sum of this run's certain steps of the wall clock after an uptime.
 func (c *clock) setSince(uptime time.Duration) (by time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -249,7 +255,7 @@ func (c *clock) setSince(uptime time.Duration) (by time.Duration) {
 	return by
 }
 
-// plus adds durations without overflow: a clock may be off by centuries.
+// plus adds durations without overflow, because the wall clock may be wrong by centuries.
 func plus(a, b time.Duration) time.Duration {
 	switch sum := a + b; {
 	case a > 0 && b > 0 && sum < 0:

@@ -6,15 +6,16 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// noteAttempt notes that an attempt begins, by the wall clock as it is now.
+// noteAttempt notes how often the wall clock had been set when an attempt to connect begins.
 func (l *life) noteAttempt() {
 	l.clock.look()
 	l.clockSets, _, _ = l.clock.history()
 }
 
-// clockEndsBackOff reports whether the device should try again at once, because the wall clock was set since the latest
-// attempt began and may have been why that failed, with cause, or why DPS refused the device. A clock that is set again
-// and again is such a reason only once in Policy.FirstRest.
+// clockEndsBackOff reports whether the device should try again at once. It should if somebody has set the
+// wall clock since the latest attempt began, and if the wrong clock may explain cause, the error of that
+// attempt, or the refusal by DPS. A clock that is set again and again ends a back-off only once in
+// Policy.FirstRest.
 func (l *life) clockEndsBackOff(cause error) bool {
 	l.clock.look()
 	times, _, _ := l.clock.history()
@@ -28,8 +29,8 @@ func (l *life) clockEndsBackOff(cause error) bool {
 	return true
 }
 
-// recordClockSteps records that the wall clock was set since it was last called, in one record, and keeps that for the
-// next start.
+// recordClockSteps makes one record of all steps of the wall clock since its last call, and saves the steps
+// for the next start.
 func (l *life) recordClockSteps() {
 	if steps := l.clock.takeSteps(); len(steps) > 0 {
 		var by time.Duration
@@ -41,7 +42,7 @@ func (l *life) recordClockSteps() {
 		if unsure {
 			r.Message = r.Describe().Message + ", or this machine has slept"
 		}
-		if by.Abs() >= minStep { // otherwise it was set back
+		if by.Abs() >= minStep { // otherwise the steps cancel each other out
 			l.emit(r)
 		}
 	}

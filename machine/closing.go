@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// closing sends what it can over the session that there is, and ends.
+// closing sends pending readings and reported properties over the open session, if there is one, until the
+// deadline, and then closes the session and the hub.
 func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 	l.closeBy = time.Now().Add(l.Timing.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, l.closeBy)
@@ -18,7 +19,7 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 				l.warn("not everything could be sent before the end", err)
 			}
 		}
-		if s.Cause() != nil { // until it is done, acknowledgements that came before its end may still be processed
+		if s.Cause() != nil { // earlier acknowledgements may be processed until the session is done
 			select {
 			case <-s.Done():
 			case <-ctx.Done():
@@ -29,10 +30,10 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 	return Stay, l.hub.Close(ctx)
 }
 
-// A LostError says how many accepted readings no hub has acknowledged, and no later run will send.
+// A LostError counts the accepted readings that no hub has acknowledged and that no later run will send.
 type LostError struct {
-	Left    int // in an outbox that ends with the process
-	Dropped int // during the run: by the outbox's limits, by a disk that could not be written, or by quarantine
+	Left    int // readings still pending in an outbox that ends with the process
+	Dropped int // readings dropped during the run, for any of the reasons in package outbox
 }
 
 func (e *LostError) Error() string {

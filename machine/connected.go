@@ -8,12 +8,12 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// errNoSession is the cause if Connected was entered by an event from outside, or by a program's row, without
-// a session.
+// errNoSession is the error when a state that needs a session is entered without one: by an event from
+// outside, or by a row of the program's own.
 var errNoSession = errors.New("machine: there is no session")
 
-// connected attaches the message handlers and works until the session ends or its token nears its end. Whichever way
-// the state is left, the handlers are detached.
+// connected attaches the message handlers and works until the session ends or the term of its token ends. It
+// always detaches the handlers before it returns.
 func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	if l.session == nil {
 		return Lost, errNoSession
@@ -27,7 +27,7 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	defer l.hub.Detach()
 	err := l.hub.Work(working)
 	l.history.lived = time.Since(since)
-	// A session without acknowledgements does not count.
+	// A session that ended because an acknowledgement was overdue does not count.
 	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) {
 		l.history.held()
 	}
@@ -41,7 +41,7 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	return Lost, err
 }
 
-// noteRenewal notes that the term of the token has ended.
+// noteRenewal notes, when the term of the token has ended, whether the wall clock ended the term early.
 func (l *life) noteRenewal(now time.Time) {
 	if now.Before(l.term.end) {
 		l.cutShort = now

@@ -8,7 +8,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// settleTimeout bounds the wait for acknowledgements before a planned reconnect. Readings without one are sent again.
+// settleTimeout bounds the wait for acknowledgements before a planned reconnect, and the end of a session.
+// Readings that are not acknowledged by then are sent again.
 const settleTimeout = 2 * time.Second
 
 // connecting tries the assigned hub once.
@@ -23,7 +24,7 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	config := l.hubConfig()
 	if l.within > 0 {
 		config.ConnectTimeout = l.within
-		l.within = 0 // for one attempt
+		l.within = 0 // the shorter timeout is for one attempt only
 	}
 	s, err := transport.Connect(ctx, config)
 	if err != nil {
@@ -33,8 +34,8 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	return HubAccepted, nil
 }
 
-// hubConfig returns the CONNECT to the hub. Username and token have the hub's name as DPS gave it, with a port
-// if there is one.
+// hubConfig returns the configuration of the connection to the hub. User name and token contain the hub's
+// name exactly as DPS gave it, with the port if the name has one.
 func (l *life) hubConfig() transport.Config {
 	a := l.assignment()
 	hub, device := a.Hub, a.DeviceID

@@ -15,24 +15,25 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// recordsTimeout is how long Run waits at least until the observers have seen the last records, even when closing has
-// used up its time.
+// recordsTimeout is the shortest time for which Run is ready to wait at its end for observers that have not
+// received the last records yet. It also holds when Timing.CloseTimeout is used up.
 const recordsTimeout = 500 * time.Millisecond
 
 // drainCheck is how often Drained looks at the outbox.
 const drainCheck = 100 * time.Millisecond
 
-// ErrSwitchedOff is the error of Send and Report if Settings.Off has Telemetry or ReportedProperties.
+// ErrSwitchedOff is the error of Send if Settings.Off contains Telemetry, and of Report if Settings.Off
+// contains ReportedProperties.
 var ErrSwitchedOff = errors.New("machine: switched off in the settings")
 
 // A Device is one Azure IoT device. New makes it, Run keeps it connected, and Close ends it. All methods may
 // be called from any goroutine; those that only an Action may call say so.
 type Device struct {
 	life  *life
-	table Table           // with the program's states
-	stop  context.Context // ends with Close
+	table Table           // all states and rows, including those of the program
+	stop  context.Context // ends when Close is called or the machine has ended
 	halt  context.CancelFunc
-	use   atomic.Int32  // unused, used or closedUnused
+	use   atomic.Int32  // one of the constants unused, used and closedUnused
 	ended chan struct{} // closed when Run returns
 }
 
@@ -40,14 +41,16 @@ type Device struct {
 const (
 	unused       = iota
 	used         // Run was called
-	closedUnused // Close came before Run
+	closedUnused // Close was called before Run
 )
 
-// New checks the settings and makes a device. It opens the state directory, which belongs to the device until Run has
-// returned or, without Run, until Close has. The error of wrong settings wraps those of Settings.Check.
+// New checks the settings and makes a device. It opens and locks the state directory until Run returns or, if
+// Run is never called, until Close returns. For wrong settings New returns an error that wraps the error of
+// Settings.Check.
 func New(s Settings) (*Device, error) { return newDevice(s, nil) }
 
-// newDevice makes a device with an outbox that a test gives, or nil for the one that the settings describe.
+// newDevice makes a device. Tests pass an outbox as box; if box is nil, newDevice opens the outbox that the
+// settings describe.
 func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("machine: settings: %w", err)
@@ -57,7 +60,7 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 		return nil, err
 	}
 	made := false
-	defer func() { // Settings.Table may panic
+	defer func() { // a deferred function, because Settings.Table may panic
 		if !made {
 			_, closed := l.state.close(l.hub)
 			err = errors.Join(err, closed)
@@ -76,8 +79,8 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	return d, nil
 }
 
-// Run keeps the device connected until ctx ends or Close is called, and then closes it within Timing.CloseTimeout. It
-// may be called once. It returns nil if no reading was lost or dropped; otherwise its error wraps a *LostError.
+// Run keeps the device connected until ctx ends or Close is called, and then closes it within
+// Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.use.CompareAndSwap(unused, used) {
 		if d.use.CompareAndSwap(closedUnused, used) {
@@ -109,8 +112,8 @@ func (d *Device) Run(ctx context.Context) error {
 	return errors.Join(err, l.fan.Close(closing))
 }
 
-// Close ends the device and waits until Run has returned, or for ctx, whose error it then wraps. It may be
-// called more than once. Run returns at once if Close came first.
+// Close ends the device and waits until Run has returned. If ctx ends first, Close returns an error that
+// wraps ctx's. Close may be called more than once. If Close is called before Run, Run returns at once.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.use.CompareAndSwap(unused, closedUnused) {
@@ -131,10 +134,11 @@ var reserved = []string{
 	hub.BacklogProperty, hub.ClockProperty, outbox.MissingProperty, outbox.PreviousProperty, outbox.RequeuedProperty,
 }
 
-// Send accepts a reading in any state of the device, and returns its ID as soon as it is as safe as
-// Settings.Storage makes it. It is delivered at least once, unless it is dropped, which a record says. Send
-// refuses a reading that no hub would accept, for example one of more than 256 KB. With the policy Block, Send
-// waits for room in the outbox. If ctx ends first, the reading may be delivered nevertheless.
+// Send accepts a reading in any state of the device, and returns the reading's ID as soon as the reading is
+// as safe as Settings.Storage makes it. The reading is delivered at least once, unless the device drops it
+// and emits a record of the kind RecordDropped. Send refuses a reading that no hub would accept, for example
+// one of more than 256 KB. With the policy Block, Send waits for room in the outbox. If ctx ends first, Send
+// returns an error, but the reading may be delivered nevertheless.
 func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
 	if d.life.Off.Has(hub.Telemetry) {
 		return ID{}, fmt.Errorf("telemetry: %w", ErrSwitchedOff)
@@ -148,7 +152,7 @@ func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
 	if err := r.Check(); err != nil {
 		return ID{}, fmt.Errorf("machine: send: %w", err)
 	}
-	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller may use its own again
+	r.Body, r.Properties = bytes.Clone(r.Body), maps.Clone(r.Properties) // the caller may reuse its own
 	id, err := d.life.state.outbox.Put(ctx, r, stamp)
 	if err != nil {
 		return ID{}, fmt.Errorf("machine: send: %w", err)
@@ -160,11 +164,11 @@ func (d *Device) Send(ctx context.Context, r Reading) (ID, error) {
 	return id, nil
 }
 
-// Report merges reported properties into the pending ones, which are sent as soon as there is a hub. null
-// removes a property. Report returns when the patch is as safe as readings are, or is in memory because the
-// disk cannot be written. It refuses a patch that no hub would accept, and one that would be changed on its
-// way: text that is not UTF-8, and in a json.RawMessage a name that occurs twice in one object, or half of a
-// surrogate pair.
+// Report merges reported properties into the pending ones, which are sent as soon as the device is connected
+// to a hub. The value null removes a property. Report returns when the patch is as safe as Settings.Storage
+// makes readings; if the disk cannot be written, the patch is in memory only. Report refuses a patch that no
+// hub would accept. It also refuses a patch that JSON encoding would change: text that is not UTF-8, and in a
+// json.RawMessage a name that occurs twice in one object, or half of a surrogate pair.
 func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	if d.life.Off.Has(hub.Reported) {
 		return fmt.Errorf("reported properties: %w", ErrSwitchedOff)
@@ -172,9 +176,9 @@ func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 	return d.life.hub.Report(ctx, patch)
 }
 
-// Drained returns nil as soon as no reading is pending: hubs have acknowledged all that were accepted, or they
-// were dropped. It returns an error that wraps ctx's if that ends first. Readings that are accepted meanwhile
-// count.
+// Drained waits until no reading is pending: each accepted reading was acknowledged by a hub, or was dropped.
+// Drained also waits for readings that are accepted meanwhile. If ctx ends first, Drained returns an error
+// that wraps ctx's.
 func (d *Device) Drained(ctx context.Context) error {
 	look := time.NewTicker(drainCheck)
 	defer look.Stop()
@@ -190,29 +194,29 @@ func (d *Device) Drained(ctx context.Context) error {
 	}
 }
 
-// Fire asks the machine for an event of a state that the program has added. It returns when the machine has
-// moved. Its error wraps ErrIllegalEvent if the table has no row for the event in the present state, ErrEnded
-// after the end, or ctx's.
+// Fire triggers an event of a state that the program has added, and returns when the machine has moved. Its
+// error wraps ErrIllegalEvent if the table has no row for the event in the current state, ErrEnded if the
+// machine has ended, or ctx's error if ctx ends first.
 func (d *Device) Fire(ctx context.Context, e Event) error { return d.life.machine.Fire(ctx, e) }
 
-// Flush sends the pending readings and reported properties over the session that the device holds, and returns
-// nil when the hub has acknowledged all of them. Only the Action of a state that a program has added may call
-// it; in Connected the device sends by itself.
+// Flush sends the pending readings and reported properties over the device's session, and returns nil when
+// the hub has acknowledged all of them. Only the Action of a state that a program has added may call it; in
+// Connected the device sends by itself.
 func (d *Device) Flush(ctx context.Context) error { return d.life.flush(ctx) }
 
-// Assignment is the hub and device ID that DPS has assigned, in this run or before. The zero Assignment means
-// that there is none yet. Its Payload is what a custom allocation returned, as JSON. It may be out of date
-// when you read it.
+// Assignment returns the hub and device ID that DPS assigned, in this run or an earlier one. The zero
+// Assignment means that the device has no assignment yet. The field Payload is the JSON that a custom
+// allocation returned. The result may be out of date when you read it.
 func (d *Device) Assignment() Assignment { return d.life.assignment() }
 
-// State is the current state. It may be out of date when you read it.
+// State returns the current state. The result may be out of date when you read it.
 func (d *Device) State() State { return d.life.machine.State() }
 
-// Warn gives the observers a record of the program's own, of level warn.
+// Warn emits a record of the kind RecordWarning with a program's error, which all observers receive.
 func (d *Device) Warn(err error) { d.life.warn("", err) }
 
-// Markdown is the document of the device's states, those that the program has added included.
+// Markdown returns the document of the device's states, including the states that the program has added.
 func (d *Device) Markdown() (string, error) { return d.table.Markdown() }
 
-// Mermaid is the diagram of the device's states, those that the program has added included.
+// Mermaid returns the diagram of the device's states, including the states that the program has added.
 func (d *Device) Mermaid() (string, error) { return d.table.Mermaid() }

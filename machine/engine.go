@@ -13,25 +13,26 @@ import (
 // ErrIllegalEvent is the error of an event for which the table has no row in the current state.
 var ErrIllegalEvent = errors.New("illegal event")
 
-// ErrEnded is the error of an event that comes after the last state's Action has returned.
+// ErrEnded is the error of an event that comes after the machine has ended.
 var ErrEnded = errors.New("the machine has ended")
 
-// actionTimeout is how long an Action may take to return after its context ended, before Hooks.Late names it.
+// actionTimeout is how long an Action may take to return after its context has ended. After that Hooks.Late
+// is called.
 const actionTimeout = 5 * time.Second
 
 // Hooks are called by the goroutine that moves the machine, so they must not block. A nil hook is not called.
 type Hooks struct {
 	Changed func(Change)                       // the state has changed; the next Action has not started yet
 	Illegal func(State, Event)                 // the table has no row for the event in the state
-	Late    func(s State, after time.Duration) // the Action of s does not return although its context ended
+	Late    func(s State, after time.Duration) // the Action of s still runs this long after its context has ended
 }
 
-// A Machine moves through a Table. looplab/fsm holds the rows, decides whether an event is legal and has the
-// current state. Machine adds the goroutine that moves it, and the rule that one state's Action has returned
-// before the next one starts. A panic of an Action is not caught: it ends the process, because nobody knows
-// what the Action has left behind.
+// A Machine runs the states of a Table. looplab/fsm holds the rows and the current state, and decides whether
+// an event is legal. Machine adds the goroutine that runs the Actions, and the rule that the Action of one
+// state has returned before the Action of the next state starts. A panic of an Action ends the process,
+// because the Action may have left shared data in an unknown state.
 type Machine struct {
-	table Table // rows from Any written out
+	table Table // the table, with each row from Any replaced by one row for each state
 	fsm   *fsm.FSM
 	hooks Hooks
 
@@ -40,10 +41,10 @@ type Machine struct {
 	done    chan struct{} // closed when Run returns
 
 	// The rest belongs to Run's goroutine.
-	base    context.Context    // what Actions' contexts are made from
-	cancel  context.CancelFunc // ends the current Action
-	ended   chan result        // the current Action's result; nil once it has been read
-	failure error              // why the machine has closed itself
+	base    context.Context    // parent of the Actions' contexts
+	cancel  context.CancelFunc // ends the context of the current Action
+	ended   chan result        // receives the current Action's result; nil once the result has been read
+	failure error              // error because of which the machine has closed itself
 }
 
 type firing struct {
@@ -56,7 +57,8 @@ type result struct {
 	err   error
 }
 
-// NewMachine checks the table and returns a machine in the initial state. Its error names everything that is wrong.
+// NewMachine checks the table and returns a machine in the initial state. Its error names all mistakes in the
+// table.
 func NewMachine(t Table, h Hooks) (*Machine, error) {
 	rows, err := t.expand()
 	if err != nil {
@@ -78,11 +80,11 @@ func NewMachine(t Table, h Hooks) (*Machine, error) {
 	return m, nil
 }
 
-// State is the current state. It may be out of date when you read it.
+// State returns the current state. The result may be out of date when you read it.
 func (m *Machine) State() State { return State(m.fsm.Current()) }
 
-// Fire asks for an event and returns when the machine has moved, or why it has not: an error that wraps
-// ErrIllegalEvent or ErrEnded, or ctx's own. Before Run it waits for Run.
+// Fire triggers an event and returns nil when the machine has moved. Otherwise it returns an error that wraps
+// ErrIllegalEvent or ErrEnded, or the error of ctx. If Run has not been called yet, Fire waits for it.
 func (m *Machine) Fire(ctx context.Context, e Event) error {
 	f := firing{event: e, reply: make(chan error, 1)}
 	select {
@@ -95,21 +97,21 @@ func (m *Machine) Fire(ctx context.Context, e Event) error {
 	select {
 	case err := <-f.reply:
 		return err
-	case <-ctx.Done(): // the machine may still move: an Action that fires must not wait for its own end
+	case <-ctx.Done(): // the machine may still move; this case lets an Action that called Fire return
 		return ctx.Err()
 	}
 }
 
-// Run starts the initial state's Action and moves the machine until the Action of a state without a way out
-// has returned, whose error it returns. When ctx ends, Run fires onCancel once, so every state that has a way
-// out needs a row for it. It also fires onCancel when an Action returns an illegal event, or an error without
-// an event.
+// Run starts the Action of the initial state, and moves the machine until the Action of a final state, one
+// without rows of its own, has returned. Run returns the error of that Action. When ctx ends, Run fires the
+// event onCancel once, so every other state needs a row for onCancel. Run also fires onCancel when an Action
+// returns an illegal event, or an error without an event.
 func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 	if err := m.table.everyStateHas(onCancel); err != nil {
 		return fmt.Errorf("machine: run: %w", err)
 	}
 	if !m.started.CompareAndSwap(false, true) {
-		return errors.New("machine: run: it has been run before; make a new one")
+		return errors.New("machine: run: this machine was already run; make a new machine")
 	}
 	defer close(m.done)
 	m.base = context.WithoutCancel(ctx)
@@ -128,12 +130,12 @@ func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 			f.reply <- m.step(f.event, nil)
 		case <-cancelled:
 			cancelled = nil
-			_ = m.step(onCancel, nil) // illegal only if it is closing already
+			_ = m.step(onCancel, nil) // the event is illegal only if the machine is closing already
 		}
 	}
 }
 
-// obey moves the machine by the result of an Action.
+// obey moves the machine by the event that an Action has returned. If that fails, it closes the machine.
 func (m *Machine) obey(v result, onCancel Event) {
 	if v.event == Stay && v.err == nil {
 		return
@@ -145,11 +147,11 @@ func (m *Machine) obey(v result, onCancel Event) {
 		}
 	}
 	m.failure = fmt.Errorf("machine: the action of %s: %w", m.State(), err)
-	_ = m.step(onCancel, m.failure) // Run has checked that this row exists
+	_ = m.step(onCancel, m.failure) // Run has checked that every state but a final one has a row for onCancel
 }
 
-// step moves the machine by one event. looplab must not get a context that can end, because it would then stay in the
-// middle of the transition.
+// step moves the machine by one event. It gives looplab/fsm a context that cannot end, because the library
+// would stop in the middle of a transition if its context ended.
 func (m *Machine) step(e Event, cause error) error {
 	from := m.State()
 	err := m.fsm.Event(m.base, string(e), cause)
@@ -165,8 +167,8 @@ func (m *Machine) step(e Event, cause error) error {
 	return fmt.Errorf("machine: %q in state %s: %w", e, from, err)
 }
 
-// leave ends the current Action and waits until it has returned, however long that takes, so that two states never use
-// the session at once.
+// leave ends the context of the current Action and waits until the Action has returned, however long that
+// takes, so that two states never use the session at the same time.
 func (m *Machine) leave(s State) {
 	m.cancel()
 	if m.ended == nil {

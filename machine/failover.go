@@ -7,10 +7,11 @@ import (
 )
 
 var errFight = fmt.Errorf("machine: the hub has ended %d sessions soon after they began: "+
-	"probably a second process uses this identity; stop it, or give each its own registration ID; "+
+	"probably a second process uses this identity; stop it, or give each process its own registration ID; "+
 	"or the hub has used up its quota of messages for the day", fightCloses)
 
-// failover chooses where to go next by the policy (policy.go), and waits for the back-off.
+// failover lets the policy (policy.go) choose between hub and DPS for the next attempt, and waits for the
+// back-off.
 func (l *life) failover(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	l.outage.begin(time.Now())

@@ -8,15 +8,16 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// DeviceKey returns a source of the device's own key, in base64 as Azure shows it. Why it cannot be used is said at the
-// first attempt to connect; the text is not quoted.
+// DeviceKey returns a source of the device's own key. text is the key in base64, as Azure shows it. If text
+// is not a valid key, the first attempt to connect fails with an error that does not quote text.
 func DeviceKey(text string) KeySource {
 	return func() (Key, error) { return transport.ParseKey(text) }
 }
 
-// GroupKey returns a source of the key that a device derives from the key of its enrollment group, which is in
-// base64. The derivation is that of azure-docs iot-dps/concepts-symmetric-key-attestation.md: HMAC-SHA256 of
-// the registration ID, in the spelling of Identity.RegistrationID. Errors are those of DeviceKey.
+// GroupKey returns a source of the key that a device derives from the key of its enrollment group. text is
+// the group's key in base64. The derived key is the HMAC-SHA256 of the registration ID, which must be spelled
+// as in Identity.RegistrationID (azure-docs iot-dps/concepts-symmetric-key-attestation.md). Errors are those
+// of DeviceKey.
 func GroupKey(text, registrationID string) KeySource {
 	return func() (Key, error) {
 		key, err := transport.ParseKey(text)
@@ -24,14 +25,14 @@ func GroupKey(text, registrationID string) KeySource {
 	}
 }
 
-// A keyring reads the device's key, and keeps the latest one out of texts.
+// A keyring reads the device's key from its source, and hides the latest key in texts.
 type keyring struct {
 	source KeySource
 	latest atomic.Pointer[Key]
 }
 
-// read asks the key source. A panic of the source is an error; its text is shown only if it is the Go
-// runtime's, because any other may contain the key.
+// read returns the key that the source returns. If the source panics, read returns an error. The error quotes
+// the panic only if the Go runtime caused it, because any other panic value may contain the key.
 func (k *keyring) read() (key Key, err error) {
 	defer func() {
 		switch reason := recover().(type) {
@@ -50,7 +51,7 @@ func (k *keyring) read() (key Key, err error) {
 	return key, err
 }
 
-// hide returns a text with [key] in the place of the key.
+// hide returns text with every occurrence of the latest key replaced by "[key]".
 func (k *keyring) hide(text string) string {
 	if key := k.latest.Load(); key != nil {
 		return key.Hide(text)

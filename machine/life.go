@@ -12,8 +12,8 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A life is what a device does: the Actions of the six states, and what they hand on to each other. Device is what a
-// program calls.
+// A life has the Actions of the six states and the data that they share. Device is the API for programs, and
+// calls life.
 type life struct {
 	Settings
 	*recorder
@@ -22,27 +22,28 @@ type life struct {
 	state    *stateDir
 	clock    *clock
 	endings  sync.WaitGroup             // sessions that have ended but are not done
-	assigned atomic.Pointer[Assignment] // nil means that there is none
+	assigned atomic.Pointer[Assignment] // current assignment; nil means that there is none
 
 	// The rest belongs to the current state's Action. Only one runs at a time, so there is no mutex.
 
-	// session is the device's only session. The state that is entered next uses it or drops it.
+	// session is the device's only session. Each state, when it is entered, either uses the session or drops it.
 	session   *transport.Session
 	hubUse    chan struct{} // has a value while Flush or WithSession uses the hub
 	polls     provisioning.Polls
-	term      term          // of the session's token
-	cutShort  time.Time     // when the wall clock last ended a term before the monotonic clock did
-	within    time.Duration // connect timeout of the next attempt. Zero means the usual one
+	term      term          // term of the session's token
+	cutShort  time.Time     // last time at which the wall clock ended a term before the monotonic clock did
+	within    time.Duration // connect timeout of the next attempt. Zero means Link.ConnectTimeout
 	history   history
-	suspicion suspicion // of the wall clock
-	clockSets int       // how often the clock had been set when the latest attempt began
-	freedAt   time.Time // when a setting of the clock last ended a back-off, by the steady clock
+	suspicion suspicion // evidence against the wall clock
+	clockSets int       // number of steps of the wall clock before the latest attempt began
+	freedAt   time.Time // last time, by the steady clock, at which a step of the wall clock ended a back-off
 	outage    outage
-	entered   time.Time // when the current state was entered
-	closeBy   time.Time // when Closing must have ended
+	entered   time.Time // time at which the current state was entered
+	closeBy   time.Time // deadline of the state Closing
 }
 
-// newLife makes a life and opens its state directory. box is nil for the outbox that the settings describe.
+// newLife makes a life and opens its state directory. Tests pass an outbox as box; nil means the outbox that
+// the settings describe.
 func newLife(s Settings, box outbox.Outbox) (*life, error) {
 	keys := &keyring{source: s.Identity.Key}
 	s.Identity.Key = keys.read
@@ -63,7 +64,7 @@ func newLife(s Settings, box outbox.Outbox) (*life, error) {
 	return l, nil
 }
 
-// assignment is the zero Assignment if there is none.
+// assignment returns the current assignment, or the zero Assignment if there is none.
 func (l *life) assignment() Assignment {
 	if a := l.assigned.Load(); a != nil {
 		return *a
@@ -87,5 +88,6 @@ func (l *life) dropSession() {
 	l.hub.Release()
 }
 
-// awaitDone has Run wait at its end until a session that has ended is done. No failover waits for that.
+// awaitDone makes Device.Run wait, before it returns, until a session that has ended is done. A failover does
+// not wait for the session.
 func (l *life) awaitDone(s *transport.Session) { l.endings.Go(func() { <-s.Done() }) }

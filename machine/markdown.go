@@ -9,14 +9,16 @@ import (
 
 const title = "# The states\n\n"
 
-// Markdown is the document of a device's states without a program's, docs/states.md.
+// Markdown returns docs/states.md, the document of a device's states without any states that a program has
+// added.
 func Markdown() (string, error) {
 	text, err := new(life).table().Markdown()
 	return strings.Replace(text, title,
 		title+"Written by `go generate ./machine` from the table in `machine/table.go`; do not edit.\n\n", 1), err
 }
 
-// Mermaid is the table as a Mermaid state diagram, drawn by looplab/fsm. A table that New would refuse is an error.
+// Mermaid returns the table as a Mermaid state diagram, drawn by looplab/fsm. If NewMachine would refuse the
+// table, Mermaid returns an error.
 func (t Table) Mermaid() (string, error) {
 	m, err := NewMachine(t, Hooks{})
 	if err != nil {
@@ -29,8 +31,8 @@ func (t Table) Mermaid() (string, error) {
 	return diagram, nil
 }
 
-// Markdown is the table as a document: the Mermaid diagram, a sentence for each state, and every row. A table that New
-// would refuse is an error.
+// Markdown returns the table as a document: the Mermaid diagram, a sentence for each state, and every row. If
+// NewMachine would refuse the table, Markdown returns an error.
 func (t Table) Markdown() (string, error) {
 	diagram, err := t.Mermaid()
 	if err != nil {

@@ -12,44 +12,45 @@ import (
 // The types of other packages that a program needs, so that it imports this one only.
 type (
 	Reading      = payloads.Reading        // one telemetry message
-	ID           = outbox.ID               // of an accepted reading; its String is the message ID that the cloud sees
+	ID           = outbox.ID               // ID of an accepted reading; its String is the message ID in the cloud
 	Message      = payloads.Message        // a cloud-to-device message
-	PropertyName = payloads.PropertyName   // of a desired property
-	PropertyAck  = hub.PropertyAck         // what the device says of a desired property
-	Record       = observe.Record          // one event of the device's life
-	Assignment   = provisioning.Assignment // what DPS has assigned
+	PropertyName = payloads.PropertyName   // name of a desired property
+	PropertyAck  = hub.PropertyAck         // the device's acknowledgement of a desired property
+	Record       = observe.Record          // one event in the life of the device
+	Assignment   = provisioning.Assignment // the hub and device ID that DPS has assigned
 
-	Handlers   = hub.Handlers          // the program's code for what the cloud sends
-	Delivery   = hub.Delivery          // how readings go from the outbox to the hub
-	Kinds      = hub.Kinds             // a set of what a device and its hub exchange
+	Handlers   = hub.Handlers          // the program's functions for messages from the cloud
+	Delivery   = hub.Delivery          // settings for sending readings from the outbox to the hub
+	Kinds      = hub.Kinds             // set of kinds of messages between a device and its hub
 	Limits     = outbox.Limits         // bounds of the outbox
-	Identity   = provisioning.Identity // who the device is
-	Link       = transport.Link        // how to reach a host
-	Dial       = transport.DialFunc    // opens a connection
-	RootSource = transport.RootSource  // the certificate authorities to trust
+	Identity   = provisioning.Identity // names and key of the device, and its DPS instance
+	Link       = transport.Link        // settings of connections to DPS and hubs
+	Dial       = transport.DialFunc    // function that opens a network connection
+	RootSource = transport.RootSource  // function that returns the trusted certificate authorities
 
-	Key       = transport.Key       // a shared access key; printing it shows nothing of it
-	KeySource = transport.KeySource // reads the device's key
-	KeyError  = transport.KeyError  // the error of a KeySource whose text may be shown
+	Key       = transport.Key       // a shared access key; printing a Key does not reveal it
+	KeySource = transport.KeySource // function that reads the device's key
+	KeyError  = transport.KeyError  // an error of a KeySource with a text that may be shown
 )
 
-// What Settings.Off may have.
+// The values that Settings.Off may contain.
 const (
 	Telemetry          = hub.Telemetry
 	ReportedProperties = hub.Reported
-	DesiredProperties  = hub.Desired // with their acknowledgements
+	DesiredProperties  = hub.Desired // desired properties and their acknowledgements
 	Methods            = hub.Methods
 	Commands           = hub.Commands // cloud-to-device messages
 )
 
-// What a full outbox does, for Limits.Full.
+// The values of Limits.Full, which decides what happens to readings when the outbox is full.
 const (
 	DropOldest = outbox.DropOldest
 	DropNewest = outbox.DropNewest
-	Block      = outbox.Block // Send waits for room
+	Block      = outbox.Block // Send waits until the outbox has room
 )
 
-// Why readings were dropped: Record.Cause of records of the kind RecordDropped.
+// The reasons for which readings are dropped. A record of the kind RecordDropped has one of them as its
+// Cause.
 const (
 	NoRoom      = outbox.NoRoom
 	TooOld      = outbox.TooOld
@@ -58,7 +59,7 @@ const (
 	Quarantined = outbox.Quarantined
 )
 
-// The kinds of records that a program may look for; observe has all of them.
+// The kinds of records that a program may look for. Package observe defines all kinds.
 const (
 	RecordTransition = observe.Transition // the machine has moved
 	RecordAccepted   = observe.Accepted   // Send has accepted a reading
@@ -71,8 +72,8 @@ const (
 // ParseKey reads a shared access key as Azure shows it, in base64. Its errors are *KeyError and do not quote the text.
 func ParseKey(text string) (Key, error) { return transport.ParseKey(text) }
 
-// RootsFromFile is the system's certificate authorities and those of a PEM file. A file of which anything
-// cannot be used is an error.
+// RootsFromFile returns a source of the system's certificate authorities and those in a PEM file. If the file
+// contains a block that is not a certificate, RootsFromFile returns an error.
 func RootsFromFile(name string) (RootSource, error) {
 	pool, err := transport.RootsFromFile(name)
 	return transport.FixedRoots(pool), err

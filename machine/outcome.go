@@ -6,23 +6,24 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// An outage lasts from the loss of a hub until the device is Connected again. Its outcome is decided here: the
-// device has reconnected to the hub that it lost, has failed over to another one, or has failed back to the
-// one that it had left.
+// An outage lasts from the loss of a hub until the device is Connected again. It has one of three outcomes:
+// the device has reconnected to the lost hub, has failed over to another hub, or has failed back to the hub
+// from which it had failed over before.
 type outage struct {
-	since  time.Time // zero means that there is no outage
-	hub    string    // where the device was Connected last, in this run or before; "" means nowhere yet
-	origin string    // the hub that the device failed over from, and may fail back to; "" means none
+	since  time.Time // time at which the hub was lost; zero means that there is no outage
+	hub    string    // hub to which the device was Connected last, or the stored one; "" means none yet
+	origin string    // hub from which the device has failed over, and to which it may fail back; "" means none
 }
 
-// begin starts an outage, unless there is one or the device was never Connected.
+// begin starts an outage, unless there is one already or no earlier hub is known.
 func (o *outage) begin(now time.Time) {
 	if o.since.IsZero() && o.hub != "" {
 		o.since = now
 	}
 }
 
-// end notes that the device is Connected to a hub. ok is false if there was no outage.
+// end notes that the device is Connected to a hub, and returns the outcome of the outage. ok is false if
+// there was no outage.
 func (o *outage) end(hub string) (outcome string, ok bool) {
 	lost, since := o.hub, o.since
 	o.hub, o.since = hub, time.Time{}
@@ -40,7 +41,7 @@ func (o *outage) end(hub string) (outcome string, ok bool) {
 	return observe.FailedOver, true
 }
 
-// endOutage records how the outage has ended, if there was one.
+// endOutage records the outcome of the outage, if there was one.
 func (l *life) endOutage(now time.Time) {
 	lost, since, hub := l.outage.hub, l.outage.since, l.assignment().Hub
 	if outcome, ok := l.outage.end(hub); ok {

@@ -9,24 +9,25 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// A Policy has the times by which the state Failover chooses.
+// A Policy holds the waits and time limits by which the state Failover chooses the next attempt.
 type Policy struct {
-	// Hold is how long a session must last to count as recovered. Then the next back-off starts afresh. Zero
-	// means 20 s.
+	// Hold is how long a session must last until the device counts as recovered and the next back-off starts
+	// from FirstWait again. Zero means 20 s.
 	Hold time.Duration
-	// FirstWait bounds the first back-off, which is random. The bound doubles up to LastWait. Zero means 1 s and 60 s.
+	// FirstWait bounds the first back-off, which is random. The bound doubles with each back-off, up to
+	// LastWait. Zero means 1 s for FirstWait and 60 s for LastWait.
 	FirstWait, LastWait time.Duration
 	// AfterSilence is the connect timeout of the first attempt at a hub that has become silent. Zero means 2 s.
 	AfterSilence time.Duration
-	// FirstRest bounds the back-off after DPS has refused the device. It doubles up to LastRest. Zero means 1
-	// min and 15 min.
+	// FirstRest bounds the back-off after DPS has refused the device. The bound doubles with each refusal, up to
+	// LastRest. Zero means 1 min for FirstRest and 15 min for LastRest.
 	FirstRest, LastRest time.Duration
-	// Spread delays the first attempts by a random time up to it, at the start and when a session ends, so
-	// that the devices of a fleet do not all connect at once. Zero means no delay.
+	// Spread bounds a random delay of the first attempt after the start and after the end of a session, so that
+	// the devices of a fleet do not all connect at once. Zero means no delay.
 	Spread time.Duration
 }
 
-// WithDefaults returns p with the defaults in the place of zero fields.
+// WithDefaults returns a copy of p in which each zero field has its default.
 func (p Policy) WithDefaults() Policy {
 	settings.Default(&p.Hold, 20*time.Second)
 	settings.Default(&p.FirstWait, time.Second)
@@ -47,47 +48,48 @@ func (p Policy) Check() error {
 	)
 }
 
-// A history is what has happened since the last session that lasted for Policy.Hold, as far as the choice
-// depends on it.
+// A history holds the events since the last session that lasted for Policy.Hold, as far as Policy.choose
+// needs them.
 type history struct {
-	assigned bool  // a hub is known
-	last     Event // RetryHub or Reprovision, whichever was tried last; "" at first
-	asked    bool  // DPS has been asked
+	assigned bool  // whether the device has an assignment
+	last     Event // latest choice, RetryHub or Reprovision; "" means that nothing was chosen yet
+	asked    bool  // whether DPS has been asked
 	waits    int   // number of back-offs
 	failures int   // number of failed attempts
 
-	lived  time.Duration          // how long the last session lasted
-	closes [fightCloses]time.Time // when the hub last ended sessions before Hold, the oldest first
-	fight  bool                   // the latest of them makes it a fight
-	fights int                    // in a row
+	lived  time.Duration          // duration of the last session
+	closes [fightCloses]time.Time // latest times at which the hub ended a session early, the oldest first
+	fight  bool                   // whether the latest failure shows a fight over the identity
+	fights int                    // number of fights in a row
 
-	// The rest concerns DPS, and is kept when a session has lasted.
-	throttled, refused int       // in a row
-	dpsFrom            time.Time // DPS is not asked before this time
-	doubted            bool      // because DPS has refused the device, perhaps because of a wrong clock
+	// The rest concerns DPS, and is kept when a session has lasted for Policy.Hold.
+	throttled, refused int       // number of answers in a row by which DPS throttled or refused the device
+	dpsFrom            time.Time // earliest time at which DPS may be asked again
+	doubted            bool      // whether DPS has refused the device, perhaps because the wall clock is wrong
 }
 
-// Two processes with one identity end each other's sessions without end, because a hub ends the older session.
-// If the hub ended fightCloses sessions before Hold, all within fightWindow, the device assumes such a fight.
+// A fight is two processes with the same identity that keep ending each other's sessions, because a hub ends
+// the older of two sessions. The device assumes a fight if the hub has ended fightCloses sessions within
+// fightWindow, each before it had lasted for Policy.Hold.
 const (
 	fightCloses = 4
 	fightWindow = 2 * time.Minute
 )
 
-// A choice is what Failover does next.
+// A choice is the next attempt, as the state Failover has chosen it.
 type choice struct {
 	event  Event
-	wait   time.Duration // the back-off before it
-	within time.Duration // connect timeout of the attempt. Zero means the usual one
+	wait   time.Duration // back-off before the attempt
+	within time.Duration // connect timeout of the attempt. Zero means Link.ConnectTimeout
 }
 
-// choose is the whole policy. on is the event that led to Failover, cause is why, and luck is a random number
-// in [0, 1).
+// choose is the whole policy. It returns the next attempt after the event on, which led to Failover, and the
+// error cause. luck is a random number in [0, 1).
 //
 //	a session ended                          the same hub, at once or spread; after silence with a short timeout
 //	the hub cannot be reached                DPS, at once
 //	the hub that DPS named fails too         hub and DPS in turn, with exponential back-off and full jitter
-//	DPS throttles or refuses                 not DPS before the time that it named; the attempts at the hub go on
+//	DPS throttles or refuses                 the hub, if there is one, until DPS may be asked again
 //	a fight over the identity                the same hub, after a long back-off
 //	the wall clock was set, and may have     the same, but at once; see clockEndsBackOff
 //	been why the attempt failed
@@ -139,11 +141,11 @@ func doubled(first, last time.Duration, times int) time.Duration {
 	return min(d, last)
 }
 
-// failed adds a failure to the history. When DPS may be asked again is what it said, or follows from a growing
-// back-off.
+// failed adds a failure to the history. If the failure came from DPS, failed also sets the time at which DPS
+// may be asked again: the time that DPS named, or the end of a growing back-off.
 func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck float64) {
 	h.fight = false
-	if on == Lost { // a session that ended is no failed attempt
+	if on == Lost { // the end of a session does not count as a failed attempt
 		h.ended(p, cause, now)
 	} else {
 		h.failures++
@@ -172,7 +174,7 @@ func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck fl
 	}
 }
 
-// ended notes the end of a session, and whether it makes a fight.
+// ended notes the end of a session, and sets fight if the hub has ended too many sessions early.
 func (h *history) ended(p Policy, cause error, now time.Time) {
 	reason := transport.ReasonOf(cause)
 	if h.lived >= p.Hold || reason != transport.Closed && reason != transport.Reset {
@@ -201,7 +203,8 @@ func (h *history) answered() {
 	h.assigned, h.throttled, h.refused, h.dpsFrom, h.doubted = true, 0, 0, time.Time{}, false
 }
 
-// clockSet notes that the wall clock was set: the back-off starts afresh, and DPS may accept the device now.
+// clockSet notes that somebody has set the wall clock. The next back-off is as short as the first, and if DPS
+// may have refused the device because of the wrong clock, DPS may be asked at once.
 func (h *history) clockSet() {
 	h.waits = 0
 	if h.doubted {

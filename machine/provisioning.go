@@ -9,7 +9,8 @@ import (
 	"giantlizard.example/failover/provisioning"
 )
 
-// provisioning asks DPS. Only its answer replaces the assignment; a failure leaves it as it is.
+// provisioning asks DPS for an assignment. An assignment from DPS replaces the current one; a failure leaves
+// the current one unchanged.
 func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	l.dropSession()
 	l.noteAttempt()
@@ -33,11 +34,12 @@ func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	return Assigned, nil
 }
 
-// recordPayload records that DPS has returned a payload, without its content, which may be secret.
+// recordPayload records the size of the payload that DPS has returned. It leaves out the content, which may
+// be secret.
 func (l *life) recordPayload(a Assignment) {
 	if a.TooLarge > 0 {
 		l.warn("", fmt.Errorf("machine: DPS returned a payload of %d bytes with the assignment, "+
-			"and at most %d are kept; it was left out: let the custom allocation return less",
+			"and the device keeps at most %d; the payload was left out: let the custom allocation return less",
 			a.TooLarge, provisioning.MaxPayload))
 	}
 	if a.Payload != "" {

@@ -15,8 +15,8 @@ type recorder struct {
 	fan     *observe.Fan
 	keys    *keyring
 	device  string
-	any     bool // there are observers
-	noDebug bool // they receive no records of level debug
+	any     bool // whether there are observers
+	noDebug bool // whether records of level debug are left out
 }
 
 func newRecorder(s Settings, keys *keyring) *recorder {
@@ -31,10 +31,10 @@ func newRecorder(s Settings, keys *keyring) *recorder {
 	return r
 }
 
-// surviving is an observer whose panics do not end the process. A record names the first of them only, since the
-// observer receives that record too.
+// surviving returns an observer that calls observer i and recovers from its panics. Only the first panic is
+// reported, because the observer receives the report too and could panic again.
 func (r *recorder) surviving(i int, observer func(Record)) func(Record) {
-	named := false // belongs to the observer's goroutine
+	named := false // whether a panic was reported; only the observer's goroutine uses this variable
 	return func(record Record) {
 		defer func() {
 			if reason := recover(); reason != nil && !named {
@@ -64,7 +64,8 @@ func (r *recorder) warn(message string, err error) {
 	r.emit(Record{Level: observe.Warn, Kind: observe.Warning, Message: message, Error: err.Error()})
 }
 
-// changed records a move of the machine, between the end of one state's Action and the start of the next one's.
+// changed records a transition. The machine calls it after the Action of the old state has returned and
+// before the Action of the new state starts.
 func (l *life) changed(c Change) {
 	now := time.Now()
 	r := Record{
@@ -92,7 +93,7 @@ func (l *life) changed(c Change) {
 	l.emit(r)
 }
 
-// causeOf is the stable word for an error in records.
+// causeOf returns the Cause of a record for an error: one word, which does not change between versions.
 func causeOf(err error) string {
 	var verdict provisioning.Verdict
 	var reason transport.Reason
@@ -107,7 +108,7 @@ func causeOf(err error) string {
 	return "error"
 }
 
-// waiting records a wait before the next event.
+// waiting records a wait until a time, the event next, which follows the wait, and the cause of the wait.
 func (l *life) waiting(until time.Time, next Event, cause error) {
 	r := Record{
 		Level: observe.Info, Kind: observe.Waiting, State: string(l.machine.State()), Event: string(next),
@@ -125,5 +126,5 @@ func (l *life) illegalEvent(s State, e Event) {
 
 func (l *life) late(s State, after time.Duration) {
 	l.warn("", fmt.Errorf("machine: the action of state %s has not returned %s after its context ended; "+
-		"nothing moves until it returns", s, after))
+		"the machine cannot change its state until the action returns", s, after))
 }

@@ -7,24 +7,26 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// A runs value is the content of clock.json: by how much the wall clock was moved since the pending readings were
-// taken. What the clock was moved by while no process of the device ran is not known.
+// A runs value is the content of clock.json: the steps of the wall clock since the pending readings were
+// taken. Steps that happened while no process of the device ran are not known.
 type runs struct {
-	Epoch string    `json:"epoch"` // of the outbox
-	Boot  string    `json:"boot"`  // names the time since the machine was started
-	Since uint64    `json:"since"` // the last number of an earlier boot
-	Saved time.Time `json:"saved"` // by the wall clock
+	Epoch string    `json:"epoch"` // epoch of the outbox
+	Boot  string    `json:"boot"`  // ID of the machine's current boot
+	Since uint64    `json:"since"` // last number that the outbox gave out before this boot
+	Saved time.Time `json:"saved"` // time of the wall clock when the file was saved
 	Steps []setting `json:"steps,omitempty"`
 }
 
-// A setting is a step of the clock after readings with numbers above After, up to UpTo, were taken.
+// A setting is one step of the wall clock. It happened after the readings with numbers above After, up to and
+// including UpTo, were taken.
 type setting struct {
 	After uint64        `json:"after"`
 	UpTo  uint64        `json:"upTo"`
 	By    time.Duration `json:"by"`
 }
 
-// next returns the runs for a run that begins now. newest is the last reading of the run before.
+// next returns the runs value for a run that begins now, in the given boot. newest is the ID of the last
+// reading of earlier runs.
 func (r runs) next(newest outbox.ID, boot string, now time.Time) runs {
 	if r.Epoch != newest.Epoch {
 		r = runs{Epoch: newest.Epoch}
@@ -35,7 +37,7 @@ func (r runs) next(newest outbox.ID, boot string, now time.Time) runs {
 	return r
 }
 
-// with returns a copy that has the steps of this run.
+// with returns a copy to which the steps of this run are added. now is the time of saving.
 func (r runs) with(steps []step, now time.Time) runs {
 	r.Steps, r.Saved = slices.Clone(r.Steps), now
 	for _, s := range steps {
@@ -45,13 +47,13 @@ func (r runs) with(steps []step, now time.Time) runs {
 	return r
 }
 
-// same reports whether both hold the same, apart from the time at which they were saved.
+// same reports whether r and other are equal, apart from the time at which they were saved.
 func (r runs) same(other runs) bool {
 	return r.Epoch == other.Epoch && r.Boot == other.Boot && r.Since == other.Since && slices.Equal(r.Steps, other.Steps)
 }
 
-// setSincePut returns by how much the clock was set since a reading of an earlier run was accepted, as far as
-// that is known.
+// setSincePut returns the sum of the known steps of the wall clock since a reading of an earlier run was
+// accepted.
 func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
 	if id.Epoch != c.runs.Epoch {
 		return 0
@@ -61,13 +63,14 @@ func (c *clock) setSincePut(id outbox.ID) (by time.Duration) {
 			by = plus(by, s.By)
 		}
 	}
-	if id.N > c.runs.Since { // it was taken since the machine was started, so this run's steps count as well
+	if id.N > c.runs.Since { // the reading was taken in this boot of the machine, so the steps of this run count too
 		by = plus(by, c.setSince(0))
 	}
 	return by
 }
 
-// loadRuns reads clock.json, in which earlier runs have kept what they knew of the readings up to the newest.
+// loadRuns reads clock.json, in which earlier runs have saved the steps of the wall clock. newest is the ID
+// of the last reading of those runs.
 func (s *stateDir) loadRuns(newest ID) {
 	var r runs
 	if _, err := s.file("clock.json").Load(&r); err != nil {
@@ -81,7 +84,7 @@ func (s *stateDir) loadRuns(newest ID) {
 	s.clock.runs, s.savedRuns = r.next(newest, bootID(), now), r
 }
 
-// saveRuns writes clock.json if readings are pending and this run knows more of them than the file.
+// saveRuns writes clock.json if readings are pending and the file does not hold the latest steps.
 func (s *stateDir) saveRuns() {
 	if s.log.Load() == nil {
 		return

@@ -10,19 +10,20 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// ackCheck is how often the acknowledgements are looked at while a state of the program's works.
+// ackCheck is the interval between two checks for acknowledgements while the Action of an added state works.
 const ackCheck = 100 * time.Millisecond
 
 var errRenewalDue = errors.New("machine: the token must be renewed")
 
-// WithSession is for the Action of a state that a program has added. It runs work and watches over the session
-// meanwhile, as Connected does. The context of work ends with ctx, and also when the session ends, an
+// WithSession is for the Action of a state that a program has added. It runs work and meanwhile watches the
+// session, as the state Connected does. The context of work ends with ctx, and also when the session ends, an
 // acknowledgement is overdue (Delivery.AckTimeout) or the token must be renewed (after 80 to 85 % of
 // Timing.TokenLife).
 //
-// The results are for the Action to return: done if work returned nil; Lost and why if the session ended; Renew if work
-// was interrupted for a renewal, which needs a new session; otherwise done with the error of work as its cause. So the
-// state needs rows for done, Lost and Renew. work may call Flush.
+// The Action must return the results of WithSession. The event is done if work returned nil; Lost, with the
+// cause, if the session ended or an acknowledgement is overdue; Renew if work was interrupted because the
+// token must be renewed, which needs a new session; otherwise done, with the error of work. So the state
+// needs rows for done, Lost and Renew. work may call Flush.
 func (d *Device) WithSession(ctx context.Context, done Event, work func(context.Context) error) (Event, error) {
 	l := d.life
 	s := l.session
@@ -47,14 +48,14 @@ func (d *Device) WithSession(ctx context.Context, done Event, work func(context.
 		return Lost, s.Cause()
 	case errors.Is(cause, transport.AckOverdue):
 		return Lost, cause
-	case errors.Is(err, transport.AckOverdue): // from Flush
+	case errors.Is(err, transport.AckOverdue): // a Flush by work has returned this error
 		return Lost, err
 	}
 	return done, err
 }
 
-// watchSession returns why work must end: the session has ended, an acknowledgement is overdue, or the token must be
-// renewed, which is the case when term ends.
+// watchSession waits until work must end, and returns the reason: the session has ended, an acknowledgement
+// is overdue, or term has ended, so the token must be renewed.
 func (l *life) watchSession(term context.Context) error {
 	tick := time.NewTicker(ackCheck)
 	defer tick.Stop()
@@ -72,7 +73,8 @@ func (l *life) watchSession(term context.Context) error {
 	}
 }
 
-// takeAcks takes the acknowledgements that have come, and returns an error if one is overdue. Flush does so itself.
+// takeAcks processes the acknowledgements that have arrived, and returns an error if an acknowledgement is
+// overdue. While Flush runs, takeAcks does nothing, because Flush processes acknowledgements itself.
 func (l *life) takeAcks(ctx context.Context) error {
 	select {
 	case l.hubUse <- struct{}{}:
@@ -88,7 +90,7 @@ func (l *life) takeAcks(ctx context.Context) error {
 func (l *life) flush(ctx context.Context) error {
 	select {
 	case l.hubUse <- struct{}{}:
-	case <-ctx.Done(): // another Flush may take longer
+	case <-ctx.Done(): // another Flush still uses the hub
 		return fmt.Errorf("machine: flush: %w", ctx.Err())
 	}
 	defer func() { <-l.hubUse }()

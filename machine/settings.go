@@ -14,31 +14,33 @@ type Settings struct {
 	Storage  Storage
 	Delivery Delivery
 	Handlers Handlers // optional: the program's code for what the cloud sends
-	Off      Kinds    // optional: what the device does not do
+	Off      Kinds    // optional: kinds of messages that the device neither sends nor receives
 	Timing   Timing
 	Policy   Policy
 	Link     Link // optional: how to reach DPS and hubs
 
-	// Observers get every record, in order, each on a goroutine of its own. Optional.
+	// Observers receive every record, in order. Each observer has a goroutine of its own. Optional.
 	Observers []func(Record)
-	// NoDebug leaves out the records of level debug, of which each reading causes two.
+	// NoDebug leaves out the records of level debug. Each delivered reading causes two such records.
 	NoDebug bool
-	// Table adds states to the device's table; docs/extending.md shows how. New calls it. Its Actions may use the
-	// Device, but Table itself must not call methods of it. Optional.
+	// Table adds states to the device's table; docs/extending.md shows how. New calls Table, which must not call
+	// methods of the Device. The Actions of the added states may call them. Optional.
 	Table func(*Device, Table) Table
-	// Rand returns a random number in [0, 1), for jitter. Nil means math/rand's.
+	// Rand returns a random number in [0, 1), for jitter. Nil means rand.Float64 of math/rand/v2.
 	Rand func() float64
 }
 
-// Storage says where what must not be lost is kept. Either StateDir or InMemory must be given.
+// Storage says where the device keeps readings and its state. StateDir must be given, or InMemory must be
+// true, or both.
 type Storage struct {
-	// StateDir is the device's own directory for what must outlive the process. If it is empty, InMemory must be true.
+	// StateDir is the device's own directory for files that must outlive the process. If StateDir is empty,
+	// InMemory must be true.
 	StateDir string
-	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends. The
-	// StateDir, if there is one, still keeps the assignment and which messages were completed.
+	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends.
+	// StateDir, if given, still keeps the assignment and the list of completed cloud-to-device messages.
 	InMemory bool
-	// SyncEvery lets Send and Report return before the disk has the reading or property, which it has after at most so
-	// long. Zero means that they wait for the disk.
+	// SyncEvery is the longest time until an accepted reading or property is synced to the disk; Send and Report
+	// return before. Zero means that Send and Report wait for the disk.
 	SyncEvery time.Duration
 	// Limits bound the outbox.
 	Limits Limits
@@ -55,17 +57,21 @@ func (s Storage) Check() error {
 	return errors.Join(errs...)
 }
 
-// Timing has the times that belong to the device as a whole.
+// Timing holds the time limits that concern the device as a whole.
 type Timing struct {
-	CloseTimeout time.Duration // how long closing may take. Zero means 5 s
-	TokenLife    time.Duration // of a SAS token, at least 10 s; it is renewed after 80 to 85 % of it. Zero means 1 h
-	ClockFloor   time.Time     // a wall clock (Link.Now) before it has not been set. Zero means the start of 2026
+	CloseTimeout time.Duration // bound on closing the device. Zero means 5 s
+	// TokenLife is the lifetime of a SAS token, at least 10 s. The device renews the token after 80 to 85 % of
+	// its lifetime. Zero means 1 h.
+	TokenLife time.Duration
+	// ClockFloor is the earliest plausible time. A wall clock (Link.Now) that shows an earlier time counts as
+	// not set. Zero means the start of 2026.
+	ClockFloor time.Time
 }
 
-// minTokenLife leaves time for a renewal, which needs a connection, before the next one.
+// minTokenLife is the shortest lifetime of a token that leaves time for the new connection of each renewal.
 const minTokenLife = 10 * time.Second
 
-// WithDefaults returns t with the defaults in the place of zero fields.
+// WithDefaults returns a copy of t in which each zero field has its default.
 func (t Timing) WithDefaults() Timing {
 	settings.Default(&t.CloseTimeout, 5*time.Second)
 	settings.Default(&t.TokenLife, time.Hour)
@@ -84,7 +90,7 @@ func (t Timing) Check() error {
 	return errors.Join(errs...)
 }
 
-// WithDefaults returns s with the defaults in the place of zero fields.
+// WithDefaults returns a copy of s in which each zero field has its default.
 func (s Settings) WithDefaults() Settings {
 	s.Identity, s.Link = s.Identity.WithDefaults(), s.Link.WithDefaults()
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
@@ -94,8 +100,8 @@ func (s Settings) WithDefaults() Settings {
 	return s
 }
 
-// Check returns a *settings.FieldError for each field that New would refuse, joined. Each names its field by the path
-// from Settings, such as "Delivery.Window".
+// Check returns the joined *settings.FieldErrors of all fields that New would refuse. Each error names its
+// field by the path from Settings, such as "Delivery.Window".
 func (s Settings) Check() error {
 	return errors.Join(
 		settings.In("Identity", s.Identity.Check()),

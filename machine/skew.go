@@ -11,33 +11,36 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// tolerance is how wrong a clock may be. Azure refuses the tokens of a clock that is more wrong.
+// tolerance is the largest error of the wall clock that is accepted. With a larger error Azure refuses the
+// tokens.
 const tolerance = 5 * time.Minute
 
-// A proof says what shows that the wall clock is wrong. After none, the strongest is first.
+// A proof names the kind of evidence that decided about the wall clock. Except for none, the constants are in
+// order from the strongest proof to the weakest.
 type proof int
 
 const (
 	none      proof = iota
-	stamped         // DPS has named the current time
-	outrun          // DPS has named a time in the past that is later than our clock
+	stamped         // DPS has sent the current time
+	outrun          // DPS has sent a past time that is later than the device's clock
 	early           // a certificate is not valid yet
 	expired         // a certificate has expired
-	unset           // the token is refused, and the clock is before the floor
-	suspected       // the token is refused by the hub and by DPS
+	unset           // the token was refused, and the clock shows a time before the floor
+	suspected       // the token was refused by the hub and by DPS
 )
 
-// Evidence is what a failure or an answer of DPS shows about the wall clock. Zero times are not known.
+// evidence holds what an error or an answer of DPS shows about the wall clock. A zero time means that DPS
+// sent none.
 type evidence struct {
-	stamped     time.Time // the current time by DPS
-	updated     time.Time // an earlier time by DPS
-	certificate *x509.Certificate
-	host        string // whose certificate it is
-	hub, dps    bool   // have refused the token
-	answered    bool   // DPS has done so with a 401
+	stamped     time.Time         // current time by the clock of DPS
+	updated     time.Time         // past time by the clock of DPS
+	certificate *x509.Certificate // expired or not yet valid certificate; nil means that there is none
+	host        string            // host that presented the certificate
+	hub, dps    bool              // whether the hub or DPS has refused the token
+	answered    bool              // whether DPS refused the token with status 401
 }
 
-// evidenceIn returns the evidence of an error.
+// evidenceIn returns the evidence about the wall clock that an error contains.
 func evidenceIn(cause error) evidence {
 	var e evidence
 	refused := errors.Is(cause, transport.BadCredentials) || errors.Is(cause, transport.NotAuthorized)
@@ -61,21 +64,22 @@ func blamesClock(cause error) bool {
 	return e.certificate != nil || e.hub || e.dps
 }
 
-// A finding is what a proof shows: that the clock is wrong, in a sentence for the operator, or right if there
-// is no sentence.
+// A finding is the result of judge: the proof, and a sentence that tells the operator how the clock is wrong.
+// A proof with an empty sentence shows that the clock is right.
 type finding struct {
 	proof proof
 	says  string
 }
 
-// judge decides whether a wall clock that shows now is wrong. A clock before the floor, ours or DPS's, has not
-// been set. barred means that every service that the device can ask has refused its token.
+// judge decides whether the wall clock, which shows now, is wrong. A clock of the device or of DPS that shows
+// a time before floor has not been set. barred means that every service that the device can ask has refused
+// its token.
 //
-//	DPS has named the current time                  right within the tolerance, otherwise wrong by the difference
-//	DPS's last update is later than our clock       behind by at least the difference
+//	DPS has sent the current time                   right within the tolerance, otherwise wrong by the difference
+//	DPS has sent a past time later than our clock   behind by at least the difference
 //	a certificate is not valid yet                  behind by at least the difference
 //	a certificate has expired                       ahead by at least the difference, or the certificate is bad
-//	the token is refused before the floor           not set
+//	the token is refused, the clock is before floor not set
 //	the token is refused by the hub and by DPS      wrong, or the key is wrong
 func judge(e evidence, now, floor time.Time, barred bool) finding {
 	off := now.Sub(e.stamped)
@@ -87,7 +91,7 @@ func judge(e evidence, now, floor time.Time, barred bool) finding {
 	case !e.stamped.Before(floor):
 		return found(stamped, "%s ahead: it says %s, and DPS says %s", observe.Span(off), utc(now), utc(e.stamped))
 	case !e.updated.Before(floor) && e.updated.Sub(now) > tolerance:
-		return found(outrun, "%s or more behind: it says %s, and at DPS it has been %s",
+		return found(outrun, "%s or more behind: it says %s, and the time at DPS has been %s",
 			observe.Span(e.updated.Sub(now)), utc(now), utc(e.updated))
 	case c != nil && now.Before(c.NotBefore):
 		return found(early, "%s or more behind: it says %s, and the certificate of %s is valid from %s",
@@ -111,14 +115,16 @@ func found(p proof, format string, args ...any) finding {
 
 func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// A suspicion is the evidence against the wall clock since the device was last Connected or the clock was set.
+// A suspicion collects the evidence against the wall clock since the device was last Connected or the clock
+// was last set.
 type suspicion struct {
-	hub, dps bool          // have refused the token
-	proven   proof         // the strongest so far
-	set      time.Duration // by how much the clock had been set in all at the latest evidence
+	hub, dps bool          // whether the hub or DPS has refused the token
+	proven   proof         // strongest proof so far
+	set      time.Duration // sum of all steps of the clock up to the latest evidence
 }
 
-// weigh adds evidence. It warns of the first finding, and after that of stronger ones only.
+// weigh adds evidence to the suspicion. It warns about the first proof of a wrong clock, and later only about
+// stronger proofs.
 func (l *life) weigh(e evidence) {
 	t := &l.suspicion
 	now, _ := l.clock.look()

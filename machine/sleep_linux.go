@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asleep returns how long the machine has slept since it was started: CLOCK_BOOTTIME counts that time, and
+// asleep returns how long the machine has slept since its boot: CLOCK_BOOTTIME counts the time asleep, and
 // CLOCK_MONOTONIC does not.
 func asleep() (total time.Duration, known bool) {
 	for range 10 {
@@ -31,7 +31,7 @@ func read(id int32) (time.Duration, error) {
 	return time.Duration(at.Nano()), err
 }
 
-// bootID returns a name of the time since the machine was started, or "" if the system has none.
+// bootID returns the ID that Linux gave to the current boot of the machine, or "" if the ID cannot be read.
 func bootID() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))

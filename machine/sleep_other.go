@@ -4,8 +4,9 @@ package machine
 
 import "time"
 
-// asleep is not known on this system: if a wall clock moves ahead, it was set or the machine has slept.
+// asleep reports that this system does not say how long the machine has slept. When the wall clock moves
+// ahead, somebody may have set it, or the machine may have slept.
 func asleep() (total time.Duration, known bool) { return 0, false }
 
-// bootID is not known on this system.
+// bootID returns "", because this system does not name its boots.
 func bootID() string { return "" }

@@ -17,23 +17,25 @@ type Event string
 const (
 	// Stay is no event: an Action that returns it waits in its state for an event from outside (Fire).
 	Stay Event = ""
-	// Any, as a row's From, means every state that has a row of its own.
+	// Any, as the From of a row, means every state with a row of its own, except the row's To.
 	Any State = "*"
 )
 
-// An Action is the work of one state. It returns the event that ends the state, and its cause, which may be
-// nil. ctx ends when another event moves the machine; the Action must return then, because the next state's
-// Action starts only after it. An error with Stay closes the machine. A panic of an Action ends the process.
+// An Action is the work of one state. It returns the event that ends the state, and the cause of the event,
+// which may be nil. ctx ends when another event moves the machine. Then the Action must return, because the
+// Action of the next state starts only afterwards. An error with Stay closes the machine. A panic of an
+// Action ends the process.
 type Action func(ctx context.Context, c Change) (Event, error)
 
-// A StateSpec is one state. Doc is its sentence in the document. A nil Do waits for an event from outside.
+// A StateSpec describes one state. Doc describes the state in the generated document. Do is the Action; nil
+// means that the state waits for an event from outside.
 type StateSpec struct {
 	Name State
 	Doc  string
 	Do   Action
 }
 
-// A Transition is one row of the table. Doc says in the document when it happens.
+// A Transition is one row of the table. Doc says, in the generated document, when the transition happens.
 type Transition struct {
 	From State
 	On   Event
@@ -48,13 +50,13 @@ type Change struct {
 	Cause    error
 }
 
-// A Table has the states, and the rows that connect them. With and Wrap extend it.
+// A Table holds the states and the rows that connect them. With and Wrap extend a table.
 type Table struct {
 	Initial State
 	States  []StateSpec
 	Rows    []Transition
 
-	wrong error // why Wrap has failed, for NewMachine
+	wrong error // errors of Wrap, which NewMachine returns
 }
 
 // With returns a copy that also has these states and rows.
@@ -64,7 +66,7 @@ func (t Table) With(states []StateSpec, rows []Transition) Table {
 	return t
 }
 
-// Wrap returns a copy in which the Action of s is what around returns for it.
+// Wrap returns a copy in which around(a) replaces a, the Action of the state s.
 func (t Table) Wrap(s State, around func(Action) Action) Table {
 	t.States = slices.Clone(t.States)
 	i := slices.IndexFunc(t.States, func(spec StateSpec) bool { return spec.Name == s })
@@ -99,8 +101,9 @@ func (t Table) everyStateHas(e Event) error {
 	return nil
 }
 
-// expand replaces the rows from Any by one for each state, and checks what looplab would accept in silence: unknown and
-// duplicate names, rows that contradict each other, rows to the same state, states to which no row leads.
+// expand returns the rows, with each row from Any replaced by one row for each state. It refuses mistakes
+// that looplab/fsm would accept: invalid, unknown and duplicate names, two rows for the same state and event,
+// rows from a state to itself, and states to which no row leads.
 func (t Table) expand() ([]Transition, error) {
 	errs := []error{t.wrong}
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -149,7 +152,7 @@ func (t Table) expand() ([]Transition, error) {
 
 func (t Table) withoutAny() []Transition {
 	var rows []Transition
-	leaves := map[State]bool{} // states with a way out of their own
+	leaves := map[State]bool{} // states that have a row of their own
 	for _, r := range t.Rows {
 		if r.From != Any {
 			rows = append(rows, r)

@@ -20,9 +20,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A stateDir keeps what must outlive the process: in the state directory device.json, assignment.json, clock.json,
-// commands.json, twin.json, and the outbox or, if readings are kept in memory, epoch.json. It has the outbox in
-// memory too, and works without a directory.
+// A stateDir owns the outbox and the files of the state directory: device.json, assignment.json, clock.json,
+// commands.json, twin.json, and the folder outbox or, if readings are kept in memory, epoch.json. A device
+// without a state directory has a stateDir too; its outbox is in memory.
 type stateDir struct {
 	Storage
 	identity Identity
@@ -30,28 +30,32 @@ type stateDir struct {
 	records  *recorder
 	dir      *statefile.Dir // nil means that nothing outlives the process
 	outbox   outbox.Outbox
-	log      atomic.Pointer[outbox.Log] // the outbox if it is on the disk, for claim, which any goroutine may call
-	newest   atomic.Value               // of assignment.json; nil until DPS has answered in this run
-	saver    *statefile.Newest[any]     // of newest
-	drops    atomic.Int64               // dropped readings
+	log      atomic.Pointer[outbox.Log] // the outbox if it is on the disk; atomic because any goroutine may call claim
+	newest   atomic.Value               // newest content for assignment.json; nil until DPS has answered in this run
+	saver    *statefile.Newest[any]     // writes newest to assignment.json
+	drops    atomic.Int64               // number of dropped readings
 
-	leaveEpoch func() // stores the last ID of an outbox in memory for the next one; nil means that there is none
-	savedRuns  runs   // belongs to the goroutine that watches the clock, as does the next
-	runsFailed bool   // they could not be saved, which a record has said
+	leaveEpoch func() // saves the last ID of an outbox in memory for the next run; nil means that nothing is to be saved
+
+	// The rest belongs to the goroutine that watches the clock.
+	savedRuns  runs // last content of clock.json
+	runsFailed bool // whether saving clock.json has failed and a record has reported the error
 }
 
-// An epoch is the last ID of an outbox in memory, which the first reading of the next one names.
+// An epoch is the content of epoch.json: the last ID of an outbox in memory. The next outbox names this ID in
+// a property of its first reading.
 type epoch struct {
 	Epoch string `json:"epoch"`
 	Last  uint64 `json:"last"`
 }
 
-// An owner is the device to which a state directory belongs.
+// An owner is the content of device.json: the device to which the state directory belongs.
 type owner struct {
 	RegistrationID string `json:"registrationId"`
 }
 
-// openStateDir locks the state directory and opens what is in it. box is an outbox of a test's, or nil.
+// openStateDir locks the state directory and opens the outbox. Tests pass an outbox as box; nil means the
+// outbox that the settings describe.
 func openStateDir(of Settings, c *clock, records *recorder, box outbox.Outbox) (*stateDir, error) {
 	s := &stateDir{Storage: of.Storage, identity: of.Identity, clock: c, records: records, outbox: box}
 	if err := s.lock(); err != nil {
@@ -81,7 +85,7 @@ func (s *stateDir) openLog() error {
 		Now: s.clock.set, Elapsed: s.clock.uptime, SetSince: s.clock.setSincePut,
 	})
 	if err != nil {
-		s.saveEpoch(previous) // no reading has named it
+		s.saveEpoch(previous) // for the next start, because no reading has named this ID yet
 		s.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
@@ -109,8 +113,8 @@ func (s *stateDir) openMemory() {
 
 func (s *stateDir) warn(err error) { s.records.warn("", err) }
 
-// lock locks the state directory and makes sure that it belongs to this device. Unless both are certain,
-// nothing in it is used.
+// lock locks the state directory and checks that the directory belongs to this device. If either fails, the
+// device uses no file in the directory.
 func (s *stateDir) lock() error {
 	if s.StateDir == "" {
 		return nil
@@ -128,12 +132,12 @@ func (s *stateDir) lock() error {
 	case errors.As(err, new(*statefile.VersionError)):
 		return fmt.Errorf("machine: %w", err)
 	case errors.Is(err, statefile.ErrLocked):
-		return fmt.Errorf("machine: %w; end that one, or give this device a directory of its own", err)
+		return fmt.Errorf("machine: %w; end that process, or give this device a directory of its own", err)
 	case s.InMemory:
 		s.warn(fmt.Errorf("%w; nothing is kept there", err))
 		s.dir = nil
 		return nil
-	case s.isUnused(): // nothing is pending in it; Put and Save try to lock it again
+	case s.isUnused(): // the directory holds nothing pending; Put and Save try again to lock the directory
 		s.warn(fmt.Errorf("%w; %s; until then no reading is accepted",
 			err, statefile.Advice(err, "make the state directory writable")))
 		return nil
@@ -142,25 +146,26 @@ func (s *stateDir) lock() error {
 		"use a directory on a file system with locks that this process may write, or keep readings in memory"))
 }
 
-// isUnused reports whether nothing was ever kept in the state directory.
+// isUnused reports whether the state directory is empty or does not exist.
 func (s *stateDir) isUnused() bool {
 	entries, err := os.ReadDir(s.StateDir)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && len(entries) == 0
 }
 
-// A foreignError refuses the directory of another device, because what is pending in it would be sent in the
-// name of this one.
+// A foreignError refuses a state directory that belongs, or may belong, to another device. Otherwise this
+// device would send the other device's readings as its own.
 type foreignError struct {
 	text   string
-	unread error // why the owner is not known; nil means that it is another device
+	unread error // error because of which the owner is not known; nil means that there was none
 }
 
 func (e *foreignError) Error() string {
 	return "machine: " + e.text + "; " + statefile.Advice(e.unread, "give this device a directory of its own")
 }
 
-// claim returns an error unless the directory, which was just locked, belongs to this device or has nothing pending. A
-// file of a later version is an error too, because this version would overwrite it.
+// claim checks the state directory, which was just locked. It returns an error if the directory belongs to
+// another device, or names no owner and holds pending readings or properties. A file that a later version has
+// written is an error too, because this version would overwrite the file.
 func (s *stateDir) claim() error {
 	for _, name := range []string{
 		"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json",
@@ -198,14 +203,15 @@ func (s *stateDir) claim() error {
 	return nil
 }
 
-// pending names what the state directory keeps for a hub, or returns "" if that is nothing.
+// pending describes the pending readings or reported properties in the state directory. It returns "" if
+// nothing is pending.
 func (s *stateDir) pending() (string, error) {
 	kept, err := outbox.Read(s.outboxDir())
 	if err != nil {
 		return "", err
 	}
 	if log := s.log.Load(); log != nil && kept.Epoch == log.Epoch() {
-		return "", nil // they are this device's own: somebody has removed device.json while it runs
+		return "", nil // the readings are this device's own: somebody has removed device.json while the device runs
 	}
 	if kept.Readings > 0 {
 		return fmt.Sprintf("%d pending readings", kept.Readings), nil
@@ -233,13 +239,13 @@ func (s *stateDir) watch(ctx context.Context) {
 	}
 }
 
-// close closes the hub's files and the outbox, and unlocks the state directory. lost is how many accepted
-// readings are lost with the process.
+// close closes the hub's files and the outbox, and unlocks the state directory. lost is the number of
+// accepted readings that are lost when the process ends.
 func (s *stateDir) close(h *hub.Hub) (lost int, err error) {
 	s.saver.Close()
 	if s.dir != nil {
 		defer s.dir.Close()
-		s.dir.Repair() // so that the records below are true
+		s.dir.Repair() // before the records below say what the directory holds
 	}
 	s.closeReports(h)
 	err = s.outbox.Close()
@@ -263,12 +269,12 @@ func (s *stateDir) closeReports(h *hub.Hub) {
 			n, s.StateDir))
 	case n > 0:
 		s.warn(fmt.Errorf("machine: %d reported properties were not sent before the end; "+
-			"report those that still hold again", n))
+			"report again the properties that are still true", n))
 	}
 }
 
-// takeEpoch reads the epoch of an earlier run and removes the file, because a process that is killed cannot
-// write its own.
+// takeEpoch reads the epoch of an earlier run and removes epoch.json. If the file stayed and this process
+// were killed, the next run would read an outdated epoch.
 func (s *stateDir) takeEpoch() ID {
 	var e epoch
 	file := s.file("epoch.json")
@@ -277,7 +283,7 @@ func (s *stateDir) takeEpoch() ID {
 		s.warn(err)
 	}
 	if removed := file.Remove(); err == nil && removed != nil {
-		e = epoch{} // the next start would read it again
+		e = epoch{} // ignored, because the next start would read the same epoch again
 	}
 	return ID{Epoch: e.Epoch, N: e.Last}
 }
@@ -292,7 +298,7 @@ func (s *stateDir) saveEpoch(newest ID) {
 }
 
 // leftOnDisk returns the last ID of the outbox that an earlier run left on the disk. This run keeps its
-// readings in memory, and its own IDs must not repeat that ID.
+// readings in memory and names that ID as the previous one, unless epoch.json names another ID.
 func (s *stateDir) leftOnDisk() ID {
 	if s.dir == nil {
 		return ID{}
@@ -314,7 +320,7 @@ func (s *stateDir) leftOnDisk() ID {
 
 func (s *stateDir) outboxDir() string { return filepath.Join(s.StateDir, "outbox") }
 
-// file is a file of the state directory, or the zero File if there is none.
+// file returns a file of the state directory, or the zero File if there is no directory.
 func (s *stateDir) file(name string) statefile.File {
 	if s.dir == nil {
 		return statefile.File{}
@@ -326,18 +332,19 @@ func (s *stateDir) cache() provisioning.Cache {
 	return provisioning.Cache{File: s.file("assignment.json"), Identity: s.identity}
 }
 
-// saveTimeout is how long a failover waits until the assignment is on the disk: a disk that hangs, as worn
-// flash and network file systems do, must not delay it further.
+// saveTimeout bounds how long a failover waits until the assignment is on the disk. A disk that hangs, as
+// worn flash and network file systems do, must not delay the failover further.
 const saveTimeout = time.Second
 
-// store stores an assignment. It returns when that is done, has failed, or takes too long.
+// store saves an assignment to assignment.json. It returns when the file is written, writing has failed, or
+// saveTimeout is over.
 func (s *stateDir) store(a Assignment) {
 	s.newest.Store(s.cache().Content(a))
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
 	if s.saver.Await(ctx, s.saver.Changed()) != nil {
-		s.warn(fmt.Errorf("machine: the disk has not taken the assignment within %s; the device goes on without it, "+
-			"and a start before it has been stored asks DPS again", saveTimeout))
+		s.warn(fmt.Errorf("machine: the disk has not taken the assignment within %s; the device goes on, "+
+			"and asks DPS again if it is restarted before the assignment is on the disk", saveTimeout))
 	}
 }
 
@@ -349,7 +356,7 @@ func (s *stateDir) dropped(drop outbox.Drop) {
 		Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error(),
 	}
 	if count > 1 {
-		r.Count = int(min(count, math.MaxInt32)) // a damaged file may name any number
+		r.Count = int(min(count, math.MaxInt32)) // a damaged file may contain any number
 	}
 	s.records.emit(r)
 }

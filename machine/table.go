@@ -1,7 +1,7 @@
 // Package machine is an Azure IoT device as a finite-state machine: six states, the table that connects them,
-// and the engine that moves them. A program embeds a Device (device.go), describes it by Settings
-// (settings.go) and needs no other package of this module (names.go). To read the code, start at this file,
-// which has the table.
+// and the engine that runs them. A program embeds a Device (device.go), describes the device by Settings
+// (settings.go) and needs no other package of this module (names.go). To read the code, start with the table
+// in this file.
 package machine
 
 //go:generate go run -C .. ./cmd/failover states --output docs/states.md

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// unprovisioned looks for a stored assignment at the start. Later it waits until DPS may be asked again.
+// unprovisioned looks for a stored assignment when the device starts. When the state is entered again,
+// unprovisioned waits until DPS may be asked again.
 func (l *life) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	if c.From != "" {
-		l.clockEndsBackOff(c.Cause) // if so, dpsFrom is no longer in the future
+		l.clockEndsBackOff(c.Cause) // may reset dpsFrom, so that backOff returns at once
 		l.backOff(ctx, l.history.dpsFrom.Sub(l.clock.steady()), Register, c.Cause)
 		return Register, nil
 	}
@@ -27,8 +28,9 @@ func (l *life) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	return Cached, nil
 }
 
-// backOff waits and records until when and why. The time for which the machine sleeps counts. It returns early when ctx
-// ends, or when the wall clock was set and may have been why the attempt failed.
+// backOff waits before the event next, and records the end of the wait and its cause. Time for which the
+// machine sleeps counts as waiting time. backOff returns early when ctx ends, or when somebody has set the
+// wall clock and the wrong clock may have made the attempt fail.
 func (l *life) backOff(ctx context.Context, wait time.Duration, next Event, cause error) {
 	if wait <= 0 {
 		return

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// fanDepth is the number of records that may be pending for one observer, besides those that it was
-// handed already.
+// fanDepth is the largest number of records that may be pending for one observer, not counting the
+// records that its goroutine has already taken from the queue.
 const fanDepth = 4096
 
-// A Fan hands records to several observers. Each gets them in order, on a goroutine of its own, and
-// none delays Emit: a log pipe that stalls must not delay a failover. An observer that falls behind
-// by thousands of records misses the newest, and is told how many. Of a flood of records of one
-// sort, the Fan makes one record each second, which counts or names all of them.
+// A Fan passes records to several observers. Each observer receives them in order, on a goroutine
+// of its own, and no observer delays Emit: a log pipe that stalls must not delay a failover. An
+// observer that falls behind by thousands of records misses the newest ones, and receives a record
+// that says how many it has missed. When many records of one sort come in a short time, the Fan
+// combines them into one record each second, which counts or names all of them.
 type Fan struct {
 	mu      sync.Mutex
 	limiter limiter
@@ -26,13 +27,13 @@ type Fan struct {
 // A queue holds the records that are pending for one observer. Fan.mu guards it.
 type queue struct {
 	observer func(Record)
-	pending  []*Record     // shared with the other queues, because records are large; they do not change
-	missed   int           // records since pending was full
-	changed  *sync.Cond    // pending has grown, or the Fan is closed
-	done     chan struct{} // closed when the observer has got its last record
+	pending  []*Record     // pointers to records that all queues share and nobody changes, because records are large
+	missed   int           // number of records left out since pending was full
+	changed  *sync.Cond    // signalled when pending grows or the Fan is closed
+	done     chan struct{} // closed when the observer has received its last record
 }
 
-// NewFan returns a Fan that keeps what is emitted until Start. A nil observer is ignored.
+// NewFan returns a Fan that keeps emitted records until Start is called. A nil observer is ignored.
 func NewFan(observers ...func(Record)) *Fan {
 	f := &Fan{}
 	f.limiter = limiter{pass: f.queue, series: map[Record]*series{}}
@@ -77,8 +78,9 @@ func (f *Fan) serve(q *queue) {
 	}
 }
 
-// next waits for records, and returns none if the Fan is closed. The missed records came after the
-// others, when the queue was full.
+// next waits for pending records and returns them. It returns no records if the Fan is closed and
+// none is pending. missed is the number of records that were left out after those, because the
+// queue was full.
 func (f *Fan) next(q *queue) (records []*Record, missed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,8 +92,8 @@ func (f *Fan) next(q *queue) (records []*Record, missed int) {
 	return records, missed
 }
 
-// Emit hands a record to the observers and returns at once. All observers get the records in the
-// same order.
+// Emit queues a record for the observers and returns at once. All observers receive the records in
+// the same order.
 func (f *Fan) Emit(r Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +110,7 @@ func (f *Fan) later(after time.Duration, do func()) *time.Timer {
 	})
 }
 
-// queue hands a record to each observer that has room for it.
+// queue adds a record to each queue that is not full.
 func (f *Fan) queue(r Record) {
 	for _, q := range f.queues {
 		if len(q.pending) == fanDepth {
@@ -120,8 +122,8 @@ func (f *Fan) queue(r Record) {
 	}
 }
 
-// Close waits until the observers have got every record, or until ctx ends; then it returns an
-// error that wraps ctx.Err(). What is emitted later is ignored.
+// Close waits until the observers have received every record. If ctx ends first, Close returns an
+// error that wraps ctx.Err(). Records that are emitted after Close are ignored.
 func (f *Fan) Close(ctx context.Context) error {
 	f.mu.Lock()
 	f.limiter.flushAll()
@@ -138,7 +140,7 @@ func (f *Fan) Close(ctx context.Context) error {
 		select {
 		case <-q.done:
 		case <-ctx.Done():
-			return fmt.Errorf("observe: close: an observer does not return: %w", ctx.Err())
+			return fmt.Errorf("observe: close: an observer has not processed all records: %w", ctx.Err())
 		}
 	}
 	return nil

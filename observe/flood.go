@@ -8,41 +8,45 @@ import (
 )
 
 const (
-	seriesInterval = time.Second // between two records of one sort in a flood
-	seriesBurst    = 64          // records of one sort that pass in that time; a hub may hold 50 commands for a device
-	maxSpans       = 64          // ranges of IDs in one record
+	seriesInterval = time.Second // time between two records of one sort in a flood
+	// seriesBurst is the number of records of one sort that pass in one seriesInterval. It exceeds 50,
+	// the number of commands that a hub may hold for a device.
+	seriesBurst = 64
+	maxSpans    = 64 // largest number of ranges of IDs in one record
 )
 
-// A limiter bounds the number of records that a Fan hands on. The network, a disk or a queue can
-// repeat some sorts of records without end. When seriesBurst of such a sort have passed within
-// seriesInterval (of dropped readings: one), the limiter holds the next ones. Each seriesInterval
-// it passes one record for those of a sort that it holds: the last, with the number of the others
-// in Repeated, or for dropped readings a record that names them all. Fan.mu guards it.
+// A limiter bounds the number of records that a Fan passes to its observers, because the network, a
+// disk or a queue can repeat some sorts of records without end. When seriesBurst records of such a
+// sort have passed within seriesInterval, the limiter holds further records of the sort. Records of
+// dropped readings are held after the first one. Once in each seriesInterval the limiter passes one
+// record for all held records of a sort: the last one, with the number of the others in Repeated.
+// For dropped readings this record names all of the readings. Fan.mu guards the limiter.
 type limiter struct {
 	pass   func(Record)
-	series map[Record]*series // by sort
-	latest time.Time          // of the records that were passed
+	series map[Record]*series // one series for each sort
+	latest time.Time          // latest time in the records that were passed
 }
 
-// A series is the records of one sort.
+// A series counts and holds the records of one sort.
 type series struct {
 	until  time.Time // the end of this seriesInterval
-	passed int       // records in this seriesInterval
+	passed int       // number of records that were passed in this seriesInterval
 	timer  *time.Timer
-	held   *Record // combined; nil means none
-	epoch  string  // of the dropped readings
-	spans  spans
+	held   *Record // one record for all that are held; nil means that none is held
+	epoch  string  // epoch of the dropped readings
+	spans  spans   // numbers of the dropped readings
 }
 
-// sortOf returns what the records of one sort have in common, and how many of them pass in a
-// seriesInterval. Zero means all.
+// sortOf returns the sort of a record, which is a Record with only the fields that all records of
+// the sort share. burst is the number of records of the sort that pass in a seriesInterval; zero
+// means all.
 func sortOf(r Record) (sort Record, burst int) {
 	sort = Record{Device: r.Device, Kind: r.Kind, Level: r.Level, Cause: r.Cause}
 	switch r.Kind {
 	case Dropped:
 		return sort, 1
 	case Handled:
-		sort.Name, _, _ = strings.Cut(r.Name, " ") // method, command, message or desired
+		sort.Name, _, _ = strings.Cut(r.Name, " ") // the first word: method, command, message or desired
 		sort.Status = r.Status
 		return sort, seriesBurst
 	case Warning, IllegalEvent:
@@ -51,7 +55,8 @@ func sortOf(r Record) (sort Record, burst int) {
 	return sort, 0
 }
 
-// add passes a record or holds it. later calls a function after a time, with Fan.mu locked.
+// add passes a record or holds it. The argument later is a function that calls another function
+// after a delay, with Fan.mu locked.
 func (l *limiter) add(r Record, later func(time.Duration, func()) *time.Timer) {
 	sort, burst := sortOf(r)
 	if burst == 0 {
@@ -78,7 +83,8 @@ func (l *limiter) add(r Record, later func(time.Duration, func()) *time.Timer) {
 	}
 }
 
-// flush passes what a series holds. Its time is not before that of the last record that was passed.
+// flush passes the record that a series holds. If the record is older than the latest one that was
+// passed, it gets the time of that one.
 func (l *limiter) flush(s *series) {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -95,7 +101,7 @@ func (l *limiter) flush(s *series) {
 	l.passOn(r.Describe())
 }
 
-// flushAll passes all that is held, in the order of its times.
+// flushAll passes the held records of all series, in the order of their times.
 func (l *limiter) flushAll() {
 	held := slices.DeleteFunc(slices.Collect(maps.Values(l.series)), func(s *series) bool { return s.held == nil })
 	slices.SortFunc(held, func(a, b *series) int { return a.held.Time.Compare(b.held.Time) })
@@ -111,7 +117,8 @@ func (l *limiter) passOn(r Record) {
 	l.pass(r)
 }
 
-// hold combines a record with those that are held. It reports whether there is room for the IDs.
+// hold combines a record with the held one. It returns false, and changes nothing, if one record
+// cannot hold the IDs of both.
 func (s *series) hold(r Record) bool {
 	if r.Kind != Dropped {
 		if s.held != nil {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is the number of characters of a name that are shown.
+// maxName is the largest number of characters of a name that shown keeps.
 const maxName = 80
 
 // A path is the table that Trace prints. It keeps rows back so that it can align their columns.
@@ -16,7 +16,7 @@ type path struct {
 	out    io.Writer
 	rows   []row
 	widths [6]int
-	day    string // the last that was printed
+	day    string // latest day that was printed
 }
 
 // A row is one line: the cells of a transition, or one cell with a sentence.
@@ -44,8 +44,8 @@ func (p *path) outcome(r Record) {
 	p.rows = append(p.rows, row{r.Time, r.Device, []string{r.text()}})
 }
 
-// print prints the rows that were kept back, below their day. The names of devices get a column of
-// a width; zero means that there is no such column.
+// print prints the rows that were kept back, with a line for each new day. deviceWidth is the width
+// of the column for device names; zero means that there is no such column.
 func (p *path) print(deviceWidth int) {
 	for _, r := range p.rows {
 		at := r.time.UTC()
@@ -71,7 +71,7 @@ func (p *path) print(deviceWidth int) {
 	p.rows = p.rows[:0]
 }
 
-// shown returns a name as it is printed.
+// shown returns a name as Trace prints it: cut to maxName characters, without control characters.
 func shown(s string) string {
 	if utf8.RuneCountInString(s) > maxName {
 		s = string([]rune(s)[:maxName-1]) + "…"

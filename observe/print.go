@@ -10,9 +10,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// NewPrinter returns an observer that prints the records of at least a level to w with zerolog, as
-// JSON lines or for people. Each record is one Write. The observer is safe for concurrent use if w
-// is.
+// NewPrinter returns an observer that prints records to w with zerolog, as JSON lines or for
+// people. It leaves out records of a lower level than least. Each record is one call of w.Write.
+// The observer is safe for concurrent use if w is.
 func NewPrinter(w io.Writer, json bool, least Level) func(Record) {
 	if !json {
 		w = console(w)
@@ -42,8 +42,9 @@ func zerologLevel(l Level) zerolog.Level {
 	return zerolog.InfoLevel
 }
 
-// MarshalZerologObject writes all fields except the level and the message, with the names of
-// Record's JSON. zerolog's own time is a global setting and too coarse.
+// MarshalZerologObject writes all fields except the level and the message, under their names in the
+// JSON of Record. It writes the time itself, because the format of zerolog's time is a global
+// setting and too coarse.
 func (r Record) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("time", r.Time.UTC().Format(time.RFC3339Nano)).Str("kind", string(r.Kind))
 	for _, f := range []struct {
@@ -69,8 +70,9 @@ func (r Record) MarshalZerologObject(e *zerolog.Event) {
 	}
 }
 
-// forPeople keeps the message, the number of records that were left out, and the error unless
-// people have read it: a wait has the error of the transition before it.
+// forPeople keeps the time, the message, the number of records that were left out, and the error.
+// It leaves out an error that was printed already: a Waiting record repeats the error of the
+// transition before it, and some messages are the error itself.
 func forPeople(r Record) Record {
 	short := Record{Time: r.Time, Message: printable(r.Message), Repeated: r.Repeated}
 	if r.Kind != Waiting && r.Error != r.Message {
@@ -79,8 +81,8 @@ func forPeople(r Record) Record {
 	return short
 }
 
-// printable replaces the characters with which a name from the network could move the cursor or
-// begin a new line.
+// printable replaces control characters and other characters that are not printable, because a name
+// from the network could use them to move the cursor or to begin a new line.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

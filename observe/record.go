@@ -1,5 +1,5 @@
-// Package observe has the records in which a device describes what happens to it, the ways in which
-// records reach observers, and how they are printed. It knows no names of states.
+// Package observe defines the records in which a device describes what happens to it. It also
+// passes records to observers, and prints them. It does not depend on the names of states.
 package observe
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A Kind is what a record is about. docs/events.md describes each kind.
+// A Kind says what happened. docs/events.md describes each kind.
 type Kind string
 
 // The kinds.
@@ -22,10 +22,10 @@ const (
 	Accepted     Kind = "taken"      // a reading was accepted
 	Delivered    Kind = "delivered"  // a hub has acknowledged a reading
 	Dropped      Kind = "dropped"    // readings were removed by policy, or the disk refused them
-	IllegalEvent Kind = "refused"    // the machine has refused an event that its table lacks
-	Handled      Kind = "handled"    // a handler has returned from a method, a command or a desired property
+	IllegalEvent Kind = "refused"    // the machine has refused an event for which its table has no row
+	Handled      Kind = "handled"    // a handler of a method, a command or a desired property has returned
 	Clock        Kind = "clock"      // the wall clock was set
-	Warning      Kind = "warning"    // an operator should know it, but the device goes on
+	Warning      Kind = "warning"    // a problem that an operator should know; the device goes on
 	Note         Kind = "note"       // any other information
 )
 
@@ -42,7 +42,7 @@ const (
 // A Phase says what a transition means for the connection to a hub, whatever the states are called.
 type Phase string
 
-// The phases. A transition that changes none of this has no phase.
+// The phases. A transition that does not change the connection has no phase.
 const (
 	Connected    Phase = "connected"    // a hub was reached
 	Disconnected Phase = "disconnected" // the hub was lost, or could not be reached
@@ -51,13 +51,13 @@ const (
 
 // The outcomes of an outage.
 const (
-	Reconnected = "reconnected" // at the same hub
-	FailedOver  = "failed over" // at another hub
-	FailedBack  = "failed back" // at the hub it had failed over from
+	Reconnected = "reconnected" // the device is connected to the same hub again
+	FailedOver  = "failed over" // the device is connected to another hub
+	FailedBack  = "failed back" // the device is connected to the hub from which it had failed over
 )
 
-// AlreadyCompleted is the status of a command that was delivered again after its handler had
-// succeeded. It is completed, and its handler is not called again.
+// AlreadyCompleted is the status of a command that a hub delivered again after the handler had
+// succeeded. The device completes the command without calling the handler again.
 const AlreadyCompleted = 208
 
 // A Record is one thing that happened. Logs, traces and metrics are made from records. Durations
@@ -70,20 +70,20 @@ type Record struct {
 	Device  string    `json:"device,omitempty"` // the registration ID
 	Message string    `json:"message"`          // the record in one line, for people
 
-	From    string    `json:"from,omitempty"`     // the state left
-	To      string    `json:"to,omitempty"`       // the state entered
+	From    string    `json:"from,omitempty"`     // state that the device has left
+	To      string    `json:"to,omitempty"`       // state that the device has entered
 	Phase   Phase     `json:"phase,omitempty"`    // what the transition means for the connection
-	State   string    `json:"state,omitempty"`    // the state it happened in
-	Event   string    `json:"event,omitempty"`    // an event of the transition table; while waiting, the next one
-	Cause   string    `json:"cause,omitempty"`    // one word that does not change between versions
-	Error   string    `json:"error,omitempty"`    // the cause in full
+	State   string    `json:"state,omitempty"`    // state of the device when it waited or refused an event
+	Event   string    `json:"event,omitempty"`    // event of the transition table; in a wait, the next event
+	Cause   string    `json:"cause,omitempty"`    // cause as one word that does not change between versions
+	Error   string    `json:"error,omitempty"`    // full text of the error
 	Hub     string    `json:"hub,omitempty"`      // the hub that the record concerns
 	FromHub string    `json:"from_hub,omitempty"` // in an outcome, the hub that was lost
-	Attempt int       `json:"attempt,omitempty"`  // attempts since the last session that lasted, 1 for the first
-	SpentMS int64     `json:"spent_ms,omitempty"` // time spent in the state left; in an outcome, from the loss to Connected
-	StepMS  int64     `json:"step_ms,omitempty"`  // how far the wall clock was set; negative when it was set back
+	Attempt int       `json:"attempt,omitempty"`  // number of the attempt since the last stable session; 1 is the first
+	SpentMS int64     `json:"spent_ms,omitempty"` // time spent in the state From; in an outcome, length of the outage
+	StepMS  int64     `json:"step_ms,omitempty"`  // step of the wall clock; negative means that it was set back
 	Next    time.Time `json:"next,omitzero"`      // time of the next attempt
-	Outcome string    `json:"outcome,omitempty"`  // reconnected, failed over, failed back
+	Outcome string    `json:"outcome,omitempty"`  // outcome of the outage: reconnected, failed over or failed back
 
 	ID       string `json:"id,omitempty"`       // ID of the reading, or of the dropped readings: 8f3a1c02-17-20,25
 	Count    int    `json:"count,omitempty"`    // number of dropped readings; left out for a single one
@@ -93,7 +93,8 @@ type Record struct {
 	Repeated int    `json:"repeated,omitempty"` // earlier records like this one that a Fan or Thin left out
 }
 
-// Describe returns the record with a message. It makes one from the other fields if there is none.
+// Describe returns the record with a message. If the record has no message, Describe makes one from
+// the other fields.
 func (r Record) Describe() Record {
 	if r.Message == "" {
 		r.Message = r.text()
@@ -135,10 +136,10 @@ func (r Record) text() string {
 		return words(r.Name, after("answered", number(r.Status)))
 	case Warning, Note:
 	}
-	return r.Error // also of a kind of a later version
+	return r.Error // also for kinds that only a later version knows
 }
 
-// readings returns the number of dropped readings.
+// readings returns the number of dropped readings in a record of the kind Dropped.
 func (r Record) readings() int { return max(1, r.Count) }
 
 func (r Record) spent() time.Duration { return time.Duration(r.SpentMS) * time.Millisecond }
@@ -151,7 +152,7 @@ func joined(by string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), by)
 }
 
-// after returns s after a word, or "" if s is empty.
+// after returns word, a space and s, or "" if s is empty.
 func after(word, s string) string {
 	if s == "" {
 		return ""
@@ -180,7 +181,7 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// Span returns a duration for people, in at most two units.
+// Span returns a duration as text for people, in at most two units, such as "2 h 5 min".
 func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// spans are ranges of the numbers of readings, in order and with gaps between them.
+// spans are ranges of reading numbers, in ascending order and with gaps between them.
 type spans []span
 
 type span struct{ first, last uint64 }
 
-// spansIn reads the IDs of a record, such as "8f3a1c02-17-20,25". It skips what it cannot read.
+// spansIn reads the ID field of a record, such as "8f3a1c02-17-20,25": the epoch, and the ranges of
+// numbers. It skips ranges that it cannot read.
 func spansIn(ids string) (epoch string, all spans) {
 	epoch, numbers, _ := strings.Cut(ids, "-")
 	for text := range strings.SplitSeq(numbers, ",") {
@@ -29,7 +30,7 @@ func spansIn(ids string) (epoch string, all spans) {
 	return epoch, all
 }
 
-// add adds a range, and joins it with those that it overlaps or touches.
+// add adds the range x, and joins it with the ranges that x overlaps or touches.
 func (s *spans) add(x span) {
 	i := slices.IndexFunc(*s, func(y span) bool { return y.last >= x.first || y.last+1 == x.first })
 	if i < 0 {
@@ -42,7 +43,7 @@ func (s *spans) add(x span) {
 	*s = slices.Replace(*s, i, j, x)
 }
 
-// ids returns the text that spansIn reads, or "" if there are no ranges.
+// ids returns the ID field of a record, which spansIn can read, or "" if there are no ranges.
 func (s spans) ids(epoch string) string {
 	var texts []string
 	for _, x := range s {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A tally counts the outages that ended in one way. It keeps the shortest and the longest.
+// A tally counts the outages with the same outcome, and keeps the shortest and the longest
+// duration.
 type tally struct {
 	count       int
 	least, most time.Duration
@@ -49,7 +50,8 @@ func (t *tracer) summary() string {
 	return joined("; ", joined(": ", path, ended), t.readings(), some(t.warnings, "warning"), some(t.other, "other line"))
 }
 
-// readings returns a phrase about the readings. Only a log with debug lines has all of them.
+// readings returns a phrase with the numbers of readings. Only a log with debug lines names the
+// accepted and delivered ones.
 func (t *tracer) readings() string {
 	switch {
 	case t.accepted+t.delivered > 0:

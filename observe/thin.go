@@ -7,18 +7,19 @@ import (
 )
 
 const (
-	maxSorts     = 256 // sorts of records that Thin remembers of one device; more different causes are no repetition
-	passedAtOnce = 3   // records of one sort
-	firstLimit   = 4   // records of one sort that are left out before one is passed again; each time the limit doubles
+	maxSorts     = 256 // largest number of sorts of records that Thin remembers for one device
+	passedAtOnce = 3   // number of records of one sort that pass before Thin leaves out further ones
+	firstLimit   = 4   // first number of left-out records of one sort after which Thin passes one; it doubles each time
 )
 
-// Thin returns an observer that passes records on, and leaves out most of a long outage. Of
-// transitions, waits and warnings with the same content it passes three, and leaves out later ones.
-// When 4, then 8, 16, … of one sort were left out, it passes the last record of each sort, with the
-// number of the others in Repeated. It also does so before it passes a record of another sort, so
-// the order stays and the numbers add up. Thin starts afresh in phase Connected. From phase Closing
-// on it passes everything, because no later record would have the numbers. The observer is not safe
-// for concurrent use.
+// Thin returns an observer that passes records to next, and leaves out most records of a long
+// outage. Transitions, waits and warnings with the same content are records of one sort. Thin
+// passes the first three records of a sort, and leaves out later ones. When it has left out 4, then
+// 8, 16, … records of one sort, it passes the last left-out record of each sort, with the number of
+// the other left-out records in Repeated. It also does this before it passes a record of another
+// sort, so the order stays and the numbers add up. Thin forgets all sorts in phase Connected. From
+// phase Closing on it passes everything, because no later record could carry the numbers. The
+// observer is not safe for concurrent use.
 func Thin(next func(Record)) func(Record) {
 	devices := map[string]*thinner{}
 	return func(r Record) {
@@ -39,17 +40,17 @@ func Thin(next func(Record)) func(Record) {
 // A thinner is the state of Thin for one device.
 type thinner struct {
 	next    func(Record)
-	sorts   map[Record]*sortState // by the fields that repetitions have in common
-	limit   int                   // of sortState.left
-	closing bool
-	out     int // records that were left out, ever
+	sorts   map[Record]*sortState // the key is a Record with only the fields that all records of the sort share
+	limit   int                   // largest value of sortState.left before records are passed
+	closing bool                  // whether the device is in phase Closing
+	out     int                   // number of all records that were left out so far
 }
 
 type sortState struct {
-	passed int    // before the first was left out
-	left   int    // out since one was passed, with what those stood for
-	last   Record // that was left out
-	order  int    // of last among all that were left out
+	passed int    // number of records that were passed before the first one was left out
+	left   int    // number of records left out since one was last passed, including their Repeated
+	last   Record // latest record that was left out
+	order  int    // position of last among all records that were left out
 }
 
 func (t *thinner) restart() {
@@ -94,7 +95,8 @@ func (t *thinner) add(r Record) {
 	}
 }
 
-// passLeft passes the last record of each sort that was left out, in their order.
+// passLeft passes, for each sort, the latest record that was left out, in the order in which these
+// records came.
 func (t *thinner) passLeft() {
 	left := slices.DeleteFunc(slices.Collect(maps.Values(t.sorts)), func(s *sortState) bool { return s.left == 0 })
 	slices.SortFunc(left, func(a, b *sortState) int { return cmp.Compare(a.order, b.order) })

@@ -14,14 +14,14 @@ import (
 var outcomes = []string{Reconnected, FailedOver, FailedBack}
 
 const (
-	maxLine = 1 << 20 // bytes of a record
-	maxRows = 4096    // rows that are kept back to align them
+	maxLine = 1 << 20 // largest length of a line, in bytes
+	maxRows = 4096    // largest number of rows that are kept back to align their columns
 )
 
-// Trace reads JSON lines of NewPrinter, and prints the path of each device through its states: a
-// line for each transition and for each outage that ended, and a summary. Times are UTC. It ignores
-// what log systems put before or around a line. It skips and counts lines without a record, such as
-// a last line that is incomplete.
+// Trace reads the JSON lines of NewPrinter from r, and prints to w the path of each device through
+// its states: a line for each transition, each outage that ended and each step of the clock, and a
+// summary. Times are UTC. Trace ignores text that log systems put before or around a line. It skips
+// and counts lines without a record, such as an incomplete last line.
 func Trace(r io.Reader, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	t := tracer{path: path{out: out}, devices: map[string]*traced{}, ended: map[string]*tally{}}
@@ -40,20 +40,20 @@ func Trace(r io.Reader, w io.Writer) error {
 type tracer struct {
 	path    path
 	devices map[string]*traced
-	ended   map[string]*tally // outages, by outcome
-	other   int               // lines without a record
+	ended   map[string]*tally // outages that have ended; the key is the outcome
+	other   int               // number of lines without a record
 
 	transitions, warnings, accepted, delivered, dropped int
 }
 
 // traced is the state of one device.
 type traced struct {
-	lost time.Time // the beginning of the outage. Zero means that there is none
-	last time.Time // of the latest transition
+	lost time.Time // beginning of the current outage. Zero means that there is no outage
+	last time.Time // time of the latest transition
 }
 
-// clockSet moves the times to the clock as it is now, so that the step does not change the length
-// of an outage.
+// clockSet moves the noted times by a step of the wall clock, so that the step does not change the
+// length of an outage.
 func (d *traced) clockSet(by time.Duration) {
 	d.last = d.last.Add(by)
 	if !d.lost.IsZero() {
@@ -84,9 +84,10 @@ func (t *tracer) read(r io.Reader) error {
 	}
 }
 
-// record returns the record in a line, and reports whether there is one. journald, Docker Compose
-// and container runtimes put text before each line, and Docker's log files have each line in JSON.
-// A log that was truncated while it was written begins with zero bytes.
+// record returns the record in a line, and reports whether the line contains one. It skips text
+// before the record, because journald, Docker Compose and container runtimes put text before each
+// line, and a log that was truncated while it was written begins with zero bytes. It also reads
+// Docker's log files, in which each line is a string in a JSON object.
 func record(line []byte) (r Record, ok bool) {
 	line = line[max(0, bytes.IndexByte(line, '{')):]
 	var wrapped struct {
@@ -139,7 +140,7 @@ func (t *tracer) line(line []byte) {
 	}
 }
 
-// deviceWidth returns the width of the devices' names, or zero if there are not several devices.
+// deviceWidth returns the width of the longest device name, or zero if there is at most one device.
 func (t *tracer) deviceWidth() (width int) {
 	if len(t.devices) > 1 {
 		for device := range t.devices {
@@ -160,10 +161,11 @@ func (d *traced) moved(r Record) {
 	}
 }
 
-// phaseOf returns the phase of a transition. Logs of earlier versions do not have it; there it
-// follows from the other fields: a transition with a hub and without an attempt is Disconnected if
-// it has a cause, otherwise Connected. This is wrong in one case: a device that was closed while it
-// was connecting counts as connected, so its last outage is missing in the summary.
+// phaseOf returns the phase of a transition. Logs of earlier versions have no phases, so phaseOf
+// derives them from the other fields: a transition with a hub and without an attempt is
+// Disconnected if it has a cause, otherwise Connected. This rule is wrong in one case: a device
+// that was closed while it was connecting counts as connected, so its last outage is missing in the
+// summary.
 func phaseOf(r Record) Phase {
 	switch {
 	case r.Phase != "" || r.Hub == "" || r.Attempt > 0:

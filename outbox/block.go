@@ -2,18 +2,18 @@ package outbox
 
 import "slices"
 
-// A block says where the readings of consecutive numbers are kept. The zero value of a place means
-// that there is no such reading any more.
+// A block holds the places of readings with consecutive numbers. A zero place means that no reading
+// with its number is kept.
 type block[P comparable] struct {
 	first  uint64
-	places []P // of the readings first, first+1, and so on
-	live   int // how many of them are kept
-	low    int // the places before it hold no reading that can be handed out
+	places []P // places of the readings first, first+1, and so on
+	live   int // number of readings that are kept
+	low    int // index in places; the readings at lower indexes are gone or in flight
 }
 
 // search returns the index of the first block that ends behind number n. The blocks are in order.
 func search[B interface{ end() uint64 }](blocks []B, n uint64) int {
-	if len(blocks) == 0 || blocks[0].end() > n { // mostly
+	if len(blocks) == 0 || blocks[0].end() > n { // the usual case
 		return 0
 	}
 	i, _ := slices.BinarySearchFunc(blocks, n, func(b B, n uint64) int {
@@ -25,7 +25,7 @@ func search[B interface{ end() uint64 }](blocks []B, n uint64) int {
 	return i
 }
 
-// add appends a reading. Numbers that are left out have none.
+// add appends the place of reading n. Numbers skipped before n get zero places.
 func (b *block[P]) add(n uint64, p P) {
 	if len(b.places) == 0 {
 		b.first = n
@@ -37,7 +37,7 @@ func (b *block[P]) add(n uint64, p P) {
 	b.live++
 }
 
-// end is the number after that of the newest reading.
+// end returns the number after that of the newest reading.
 func (b *block[P]) end() uint64 { return b.first + uint64(len(b.places)) }
 
 // at returns a reading's place, or nil if it is not kept here.
@@ -76,11 +76,11 @@ func (b *block[P]) oldest(after, safe uint64, inFlight map[uint64]*flight) (n ui
 	return 0, false
 }
 
-// release has oldest find a reading again that was in flight.
+// release makes oldest find a reading again whose flight has ended.
 func (b *block[P]) release(n uint64) { b.low = min(b.low, int(n-b.first)) }
 
-// cut takes out a reading and all behind it, because they were written again elsewhere. So the others
-// do not count as gone.
+// cut removes reading n and all later readings from the block, because they were written again in a
+// newer segment. Therefore gone does not return their numbers.
 func (b *block[P]) cut(n uint64) {
 	var none P
 	if b.at(n) == nil {
@@ -94,7 +94,7 @@ func (b *block[P]) cut(n uint64) {
 	b.places = b.places[:n-b.first]
 }
 
-// gone returns the numbers whose readings were kept here and are not any more.
+// gone returns the numbers in the block whose readings are not kept any more.
 func (b *block[P]) gone() (r ranges) {
 	var none P
 	for i := 0; i < len(b.places); i++ {

@@ -7,25 +7,29 @@ import (
 )
 
 const (
-	recordDelay  = time.Second // outcomes are recorded with the next reading, or after this time
-	retryDelay   = time.Second // between two attempts on a disk that cannot be written
-	recoveryTime = time.Minute // without a drop on a full disk or a restore: then such a trouble counts as over
+	recordDelay = time.Second // outcomes are recorded with the next reading, or after this time
+	retryDelay  = time.Second // time between two attempts on a failing disk
+
+	// A full disk counts as usable again after this time without another drop, and a series of restores
+	// as finished after this time without another restore.
+	recoveryTime = time.Minute
 )
 
-// A committer writes what comes together in the diskStore while it is writing. All its methods belong
-// to one goroutine, and so do the fields. Where it needs what the queue's lock guards, it takes the
-// lock; methods that need it have the suffix Locked.
+// A committer writes readings and outcomes to the disk. Those that arrive in the diskStore during one
+// write share the next. One goroutine calls all methods of the committer and uses its fields. The
+// methods lock the queue where they use what its lock guards; a method with the suffix Locked is
+// called with that lock held.
 type committer struct {
 	*Log
 
-	number   uint64   // of the newest segment
-	tail     *segment // nil means that the next commit begins one
-	created  bool     // the tail's name is not safe yet
-	unsynced batch    // written to the tail, and not safe yet
-	buffer   []byte   // for the next write
+	number   uint64   // number of the newest segment
+	tail     *segment // nil means that the next commit begins a new segment
+	created  bool     // the tail's file is new, and its name is not synced yet
+	unsynced batch    // readings and outcomes that were written to the tail and are not synced yet
+	buffer   []byte   // memory that the next write reuses
 
-	troubled bool      // Warn was told that the disk cannot be written
-	freed    time.Time // when readings were last dropped to make room on a full disk
+	troubled bool      // Warn has reported that the disk cannot be written
+	freed    time.Time // time at which readings were last dropped because the disk was full
 
 	restores restores
 }
@@ -33,10 +37,10 @@ type committer struct {
 // A batch is what one commit writes.
 type batch struct {
 	content
-	doomed  []*segment // they keep no reading, and can go once this is safe
-	last    uint64     // the newest number before it
+	doomed  []*segment // segments without readings, to be discarded once this batch is safe
+	last    uint64     // newest number before this batch
 	sync    bool
-	isFinal bool // the log ends with it
+	isFinal bool // this batch is the last one of the log
 }
 
 func (b *batch) isEmpty() bool { return len(b.puts) == 0 && b.outcomes.isEmpty() }
@@ -69,26 +73,26 @@ func (c *committer) segments() []*segment {
 	return slices.Clone(c.disk.segments)
 }
 
-// commitAll does whatever is due, and returns how long to wait. That is never 0: a timer that has
-// expired already is run by whoever waits for it, and two of those at once in a synctest bubble crash
-// Go 1.26's race detector (they share one context).
+// commitAll commits what is due, runs a patrol if one is due, and returns how long the committer should
+// wait. The wait is never 0: a goroutine that waits for an expired timer runs the timer itself, and two
+// such goroutines at once in a synctest bubble crash Go 1.26's race detector (they share one context).
 func (c *committer) commitAll() (wait time.Duration) {
 	for {
 		b, wait := c.gather(false)
 		for ; b != nil; b, wait = c.gather(false) {
-			_ = c.commit(b)   // Warn was told of an error
-			runtime.Gosched() // who was just answered may have the next reading, which then goes with the others
+			_ = c.commit(b)   // commit reports errors to Warn
+			runtime.Gosched() // a caller whose Put has just returned can put another reading for the next batch
 		}
 		wait, due := c.nextPatrol(wait)
 		if !due {
 			return max(wait, 1)
 		}
-		_ = c.patrol() // Warn was told of an error
+		_ = c.patrol() // patrol reports errors to Warn
 		c.restores.patrolled = time.Now()
 	}
 }
 
-// finish writes whatever there is, as far as the disk accepts it.
+// finish writes all readings and outcomes that are left at Close, as far as the disk accepts them.
 func (c *committer) finish() {
 	c.restores.notBefore = time.Time{}
 	_ = c.patrol()
@@ -110,12 +114,12 @@ func (c *committer) finish() {
 	c.conclude()
 	c.restores.notBefore = time.Time{}
 	if c.needsPatrol() {
-		c.failure = c.patrol() // it decides whether the next Open will find what is pending
+		c.failure = c.patrol() // nil means that the next Open will find the pending readings
 	}
 }
 
-// gather takes what is to be written now, or returns nil and how long to wait. With all it takes
-// whatever there is.
+// gather returns the batch to be written now, or nil and how long to wait. If all is true, it ignores
+// the times before which nothing is due.
 func (c *committer) gather(all bool) (*batch, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +143,7 @@ func (c *committer) gather(all bool) (*batch, time.Duration) {
 		return nil, wait
 	}
 	b := &batch{content: d.content, last: c.last}
-	b.sync = d.syncs == 0 || c.troubled || due(d.syncBy) // only a sync shows that the trouble is over
+	b.sync = d.syncs == 0 || c.troubled || due(d.syncBy) // after an error, only a sync shows that the disk works
 	d.content, d.recordBy = content{}, time.Time{}
 	if b.puts, d.puts = c.splitPutsLocked(b.puts); len(b.puts) > 0 {
 		b.last = b.puts[0].reading.ID.N - 1
@@ -149,15 +153,15 @@ func (c *committer) gather(all bool) (*batch, time.Duration) {
 	} else {
 		b.quarantine, d.quarantine = nil, b.quarantine
 	}
-	// A segment that looks empty may hold readings that were just accepted.
+	// A segment without pending readings may still hold accepted ones that are to be written again.
 	if accepted, _ := splitAccepted(d.puts); b.sync && len(accepted) == 0 {
 		c.doomLocked(b)
 	}
 	return b, 0
 }
 
-// splitPutsLocked returns as many readings as one write takes, and the others. Only now does a reading
-// get its number, so that one whose Put has ended before leaves no trace.
+// splitPutsLocked returns the readings that fit into one write, and the remaining ones. Readings get
+// their numbers only here, so that a reading whose Put ended earlier leaves no trace.
 func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	size := 0
 	for i, p := range puts {
@@ -165,11 +169,11 @@ func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 		if n == 0 {
 			n = c.last + 1
 		}
-		gap := i > 0 && n-puts[i-1].reading.ID.N > maxGap // begins a segment
+		gap := i > 0 && n-puts[i-1].reading.ID.N > maxGap // needs a new segment
 		if size += p.size; i > 0 && (size > segmentSize || gap) {
 			return puts[:i:i], puts[i:]
 		}
-		if p.reading.ID.N == 0 { // else its Put may be reading it
+		if p.reading.ID.N == 0 { // otherwise Put may be reading the number
 			p.reading.ID.N = n
 		}
 		c.last = max(c.last, n)
@@ -177,7 +181,7 @@ func (c *committer) splitPutsLocked(puts []*putCall) (now, later []*putCall) {
 	return puts, nil
 }
 
-// commit makes a batch safe, or puts it back.
+// commit writes a batch, and syncs it if b.sync is true. After an error it puts the batch back.
 func (c *committer) commit(b *batch) error {
 	isolated, notKept := c.isolate(b.quarantine)
 	for _, q := range b.quarantine[:isolated] {
@@ -233,7 +237,7 @@ func (c *committer) committedLocked(b *batch) {
 		d.syncBy = time.Time{}
 	} else {
 		for _, p := range b.puts {
-			p.answer(nil) // the process may be killed now, but there must be no power cut
+			p.answer(nil) // the reading survives the end of the process, but not yet a power cut
 		}
 		c.unsynced.puts = append(c.unsynced.puts, b.puts...)
 		c.unsynced.outcomes.add(b.outcomes)
@@ -241,12 +245,12 @@ func (c *committer) committedLocked(b *batch) {
 			d.syncBy = time.Now().Add(d.syncs)
 		}
 	}
-	c.signalChange() // without a reading, too: RequestSync may have to be called for those that were put meanwhile
+	c.signalChange() // also without new readings: the receiver may have to call RequestSync for unsynced ones
 	for _, s := range b.doomed {
 		d.removeSegment(s)
 	}
 	older := d.segments[:max(0, len(d.segments)-1)]
 	if slices.ContainsFunc(older, func(s *segment) bool { return s.live == 0 && s != c.tail }) {
-		d.recordSoon() // it can go with the next batch, which may have nothing else to do
+		d.recordSoon() // the next batch discards the segment, even if it writes nothing else
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// A Damage says that a segment does not hold any more what was written. It is an error.
+// A Damage is an error: a segment's file does not hold what the outbox has written to it.
 type Damage struct {
 	File     string
 	Gone     bool   // the file does not exist any more
 	Foreign  bool   // the file belongs to another outbox, and is no part of this one
-	Readings int    // how many readings could be read
-	Missing  string // the numbers of the readings that are missing, such as "17-20,25"
-	Unsure   bool   // more readings may be missing, because the beginning of the file is
+	Readings int    // number of readings that could be read
+	Missing  string // numbers of the missing readings, such as "17-20,25"
+	Unsure   bool   // more readings may be missing, because the beginning of the file is missing
 }
 
 func (d Damage) Error() string {
@@ -38,23 +38,23 @@ func (d Damage) Error() string {
 
 const damagedSuffix = ".damaged"
 
-// Torn says that the last bytes of a segment make no record. It is an error.
+// Torn is an error: the last bytes of a segment's file are not a complete record, or the file is empty.
 type Torn struct {
 	File  string
-	Bytes int64 // how many; 0 if the file is empty
+	Bytes int64 // number of these bytes; 0 means that the file is empty
 }
 
 func (t Torn) Error() string {
 	if t.Bytes == 0 {
-		return fmt.Sprintf("outbox: the file %s is empty: the process ended when it had just made it, or "+
-			"somebody has emptied it, and nobody knows which readings it held", t.File)
+		return fmt.Sprintf("outbox: the file %s is empty: the process ended just after it had created the file, or "+
+			"somebody has emptied the file; which readings it held is not known", t.File)
 	}
-	return fmt.Sprintf("outbox: the last %d bytes of %s make no record: a write was cut off, of readings that had "+
-		"not been accepted, or the disk did not keep what it had synced last", t.Bytes, t.File)
+	return fmt.Sprintf("outbox: the last %d bytes of %s are not a complete record: either a write of readings "+
+		"that had not been accepted was interrupted, or the disk has lost what was synced last", t.Bytes, t.File)
 }
 
-// inspect looks for damage: bytes that were safe and make no record. Bytes behind them that make none
-// are of readings that were not accepted.
+// inspect looks for damage in a segment: bytes that were safe and are not a record any more. Bytes
+// after the safe ones that are not a record belong to readings that were not accepted.
 func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64]extent, gone ranges) {
 	seg := s.segment
 	if len(s.holes) == 0 && (s.header != nil || s.end == 0) {
@@ -72,7 +72,7 @@ func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64
 		holes = slices.Insert(slices.Clone(holes), 0, hole{before: seg.first})
 	}
 	for _, h := range holes {
-		switch { // before the first reading
+		switch { // find the number before a hole at the beginning
 		case h.after > 0:
 		case isKnown:
 			h.after = x.first - 1
@@ -84,7 +84,7 @@ func (c *contents) inspect(s scan, older []scan, isNewest bool, known map[uint64
 				h.after, unsure = max(h.before, 1)-1, true
 			}
 		}
-		if h.before == 0 && isKnown { // behind the last
+		if h.before == 0 && isKnown { // the hole is after the last reading
 			h.before = x.end
 		}
 		missing.addAll(c.absent(h.after, h.before, gone))
@@ -105,8 +105,8 @@ func lastOf(scans []scan) (last uint64) {
 	return last
 }
 
-// search looks for segments that the header of the newest one knows and that do not exist. A segment
-// that this log has deleted held only readings that are gone.
+// search looks for segments that the header of the newest segment lists and whose files do not exist.
+// If the log itself has deleted a segment, all readings of the segment are gone and none is missing.
 func (c *contents) search(newest *header, numbers []uint64, gone ranges) {
 	if newest == nil {
 		return
@@ -128,7 +128,7 @@ func (c *contents) damaged(d Damage, missing ranges) {
 	c.damages = append(c.damages, d)
 }
 
-// absent returns the numbers between two whose readings are neither kept nor gone.
+// absent returns the numbers above after and below before whose readings are neither kept nor gone.
 func (c *contents) absent(after, before uint64, gone ranges) ranges {
 	if before == 0 || before-1 <= after {
 		return nil

@@ -4,43 +4,43 @@ import (
 	"time"
 )
 
-// A diskStore is what of a Log the lock of its queue guards, beside the queue itself: all fields and
-// methods need it.
+// A diskStore holds those fields of a Log, besides the queue, that the queue's lock guards. The lock is
+// held whenever a field is used or a method is called.
 type diskStore struct {
 	syncs    time.Duration                // Options.Sync
 	setSince func(n uint64) time.Duration // Options.SetSince
 	opened   time.Duration                // Options.Elapsed at Open
-	earlier  uint64                       // the newest number of an earlier run
+	earlier  uint64                       // newest number that was given out before Open
 	previous ID                           // the last ID of the previous epoch
 
 	segments []*segment // in the order of their numbers
 	safe     uint64     // the newest number that may be handed out
-	recorded history    // the drops that are recorded
+	recorded history    // drops that are recorded on the disk
 	reads    readFailure
-	scratch  []byte // for frameSize
+	scratch  []byte // memory that frameSize reuses
 	work
 }
 
-// content is what a commit writes.
+// content is what one commit writes.
 type content struct {
 	puts       []*putCall
 	outcomes   outcomes
-	refused    []*putCall // have no room, and are answered when that is recorded
+	refused    []*putCall // calls that get ErrFull once their drops are recorded
 	quarantine []quarantining
 }
 
-// work is what the committer is to do.
+// work tells the committer what to do, and when.
 type work struct {
 	content
-	kick    chan struct{} // has a value when there may be something to do
+	kick    chan struct{} // has a value when the committer may have something to do
 	closing bool
 
-	// The zero time means that there is nothing to do.
-	recordBy  time.Time // outcomes are recorded by then
-	isolateBy time.Time // quarantine is tried again
-	syncBy    time.Time // what was written is synced by then
-	peekBy    time.Time // Changed has a value by then
-	retryAt   time.Time // nothing is written before
+	// The zero time means that no such time is set.
+	recordBy  time.Time // deadline for recording outcomes
+	isolateBy time.Time // time of the next attempt to write to the quarantine
+	syncBy    time.Time // deadline for syncing what was written
+	peekBy    time.Time // time at which Changed gets a value, so that Peek tries again
+	retryAt   time.Time // time of the next attempt to write; nothing is written earlier
 }
 
 func newDiskStore(o Options, epoch string, previous ID, c *contents) *diskStore {
@@ -49,7 +49,7 @@ func newDiskStore(o Options, epoch string, previous ID, c *contents) *diskStore 
 		earlier: c.last, previous: previous, segments: c.segments, safe: c.last, recorded: c.dropped,
 	}
 	d.kick = make(chan struct{}, 1)
-	d.outcomes.dropped.add(Damaged, c.lost...) // recorded by the first commit
+	d.outcomes.dropped.add(Damaged, c.lost...) // the first commit records them
 	return d
 }
 
@@ -61,7 +61,7 @@ func (w *work) signal() {
 	}
 }
 
-// recordSoon has outcomes recorded that no reading needs.
+// recordSoon makes the committer record the outcomes within recordDelay, even if no reading is put.
 func (w *work) recordSoon() {
 	if w.recordBy.IsZero() {
 		w.recordBy = time.Now().Add(recordDelay)
@@ -69,8 +69,8 @@ func (w *work) recordSoon() {
 	}
 }
 
-// find returns the segment that keeps a reading, or nil. It may be behind an empty segment that begins
-// with a higher number: that number was taken back and given out again.
+// find returns the segment that keeps reading n, or nil. An empty segment that begins with a higher
+// number may come before that segment, because n was taken back and given out again.
 func (d *diskStore) find(n uint64) *segment {
 	for _, s := range d.segments[search(d.segments, n):] {
 		if s.at(n) != nil {
@@ -89,8 +89,9 @@ func (d *diskStore) oldest(after uint64, inFlight map[uint64]*flight) (uint64, b
 	return 0, false
 }
 
-// age does not depend on the wall clock if the reading is of this run. Of an earlier run it is not
-// known if the clock was not set then, nor while the clock says that the reading is of the future.
+// age does not depend on the wall clock if the reading was put in this run. The age of a reading from
+// an earlier run is not known if the wall clock was not set then, or while the reading's time is later
+// than the wall clock.
 func (d *diskStore) age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool) {
 	put := d.find(n).at(n).put
 	if n > d.earlier {
@@ -127,7 +128,7 @@ func (d *diskStore) dropped(n uint64, why Reason) {
 	d.recordSoon()
 }
 
-// sync does nothing while the disk refuses readings.
+// sync does nothing and returns false while the disk refuses readings.
 func (d *diskStore) sync(pending int) bool {
 	for _, s := range d.segments {
 		pending -= s.live

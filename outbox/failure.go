@@ -10,17 +10,18 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// failedLocked puts a batch back that could not be made safe. What was written of it is in doubt, so
-// nothing more is written to its segment. Readings that were accepted before they were safe are
-// written again; so are the others if the directory was restored, else the policy decides.
+// failedLocked puts back a batch that could not be made safe. It is not known how much of the batch the
+// disk holds, so nothing more is written to its segment. Readings that were accepted before they were
+// safe are written again. The other readings are also written again if the directory was restored;
+// otherwise the policy decides about them.
 func (c *committer) failedLocked(b *batch, err error, restored bool) {
 	d := c.disk
 	if s := c.tail; s != nil {
 		s.writing.Store(false)
 		s.size = s.safe
-		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // no reading in it counts
+		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // no reading in it is safe
 			d.removeSegment(s)
-			d.recordGone(d.segments) // it may have said so
+			d.recordGone(d.segments) // the removed segment may have held such records
 			defer c.handles.discard(s)
 		}
 		c.tail, c.created = nil, false
@@ -43,15 +44,15 @@ func (c *committer) failedLocked(b *batch, err error, restored bool) {
 		d.puts = slices.DeleteFunc(queue, c.endIfCancelledLocked)
 	case len(tried) > 0 && full == DropOldest && isOutOfSpace(err) && c.dropSegmentLocked():
 		d.puts, d.retryAt, c.freed = queue, time.Time{}, time.Now()
-	case len(accepted) > 0: // until they are safe, no other can be
+	case len(accepted) > 0: // no other reading can be safe before these
 		d.puts = accepted
 		c.refuseAllLocked(fresh, err)
 	default:
-		d.retryAt = time.Time{} // the next reading may try at once
+		d.retryAt = time.Time{} // the next Put may try to write at once
 		c.refuseAllLocked(tried, err)
 	}
 	c.room.Broadcast()
-	c.signalChange() // RequestSync is false for a while
+	c.signalChange() // RequestSync may return another result now
 }
 
 // splitAccepted returns the readings that were accepted, which come first, and the others.
@@ -63,7 +64,7 @@ func splitAccepted(puts []*putCall) (accepted, fresh []*putCall) {
 	return puts[:i:i], puts[i:]
 }
 
-// unnumberLocked takes the numbers back of readings that were not accepted, unless a later number was dropped.
+// unnumberLocked takes back the numbers of readings that were not accepted, unless a higher number was dropped.
 func (c *committer) unnumberLocked(fresh []*putCall) {
 	for _, p := range slices.Backward(fresh) {
 		if n := p.reading.ID.N; n > 0 && n == c.last {
@@ -73,7 +74,7 @@ func (c *committer) unnumberLocked(fresh []*putCall) {
 }
 
 // renumberLocked gives new numbers to readings that were not accepted before the files were restored:
-// another process may have given out theirs.
+// another process may have given out their old numbers.
 func (c *committer) renumberLocked(fresh []*putCall) {
 	c.unnumberLocked(fresh)
 	for _, p := range fresh {
@@ -84,7 +85,7 @@ func (c *committer) renumberLocked(fresh []*putCall) {
 	c.last = max(c.last, c.restores.taken)
 }
 
-// endIfCancelledLocked takes a reading back whose Put was told to end while the reading was written.
+// endIfCancelledLocked takes back a reading if the ctx of its Put ended during the write, and reports whether it did.
 func (c *committer) endIfCancelledLocked(p *putCall) bool {
 	if p.answered || p.ctx.Err() == nil {
 		return false
@@ -94,7 +95,7 @@ func (c *committer) endIfCancelledLocked(p *putCall) bool {
 	return true
 }
 
-// refuseAllLocked drops readings that were not accepted.
+// refuseAllLocked drops readings that were not accepted, and makes their Puts return an error that wraps DiskFull.
 func (c *committer) refuseAllLocked(fresh []*putCall, err error) {
 	for _, p := range fresh {
 		if p.reading.ID.N == 0 {
@@ -106,16 +107,17 @@ func (c *committer) refuseAllLocked(fresh []*putCall, err error) {
 	}
 }
 
-// isOutOfSpace reports whether the disk or a quota has no room for more. If files were replaced, it
-// returns false: they are not on that disk, so a drop would make no room.
+// isOutOfSpace reports whether a write failed because the disk, a quota or the maximum size of a file is
+// exhausted. If files were replaced, it returns false: the log's files are not on the full disk then, so
+// dropping readings would free no space.
 func isOutOfSpace(err error) bool {
 	return !errors.Is(err, statefile.ErrReplaced) &&
 		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
 }
 
-// dropSegmentLocked makes room on a full disk: it drops the readings of the oldest segment of which
-// none is in flight. The newest segment is never dropped: it knows the numbers. While files cannot be
-// restored, this would make no room, for they are not on that disk.
+// dropSegmentLocked frees space on a full disk, and reports whether it could: it drops all readings of
+// the oldest undamaged segment that has no reading in flight. It never drops the newest segment, because
+// that one records which numbers were given out.
 func (c *committer) dropSegmentLocked() bool {
 	d := c.disk
 	for i, s := range d.segments[:max(0, len(d.segments)-1)] {
@@ -125,7 +127,7 @@ func (c *committer) dropSegmentLocked() bool {
 		for n := range s.kept {
 			c.dropLocked(n, DiskFull)
 		}
-		d.recordGone(d.segments[:i]) // the segment may have said so
+		d.recordGone(d.segments[:i]) // the segment may have held such records
 		d.removeSegment(s)
 		c.handles.discard(s)
 		return true
@@ -142,7 +144,7 @@ func (c *committer) hasInFlightLocked(s *segment) bool {
 	return false
 }
 
-// warnDisk says once that the disk cannot be written, and once that it can again.
+// warnDisk reports to Warn once that readings cannot be written, and once that they can be written again.
 func (c *committer) warnDisk(err error, over bool) {
 	switch {
 	case err != nil && !c.troubled:
@@ -154,7 +156,7 @@ func (c *committer) warnDisk(err error, over bool) {
 	}
 }
 
-// unwritable says what failed and what to do about it.
+// unwritable returns an error that says what failed, why, and what the operator should do.
 func unwritable(what string, err error) error {
 	if errors.Is(err, statefile.ErrReplaced) {
 		return fmt.Errorf("outbox: %s: %w", what, err)

@@ -15,7 +15,8 @@ type fakeDisk struct {
 	files map[string]*fakeFile
 	calls map[string]int
 	wrote int // bytes
-	// fault returns the error of an operation; nil means no faults. The operations are list, create, open, rename, remove, sync directory, write, read, sync
+	// fault returns the error of an operation; nil means no faults. The operations are list, create, open,
+	// rename, remove, sync directory, write, read and sync.
 	fault func(op, name string, size int) error
 }
 

@@ -16,12 +16,13 @@ import (
 
 // Files are the directory in which a Log keeps its files. A test implements Files to simulate a power cut.
 type Files interface {
-	// List returns the names of the files, in any order. A directory that does not exist has none.
+	// List returns the names of the files, in any order. If the directory does not exist, List returns
+	// no names and no error.
 	List() ([]string, error)
-	// Create makes a file to be written, and the directory if need be. The error is fs.ErrExist if the
-	// file exists.
+	// Create creates a file for writing, and the directory if it does not exist. The error is
+	// fs.ErrExist if the file exists.
 	Create(name string) (File, error)
-	// Open opens a file to be read.
+	// Open opens a file for reading.
 	Open(name string) (File, error)
 	// Rename gives a file another name.
 	Rename(from, to string) error
@@ -34,7 +35,7 @@ type Files interface {
 	// lock. An empty name leaves out the file. The error is statefile.ErrReplaced if the directory,
 	// the file or the lock was removed or replaced.
 	Verify(name string, info fs.FileInfo, size int64) error
-	// Retake returns the directory to which the path leads now. It makes and locks that if need be.
+	// Retake returns the directory to which the path leads now, which it creates and locks if need be.
 	Retake() (Files, error)
 	// Close closes the directory. Open files stay open.
 	Close() error
@@ -45,23 +46,23 @@ type Files interface {
 type File interface {
 	io.Writer
 	io.ReaderAt
-	Info() (fs.FileInfo, error) // identifies the file, and has its size in bytes
+	Info() (fs.FileInfo, error) // the identity of the file, and its size in bytes
 	Sync() error
 	Close() error
 }
 
-// A directory is one of the operating system. Once it was made or anchored, its files are reached
-// through a handle, so it stays the same directory when somebody renames it or puts another in its
-// place. Before that they are reached by the path.
+// A directory implements Files by a directory of the operating system. Before the directory exists or
+// is anchored, its files are opened by their paths. After that they are opened through a handle on the
+// directory, which still leads to the same directory when somebody renames or replaces it.
 type directory struct {
 	path       string
 	owner      *statefile.Dir // nil means that no lock is needed
-	generation int            // of owner when this was made; if it has changed, the lock was lost meanwhile
+	generation int            // owner's generation when this value was made; a later one means a lost lock
 	fsync      statefile.Fsync
 	root       atomic.Pointer[os.Root]
 }
 
-// SystemFiles returns a directory of the operating system. Log uses one unless it is given other Files.
+// SystemFiles returns the Files of a directory of the operating system, without a lock.
 func SystemFiles(path string) Files { return newDirectory(path, nil) }
 
 func newDirectory(path string, owner *statefile.Dir) *directory {
@@ -72,7 +73,7 @@ func newDirectory(path string, owner *statefile.Dir) *directory {
 	return d
 }
 
-// anchor opens the handle if the directory exists.
+// anchor opens a handle on the directory if the directory exists.
 func (d *directory) anchor() error {
 	root, err := os.OpenRoot(d.path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -164,12 +165,12 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 			return err
 		}
 		if d.owner.Generation() != d.generation {
-			return fmt.Errorf("%w: it was not locked for a time", statefile.ErrReplaced)
+			return fmt.Errorf("%w: the directory was not locked for a time", statefile.ErrReplaced)
 		}
 	}
 	path, root := filepath.Join(d.path, name), d.root.Load()
 	if name == "" && root == nil {
-		return nil // it was not made yet
+		return nil // the directory was not made yet
 	}
 	there, err := os.Stat(path)
 	if err == nil && name == "" {
@@ -179,7 +180,7 @@ func (d *directory) Verify(name string, info fs.FileInfo, size int64) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", statefile.ErrReplaced, err)
 	case info == nil || !os.SameFile(there, info):
-		return fmt.Errorf("%w: %s is another one now", statefile.ErrReplaced, path)
+		return fmt.Errorf("%w: %s is a different file or directory now", statefile.ErrReplaced, path)
 	case there.Size() < size:
 		return fmt.Errorf("%w: of the %d bytes in %s, %d are left", statefile.ErrReplaced, size, path, there.Size())
 	}
@@ -209,12 +210,12 @@ func (d *directory) Close() error {
 }
 
 const (
-	page      = 4096     // a disk can read a page or cannot
-	fileLimit = 64 << 20 // bytes; far more than any file of a log has
+	page      = 4096     // bytes; readPages zeroes each page that the disk cannot read
+	fileLimit = 64 << 20 // bytes that readFile reads at most; far more than any file of a log has
 )
 
-// readFile reads a file, but no more than fileLimit, into the buffer or a larger one. Pages that the
-// disk cannot read are zeros; then whole is false.
+// readFile reads at most fileLimit bytes of a file into buffer, or into a larger buffer if need be. If
+// the disk cannot read a page of the file, its bytes in b are zeros and whole is false.
 func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileInfo, whole bool, err error) {
 	f, err := files.Open(name)
 	if err != nil {
@@ -232,7 +233,7 @@ func readFile(files Files, name string, buffer []byte) (b []byte, info fs.FileIn
 	return b, info, whole, err
 }
 
-// readPages reads the first size bytes of a file, or fewer if it has no more.
+// readPages reads the first size bytes of a file, or the whole file if it is shorter.
 func readPages(f File, size int64, buffer []byte) (b []byte, whole bool, err error) {
 	b = slices.Grow(buffer[:0], int(size))[:size]
 	n, err := f.ReadAt(b, 0)

@@ -5,18 +5,19 @@ import (
 	"sync"
 )
 
-// maxOpenFiles is how many segments' files are open at once. A long outage has many segments, and a
-// process may often open 1,024 files; an open file can be restored when somebody removes it.
+// maxOpenFiles is the maximum number of segment files that are open at once. A long outage makes many
+// segments, and many systems allow a process only 1,024 open files. But an open file can be restored
+// when somebody removes it.
 const maxOpenFiles = 64
 
-// The handles are the open files of a log. Its lock is held while a segment's file is opened, read or closed.
+// handles holds the open files of a log. The lock mu is held while a segment's file is opened, read or closed.
 type handles struct {
 	mu    sync.Mutex
 	files Files      // only the committer replaces them
-	open  []*segment // those whose files are open, the one that was opened first in front
+	open  []*segment // the segments whose files are open, in the order in which they were opened
 }
 
-// read reads a reading, and opens its segment's file if need be.
+// read reads one reading from its segment's file, which it opens if need be.
 func (h *handles) read(s *segment, p place, id ID) (Reading, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -37,8 +38,8 @@ func (h *handles) openLocked(s *segment) error {
 	return err
 }
 
-// closeOldestLocked closes the file that was opened first if too many are open, but never that of the
-// tail, which alone is written.
+// closeOldestLocked closes the file that was opened first if too many files are open. It never closes
+// the file of the tail, because that file is being written, nor the file that was opened last.
 func (h *handles) closeOldestLocked() {
 	if len(h.open) <= maxOpenFiles {
 		return
@@ -52,7 +53,7 @@ func (h *handles) closeOldestLocked() {
 	}
 }
 
-// openNewest opens the newest files, so that what is in them can be restored when they are removed.
+// openNewest opens the files of the newest segments, so that they can be restored if somebody removes them.
 func (h *handles) openNewest(segments []*segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,12 +62,12 @@ func (h *handles) openNewest(segments []*segment) {
 			return
 		}
 		if s.file == nil {
-			_ = h.openLocked(s) // one that cannot be opened now is tried again at the next patrol
+			_ = h.openLocked(s) // the next patrol tries again
 		}
 	}
 }
 
-// replaceTail makes a new segment, whose file is open, the one that is written.
+// replaceTail makes the segment fresh, whose file is open already, the tail in the place of old.
 func (h *handles) replaceTail(old, fresh *segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,7 +79,7 @@ func (h *handles) replaceTail(old, fresh *segment) {
 	fresh.writing.Store(true)
 }
 
-// replaceFiles makes the segments be read from another directory.
+// replaceFiles makes the log read its segments from the directory fresh.
 func (h *handles) replaceFiles(fresh Files, segments []*segment) {
 	h.mu.Lock()
 	old := h.files
@@ -86,11 +87,11 @@ func (h *handles) replaceFiles(fresh Files, segments []*segment) {
 	h.mu.Unlock()
 	_ = old.Close()
 	for _, s := range segments {
-		h.close(s) // and not sooner: until now readers could read only from the old files
+		h.close(s) // not earlier: until now Peek could read only the old files
 	}
 }
 
-// current returns the Files for a goroutine that is not the committer.
+// current returns the log's directory. Goroutines other than the committer's must get it here.
 func (h *handles) current() Files {
 	h.mu.Lock()
 	defer h.mu.Unlock()

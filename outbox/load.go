@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// contents are what the files of a log say, taken together.
+// contents is what the files of a log hold, taken together.
 type contents struct {
 	epoch    string
-	previous ID // the last of the previous epoch
-	last     uint64
+	previous ID         // last ID of the previous epoch
+	last     uint64     // newest number
 	segments []*segment // in order
-	number   uint64     // of the newest segment
-	dropped  history    // without what the damages have lost
-	unnamed  notice     // what no acknowledged reading has named
+	number   uint64     // number of the newest segment
+	dropped  history    // recorded drops; the readings in lost are not among them
+	unnamed  notice     // notice that no acknowledged reading has named
 	damages  []Damage
-	lost     ranges // by the damages
+	lost     ranges // numbers of the readings that are missing in damaged segments
 	torn     []Torn
 }
 
@@ -32,18 +32,18 @@ func (c *contents) pending() (readings, bytes int) {
 	return readings, bytes
 }
 
-// A loader reads segments, the newest first. A long outage has many, so it reads them into one buffer.
+// A loader reads segments, the newest first. It reads all into one buffer, because a long outage makes many segments.
 type loader struct {
 	files  Files
 	buffer []byte
 	places []place
-	known  map[uint64]extent // what newer segments say of older ones
-	newest scan              // of the newest that holds anything
+	known  map[uint64]extent // extents of segments, from the headers of newer segments
+	newest scan              // scan of the newest segment that is not empty
 }
 
-// load reads a log without writing anything, for a full disk must not keep a device from its readings.
-// It returns a *statefile.VersionError if another version of failover has written any part of the log:
-// what this program left out or misread would be lost.
+// load reads a log. It writes nothing, so that a device can read its log on a full disk. It returns a
+// *statefile.VersionError if another version of failover has written any part of the log, because
+// readings that this program skipped or misread would be lost.
 func load(files Files) (*contents, error) {
 	names, err := files.List()
 	if err != nil {
@@ -61,7 +61,7 @@ func load(files Files) (*contents, error) {
 	for _, n := range slices.Backward(numbers) {
 		s, err := l.load(n)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // a running device has deleted it meanwhile
+			continue // a running device has deleted the file meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -82,9 +82,9 @@ func load(files Files) (*contents, error) {
 	return c, nil
 }
 
-// secure syncs what a process may not have synced before it was killed, for it will be handed out. A
-// failure is ignored: from a disk that cannot be written, the readings must be sent all the same.
-// secure also removes the drafts that such a process has left.
+// secure syncs the newest segment, because Peek will hand out its readings and a killed process may not
+// have synced them. It ignores errors: readings on a disk that cannot be written must still be sent.
+// secure also removes the drafts that a killed process has left.
 func (c *contents) secure(files Files) {
 	names, _ := files.List()
 	for _, name := range names {
@@ -113,7 +113,7 @@ func (l *loader) load(number uint64) (found scan, err error) {
 	if x, ok := l.known[number]; ok {
 		end = x.size
 	} else if !whole {
-		end = int64(len(b)) // what the disk does not give back is not what a power cut has torn
+		end = int64(len(b)) // unreadable bytes are damage, and not a write that a power cut interrupted
 	}
 	found = s.scan(b, end)
 	if found.other != nil {
@@ -124,7 +124,8 @@ func (l *loader) load(number uint64) (found scan, err error) {
 	}
 	l.places, s.places = s.places, slices.Clone(s.places)
 	s.size, s.isBare = found.end, found.records == 1 && found.header != nil
-	s.damaged = found.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) // whatever it was
+	// Without a header, the content of the file is unknown unless it is all zeros.
+	s.damaged = found.header == nil && slices.ContainsFunc(b, func(x byte) bool { return x != 0 })
 	if found.header != nil {
 		for n, x := range found.header.others {
 			if _, ok := l.known[n]; !ok {
@@ -132,7 +133,7 @@ func (l *loader) load(number uint64) (found scan, err error) {
 			}
 		}
 		if l.newest.end > 0 {
-			found.header.others = nil // each header has them all, so of many segments they take much memory
+			found.header.others = nil // every header lists all segments, so keeping all lists uses much memory
 		}
 	}
 	if l.newest.end == 0 {
@@ -141,8 +142,8 @@ func (l *loader) load(number uint64) (found scan, err error) {
 	return found, nil
 }
 
-// join makes one log of the segments. The newest epoch counts. If a reading stands in two segments,
-// the newer one counts. join returns the numbers that were removed or dropped.
+// join combines the segments into one log, whose epoch is that of the newest segment. If two segments
+// hold the same reading, join uses the newer segment. It returns the numbers that were removed or dropped.
 func (c *contents) join(scans []scan) (gone ranges) {
 	for _, s := range scans {
 		if s.epoch != "" {
@@ -152,14 +153,14 @@ func (c *contents) join(scans []scan) (gone ranges) {
 	for _, s := range scans {
 		seg := s.segment
 		c.segments = append(c.segments, seg)
-		if s.epoch != c.epoch && s.epoch != "" { // of another outbox; the file is kept, and no part of this one
+		if s.epoch != c.epoch && s.epoch != "" { // another outbox's: keep the file, and ignore its content
 			seg.damaged, seg.block = true, block[place]{first: c.last + 1}
 			c.damages = append(c.damages, Damage{File: seg.name, Foreign: true})
 			continue
 		}
 		if h := s.header; h != nil {
 			c.previous, c.last, c.unnamed = h.previous, max(c.last, h.last), h.unnamed
-			c.dropped = h.dropped // which has what the older segments say
+			c.dropped = h.dropped // includes the drops recorded in older segments
 			for _, r := range h.dropped.known {
 				gone.addAll(r)
 			}
@@ -179,7 +180,7 @@ func (c *contents) join(scans []scan) (gone ranges) {
 	return gone
 }
 
-// supersede takes the readings of a segment out of the older segments: they were written again after a failure.
+// supersede removes the readings of s from older segments: after a failure they were written again in s.
 func (c *contents) supersede(s *segment) {
 	for n := s.first; n < s.end() && n <= c.last; n++ {
 		if s.at(n) == nil {

@@ -13,24 +13,26 @@ import (
 // Options are the settings of an outbox.
 type Options struct {
 	Limits Limits
-	// Sync is how long an accepted reading may wait until it is safe from a power cut and can be sent.
-	// Zero means that Put waits until it is.
+	// Sync is the longest time from the acceptance of a reading until the reading is safe from a power
+	// cut and can be sent. Zero means that Put returns only when the reading is safe.
 	Sync time.Duration
 	// Previous is the last ID of another outbox of this device that was in use since this one was last
 	// open. The zero ID means that there was none.
 	Previous ID
-	// Owner is the directory above, whose lock must be held whenever Put returns. Nil means that no
-	// lock is needed.
+	// Owner is the parent directory, whose lock the process must hold whenever Put accepts a reading. Nil
+	// means that no lock is needed.
 	Owner *statefile.Dir
-	// Files are where the log keeps its files. Nil means the operating system's directory.
+	// Files is the directory in which the log keeps its files. Nil means a directory of the operating
+	// system, at the path that Open is given.
 	Files Files
-	// Now is the wall clock. It returns the zero time while that is not set. Nil means time.Now.
+	// Now returns the time of the wall clock, or the zero time while the clock is not set. Nil means
+	// time.Now.
 	Now func() time.Time
-	// Elapsed is a clock that nobody sets: the time since any moment before Open. Nil means the
-	// monotonic clock.
+	// Elapsed returns the time since a fixed moment before Open, by a clock that nobody can set. Nil
+	// means the monotonic clock.
 	Elapsed func() time.Duration
-	// SetSince returns by how much the wall clock was set after a reading of an earlier run was put.
-	// Nil means not at all.
+	// SetSince returns by how much in all the wall clock was set after a reading was put in an earlier
+	// run. Nil means that the clock was never set.
 	SetSince func(ID) time.Duration
 	// Dropped is called for readings that are dropped. It must neither block nor call the outbox. It
 	// may be nil.
@@ -42,7 +44,7 @@ type Options struct {
 	segmentSize int64
 }
 
-// segmentSize is the size from which on a segment is full.
+// segmentSize is the size in bytes at which a segment is full.
 const segmentSize = 1 << 20
 
 func (o Options) withDefaults() Options {
@@ -69,7 +71,7 @@ type Log struct {
 
 	stop    chan struct{} // closed by Close
 	ended   chan struct{} // closed when the committer has ended
-	failure error         // of the committer's last commit; set before ended is closed
+	failure error         // why the committer failed at Close; set before ended is closed
 }
 
 // Open opens the log in a directory. It makes no file, so it succeeds on a full disk; the first Put
@@ -93,7 +95,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if epoch == "" {
 		epoch, previous = newEpoch(), o.Previous
 	}
-	if o.Previous != (ID{}) && o.Previous != c.previous { // else it was named
+	if o.Previous != (ID{}) && o.Previous != c.previous { // otherwise the log knows it already
 		unnamed.previous = o.Previous
 	}
 	l := &Log{
@@ -125,7 +127,7 @@ func newEpoch() string {
 	return hex.EncodeToString(epoch)
 }
 
-// Close records what has become of readings and closes the files. It returns an error if that failed
+// Close records the outcomes of readings and closes the files. It returns an error if recording failed
 // or if the next Open will not find all pending readings. Readings in flight are pending at the next
 // Open.
 func (l *Log) Close() error {

@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// Memory is an outbox that lasts as long as its process. Each has an epoch of its own.
+// Memory is an outbox that lasts as long as its process. Each Memory has an epoch of its own.
 type Memory struct {
 	*queue
 	kept memoryStore
@@ -23,7 +23,7 @@ func NewMemory(o Options) *Memory {
 	return m
 }
 
-// Put numbers a reading and keeps it. It makes room according to the policy.
+// Put numbers a reading and keeps it. If the outbox is full, Put acts by the policy.
 func (m *Memory) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,7 +56,7 @@ func (m *Memory) Peek(after uint64) (Reading, bool) {
 	return r, true
 }
 
-// Quarantine drops a reading that Peek has handed out. In memory there is no quarantine to keep it in.
+// Quarantine drops a reading that Peek has handed out, because a Memory has no quarantine.
 func (m *Memory) Quarantine(n uint64, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,13 +68,13 @@ func (m *Memory) Quarantine(n uint64, why error) {
 	}
 }
 
-// Close is Seal: nothing outlives the process.
+// Close only calls Seal: no reading of a Memory outlives the process.
 func (m *Memory) Close() error {
 	m.Seal()
 	return nil
 }
 
-// A memoryStore keeps readings in memory, in blocks, so that they are freed wherever they are removed.
+// A memoryStore keeps readings in memory. Its blocks let it free memory in whatever order readings are removed.
 type memoryStore struct{ blocks []*block[*slot] }
 
 // A slot holds one reading.
@@ -82,7 +82,7 @@ type slot struct {
 	reading payloads.Reading
 	stamp   Stamp
 	size    int
-	put     time.Duration // Options.Elapsed
+	put     time.Duration // Options.Elapsed when the reading was put
 }
 
 const slotsPerBlock = 256
@@ -122,7 +122,7 @@ func (m *memoryStore) age(n uint64, _ time.Time, elapsed time.Duration) (time.Du
 	return elapsed - m.at(n).put, true
 }
 
-// remove frees a block with its last reading, but the newest, in which there is room for more.
+// remove forgets a reading. It also frees the block when its last reading is removed, unless add still uses the block.
 func (m *memoryStore) remove(n uint64) (size int, ok bool) {
 	i := search(m.blocks, n)
 	b := m.blocks[i]

@@ -9,13 +9,14 @@ import (
 // A notice is what the cloud has to learn from the properties of readings: which readings were
 // dropped, and how the previous epoch ended.
 type notice struct {
-	previous ID // the zero ID means that there is none to name
-	missing  ranges
+	previous ID     // last ID of the previous epoch or outbox; zero means that there is none to name
+	missing  ranges // numbers of the dropped readings
 }
 
-// attachTo moves as much of n as fits into the properties of a reading that is handed out, and returns
-// that. A reading names only numbers below its own, so that a receiver who counts finds a gap
-// explained at its end. If the reading is not acknowledged, what it named is to be added to n again.
+// attachTo moves as much of n as fits into the properties of r, a reading that is handed out, and
+// returns that part of n. A reading names only numbers below its own, so that a receiver that counts
+// finds the explanation of a gap right after it. If r is not acknowledged, the caller must add the
+// returned notice to n again.
 func (n *notice) attachTo(r *Reading) (named notice) {
 	if n.isEmpty() {
 		return named

@@ -16,8 +16,8 @@ import (
 var (
 	// ErrClosed is returned by Put after Seal or Close.
 	ErrClosed = errors.New("the outbox is closed")
-	// ErrFull is returned by Put when there is no room: because the policy is DropNewest, all pending
-	// readings are in flight, or the reading is larger than the limit.
+	// ErrFull is returned by Put when there is no room for a reading, because the policy is DropNewest,
+	// because all pending readings are in flight, or because the reading is larger than the limit.
 	ErrFull = errors.New("the outbox is full")
 )
 
@@ -37,10 +37,10 @@ type Reading struct {
 	Stamp Stamp
 }
 
-// A Stamp says how the device's clock stood when a reading was taken. The zero Stamp means that the
+// A Stamp describes the device's clocks at the moment when a reading was taken. The zero Stamp means that the
 // device did not date the reading: the program gave the time.
 type Stamp struct {
-	Uptime            time.Duration // from the start of the device until it took the reading
+	Uptime            time.Duration // time from the start of the device until it took the reading
 	BeforeClockWasSet bool          // the wall clock had not been set yet, so Taken is wrong
 }
 
@@ -48,13 +48,14 @@ type Stamp struct {
 const (
 	// MissingProperty names dropped readings with lower numbers, such as "17-20,25".
 	MissingProperty = "failover-missing"
-	// PreviousProperty is on the first reading of a new epoch, and on the first that is sent after
-	// another outbox of the device was in use. It is the last ID of that epoch or that outbox.
+	// PreviousProperty is on the first reading of a new epoch, and on the first reading that is sent
+	// after another outbox of the device was in use. Its value is the last ID of the previous epoch or
+	// of that other outbox.
 	PreviousProperty = "failover-before"
 	// RequeuedProperty is the ID that a reading had before it was taken out of the quarantine and put again.
 	RequeuedProperty = "failover-requeued"
 
-	noticeLimit = 250 // bytes of a MissingProperty; later readings name what does not fit
+	noticeLimit = 250 // maximum bytes in a MissingProperty; later readings name the rest
 )
 
 // A Policy says what a full outbox does.
@@ -69,9 +70,9 @@ const (
 
 // Limits bound an outbox. Readings in flight count, and are never dropped to keep a limit.
 type Limits struct {
-	Readings int           // how many may be pending. Zero means 1,000,000.
-	Bytes    int           // how many bytes the pending readings may take. Zero means 256 MiB.
-	Age      time.Duration // readings that have been pending for longer are dropped. Zero means never.
+	Readings int           // maximum number of pending readings. Zero means 1,000,000.
+	Bytes    int           // maximum total size of the pending readings. Zero means 256 MiB.
+	Age      time.Duration // readings that are pending for longer are dropped. Zero means no limit.
 	Full     Policy        // what a full outbox does. "" means DropOldest.
 }
 
@@ -121,17 +122,17 @@ type Outbox interface {
 	// Quarantine removes a reading in flight from the queue, because the hub ends every session in
 	// which it is sent.
 	Quarantine(n uint64, why error)
-	// Last is the newest number, 0 before the first.
+	// Last returns the newest number, or 0 before the first reading.
 	Last() uint64
 	// Pending returns how many readings are neither removed nor dropped, and how many bytes they take.
 	Pending() (readings, bytes int)
-	// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports
-	// whether there are any. Changed then signals when to call Peek again. Readings that the disk
-	// refuses do not count.
+	// RequestSync makes the outbox sync the readings that Peek cannot hand out yet, and reports whether
+	// there are any. Changed then signals when to call Peek again. While the disk refuses readings,
+	// RequestSync returns false.
 	RequestSync() bool
-	// Changed has a value when Peek may find a reading that it did not find before.
+	// Changed returns a channel that has a value when Peek may find a reading that it did not find before.
 	Changed() <-chan struct{}
-	// Seal has Put return ErrClosed from now on. Pending readings can still be sent.
+	// Seal makes Put return ErrClosed from now on. Pending readings can still be sent.
 	Seal()
 	// Close writes what must outlive the process, and ends the outbox.
 	Close() error
@@ -142,8 +143,8 @@ type Reason string
 
 // The reasons.
 const (
-	NoRoom      Reason = "full"        // by the policy, to keep Limits.Readings and Limits.Bytes
-	TooOld      Reason = "too-old"     // to keep Limits.Age
+	NoRoom      Reason = "full"        // dropped by the policy to keep Limits.Readings and Limits.Bytes
+	TooOld      Reason = "too-old"     // dropped to keep Limits.Age
 	DiskFull    Reason = "disk"        // the reading could not be written
 	Damaged     Reason = "damaged"     // the record of the reading was changed or removed on the disk
 	Quarantined Reason = "quarantined" // the hub ends every session in which the reading is sent
@@ -152,21 +153,21 @@ const (
 //exhaustive:enforce
 var meanings = map[Reason]string{
 	NoRoom:      "the outbox is full",
-	TooOld:      "it has waited for longer than the age limit",
-	DiskFull:    "it could not be written to the disk",
+	TooOld:      "the reading was pending for longer than the age limit",
+	DiskFull:    "the reading could not be written to the disk",
 	Damaged:     "the disk did not give back what was written",
-	Quarantined: "no hub would take it",
+	Quarantined: "the hub ended every session in which the reading was sent",
 }
 
 func (r Reason) Error() string {
-	return cmp.Or(meanings[r], string(r)) // a later version may have others
+	return cmp.Or(meanings[r], string(r)) // a later version may have written other reasons
 }
 
-// A Drop is readings that were dropped, and why.
+// A Drop reports which readings were dropped, and why.
 type Drop struct {
 	Epoch string
-	// Numbers are those of the readings. The zero Range means one reading whose number the disk has not
-	// recorded; a later reading names it.
+	// Numbers are the numbers of the dropped readings. The zero Range means one reading whose number is
+	// not recorded on the disk yet; a later reading names that number.
 	Numbers Range
 	Why     error // wraps a Reason
 }
@@ -177,8 +178,8 @@ func (d Drop) Reason() Reason {
 	return r
 }
 
-// IDs returns the IDs of the readings, such as "8f3a1c02-17" or "8f3a1c02-17-20", or "" if the numbers
-// are zero.
+// IDs returns the IDs of the readings, such as "8f3a1c02-17" or "8f3a1c02-17-20", or "" if Numbers is
+// the zero Range.
 func (d Drop) IDs() string {
 	if d.Numbers == (Range{}) {
 		return ""

@@ -7,12 +7,12 @@ import (
 	"giantlizard.example/failover/settings"
 )
 
-// outcomes are what has become of readings, as the next records in the log will say it.
+// outcomes lists what has happened to readings since it was last recorded in the log.
 type outcomes struct {
-	removed     ranges // acknowledged, or written again elsewhere
+	removed     ranges // numbers whose readings are not kept any more, such as acknowledged ones
 	dropped     drops
-	named       notice // what the acknowledged readings have named
-	unannounced drops  // those of dropped that are announced once they are recorded: Put waits for it
+	named       notice // notice that acknowledged readings have named
+	unannounced drops  // part of dropped that is announced only after it is recorded; Put waits for that
 }
 
 // isEmpty reports whether there is nothing to record.
@@ -39,7 +39,7 @@ func (o *outcomes) announce(how func(n uint64, why Reason)) {
 	o.unannounced = nil
 }
 
-// drops are the numbers of dropped readings, by the reason.
+// drops maps each reason to the numbers of the readings that were dropped for it.
 type drops map[Reason]ranges
 
 func (d *drops) add(why Reason, numbers ...Range) {
@@ -60,20 +60,20 @@ func (d *drops) addAll(others drops) {
 	}
 }
 
-// reasons are those there are, in order.
+// reasons returns the reasons in d, in alphabetical order.
 func (d drops) reasons() []Reason { return slices.Sorted(maps.Keys(d)) }
 
-// maxKnownDrops is how many ranges of numbers a history keeps of each reason.
+// maxKnownDrops is the maximum number of ranges that a history keeps for each reason.
 const maxKnownDrops = 4096
 
-// A history is the drops that are recorded, for those who compare what was accepted with what has
-// arrived: the newest ranges, and of the numbers before them how many they were.
+// A history holds the recorded drops, so that an operator can compare the accepted readings with those
+// that have arrived.
 type history struct {
-	known  drops
-	before map[Reason]tally
+	known  drops            // the newest ranges of numbers for each reason
+	before map[Reason]tally // a summary of the older numbers
 }
 
-// A tally is how many numbers there were, and the highest of them.
+// A tally summarizes a set of numbers.
 type tally struct{ count, highest uint64 }
 
 // add adds drops that are not in h yet.

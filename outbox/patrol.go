@@ -6,14 +6,14 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A log does not trust that an open file or a lock is still what its path leads to: somebody may have
-// removed, renamed or replaced the directory or a file in it. It verifies that before it answers a
-// Put, and at each patrol. What is missing is restored.
+// Somebody may remove, rename or replace the directory of a log or a file in it, so that a path does not
+// lead any more to the file that the log has open or locked. The log verifies its paths before it
+// answers a Put, and at each patrol. It restores what is missing.
 
-// patrolInterval is how often the files are verified while readings are pending.
+// patrolInterval is the time between two verifications of the files while readings are pending.
 const patrolInterval = statefile.RepairInterval
 
-// nextPatrol returns how long to wait at most, and whether a patrol is due.
+// nextPatrol returns wait, shortened to the time until the next patrol, and reports whether a patrol is due.
 func (c *committer) nextPatrol(wait time.Duration) (time.Duration, bool) {
 	if !c.needsPatrol() {
 		return wait, false
@@ -29,8 +29,8 @@ func (c *committer) needsPatrol() bool {
 	return c.readings > 0 && len(c.disk.segments) > 0
 }
 
-// patrol verifies the directory and every segment, and restores what is not there. It returns an error
-// if that failed.
+// patrol verifies the directory and every segment, and restores what is missing. It returns an error if
+// restoring failed.
 func (c *committer) patrol() error {
 	segments := c.segments()
 	err := c.verifyAll(segments)
@@ -43,7 +43,7 @@ func (c *committer) patrol() error {
 	c.failedLocked(&batch{}, err, restored)
 	c.mu.Unlock()
 	if restored {
-		c.disk.signal() // there may be something to write again
+		c.disk.signal() // the committer may have readings to write again
 		return nil
 	}
 	c.warnDisk(err, false)
@@ -52,7 +52,7 @@ func (c *committer) patrol() error {
 
 func (c *committer) verifyAll(segments []*segment) error {
 	for _, s := range segments {
-		if s.size == 0 { // nothing in it counts
+		if s.size == 0 { // the file holds nothing that is needed
 			continue
 		}
 		if err := c.handles.files.Verify(s.name, s.info, s.size); err != nil {
@@ -62,7 +62,7 @@ func (c *committer) verifyAll(segments []*segment) error {
 	return nil
 }
 
-// verifyTail returns nil if what was written last is in the file that the next Open will find.
+// verifyTail returns nil if the file that the next Open will find holds what was written to the tail.
 func (c *committer) verifyTail() error {
 	if c.tail == nil {
 		return nil

@@ -21,7 +21,7 @@ func (l *Log) Peek(after uint64) (Reading, bool) {
 		}
 		s := l.disk.find(n)
 		p, id, f := *s.at(n), ID{l.epoch, n}, &flight{}
-		l.inFlight[n] = f // so that the segment stays while it is read
+		l.inFlight[n] = f // dropSegmentLocked keeps a segment with a reading in flight
 		l.mu.Unlock()
 		r, err := l.handles.read(s, p, id)
 		if err == nil {
@@ -40,28 +40,28 @@ func (l *Log) Peek(after uint64) (Reading, bool) {
 	}
 }
 
-// maxReads is how often a reading that cannot be read is tried, a second apart: the disk or the system
-// may recover.
+// maxReads is the number of attempts to read a reading, a second apart, before the reading is dropped:
+// the disk or the system may recover.
 const maxReads = 10
 
-// isTemporary reports whether the process is short of memory, descriptors or rights, which says
-// nothing about the reading.
+// isTemporary reports whether a read failed because the process lacks memory, file descriptors or
+// permissions. Such an error says nothing about the reading.
 func isTemporary(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
 		errors.Is(err, fs.ErrPermission)
 }
 
-// isGone reports whether the reading does not exist any more.
+// isGone reports whether err means that the reading is damaged or that its file does not exist any more.
 func isGone(err error) bool { return errors.Is(err, errRotten) || errors.Is(err, fs.ErrNotExist) }
 
-// A readFailure counts the attempts to read a reading.
+// A readFailure counts the failed attempts to read a reading.
 type readFailure struct {
 	count  int
-	last   time.Time // of those that were counted
+	last   time.Time // time of the last counted attempt
 	warned bool
 }
 
-// isLast counts an attempt that has failed, and reports whether to make no other.
+// isLast counts a failed attempt, and reports whether it is the last one.
 func (f *readFailure) isLast(err error) bool {
 	if now := time.Now(); !isTemporary(err) && now.Sub(f.last) >= retryDelay {
 		f.count, f.last = f.count+1, now
@@ -69,7 +69,7 @@ func (f *readFailure) isLast(err error) bool {
 	return isGone(err) || f.count >= maxReads
 }
 
-// dropUnreadable drops a reading that cannot be read, or reports false if that is to be tried again.
+// dropUnreadable drops a reading that cannot be read, or returns false if Peek should try again later.
 func (l *Log) dropUnreadable(s *segment, n uint64, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,14 +79,14 @@ func (l *Log) dropUnreadable(s *segment, n uint64, err error) bool {
 	if !reads.isLast(err) {
 		if !reads.warned {
 			reads.warned = true
-			l.options.Warn(fmt.Errorf("outbox: readings cannot be read: %w; that is tried again each second", err))
+			l.options.Warn(fmt.Errorf("outbox: readings cannot be read: %w; the outbox tries again each second", err))
 		}
 		l.disk.peekBy = time.Now().Add(retryDelay)
 		l.disk.signal()
 		return false
 	}
 	reads.count, s.damaged = 0, true
-	if s.at(n) != nil { // else a restore has dropped it meanwhile
+	if s.at(n) != nil { // otherwise a restore has dropped the reading meanwhile
 		l.dropLocked(n, Damaged)
 	}
 	l.options.Warn(fmt.Errorf("outbox: reading %d in %s: %w", n, s.name, err))
@@ -101,7 +101,7 @@ func (l *Log) Quarantine(n uint64, why error) {
 	if f != nil && s != nil {
 		l.disk.quarantine = append(l.disk.quarantine, quarantining{segment: s, n: n, place: *s.at(n), why: why})
 		l.unnamed.add(f.named)
-		l.inFlight[n] = &flight{isQuarantined: true} // until the quarantine holds it
+		l.inFlight[n] = &flight{isQuarantined: true} // in flight until the quarantine holds it
 		l.disk.signal()
 	}
 }

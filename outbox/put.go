@@ -11,21 +11,21 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// scratchLimit is how many bytes are kept for measuring the next reading.
+// scratchLimit is the size in bytes of the largest buffer that frameSize keeps for the next reading.
 const scratchLimit = 4 << 10
 
-// growth is how much longer a reading may become than it was measured, with its number and another time.
+// growth is the number of bytes by which a frame, with its final number and time, may exceed its frameSize.
 const growth = 2 * binary.MaxVarintLen64
 
 // A putCall is a call of Put whose reading is on its way to the disk.
 type putCall struct {
-	reading  Reading // its number is 0 until a commit gives it one
+	reading  Reading // the number is 0 until a commit assigns one
 	ctx      context.Context
-	put      time.Duration // Options.Elapsed
-	size     int           // of its frame, about
-	done     chan error    // has Put's answer
+	put      time.Duration // Options.Elapsed when Put was called
+	size     int           // approximate size of the frame in bytes
+	done     chan error    // receives the error that Put returns
 	answered bool          // Put has returned or is about to; without an error, the reading is accepted
-	segment  *segment      // where it was written
+	segment  *segment      // the segment to which the reading was written
 	place    place
 }
 
@@ -37,8 +37,8 @@ func (p *putCall) answer(err error) {
 }
 
 // Put numbers a reading and returns once it is on the disk, or earlier if Options.Sync allows that.
-// When ctx ends while the reading is being written, Put waits for that. The error is ErrFull,
-// ErrClosed, that of ctx, or wraps DiskFull.
+// If ctx ends while the reading is being written, Put waits for the end of the write. The error is
+// ErrFull, ErrClosed, that of ctx, or wraps DiskFull.
 func (l *Log) Put(ctx context.Context, r payloads.Reading, s Stamp) (ID, error) {
 	p, err := l.startPut(ctx, r, s)
 	if err != nil {
@@ -81,7 +81,7 @@ func (l *Log) startPut(ctx context.Context, r payloads.Reading, s Stamp) (*putCa
 	return p, nil
 }
 
-// frameSize is how long a reading's frame is, as far as that is known before it has its number.
+// frameSize returns the approximate size of a reading's frame in bytes, before the reading has its number.
 func (d *diskStore) frameSize(r Reading, now time.Time) int {
 	frame := appendReading(d.scratch[:0], r, now)
 	if cap(frame) <= scratchLimit {
@@ -90,7 +90,7 @@ func (d *diskStore) frameSize(r Reading, now time.Time) int {
 	return frameHead + len(frame)
 }
 
-// withdraw answers a Put whose ctx has ended, unless its reading is being written.
+// withdraw makes a Put whose ctx has ended return, unless its reading is being written.
 func (l *Log) withdraw(p *putCall) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,8 +104,8 @@ func (l *Log) withdraw(p *putCall) {
 	}
 }
 
-// takeBackLocked forgets a reading that was not accepted. If it has a number, the disk has refused it,
-// and it is dropped.
+// takeBackLocked forgets a reading that was not accepted. If the reading has a number, the disk has
+// refused it, and takeBackLocked records and announces the drop.
 func (l *Log) takeBackLocked(p *putCall, why error) {
 	l.readings--
 	l.bytes -= p.size
@@ -114,5 +114,5 @@ func (l *Log) takeBackLocked(p *putCall, why error) {
 		l.announceUnrecorded(fmt.Errorf("%w: %w", DiskFull, why))
 	}
 	l.room.Broadcast()
-	l.signalChange() // nobody has to wait for it
+	l.signalChange() // nobody has to wait for this reading any more
 }

@@ -25,23 +25,24 @@ type quarantining struct {
 	reads   readFailure
 }
 
-// Each quarantined reading has a file of its own: there are few, and each may be put back or deleted.
+// Each quarantined reading has a file of its own: such readings are few, and each may be requeued or deleted.
 const quarantineSuffix = ".quarantined"
 
-// A QuarantinedReading is one that no hub accepts.
+// A QuarantinedReading is a reading in the quarantine: the hub ended every session in which it was sent.
 type QuarantinedReading struct {
 	Reading
 	Since time.Time
 	Why   string
 }
 
-// isolate writes readings to the quarantine, and returns how many are safe there.
+// isolate writes readings to the quarantine in order, and returns how many it has done before the first error. A
+// reading that cannot be read any more is skipped, and counts as done.
 func (c *committer) isolate(all []quarantining) (int, error) {
 	for i := range all {
 		q, id := &all[i], ID{c.epoch, all[i].n}
 		r, err := c.handles.read(q.segment, q.place, id)
 		if err != nil && q.reads.isLast(err) {
-			continue // nothing is left to be kept
+			continue // the reading is lost, so there is nothing to write
 		}
 		if err == nil {
 			err = c.writeQuarantined(QuarantinedReading{r, c.options.Now(), q.why.Error()})
@@ -55,7 +56,7 @@ func (c *committer) isolate(all []quarantining) (int, error) {
 
 func (c *committer) writeQuarantined(q QuarantinedReading) error {
 	files, name := c.handles.files, q.ID.String()+quarantineSuffix
-	_ = files.Remove(name) // of an earlier attempt
+	_ = files.Remove(name) // an earlier attempt may have left the file
 	f, err := files.Create(name)
 	if err != nil {
 		return err
@@ -69,8 +70,8 @@ func (c *committer) writeQuarantined(q QuarantinedReading) error {
 	return files.Sync()
 }
 
-// leaveQueueLocked takes a reading out of the queue that the quarantine holds. Its drop is recorded by
-// the commit that wrote it there.
+// leaveQueueLocked removes from the queue a reading that the quarantine holds. The commit that wrote the
+// reading there also records its drop.
 func (c *committer) leaveQueueLocked(q quarantining) {
 	delete(c.inFlight, q.n)
 	c.forgetLocked(q.n)
@@ -95,7 +96,7 @@ func quarantined(files Files) iter.Seq2[QuarantinedReading, error] {
 			}
 			q, err := readQuarantined(files, name)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // it was put back meanwhile
+				continue // the reading was requeued meanwhile
 			}
 			if err != nil {
 				err = fmt.Errorf("outbox: the quarantined reading in %s cannot be read: %w", name, err)
@@ -126,11 +127,11 @@ func readQuarantined(files Files, name string) (q QuarantinedReading, err error)
 			return q, nil
 		}
 	}
-	return q, &statefile.VersionError{Path: name, Detail: "it is whole, and this version does not know what it says"}
+	return q, &statefile.VersionError{Path: name, Detail: "its checksum is right, but this version cannot parse it"}
 }
 
 // Requeue puts a quarantined reading back into the queue, with a new number and with its old ID as
-// RequeuedProperty. If it fails half-way, the reading is in both.
+// RequeuedProperty. If Requeue fails half-way, the reading is in the queue and in the quarantine.
 func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	files, name := l.handles.current(), id.String()+quarantineSuffix
 	q, err := readQuarantined(files, name)
@@ -140,7 +141,7 @@ func (l *Log) Requeue(ctx context.Context, id ID) (ID, error) {
 	r := q.Reading.Reading
 	r.Properties = maps.Clone(r.Properties)
 	settings.Default(&r.Properties, map[string]string{})
-	delete(r.Properties, MissingProperty) // these were named when it was first handed out
+	delete(r.Properties, MissingProperty) // the outbox sets this property and the next one itself
 	delete(r.Properties, PreviousProperty)
 	r.Properties[RequeuedProperty] = id.String()
 	fresh, err := l.Put(ctx, r, q.Stamp)

@@ -9,23 +9,23 @@ import (
 )
 
 // A queue is what Log and Memory have in common: it numbers readings, decides which of them are
-// dropped when there is no room or when they are too old, and knows which of them are in flight. It
-// leaves to its store where they are kept.
+// dropped when there is no room or when they are too old, and knows which of them are in flight. Its
+// store keeps the readings.
 type queue struct {
 	options Options
 	epoch   string
-	maxSize int           // bytes of a reading that could ever fit
-	changed chan struct{} // of Changed
+	maxSize int           // size in bytes of the largest reading that can ever fit
+	changed chan struct{} // the channel that Changed returns
 
 	mu       sync.Mutex
-	store    store      // its methods need the lock
-	room     *sync.Cond // there may be room again
+	store    store      // its methods are called with mu held
+	room     *sync.Cond // signals that there may be room again
 	sealed   bool
 	last     uint64
-	readings int                // pending, or given to Put and not yet accepted
-	bytes    int                // that these take
-	inFlight map[uint64]*flight // by number
-	unnamed  notice             // what no reading that is in flight or acknowledged has named
+	readings int                // number of readings that are pending, or given to Put and not yet accepted
+	bytes    int                // total size of these readings
+	inFlight map[uint64]*flight // the readings in flight, by number
+	unnamed  notice             // notice that no reading in flight and no acknowledged reading names
 }
 
 // A store keeps the readings of a queue. All its methods are called with the queue's lock held.
@@ -37,21 +37,21 @@ type store interface {
 	age(n uint64, now time.Time, elapsed time.Duration) (age time.Duration, known bool)
 	// remove forgets a reading and returns how many bytes it took, or reports false if it is not kept.
 	remove(n uint64) (size int, ok bool)
-	// release has oldest find a reading again that was in flight, if it is kept.
+	// release makes oldest find a reading again whose flight has ended, if the reading is kept.
 	release(n uint64)
-	// acknowledged is called after remove if the hub has acknowledged the reading, which has named
-	// dropped readings.
+	// acknowledged is called after remove if the hub has acknowledged the reading. named is the notice
+	// in the properties of the reading.
 	acknowledged(n uint64, named notice)
-	// dropped is called for each number whose reading was dropped, kept or not.
+	// dropped is called for each number whose reading was dropped, whether the store has kept it or not.
 	dropped(n uint64, why Reason)
-	// sync has readings made safe that were put and that oldest does not find yet, and reports whether
-	// there are any. pending is how many readings the queue counts.
+	// sync starts to make safe the readings that were put and that oldest does not find yet, and reports
+	// whether there are any. pending is the number of readings that the queue counts.
 	sync(pending int) bool
 }
 
 // A flight is the delivery of a reading that Peek has handed out.
 type flight struct {
-	named         notice // by the properties of the reading
+	named         notice // notice in the properties of the reading
 	isQuarantined bool   // the reading leaves the queue as soon as the quarantine holds it
 }
 
@@ -64,17 +64,17 @@ func newQueue(o Options, epoch string, maxSize int) *queue {
 	return q
 }
 
-// Epoch is the epoch of the IDs that this outbox gives out.
+// Epoch returns the epoch of the IDs that this outbox gives out.
 func (q *queue) Epoch() string { return q.epoch }
 
-// Last is the newest number, 0 before the first.
+// Last returns the newest number, or 0 before the first reading.
 func (q *queue) Last() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.last
 }
 
-// Newest is the newest ID. Its number is 0 before the first.
+// Newest returns the newest ID. Its number is 0 before the first reading.
 func (q *queue) Newest() ID { return ID{q.epoch, q.Last()} }
 
 // Pending returns how many readings are pending or being put, and how many bytes they take.
@@ -84,15 +84,15 @@ func (q *queue) Pending() (readings, bytes int) {
 	return q.readings, q.bytes
 }
 
-// RequestSync has those readings made safe at once that Peek cannot hand out yet, and reports whether
-// there are any.
+// RequestSync makes the store sync the readings that Peek cannot hand out yet, and reports whether there
+// are any.
 func (q *queue) RequestSync() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.store.sync(q.readings)
 }
 
-// Changed has a value when something may have been put or left since it was last read.
+// Changed returns a channel that has a value when Peek may find a reading that it did not find before.
 func (q *queue) Changed() <-chan struct{} { return q.changed }
 
 func (q *queue) signalChange() {
@@ -102,7 +102,7 @@ func (q *queue) signalChange() {
 	}
 }
 
-// Seal has Put return ErrClosed from now on. Pending readings can still be sent.
+// Seal makes Put return ErrClosed from now on. Pending readings can still be sent.
 func (q *queue) Seal() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -119,7 +119,8 @@ func (q *queue) Remove(n uint64) {
 	}
 }
 
-// Leave makes a reading pending again that Peek has handed out: whether it has arrived is not known.
+// Leave ends the flight of a reading without an acknowledgement. Peek hands the reading out again, because
+// it is not known whether it has arrived.
 func (q *queue) Leave(n uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -129,7 +130,7 @@ func (q *queue) Leave(n uint64) {
 	}
 }
 
-// endFlightLocked returns the flight of a reading, which ends, or nil if the reading is not in flight.
+// endFlightLocked ends the flight of a reading and returns it, or nil if the reading is not in flight.
 func (q *queue) endFlightLocked(n uint64) *flight {
 	f := q.inFlight[n]
 	if f == nil || f.isQuarantined {
@@ -147,7 +148,8 @@ func (q *queue) nextLocked(after uint64) (n uint64, ok bool) {
 	return q.store.oldest(after, q.inFlight)
 }
 
-// makeRoomLocked follows the policy. When it returns nil, one more reading of the size fits.
+// makeRoomLocked drops readings or waits, by the policy, until one more reading of the size fits. It returns an
+// error if that is not possible.
 func (q *queue) makeRoomLocked(ctx context.Context, size int) error {
 	for waits := false; ; {
 		limits, next := &q.options.Limits, q.expireLocked()
@@ -156,14 +158,14 @@ func (q *queue) makeRoomLocked(ctx context.Context, size int) error {
 			return ctx.Err()
 		case q.sealed:
 			return ErrClosed
-		case size > q.maxSize: // no drop would make room for it
+		case size > q.maxSize: // no drop would make enough room
 			return ErrFull
 		case q.readings < limits.Readings && q.bytes+size <= limits.Bytes:
 			return nil
 		case limits.Full == Block:
 		case limits.Full == DropOldest && q.dropOldestLocked():
 			continue
-		case limits.Full == DropOldest && q.store.sync(q.readings): // then the oldest can be dropped
+		case limits.Full == DropOldest && q.store.sync(q.readings): // after the sync the oldest can be dropped
 		default:
 			return ErrFull
 		}
@@ -191,7 +193,7 @@ func (q *queue) dropOldestLocked() bool {
 	return ok
 }
 
-// expireLocked drops the readings that have been pending for too long, and returns when to look again.
+// expireLocked drops the readings that have been pending for too long, and returns the time until the next check.
 func (q *queue) expireLocked() (next time.Duration) {
 	limit := q.options.Limits.Age
 	if limit <= 0 {
@@ -205,10 +207,10 @@ func (q *queue) expireLocked() (next time.Duration) {
 		after = n
 		age, known := q.store.age(n, now, elapsed)
 		if !known {
-			continue // a younger one may be too old
+			continue // a later reading may have a known age, and be too old
 		}
 		if left := limit - age; left >= 0 {
-			return max(left, left+1) // the sum may overflow
+			return max(left, left+1) // left+1 may overflow
 		}
 		q.dropLocked(n, TooOld)
 	}
@@ -222,20 +224,20 @@ func (q *queue) dropLocked(n uint64, why Reason) {
 	q.room.Broadcast()
 }
 
-// refuseLocked gives a number to a reading for which there is no room, and drops it. The caller announces that.
+// refuseLocked gives a number to a reading for which there is no room, and drops it. The caller announces the drop.
 func (q *queue) refuseLocked() (n uint64) {
 	q.last++
 	q.recordDropLocked(q.last, NoRoom)
 	return q.last
 }
 
-// recordDropLocked has a dropped number recorded in the store, and named by a later reading.
+// recordDropLocked makes the store record a dropped number, and a later reading name it.
 func (q *queue) recordDropLocked(n uint64, why Reason) {
 	q.unnamed.missing.add(Range{n, n})
 	q.store.dropped(n, why)
 }
 
-// forgetLocked reports false if the reading is not kept any more.
+// forgetLocked removes a reading from the store. It returns false if the reading is not kept any more.
 func (q *queue) forgetLocked(n uint64) bool {
 	size, ok := q.store.remove(n)
 	if ok {
@@ -250,5 +252,5 @@ func (q *queue) announce(n uint64, why error) { q.options.Dropped(Drop{q.epoch, 
 // announceUnrecorded announces a drop whose number is not on the disk. A later reading names it.
 func (q *queue) announceUnrecorded(why error) { q.options.Dropped(Drop{q.epoch, Range{}, why}) }
 
-// quarantineError is why a reading was dropped that no hub accepts.
+// quarantineError returns the error with which a quarantined reading is dropped.
 func quarantineError(why error) error { return fmt.Errorf("%w: %w", Quarantined, why) }

@@ -10,7 +10,7 @@ import (
 // A Range is the numbers from First to Last, both included. The zero Range has no numbers.
 type Range struct{ First, Last uint64 }
 
-// Count returns how many numbers these are.
+// Count returns how many numbers are in r. It returns 1 for the zero Range, which in a Drop means one reading.
 func (r Range) Count() uint64 { return r.Last - r.First + 1 }
 
 // String returns "17" or "17-20".
@@ -21,11 +21,11 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// ranges are a set of numbers. The ranges are in order, and there are numbers between them that are
-// not in the set.
+// ranges is a set of numbers. Its elements are in order, and at least one number that is not in the set
+// lies between two of them.
 type ranges []Range
 
-// add adds numbers, which may be in the set already.
+// add adds the numbers of r, which may be in the set already.
 func (s *ranges) add(r Range) {
 	from, _ := slices.BinarySearchFunc(*s, r.First, func(x Range, n uint64) int {
 		if x.Last+1 < n {
@@ -41,8 +41,9 @@ func (s *ranges) add(r Range) {
 	*s = slices.Replace(*s, from, to, r)
 }
 
-// takeText removes the lowest ranges, as long as their numbers are below a number and the text they
-// make, such as "17-20,25", has at most limit bytes. It returns the text and the ranges.
+// takeText removes ranges from the set, the lowest first, and returns them, also as a text such as
+// "17-20,25". It takes only ranges whose numbers are below the given one, and only as many as fit into
+// limit bytes of text.
 func (s *ranges) takeText(below uint64, limit int) (text string, taken ranges) {
 	var b strings.Builder
 	for len(*s) > 0 && (*s)[0].Last < below {
@@ -66,7 +67,7 @@ func (s *ranges) addAll(others ranges) {
 	}
 }
 
-// remove removes numbers, which need not be in the set.
+// remove removes the numbers of r, which need not be in the set.
 func (s *ranges) remove(r Range) {
 	var rest ranges
 	for _, x := range *s {

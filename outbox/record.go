@@ -15,19 +15,19 @@ import (
 
 // A record is the payload of a frame. A frame begins with the length of the payload, a checksum, and
 // how many bytes of the file were safe when the frame was written, each in four bytes, little-endian.
-// The checksum covers the name of the file too, so that a sector of another file is not taken for one
-// of this. Lengths and numbers in a payload are varints.
+// The checksum also covers the name of the file, so that a record from another file is not mistaken for
+// one of this file. Lengths and numbers in a payload are varints.
 const (
 	frameHead  = 12
-	frameLimit = 1 << 20 // bytes of a payload: four times the largest reading. A longer payload is damage.
+	frameLimit = 1 << 20 // maximum bytes of a payload, four times the largest reading; a longer one is damage
 )
 
 // The kinds of records.
 const (
-	kindHeader  = 'h' // the first of each segment
+	kindHeader  = 'h' // the first record of each segment
 	kindReading = 'r'
-	kindRemoved = 's' // acknowledged by a hub, or written again elsewhere
-	kindDropped = 'd'
+	kindRemoved = 's' // numbers whose readings are not kept any more, such as acknowledged ones
+	kindDropped = 'd' // numbers of dropped readings, with the reason
 	kindNamed   = 't' // a notice that acknowledged readings have named
 )
 
@@ -37,7 +37,7 @@ func checksum(name string, rest []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, rest)
 }
 
-// appendFrame appends the record that payload appends.
+// appendFrame appends a frame to b. The function payload appends the payload of the frame.
 func appendFrame(b []byte, name string, safe int64, payload func([]byte) []byte) []byte {
 	start := len(b)
 	b = payload(append(b, make([]byte, frameHead)...))
@@ -48,8 +48,8 @@ func appendFrame(b []byte, name string, safe int64, payload func([]byte) []byte)
 	return b
 }
 
-// frameAt returns the payload of the frame that begins b, and the length of the frame, or nil if no
-// whole frame does.
+// frameAt returns the payload of the frame at the beginning of b, the number of safe bytes that the
+// frame states, and the length of the frame. The payload is nil if b does not begin with a whole frame.
 func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 	if len(b) < frameHead+1 {
 		return nil, 0, 0
@@ -67,7 +67,7 @@ func frameAt(b []byte, name string) (payload []byte, safe int64, size int) {
 
 var errShort = errors.New("a record ends too soon")
 
-// A parser takes the payload of a record apart. After an error every value is zero.
+// A parser reads values from the payload of a record. After an error it returns only zero values.
 type parser struct {
 	b   []byte
 	err error
@@ -108,7 +108,7 @@ func (r *parser) id() ID { return ID{string(r.text()), r.number()} }
 const (
 	fieldBody      = 1
 	fieldTaken     = 2
-	fieldEarly     = 3 // the uptime, if the clock had not been set
+	fieldEarly     = 3 // the uptime, if the wall clock had not been set
 	fieldComponent = 4
 	fieldProperty  = 5 // a name and a value, each with its length
 	fieldUptime    = 6
@@ -119,7 +119,7 @@ func appendReading(b []byte, r Reading, put time.Time) []byte {
 	b = appendID(append(b, kindReading), r.ID)
 	b = binary.AppendUvarint(b, uint64(max(0, put.Unix())))
 	b = appendText(append(b, fieldBody), r.Body)
-	taken, _ := r.Taken.UTC().AppendBinary(make([]byte, 0, 16)) // in UTC it has no zone to fail at
+	taken, _ := r.Taken.UTC().AppendBinary(make([]byte, 0, 16)) // fails only for some time zones, and not for UTC
 	b = appendText(append(b, fieldTaken), taken)
 	if r.Stamp.Uptime != 0 {
 		uptime := binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64), int64(r.Stamp.Uptime))
@@ -138,7 +138,7 @@ func appendReading(b []byte, r Reading, put time.Time) []byte {
 	return b
 }
 
-// parseReading reads what appendReading has appended after the kind. The body stays in payload.
+// parseReading parses what appendReading has appended after the kind. The body of r shares the memory of payload.
 func parseReading(payload []byte) (r Reading, put time.Time, err error) {
 	p := &parser{b: payload}
 	r.ID, put = p.id(), time.Unix(int64(p.number()), 0)
@@ -202,20 +202,20 @@ func appendNotice(b []byte, n notice) []byte { return appendRanges(appendID(b, n
 
 func (r *parser) notice() notice { return notice{r.id(), r.ranges()} }
 
-// A header is the first record of a segment. It repeats what older segments say, for these may be gone.
+// A header is the first record of a segment. It repeats what older segments record, because those may be removed.
 type header struct {
 	epoch    string
-	previous ID                // the last ID of the previous epoch
-	unnamed  notice            // what no acknowledged reading had named when the segment began
-	last     uint64            // the newest number when the segment began
-	others   map[uint64]extent // the segments that there were, by their numbers
+	previous ID                // last ID of the previous epoch
+	unnamed  notice            // notice that no acknowledged reading had named when the segment began
+	last     uint64            // newest number when the segment began
+	others   map[uint64]extent // extents of the older segments, by the number of the segment
 	dropped  history
 }
 
-// An extent is how much a segment holds, as a header of a later one says.
+// An extent says how much a segment holds. The header of a later segment records it.
 type extent struct {
-	size       int64  // bytes that count
-	first, end uint64 // its readings have numbers from first on, below end
+	size       int64  // bytes of the file that belong to the log
+	first, end uint64 // the readings have numbers from first to end-1
 }
 
 const version = 3

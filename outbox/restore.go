@@ -12,27 +12,29 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A restore writes the log again, from the open files and the handle on the old directory, where its
-// path leads to now. Readings that cannot be read any more are dropped as Damaged.
+// A restore writes the log again, into the directory to which its path leads now. It reads the log from
+// the open files and through the handle on the old directory. Readings that cannot be read any more are
+// dropped as Damaged.
 
-// maxRestores is how many restores follow each other at once. Beyond that, and after a failure,
-// restoring takes at most a tenth of the time, for it may read and write all that is pending.
+// maxRestores is the maximum number of restores that may follow each other without a back-off. After that
+// number, and after a failed restore, the back-off limits restoring to about a tenth of the time, because
+// a restore may read and write all pending readings.
 const maxRestores = 3
 
-// restores are what the committer remembers of restores.
+// restores is what the committer remembers of earlier restores.
 type restores struct {
-	count     int       // since recoveryTime passed without one
-	last      time.Time // when the last one succeeded
-	notBefore time.Time // when the next one may begin
-	failure   error     // why the last one failed; nil if it did not
-	warned    bool      // Warn was told which readings may be lost
-	patrolled time.Time // when the last patrol was
-	taken     uint64    // the newest number that another process has given out in this epoch
+	count     int       // number of restores since recoveryTime last passed without one
+	last      time.Time // time of the last successful restore
+	notBefore time.Time // earliest time of the next restore
+	failure   error     // why the last restore failed; nil if it succeeded
+	warned    bool      // Warn has reported which readings may be lost
+	patrolled time.Time // time of the last patrol
+	taken     uint64    // newest number that another process has given out in this epoch
 }
 
-// restore is called after an error. If the directory or a segment was removed or replaced, it restores
-// what it can, and returns true; the tail must not be written any more then. Otherwise it returns the
-// error, or why restoring failed.
+// restore is called after an error err. If the directory or a segment was removed or replaced, restore
+// writes the log again and returns true; after that the tail must not be written any more. Otherwise it
+// returns false and err, or the error of the restore.
 func (c *committer) restore(err error) (bool, error) {
 	if !errors.Is(err, statefile.ErrReplaced) {
 		replaced := c.handles.files.Verify("", nil, 0)
@@ -62,8 +64,8 @@ func (c *committer) restore(err error) (bool, error) {
 	return true, err
 }
 
-// warnUnrestored names once the pending readings that the next Open will not find unless the directory
-// can be restored.
+// warnUnrestored reports to Warn, once, the pending readings that the next Open will not find unless the
+// directory can be restored.
 func (c *committer) warnUnrestored() {
 	if c.restores.warned {
 		return
@@ -86,7 +88,7 @@ func (c *committer) warnUnrestored() {
 	}
 }
 
-// acceptedLocked is an iterator over the numbers that were accepted and are not safe yet.
+// acceptedLocked is an iterator over the numbers of the readings that were accepted and are not safe yet.
 func (c *committer) acceptedLocked(yield func(uint64) bool) {
 	for _, p := range slices.Concat(c.unsynced.puts, c.disk.puts) {
 		if p.answered && !yield(p.reading.ID.N) {
@@ -95,7 +97,7 @@ func (c *committer) acceptedLocked(yield func(uint64) bool) {
 	}
 }
 
-// restoreFiles makes the directory at the path hold the log.
+// restoreFiles writes the log into the directory to which the path leads now.
 func (c *committer) restoreFiles() error {
 	fresh, err := c.handles.files.Retake()
 	if err != nil {
@@ -128,14 +130,17 @@ func (c *committer) warnRestored(missing ranges) {
 		"%d pending readings were kept, %s", kept, how))
 }
 
-// admit returns an error if the directory holds pending readings that another process has accepted,
-// which must not be touched. It renames segments that this log does not have, as in an older copy.
+// admit returns an error if the directory fresh holds pending readings that another process has
+// accepted, because this log must not touch them. If there are none, it renames segment files that this
+// log does not have, such as those in an older copy of the directory.
 func (c *committer) admit(fresh Files, segments []*segment) error {
 	names, err := fresh.List()
 	if err != nil {
 		return err
 	}
-	var unknown, others []string // with names that this log does not have; all files that it has not written
+	// unknown: segment files with names that this log does not have. others: all segment files that this
+	// log has not written.
+	var unknown, others []string
 	for _, name := range names {
 		if _, is := numberOf(name); !is {
 			continue
@@ -166,9 +171,9 @@ func (c *committer) admit(fresh Files, segments []*segment) error {
 	return nil
 }
 
-// isOurs reports whether this log has written the file with the name of a segment, or the file is a
-// copy. Another process adds nothing to a file, but it may have begun one with the name of that which
-// this log is beginning.
+// isOurs reports whether the file with the name of segment s was written by this log or is a copy of
+// such a file. Another process never appends to a file of this log, but it may have created a file with
+// the name of the segment that this log is beginning.
 func (c *committer) isOurs(fresh Files, s *segment) bool {
 	if c.sizeToRestore(s) > 0 || fresh.Verify(s.name, s.info, 0) == nil {
 		return true
@@ -178,9 +183,9 @@ func (c *committer) isOurs(fresh Files, s *segment) bool {
 	return err == nil && bytes.HasPrefix(ours, there)
 }
 
-// checkAccepted returns an error if another process has accepted readings that are pending in a
-// directory: those of another epoch, and in the other files, which this log has not written, those of
-// this epoch that it has not accepted.
+// checkAccepted returns an error if another process has accepted readings that are pending in found.
+// These are all readings of another epoch. In the files named others, which this log has not written,
+// they are also the readings of this epoch that this log has not accepted.
 func (c *committer) checkAccepted(found *contents, others []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,8 +203,8 @@ func (c *committer) checkAccepted(found *contents, others []string) error {
 		}
 	}
 	if theirs > 0 {
-		return fmt.Errorf("outbox: it holds %d readings that another process has accepted (%s-%d is the newest); "+
-			"end this device and start it again, and they are sent", theirs, found.epoch, found.last)
+		return fmt.Errorf("outbox: the directory holds %d readings that another process has accepted (%s-%d is the "+
+			"newest); end this device and start it again to send them", theirs, found.epoch, found.last)
 	}
 	if found.epoch == c.epoch {
 		c.restores.taken = max(c.restores.taken, found.last)
@@ -207,9 +212,9 @@ func (c *committer) checkAccepted(found *contents, others []string) error {
 	return nil
 }
 
-// dropMissing drops the pending readings of damaged segments that cannot be read any more, and returns
-// their numbers. It leaves out readings in flight: most of them will be acknowledged, and one that is
-// not will be found missing when it is read again.
+// dropMissing drops pending readings that cannot be read any more, in segments that were restored only
+// in part, and returns their numbers. Unless the log is being closed, it does not drop readings in
+// flight: most of them will be acknowledged, and Peek will drop the others when it reads them again.
 func (c *committer) dropMissing(segments []*segment) (missing ranges) {
 	for _, s := range segments {
 		if !s.short {

@@ -8,14 +8,15 @@ import (
 	"strings"
 )
 
-// replacedSuffix ends the name of a file that was in the way of a restore.
+// replacedSuffix ends the name of a file that a restore has renamed, because the log needed its name.
 const replacedSuffix = ".replaced"
 
 // draftSuffix ends the name of a file that is being written.
 const draftSuffix = ".new"
 
-// rewrite makes the directory hold each segment. The newest comes first: it knows the others, so if
-// the process is killed half-way, the next Open names what is missing.
+// rewrite writes into the directory fresh each segment that is missing there. It writes the newest
+// segment first, because its header lists the others: if the process is killed half-way, the next Open
+// names what is missing.
 func (c *committer) rewrite(fresh Files, segments []*segment) error {
 	for _, s := range slices.Backward(segments) {
 		size := c.sizeToRestore(s)
@@ -36,15 +37,15 @@ func (c *committer) rewrite(fresh Files, segments []*segment) error {
 	return nil
 }
 
-// sizeToRestore is how many bytes of a segment are to be restored.
+// sizeToRestore returns how many bytes of a segment a restore must write.
 func (c *committer) sizeToRestore(s *segment) int64 {
 	if s == c.tail {
-		return s.safe // what is behind was not accepted, or is written again
+		return s.safe // later readings were not accepted, or are written again
 	}
 	return s.size
 }
 
-// contentOf reads the first size bytes of a segment, or as much as is left of it.
+// contentOf reads the first size bytes of a segment, or those that can still be read; whole is false if some cannot.
 func (c *committer) contentOf(s *segment, size int64) (b []byte, whole bool, err error) {
 	c.handles.mu.Lock() // a reader may close the file
 	defer c.handles.mu.Unlock()
@@ -65,9 +66,9 @@ func (c *committer) contentOf(s *segment, size int64) (b []byte, whole bool, err
 	return b, whole && int64(len(b)) == size, err
 }
 
-// writeTo makes a file of the directory hold our content of a segment, and returns how much of the
-// segment the file holds. A file that begins with our content stays, as in a copy of the directory,
-// which may hold more than is left to us.
+// writeTo makes the segment's file in the directory fresh hold ours, which is the part of the segment
+// that this log can still read, and returns how many bytes of the segment the file holds. An existing
+// file that begins with ours stays as it is: in a copy of the directory it may hold more than ours.
 func (s *segment) writeTo(fresh Files, ours []byte, size int64) (int64, error) {
 	there, info, _, err := readFile(fresh, s.name, nil)
 	if err == nil && bytes.HasPrefix(there, ours) && syncFile(fresh, s.name) == nil {
@@ -97,10 +98,10 @@ func syncFile(files Files, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// writeFile writes a file that replaces another one of its name.
+// writeFile writes b to a file, which replaces an existing file of the same name.
 func writeFile(files Files, name string, b []byte) (fs.FileInfo, error) {
 	draft := name + draftSuffix
-	_ = files.Remove(draft) // of an earlier attempt
+	_ = files.Remove(draft) // an earlier attempt may have left the draft
 	to, err := files.Create(draft)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func writeFile(files Files, name string, b []byte) (fs.FileInfo, error) {
 		err = files.Rename(draft, name)
 	}
 	if err != nil {
-		_ = files.Remove(draft) // it takes room
+		_ = files.Remove(draft) // the draft takes space on the disk
 		return nil, err
 	}
 	return info, nil

@@ -1,25 +1,26 @@
 package outbox
 
-// A scan is what stands in a segment's file, but for its readings, which the segment itself has taken in.
+// A scan is what was found in a segment's file, except the readings, whose places are in the segment itself.
 type scan struct {
 	segment  *segment
 	header   *header
 	epoch    string
 	outcomes outcomes
-	end      int64 // of the last whole record
-	rest     int64 // bytes behind it that were being written, as far as anyone knows
+	end      int64 // end of the last whole record, as an offset in the file
+	rest     int64 // number of bytes after end; as far as is known, they were being written
 	records  int
 	holes    []hole
 	other    error // *statefile.VersionError: another version of failover has written the file
 }
 
-// A hole is bytes that were safe and make no record. It lies between two readings; 0 means that there
-// is none on that side.
+// A hole is a run of bytes that were safe and are not a record any more. It lies between the readings
+// with the numbers after and before; 0 means that there is no reading on that side.
 type hole struct{ after, before uint64 }
 
-// scan reads what can be read. end is how many bytes count, as a later segment says; a negative end
-// means that this is not known. Then those bytes are safe that a record behind them says were; of the
-// rest, which was being written when the power failed, as much counts as is in one piece.
+// scan reads all records in b that can be read. end is the number of bytes that belong to the log, as
+// the header of a later segment records it. A negative end means that this number is not known. Then
+// the records themselves say how many bytes were safe. The bytes after those were being written when the
+// power failed; scan uses them up to the first one that is not part of a record.
 func (s *segment) scan(b []byte, end int64) (found scan) {
 	found.segment = s
 	safe := end
@@ -58,7 +59,7 @@ func (s *segment) scan(b []byte, end int64) (found scan) {
 	return found
 }
 
-// addHole notes a hole behind the last reading so far.
+// addHole adds a hole after the last reading that was found so far.
 func (f *scan) addHole() {
 	h, s := hole{}, f.segment
 	if len(s.places) > 0 {
@@ -69,7 +70,7 @@ func (f *scan) addHole() {
 	}
 }
 
-// safeBytes is how many bytes the records themselves say were safe.
+// safeBytes returns how many bytes were safe according to the records in b.
 func safeBytes(name string, b []byte) (safe int64) {
 	for pos := 0; pos < len(b); {
 		payload, before, size := frameAt(b[pos:], name)
@@ -83,7 +84,7 @@ func safeBytes(name string, b []byte) (safe int64) {
 	return safe
 }
 
-// take takes in one record. It returns false if the payload is none.
+// take adds one record to the scan. It returns false if the payload is not a valid record.
 func (f *scan) take(payload []byte, offset, size uint32) bool {
 	r, s := &parser{b: payload[1:]}, f.segment
 	var found outcomes
@@ -94,7 +95,7 @@ func (f *scan) take(payload []byte, offset, size uint32) bool {
 			return false
 		}
 		f.header, f.epoch = &h, h.epoch
-	case kindReading: // the rest of it is read, and checked again, when it is handed out
+	case kindReading: // the rest of the reading is parsed when Peek hands it out
 		epoch, n, put := r.text(), r.number(), r.number()
 		if r.err != nil || f.epoch != "" && string(epoch) != f.epoch || !s.follows(n) {
 			return false
@@ -121,14 +122,13 @@ func (f *scan) take(payload []byte, offset, size uint32) bool {
 	return r.err == nil
 }
 
-// How far a number may lie behind the one before it in the same segment: when it is written, and when
-// it is read and damage may lie between.
+// Limits of the distance between the numbers of two consecutive readings in a segment.
 const (
-	maxGap  = 4096
-	maxHole = 1 << 16
+	maxGap  = 4096    // when the segment is written
+	maxHole = 1 << 16 // when it is read, because damage may have removed readings between the two
 )
 
-// follows reports whether a reading's number may come next.
+// follows reports whether n may be the number of the next reading in the segment.
 func (s *segment) follows(n uint64) bool {
 	return n > 0 && (len(s.places) == 0 || n >= s.end() && n-s.end() < maxHole)
 }

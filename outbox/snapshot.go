@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// A Snapshot is what a log's directory held when Read was called, also beside a running device. It
-// never writes there.
+// A Snapshot describes what a log's directory held when Read was called. A device may be using the
+// directory meanwhile, because a Snapshot never writes there.
 type Snapshot struct {
 	Epoch     string
 	Previous  ID     // the last ID of the previous epoch; the zero ID means that it is not known
 	Last      uint64 // the newest number
-	Readings  int    // how many are pending
-	Bytes     int    // that the pending readings take
-	Dropped   []Drop // the newest 4,096 ranges of each reason, Quarantined included
+	Readings  int    // number of pending readings
+	Bytes     int    // total size of the pending readings
+	Dropped   []Drop // the newest 4,096 ranges for each reason, including Quarantined
 	Forgotten []Forgotten
 	Damages   []Damage
 
@@ -22,8 +22,8 @@ type Snapshot struct {
 	segments []*segment
 }
 
-// Forgotten counts the numbers that were dropped for one reason before those in Dropped, and has the
-// highest of them.
+// Forgotten summarizes the numbers that were dropped for one reason and are older than those in
+// Snapshot.Dropped: how many they are, and the highest.
 type Forgotten struct {
 	Why            Reason
 	Count, Highest uint64
@@ -62,7 +62,7 @@ func (s *Snapshot) Quarantined() iter.Seq2[QuarantinedReading, error] { return q
 
 // Pending returns an iterator over the pending readings, by number. Readings whose segment a running
 // device has removed meanwhile are left out. The iterator reads all segments into one buffer, so the
-// body of a reading is valid only until the next step.
+// body of a reading is valid only until the next iteration.
 func (s *Snapshot) Pending() iter.Seq[Reading] {
 	return func(yield func(Reading) bool) {
 		var buffer []byte
@@ -88,8 +88,8 @@ func (s *Snapshot) Pending() iter.Seq[Reading] {
 	}
 }
 
-// Numbers returns an iterator over the numbers of the pending readings, in order, whether these can be
-// read or not.
+// Numbers returns an iterator over the numbers of all pending readings, in order, including readings
+// that cannot be read.
 func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, seg := range s.segments {
@@ -102,7 +102,7 @@ func (s *Snapshot) Numbers() iter.Seq[uint64] {
 	}
 }
 
-// IsPending reports whether the reading with a number is pending.
+// IsPending reports whether the reading with the number n is pending.
 func (s *Snapshot) IsPending(n uint64) bool {
 	return slices.ContainsFunc(s.segments, func(seg *segment) bool { return seg.at(n) != nil })
 }

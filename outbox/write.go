@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// maxRanges is how many ranges one record takes.
+// maxRanges is the maximum number of ranges in one record.
 const maxRanges = frameLimit/(2*binary.MaxVarintLen64) - 10
 
-// bufferLimit is how many bytes are kept for the next write.
+// bufferLimit is the size in bytes of the largest buffer that is kept for the next write.
 const bufferLimit = 64 << 10
 
-// append writes a batch behind the tail, or into a new segment.
+// append writes a batch to the end of the tail, or to a new segment.
 func (c *committer) append(b *batch) error {
 	if b.isEmpty() && !b.isFinal {
 		return nil
@@ -59,11 +59,11 @@ func (c *committer) append(b *batch) error {
 		return err
 	}
 	s.size += int64(len(buf))
-	s.header = header{} // it is written, and takes much memory where there are many segments
+	s.header = header{} // not needed any more, and large if there are many segments
 	return nil
 }
 
-// size is about how many bytes the batch takes. It takes more if much was removed or dropped.
+// size returns the approximate size of the batch in bytes, which is too low if many readings were removed or dropped.
 func (b *batch) size() int {
 	n := 1 << 10
 	for _, p := range b.puts {
@@ -72,20 +72,20 @@ func (b *batch) size() int {
 	return n
 }
 
-// roll begins a segment. What is in the one before is made safe first, so that only the newest can be torn.
+// roll begins a new segment. It first makes the previous segment safe, so that a power cut can tear only the newest.
 func (c *committer) roll(b *batch) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
 	s := &segment{block: block[place]{first: b.last + 1}}
-	for err := fs.ErrExist; errors.Is(err, fs.ErrExist); { // a directory, say
+	for err := fs.ErrExist; errors.Is(err, fs.ErrExist); { // the name may be in use, for example by a directory
 		c.number++
 		s.number, s.name = c.number, segmentName(c.number)
 		if s.file, err = c.handles.files.Create(s.name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	s.info, _ = s.file.Info() // without it, no Verify will find the file
+	s.info, _ = s.file.Info() // after an error, every Verify of the file will fail
 	c.mu.Lock()
 	s.header = c.headerLocked(b.last)
 	c.disk.segments = append(c.disk.segments, s)
@@ -95,25 +95,25 @@ func (c *committer) roll(b *batch) error {
 	return nil
 }
 
-// headerLocked returns the header of a segment that begins behind the number last.
+// headerLocked returns the header of a segment whose readings have numbers above last.
 func (c *committer) headerLocked(last uint64) header {
 	h := header{
 		epoch: c.epoch, previous: c.disk.previous, last: last,
 		others: map[uint64]extent{}, dropped: c.disk.recorded.clone(),
 	}
 	h.unnamed.add(c.unnamed)
-	for _, f := range c.inFlight { // no reading that is in flight may arrive
+	for _, f := range c.inFlight { // the readings in flight may never arrive
 		h.unnamed.add(f.named)
 	}
 	missing := h.unnamed.missing
-	h.unnamed.missing = missing[max(0, len(missing)-maxKnownDrops):] // so that it fits into a header
+	h.unnamed.missing = missing[max(0, len(missing)-maxKnownDrops):] // so that the notice fits into a header
 	for _, s := range c.disk.segments {
 		h.others[s.number] = extent{s.size, s.first, s.end()}
 	}
 	return h
 }
 
-// flush makes safe what has been written.
+// flush makes safe everything that was written to the tail.
 func (c *committer) flush() error {
 	if c.tail == nil || c.tail.size == 0 {
 		return nil
@@ -138,9 +138,9 @@ func (c *committer) flush() error {
 	return nil
 }
 
-// conclude begins a segment that holds nothing but what it knows of the others, so that a later Open
-// notices when one has lost its end. None of it is needed to read them, so a disk that refuses it is
-// no failure.
+// conclude begins a last segment that holds nothing but a header. The header records the sizes of the
+// other segments, so that the next Open notices when a segment has lost its end. The other segments can
+// be read without it, so conclude ignores an error of the disk.
 func (c *committer) conclude() {
 	if n := len(c.disk.segments); n == 0 || c.disk.segments[n-1].isBare {
 		return
@@ -155,7 +155,7 @@ func (c *committer) conclude() {
 	}
 }
 
-// publishLocked lets readings be handed out that are safe, and announces drops that are recorded.
+// publishLocked makes the readings of b, which are safe now, available to Peek, and announces the recorded drops.
 func (c *committer) publishLocked(b *batch) {
 	c.disk.recorded.add(b.outcomes.dropped)
 	b.outcomes.announce(func(n uint64, why Reason) { c.announce(n, why) })

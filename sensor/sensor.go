@@ -1,6 +1,6 @@
 // Package sensor is the sample device of the model failover.json: it measures temperature, humidity
 // and a battery, and has the method echo, the command setAlarm and the property fanSpeed. It uses
-// the API of package machine as a program does, and knows nothing of states or hubs.
+// only the public API of package machine, and does not depend on states or hubs.
 package sensor
 
 import (
@@ -26,24 +26,24 @@ type Sender interface {
 	Report(context.Context, map[string]any) error
 }
 
-// A Sensor takes readings.
+// A Sensor sends random measurements as readings and reported properties.
 type Sensor struct {
-	TelemetryInterval time.Duration // between two readings. Zero means that there are none
-	PropertyInterval  time.Duration // between two reports of the battery. Zero means that there are none
-	Warn              func(error)   // gets errors of readings, reports and commands; may be nil
+	TelemetryInterval time.Duration // time between two readings. Zero means that the sensor sends no readings
+	PropertyInterval  time.Duration // time between two reports of the battery. Zero means that there are no reports
+	Warn              func(error)   // function that receives errors of readings, reports and commands; may be nil
 
 	fanSpeed atomic.Int64
 	alarm    atomic.Pointer[time.Time]
 }
 
-// Telemetry is the body of one reading. IoT Central accepts only JSON numbers for doubles, and no
-// strings.
+// Telemetry is the body of one reading. The fields are numbers in JSON, because IoT Central does
+// not accept strings for values of the type double.
 type Telemetry struct {
-	Temp     float64 `json:"temp"`     // degrees Celsius
-	Humidity float64 `json:"humidity"` // percent
+	Temp     float64 `json:"temp"`     // temperature in degrees Celsius
+	Humidity float64 `json:"humidity"` // humidity in percent
 }
 
-// Run takes readings until ctx ends, whatever state the device is in.
+// Run sends readings and reports through d until ctx ends, in any state of the device.
 func (s *Sensor) Run(ctx context.Context, d Sender) {
 	telemetry, stopTelemetry := ticks(s.TelemetryInterval)
 	defer stopTelemetry()
@@ -68,12 +68,13 @@ func (s *Sensor) Run(ctx context.Context, d Sender) {
 func (s *Sensor) send(ctx context.Context, d Sender) error {
 	body, err := json.Marshal(Telemetry{Temp: around(21, 4), Humidity: around(50, 10)})
 	if err == nil {
-		_, err = d.Send(ctx, machine.Reading{Body: body}) // without a time: the device adds it, and corrects it
+		_, err = d.Send(ctx, machine.Reading{Body: body}) // without Taken: the device sets and corrects the time
 	}
 	return err
 }
 
-// ticks returns the channel of a ticker, or one that never ticks if the interval is zero.
+// ticks returns the channel of a ticker and the function that stops the ticker. If the interval is
+// zero, the channel is nil and never receives.
 func ticks(every time.Duration) (<-chan time.Time, func()) {
 	if every <= 0 {
 		return nil, func() {}
@@ -82,7 +83,7 @@ func ticks(every time.Duration) (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// around returns a random measurement with two decimals.
+// around returns a random measurement with two decimals, at most width/2 away from middle.
 func around(middle, width float64) float64 {
 	return math.Round((middle+width*(rand.Float64()-0.5))*100) / 100
 }
@@ -102,8 +103,8 @@ func (s *Sensor) method(_ context.Context, name string, payload json.RawMessage)
 	return 200, payload, nil
 }
 
-// command sets the alarm. It completes a command that it cannot read, because a redelivery could
-// not be read either.
+// command handles the command setAlarm. It returns nil also for a command that it cannot read, so
+// that the device completes the message: the hub would only deliver the same message again.
 func (s *Sensor) command(_ context.Context, m machine.Message) error {
 	if m.Name != "setAlarm" {
 		s.warn(fmt.Errorf("sensor: there is no command %q", m.Name))
@@ -118,21 +119,21 @@ func (s *Sensor) command(_ context.Context, m machine.Message) error {
 	return nil
 }
 
-// parseAlarm reads a time of DTDL, which is the full-time of RFC 3339. It also accepts a date, and
-// no offset.
+// parseAlarm reads the time in a command setAlarm. The DTDL type time is the full-time of RFC 3339,
+// such as 08:30:00Z. parseAlarm also accepts a time with a date, and a time without an offset.
 func parseAlarm(m machine.Message) (time.Time, error) {
 	var text string
-	parameter, _ := m.Parameter()        // what is not UTF-8 is no time
-	_ = json.Unmarshal(parameter, &text) // the text of another type stays empty
+	parameter, _ := m.Parameter()        // after an error, such as for a body that is not UTF-8, parameter is nil
+	_ = json.Unmarshal(parameter, &text) // text stays empty if the parameter is not a string
 	for _, layout := range []string{"15:04:05Z07:00", time.RFC3339, "15:04:05", "15:04"} {
 		if at, err := time.Parse(layout, text); err == nil {
 			return at, nil
 		}
 	}
-	return time.Time{}, errors.New("sensor: setAlarm: the time is not like 08:30:00Z")
+	return time.Time{}, errors.New("sensor: setAlarm: the parameter must be a time such as 08:30:00Z")
 }
 
-// desired sets the speed of the fan; null sets it to 0.
+// desired handles the desired property fanSpeed. The value null sets the speed of the fan to 0.
 func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.RawMessage) (machine.PropertyAck,
 	error) {
 	if p != (machine.PropertyName{Name: "fanSpeed"}) {
@@ -140,13 +141,13 @@ func (s *Sensor) desired(_ context.Context, p machine.PropertyName, value json.R
 	}
 	var speed int64
 	if err := json.Unmarshal(value, &speed); err != nil {
-		return machine.PropertyAck{Code: 400, Value: s.FanSpeed()}, errors.New("fanSpeed is a whole number")
+		return machine.PropertyAck{Code: 400, Value: s.FanSpeed()}, errors.New("fanSpeed must be a whole number")
 	}
 	s.fanSpeed.Store(speed)
 	return machine.PropertyAck{Value: speed, Description: "completed"}, nil
 }
 
-// FanSpeed returns the speed in force.
+// FanSpeed returns the current speed of the fan.
 func (s *Sensor) FanSpeed() int64 { return s.fanSpeed.Load() }
 
 // Alarm returns the time of the alarm, and reports whether one is set.

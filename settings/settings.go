@@ -1,5 +1,5 @@
-// Package settings has what the settings of all packages share: an error that names a field, and
-// defaults of zero fields.
+// Package settings is shared by the settings of all packages. It has an error that names a field of
+// a settings struct, and gives zero fields their defaults.
 package settings
 
 import (
@@ -12,21 +12,22 @@ import (
 // A FieldError says which field of a settings struct is wrong, and why.
 type FieldError struct {
 	Field string // the path to the field, such as "Delivery.Window"
-	Err   error  // what is wrong, such as "is 20000: at most 10000"
+	Err   error  // reason why the value is wrong, such as "is 20000: at most 10000"
 }
 
 func (e *FieldError) Error() string { return fmt.Sprintf("%s %v", e.Field, e.Err) }
 
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// Wrong returns a *FieldError. The format and its arguments continue the sentence that begins with
-// the field.
+// Wrong returns a *FieldError. The text made from format and args follows the name of the field and
+// completes a sentence, such as "Window is 20000: at most 10000".
 func Wrong(field, format string, args ...any) error {
 	return &FieldError{field, fmt.Errorf(format, args...)}
 }
 
-// In puts the name of the group that holds the fields before the field of each *FieldError in err,
-// an error of errors.Join. It returns nil for nil.
+// In returns err with group and a dot put before the field of each *FieldError, where group is the
+// name of the struct that holds the fields. err may be a single error or the result of errors.Join.
+// If err is nil, In returns nil.
 func In(group string, err error) error {
 	switch e := any(err).(type) { // each error of the tree is looked at by itself
 	case nil:
@@ -43,7 +44,7 @@ func In(group string, err error) error {
 	return err
 }
 
-// All returns the *FieldErrors in err, an error that wraps those of errors.Join, in order.
+// All returns the *FieldErrors in err, in order. It finds them also in joined and wrapped errors.
 func All(err error) []*FieldError {
 	switch e := any(err).(type) { // each error of the tree is looked at by itself
 	case *FieldError:
@@ -60,10 +61,12 @@ func All(err error) []*FieldError {
 	return nil
 }
 
-// MaxDuration is ten years. Code may multiply a checked duration by a small number without overflow.
+// MaxDuration is the longest duration that Duration accepts, ten years. Code may multiply an
+// accepted duration by a small number without overflow.
 const MaxDuration = 10 * 365 * 24 * time.Hour
 
-// Duration returns a *FieldError if a duration is negative or longer than MaxDuration.
+// Duration checks d, the value of a field. It returns a *FieldError if d is negative or longer than
+// MaxDuration.
 func Duration(field string, d time.Duration) error {
 	switch {
 	case d < 0:

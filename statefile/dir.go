@@ -38,17 +38,17 @@ type Dir struct {
 	fsync    Fsync
 	accept   func() error
 	warn     func(error)
-	unlocked bool // see At
+	unlocked bool // At has made this Dir: the directory is used without a lock
 
 	held       atomic.Pointer[holding] // nil until the directory is acquired, and after Close
 	generation atomic.Int64
 
 	files    sync.Mutex         // held while the directory is acquired or a file is written; guards the fields below
-	contents map[string]content // by name: what each file should hold
+	contents map[string]content // what each file should hold, by name
 	warned   bool               // the last Repair failed
 	closed   bool
-	refused  error     // what accept returned last
-	retryAt  time.Time // accept is not called sooner
+	refused  error     // the last error of accept
+	retryAt  time.Time // accept is not called again before this time
 }
 
 // A holding is a directory that this process has locked.
@@ -62,7 +62,7 @@ type holding struct {
 // A content is what a file should hold.
 type content struct {
 	text []byte
-	info fs.FileInfo // of the file that holds it; nil means that no file does yet
+	info fs.FileInfo // identity of the file that holds text; nil means that no file does yet
 }
 
 // NewDir returns a Dir that is not acquired yet. Each time that the directory was locked, accept
@@ -121,12 +121,12 @@ func (d *Dir) acquire() error {
 	return d.restore()
 }
 
-// Generation returns how often the directory was acquired. Between two times another process may
-// have used it.
+// Generation returns how often the directory was acquired. If the result changes, another process may
+// have used the directory meanwhile.
 func (d *Dir) Generation() int { return int(d.generation.Load()) }
 
-// Verify returns nil if the path leads to the directory that this process has locked, and otherwise
-// ErrReplaced or that it has locked none.
+// Verify returns nil if the path leads to the directory that this process has locked. Otherwise the
+// error wraps ErrReplaced, or says that the process has not locked the directory.
 func (d *Dir) Verify() error {
 	h := d.held.Load()
 	if h == nil {
@@ -137,14 +137,14 @@ func (d *Dir) Verify() error {
 		case err != nil:
 			return fmt.Errorf("statefile: %w: %w", ErrReplaced, err)
 		case !os.SameFile(info, want):
-			return fmt.Errorf("statefile: %w: %s is another one now", ErrReplaced, path)
+			return fmt.Errorf("statefile: %w: %s is a different file or directory now", ErrReplaced, path)
 		}
 	}
 	return nil
 }
 
-// Repair acquires the directory again if it was removed or replaced, and writes again the files
-// that were. It warns once when this fails, and once when it succeeds after that.
+// Repair acquires the directory again if it was removed or replaced, and writes again the files that
+// were removed or replaced. It warns once when this fails, and once when it succeeds after a failure.
 func (d *Dir) Repair() {
 	d.files.Lock()
 	defer d.files.Unlock()
@@ -169,7 +169,7 @@ func (d *Dir) Repair() {
 	d.warned = err != nil
 }
 
-// Close writes the files that are missing a last time, and releases the directory. Nothing is
+// Close tries a last time to write the files that are missing, and releases the directory. Nothing is
 // written after that.
 func (d *Dir) Close() {
 	d.files.Lock()
@@ -194,7 +194,7 @@ func (d *Dir) restore() error {
 	return errors.Join(errs...)
 }
 
-// isThere reports whether the file at the path holds a content, and remembers which file it is.
+// isThere reports whether the file at the path holds the content c, and remembers the identity of the file.
 func (d *Dir) isThere(name string, c content) bool {
 	path := filepath.Join(d.path, name)
 	info, err := os.Stat(path)
@@ -230,7 +230,7 @@ func (d *Dir) replace(root *os.Root, name string, text []byte) error {
 	return d.Verify() // fails if the file was written into a directory that the path does not lead to
 }
 
-// withRoot calls do with a handle on the directory, which it makes if it is missing.
+// withRoot calls do with a handle on the directory. It makes the directory if it is missing.
 func (d *Dir) withRoot(do func(*os.Root) error) error {
 	if !d.unlocked {
 		if err := d.acquire(); err != nil {
@@ -250,8 +250,8 @@ func (d *Dir) withRoot(do func(*os.Root) error) error {
 }
 
 // hold makes and locks a directory. If its lock file is the file that old has locked, both holdings
-// share the lock. This happens in a directory of hard links, and after a Verify that failed for a
-// moment.
+// share the lock. This happens if the new directory has hard links to the old files, and if Verify
+// has failed only for a moment.
 func (sync Fsync) hold(path string, old *holding) (*holding, error) {
 	if err := sync.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("statefile: lock: %w", err)

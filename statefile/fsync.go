@@ -12,7 +12,7 @@ type Fsync func(*os.File) error
 
 var system Fsync = (*os.File).Sync
 
-// Dir syncs the names in a directory. Windows has no such call, and does it without one.
+// Dir syncs the names in a directory. On Windows it syncs nothing, because Windows has no such call.
 func (sync Fsync) Dir(path string) error { return sync.names(os.Open(path)) }
 
 // names syncs the names in a directory that was opened, and closes it.
@@ -27,7 +27,7 @@ func (sync Fsync) names(dir *os.File, err error) error {
 	return sync(dir)
 }
 
-// MakeDir makes a directory and its missing parents, for the owner alone, and syncs their names:
+// MakeDir makes a directory and its missing parents, accessible to their owner only, and syncs their names:
 // what is in a directory outlives a power cut only if its name does. It leaves an existing
 // directory as it is.
 func (sync Fsync) MakeDir(path string) error {
@@ -43,6 +43,6 @@ func (sync Fsync) MakeDir(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	_ = sync.Dir(parent) // fails if the process may not read it; then the system syncs it in its own time
+	_ = sync.Dir(parent) // fails if the process may not read parent; the system then syncs it in its own time
 	return nil
 }

@@ -11,29 +11,29 @@ import (
 // retryInterval is the time between two attempts to write on a disk that cannot be written.
 const retryInterval = 10 * time.Second
 
-// A Newest has a file hold the newest state of something. It writes on a goroutine of its own,
+// A Newest keeps the newest state of something in a file. It writes on a goroutine of its own,
 // because a disk may stall; the goroutine runs only while there is something to write. Changes that
 // come while the disk is busy share the next write. After an error it tries again, every 10 s and
 // at each change. The exported fields must not change after the first call.
 type Newest[T any] struct {
 	State      func() T      // returns what the file is to hold
 	IsEmpty    func(T) bool  // reports whether no file is needed; nil means never
-	Delay      time.Duration // from a change until it is written. Zero means at once, and then Await waits for the disk
+	Delay      time.Duration // wait before a change is written. Zero means no wait; only then does Await wait for the disk
 	RemoveOnly bool          // the file is not written, only removed once the state is empty
 	Report     func(error)   // gets the first error of a series, and nil when a write succeeds again
 
 	file    File // the zero File means that nothing is kept
 	mu      sync.Mutex
-	changes int           // their number
-	tried   int           // the changes that the last write included, even if it failed
+	changes int           // number of changes so far
+	tried   int           // number of changes that the last write included, even if the write failed
 	news    chan struct{} // closed when tried changes
-	hurry   chan struct{} // cuts a wait short
-	running bool          // the goroutine runs
+	hurry   chan struct{} // ends a wait of the goroutine early
+	running bool          // the goroutine is running
 	ended   sync.WaitGroup
 	closed  bool
 
-	// What follows belongs to the goroutine.
-	held    *T // by the file; nil means that this is not known
+	// The fields below belong to the goroutine.
+	held    *T // state that the file holds; nil means that it is not known
 	failing bool
 	save    func(T) error // File.Save, except in tests
 }
@@ -56,7 +56,7 @@ func (n *Newest[T]) Load() (state T, ok bool, err error) {
 	case ok:
 		n.held = &state
 	case err != nil && n.IsEmpty != nil && !errors.As(err, new(*VersionError)):
-		n.held = nil // what the file says is out of date after a change, so an empty state removes it
+		n.held = nil // after a change the file is out of date, so an empty state removes it
 	case err == nil && n.RemoveOnly: // there is nothing to remove
 		n.file = File{}
 	}
@@ -74,8 +74,9 @@ func (n *Newest[T]) Changed() int {
 	return n.changes
 }
 
-// Await returns nil when the file holds a change, or cannot be written. It returns nil at once with
-// a Delay, with RemoveOnly, and if nothing is kept.
+// Await waits until the file holds the change, or until an attempt to write the change has failed, and
+// returns nil in both cases. If Delay or RemoveOnly is set or nothing is kept, it returns nil at once.
+// It returns the error of ctx if that ends first.
 func (n *Newest[T]) Await(ctx context.Context, change int) error {
 	for n.Delay == 0 && !n.RemoveOnly {
 		n.mu.Lock()
@@ -93,8 +94,8 @@ func (n *Newest[T]) Await(ctx context.Context, change int) error {
 	return nil
 }
 
-// Close writes a last time and waits for that. It reports whether the file holds the state. Later
-// changes are not written.
+// Close writes the state a last time, waits for the end of the write, and reports whether the file holds
+// the state. Later changes are not written.
 func (n *Newest[T]) Close() (held bool) {
 	n.mu.Lock()
 	kept := n.file.Kept()
@@ -108,7 +109,7 @@ func (n *Newest[T]) Close() (held bool) {
 	return kept && !n.RemoveOnly && n.held != nil
 }
 
-// start is called with mu held.
+// start starts the goroutine, or ends its wait early. The caller holds mu.
 func (n *Newest[T]) start() {
 	if n.closed || n.running && n.Delay == 0 {
 		select {
@@ -148,8 +149,9 @@ func (n *Newest[T]) run() {
 	}
 }
 
-// write makes the file hold the state. It does not sync a removal: what a power cut brings back was
-// the newest state once. A file that could not be loaded stays if the state is empty and unchanged.
+// write makes the file hold the state. It does not sync the removal of a file: if a power cut brings the
+// file back, the file holds an earlier state. A file that could not be loaded stays if the state is
+// empty and unchanged.
 func (n *Newest[T]) write(unchanged bool) error {
 	state := n.State()
 	var err error

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	limit     = 1 << 20  // bytes that Save writes, far more than any of these files needs
-	readLimit = 16 << 20 // bytes that Load reads, because a later version may write larger files
+	limit     = 1 << 20  // maximum bytes that Save writes, far more than any of these files needs
+	readLimit = 16 << 20 // maximum bytes that Load reads, because a later version may write larger files
 )
 
 // unfinished precedes a random number in the name of a file that is being written.
 const unfinished = ".new"
 
-// seal is the end of each file. The checksum is that of all bytes before the seal.
+// seal is the end of each file. The checksum covers all bytes before the seal.
 const seal = ",\n  \"checksum\": \"%08x\"\n}\n"
 
 var sealLength = len(fmt.Sprintf(seal, 0))
@@ -57,7 +57,7 @@ func (f File) Path() string {
 	return filepath.Join(f.dir.path, f.name)
 }
 
-// Load reads the file into a value, and reports whether there is one. It ignores members that the
+// Load reads the file into a value, and reports whether there is a file. It ignores members that the
 // value does not have. If there is an error, the value may hold anything, and the program can go on
 // without the file: the file is damaged and was set aside as path.damaged, or it cannot be read.
 // The error is a *VersionError if the file needs a later version; Load leaves such a file as it is.
@@ -104,8 +104,8 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 	return text, info, err
 }
 
-// decode ignores members that the value does not have. If all members are of that kind, the text is
-// that of another file.
+// decode reads a text into a value, and ignores members that the value does not have. If the value has
+// none of the members, decode returns an error, because the text belongs to another file.
 func decode(text []byte, into any) error {
 	content, ok := unsealed(text)
 	if !ok {
@@ -127,7 +127,7 @@ func decode(text []byte, into any) error {
 	return nil
 }
 
-// unsealed returns the bytes before the seal, and reports whether the checksum is theirs.
+// unsealed returns the bytes before the seal, and reports whether the checksum matches them.
 func unsealed(text []byte) (content []byte, ok bool) {
 	content = text[:max(0, len(text)-sealLength)]
 	return content, bytes.Equal(text, sealed(content))
@@ -145,7 +145,7 @@ func encode(v any) ([]byte, error) {
 		return nil, fmt.Errorf("a %T is no object with members", v)
 	}
 	if text = sealed(content); len(text) > limit {
-		return nil, fmt.Errorf("it would be larger than %d bytes", limit)
+		return nil, fmt.Errorf("the file would be larger than %d bytes", limit)
 	}
 	return text, nil
 }
@@ -154,8 +154,8 @@ func sealed(content []byte) []byte {
 	return fmt.Appendf(bytes.Clone(content), seal, crc32.ChecksumIEEE(content))
 }
 
-// SetAside renames the file to path.what, so that somebody can look into it. It returns an error
-// that says so, or why it failed.
+// SetAside renames the file to path.what, so that somebody can look into it. It returns an error that
+// says that the file was renamed, or why it could not be renamed.
 func (f File) SetAside(what string, why error) error {
 	f.dir.files.Lock()
 	defer f.dir.files.Unlock()
@@ -173,9 +173,9 @@ func (f File) setAside(what string, why error) error {
 }
 
 // Save replaces the file by v, which must be an object of at most 1 MiB of JSON. A crash leaves
-// either the old file or the new one. When Save returns nil, the new one outlives a power cut. Only
-// the owner may read the file, and the directory if Save makes it. After an error, Repair tries
-// again.
+// either the old file or the new one. When Save returns nil, the new file outlives a power cut. Only
+// the owner may read the file, and the directory if Save makes it. After an error, Dir.Repair tries
+// again to write the file.
 func (f File) Save(v any) error {
 	if f.dir == nil {
 		return nil

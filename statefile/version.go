@@ -20,7 +20,7 @@ const version = 1
 type VersionError struct {
 	Path          string
 	Format, Known int    // the format of the file, and the format that this program reads
-	Detail        string // what this program cannot read; "" means the format
+	Detail        string // what this program cannot read in the file; "" means the format
 }
 
 func (e *VersionError) Error() string {
@@ -63,7 +63,7 @@ func checkVersion(path string, text []byte) error {
 	case errors.As(err, new(*json.UnmarshalTypeError)):
 		return &VersionError{Path: path, Format: version + 1, Known: version, Detail: "its format is not a number"}
 	case err != nil:
-		return nil // no version writes what is not JSON
+		return nil // not JSON, so no version of failover has written the file
 	case members.Version > version:
 		return &VersionError{Path: path, Format: members.Version, Known: version}
 	case len(text) > limit:

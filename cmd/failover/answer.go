@@ -60,7 +60,7 @@ func writeRows(table io.Writer, name string, v any) {
 	}
 }
 
-// cell returns a value as it stands in a table: a string as it is, anything else as JSON.
+// cell returns the text of a value in a table: a string unchanged, any other value as JSON.
 func cell(v any) string {
 	if text, ok := v.(string); ok {
 		return text

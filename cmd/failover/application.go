@@ -67,8 +67,8 @@ func normalized(address string) string {
 	return strings.Replace(strings.ToLower(address), "//localhost:", "//127.0.0.1:", 1)
 }
 
-// notAnnouncedError says why there is no token for an address on this machine: no control file
-// names that address.
+// notAnnouncedError returns the error for an address on this machine that no control file names, so
+// that there is no token for it.
 func notAnnouncedError(address string, emulator *central.Client, noEmulator error) error {
 	if noEmulator != nil {
 		return fmt.Errorf("no control file names %s: %w", address, noEmulator)
@@ -77,8 +77,8 @@ func notAnnouncedError(address string, emulator *central.Client, noEmulator erro
 		"or name the control file of the other emulator with FAILOVER_CONTROL_FILE", emulator.URL(), address)
 }
 
-// readEnvironment reads the settings from the environment and the env file, for a command without
-// such flags.
+// readEnvironment reads the settings from the environment and the env file, for a command that has no
+// flags for these settings.
 func readEnvironment() (*config, error) {
 	cfg := newConfig()
 	if err := cfg.read(newFlags()); err != nil {
@@ -88,7 +88,7 @@ func readEnvironment() (*config, error) {
 	return cfg, nil
 }
 
-// find returns the value of a variable from the first source that has one, or "".
+// find returns the value of a variable from the first source that has a value, or "".
 func (cfg *config) find(variable string) string {
 	for _, from := range cfg.sources {
 		if _, value := from.find(variable); value != "" {
@@ -110,7 +110,7 @@ func (cfg *config) emulator() (*central.Client, error) {
 	return central.Emulator(file)
 }
 
-const tokenLimit = 64 << 10 // bytes; a token has about 1 or 2 KiB
+const tokenLimit = 64 << 10 // largest size of a token file in bytes; a token has about 1 or 2 KiB
 
 // findToken returns the token from the file of --token-file, or else from the environment.
 func (a *centralFlags) findToken(cfg *config) (string, error) {
@@ -151,8 +151,8 @@ func (a *centralFlags) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// onThisMachine reports whether an address is on this machine and thus an emulator's. Azure's DPS
-// does not know an emulator's devices.
+// onThisMachine reports whether an address is on this machine, so that it is the address of an
+// emulator. Azure's DPS does not know the devices of an emulator.
 func onThisMachine(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {

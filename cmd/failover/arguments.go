@@ -14,8 +14,8 @@ import (
 )
 
 // checkNotEmpty refuses a flag or an argument that was given but is empty, because a script with an
-// unset variable must not get the default value. It also expands ~ in paths where no shell has done
-// so.
+// unset variable must not get the default value. It also expands ~ in paths that no shell has
+// expanded.
 func checkNotEmpty(flags *pflag.FlagSet, args []string) error {
 	var errs []error
 	for i, a := range args {
@@ -42,7 +42,7 @@ func checkNotEmpty(flags *pflag.FlagSet, args []string) error {
 	return errors.Join(errs...)
 }
 
-// valuesOf returns the values of a flag: several for a list.
+// valuesOf returns the values of a flag. Only the flag of a list has several values.
 func valuesOf(f *pflag.Flag) []string {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		return list.GetSlice()

@@ -16,7 +16,7 @@ type authorities struct {
 	file string
 
 	mu     sync.Mutex
-	warn   func(error) // nil until reportTo is called
+	warn   func(error) // receives warnings; nil until reportTo is called
 	pool   *x509.CertPool
 	failed bool // the last read failed, and a warning was given
 }
@@ -30,11 +30,11 @@ func openAuthorities(file string) (*authorities, error) {
 	return &authorities{file: file, pool: pool}, nil
 }
 
-// roots returns the certificates to trust now.
+// roots returns the certificates that a dial must trust now.
 func (a *authorities) roots() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if textfile.OnlyOnce(a.file) { // a pipe of the shell, already read
+	if textfile.OnlyOnce(a.file) { // the file is a pipe of the shell, which was read at the start
 		return a.pool
 	}
 	pool, err := transport.RootsFromFile(a.file)
@@ -47,7 +47,7 @@ func (a *authorities) roots() *x509.CertPool {
 	return pool
 }
 
-// reportFailure warns once, until the file can be read again.
+// reportFailure passes on the first error. It passes on another one only after a successful read.
 func (a *authorities) reportFailure(err error) {
 	if !a.failed && a.warn != nil {
 		a.warn(err)
@@ -55,7 +55,7 @@ func (a *authorities) reportFailure(err error) {
 	a.failed = true
 }
 
-// reportTo passes warnings to warn from now on. It may be called on nil.
+// reportTo passes warnings to warn from now on. On a nil receiver it does nothing.
 func (a *authorities) reportTo(warn func(error)) {
 	if a == nil {
 		return

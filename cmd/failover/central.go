@@ -33,7 +33,7 @@ type centralFlags struct {
 	name, content, interfaceID string
 	part                       central.Part
 
-	checkMore func(*cobra.Command) error // checks the flags that only one command has; may be nil
+	checkMore func(*cobra.Command) error // checks the flags of one command in addition to check; may be nil
 }
 
 func centralCommand() *cobra.Command {
@@ -101,7 +101,7 @@ func (a *centralFlags) register(f *pflag.FlagSet) {
 	f.DurationVar(&a.timeout, "timeout", time.Minute, "timeout of the command")
 	f.StringVarP(&a.format, "output", "o", "json", "json or table")
 	f.StringVar(&a.token, "token", "", "")
-	_ = f.MarkHidden("token") // az has this flag; check refuses it and says what to use
+	_ = f.MarkHidden("token") // az has this flag; check refuses it and names the alternative
 }
 
 func (a *centralFlags) check(f *pflag.FlagSet) error {

@@ -15,7 +15,7 @@ import (
 	"giantlizard.example/failover/settings"
 )
 
-// hints end the errors about a flag. Most say where Azure shows the value.
+// hints holds advice for the end of an error about a flag. Most hints say where Azure shows the value.
 var hints = map[string]string{
 	"provisioning-host": "it is " + machine.Settings{}.WithDefaults().Identity.ProvisioningHost +
 		", unless your Device Provisioning Service has an endpoint of its own",
@@ -26,7 +26,7 @@ var hints = map[string]string{
 	"drain-rate": "0 means as fast as the hub takes them",
 }
 
-// whereKey says where Azure shows the key.
+// whereKey is the hint where Azure shows the key.
 const whereKey = "Azure portal, your Device Provisioning Service, Manage enrollments, " +
 	"the enrollment group or the individual enrollment, Primary key"
 
@@ -58,17 +58,16 @@ func (cfg *config) readFiles() error {
 	return errors.Join(badKey, badCA, badState)
 }
 
-// checkDevice returns the errors of machine.Settings with the names of flags and variables in the
-// place of fields.
+// checkDevice returns the errors of machine.Settings. It names flags and variables instead of fields.
 func (cfg *config) checkDevice(flags *pflag.FlagSet) error {
 	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) { // machine takes zero for the default, but a user who writes 0 wants 0
+	flags.VisitAll(func(f *pflag.Flag) { // for machine zero means the default, but a user who writes 0 wants 0
 		if text := f.Value.String(); (text == "0" || text == "0s") && f.DefValue != text && f.Name != "drain-rate" {
 			errs = append(errs, fmt.Errorf("%s is %s: it must be above 0, such as %s", settingName(f.Name), text, f.DefValue))
 		}
 	})
 	for _, e := range settings.All(cfg.device.Check()) {
-		if e.Field != "Identity.Key" && e.Field != "Storage.StateDir" { // readFiles has returned the reason
+		if e.Field != "Identity.Key" && e.Field != "Storage.StateDir" { // readFiles has returned an error with the reason
 			errs = append(errs, cfg.settingError(e))
 		}
 	}
@@ -78,8 +77,8 @@ func (cfg *config) checkDevice(flags *pflag.FlagSet) error {
 // fieldName matches a name such as KeepAlive.
 var fieldName = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w+`)
 
-// settingError names the setting in the place of the field, and in the place of other fields of the
-// same group.
+// settingError returns an error of a field with the names of settings instead of the names of fields,
+// also for other fields of the same group.
 func (cfg *config) settingError(e *settings.FieldError) error {
 	flag, isBound := cfg.flagOf[e.Field]
 	if !isBound {
@@ -98,7 +97,7 @@ func (cfg *config) settingError(e *settings.FieldError) error {
 	return fmt.Errorf("%s %s", settingName(flag), text)
 }
 
-// checkOwn checks the settings that are not the device's.
+// checkOwn checks the settings of this program, which machine.Settings does not contain.
 func (cfg *config) checkOwn() error {
 	var errs []error
 	for _, w := range []struct {

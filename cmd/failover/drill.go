@@ -46,7 +46,7 @@ type drillFlags struct {
 	spread            time.Duration
 }
 
-// refuseArguments tells users who give the name of a scenario as an argument which flag takes it.
+// refuseArguments returns an error for an argument, which names the flag for a scenario.
 func refuseArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %.100q: name a scenario with --scenario", args[0])
@@ -139,13 +139,14 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	return err
 }
 
-// checkPageWritable opens the page before the drill, which may take half an hour, so that an error
-// comes at once.
+// checkPageWritable opens the page before the drill, so that the user sees an error at once. The
+// drill may take half an hour.
 func (k *drillFlags) checkPageWritable() error {
 	if k.page == "" {
 		return nil
 	}
-	page, err := os.OpenFile(k.page, os.O_CREATE|os.O_WRONLY, 0o644) // the old page stays until the new one is complete
+	// Without O_TRUNC the old page stays until the new page is complete.
+	page, err := os.OpenFile(k.page, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("--html: %w", err)
 	}
@@ -200,7 +201,7 @@ func (k *drillFlags) chosenScenarios() ([]scenario.Scenario, error) {
 	return all, nil
 }
 
-// openClient returns the client with its name. done must be called after the drill.
+// openClient returns the client that the flags name, and its name in the report. done must be called after the drill.
 func (k *drillFlags) openClient() (client drill.Client, name string, done func(), err error) {
 	line, name := k.client, escaped(k.client)
 	if line == "" {

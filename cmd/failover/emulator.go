@@ -35,7 +35,7 @@ func emulatorCommand() *cobra.Command {
 			if err := o.check(); err != nil {
 				return usage(err)
 			}
-			o.config.AnyAddress = true // check has refused what must be refused
+			o.config.AnyAddress = true // check has refused addresses that are not allowed
 			return o.run(untilSignal(c.Context()), c.OutOrStdout())
 		},
 	}
@@ -69,7 +69,7 @@ func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.DurationVar(&o.config.RetryAfter, "retry-after", 3*time.Second, "time that an assignment takes, in whole seconds")
 }
 
-// lastPort is the highest port of DPS that leaves room for those of the two hubs.
+// lastPort is the highest port of DPS, so that two ports for the hubs remain above it.
 const lastPort = 65533
 
 // emulatorOptions are the flags of the command.
@@ -134,7 +134,7 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 		}
 		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, e.Text)
 	}
-	if o.caFile, err = filepath.Abs(o.caFile); err != nil { // a device may have another working directory
+	if o.caFile, err = filepath.Abs(o.caFile); err != nil { // a device may run in another directory
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	o.config.AuthorityFile = o.authorityPath(say)

@@ -14,8 +14,8 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// lockDataDir creates and locks the directory of --data. leave unlocks it. If the emulator did not
-// start and the directory is new, leave removes it.
+// lockDataDir creates and locks the directory of --data. leave unlocks the directory. If the emulator
+// did not start and the directory is new, leave removes the directory.
 func lockDataDir(path string) (leave func(started bool), err error) {
 	_, missing := os.Stat(path)
 	dir := statefile.NewDir(path, nil, nil)

@@ -16,14 +16,15 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// A source returns the value of a variable, or "" if it has none.
+// A source returns the value of a variable, or "" if the variable is not set.
 type source func(variable string) string
 
 func sourceOf(values map[string]string) source {
 	return func(variable string) string { return values[variable] }
 }
 
-// microsoftNames are the names that Microsoft's samples use. Ours takes precedence if both are set.
+// microsoftNames maps our variables to the names that Microsoft's samples use. Our variable takes
+// precedence if both are set.
 var microsoftNames = map[string]string{
 	"FAILOVER_PROVISIONING_HOST": "IOTHUB_DEVICE_DPS_ENDPOINT",
 	"FAILOVER_ID_SCOPE":          "IOTHUB_DEVICE_DPS_ID_SCOPE",
@@ -31,8 +32,8 @@ var microsoftNames = map[string]string{
 	"FAILOVER_DEVICE_KEY":        "IOTHUB_DEVICE_DPS_DEVICE_KEY",
 }
 
-// find looks up a setting under both of its names, and returns the one that is set. It expands ~ in
-// paths.
+// find looks up a setting under our name and Microsoft's name. It returns the name that is set, and
+// the value. It expands ~ in paths.
 func (from source) find(variable string) (name, value string) {
 	for _, name := range []string{variable, microsoftNames[variable]} {
 		if value := from(name); name != "" && value != "" {
@@ -114,7 +115,7 @@ func kindOf(f *pflag.Flag) string {
 	return "a number, such as " + f.DefValue
 }
 
-// readEnvFile reads the env file. The default one may be missing, one that was named may not. No
+// readEnvFile reads the env file. The default file may be missing, but a file that was named may not. No
 // error quotes a line of the file, because the line may contain a key.
 func (cfg *config) readEnvFile(given map[string]string) (map[string]string, error) {
 	name, chosen := given["FAILOVER_ENV_FILE"]
@@ -144,12 +145,12 @@ func (cfg *config) readEnvFile(given map[string]string) (map[string]string, erro
 	return values, nil
 }
 
-const envLimit = 1 << 20 // bytes
+const envLimit = 1 << 20 // largest size of the env file in bytes
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)
 
 // referencedVariables returns lines for an env file that define the variables of the environment to
-// which the text refers. godotenv looks for them in the file only, and would turn $HOME/st into
+// which the text refers. godotenv looks for variables in the file only, and would turn $HOME/st into
 // /st.
 func referencedVariables(text []byte) []byte {
 	var lines []byte

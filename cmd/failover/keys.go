@@ -9,13 +9,13 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-const keyLimit = 4096 // bytes; a key has about 90
+const keyLimit = 4096 // largest size of a key file in bytes; a key has about 90
 
 // keySettings are the settings that may hold a key. A key comes from the environment or from a
 // file, never from the command line, which every user of the machine can read.
 var keySettings = []struct {
-	variable, flag string // if there is a flag, both name a file
-	group          bool   // the key is an enrollment group's, from which the device's key is derived
+	variable, flag string // without a flag, the variable holds the key; with a flag, both name a file
+	group          bool   // the key belongs to an enrollment group; the device's key is derived from it
 }{
 	{"FAILOVER_GROUP_KEY", "", true},
 	{"FAILOVER_GROUP_KEY_FILE", "group-key-file", true},
@@ -23,8 +23,8 @@ var keySettings = []struct {
 	{"FAILOVER_DEVICE_KEY_FILE", "device-key-file", false},
 }
 
-// keySource finds the key in the first source that has one, and reads it once so that errors come
-// at the start.
+// keySource finds the key in the first source that has a key. It reads the key once, so that an error
+// is reported at the start.
 func (cfg *config) keySource() (transport.KeySource, error) {
 	for _, from := range cfg.sources {
 		var found []transport.KeySource

@@ -58,7 +58,7 @@ func ledgerCommand() *cobra.Command {
 	return c
 }
 
-// lostError says how many readings are lost, and that unreadable lines may contain them.
+// lostError returns the error for lost readings. It says so if unreadable lines may contain them.
 func lostError(r ledger.Report) error {
 	if r.Unreadable > 0 {
 		return fmt.Errorf("%d readings are lost, unless they are in the %d unreadable lines", r.Lost, r.Unreadable)

@@ -14,7 +14,7 @@ import (
 // A ledgerFile receives each message that the emulator's hubs store, as one JSON line, for
 // `failover ledger`.
 type ledgerFile struct {
-	file    *os.File // nil without --ledger-file
+	file    *os.File // the open file; nil without --ledger-file
 	cloud   atomic.Pointer[emulator.Cloud]
 	written int  // the number of messages written
 	torn    bool // the file ends in the middle of a line
@@ -27,10 +27,10 @@ type ledgerLine struct {
 	MessageID  string            `json:"messageId"`
 	Received   time.Time         `json:"received"`
 	Properties map[string]string `json:"properties"`
-	Body       []byte            `json:"body"` // base64 in JSON, because a body may be any bytes
+	Body       []byte            `json:"body"` // JSON contains the body in base64, because a body may be any bytes
 }
 
-// open opens the file for the messages of a cloud. With an empty name nothing is written.
+// open opens the file for the messages of a cloud. An empty name means that nothing is written.
 func (l *ledgerFile) open(name string, cloud *emulator.Cloud) error {
 	if name == "" {
 		return nil
@@ -40,7 +40,7 @@ func (l *ledgerFile) open(name string, cloud *emulator.Cloud) error {
 		return err
 	}
 	l.file, l.torn = f, endsMidLine(f)
-	l.cloud.Store(cloud) // last, because write checks it before it reads the other fields
+	l.cloud.Store(cloud) // store cloud last, because write checks it before the other fields
 	return nil
 }
 
@@ -55,8 +55,8 @@ func endsMidLine(f *os.File) bool {
 	return err == nil && last[0] != '\n'
 }
 
-// follow writes the messages that were stored since the last call. It is called for one event at a
-// time.
+// follow writes the messages that were stored since the last call. The emulator calls it for
+// one event at a time.
 func (l *ledgerFile) follow(e emulator.Event) error {
 	if e.Kind != emulator.KindTelemetry {
 		return nil
@@ -80,7 +80,7 @@ func (l *ledgerFile) write() error {
 }
 
 // append writes a line. If the disk becomes full in the middle of it, append removes the incomplete
-// line.
+// line again.
 func (l *ledgerFile) append(line ledgerLine) error {
 	text, err := json.Marshal(line)
 	if err != nil {
@@ -108,7 +108,7 @@ func (l *ledgerFile) append(line ledgerLine) error {
 // close writes the remaining messages. The cloud must be closed.
 func (l *ledgerFile) close() {
 	if l.file != nil {
-		_ = l.write() // follow has reported errors
+		_ = l.write() // ignore the error, because follow has reported errors
 		l.file.Close()
 	}
 }

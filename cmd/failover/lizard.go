@@ -36,7 +36,7 @@ func lizardCommand() *cobra.Command {
 	return c
 }
 
-// A faultList has all faults of the emulator and the active ones.
+// A faultList holds all faults that the emulator can inject, and the active faults.
 type faultList struct {
 	Faults  []central.Fault     `json:"faults"`
 	Strikes []central.Injection `json:"strikes"`
@@ -85,7 +85,7 @@ func withEmulator(c *cobra.Command, format string, call func(context.Context, *c
 	return call(ctx, client)
 }
 
-// controlTimeout bounds a call of the control API on this machine, which takes far less.
+// controlTimeout bounds a call of the control API on this machine. A call takes far less time.
 const controlTimeout = 30 * time.Second
 
 func (l faultList) print(out io.Writer) error {
@@ -212,7 +212,7 @@ func printLine(c *cobra.Command, text string) error {
 	return err
 }
 
-// asUsageError marks an error as one of usage if the emulator refused a fault, a parameter or a target.
+// asUsageError marks an error as a usage error if the emulator refused a fault, a parameter or a target.
 func asUsageError(err error) error {
 	var e *central.Error
 	switch {

@@ -20,11 +20,11 @@ func plainHost(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// lookupTimeout bounds the lookup of a host name. A name of this machine takes far less.
+// lookupTimeout bounds the lookup of a host name. Looking up a name of this machine takes far less time.
 const lookupTimeout = 2 * time.Second
 
-// isLoopback reports whether a host can be reached from this machine only: it is a loopback
-// address, or a name that resolves to nothing else.
+// isLoopback reports whether a host can be reached from this machine only: the host is a loopback
+// address, or a name that resolves only to loopback addresses.
 func isLoopback(host string) bool {
 	name := strings.ToLower(host)
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761, 6.3

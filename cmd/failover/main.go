@@ -20,7 +20,7 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitLost    = 5
-	exitMissed  = 6 // a drill missed a limit
+	exitMissed  = 6 // code for a drill in which the client missed a limit
 )
 
 // exitCodes is part of the help of the commands that can end with each of these codes.
@@ -35,7 +35,7 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// usage marks an error as one of settings or usage.
+// usage marks an error as an error of settings or usage, which has an exit code of its own.
 func usage(err error) error { return &codedError{exitUsage, err} }
 
 func main() {
@@ -54,7 +54,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &lost): // counts more than any other error
+	case errors.As(err, &lost): // a LostError takes precedence over any other error
 		return exitLost
 	case errors.As(err, &coded):
 		return coded.code
@@ -62,8 +62,8 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// printError prints the error. It waits for half a second at most, because the reader of standard
-// error may have stopped reading.
+// printError prints an error to standard error. It waits for half a second at most, because the
+// reader of standard error may have stopped reading.
 func printError(err error) {
 	printed := make(chan struct{})
 	go func() {
@@ -115,7 +115,7 @@ func usageErrors(c *cobra.Command) {
 	if check == nil {
 		check = cobra.ArbitraryArgs
 	}
-	if !c.Runnable() { // cobra would answer an unknown subcommand with the help and exit code 0
+	if !c.Runnable() { // for an unknown subcommand, cobra would print the help and exit with code 0
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	if c.Name() == "help" {

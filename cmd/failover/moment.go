@@ -10,8 +10,8 @@ import (
 // time does not. A leap second becomes the second after it, as in a system's clock.
 type moment time.Time
 
-// UnmarshalJSON refuses the zero time, which some languages write when a time was not set. The
-// outbox would take it for the present time.
+// UnmarshalJSON decodes a time. It refuses the zero time, which some languages write when a time was
+// not set. The outbox would replace the zero time by the present time.
 func (m *moment) UnmarshalJSON(text []byte) error {
 	var t time.Time
 	leap := len(text) > 20 && string(text[18:20]) == "60" // "2016-12-31T23:59:60Z" in quotes

@@ -4,7 +4,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-// Without the lab there is no demo to name.
+// The help and the errors do not name the demo, because this build has no demo.
 const demoHint, demoLine = "", ""
 
 // addLab adds nothing: this build contains the device only.

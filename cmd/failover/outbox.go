@@ -73,17 +73,17 @@ func outboxCommand() *cobra.Command {
 // A keptReading is one reading as list and export show it.
 type keptReading struct {
 	ID          string            `json:"id"`
-	State       string            `json:"state"` // "waiting" (pending) or "quarantined"
+	State       string            `json:"state"` // "waiting" for a pending reading, or "quarantined"
 	Time        time.Time         `json:"time"`
 	Component   string            `json:"component,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
 	Body        json.RawMessage   `json:"body,omitempty"`
 	Bytes       int               `json:"bytes"`
-	Quarantined string            `json:"quarantined,omitempty"` // the reason
+	Quarantined string            `json:"quarantined,omitempty"` // the reason for the quarantine
 }
 
 // forEachReading calls do for every reading, one at a time, because there may be millions. It skips
-// a quarantined reading that cannot be read, and returns the error at the end.
+// a quarantined reading that cannot be read, and returns its error at the end.
 func forEachReading(s *outbox.Snapshot, do func(keptReading) error) error {
 	var unreadable []error
 	for q, err := range s.Quarantined() {
@@ -178,7 +178,7 @@ func exportCommand() *cobra.Command {
 	return c
 }
 
-// An audit is the result of verify.
+// An audit is the result of the command outbox verify.
 type audit struct {
 	Epoch       string   `json:"epoch"`
 	Last        uint64   `json:"last"`

@@ -65,7 +65,7 @@ func escapedError(err error) string {
 
 // wrapped returns the errors that an error wraps.
 func wrapped(err error) []error {
-	switch err := any(err).(type) { // each error of the tree is looked at by itself
+	switch err := any(err).(type) { // check only this error; the caller goes through the wrapped errors
 	case interface{ Unwrap() []error }:
 		return err.Unwrap()
 	case interface{ Unwrap() error }:
@@ -98,7 +98,7 @@ func joined(err error) []error {
 type printer struct {
 	to   io.Writer
 	mu   sync.Mutex
-	rest []byte // the first bytes of a character whose other bytes come with the next Write
+	rest []byte // the first bytes of a character whose other bytes follow in the next Write
 }
 
 func (p *printer) Write(text []byte) (int, error) {

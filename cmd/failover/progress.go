@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A progress prints what goes on: on a terminal as one line that changes, elsewhere as one line
-// every 30 seconds.
+// A progress prints the current step of a command: on a terminal in one line that changes, elsewhere
+// as one line every 30 seconds.
 type progress struct {
 	out  io.Writer
 	mu   sync.Mutex

@@ -56,11 +56,11 @@ func runDevice(ctx context.Context, cfg *config) error {
 	print := observe.NewPrinter(&printer{to: os.Stderr}, cfg.logFormat == "json", observe.Level(cfg.logLevel))
 	log := observe.NewFan(observe.Thin(print))
 	log.Start()
-	defer closeLog(log) // after the device, which does not wait for the reader of the log
+	defer closeLog(log) // close the log after the device has ended
 	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, cfg.logLevel != "debug"
 	device, err := machine.New(d)
 	if err != nil {
-		return err // not about the settings, which have been checked
+		return err // no usage error, because the settings were checked
 	}
 	source.Warn = device.Warn
 	cfg.authorities.reportTo(device.Warn)
@@ -75,7 +75,7 @@ func runDevice(ctx context.Context, cfg *config) error {
 		if cfg.stdin {
 			defer cancel() // ends the device after the last reading
 			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
-			_ = device.Drained(ctx) // an error means that ctx has ended, which ends the device too
+			_ = device.Drained(ctx) // an error means that ctx has ended; then the device ends, too
 			return
 		}
 		source.Run(ctx, device)

@@ -21,7 +21,7 @@ const (
 	upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
-// withoutKeys replaces the words of a text that may be keys.
+// withoutKeys replaces each word of a text that may be a key.
 func withoutKeys(text string) string {
 	return keyLike.ReplaceAllStringFunc(text, func(word string) string {
 		if hexKey.MatchString(word) || strings.ContainsAny(word, lowerCase) && strings.ContainsAny(word, upperCase) {
@@ -31,8 +31,8 @@ func withoutKeys(text string) string {
 	})
 }
 
-// errorWithoutKeys does the same with an error about settings or arguments. It is not for errors
-// that contain paths, which may look like keys.
+// errorWithoutKeys replaces each word of an error about settings or arguments that may be a key. Do
+// not use it for an error that contains a path, because a path may look like a key.
 func errorWithoutKeys(err error) error {
 	if err == nil {
 		return nil
@@ -47,8 +47,9 @@ func errorWithoutKeys(err error) error {
 	return errors.New(withoutKeys(err.Error()))
 }
 
-// fileError returns an error about the file that a setting names. The name may itself be a key,
-// given by mistake; it is shown only if one of its parent directories exists.
+// fileError returns an error about the file that a setting names. The user may have given a key
+// instead of the name by mistake. So a name that looks like a key is shown only if one of its parent
+// directories exists.
 func fileError(flag, name string, err error) error {
 	if withoutKeys(name) != name && !hasExistingParent(name) {
 		return fmt.Errorf("%s seems to be a key: give the name of the file that contains it", settingName(flag))

@@ -15,15 +15,15 @@ import (
 	"giantlizard.example/failover/sensor"
 )
 
-// A config is what the flags, the environment and the env file say.
+// A config holds the settings from the flags, the environment and the env file.
 type config struct {
 	device machine.Settings
 	flagOf map[string]string // the flag of each field of device, by the field's path, such as "Delivery.Window"
 
 	sources           []source
-	envFileRead       string // empty if none was read
+	envFileRead       string // path of the env file; empty if no env file was read
 	warnings          []error
-	authorities       *authorities // nil without caFile
+	authorities       *authorities // reads caFile; nil without caFile
 	caFile, envFile   string
 	logFormat         string
 	logLevel          string
@@ -177,7 +177,7 @@ func newFlags() *pflag.FlagSet {
 	return f
 }
 
-// kinds are what a flag can disable.
+// kinds holds each kind of data or calls that a flag can disable.
 var kinds = []struct {
 	flag, what string
 	kind       hub.Kinds
@@ -189,7 +189,7 @@ var kinds = []struct {
 	{"no-commands", "cloud-to-device commands", hub.Commands},
 }
 
-// settingsHelp is part of the help.
+// settingsHelp is the last part of the help of the run command.
 const settingsHelp = `Each flag has a variable: --id-scope is FAILOVER_ID_SCOPE. A flag takes precedence over the
 environment, and the environment over the env file. An empty flag is an error; an empty variable
 counts as unset. Files are regular files with UTF-8 text; ~/ at the beginning of a path means the

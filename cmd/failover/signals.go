@@ -39,8 +39,8 @@ func untilSignal(ctx context.Context) context.Context {
 	return ctx
 }
 
-// closeLog gives the reader of a log half a second to read its end. It is not a failure if nobody
-// reads it.
+// closeLog closes a log. It gives the reader of the log half a second to read the end of the log. If
+// nobody reads the log, closeLog ignores the error.
 func closeLog(log *observe.Fan) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second/2)
 	defer cancel()

@@ -34,7 +34,7 @@ Standard output answers each line, in order: {"id":"8f3a1c02-17"} once the readi
 writer that is faster than the disk has to wait. When the input ends, the device delivers all
 pending readings and then ends.`
 
-// A sender accepts readings.
+// A sender is the part of machine.Device that accepts readings.
 type sender interface {
 	Send(context.Context, machine.Reading) (outbox.ID, error)
 }
@@ -47,8 +47,8 @@ type answer struct {
 }
 
 // feed sends each line of in as a reading and answers it on out, until the input or ctx ends. A
-// read that blocks continues in its goroutine after ctx ends, because only the end of the process
-// can end it.
+// blocked read continues in its goroutine after ctx ends, because only the end of the process can end
+// that read.
 func feed(ctx context.Context, in io.Reader, out io.Writer, to sender) error {
 	done := make(chan error, 1)
 	go func() { done <- feedAll(ctx, in, out, to) }()
@@ -65,7 +65,7 @@ func feedAll(ctx context.Context, in io.Reader, out io.Writer, to sender) error 
 	answers := json.NewEncoder(out)
 	for n := 1; ; n++ {
 		line, err := readLine(lines)
-		var encoding error // the input is not UTF-8; each line still gets its answer
+		var encoding error // the error for input that is not UTF-8; each line still gets an answer
 		if n == 1 {
 			line, encoding = textfile.Decode(line)
 		}
@@ -103,8 +103,8 @@ var errEmptyLine = errors.New("the line is empty")
 
 var errLongLine = fmt.Errorf("the line is longer than %d bytes; IoT Hub accepts messages of at most 256 KB", maxLine)
 
-// readLine returns the next line with its line end. It reads a line that is too long to its end and
-// discards it.
+// readLine returns the next line with its line end. If a line is too long, readLine reads to
+// the end of the line, discards the line and returns an error.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
@@ -131,9 +131,9 @@ func parseLine(line []byte) (machine.Reading, error) {
 		return machine.Reading{}, errEmptyLine
 	}
 	var names map[string]json.RawMessage
-	// Invalid UTF-8 counts as a body, because package json would replace it by U+FFFD.
+	// A line that is not UTF-8 is always a body, because package json would replace bytes by U+FFFD.
 	if !utf8.Valid(line) || json.Unmarshal(line, &names) != nil || !isEnvelope(names) {
-		return machine.Reading{Body: line}, nil // Send checks it
+		return machine.Reading{Body: line}, nil // Send checks the body
 	}
 	members, err := payloads.ReadObject(line)
 	if err != nil {

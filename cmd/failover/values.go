@@ -10,7 +10,7 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// A durability is the flag that says how safe an accepted reading is.
+// A durability is the value of the flag that decides how safely accepted readings are stored.
 type durability struct{ storage *machine.Storage }
 
 func (d durability) Set(text string) error {
@@ -42,7 +42,7 @@ func (d durability) String() string {
 
 func (d durability) Type() string { return "how" }
 
-// A drainRate is the flag for the rate at which the backlog is sent. 0 and infinity mean Unpaced.
+// A drainRate is the value of the flag for the rate at which the backlog is sent. 0 and infinity mean Unpaced.
 type drainRate struct{ delivery *hub.Delivery }
 
 func (r drainRate) Set(text string) error {
@@ -61,7 +61,7 @@ func (r drainRate) String() string { return strconv.FormatFloat(r.delivery.Drain
 
 func (r drainRate) Type() string { return "float64" }
 
-// An offFlag is the flag that disables one kind of what a device does.
+// An offFlag is the value of a flag that disables one kind of data or calls, such as telemetry.
 type offFlag struct {
 	off  *hub.Kinds
 	kind hub.Kinds

@@ -41,7 +41,7 @@ func (cfg *config) warnOfUnknownVariables(flags *pflag.FlagSet, file map[string]
 	environment := map[string]string{}
 	for _, e := range os.Environ() {
 		name, value, _ := strings.Cut(e, "=")
-		if runtime.GOOS == "windows" { // names are not case-sensitive there
+		if runtime.GOOS == "windows" { // names of variables are not case-sensitive on Windows
 			name = strings.ToUpper(name)
 		}
 		environment[name] = value

@@ -1,4 +1,5 @@
-// Package quarantined adds a state to the device: after several refusals in a row it leaves DPS alone for a long time.
+// Package quarantined is an example that adds a state to the device. After DPS has refused the device several
+// times, the device does not ask DPS again for a long time.
 package quarantined
 
 import (
@@ -8,16 +9,17 @@ import (
 	"giantlizard.example/failover/machine"
 )
 
-// Quarantined is the added state. Quarantine leads there and Released leads back.
+// Quarantined is the added state. The event Quarantine leads to it, and the event Released leads out of it.
 const (
 	Quarantined machine.State = "Quarantined"
 	Quarantine  machine.Event = "quarantine"
 	Released    machine.Event = "released"
 )
 
-// After is for Settings.Table: after so many refusals in a row, the device leaves DPS alone for so long.
+// After returns a function for Settings.Table. After limit refusals by DPS, the device does not ask DPS for
+// the duration of pause.
 func After(limit int, pause time.Duration) func(*machine.Device, machine.Table) machine.Table {
-	refusals := 0 // states never run at the same time, so this needs no mutex
+	refusals := 0 // needs no mutex, because the Actions of two states never run at the same time
 	count := func(next machine.Action) machine.Action {
 		return func(ctx context.Context, c machine.Change) (machine.Event, error) {
 			if c.On == machine.DPSRefused {

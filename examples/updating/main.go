@@ -1,5 +1,6 @@
-// Command updating is a device with a state of its own. The direct method "update" leads there: the device
-// keeps the session, reports its progress, answers no other calls, and then goes on as before.
+// Command updating is an example of a device with an added state, Updating. The direct method "update" leads
+// to this state: the device keeps its session, reports the progress of the update, answers no other calls,
+// and then returns to the state Connected.
 package main
 
 import (
@@ -66,7 +67,7 @@ func (u *updater) work(ctx context.Context, _ machine.Change) (machine.Event, er
 	return u.device.WithSession(ctx, "updated", u.install)
 }
 
-// install stands for the real work. Its ctx ends with the session, too.
+// install is a placeholder for the real update. ctx also ends when the session ends.
 func (u *updater) install(ctx context.Context) error {
 	for percent := 0; percent <= 100; percent += 25 {
 		err := u.device.Report(ctx, map[string]any{"update": map[string]any{"percent": percent}})

@@ -24,22 +24,22 @@ const (
 	GlobalDPS = "https://global.azure-devices-provisioning.net"
 
 	versionQuery = "?api-version=2022-07-31"
-	answerLimit  = 1 << 20  // far more than any answer needs
-	headerLimit  = 64 << 10 // the default of Go is ten megabytes
+	answerLimit  = 1 << 20  // bytes of an answer; far more than any answer needs
+	headerLimit  = 64 << 10 // bytes of the headers; the default of Go is ten megabytes
 )
 
 // A Config configures a Client. Token is an API token, which begins with "SharedAccessSignature ",
 // or a bearer token of Microsoft Entra ID (AAD).
 type Config struct {
-	URL   string // of the application, from Address
+	URL   string // the address of the application, as Address returns it
 	Token string
-	Roots *x509.CertPool // nil means the system's
+	Roots *x509.CertPool // the trusted authorities; nil means those of the system
 	DPS   string         // the address of DPS for Registration; "" means that Registration does not ask DPS
 }
 
 // A Client sends requests to one application, each on a new connection. It does not follow
 // redirects, so that the token is sent only to the application. Its methods may be called from any
-// goroutine. Only ctx limits their duration.
+// goroutine. Only ctx limits the duration of a call.
 type Client struct {
 	address, dps string
 	token        *token
@@ -105,8 +105,8 @@ func (c *Client) URL() string { return c.address }
 
 func (c *Client) host() string { return strings.TrimPrefix(c.address, "https://") }
 
-// call sends a request and decodes the answer into a value. It does not decode if the value is nil
-// or the answer is empty.
+// call sends a request and decodes the answer into the value that into points to. It does not decode
+// if into is nil or the answer is empty.
 func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {
 	request, err := http.NewRequestWithContext(ctx, method, c.address+path, bytes.NewReader(body))
 	if err != nil {
@@ -142,10 +142,10 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	return nil
 }
 
-// requestID returns a random UUID, which the support of IoT Central asks for.
+// requestID returns a random UUID for a request. The support of IoT Central asks for the ID.
 func requestID() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

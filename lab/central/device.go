@@ -17,7 +17,7 @@ type Move struct {
 	Message       string `json:"message"`
 }
 
-// Failover moves a device to another hub for some minutes. Zero means the default of the
+// Failover moves a device to another hub for some minutes. Zero minutes means the default of the
 // application.
 func (c *Client) Failover(ctx context.Context, device string, minutes int) (m Move, err error) {
 	body := []byte("{}")

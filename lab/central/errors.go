@@ -15,15 +15,15 @@ import (
 	"unicode"
 )
 
-// An Error is the failure of a request: what happened, and what the user can do.
+// An Error describes why a request failed, and what the user can do.
 type Error struct {
 	Host       string
-	Status     int           // of the answer; zero means that there was no answer
+	Status     int           // status of the answer; zero means that there was no answer
 	Code       string        // IoT Central's error code, such as NotFound
-	What       string        // what happened
-	Next       string        // what the user can do
-	RetryAfter time.Duration // of the answer; zero means that it has none
-	Err        error         // why there was no answer; may be nil
+	What       string        // description of the failure
+	Next       string        // advice for the user; may be empty
+	RetryAfter time.Duration // wait that the answer asks for; zero means that it asks for none
+	Err        error         // reason why there was no answer; may be nil
 }
 
 func (e *Error) Error() string {
@@ -36,22 +36,22 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// An errorAnswer is the body of an error: Error is IoT Central's member, the others are those of
-// DPS and of gateways.
+// An errorAnswer is the body of an answer with an error. IoT Central sends the member Error. DPS and
+// gateways send the other members.
 type errorAnswer struct {
 	Error     json.RawMessage `json:"error"`
 	Message   string          `json:"message"`
 	ErrorCode json.Number     `json:"errorCode"`
 }
 
-// details are IoT Central's details of an error.
+// details are the members of Error in an answer of IoT Central.
 type details struct {
 	Code      string `json:"code"`
 	Message   string `json:"message"`
 	RequestID string `json:"requestId"`
 }
 
-// answerError returns the error of an answer, or nil if the request succeeded.
+// answerError returns the error that an answer reports, or nil if the request succeeded.
 func (c *Client) answerError(answer *http.Response, text []byte) error {
 	ok := answer.StatusCode >= 200 && answer.StatusCode < 300
 	switch {
@@ -71,7 +71,7 @@ func (c *Client) answerError(answer *http.Response, text []byte) error {
 	if json.Unmarshal(said.Error, &d) != nil {
 		_ = json.Unmarshal(said.Error, &d.Message)
 	}
-	if ok && (d.Code == "" || d.Message == "") { // a property may have the name error
+	if ok && (d.Code == "" || d.Message == "") { // a successful answer may have a property named error
 		return nil
 	}
 	if d.Message == "" {
@@ -105,7 +105,7 @@ func (c *Client) notJSONError(answer *http.Response) error {
 
 func (c *Client) redirectError(answer *http.Response) error {
 	where := "an invalid address"
-	if to, err := answer.Location(); err == nil { // the rest of the address is not shown, because it may contain secrets
+	if to, err := answer.Location(); err == nil { // show only the host, because the rest may contain secrets
 		where = to.Scheme + "://" + to.Host
 	}
 	return c.newError(answer, "", "a redirect to "+where,
@@ -118,7 +118,7 @@ func (c *Client) nextStep(e *Error, requestID string) string {
 	case s == http.StatusUnauthorized && c.emulator != "":
 		return "the emulator was restarted meanwhile; try again"
 	case c.emulator != "" && e.Code != "":
-		return "" // the message of the emulator says it
+		return "" // the message of the emulator says what to do
 	case s == http.StatusUnauthorized:
 		return "the token has expired, was revoked or is for another application; " +
 			"make one in IoT Central, Permissions, API tokens"
@@ -139,12 +139,12 @@ func (c *Client) nextStep(e *Error, requestID string) string {
 	case e.Code == "":
 		return "check the address, the device and what was asked"
 	}
-	return "" // the message describes the error
+	return "" // the message of the application describes the error
 }
 
 // retryAfter parses a Retry-After header, in seconds or as a date.
 func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil { // 32 bits, so that it does not overflow time.Duration
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil { // 32 bits, so that time.Duration does not overflow
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
@@ -188,7 +188,7 @@ func (c *Client) noAnswerError(ctx context.Context, err error) error {
 	return e
 }
 
-// printable replaces control characters, which could change the terminal.
+// printable replaces a control character, which could change the terminal.
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {
 		return r

@@ -16,7 +16,7 @@ import (
 type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
-	CA    string `json:"ca"` // PEM
+	CA    string `json:"ca"` // the certificate authority in PEM
 }
 
 // DefaultFile returns the default path of the emulator's control file.
@@ -65,7 +65,7 @@ func readControlFile(file string) (c controlFile, err error) {
 
 var errDamaged = errors.New("damaged")
 
-// damagedError does not quote the file, because it contains the token.
+// damagedError returns an error without a quotation of the file, because the file contains the token.
 func damagedError(file string) error {
 	return fmt.Errorf("central: control file: %s is damaged: restart the emulator, with failover emulator", file)
 }

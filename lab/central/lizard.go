@@ -13,8 +13,8 @@ const injectionsPath = "/lizard/v1/strikes"
 // A Fault is a fault that the emulator can inject.
 type Fault struct {
 	Name       string   `json:"name"`
-	On         []string `json:"on"`  // DPS, hub, device
-	Doc        string   `json:"doc"` // what a device observes
+	On         []string `json:"on"`  // kinds of targets: DPS, hub, device
+	Doc        string   `json:"doc"` // effect of the fault on a device
 	Parameters []string `json:"parameters"`
 }
 
@@ -43,7 +43,7 @@ func (c *Client) ActiveFaults(ctx context.Context) ([]Injection, error) {
 	return answer.Strikes, err
 }
 
-// Inject injects a fault and returns it with the parameters as the emulator understood them.
+// Inject injects a fault and returns the injection with its parameters in the emulator's spelling.
 func (c *Client) Inject(ctx context.Context, s Injection) (Injection, error) {
 	if s.Parameters == nil {
 		s.Parameters = map[string]string{}

@@ -26,9 +26,9 @@ type deviceDescription struct {
 // The values of RegistrationInfo.Status.
 const (
 	Provisioned  = "provisioned"
-	Registered   = "registered"   // DPS has not provisioned it yet
-	Blocked      = "blocked"      // it may not connect
-	Unassociated = "unassociated" // it has no template
+	Registered   = "registered"   // DPS has not provisioned the device yet
+	Blocked      = "blocked"      // the device may not connect
+	Unassociated = "unassociated" // the device has no template
 )
 
 func (d deviceDescription) status() string {
@@ -58,7 +58,7 @@ type Registration struct {
 	DPS      DPSState         `json:"dps_state"`
 }
 
-// RegistrationInfo is the report of the application.
+// RegistrationInfo is what the application reports about a device.
 type RegistrationInfo struct {
 	Status      string `json:"device_status"`
 	DisplayName string `json:"display_name"`
@@ -67,15 +67,15 @@ type RegistrationInfo struct {
 	Template    string `json:"template"`
 }
 
-// DPSState is the report of DPS.
+// DPSState is what DPS reports about a device.
 type DPSState struct {
 	Error  string  `json:"error"`
-	Status *string `json:"status"` // such as assigned; nil means that DPS was not asked or did not answer
+	Status *string `json:"status"` // the status in DPS, such as assigned; nil means that there is no answer from DPS
 }
 
 // Registration asks the application for a device. If the device is provisioned, it asks DPS, too,
-// with the key of the device. If DPS does not answer, Registration returns that in DPSState, not as
-// an error.
+// with the key of the device. If DPS does not answer, DPSState.Error says so, and Registration
+// returns no error.
 func (c *Client) Registration(ctx context.Context, device string) (Registration, error) {
 	var d deviceDescription
 	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
@@ -131,7 +131,7 @@ func (c *Client) dpsStatus(ctx context.Context, device string) (string, error) {
 	return state.Status, nil
 }
 
-// sign makes a SAS token for a resource that is escaped.
+// sign returns a SAS token for a resource, which must be percent-encoded.
 func sign(resource string, key []byte, expires time.Time) string {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s\n%d", resource, expires.Unix())

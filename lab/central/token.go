@@ -13,10 +13,10 @@ const (
 	bearer    = "Bearer"
 )
 
-// A token is only used in the header of requests. It must not appear in errors or logs.
+// A token goes only into the Authorization header of requests. It must not appear in errors or logs.
 type token struct {
 	header string
-	said   []*regexp.Regexp // forms in which an answer may repeat it
+	said   []*regexp.Regexp // forms in which an answer may repeat the token
 }
 
 // parseToken parses an API token, or a bearer token of one word.
@@ -36,12 +36,12 @@ func parseToken(text string) (*token, error) {
 	return &token{words[0] + " " + words[1], formsOf(words[1])}, nil
 }
 
-// shortest is the smallest length of a form. Shorter forms are not secrets, and occur in ordinary
-// words.
+// shortest is the smallest length of a form in formsOf, in bytes. Shorter texts are not secrets, and
+// occur in ordinary words.
 const shortest = 8
 
-// formsOf returns the forms in which an answer may repeat a secret. They ignore case, because .NET
-// writes %2F as %2f.
+// formsOf returns expressions for the forms in which an answer may repeat a secret. The expressions
+// ignore case, because .NET writes %2F as %2f.
 func formsOf(secret string) (forms []*regexp.Regexp) {
 	add := func(form string) {
 		if len(form) < shortest {
@@ -63,7 +63,7 @@ func formsOf(secret string) (forms []*regexp.Regexp) {
 	return forms
 }
 
-// longest is the largest length of an answer's text in an error, in characters.
+// longest is the largest number of characters that an error quotes from an answer.
 const longest = 400
 
 // shown returns the text of an answer for an error: without the token, and in one line.

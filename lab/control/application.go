@@ -6,7 +6,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// An application is the state that IoT Central has in addition to the cloud: names of devices,
+// An application is the state that IoT Central keeps in addition to the hubs: names of devices,
 // models, the last values of telemetry, and the last run of each command.
 type application struct {
 	cloud *emulator.Cloud
@@ -20,7 +20,8 @@ type application struct {
 	lastRuns      map[capabilityName]commandRun
 }
 
-// A capabilityName is the name of a capability of a device, or of a component of it.
+// A capabilityName is the name of a capability of a device. component is "" if the capability belongs
+// to no component.
 type capabilityName struct{ device, component, name string }
 
 func newApplication(cloud *emulator.Cloud) *application {
@@ -31,7 +32,7 @@ func newApplication(cloud *emulator.Cloud) *application {
 	}
 }
 
-// forgetDevice deletes the state of a device. It is called with mu held.
+// forgetDevice deletes what the application keeps about a device. It is called with mu held.
 func (a *application) forgetDevice(device string) {
 	delete(a.deviceRecords, device)
 	for p := range a.values.last {

@@ -15,7 +15,7 @@ import (
 
 // The bounds of a command's timeouts. IoT Central's reference names only the defaults, 0 s and 30
 // s. The longest response timeout is in azure-docs iot-central/core/howto-use-commands.md. The
-// other bounds are those of a hub, in the reference of DigitalTwinInvokeCommandRequestOptions.
+// other bounds are the bounds of a hub, from the reference of DigitalTwinInvokeCommandRequestOptions.
 const (
 	longestConnect   = 300 * time.Second
 	shortestResponse = 5 * time.Second
@@ -25,7 +25,7 @@ const (
 // methodFilter is the topic filter of direct methods.
 const methodFilter = "$iothub/methods/POST/#"
 
-// name matches the names that DTDL v2 allows, the language of IoT Central's templates:
+// name matches the names that are valid in DTDL v2, the language of IoT Central's templates:
 // https://github.com/Azure/opendigitaltwins-dtdl.
 var name = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_]{0,62}[A-Za-z0-9])?$`)
 
@@ -48,7 +48,7 @@ func (q commandRequest) times() (connect, response time.Duration, err error) {
 	const least, most = int(shortestResponse / time.Second), int(longestResponse / time.Second)
 	answer := most
 	setIfGiven(&answer, q.ResponseTimeout)
-	switch { // compared in seconds, because a large number of seconds overflows time.Duration
+	switch { // compare seconds, because a large number of seconds overflows time.Duration
 	case q.ConnectionTimeout < 0 || q.ConnectionTimeout > mostConnect:
 		err = invalidContent("The connectionTimeout is %d: it must be 0 to %d seconds.", q.ConnectionTimeout, mostConnect)
 	case answer < least || answer > most:
@@ -57,8 +57,8 @@ func (q commandRequest) times() (connect, response time.Duration, err error) {
 	return time.Duration(q.ConnectionTimeout) * time.Second, time.Duration(answer) * time.Second, err
 }
 
-// runCommand runs a command as a direct method. If the template says that it is durable, it sends a
-// cloud-to-device message.
+// runCommand runs a command as a direct method. If the template says that the command is durable,
+// runCommand sends a cloud-to-device message instead.
 func (a *application) runCommand(r *http.Request, body []byte) (int, any, error) {
 	var q commandRequest
 	if err := decode(body, &q, false); err != nil {
@@ -124,7 +124,7 @@ func (a *application) queueCommand(p capabilityName, request json.RawMessage) er
 	case json.Unmarshal(request, &text) == nil:
 		parameter.WriteString(text)
 	default:
-		_ = json.Compact(&parameter, request) // it was decoded from JSON, so this does not fail
+		_ = json.Compact(&parameter, request) // cannot fail, because request was decoded from JSON
 	}
 	err := a.cloud.SendCommand(p.device, p.methodName(), parameter.Bytes())
 	switch {

@@ -29,7 +29,7 @@ func DefaultFile() (string, error) {
 type controlFile struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
-	CA    string `json:"ca"` // PEM
+	CA    string `json:"ca"` // the certificate authority in PEM
 }
 
 // A RunningError means that the control file belongs to another running emulator.
@@ -76,7 +76,7 @@ func writeControlFile(path string, text []byte) error {
 		}
 		found, err := readControlFile(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // it was removed meanwhile
+		case errors.Is(err, fs.ErrNotExist): // the other emulator removed the file meanwhile
 			continue
 		case err != nil:
 			return err
@@ -99,7 +99,7 @@ func readControlFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// removeStale removes a file, if its content is still what was found.
+// removeStale removes a file, if its content still equals found.
 func removeStale(path string, found []byte) error {
 	aside := fmt.Sprint(path, ".old", rand.Uint32())
 	if err := os.Rename(path, aside); errors.Is(err, fs.ErrNotExist) {
@@ -108,7 +108,7 @@ func removeStale(path string, found []byte) error {
 		return err
 	}
 	if text, err := readControlFile(aside); err != nil || !bytes.Equal(text, found) {
-		_ = os.Link(aside, path) // another emulator has written it meanwhile
+		_ = os.Link(aside, path) // another emulator has written the file meanwhile
 	}
 	return os.Remove(aside)
 }
@@ -121,7 +121,7 @@ func RunningCA(path string) []byte {
 		return nil
 	}
 	var a controlFile
-	_ = json.Unmarshal(text, &a) // runningURL has checked it
+	_ = json.Unmarshal(text, &a) // cannot fail, because runningURL has checked the text
 	return []byte(a.CA)
 }
 
@@ -129,8 +129,8 @@ func RunningCA(path string) []byte {
 // time may be suspended, so it counts as running.
 const pingTimeout = 2 * time.Second
 
-// runningURL returns the address in a control file, or "" if no emulator with its token answers
-// there.
+// runningURL returns the address in a control file, or "" if no emulator with the token of the file
+// answers at that address.
 func runningURL(text []byte) string {
 	var a controlFile
 	roots := x509.NewCertPool()

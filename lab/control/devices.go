@@ -13,7 +13,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A deviceRecord holds what an operator has set for a device.
+// A deviceRecord holds the values that an operator has set for a device.
 type deviceRecord struct {
 	displayName   string
 	template      string
@@ -33,8 +33,8 @@ type deviceView struct {
 	Organizations []string `json:"organizations"`
 }
 
-// A deviceUpdate is the body of a PUT or PATCH. The other members of a GET are read-only. They are
-// allowed and ignored.
+// A deviceUpdate is the body of a PUT or PATCH. The answer to a GET has more members, which
+// are read-only. In a PUT or PATCH they are allowed and ignored.
 type deviceUpdate struct {
 	DisplayName   *string   `json:"displayName"`
 	Simulated     *bool     `json:"simulated"`
@@ -85,7 +85,7 @@ func (a *application) showDevice(r *http.Request, _ []byte) (int, any, error) {
 	return http.StatusOK, a.representation(d), nil
 }
 
-// putDevice creates a device, or replaces all that was set for it.
+// putDevice creates a device, or replaces all values that an operator has set for it.
 func (a *application) putDevice(r *http.Request, body []byte) (int, any, error) {
 	enabled := true
 	update := deviceUpdate{Enabled: &enabled}
@@ -132,14 +132,14 @@ func (a *application) applyUpdate(r *http.Request, changed deviceRecord, update 
 	return http.StatusOK, a.representation(d), nil
 }
 
-// setIfGiven sets a value unless given is nil.
+// setIfGiven copies given to value, unless given is nil.
 func setIfGiven[T any](value, given *T) {
 	if given != nil {
 		*value = *given
 	}
 }
 
-// setEnabled injects the fault blocked, or clears it and the fault disabled.
+// setEnabled enables a device by clearing the faults blocked and disabled, or injects blocked.
 func (a *application) setEnabled(id string, enabled bool) error {
 	if !enabled {
 		return a.cloud.Inject(targetOf(id), emulator.Blocked, emulator.Params{})
@@ -147,10 +147,10 @@ func (a *application) setEnabled(id string, enabled bool) error {
 	return errors.Join(a.cloud.Clear(targetOf(id), emulator.Blocked), a.cloud.Clear(targetOf(id), emulator.Disabled))
 }
 
-// targetOf returns the target for a device, also if a hub has the same name.
+// targetOf returns a target that means the device even if a hub has the same name.
 func targetOf(id string) string { return emulator.TargetDevice + "/" + id }
 
-// deleteDevice deletes a device. If it registers again, it is a new device.
+// deleteDevice deletes a device. A device that registers again is a new device.
 func (a *application) deleteDevice(r *http.Request, _ []byte) (int, any, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -27,7 +27,7 @@ func (a *application) hubIdentifier(hub string) string {
 // device leaves.
 func (a *application) failover(r *http.Request, body []byte) (int, any, error) {
 	var update struct {
-		TTL *int `json:"ttl"` // minutes
+		TTL *int `json:"ttl"` // time to live in minutes
 	}
 	if err := decode(body, &update, false); err != nil {
 		return 0, nil, err
@@ -59,7 +59,7 @@ func (a *application) moveAnswer(m emulator.ManualMove, message string) (int, an
 	return http.StatusOK, map[string]string{"hubIdentifier": a.hubIdentifier(m.Left), "message": message}, nil
 }
 
-// moveProblem returns the problem of an error of ManualFailover or ManualFailback.
+// moveProblem converts an error of ManualFailover or ManualFailback to a problem.
 func moveProblem(err error) error {
 	for _, why := range []error{
 		emulator.ErrNotProvisioned, emulator.ErrOneHub, emulator.ErrFailedOver, emulator.ErrNotFailedOver,

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// requireToken refuses requests without the token, and all requests of web pages in a browser. A
-// page of another site sends an Origin. If its host name was changed to resolve to this machine
-// (DNS rebinding), it sends the wrong Host.
+// requireToken refuses requests without the token, and all requests of web pages in a browser. The
+// browser sends the header Origin for a page of another site. If the host name of the page was
+// changed to resolve to this machine (DNS rebinding), the browser sends the wrong Host.
 func (s *Server) requireToken(inside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, fromPage := r.Header["Origin"]
 		switch {
-		case r.URL.Path == "/ready": // for health checks of containers; it only shows that the emulator runs
+		case r.URL.Path == "/ready": // health checks of containers use /ready, which only shows that the emulator runs
 			w.WriteHeader(http.StatusNoContent)
 		case fromPage:
 			writeProblem(w, forbidden("A request with an Origin comes from a web page, and web pages are not allowed."))
@@ -52,7 +52,7 @@ func (s *Server) isOwnHost(host string) bool {
 }
 
 // authorize returns an error if the Authorization headers do not contain the token. No error quotes
-// them.
+// a header.
 func (s *Server) authorize(headers []string) error {
 	if len(headers) != 1 {
 		return errors.New("there must be one Authorization header")

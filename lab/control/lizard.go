@@ -64,7 +64,7 @@ func (s *Server) inject(_ *http.Request, body []byte) (int, any, error) {
 // clear clears one fault at a target, all faults at a target, one fault everywhere, or all faults.
 func (s *Server) clear(r *http.Request, _ []byte) (int, any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil { // URL.Query ignores what it cannot parse, and then all faults would be cleared
+	if err != nil { // URL.Query would ignore a bad query, and all faults would be cleared
 		return 0, nil, invalidParameter("The query must be ?target=A&fault=fin, percent-encoded: %s.", err.Error())
 	}
 	for name, values := range query {
@@ -103,7 +103,7 @@ func invalidParameter(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(format, values...)}
 }
 
-// injectionProblem returns the problem of an error of Inject or Clear.
+// injectionProblem converts an error of Inject or Clear to a problem.
 func injectionProblem(err error) error {
 	if errors.Is(err, emulator.ErrUnknownDevice) || errors.Is(err, emulator.ErrClosed) {
 		return err

@@ -11,7 +11,7 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// sampleModel is the model of the sample device. It is known from the start.
+// sampleModel is the model of the sample device. The application knows it from the start.
 //
 //go:generate cp ../../failover.json failover.json
 //go:embed failover.json
@@ -22,8 +22,8 @@ type model struct {
 	id     string
 	answer map[string]any // the device template as JSON
 	root   capabilities
-	// parts holds the capabilities by component. Nil capabilities mean that the interface is not in
-	// the template, so that the component may have any capability.
+	// parts holds the capabilities by component. Nil capabilities mean that the template does not
+	// contain the component's interface, so that the component may have any capability.
 	parts map[string]capabilities
 }
 
@@ -51,7 +51,7 @@ func parseSample() model {
 		ID          string `json:"@id"`
 		DisplayName string `json:"displayName"`
 	}
-	_ = json.Unmarshal(sampleModel, &names) // a test checks the file
+	_ = json.Unmarshal(sampleModel, &names) // cannot fail, because a test checks the file
 	m, _ := newModel(names.ID, names.DisplayName, sampleModel)
 	return m
 }

@@ -75,7 +75,7 @@ func propertiesView(desired, reported twinHalf) map[string]any {
 	return shown
 }
 
-// acknowledgement reports whether a value is a property acknowledgement:
+// acknowledgement returns a value as an object, and reports whether it is a property acknowledgement:
 // {"value":…,"ac":200,"av":3,"ad":"…"}.
 func acknowledgement(value any) (map[string]any, bool) {
 	object, _ := value.(map[string]any)

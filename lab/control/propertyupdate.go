@@ -11,7 +11,7 @@ import (
 type update struct {
 	application *application
 	device      emulator.DeviceInfo
-	replace     bool // PUT: properties that the body does not name are deleted
+	replace     bool // the request is a PUT, which deletes the properties that the body does not name
 }
 
 func (a *application) putProperties(r *http.Request, body []byte) (int, any, error) {
@@ -100,7 +100,7 @@ func (u update) patch(
 	return patch, answered, nil
 }
 
-// writable returns an error if the template is known and does not allow to set the property.
+// writable returns an error if the template is known and the property is not writable in it.
 func (u update) writable(p capabilityName) error {
 	c, known, err := u.application.capability(u.device, p)
 	switch {
@@ -116,8 +116,8 @@ func (u update) writable(p capabilityName) error {
 	return nil
 }
 
-// replacement returns the patch that replaces old by value. It deletes the members of an object
-// that the new one lacks.
+// replacement returns the patch that replaces old by value. If both are objects, the patch deletes
+// the members that the new object lacks.
 func replacement(old, value any) any {
 	members, isObject := value.(map[string]any)
 	before, wasObject := old.(map[string]any)

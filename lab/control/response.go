@@ -24,12 +24,12 @@ type problem struct {
 
 func (p *problem) Error() string { return p.message }
 
-// invalidBody returns the problem of a body that cannot be read.
+// invalidBody returns the problem for a body that cannot be decoded.
 func invalidBody(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, "InvalidBody", fmt.Sprintf(format, values...)}
 }
 
-// invalidContent returns the problem of a body whose values are not allowed.
+// invalidContent returns the problem for a body whose values are not allowed.
 func invalidContent(format string, values ...any) error {
 	return &problem{http.StatusUnprocessableEntity, "InvalidBody", fmt.Sprintf(format, values...)}
 }
@@ -94,7 +94,7 @@ func writeAnswer(w http.ResponseWriter, status int, value any) {
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // on an error the client has disconnected
+	_, _ = w.Write(text.Bytes()) // an error means that the client has disconnected
 }
 
 // readBody reads the body of a request.

@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	maximumHeader = 64 << 10 // bytes
-	maximumBody   = 1 << 20  // bytes
+	maximumHeader = 64 << 10 // bytes of the headers
+	maximumBody   = 1 << 20  // bytes of the body
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	idleTimeout   = time.Minute
@@ -50,16 +50,16 @@ type Config struct {
 // A Server serves the control API of one cloud. Its methods may be called from any goroutine.
 type Server struct {
 	cloud          *emulator.Cloud
-	host           string // by which clients reach it
+	host           string // host by which clients reach the server
 	url, token     string
 	application    *application
 	server         *http.Server
-	running        sync.WaitGroup // the goroutine that accepts
+	running        sync.WaitGroup // counts the goroutine that accepts connections
 	connections    sync.WaitGroup
 	cancelRequests context.CancelFunc // cancels the contexts of all requests
 
 	mu          sync.Mutex
-	controlFile string // the file that WriteFile has written, or ""
+	controlFile string // path of the file that WriteFile has written; "" means none
 }
 
 // Start starts a server. The caller must Close it before the cloud.
@@ -91,7 +91,7 @@ func Start(config Config) (*Server, error) {
 // newServer returns a server that does not listen yet.
 func newServer(cloud *emulator.Cloud, host string) *Server {
 	var secret [32]byte
-	_, _ = rand.Read(secret[:]) // it never fails
+	_, _ = rand.Read(secret[:]) // crypto/rand never fails
 	return &Server{cloud: cloud, host: host, token: hex.EncodeToString(secret[:]), application: newApplication(cloud)}
 }
 
@@ -105,7 +105,7 @@ func (s *Server) serve(listener net.Listener) {
 		MaxHeaderBytes: maximumHeader,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnState:      s.trackConnection,
-		ErrorLog:       log.New(io.Discard, "", 0), // it would report each client that does not trust the certificate
+		ErrorLog:       log.New(io.Discard, "", 0), // the log would report each client that does not trust the certificate
 		Protocols:      new(http.Protocols),
 	}
 	// With HTTP/1, the goroutine of a connection serves its requests, so that Close can wait for
@@ -142,7 +142,7 @@ func (s *Server) Close() error {
 	s.cancelRequests()
 	err = errors.Join(err, s.server.Close())
 	s.running.Wait()
-	_ = s.server.Close() // for connections that were accepted meanwhile
+	_ = s.server.Close() // close connections that were accepted meanwhile
 	s.connections.Wait()
 	if err != nil {
 		return fmt.Errorf("control: close: %w", err)

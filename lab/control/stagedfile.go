@@ -37,8 +37,8 @@ func StageFile(path string, text []byte, mode fs.FileMode) (*StagedFile, error) 
 // Commit replaces the file.
 func (d *StagedFile) Commit() error { return os.Rename(d.temporary, d.path) }
 
-// CommitNew is like Commit, but does not replace an existing file: then the error is fs.ErrExist,
-// and nothing has changed.
+// CommitNew is like Commit, but does not replace an existing file. If the file exists, CommitNew
+// returns fs.ErrExist and changes nothing.
 func (d *StagedFile) CommitNew() error {
 	err := os.Link(d.temporary, d.path)
 	if err == nil {

@@ -11,12 +11,12 @@ import (
 // values holds the newest values of telemetry. A request for telemetry reads the new messages of
 // the ledger.
 type values struct {
-	readCount int // messages of the ledger that were read
+	readCount int // number of messages of the ledger that were read
 	last      map[capabilityName]value
 }
 
 type value struct {
-	at   time.Time // the device's time, if the message has one
+	at   time.Time // time of the reading by the device's clock, if the message contains it
 	text json.RawMessage
 }
 

@@ -11,9 +11,9 @@ import (
 
 // A Balance compares the readings that the device accepted with those that the cloud received.
 type Balance struct {
-	Accepted, Delivered int // distinct readings
+	Accepted, Delivered int // numbers of distinct readings
 	Missing, Duplicates int
-	Recoveries          []machine.Record // the outcomes of the outages
+	Recoveries          []machine.Record // the records of the outages' outcomes
 
 	acceptedIDs []string
 }

@@ -17,22 +17,22 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// Options say what to show. Only Out is required.
+// Options are the options of Run. Only Out is required.
 type Options struct {
 	Out   io.Writer
 	JSON  bool               // print records as JSON lines
 	Watch bool               // repeat until ctx ends
 	Scene time.Duration      // the pause before each fault; zero means 6 s
 	Cloud emulator.Config    // the cloud, with hubs A and B
-	Dial  transport.DialFunc // how the device connects; nil means TCP
+	Dial  transport.DialFunc // opens the device's connections; nil means TCP
 }
 
 // deviceID is the registration ID of the device in the demo.
 const deviceID = "demo-1"
 
 const (
-	recoveryTimeout = time.Minute // a recovery takes a few seconds
-	logTimeout      = time.Second // for the reader of Out to read the end of the log
+	recoveryTimeout = time.Minute // time for one recovery, which takes a few seconds
+	logTimeout      = time.Second // time for the reader of Out to read the end of the log
 )
 
 // A show is a running demo.
@@ -41,7 +41,7 @@ type show struct {
 	cloud   *emulator.Cloud
 	device  *machine.Device
 	sensor  *sensor.Sensor
-	log     *observe.Fan        // prints to Out, on a goroutine of its own
+	log     *observe.Fan        // prints records to Out, on a goroutine of its own
 	news    chan machine.Record // outcomes, and transitions to Connected
 	mu      sync.Mutex
 	balance Balance
@@ -108,7 +108,7 @@ func brief(print func(machine.Record)) func(machine.Record) {
 	}
 }
 
-// observe keeps what the balance and the steps of the demo need.
+// observe keeps the parts of a record that the balance and the steps of the demo need.
 func (s *show) observe(r machine.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,11 +152,11 @@ func (s *show) play(ctx context.Context) error {
 	running.Wait()
 	logging, cancel := context.WithTimeout(own, logTimeout)
 	defer cancel()
-	_ = s.log.Close(logging) // it is no error if nobody reads Out
+	_ = s.log.Close(logging) // ignore the error, which means that nobody reads Out
 	return errors.Join(err, ended)
 }
 
-// steps does the failover and the failback. It is no error if ctx ends early.
+// steps does the failover and the failback. If ctx ends early, steps returns no error.
 func (s *show) steps(ctx context.Context) error {
 	err := s.until(ctx, isConnected)
 	for again := true; again && err == nil; again = s.Watch {
@@ -201,7 +201,7 @@ func (s *show) failback(ctx context.Context) error {
 	return s.until(ctx, ends(observe.FailedBack))
 }
 
-// ends returns a condition that is true for a record of this outcome.
+// ends returns a condition that is true for a record whose outcome is this one.
 func ends(outcome string) func(machine.Record) bool {
 	return func(r machine.Record) bool { return r.Kind == observe.Outcome && r.Outcome == outcome }
 }

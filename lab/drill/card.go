@@ -43,7 +43,7 @@ func (c *Card) Missed() (missed []Row) {
 	return missed
 }
 
-// Judge grades a client by the evidence.
+// Judge returns the report card of a client for a scenario, based on the evidence.
 func Judge(s scenario.Scenario, e *Evidence) *Card {
 	e = e.withoutWills()
 	outages, tally := e.outages(), e.count()
@@ -57,7 +57,7 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 	}
 	expected := func(m scenario.Measure) *float64 {
 		x, ok := s.Expects(m)
-		return valueIf(ok, new(x.Within.Seconds()+float64(x.Most))) // Within or Most is 0
+		return valueIf(ok, new(x.Within.Seconds()+float64(x.Most))) // the limit is Within or Most; the other one is 0
 	}
 	count := func(what string, n int, m scenario.Measure, note string) {
 		row(what, "", float64(n), expected(m), note)
@@ -83,12 +83,13 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 	return c
 }
 
-// missingNote says how the missing readings were counted if not by their numbers alone.
+// missingNote explains how the missing readings were counted. It is empty if they were counted by
+// their numbers alone.
 func (e *Evidence) missingNote(t Tally) string {
 	switch {
 	case t.ByPeriod:
 		return fmt.Sprintf("counted by the interval of %s; the numbers show fewer", e.Interval)
-	case t.Unnumbered > 0: // a wrong --number-field must not look like a client that loses nothing
+	case t.Unnumbered > 0: // a wrong --number-field must not pass as a loss of nothing
 		return fmt.Sprintf("%d readings have no number and were counted by the interval of %s", t.Unnumbered, e.Interval)
 	}
 	return ""

@@ -8,15 +8,15 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 )
 
-// A Place is what a client gets to know: the cloud, its identity there, and how often to take a
-// reading.
+// A Place holds what a client is told: the address of the cloud, its identity there, and how often to
+// take a reading.
 type Place struct {
 	ProvisioningHost  string // host:port, or only the host if the client cannot use another port
 	IDScope, DeviceID string
-	DeviceKey         string // base64
-	CAFile            string // PEM
+	DeviceKey         string // the device's key in base64
+	CAFile            string // path of a file with the certificate authority in PEM
 	RootCAs           *x509.CertPool
-	StateDir          string // for what must outlive a restart
+	StateDir          string // the client's directory for data that must outlive a restart
 	Interval          time.Duration
 }
 
@@ -34,9 +34,10 @@ func (p Place) Environment() []string {
 	}
 }
 
-// A Client is what runs in scenarios.
+// A Client is a program that a drill runs in scenarios.
 type Client interface {
-	// Start starts the client. All of it has ended when Stop of the Running has returned.
+	// Start starts the client. All its goroutines and processes must have ended when Running.Stop
+	// returns.
 	Start(Place) (Running, error)
 }
 
@@ -44,7 +45,8 @@ type Client interface {
 type Running interface {
 	// Ended is closed when the client has ended by itself or because of Stop.
 	Ended() <-chan struct{}
-	// Stop tells the client to end, kills it when ctx ends, and returns what it has used.
+	// Stop tells the client to end, kills it when ctx ends, and returns the resources that
+	// it has used.
 	Stop(ctx context.Context) Usage
 }
 

@@ -16,12 +16,12 @@ import (
 // it SIGTERM, or on Windows kills it.
 type Command struct {
 	Line   string
-	Output io.Writer // receives its standard output and error; nil means nobody
+	Output io.Writer // receives the standard output and error of the client; nil means that both are discarded
 }
 
 type process struct {
 	cmd      *exec.Cmd
-	watchdog *watchdog // kills the client if the drill ends
+	watchdog *watchdog // kills the client if the process of the drill ends
 	started  time.Time
 	ended    chan struct{}
 
@@ -56,7 +56,7 @@ func (c Command) Start(p Place) (Running, error) {
 	}
 	r := &process{cmd: cmd, watchdog: watchdog, started: time.Now(), ended: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // ProcessState has the result
+		_ = cmd.Wait() // ignore the error, because ProcessState contains the result
 		close(r.ended)
 	}()
 	r.watching.Go(r.watch)
@@ -102,7 +102,7 @@ func (r *process) Stop(ctx context.Context) Usage {
 			u.Died = "it did not end when it was told to"
 		}
 	}
-	endGroup(r.cmd, true) // kills processes that are left
+	endGroup(r.cmd, true) // kill the processes of the group that are left
 	<-r.ended
 	r.watchdog.drop()
 	r.watching.Wait()

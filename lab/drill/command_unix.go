@@ -30,9 +30,9 @@ func shell(line string) *exec.Cmd {
 	return c
 }
 
-// A watchdog is a process that kills the client's process group when the drill has ended, because
-// its standard input then ends. It has a process group of its own, so that the client cannot see
-// it.
+// A watchdog is a process that kills the client's process group when the process of the drill has
+// ended: the end of its standard input tells it so. It has a process group of its own, so that the
+// client cannot see it.
 type watchdog struct{ watcher *exec.Cmd }
 
 // start starts a client and its watchdog. The client's command runs once the watchdog runs.
@@ -43,13 +43,13 @@ func start(c *exec.Cmd) (*watchdog, error) {
 	}
 	defer leave.Close()
 	defer wait.Close()
-	c.ExtraFiles = []*os.File{wait} // descriptor 3
+	c.ExtraFiles = []*os.File{wait} // wait becomes descriptor 3 of the client
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
 	watcher := exec.Command("sh", "-c", `read -r _; kill -s KILL -- "-$1"`, "sh", strconv.Itoa(c.Process.Pid))
 	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if _, err = watcher.StdinPipe(); err == nil { // nothing is written, and Wait closes it
+	if _, err = watcher.StdinPipe(); err == nil { // nothing is written to the pipe, and Wait closes it
 		err = watcher.Start()
 	}
 	if err == nil {
@@ -62,13 +62,13 @@ func start(c *exec.Cmd) (*watchdog, error) {
 	return &watchdog{watcher}, nil
 }
 
-// drop ends the watchdog without a kill of the client.
+// drop ends the watchdog, which then does not kill the client.
 func (l *watchdog) drop() {
 	_ = l.watcher.Process.Kill()
 	_ = l.watcher.Wait()
 }
 
-// endGroup sends SIGTERM, or SIGKILL if now is true, to the whole group.
+// endGroup sends SIGTERM, or SIGKILL if now is true, to the process group of a command.
 func endGroup(c *exec.Cmd, now bool) {
 	signal := syscall.SIGTERM
 	if now {

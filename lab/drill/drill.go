@@ -16,13 +16,13 @@ import (
 // A Drill describes which client runs in which scenarios.
 type Drill struct {
 	Client    Client
-	Name      string // of the client, for the report
+	Name      string // name of the client in the report
 	DeviceID  string
-	Interval  time.Duration // at which the client takes readings
+	Interval  time.Duration // time between the client's readings
 	Numbers   Numbers
-	Cloud     emulator.Config // the drill sets Observe and MethodTimeout
+	Cloud     emulator.Config // configuration of each cloud; the drill sets Observe and MethodTimeout
 	Scenarios []scenario.Scenario
-	Progress  func(string) // called each second with what goes on; may be nil
+	Progress  func(string) // called each second with a description of the current step; may be nil
 }
 
 // Run runs the scenarios one after the other, each with a new cloud and a new client.
@@ -43,8 +43,8 @@ func (d *Drill) Run(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
-// reportProgress reports progress each second until done is called. done waits for the end of the
-// last report.
+// reportProgress calls d.Progress each second until done is called. done returns after the last call
+// has returned.
 func (d *Drill) reportProgress(ctx context.Context, what string) (done func()) {
 	if d.Progress == nil {
 		return func() {}

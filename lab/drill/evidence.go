@@ -9,19 +9,19 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// Evidence is what was observed of a client in a scenario, from outside. Nothing in it comes from
+// Evidence is what a drill observed of a client in a scenario, from outside. It contains nothing from
 // the client's own log.
 type Evidence struct {
-	Start, End time.Time     // of the scenario
-	Stopped    time.Time     // when the client was told to end
-	Interval   time.Duration // at which the client was told to take readings
+	Start, End time.Time     // start and end of the scenario
+	Stopped    time.Time     // time at which the client was told to end
+	Interval   time.Duration // time between readings, as the client was told
 	Numbers    Numbers
 
 	Acts           []Act
-	Deliveries     []emulator.Delivery // in the order of arrival
-	Attempts       []time.Time         // to connect, successful or not, to a hub or to DPS
+	Deliveries     []emulator.Delivery // stored telemetry in the order of arrival
+	Attempts       []time.Time         // times of all attempts to connect to a hub or to DPS, successful or not
 	Breaches       []string            // the rules of the protocol that the client broke
-	Unacknowledged []string            // the desired properties whose newest value is not acknowledged at the end
+	Unacknowledged []string            // desired properties whose newest value is unacknowledged at the end
 	Calls          []Call
 	Process        Usage
 	Events         []emulator.Event
@@ -40,20 +40,20 @@ func (e *Evidence) withoutWills() *Evidence {
 type Act struct {
 	At   time.Time
 	Text string
-	Way  scenario.Way // its effect on the client's way into the cloud
+	Way  scenario.Way // the act's effect on the client's way into the cloud
 }
 
 // A Call is a direct method or a command that was sent.
 type Call struct {
 	Verb scenario.Verb
-	Err  error // why there is no answer
+	Err  error // reason why there is no answer; nil means that there is an answer
 }
 
-// Usage is what a client has used, and how it ended.
+// Usage describes the resources that a client has used, and how the client ended.
 type Usage struct {
-	Died    string        // how it ended, if that was before Stop or not in time; otherwise empty
-	CPU     time.Duration // 0 means unknown
-	Memory  int64         // the maximum of the resident memory, in bytes; 0 means unknown
+	Died    string        // how the client ended, if it ended before Stop or too late; otherwise empty
+	CPU     time.Duration // CPU time; zero means unknown
+	Memory  int64         // the maximum of the resident memory, in bytes; zero means unknown
 	Elapsed time.Duration
 }
 

@@ -17,31 +17,31 @@ import (
 )
 
 // A Fleet is a number of devices of this program in one process. Run kills hub A, and the cloud
-// moves them to hub B.
+// moves the devices to hub B.
 type Fleet struct {
 	Devices  int
-	Interval time.Duration // between the readings of a device
+	Interval time.Duration // time between the readings of a device
 	Spread   time.Duration // machine.Policy.Spread of the devices
 	Cloud    emulator.Config
-	Dial     transport.DialFunc // TCP when nil
-	Progress func(string)       // may be nil
+	Dial     transport.DialFunc // opens connections; nil means TCP
+	Progress func(string)       // called with a description of the current step; may be nil
 }
 
 // A FleetReport is the result of a fleet. Times are in seconds.
 type FleetReport struct {
 	Devices      int                `json:"devices"`
 	Spread       float64            `json:"spread"`
-	Start        float64            `json:"start"` // from the start of the first device until all are connected
+	Start        float64            `json:"start"` // time from the start of the first device until all are connected
 	Recovered    int                `json:"recovered"`
-	Recovery     map[string]float64 `json:"recovery"` // from the kill to the first reading at hub B, by percentile
-	Readings     int                `json:"readings"` // delivered or missing
+	Recovery     map[string]float64 `json:"recovery"` // time from the kill to the first reading at hub B, by percentile
+	Readings     int                `json:"readings"` // number of readings that were delivered or are missing
 	Missing      int                `json:"missing"`
 	Duplicates   int                `json:"duplicates"`
-	Attempts     int                `json:"attempts"`              // to connect, after the kill, to hosts that are up
-	PeakAttempts int                `json:"peak_attempts"`         // in the busiest second
-	DPSPerMinute int                `json:"dps_requests_a_minute"` // in the busiest minute after the kill
+	Attempts     int                `json:"attempts"`              // attempts after the kill to connect to running hosts
+	PeakAttempts int                `json:"peak_attempts"`         // attempts in the busiest second
+	DPSPerMinute int                `json:"dps_requests_a_minute"` // requests to DPS in the busiest minute after the kill
 	Violations   int                `json:"violations"`
-	Died         int                `json:"died"` // devices that ended with an error
+	Died         int                `json:"died"` // number of devices that ended with an error
 }
 
 // fleetTimeout bounds each wait for the fleet, in addition to its spread.
@@ -93,7 +93,7 @@ func (f *fleet) play(ctx context.Context) error {
 
 func (f *fleet) start(ctx context.Context) error {
 	for i := range f.Devices {
-		if ctx.Err() != nil { // the start of a large fleet takes long
+		if ctx.Err() != nil { // ctx may end while a large fleet starts
 			return context.Cause(ctx)
 		}
 		id := fmt.Sprintf("fleet-%d", i+1)
@@ -130,8 +130,8 @@ func (f *fleet) delivered(hub string, since time.Time) int {
 	return len(devices)
 }
 
-// await waits until count is the number of devices. It looks once a second, because a fleet causes
-// many more events.
+// await waits until count returns the number of devices. It calls count once a second instead of
+// after each event, because a fleet causes many events.
 func (f *fleet) await(ctx context.Context, what string, count func() int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+fleetTimeout, errors.New("timeout"))
 	defer cancel()

@@ -16,7 +16,7 @@ func processes(group int) iter.Seq2[string, string] {
 		for _, file := range files {
 			stat, err := os.ReadFile(file)
 			if err != nil {
-				continue // it has ended
+				continue // the process has ended
 			}
 			var state string
 			var parent, its int
@@ -28,7 +28,7 @@ func processes(group int) iter.Seq2[string, string] {
 	}
 }
 
-// allEnded reports whether only zombies are left of a group.
+// allEnded reports whether all processes of a group have ended. Zombies count as ended.
 func allEnded(group int) bool {
 	for _, state := range processes(group) {
 		if state != "Z" && state != "X" {

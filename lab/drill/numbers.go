@@ -24,7 +24,7 @@ func isUUID(id string) bool { return strings.ContainsAny(uuid.FindString(id), "-
 func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) {
 	if n.Field == "" {
 		if isUUID(d.MessageID) {
-			return d.MessageID, 1, true // a series of one, so that a second delivery is a duplicate
+			return d.MessageID, 1, true // a series of one reading, so that a second delivery counts as a duplicate
 		}
 		digits := d.MessageID[len(strings.TrimRight(d.MessageID, "0123456789")):]
 		number, err := strconv.ParseInt(digits, 10, 64)
@@ -38,22 +38,23 @@ func (n Numbers) of(d emulator.Delivery) (series string, number int64, ok bool) 
 	return "", number, err == nil
 }
 
-// maxMissing bounds the count, which would overflow if a client used nanoseconds as numbers.
+// maxMissing bounds the number of missing readings, which would overflow if a client numbered its
+// readings by the time in nanoseconds.
 const maxMissing = math.MaxInt32
 
 // A Tally counts readings.
 type Tally struct {
-	Delivered  int // without duplicates
+	Delivered  int // delivered readings, without duplicates
 	Missing    int
 	Duplicates int
 	OutOfOrder int
 	Unnumbered int
-	ByPeriod   bool // Missing was counted by the interval, because the numbers show fewer
+	ByPeriod   bool // Missing was counted by the interval, because by the numbers fewer are missing
 }
 
-// count counts the readings. It finds the missing ones by their numbers, which begin at 1, or at 0
-// if the client does so. A client that takes no readings while it is disconnected leaves no gap in
-// the numbers, so count also compares their number with what the interval lets expect.
+// count counts the readings. It finds missing readings by gaps in the numbers, which begin at 1, or
+// at 0 if the client numbers from 0. A client that takes no readings while it is disconnected leaves
+// no gap in the numbers, so count also compares the number of readings with the expected number.
 func (e *Evidence) count() (t Tally) {
 	type id struct {
 		series string
@@ -82,7 +83,7 @@ func (e *Evidence) count() (t Tally) {
 	}
 	missing := uint64(0)
 	for series := range last {
-		span := uint64(last[series]) - uint64(min(first[series], 1)) // from 1, or from the first number if that is less
+		span := uint64(last[series]) - uint64(min(first[series], 1)) // numbers begin at 1, or at a smaller first number
 		missing = min(missing+min(span-uint64(distinct[series]-1), maxMissing), maxMissing)
 	}
 	t.Delivered, t.Missing = len(seen), int(missing)
@@ -93,8 +94,9 @@ func (e *Evidence) count() (t Tally) {
 }
 
 // expected returns the least number of readings that a client must have taken, from the delivery of
-// its first one until it was stopped. If it has delivered none when the scenario starts, they count
-// from then on. One reading in fifty and one more may be missing, because no interval is exact.
+// its first reading until it was stopped. If the client has delivered no reading when the scenario
+// starts, the count begins at the start of the scenario. One reading in fifty and one more may be
+// missing, because no interval is exact.
 func (e *Evidence) expected() int {
 	if e.Interval <= 0 {
 		return 0

@@ -14,16 +14,16 @@ import (
 // InProcess is a client that runs the sample device in this process, for tests with a fake clock
 // and for a fleet.
 type InProcess struct {
-	Dial   transport.DialFunc // nil means TCP
+	Dial   transport.DialFunc // opens connections; nil means TCP
 	Change func(*machine.Settings)
 }
 
 type inProcess struct {
 	device *machine.Device
-	stop   context.CancelFunc // of the sensor
+	stop   context.CancelFunc // stops the sensor
 	work   sync.WaitGroup
 	ended  chan struct{}
-	err    error // of Run, once ended is closed
+	err    error // the error of device.Run; set before ended is closed
 	start  time.Time
 }
 

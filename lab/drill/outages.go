@@ -6,12 +6,13 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// An Outage is a time without readings. It begins when the client's way into the cloud opens, or it
-// is longer than longestPause.
+// An Outage is a period in which the cloud receives no readings although the client has a way into
+// the cloud. A period is an outage if it begins when that way opens, or if it is longer than
+// longestPause.
 type Outage struct {
 	From, To time.Time // To is the end of the trial if Endless is true
 	Endless  bool
-	After    string // the last act before it
+	After    string // description of the last act before the outage
 }
 
 func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
@@ -19,8 +20,8 @@ func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
 // longestPause returns the longest time between readings that is not an outage.
 func (e *Evidence) longestPause() time.Duration { return max(2*time.Second, 3*e.Interval) }
 
-// outages returns the outages in order. There is none while the client has no way into the cloud,
-// because it cannot recover then.
+// outages returns the outages in order. While the client has no way into the cloud there is no
+// outage, because the client cannot recover then.
 func (e *Evidence) outages() (all []Outage) {
 	from, after, opened, shut := e.Start, "the start", true, false
 	until := func(to time.Time) Outage { return Outage{From: from, To: to, After: after} }
@@ -36,7 +37,7 @@ func (e *Evidence) outages() (all []Outage) {
 			}
 			switch acts[0].Way {
 			case scenario.Opens:
-				if shut || !opened { // otherwise it has not recovered since the way last opened
+				if shut || !opened { // otherwise the outage since the last opening continues
 					from, after = acts[0].At, acts[0].Text
 				}
 				opened, shut = true, false

@@ -20,17 +20,18 @@ func (t *trial) record(h scenario.Event) {
 		return
 	}
 	if h.Verb == scenario.Desired && h.Err != nil && !errors.Is(h.Err, emulator.ErrUnknownDevice) {
-		t.invalid = errors.Join(t.invalid, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err)) // no device could acknowledge it
+		// No device could acknowledge a property that the cloud refused.
+		t.invalid = errors.Join(t.invalid, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err))
 	}
 	if h.Verb == scenario.Desired && h.Err == nil {
 		var patch map[string]any
-		_ = json.Unmarshal([]byte(h.Payload), &patch) // cannot fail: the scenario has parsed it
+		_ = json.Unmarshal([]byte(h.Payload), &patch) // cannot fail, because the scenario has parsed the payload
 		t.desired = merge(t.desired, patch)
 	}
 	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: describe(h), Way: h.Way})
 }
 
-// describe returns what was done, and the error if it failed.
+// describe returns a description of an event, with the error if the action failed.
 func describe(h scenario.Event) string {
 	if h.Err != nil {
 		return h.Act.String() + ": " + h.Err.Error()
@@ -38,7 +39,8 @@ func describe(h scenario.Event) string {
 	return h.Act.String()
 }
 
-// unacknowledged are the desired without an answer that names their value.
+// unacknowledged returns the names of the desired properties whose current value has no property
+// acknowledgement.
 func (t *trial) unacknowledged() (names []string) {
 	_, reported, _, _ := t.cloud.Twin(t.DeviceID)
 	for _, name := range slices.Sorted(maps.Keys(t.desired)) {

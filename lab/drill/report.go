@@ -24,7 +24,7 @@ func (r *Report) Missed() (n int) {
 	return n
 }
 
-// Verdict says whether the limit was kept, and by how much.
+// Verdict describes whether the measured value keeps the limit, and by how much.
 func (r Row) Verdict() string {
 	switch {
 	case r.Limit == nil:
@@ -40,7 +40,7 @@ func (r Row) Verdict() string {
 // Value returns the measured value with its unit.
 func (r Row) Value() string { return r.in(r.Measured) }
 
-// Most returns the limit with its unit, or "" if there is none.
+// Most returns the limit with its unit, or "" if there is no limit.
 func (r Row) Most() string {
 	if r.Limit == nil {
 		return ""

@@ -11,14 +11,14 @@ import (
 type Timeline []Moment
 
 // A Moment is something that happened. Its times are in seconds since the start of the scenario.
-// Who is "lizard" for acts, "client" or "outage".
+// Who is "lizard" for an act, "client" or "outage".
 type Moment struct {
 	At    float64 `json:"at"`
 	Until float64 `json:"until,omitempty"`
 	Who   string  `json:"who"`
 	Where string  `json:"where,omitempty"` // a hub's name or "DPS"
 	What  string  `json:"what"`
-	Count int     `json:"count,omitempty"` // of readings within a second
+	Count int     `json:"count,omitempty"` // number of readings within a second
 }
 
 // timeline returns the timeline of the evidence, with one Moment for the readings of each second.

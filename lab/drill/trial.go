@@ -16,7 +16,7 @@ const (
 	firstReadingTimeout = time.Minute
 	stopTimeout         = 20 * time.Second
 	methodTimeout       = 10 * time.Second
-	settleTime          = 5 * time.Second // after the scenario, for the delivery of the last readings
+	settleTime          = 5 * time.Second // time after the scenario for the delivery of the last readings
 )
 
 // A trial is a client in a scenario.
@@ -26,7 +26,7 @@ type trial struct {
 	seen     recorder
 	client   Running
 	desired  map[string]any // the desired properties by name, without those that were deleted
-	invalid  error          // the desired properties that the cloud refused
+	invalid  error          // the errors for the desired properties that the cloud refused
 	evidence Evidence
 }
 
@@ -78,7 +78,7 @@ func (t *trial) place(dir string) (Place, error) {
 // play waits for the client's first reading, runs the scenario, and waits for the delivery of the
 // last readings.
 func (t *trial) play(ctx context.Context, s scenario.Scenario) error {
-	t.awaitReading(ctx) // a client without readings is judged too
+	t.awaitReading(ctx) // continue after a timeout, because a client without readings is graded, too
 	t.evidence.Start = time.Now()
 	err := s.Run(ctx, t.cloud, t.DeviceID, t.record)
 	t.evidence.End = time.Now()

@@ -37,7 +37,8 @@ type permittedNames struct {
 
 func namesFor(hosts []string) permittedNames {
 	_, loopback, _ := net.ParseCIDR("127.0.0.0/8")
-	n := permittedNames{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}} // includes its subdomains
+	// A permitted DNS name includes its subdomains.
+	n := permittedNames{dns: []string{"localhost", wrongName}, ips: []*net.IPNet{loopback}}
 	for _, host := range append([]string{"::1"}, hosts...) {
 		n.add(host)
 	}
@@ -82,7 +83,7 @@ func newAuthority(name string, permitted permittedNames, usages ...x509.ExtKeyUs
 // serialNumber returns a random number. Browsers refuse two certificates of one authority with the
 // same serial number.
 func serialNumber() *big.Int {
-	n, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100)) // it never fails
+	n, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100)) // rand.Int never fails with rand.Reader
 	return n.Add(n, big.NewInt(1))
 }
 
@@ -98,13 +99,13 @@ func (a *authority) sign(template *x509.Certificate) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der, a.der}, PrivateKey: key}},
-		// The services promise only TLS 1.2.
+		// Azure promises only TLS 1.2 for its services.
 		MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12,
 	}, nil
 }
 
-// permits returns an error if clients that trust the authority would not trust its certificate for
-// these hosts.
+// permits returns an error if clients that trust the authority would refuse its certificate for these
+// hosts, for example because the name constraints of the authority exclude a host.
 func (a *authority) permits(hosts []string) error {
 	server, err := a.sign(serverTemplate(hosts))
 	if err != nil {
@@ -121,18 +122,20 @@ func (a *authority) permits(hosts []string) error {
 }
 
 const (
-	authorityLimit = 64 << 10 // bytes of a file, far more than needed
+	authorityLimit = 64 << 10 // largest size of the authority's file in bytes; far above the real size
 	keyBlock       = "EC PRIVATE KEY"
 )
 
-// loadAuthority reads the authority from a file. If there is no file, or its authority cannot be
-// used for these hosts, it makes a new one, which also permits all names of the old one. isNew
-// reports whether it is new, and why is the reason why the old one cannot be used.
+// loadAuthority reads the authority from a file. If there is no file, or if the authority in the
+// file cannot be used for these hosts, loadAuthority makes a new authority, which also permits all
+// names of the old one. isNew reports whether the returned authority is new. why is the reason why
+// the old authority cannot be used; nil means that the old one is used or did not exist.
 func loadAuthority(file, name string, hosts []string) (a *authority, isNew bool, why, err error) {
 	permitted := namesFor(hosts)
 	var usages []x509.ExtKeyUsage
 	if file != "" {
-		// Name constraints do not limit certificates for mail, code and clients.
+		// A saved authority may sign only certificates of servers, because name constraints do not limit
+		// certificates for mail, code and clients.
 		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		a, why = readAuthority(file)
 		if why == nil {
@@ -204,11 +207,11 @@ func (a *authority) save(file string, replaces bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(file)+".*") // with mode 0600
+	f, err := os.CreateTemp(dir, filepath.Base(file)+".*") // CreateTemp sets mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // does nothing after the rename
+	defer os.Remove(f.Name()) // fails without harm if the file was renamed
 	for _, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: a.der}, {Type: keyBlock, Bytes: key}} {
 		err = errors.Join(err, pem.Encode(f, block))
 	}

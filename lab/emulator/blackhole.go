@@ -2,13 +2,13 @@ package emulator
 
 import "errors"
 
-// A blackHoler is a listener that can ignore connection requests, as that of lab/memnet can.
+// A blackHoler is a listener that can ignore connection requests. The listener of lab/memnet is one.
 type blackHoler interface{ SetBlackHole(bool) }
 
 var errNoBlackHole = errors.New("this network cannot ignore connection requests; lab/memnet and TCP on Linux can")
 
-// startBlackHole makes the endpoint ignore all connection requests: it neither accepts nor refuses
-// them.
+// startBlackHole makes the endpoint ignore all connection requests: the endpoint neither accepts nor
+// refuses a connection.
 func (f *frontend) startBlackHole() error {
 	if f.blackHole != nil {
 		return nil
@@ -34,7 +34,7 @@ func (f *frontend) startBlackHole() error {
 }
 
 // endBlackHole ends the black hole, if there is one. The endpoint then refuses connections until
-// listen.
+// listen is called.
 func (f *frontend) endBlackHole() {
 	if f.blackHole != nil {
 		_ = f.blackHole.Close()

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	fillTimeout = 150 * time.Millisecond // within it, a connection request on one machine is answered, if ever
-	fillLimit   = 8                      // connections
+	fillTimeout = 150 * time.Millisecond // the kernel answers a local connection request sooner, or never
+	fillLimit   = 8                      // largest number of connections that fill the queue
 )
 
 // openBlackHole listens with a backlog of 0, never accepts, and fills the queue of the kernel,

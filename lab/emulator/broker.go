@@ -35,18 +35,18 @@ type connection struct {
 	endpoint       endpoint
 	number         int
 	client         *mqtt.Client
-	sessionPresent bool        // for CONNACK; set by the endpoint's connect
-	loggedIn       bool        // CONNECT was accepted
-	disconnected   atomic.Bool // DISCONNECT was received
-	subackFault    subackFault // applies to the SUBSCRIBE that is being read
+	sessionPresent bool        // the session-present flag of CONNACK; set by the endpoint's connect
+	loggedIn       bool        // the endpoint accepted CONNECT
+	disconnected   atomic.Bool // the client sent DISCONNECT
+	subackFault    subackFault // the fault for the SUBACK of the SUBSCRIBE that is being read
 	withholdPUBACK bool        // mochi must not acknowledge the packet that is being read
 
 	connackWritten  bool // CONNACK was written; guarded by the cloud's lock
 	refusalReported bool // an event was emitted for the refusal; guarded by the cloud's lock
 
 	sendMu      sync.Mutex
-	connackSent bool          // publications no longer wait in heldBack
-	heldBack    []publication // publications from before CONNACK
+	connackSent bool          // CONNACK was sent, so publications are sent at once
+	heldBack    []publication // publications to send after CONNACK
 }
 
 func newConnection(raw net.Conn, config *tls.Config, to endpoint, number int) *connection {
@@ -66,7 +66,7 @@ func (conn *connection) send(p publication) {
 }
 
 func (conn *connection) write(p publication) {
-	_ = conn.client.WritePacket(packets.Packet{ // after an error the connection has ended, which its reader notices
+	_ = conn.client.WritePacket(packets.Packet{ // on an error the connection has ended, and its reader reports that
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.qos, Dup: p.resent},
 		TopicName:   p.topic,
 		Payload:     p.payload,
@@ -79,15 +79,15 @@ type broker struct {
 	names  atomic.Int64
 }
 
-// template is the server that newBroker copies. It exists because New of mochi starts tickers that
-// cannot be stopped. As a package variable, they belong to no testing/synctest bubble. They cost
-// nothing, because Serve is never called.
+// template is the server that newBroker copies. mqtt.New starts tickers that cannot be stopped. The
+// tickers of a package variable belong to no testing/synctest bubble, and they cost nothing, because
+// Serve is never called.
 var template = newTemplate()
 
 func newTemplate() *mqtt.Server {
 	capabilities := mqtt.NewDefaultServerCapabilities()
 	capabilities.MaximumPacketSize = maximumPacket
-	capabilities.MaximumClientWritesPending = 1 // the queue of mochi is never used
+	capabilities.MaximumClientWritesPending = 1 // smallest queue, because the queue of mochi is never used
 	capabilities.MaximumQos = 1
 	capabilities.RetainAvailable = 0
 	server := mqtt.New(&mqtt.Options{
@@ -96,7 +96,7 @@ func newTemplate() *mqtt.Server {
 		SysTopicResendInterval: 3600,
 	})
 	if err := server.AddHook(new(hook), nil); err != nil {
-		panic(err) // only a mistake in this file causes it
+		panic(err) // only a programming error in this file causes this error
 	}
 	return server
 }
@@ -247,8 +247,8 @@ func (conn *connection) handlePublish(pk *packets.Packet) error {
 	})
 }
 
-// handleConnect checks CONNECT. It writes the CONNACK of a refusal itself, because mochi closes
-// without one.
+// handleConnect checks CONNECT. It writes the CONNACK of a refusal itself, because mochi closes the
+// connection without a CONNACK.
 func (conn *connection) handleConnect(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	conn.client = cl
 	code := conn.checkConnect(pk)

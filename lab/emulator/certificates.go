@@ -25,7 +25,8 @@ func (a *authority) badCertificates(hosts []string) (map[Fault]*tls.Config, erro
 		return nil, err
 	}
 	expired, early := serverTemplate(hosts), serverTemplate(hosts)
-	expired.NotAfter = time.Date(1999, time.December, 31, 0, 0, 0, 0, time.UTC) // a bubble's clock starts the day after
+	// The clock of a testing/synctest bubble starts one day later.
+	expired.NotAfter = time.Date(1999, time.December, 31, 0, 0, 0, 0, time.UTC)
 	early.NotBefore = validUntil.AddDate(-1, 0, 0)
 	named := serverTemplate(nil)
 	named.IPAddresses, named.DNSNames = nil, []string{wrongName}

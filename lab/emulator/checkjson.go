@@ -12,12 +12,12 @@ import (
 )
 
 // CheckJSON returns an error for JSON that decoding would change silently. If two members of an
-// object have the same name, encoding/json keeps only the last. It replaces half of a surrogate
-// pair, and bytes that are not UTF-8, by U+FFFD, so that two names can become the same. How the
+// object have the same name, encoding/json keeps only the last. encoding/json also replaces half of a
+// surrogate pair, and bytes that are not UTF-8, by U+FFFD, so that two names can become the same. How the
 // real services treat such JSON is not documented.
 func CheckJSON(text []byte) error {
 	if !utf8.Valid(text) {
-		return errors.New("it is not UTF-8")
+		return errors.New("the text is not UTF-8")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -29,7 +29,7 @@ func CheckJSON(text []byte) error {
 		case err == io.EOF && len(open) == 0:
 			return nil
 		case err != nil:
-			return errors.New("it is not JSON")
+			return errors.New("the text is not JSON")
 		}
 		if word, isString := token.(string); isString {
 			switch {
@@ -52,7 +52,7 @@ func CheckJSON(text []byte) error {
 		case json.Delim('}'), json.Delim(']'):
 			open = open[:len(open)-1]
 		}
-		if len(open) > 0 { // a value has ended
+		if len(open) > 0 { // the end of a value in an object or array was read
 			open[len(open)-1].nameNext = open[len(open)-1].names != nil
 		}
 	}
@@ -60,11 +60,11 @@ func CheckJSON(text []byte) error {
 
 // A level is an object or an array whose end has not been read.
 type level struct {
-	names    map[string]bool // nil in an array
+	names    map[string]bool // the names read so far; nil in an array
 	nameNext bool
 }
 
-// name adds a name and reports whether it is new.
+// name adds the name of a member and reports whether the object did not have it yet.
 func (l *level) name(name string) bool {
 	isNew := !l.names[name]
 	l.names[name] = true
@@ -83,8 +83,8 @@ func holdsHalfPair(quoted []byte) bool {
 	return surrogate.Match(surrogatePair.ReplaceAllLiteral(quoted, nil))
 }
 
-// isText reports whether all strings in a value are UTF-8. json.Marshal would change others
-// silently.
+// isText reports whether all strings in a value are UTF-8. json.Marshal would silently change a
+// string that is not.
 func isText(value any) bool {
 	switch value := value.(type) {
 	case string:

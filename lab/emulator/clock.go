@@ -16,8 +16,9 @@ func (f *frontend) now() time.Time {
 	return time.Now()
 }
 
-// watchToken sets the timer that ends the session after its token and the grace have expired, or
-// ends it at once if they have. It is called again whenever the clock or the grace changes.
+// watchToken sets the timer that ends the session when its token has expired and the grace period is
+// over. If that time has passed already, watchToken ends the session at once. It is called again
+// whenever the endpoint's clock or the grace period changes.
 func (s *session) watchToken() {
 	if s.expiryTimer != nil {
 		s.expiryTimer.Stop()
@@ -42,7 +43,7 @@ func (s *session) expire() {
 	c.mu.Lock()
 	defer c.unlock()
 	if s.hub.byConnection[s.conn] == s {
-		s.watchToken() // the clock or the grace may have changed
+		s.watchToken() // the endpoint's clock or the grace period may have changed
 	}
 }
 

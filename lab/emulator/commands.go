@@ -12,8 +12,8 @@ var (
 	ErrExpired = errors.New("emulator: the message has expired")
 )
 
-// SendCommand queues a durable command, as IoT Central does: the body is the parameter as it is, or
-// "@" without one.
+// SendCommand queues a durable command, as IoT Central does: the body of the message is the unchanged
+// parameter, or "@" if there is no parameter.
 func (c *Cloud) SendCommand(deviceID, name string, parameter []byte) error {
 	return c.queueCommand(deviceID, name, parameter, nil)
 }

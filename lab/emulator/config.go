@@ -22,8 +22,8 @@ const (
 type Config struct {
 	// Listen opens a listener on an address. Nil means real TCP.
 	Listen func(address string) (net.Listener, error)
-	// Host is the host by which devices reach DPS and the hubs. It is part of the certificate and
-	// of the hub names that DPS assigns. Empty means "127.0.0.1".
+	// Host is the host by which devices reach DPS and the hubs. The certificate and the
+	// hub names that DPS assigns contain it. Empty means "127.0.0.1".
 	Host string
 	// ListenHost is the address to listen on. Empty means Host; 0.0.0.0 and :: mean all addresses
 	// of the machine.
@@ -47,12 +47,12 @@ type Config struct {
 	OwnAddresses bool
 	// Hubs are the names of the hubs. Empty means {"A", "B"}. DPS assigns new devices to the first.
 	Hubs []string
-	// IDScope and GroupKey (base64) belong to the one enrollment group. Empty means the development
-	// values.
+	// IDScope is the ID scope of DPS, and GroupKey is the key of its only enrollment group, in base64.
+	// Empty means the development values.
 	IDScope, GroupKey string
 
 	// AllocationPayload is JSON that DPS returns with each assignment, as a custom allocation does.
-	// Empty means none.
+	// Empty means that assignments have no payload.
 	AllocationPayload string
 	// RetryAfter is the retry-after of DPS's 202 answers, and the time that an assignment takes. It
 	// is rounded up to whole seconds. Zero means 3 s.
@@ -65,8 +65,8 @@ type Config struct {
 	// TokenGrace is the time for which a connection outlives its SAS token. Zero means 10 minutes.
 	TokenGrace time.Duration
 
-	// Rand makes all random choices of faults. Only the cloud may use it. Nil means a source with a
-	// fixed seed.
+	// Rand makes all random choices of faults. Nothing but the cloud may use Rand. Nil means a source
+	// with a fixed seed.
 	Rand *rand.Rand
 
 	// Observe receives all events, one at a time and in order. It may call methods of the Cloud,
@@ -124,7 +124,7 @@ func (config Config) check() error {
 		if len(config.Hubs) > 250 {
 			return fmt.Errorf("%d hubs are too many for OwnAddresses", len(config.Hubs))
 		}
-		return nil // always loopback
+		return nil // OwnAddresses uses only loopback addresses
 	}
 	address := net.ParseIP(config.Host)
 	if address != nil && address.IsUnspecified() {

@@ -15,17 +15,17 @@ import (
 
 // A token is a parsed SAS token. It must never be printed.
 type token struct {
-	resource  string // percent-encoded, as it was signed
+	resource  string // value of sr: percent-encoded, as the device signed it
 	signature []byte
-	expiry    string // as it was signed
+	expiry    string // value of se, as the device signed it
 	policy    string
-	notes     []string // what the documents do not describe
+	notes     []string // one sentence for each property that the documents do not describe
 }
 
 // parseToken reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]", its fields in any order. It
 // refuses what the parsers of Microsoft's published SDKs refuse (SharedAccessSignatureParser in
-// azure-iot-sdk-csharp): a field that is missing or given twice. Like them it ignores an unknown
-// field.
+// azure-iot-sdk-csharp): a field that is missing or given twice. Like those parsers it ignores
+// an unknown field.
 func parseToken(password string) (token, error) {
 	if password == "" {
 		return token{}, errors.New("there is no password, and certificates are not supported")
@@ -90,10 +90,10 @@ func (t token) check(key []byte, resource string, now time.Time) (time.Time, err
 }
 
 // covers reports whether a token with this sr is valid for a resource. It ignores case: the
-// documents require lower case, but SDKs do not write it. The documents call sr a prefix of the
-// resource by segment (azure-docs iot-hub/iot-hub-dev-guide-sas.md). An example of theirs has an sr
-// that is longer than the resource (iot/iot-mqtt-connect-to-iot-hub.md, ".../api-version=..."), so
-// covers accepts both.
+// documents require lower case, but SDKs do not convert sr. The documents call sr a prefix of the
+// resource by segment (azure-docs iot-hub/iot-hub-dev-guide-sas.md). But an example in the documents
+// has an sr that is longer than the resource (iot/iot-mqtt-connect-to-iot-hub.md,
+// ".../api-version=..."). So covers accepts a shorter and a longer sr.
 func covers(sr, resource string) bool {
 	short, long := strings.ToLower(sr), strings.ToLower(resource)
 	if len(short) > len(long) {

@@ -16,8 +16,8 @@ import (
 // saveDelay is the longest time from a change until the file is written.
 const saveDelay = 100 * time.Millisecond
 
-// dataVersion is the version of the file's format. Files of other versions are not read and not
-// replaced.
+// dataVersion is the version of the file's format. The emulator neither reads nor replaces a file of
+// another version.
 const dataVersion = 1
 
 // savedCloud is the content of the data file: devices, their twins and their queued messages. It
@@ -29,16 +29,18 @@ type savedCloud struct {
 }
 
 type savedDevice struct {
-	ID        string         `json:"id"`
-	Key       []byte         `json:"key"`
-	Model     string         `json:"model,omitempty"`
-	Hub       string         `json:"hub,omitempty"`
-	Home      string         `json:"home,omitempty"`   // during a manual failover, the hub that the device belongs to otherwise
-	Returns   time.Time      `json:"returns,omitzero"` // during a manual failover, the time at which the cloud moves the device back to Home
+	ID    string `json:"id"`
+	Key   []byte `json:"key"`
+	Model string `json:"model,omitempty"`
+	Hub   string `json:"hub,omitempty"`
+	// Home is the hub that the device left for a manual failover. Returns is the time at which the
+	// cloud moves the device back to Home. Zero values mean that there is no manual failover.
+	Home      string         `json:"home,omitempty"`
+	Returns   time.Time      `json:"returns,omitzero"`
 	Substatus string         `json:"substatus,omitempty"`
 	Created   time.Time      `json:"created"`
 	Updated   time.Time      `json:"updated,omitzero"`
-	Met       bool           `json:"met"` // it has had a session, so messages may be queued for it
+	Met       bool           `json:"met"` // the device has had a session, so messages may be queued for it
 	Desired   savedSection   `json:"desired"`
 	Reported  savedSection   `json:"reported"`
 	Queue     []savedMessage `json:"queue,omitempty"`
@@ -60,8 +62,8 @@ type savedMessage struct {
 // data writes the state of a cloud to a file after each change.
 type data struct {
 	file        string
-	changed     chan struct{} // has a value after a possible change
-	written     []byte        // the content of the file
+	changed     chan struct{} // receives a value after a possible change of the cloud
+	written     []byte        // the last written content of the file
 	writeFailed bool          // the last write failed, and a note was emitted
 
 	last    savedCloud // the state at Close; guarded by the cloud's lock, as is lastErr
@@ -107,7 +109,7 @@ func (d *data) saveLoop(c *Cloud) {
 			saved, err := c.snapshot()
 			c.mu.Unlock()
 			d.save(c, saved, err)
-			timer := time.NewTimer(saveDelay) // further changes until then share the next write
+			timer := time.NewTimer(saveDelay) // changes until the timer fires share one write
 			select {
 			case <-timer.C:
 			case <-c.closed:
@@ -144,11 +146,11 @@ func (d *data) save(c *Cloud, saved savedCloud, err error) {
 
 // writePrivate replaces a file. Only the owner may read it.
 func writePrivate(file string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // with mode 0600
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // CreateTemp sets mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // does nothing after the rename
+	defer os.Remove(f.Name()) // fails without harm if the file was renamed
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

@@ -15,9 +15,9 @@ type device struct {
 	cloud *Cloud
 	id    string
 	key   []byte
-	model string // the model ID that it sent last
+	model string // the model ID that the device sent last
 
-	hub              *hub      // nil means not assigned yet
+	hub              *hub      // the hub that DPS assigned; nil means that DPS assigned none yet
 	failover         *failover // the manual failover in progress; nil means none
 	substatus        string
 	created, updated time.Time
@@ -26,9 +26,9 @@ type device struct {
 
 	twin          twin
 	queue         queue
-	methods       map[string]chan methodAnswer // pending direct methods by $rid
-	hadSession    bool                         // it has had a session
-	connectCounts map[string]int               // accepted CONNECTs by hub
+	methods       map[string]chan methodAnswer // channels for the answers to pending direct methods, by $rid
+	hadSession    bool                         // the device has had a session
+	connectCounts map[string]int               // number of accepted CONNECTs, by hub name
 }
 
 // device finds a device. The unexported functions of this file are called with c.mu held, except
@@ -57,8 +57,8 @@ func (c *Cloud) newDevice(id string) *device {
 	}
 }
 
-// keyOf returns the key with which a device must sign: its own, or the one derived from the group
-// key.
+// keyOf returns the key with which a device must sign its tokens: the device's own key, or the key
+// derived from the group key.
 func (c *Cloud) keyOf(id string) []byte {
 	if d := c.devices[id]; d != nil {
 		return d.key

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The faults by which an operator bars or moves a device, and those that end its sessions.
+// The faults by which an operator bars or moves a device, and the faults that end its sessions.
 const (
 	Disabled Fault = "disabled"
 	Deleted  Fault = "deleted"
@@ -82,8 +82,8 @@ func (q dpsRequest) clearByRegistration(d *device) {
 	}
 }
 
-// injectMove moves a device, or all devices of a hub including new ones. It sets undo, which moves
-// them back.
+// injectMove moves a device, or all devices of a hub. If that hub is the default for new devices, the
+// other hub becomes the default. injectMove sets a.undo, which reverts these changes.
 func injectMove(c *Cloud, t target, a *activeFault) error {
 	from, moved := t.devicesToMove(c)
 	if from == nil {

@@ -11,11 +11,11 @@ import (
 // A DeviceInfo is a snapshot of a device. Its maps must not be changed.
 type DeviceInfo struct {
 	ID        string
-	Model     string // the model ID that it sent last, to DPS or to a hub; "" means none
-	Hub       string // "" means not assigned yet
+	Model     string // the model ID that the device sent last, to DPS or to a hub; "" means none
+	Hub       string // name of the assigned hub; "" means that DPS assigned none yet
 	Connected bool
-	Enabled   bool // neither of the faults blocked and disabled is active
-	Pending   int  // cloud-to-device messages that it has not completed
+	Enabled   bool // neither the fault blocked nor the fault disabled is active
+	Pending   int  // number of cloud-to-device messages that the device has not completed
 	Desired   TwinSection
 	Reported  TwinSection
 }
@@ -78,8 +78,8 @@ func (c *Cloud) DeviceKey(deviceID string) (string, error) {
 	return base64.StdEncoding.EncodeToString(d.key), nil
 }
 
-// DeleteDevice deletes a device and its state, but not its telemetry in the ledger. If it registers
-// again, it is a new device.
+// DeleteDevice deletes a device and its state, but not its telemetry in the ledger. A device that
+// registers again is a new device.
 func (c *Cloud) DeleteDevice(deviceID string) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -92,7 +92,7 @@ func (c *Cloud) DeleteDevice(deviceID string) error {
 		a.stop()
 	}
 	delete(c.devices, d.id)
-	d.hub = nil // so that clearing the fault moved does not move it back
+	d.hub = nil // so that clearing the fault moved does not move the deleted device back
 	c.emit(KindAssigned, "", d.id, "deleted by the operator")
 	return nil
 }
@@ -121,6 +121,6 @@ func modelIn(payload []byte) string {
 		payload = []byte(text)
 	}
 	var names struct{ ModelID, IoTCModelID string }
-	_ = json.Unmarshal(payload, &names) // a payload may be anything
+	_ = json.Unmarshal(payload, &names) // ignore an error, because a payload may be any JSON
 	return cmp.Or(names.ModelID, names.IoTCModelID)
 }

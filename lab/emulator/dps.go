@@ -13,7 +13,7 @@ const (
 	dpsFilter         = "$dps/registrations/res/#"
 	dpsRegister       = "$dps/registrations/PUT/iotdps-register/?"
 	dpsPoll           = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-	maximumDPSPayload = 96 << 10 // bytes; azure-docs includes/iot-dps-limits.md
+	maximumDPSPayload = 96 << 10 // size in bytes; azure-docs includes/iot-dps-limits.md
 )
 
 // errEnded ends a connection whose session has ended, without a violation.
@@ -26,7 +26,7 @@ type dps struct {
 	clients        map[*connection]*dpsClient
 	registerCounts map[string]int         // number of register requests, by registration ID
 	lastPayloads   map[string][]byte      // payload of the last register request, by registration ID
-	recentPolls    map[string][]time.Time // polls within pollWindow by registration ID
+	recentPolls    map[string][]time.Time // times of the polls within pollWindow, by registration ID
 }
 
 // A dpsClient is a client's session at DPS. All sessions of DPS are clean sessions.
@@ -89,7 +89,7 @@ func (p *dps) authenticate(scope, id, password string) error {
 	}
 	switch t.policy {
 	case "registration":
-	case "": // the documents require it (azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md), but SDKs work without it
+	case "": // azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md requires skn, but SDKs work without it
 		t.notes = append(t.notes, "signed a token without skn=registration, as Microsoft's SDKs for Python and Java do")
 	default:
 		return fmt.Errorf("the token's skn is %.60q instead of registration", t.policy)
@@ -194,7 +194,7 @@ func (p *dps) violation(conn *connection, sentence string) error {
 	switch r := p.clients[conn]; {
 	case r != nil:
 		return p.cloud.violation("DPS", r.id, "%s", sentence)
-	case conn.loggedIn: // its session has ended, so it can no longer break a rule
+	case conn.loggedIn: // the session has ended, so the client can no longer break a rule
 		return errEnded
 	}
 	return p.cloud.violation("DPS", "", "%s", sentence)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The faults of DPS that BreakDPS takes. DPSHealthy means none.
+// The faults of DPS that BreakDPS accepts. DPSHealthy means that DPS has no fault.
 const (
 	DPSHealthy      Fault = ""
 	DPSThrottles    Fault = "throttles"
@@ -59,8 +59,8 @@ func (c *Cloud) StartDPS() error {
 	return named(c.clearMatching(t, isDownFault), "start DPS")
 }
 
-// BreakDPS injects one fault into DPS and clears the others that it can inject. DPSHealthy clears
-// all of them. With DPSThrottles, answers carry Config.RetryAfter.
+// BreakDPS injects one fault into DPS and clears all other faults that BreakDPS can inject.
+// DPSHealthy only clears these faults. With DPSThrottles, answers carry Config.RetryAfter.
 func (c *Cloud) BreakDPS(fault Fault) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -93,8 +93,8 @@ func (q dpsRequest) triggered(fault Fault) *activeFault {
 	return q.cloud.triggered(fault, q.frontend.faults)
 }
 
-// answerFault answers the request as an active fault demands, and reports whether it did. half is
-// the fault that throttles only this kind of request.
+// answerFault answers the request as an active fault demands, and reports whether the request was
+// answered. half is the fault that throttles only this kind of request.
 func (q dpsRequest) answerFault(half Fault) bool {
 	if q.answerDisabled() {
 		return true
@@ -145,7 +145,7 @@ func (q dpsRequest) complete(d *device) {
 	}
 }
 
-// assign decides the hub once for each operation. A client may poll the operation again after that.
+// assign decides the hub once for each operation. A client may poll the operation again after the decision.
 func (q dpsRequest) assign(d *device) {
 	if d.operation.decided {
 		return

@@ -27,7 +27,7 @@ type Cloud struct {
 	groupKey []byte
 	identity *identity
 	broker   *broker
-	running  sync.WaitGroup // all goroutines
+	running  sync.WaitGroup // counts all goroutines
 
 	mu         sync.Mutex // guards the fields below, and all fields of the hubs and devices
 	closed     chan struct{}
@@ -38,9 +38,9 @@ type Cloud struct {
 	defaultHub *hub // the hub that DPS assigns to new devices
 	ledger     ledger
 	violations []string
-	noted      map[[3]string]bool // the notes that were emitted: place, device, sentence
+	noted      map[[3]string]bool // the emitted notes, by place, device and sentence
 	events     eventQueue
-	data       *data // nil means that nothing is saved
+	data       *data // writes the data file; nil means that nothing is saved
 	serial     int   // the last number of an operation, tracking ID or method
 }
 
@@ -78,8 +78,8 @@ func (c *Cloud) StartSaving() {
 	c.saveIdentity()
 }
 
-// saveIdentity writes a new certificate authority to its file. An error is only noted, because the
-// emulator works without the file.
+// saveIdentity writes a new certificate authority to its file. On an error it only emits a note,
+// because the emulator works without the file.
 func (c *Cloud) saveIdentity() {
 	c.mu.Lock()
 	defer c.unlock()
@@ -103,7 +103,7 @@ func (c *Cloud) open() error {
 		c.hubs = append(c.hubs, newHub(c, name))
 	}
 	c.defaultHub = c.hubs[0]
-	if err := c.loadData(); err != nil { // before a client can connect
+	if err := c.loadData(); err != nil { // must end before a client can connect
 		return err
 	}
 	if err := c.dps.frontend.start(c.config.addressOf(0), c.config.hostOf(0)); err != nil {
@@ -173,7 +173,8 @@ func (c *Cloud) isClosed() bool {
 // DPSHost returns the address of the Device Provisioning Service, as host:port.
 func (c *Cloud) DPSHost() string { return c.dps.frontend.address }
 
-// IDScope and GroupKey return what a device needs to register. The key is base64.
+// IDScope and GroupKey return the ID scope and the group key that a device needs to register. The key
+// is base64.
 func (c *Cloud) IDScope() string  { return c.config.IDScope }
 func (c *Cloud) GroupKey() string { return c.config.GroupKey }
 

@@ -9,7 +9,7 @@ const (
 	refusedUnavailable byte = 3
 	refusedMalformed   byte = 4
 	refusedCredentials byte = 5
-	unanswered         byte = 0xff // close without CONNACK
+	unanswered         byte = 0xff // no code of MQTT: close the connection without CONNACK
 )
 
 // maximumIdle is the longest time for which a client may be silent, whatever its keep-alive:
@@ -20,9 +20,9 @@ const maximumIdle = 1767 * time.Second
 // connection.
 type endpoint interface {
 	connect(conn *connection, r connectRequest) (code byte)
-	connackWritten(conn *connection) // after CONNACK was written
+	connackWritten(conn *connection) // called after CONNACK was written
 	subscribe(conn *connection, filters []subscription) error
-	subackWritten(conn *connection) // after SUBACK was written
+	subackWritten(conn *connection) // called after SUBACK was written
 	unsubscribe(conn *connection, filters []string) error
 	publish(conn *connection, p publication) error
 	acknowledged(conn *connection, id uint16)

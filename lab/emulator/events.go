@@ -14,17 +14,17 @@ type Kind string
 // The kinds of events.
 const (
 	KindConnected    Kind = "connected"
-	KindRefused      Kind = "refused" // a connection or login was refused; the text has the reason
+	KindRefused      Kind = "refused" // a connection or login was refused; the text contains the reason
 	KindDisconnected Kind = "disconnected"
 	KindRegister     Kind = "register" // a device asked DPS for its hub
 	KindAssigned     Kind = "assigned"
 	KindSubscribed   Kind = "subscribed"
-	KindTelemetry    Kind = "telemetry" // stored in the ledger
+	KindTelemetry    Kind = "telemetry" // the hub stored a telemetry message in the ledger
 	KindTwin         Kind = "twin"
 	KindMethod       Kind = "method"
-	KindMessage      Kind = "message"   // cloud to device
+	KindMessage      Kind = "message"   // the queue of cloud-to-device messages has changed, or a message was sent
 	KindViolation    Kind = "violation" // the client broke a rule of the protocol
-	KindNote         Kind = "note"      // the client did what no document describes; or a file cannot be used
+	KindNote         Kind = "note"      // the client did something undocumented, or a file cannot be used
 	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect
 )
 
@@ -41,7 +41,7 @@ type Event struct {
 // An eventQueue holds the events that were not delivered yet, and wakes the callers of Wait.
 type eventQueue struct {
 	pending    []Event
-	delivering bool // a goroutine is delivering, and will deliver the rest
+	delivering bool // a goroutine is delivering events, and will deliver the queued ones, too
 	hasNew     bool
 	waiters    int
 	changed    chan struct{}

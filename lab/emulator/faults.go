@@ -18,16 +18,16 @@ const (
 // A FaultInfo describes a fault.
 type FaultInfo struct {
 	Name        Fault
-	Description string   // what happens, in plain text
+	Description string   // the effect of the fault, in plain text
 	Targets     []string // the kinds of targets that it can be injected into
 	Parameters  []string // the names of its parameters, besides "for"
 	Required    []string // the parameters that must be given
-	Group       string   // a target has at most one active fault of a group, the last; "" means no group
+	Group       string   // a new fault replaces an active one of its group; "" means no group
 }
 
 // An Injection is a fault at a target, with its parameters.
 type Injection struct {
-	Target string // in the format of Inject
+	Target string // the target's name, as Inject accepts it
 	Fault  Fault
 	Params Params
 }

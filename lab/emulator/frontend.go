@@ -18,14 +18,14 @@ type frontend struct {
 	name            string       // "DPS" or the name of the hub
 	address         string       // host:port by which clients reach it
 	listenAddress   string       // host:port on which it listens
-	listener        net.Listener // nil means that it does not listen and holds no port
+	listener        net.Listener // nil means that the endpoint does not listen and holds no port
 	accepting       bool         // connections are accepted; if false, the listener may still hold the port
 	blackHole       io.Closer    // nil means that there is no black hole
 	paused          bool
-	shaping         *Params // nil means no delays
+	shaping         *Params // the parameters of the fault slow; nil means no delays
 	faults          faultSet
 	connections     map[*connection]struct{}
-	connectionCount int // numbers the connections
+	connectionCount int // number of the last connection
 }
 
 func newFrontend(c *Cloud, name string, to endpoint) *frontend {
@@ -45,7 +45,7 @@ func (f *frontend) start(listenAt, host string) error {
 	return err
 }
 
-// listen listens, and after close it listens again on the same port.
+// listen makes the endpoint accept connections. After close it uses the same port again.
 func (f *frontend) listen() error {
 	if f.cloud.isClosed() {
 		return ErrClosed
@@ -79,8 +79,8 @@ func (f *frontend) close(how closeMode) {
 	f.closeConnections(how)
 }
 
-// stopListening holds the port for the next listen, if the listener can. After the cloud was closed
-// it frees the port.
+// stopListening refuses connections. It holds the port for the next listen if the listener can hold
+// a port. After the cloud was closed, stopListening frees the port.
 func (f *frontend) stopListening() {
 	f.accepting = false
 	if f.listener == nil {
@@ -93,7 +93,7 @@ func (f *frontend) stopListening() {
 	f.listener = nil
 }
 
-// closeConnections ends all connections, also paused ones.
+// closeConnections ends all connections, also paused connections.
 func (f *frontend) closeConnections(how closeMode) {
 	f.paused = false
 	for _, conn := range f.sortedConnections() {
@@ -138,7 +138,7 @@ func (f *frontend) acceptLoop(listener net.Listener) {
 		if errors.Is(err, net.ErrClosed) || !f.isCurrent(listener) {
 			return
 		}
-		time.Sleep(50 * time.Millisecond) // most likely there are no file descriptors left
+		time.Sleep(50 * time.Millisecond) // most likely the process has no file descriptors left
 	}
 }
 
@@ -151,7 +151,7 @@ func (f *frontend) isCurrent(listener net.Listener) bool {
 func (f *frontend) admit(listener net.Listener, raw net.Conn) {
 	f.cloud.mu.Lock()
 	defer f.cloud.mu.Unlock()
-	if f.listener != listener || !f.accepting { // it was closed meanwhile
+	if f.listener != listener || !f.accepting { // the endpoint was closed meanwhile
 		resetConn(raw)
 		return
 	}

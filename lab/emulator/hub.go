@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-const maximumSubscriptions = 5 // for each device; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
+const maximumSubscriptions = 5 // limit for each device; azure-docs iot/iot-mqtt-connect-to-iot-hub.md
 
 // A hub is one IoT hub. It owns the sessions and the subscriptions of its devices.
 type hub struct {
 	cloud    *Cloud
-	name     string // "A"
+	name     string // the name in the configuration, such as "A"
 	host     string // the name of the hub in DPS's assignments, in user names and in tokens
-	address  string // host:port
+	address  string // host:port by which devices reach the hub
 	frontend *frontend
 
 	byConnection map[*connection]*session
-	byDevice     map[string]*session        // by device ID
-	keptFilters  map[string]map[string]byte // by device ID: topic filters with their QoS, for CleanSession 0
+	byDevice     map[string]*session        // current sessions by device ID
+	keptFilters  map[string]map[string]byte // topic filters and QoS of sessions with CleanSession 0, by device ID
 }
 
 func newHub(c *Cloud, name string) *hub {
@@ -88,7 +88,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if err != nil {
 		return nil, none, err
 	}
-	if t.policy != "" { // a token signed with a device's key has none, and these hubs have no shared access policies
+	if t.policy != "" { // only a token of a shared access policy has skn, and these hubs have no policies
 		return nil, none, errors.New("the token has a skn, which a device's token must not have")
 	}
 	expires, err := t.check(d.key, h.host+"/devices/"+id, h.frontend.now())
@@ -232,7 +232,7 @@ func (h *hub) violation(conn *connection, sentence string) error {
 	switch s := h.byConnection[conn]; {
 	case s != nil:
 		return s.violation("%s", sentence)
-	case conn.loggedIn: // its session has ended, so it can no longer break a rule
+	case conn.loggedIn: // the session has ended, so the client can no longer break a rule
 		return errEnded
 	}
 	return h.cloud.violation(h.name, "", "%s", sentence)

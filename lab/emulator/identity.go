@@ -17,7 +17,7 @@ type identity struct {
 	server          *tls.Config
 	badCertificates map[Fault]*tls.Config
 	save            func() error // saves a new authority; nil means that there is nothing to save
-	replaced        error        // why the saved authority cannot be used; nil means that it is used or did not exist
+	replaced        error        // why the saved authority is not used; nil means that it is used or did not exist
 }
 
 // The certificates are backdated, because the clock of a testing/synctest bubble starts in 2000.
@@ -64,7 +64,7 @@ func serverTemplate(hosts []string) *x509.Certificate {
 }
 
 // IsHostName reports whether a certificate can contain the name. Underscores are allowed, because
-// names of containers have them. The name of a hub may be any other text.
+// names of containers may contain underscores. The name of a hub may be any other text.
 func IsHostName(name string) bool {
 	for _, r := range name {
 		switch {

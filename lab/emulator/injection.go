@@ -65,9 +65,9 @@ type faultSet map[Fault]*activeFault
 type activeFault struct {
 	Params
 	target    target
-	remaining int // of Count; only if Count is not zero
+	remaining int // injections left; used only if Count is not zero
 	timer     *time.Timer
-	undo      func() // set by onInject; called when the fault is cleared or injected again
+	undo      func() // set by onInject to revert its effect when the fault is cleared or injected again
 }
 
 func (a *activeFault) stop() {
@@ -76,7 +76,7 @@ func (a *activeFault) stop() {
 	}
 }
 
-// delay returns the delay of the fault, and zero for nil.
+// delay returns the delay of the fault. A nil fault has no delay.
 func (a *activeFault) delay() time.Duration {
 	if a == nil {
 		return 0
@@ -84,8 +84,8 @@ func (a *activeFault) delay() time.Duration {
 	return a.Delay
 }
 
-// triggered returns the fault if it applies this time, otherwise nil. It decides by probability and
-// count. If several targets have the fault, the first decides.
+// triggered returns the active fault if it applies this time, otherwise nil. The probability and the
+// count of the fault decide. If the fault is active in several sets, the first of these sets decides.
 func (c *Cloud) triggered(fault Fault, at ...faultSet) *activeFault {
 	for _, faults := range at {
 		a := faults[fault]
@@ -164,7 +164,7 @@ func (c *Cloud) expireFault(t target, k *faultKind, a *activeFault) {
 	c.mu.Lock()
 	defer c.unlock()
 	if t.faults()[k.Name] == a && !c.isClosed() {
-		// On an error, for example if the port is in use, the fault stays active, and Clear may be tried again.
+		// On an error, for example if the port is in use, the fault stays active, and Clear may be called again.
 		if err := c.clearFault(t, k); err != nil {
 			c.emitFault(t, "%s could not be cleared: %v", k.Name, err)
 		}

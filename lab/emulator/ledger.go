@@ -11,29 +11,29 @@ import (
 // The limits of telemetry, and how sizeOf counts: azure-docs
 // iot-hub/iot-hub-devguide-messages-construct.md.
 const (
-	maximumTelemetry = 256 << 10 // bytes
-	maximumMessageID = 128       // characters
+	maximumTelemetry = 256 << 10 // size in bytes
+	maximumMessageID = 128       // length in characters
 )
 
-// messageID matches the characters that the same document allows in a message ID. It does not say
-// that a hub refuses others.
+// messageID matches a message ID of the characters that the same document allows. The document does
+// not say that a hub refuses other characters.
 var messageID = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]*$`)
 
 // A Delivery is one telemetry message that a hub has stored. It must not be changed.
 type Delivery struct {
 	Device, Hub string
-	MessageID   string // $.mid
+	MessageID   string // the system property $.mid
 	Body        []byte
-	Properties  map[string]string // decoded; system properties have their short names, such as "$.ct"
+	Properties  map[string]string // decoded properties; system properties have short names, such as "$.ct"
 	Topic       string
 	Received    time.Time
-	Duplicate   bool // some hub has stored this message ID of this device before
+	Duplicate   bool // a hub has stored a message of this device with this ID before
 }
 
 // A ledger holds all stored telemetry. Only a running hub that the device is assigned to adds to it.
 type ledger struct {
 	deliveries []Delivery
-	seen       map[[2]string]bool // by device and message ID
+	seen       map[[2]string]bool // stored messages, by device ID and message ID
 }
 
 func newLedger() ledger { return ledger{seen: map[[2]string]bool{}} }
@@ -47,8 +47,8 @@ func (l *ledger) add(d Delivery) {
 	l.deliveries = append(l.deliveries, d)
 }
 
-// Ledger returns all stored telemetry in the order of arrival. It does not copy. The ledger grows
-// without limit.
+// Ledger returns all stored telemetry in the order of arrival. The slice is not a copy and must
+// not be changed. The ledger grows without limit.
 func (c *Cloud) Ledger() []Delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// The functions of this file take endpoints down and move devices. Each takes effect before its
-// call returns. Killing a hub does not change the state of its devices: twins, queues, the ledger
-// and the assignments stay.
+// The functions of this file take endpoints down and move devices. The effect of a call has begun
+// when the call returns. Killing a hub does not change the state of its devices: twins, queues, the
+// ledger and the assignments stay.
 
-// The faults of GroupDown. KillHub takes them.
+// The faults of GroupDown, which KillHub can inject.
 const (
 	FIN       Fault = "fin"
 	RST       Fault = "rst"
@@ -20,11 +20,11 @@ const (
 	BlackHole Fault = "black-hole"
 )
 
-// GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one of
-// them at a time.
+// GroupDown is the group of the faults that take an endpoint down. An endpoint has at most one fault
+// of this group at a time.
 const GroupDown = "down"
 
-// Reject refuses all logins, also those with a valid token.
+// Reject is the fault with which an endpoint refuses all logins, also logins with a valid token.
 const Reject Fault = "reject"
 
 var errNoOtherHub = errors.New("emulator: move: there is no other hub")
@@ -33,10 +33,10 @@ var errNoOtherHub = errors.New("emulator: move: there is no other hub")
 type KillOption int
 
 // WithMove moves the devices of the killed hub to the other hub (the next one, if there are more).
-// Without it DPS continues to assign them to the killed hub.
+// Without WithMove, DPS continues to assign the devices to the killed hub.
 const WithMove KillOption = 1
 
-// KillHub injects one of the faults of GroupDown into a hub. It replaces the one that is active.
+// KillHub injects one of the faults of GroupDown into a hub. The new fault replaces an active one.
 func (c *Cloud) KillHub(name string, how Fault, options ...KillOption) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -83,7 +83,7 @@ func takeDown(c *Cloud, t target, how Fault) error {
 	switch how {
 	case Refuse:
 		f.endBlackHole()
-		if err := f.listen(); err != nil { // another fault of the group may have closed the listener
+		if err := f.listen(); err != nil { // an earlier fault of the group may have closed the listener
 			return err
 		}
 	case Silence:
@@ -97,7 +97,7 @@ func takeDown(c *Cloud, t target, how Fault) error {
 		wasClosed := !f.accepting && f.blackHole == nil
 		if err := f.startBlackHole(); err != nil {
 			if wasClosed {
-				f.close(closeFIN) // as before
+				f.close(closeFIN) // close the endpoint again, as it was before this call
 			}
 			return err
 		}
@@ -150,7 +150,7 @@ func (c *Cloud) otherHub(h *hub) *hub {
 }
 
 // MoveDevices moves all devices of one hub to another. If the first hub is the default for new
-// devices, the second becomes it.
+// devices, the second hub becomes the default.
 func (c *Cloud) MoveDevices(from, to string) error {
 	c.mu.Lock()
 	defer c.unlock()

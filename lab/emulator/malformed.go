@@ -14,7 +14,7 @@ const (
 // malformedFaults send malformed bytes after CONNACK, or at once on existing connections.
 var malformedFaults = []Fault{Garbage, Truncated, Oversize, EndlessLength}
 
-const garbageSize = 32 // bytes
+const garbageSize = 32 // size of the garbage in bytes
 
 // garbagePacket returns a complete packet of type 15, which MQTT 3.1.1 reserves, so that no client
 // waits for the rest of it.
@@ -87,7 +87,7 @@ func (c *Cloud) decideSUBACK(conn *connection, at ...faultSet) subackFault {
 	return conn.subackFault
 }
 
-// apply returns the codes with the fault.
+// apply returns the return codes of a SUBACK as the fault changes them.
 func (s subackFault) apply(codes []byte) []byte {
 	switch s {
 	case subackRefuses:

@@ -16,8 +16,8 @@ var (
 
 // A ManualMove is the result of a manual failover or failback.
 type ManualMove struct {
-	Left, Joined string    // names of hubs
-	Return       time.Time // after a failover: when the device returns by itself; zero after a failback
+	Left, Joined string    // names of the hub that the device left and of its new hub
+	Return       time.Time // time of the automatic return after a failover; zero after a failback
 }
 
 // A failover is a manual failover in progress. Any other move of the device ends it.

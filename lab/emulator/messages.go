@@ -12,15 +12,15 @@ import (
 // The limits of cloud-to-device messages, from azure-docs iot-hub/iot-hub-devguide-messages-c2d.md.
 const (
 	maximumQueue   = 50
-	maximumMessage = 64 << 10 // bytes
+	maximumMessage = 64 << 10 // size in bytes
 	defaultTTL     = time.Hour
 	shortestTTL    = time.Minute
 	longestTTL     = 48 * time.Hour
 )
 
 // plainProperty matches the characters that azure-docs
-// iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of the properties of
-// such a message. Back ends can send other characters over AMQP, and devices receive them.
+// iot-hub/iot-hub-devguide-messages-construct.md allows in names and values of the properties of a
+// cloud-to-device message. Back ends can send other characters over AMQP, and devices receive them.
 var plainProperty = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]*$")
 
 // The reasons why a cloud-to-device message is not queued.
@@ -31,10 +31,10 @@ var (
 
 // A Message is a cloud-to-device message.
 type Message struct {
-	ID         string // $.mid
+	ID         string // the system property $.mid
 	Properties map[string]string
 	Body       []byte
-	TTL        time.Duration // one minute to two days; zero means one hour
+	TTL        time.Duration // time until the message expires: one minute to two days; zero means one hour
 }
 
 // A queue holds the messages that a device has not completed, in order.
@@ -43,7 +43,8 @@ type queue struct {
 	packet  uint16 // the last packet identifier used
 }
 
-// A queued message is in flight if packet is not 0. Then its lock runs.
+// A queued is a message in a queue. The message is in flight if packet is not 0. While it is in
+// flight, the timer lock runs.
 type queued struct {
 	Message
 	expires time.Time
@@ -74,7 +75,7 @@ func (c *Cloud) queueMessage(deviceID string, m Message, result chan<- error) er
 	d.expire()
 	switch size := sizeOf(m.Body, m.Properties) + len(m.ID); {
 	case size > maximumMessage:
-		return fmt.Errorf("emulator: message: it counts %d bytes, and the limit is %d", size, maximumMessage)
+		return fmt.Errorf("emulator: message: the message counts %d bytes, and the limit is %d", size, maximumMessage)
 	case m.TTL < shortestTTL || m.TTL > longestTTL:
 		return fmt.Errorf("emulator: message: a TTL of %v is not between %v and %v", m.TTL, shortestTTL, longestTTL)
 	case !d.hadSession:
@@ -106,9 +107,9 @@ func (c *Cloud) QueueLength(deviceID string) int {
 	return len(d.queue.pending)
 }
 
-// deliver sends the messages that are not in flight in the device's current session. It sends a
-// message again that an earlier session left without PUBACK. If the MQTT session continues, that
-// message keeps its packet identifier and has the DUP flag.
+// deliver sends the queued messages that are not in flight in the device's current session. If the
+// device sent no PUBACK for a message in an earlier session, deliver sends that message again. If
+// the MQTT session continues, the repeated message keeps its packet identifier and has the DUP flag.
 func (d *device) deliver() {
 	s := d.session()
 	if s == nil {
@@ -143,13 +144,13 @@ func (d *device) send(s *session, m *queued, qos byte, resent bool) {
 		qos: qos, id: m.packet * uint16(qos), resent: resent && qos > 0,
 	}
 	s.conn.send(p)
-	if s.triggered(DuplicateMessage) != nil { // with another packet identifier; its PUBACK is ignored
+	if s.triggered(DuplicateMessage) != nil { // the duplicate has another packet identifier, and its PUBACK is ignored
 		d.cloud.emit(KindLizard, s.hub.name, d.id, "message %q is sent twice", m.ID)
 		p.id, p.resent = d.queue.nextPacket()*uint16(qos), false
 		s.conn.send(p)
 	}
 	d.cloud.emit(KindMessage, s.hub.name, d.id, "message %q sent", m.ID)
-	if qos == 0 { // there will be no PUBACK
+	if qos == 0 { // the device sends no PUBACK at QoS 0
 		d.remove(m, nil)
 		return
 	}
@@ -200,7 +201,7 @@ func (d *device) purgeQueue() {
 	}
 }
 
-// expire removes expired messages. There is no timer for it, so it is called before each use of the
+// expire removes expired messages. No timer calls it. Instead it is called before each use of the
 // queue.
 func (d *device) expire() {
 	for _, m := range slices.Clone(d.queue.pending) {

@@ -9,7 +9,7 @@ import (
 // members. It must not be changed.
 type Metadata struct {
 	Updated time.Time
-	Version int // of the section at that time
+	Version int // version of the section at that time
 	Members map[string]Metadata
 }
 

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-const maximumMethod = 128 << 10 // bytes, each way; azure-docs iot-hub/iot-hub-devguide-direct-methods.md
+const maximumMethod = 128 << 10 // bytes of a request or answer; azure-docs iot-hub/iot-hub-devguide-direct-methods.md
 
 // The reasons why a direct method has no answer: IoT Hub's errors 404103 and 504101.
 var (
@@ -31,7 +31,7 @@ func (c *Cloud) InvokeMethod(
 	ctx context.Context, deviceID, name string, payload []byte,
 ) (status int, body []byte, err error) {
 	switch {
-	case name == "" || strings.ContainsAny(name, "+#\x00"): // not allowed in topics: MQTT 3.1.1, 4.7.1 and 1.5.3
+	case name == "" || strings.ContainsAny(name, "+#\x00"): // invalid in a topic: MQTT 3.1.1, 4.7.1 and 1.5.3
 		return 0, nil, fmt.Errorf("emulator: method: the name %q is empty or contains +, # or NUL", name)
 	case len(payload) > maximumMethod:
 		return 0, nil, fmt.Errorf("emulator: method: the payload has %d bytes, and the limit is %d", len(payload),
@@ -57,7 +57,7 @@ func (c *Cloud) InvokeMethod(
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if d := c.devices[deviceID]; d != nil { // it may have been deleted meanwhile
+	if d := c.devices[deviceID]; d != nil { // the device may have been deleted meanwhile
 		delete(d.methods, rid)
 	}
 	return 0, nil, err
@@ -78,7 +78,7 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 		return "", nil, ErrNotOnline
 	}
 	if !s.listensTo(name) {
-		return "", nil, fmt.Errorf("%w: it has not subscribed to direct methods", ErrNotOnline)
+		return "", nil, fmt.Errorf("%w: the device has not subscribed to direct methods", ErrNotOnline)
 	}
 	c.serial++
 	rid = strconv.FormatInt(int64(c.serial), 16)
@@ -89,9 +89,9 @@ func (c *Cloud) callMethod(deviceID, name string, payload []byte) (rid string, a
 	return rid, answer, nil
 }
 
-// listensTo reports whether the device has subscribed to all methods or to this one. The documents
-// advise against the latter (azure-docs iot-hub/iot-hub-devguide-direct-methods.md), because of the
-// limit of five subscriptions.
+// listensTo reports whether the device has subscribed to all methods or to this method. The documents
+// advise against subscriptions to single methods, because of the limit of five subscriptions
+// (azure-docs iot-hub/iot-hub-devguide-direct-methods.md).
 func (s *session) listensTo(method string) bool {
 	_, toAll := s.filters[methodFilter]
 	_, toThis := s.filters[methodRequest+method+"/#"]

@@ -1,10 +1,11 @@
 package emulator
 
-// notesLimit is the number of different notes that are emitted. It limits the memory for them.
+// notesLimit is the largest number of different notes that are emitted. It bounds the memory that
+// notes need.
 const notesLimit = 10_000
 
-// note emits that a client did what the documents do not describe and what no report says that the
-// service refuses. The emulator accepts it too. Each sentence is emitted once for each device, so
+// note emits a note for behavior of a client that the documents do not describe. The emulator accepts
+// such behavior unless a report says that the service refuses it. Each sentence is emitted once for each device, so
 // that a client does not fill the log. The subject of the sentence is the device. It is called with
 // c.mu held.
 func (c *Cloud) note(where, device string, sentences ...string) {

@@ -10,14 +10,14 @@ import (
 
 // Params are the parameters of a fault.
 type Params struct {
-	For         time.Duration // after it the fault is cleared; zero means never
-	Count       int           // how often it applies before it is cleared; zero means without limit
-	Probability float64       // of applying, each time; zero means 1
-	Delay       time.Duration // its meaning depends on the fault
+	For         time.Duration // time after which the fault is cleared; zero means never
+	Count       int           // number of times that the fault applies before it is cleared; zero means no limit
+	Probability float64       // probability that the fault applies, each time; zero means 1
+	Delay       time.Duration // a delay whose meaning depends on the fault
 	Jitter      time.Duration // the largest random addition to Delay
-	Rate        int           // bytes per second; zero means without limit
-	RetryAfter  time.Duration // of the answer; zero means that the answer has none
-	Status      int           // of the answer; zero means the default of the fault
+	Rate        int           // bytes per second; zero means no limit
+	RetryAfter  time.Duration // retry-after of the answer; zero means that the answer has none
+	Status      int           // status of the answer; zero means the default of the fault
 	Mark        string        // text that a message must contain
 	Hub         string        // name of a hub
 	Reregister  bool          // DPS registers the device again, which clears the fault
@@ -65,10 +65,10 @@ var faultParameters = []faultParameter{
 
 type faultParameter struct {
 	name   string
-	format string // of a value, for errors
+	format string // description of valid values, for errors
 	set    func(*Params, string) error
 	value  func(Params) string
-	count  bool // a duration or a number, which must not be negative
+	count  bool // the value is a duration or a number, and must not be negative
 }
 
 func durationParameter(name string, field func(*Params) *time.Duration) faultParameter {

@@ -10,16 +10,16 @@ import (
 
 // The range of ports for port 0. It is below the ports that systems use for outgoing connections
 // (on Linux from 32768). So an outgoing connection cannot take the port of an endpoint that is down
-// and cannot hold its port.
+// on a system where it cannot hold its port.
 const (
 	firstPort = 15_000
 	lastPort  = 32_000
 	portTries = 50
 )
 
-// A portHolder is a listener that can refuse connections and hold its address meanwhile: that of
-// lab/memnet, and on Linux that of TCP. While it refuses, Accept waits. Other listeners are closed
-// and opened again.
+// A portHolder is a listener that can refuse connections and hold its address meanwhile: the listener
+// of lab/memnet, and on Linux the TCP listener. While a portHolder refuses connections, Accept
+// waits. The emulator closes other listeners and opens them again.
 type portHolder interface {
 	net.Listener
 	SetRefusing(on bool) error

@@ -96,13 +96,13 @@ func (p *keptPort) Accept() (net.Conn, error) {
 		case !refused:
 			return conn, err
 		case err == nil:
-			resetConn(conn) // it was accepted just before
+			resetConn(conn) // the kernel accepted the connection just before the port began to refuse
 		}
 	}
 	return nil, net.ErrClosed
 }
 
-// begin waits until the port listens, and returns false if it is closed.
+// begin waits until the port listens, and returns false if the port was closed.
 func (p *keptPort) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

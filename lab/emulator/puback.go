@@ -17,8 +17,8 @@ func (s *session) triggered(fault Fault) *activeFault {
 	return s.hub.cloud.triggered(fault, s.device.faults, s.hub.frontend.faults)
 }
 
-// decidePUBACK decides whether and when the PUBACK of a publication is sent. The broker sends it at
-// once, unless withholdPUBACK is set.
+// decidePUBACK decides whether and when the PUBACK of a publication is sent. The broker sends the
+// PUBACK at once, unless decidePUBACK has set withholdPUBACK.
 func (s *session) decidePUBACK(p publication) error {
 	if p.qos == 0 {
 		return nil

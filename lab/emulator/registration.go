@@ -13,7 +13,7 @@ import (
 
 // The limit of polls for one device: azure-docs includes/iot-dps-limits.md.
 const (
-	pollLimit  = 5 // within pollWindow
+	pollLimit  = 5 // largest number of polls within pollWindow
 	pollWindow = 10 * time.Second
 )
 
@@ -24,11 +24,11 @@ func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.
 type operation struct {
 	id      string
 	ready   time.Time
-	decided bool // assign has run
+	decided bool // assign has decided the hub
 }
 
-// Registrations returns the number of register requests of a registration ID, whatever the answers.
-// Polls do not count.
+// Registrations returns the number of register requests of a registration ID. It includes refused
+// requests, but not polls.
 func (c *Cloud) Registrations(registrationID string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,7 +107,7 @@ func parseRegistration(id string, body []byte) (payload []byte, notes []string, 
 	named := id
 	if raw, given := fields["registrationId"]; !given {
 		notes = append(notes, "left the registrationId out of the body of its registration")
-	} else if json.Unmarshal(raw, &named) != nil || !strings.EqualFold(named, id) { // IDs are case-insensitive
+	} else if json.Unmarshal(raw, &named) != nil || !strings.EqualFold(named, id) { // these IDs are case-insensitive
 		return nil, nil, fmt.Errorf("registrationId is not %q", id)
 	}
 	payload = fields["payload"]
@@ -179,8 +179,8 @@ func (q dpsRequest) fail(status, code int, message string) {
 	q.answer(status, "", q.frontend.errorBody(code, message))
 }
 
-// retryAfterText returns the topic parameter for whole seconds, rounded up, or "" for zero. It
-// follows the $rid.
+// retryAfterText returns the parameter retry-after for the topic of an answer, in whole seconds,
+// rounded up. Zero means "". The parameter follows the $rid.
 func retryAfterText(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -205,7 +205,7 @@ func (q dpsRequest) answer(status int, more string, body map[string]any) {
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
-		return // does not happen with a map of plain values
+		return // json.Marshal does not fail for a map of plain values
 	}
 	send := func() { q.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more), text) }
 	if late := q.triggered(DPSLateAnswers); late != nil || len(q.client.schedule.tasks) > 0 {

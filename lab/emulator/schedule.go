@@ -16,8 +16,8 @@ type task struct {
 	run func()
 }
 
-// after runs do when d has passed and all earlier tasks have run. It runs do at once if neither
-// needs waiting for.
+// after runs do when d has passed and all earlier tasks have run. It runs do at once if d is zero or
+// negative and there are no earlier tasks.
 func (g *schedule) after(d time.Duration, do func()) {
 	due := time.Now().Add(d)
 	if n := len(g.tasks); n > 0 {

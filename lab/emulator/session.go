@@ -14,14 +14,14 @@ type session struct {
 	conn        *connection
 	filters     map[string]byte
 	will        *publication
-	expires     time.Time   // when its token expires
-	expiryTimer *time.Timer // ends the session after the token
+	expires     time.Time   // time at which the token expires
+	expiryTimer *time.Timer // timer that ends the session after its token has expired
 	schedule    schedule
 	flapTimer   *time.Timer
 }
 
 // startSession starts a session. CONNACK is written after the lock is released; publications wait
-// for it.
+// for CONNACK.
 func (h *hub) startSession(conn *connection, d *device, r connectRequest, expires time.Time) {
 	s := &session{
 		hub: h, device: d, conn: conn, filters: map[string]byte{}, will: r.will, expires: expires,
@@ -74,8 +74,8 @@ func (h *hub) endSessions(why string) {
 	}
 }
 
-// connectionEnded ends the session of a connection, if it has one. It emits the refusal of a
-// connection without login.
+// connectionEnded ends the session of a connection, if it has one. If the client has not logged
+// in, connectionEnded emits that the connection was refused.
 func (h *hub) connectionEnded(conn *connection, why string) {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A shapedConn is a connection that can be paused and slowed down. While it is paused, neither
-// bytes nor FIN pass. Reads and writes end at their deadlines.
+// A shapedConn is a connection that can be paused and slowed down. A paused connection passes neither
+// bytes nor FIN. Its reads and writes still end at their deadlines.
 type shapedConn struct {
 	net.Conn
 
@@ -18,10 +18,10 @@ type shapedConn struct {
 	readDeadline, writeDeadline time.Time
 	paused                      bool
 	closed                      bool // no bytes pass any more
-	draining                    bool // only drain reads
+	draining                    bool // only drain may read
 
-	shaping  *shaping   // nil means no delays
-	up, down delayQueue // to the cloud, to the client; used from the first delay on
+	shaping  *shaping   // the delays; nil means no delays
+	up, down delayQueue // data to the cloud and to the client; used from the first delay on
 }
 
 func newShapedConn(raw net.Conn) *shapedConn {
@@ -68,9 +68,9 @@ func (s *shapedConn) waitReadable() error {
 
 func (s *shapedConn) mayPass() (bool, time.Time) { return !s.paused, time.Time{} }
 
-// waitUntil waits until ready returns true or the deadline passes. ready also returns when it may
-// become true, or the zero time. It is called with the lock held, and it notices changes of the
-// deadline.
+// waitUntil waits until ready returns true or the deadline passes. The time that
+// ready returns is the time at which it may become true; the zero time means that only a change can
+// make it true. waitUntil is called with the lock held, and it notices changes of the deadline.
 func (s *shapedConn) waitUntil(by *time.Time, ready func() (bool, time.Time)) error {
 	for {
 		ok, at := ready()
@@ -110,11 +110,11 @@ func (s *shapedConn) Read(p []byte) (int, error) {
 		s.mu.Lock()
 		if s.shaping == nil || n == 0 {
 			if blocked := s.waitUntil(&s.readDeadline, s.mayPass); blocked != nil {
-				return 0, blocked // what was read meanwhile is lost
+				return 0, blocked // the data that was read meanwhile is lost
 			}
 			return n, err
 		}
-		s.enqueueAll(&s.up, p[:n]) // delays have begun meanwhile
+		s.enqueueAll(&s.up, p[:n]) // the fault slow was injected during the read
 	}
 	s.startReading()
 	return s.readArrived(p)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Slow delays all data of an endpoint, in both directions. It does not delay the TCP handshake.
+// Slow is the fault that delays all data of an endpoint, in both directions, but not the TCP handshake.
 const Slow Fault = "slow"
 
 const (
-	delayQueueLimit = 256 << 10 // bytes in one direction; above it, writes wait
+	delayQueueLimit = 256 << 10 // bytes queued in one direction; above the limit, writes wait
 	chunkSize       = 1 << 10   // bytes that arrive together at a limited rate
 )
 
@@ -26,8 +26,8 @@ type delayQueue struct {
 	chunks        []chunk
 	size          int
 	rateUsedUntil time.Time // end of the last transmission at the limited rate
-	lastDue       time.Time // when the last chunk is due
-	running       bool      // the pump runs
+	lastDue       time.Time // time at which the last chunk is due
+	running       bool      // the pump was started
 	pump          sync.WaitGroup
 }
 
@@ -54,7 +54,8 @@ func (f *frontend) applyShaping(conn *connection) {
 	conn.shaped.update(func() { conn.shaped.shaping = s })
 }
 
-// enqueue adds data, or the error that ends it, to a queue. It is called with the lock held.
+// enqueue adds data to a queue, or the error that ends the data of this direction. It is called with
+// the lock held.
 func (s *shapedConn) enqueue(to *delayQueue, data []byte, err error) {
 	due := time.Now()
 	if s := s.shaping; s != nil {
@@ -89,7 +90,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// arrived reports whether the first chunk is due, and when it is due.
+// arrived reports whether the first chunk of a queue is due, and returns the time at which it is due.
 func (s *shapedConn) arrived(on *delayQueue) (bool, time.Time) {
 	if len(on.chunks) == 0 || s.paused {
 		return false, time.Time{}
@@ -143,7 +144,7 @@ func (s *shapedConn) startReading() {
 	})
 }
 
-// waitForRoom waits until the pump may read more, and returns false if it must end.
+// waitForRoom waits until the pump may read more data, and returns false if the pump must end.
 func (s *shapedConn) waitForRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +156,7 @@ func (s *shapedConn) waitForRoom() bool {
 
 func (s *shapedConn) isDone() bool { return s.closed || s.draining }
 
-// startWriting starts the pump that writes data when it is due.
+// startWriting starts the pump that writes each chunk when the chunk is due.
 func (s *shapedConn) startWriting() {
 	if s.down.running {
 		return
@@ -185,7 +186,7 @@ func (s *shapedConn) startWriting() {
 	})
 }
 
-// flush waits until all data was written to the client, or the connection has ended.
+// flush waits until the pump has written all data to the client, or the connection has ended.
 func (s *shapedConn) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

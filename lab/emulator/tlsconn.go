@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	handshakeTimeout = 10 * time.Second // for the TLS handshake
-	connectTimeout   = 10 * time.Second // from the TLS handshake to CONNECT
-	flushTimeout     = 5 * time.Second  // for the rest of the data after Close
-	lingerTimeout    = time.Second      // for the client to close after the server
-	maximumUnsent    = 8 << 20          // bytes; above it, the connection is closed
+	handshakeTimeout = 10 * time.Second // time for the TLS handshake
+	connectTimeout   = 10 * time.Second // time from the TLS handshake to CONNECT
+	flushTimeout     = 5 * time.Second  // time for sending the rest of the data after Close
+	lingerTimeout    = time.Second      // time in which the client must close after the server has sent FIN
+	maximumUnsent    = 8 << 20          // bytes of unsent data; above the limit, the connection is closed
 )
 
 // A closeMode is the way to close a connection.
 type closeMode int
 
 const (
-	closeFIN closeMode = iota // FIN without close_notify of TLS, as when a process dies
-	closeRST                  // RST
+	closeFIN closeMode = iota // close with FIN but without close_notify of TLS, as when a process dies
+	closeRST                  // close with RST
 	closeNow                  // close without waiting, at the end of the emulator
 )
 
@@ -32,8 +32,8 @@ var errSlowReader = errors.New("the client does not read")
 // more is sent.
 type tlsConn struct {
 	raw    net.Conn
-	shaped *shapedConn // wraps raw
-	tls    *tls.Conn   // over shaped
+	shaped *shapedConn // the wrapper of raw
+	tls    *tls.Conn   // the TLS connection over shaped
 
 	mu            sync.Mutex
 	changed       *sync.Cond
@@ -42,7 +42,7 @@ type tlsConn struct {
 	closed        bool
 	closeDeferred bool          // abort was called while the connection was paused
 	idleTimeout   time.Duration // the longest allowed silence; zero means that Read sets no deadline
-	readErr       error         // why reading ended, or errSlowReader
+	readErr       error         // the error that ended reading, or errSlowReader
 	flushed       chan struct{}
 }
 
@@ -72,7 +72,7 @@ func (w *tlsConn) setTimeout(d time.Duration) {
 	}
 }
 
-// setIdleTimeout sets the time after which a silent connection ends.
+// setIdleTimeout sets the time after which Read fails if the client sends nothing.
 func (w *tlsConn) setIdleTimeout(idle time.Duration) {
 	w.mu.Lock()
 	w.idleTimeout = idle
@@ -95,7 +95,7 @@ func (w *tlsConn) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ending {
-		return 0, net.ErrClosed // data that was read meanwhile is discarded
+		return 0, net.ErrClosed // the data that was read meanwhile is discarded
 	}
 	if err != nil {
 		w.readErr = err
@@ -205,8 +205,9 @@ func (w *tlsConn) abortLocked(how closeMode) {
 }
 
 // finish closes the connection after the last Read. It sends the unsent data and FIN, unless the
-// connection was aborted, and waits for the client to close, at most for lingerTimeout. A
-// connection that was paused is reset once it is resumed.
+// connection was aborted, and waits for the client to close, at most for lingerTimeout. If
+// the connection is paused, or abort was called while it was paused, finish waits until it is resumed
+// and then resets it.
 func (w *tlsConn) finish() {
 	_ = w.Close()
 	<-w.flushed
@@ -252,7 +253,7 @@ func resetConn(conn net.Conn) {
 func (w *tlsConn) LocalAddr() net.Addr  { return w.raw.LocalAddr() }
 func (w *tlsConn) RemoteAddr() net.Addr { return w.raw.RemoteAddr() }
 
-// The deadlines are set internally, so these methods do nothing.
+// These methods do nothing, because a tlsConn sets its own deadlines.
 func (w *tlsConn) SetDeadline(time.Time) error      { return nil }
 func (w *tlsConn) SetReadDeadline(time.Time) error  { return nil }
 func (w *tlsConn) SetWriteDeadline(time.Time) error { return nil }

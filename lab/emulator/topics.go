@@ -12,7 +12,7 @@ const (
 	methodFilter      = "$iothub/methods/POST/#"
 	twinFilter        = "$iothub/twin/res/#"
 	desiredFilter     = "$iothub/twin/PATCH/properties/desired/#"
-	credentialsFilter = "$iothub/credentials/res/#" // documented, but the emulator sends nothing there
+	credentialsFilter = "$iothub/credentials/res/#" // a documented filter, but the emulator sends nothing to it
 
 	methodRequest = "$iothub/methods/POST/"
 	methodReply   = "$iothub/methods/res/"

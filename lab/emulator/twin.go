@@ -12,7 +12,7 @@ import (
 // A section holds the desired or the reported properties of a twin. Numbers keep their text, as
 // json.Number.
 type section struct {
-	properties map[string]any // replaced on changes, never modified
+	properties map[string]any // a change replaces the map and never modifies it
 	version    int
 	metadata   Metadata
 }
@@ -24,8 +24,8 @@ func newTwin() twin {
 	return twin{empty, empty}
 }
 
-// patch merges a checked patch; null deletes a property. If the result would be too large, nothing
-// changes.
+// patch merges a checked patch into the section; null deletes a property. If the result would be too
+// large, patch returns an error and changes nothing.
 func (s *section) patch(patch map[string]any) error {
 	merged := merge(s.properties, patch)
 	if size := sizeOfJSON(merged); size > maximumSection {
@@ -75,10 +75,10 @@ func decodeObject(text []byte) (map[string]any, error) {
 	decoder.UseNumber()
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil || object == nil {
-		return nil, errors.New("it is not a JSON object")
+		return nil, errors.New("the text is not a JSON object")
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("something follows the JSON object")
+		return nil, errors.New("the text continues after the JSON object")
 	}
 	if err := CheckJSON(text); err != nil {
 		return nil, err
@@ -223,11 +223,11 @@ func (s *session) sendTwinAnswer(topic string, body map[string]any) {
 	}
 }
 
-// sendJSON publishes at QoS 0. Nil means an empty body.
+// sendJSON publishes the body as JSON at QoS 0. Nil means an empty message.
 func (s *session) sendJSON(topic string, body map[string]any) {
 	var text []byte
 	if body != nil {
-		text, _ = json.Marshal(body) // it was decoded from JSON, so this does not fail
+		text, _ = json.Marshal(body) // cannot fail, because the body was decoded from JSON
 	}
 	s.conn.send(publication{topic: topic, payload: text})
 }

@@ -12,7 +12,8 @@ const (
 	DuplicateMessage Fault = "duplicate-message"
 )
 
-// answerTwinFault treats a twin request as an active fault demands, and reports whether it did.
+// answerTwinFault treats a twin request as an active fault demands. It reports whether such a fault
+// applied.
 func (s *session) answerTwinFault(rid string) bool {
 	c := s.hub.cloud
 	if s.triggered(TwinMute) != nil {

@@ -13,10 +13,10 @@ import (
 // The limits of a twin, from azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and
 // properties format" and "Device twin size".
 const (
-	maximumSection = 32 << 10 // bytes, desired and reported each
-	maximumKey     = 1 << 10  // bytes
-	maximumText    = 4 << 10  // bytes
-	maximumDepth   = 10       // objects within the section
+	maximumSection = 32 << 10 // bytes of the desired properties, and of the reported properties
+	maximumKey     = 1 << 10  // bytes of a name
+	maximumText    = 4 << 10  // bytes of a string
+	maximumDepth   = 10       // levels of objects within the section
 	maximumInteger = 1<<52 - 1
 	minimumInteger = -1 << 52
 )
@@ -30,7 +30,7 @@ type twinError struct {
 func (e *twinError) Error() string { return e.message }
 
 // checkPatch returns an error if a decoded patch breaks the rules for names and values. The notes
-// name what the documents do not describe.
+// name each use that the documents do not describe.
 func checkPatch(patch map[string]any) (notes []string, err error) {
 	var p patchCheck
 	err = p.object(patch, 0, 0)
@@ -60,12 +60,13 @@ func (p *patchCheck) object(object map[string]any, depth, arrays int) error {
 
 func forbiddenInName(r rune) bool { return strings.ContainsRune(".$ ", r) || unicode.IsControl(r) }
 
-// value checks the depth by objects, as the documents do. They do not say whether arrays count.
+// value checks a value and its depth. Only objects count for the depth, as in the documents, which do
+// not say whether arrays count.
 func (p *patchCheck) value(value any, depth, arrays int) error {
 	switch value := value.(type) {
 	case map[string]any:
 		if depth == maximumDepth {
-			return fmt.Errorf("it is deeper than %d objects", maximumDepth)
+			return fmt.Errorf("the value is nested deeper than %d objects", maximumDepth)
 		}
 		p.noteDepth(depth + arrays)
 		return p.object(value, depth+1, arrays)

@@ -31,8 +31,8 @@ var (
 )
 
 // parseDPSUsername parses
-// "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes name what
-// the documents do not describe.
+// "{idScope}/registrations/{registrationId}/api-version=…[&ClientVersion=…]". The notes name each
+// use that the documents do not describe.
 func parseDPSUsername(username string) (scope, id string, notes []string, err error) {
 	parts := strings.SplitN(username, "/", 4)
 	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {

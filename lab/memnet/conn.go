@@ -117,7 +117,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(func() { c.in.readBy.set(t); c.in.changed.Broadcast() })
 }
 
-// SetWriteDeadline has an effect only after the deadline, because a write never waits.
+// SetWriteDeadline makes writes after the deadline fail. It interrupts no write, because a write never waits.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(func() { c.out.writeBy.at = t })
 }

@@ -19,7 +19,7 @@ type listener struct {
 
 func (l *listener) Addr() net.Addr { return l.at }
 
-// offer queues a connection for Accept, and reports whether it did.
+// offer queues a connection for Accept. It returns false if the listener is closed or refuses connections.
 func (l *listener) offer(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,7 +22,7 @@ const firstPort = 49152
 
 // A Network connects its listeners and connections. It has no goroutines and needs no Close.
 type Network struct {
-	latency atomic.Int64 // nanoseconds, one way
+	latency atomic.Int64 // one-way latency in nanoseconds
 
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -104,7 +104,7 @@ func (n *Network) reach(ctx context.Context, to endpoint) (*listener, error) {
 	}
 }
 
-// freePort is called with n.mu held.
+// freePort returns a port on which no listener of the host listens. The caller holds n.mu.
 func (n *Network) freePort(host string) string {
 	for {
 		port := strconv.Itoa(n.nextPort)

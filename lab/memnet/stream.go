@@ -12,7 +12,7 @@ type stream struct {
 	mu      *sync.Mutex
 	reply   *stream // the other direction
 
-	transit  []segment // written but not arrived, in order
+	transit  []segment // segments that were sent and have not arrived, in order
 	timer    *time.Timer
 	arrived  bytes.Buffer
 	changed  *sync.Cond
@@ -27,7 +27,7 @@ type stream struct {
 
 // A segment is the data of one write, or a FIN or RST.
 type segment struct {
-	due  time.Time
+	due  time.Time // time of the arrival
 	data []byte
 	fin  bool // no segment follows
 	gone bool // the sender has also stopped reading
@@ -40,7 +40,7 @@ func newStream(n *Network, mu *sync.Mutex) *stream {
 	return s
 }
 
-// send adds a segment. The stream has only one timer, so that the order never changes.
+// send sends a segment. The stream has only one timer, so that segments arrive in the order in which they were sent.
 func (s *stream) send(g segment) {
 	latency := time.Duration(s.network.latency.Load())
 	if latency == 0 && len(s.transit) == 0 {
@@ -143,8 +143,8 @@ func (d *deadline) stop() {
 	}
 }
 
-// expire waits again if it runs too early, because a later deadline was set meanwhile or the wall
-// clock is behind.
+// expire runs when the timer expires. If that is too early, because a later deadline was set meanwhile or
+// the wall clock is behind, expire waits again.
 func (d *deadline) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -38,15 +38,15 @@ var (
 // An Act is what a step does.
 type Act struct {
 	Verb    Verb
-	Target  string         // DPS, a hub or Device; for Move the hub
+	Target  string         // DPS, a hub or Device; for Move, the new hub
 	Fault   emulator.Fault // for Inject, and for Clear, where "" means all faults
 	Params  emulator.Params
-	Name    string // of a method or a command
+	Name    string // name of a method or a command
 	Payload string // JSON, or ""
 	params  []parameter
 }
 
-// A parameter is a parameter of a fault as it stands in the text.
+// A parameter is a parameter of a fault, as it is written in the text.
 type parameter struct{ name, value string }
 
 func (p *phrase) act() (a Act) {
@@ -140,7 +140,7 @@ func faultsOn(target, group string) (names []string) {
 	return names
 }
 
-// kindOf returns the emulator's kind of a target.
+// kindOf returns the kind of a target, as emulator.FaultInfo names it.
 func kindOf(target string) string {
 	switch target {
 	case DPS:
@@ -160,7 +160,7 @@ func infoOf(name emulator.Fault) emulator.FaultInfo {
 	return catalog[i]
 }
 
-// String returns the act as it stands in a scenario.
+// String returns the act as it is written in a scenario.
 func (a Act) String() string {
 	text := string(a.Verb)
 	if a.Verb == Inject && infoOf(a.Fault).Group == emulator.GroupDown {

@@ -15,7 +15,7 @@ import (
 //go:embed library/*.txt
 var files embed.FS
 
-// library parses the scenarios once. It panics on a text that cannot be parsed, which a test excludes.
+// library parses the scenarios once. It panics if a text cannot be parsed; a test checks that all can.
 var library = sync.OnceValue(func() (all []Scenario) {
 	names, err := fs.Glob(files, "library/*.txt")
 	for _, name := range names {
@@ -51,7 +51,7 @@ func Find(name string) (Scenario, error) {
 		name, strings.Join(names, ", "))
 }
 
-// Load returns the scenario of the library that has this name, or else the one in a file.
+// Load returns the scenario of the library that has this name. If there is none, it reads the file with this name.
 func Load(nameOrFile string) (Scenario, error) {
 	s, err := Find(nameOrFile)
 	if err == nil {

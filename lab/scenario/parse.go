@@ -17,7 +17,7 @@ const (
 	mostSteps   = 10_000
 )
 
-// Parse parses a scenario. name is its name in errors.
+// Parse parses the text of a scenario. name becomes the name of the scenario, also in errors.
 func Parse(name, text string) (Scenario, error) {
 	s := Scenario{Name: name}
 	if err := s.read(text); err != nil {
@@ -162,7 +162,7 @@ func (s *Scenario) expect(p *phrase) {
 	s.Expectations = append(s.Expectations, e)
 }
 
-// check checks the statements together. endLine is the line of the end.
+// check checks the statements together. endLine is the line of the end statement.
 func (s *Scenario) check(endLine int) error {
 	if s.End == 0 {
 		return errors.New("the end is missing: add a line such as end 5m")

@@ -12,8 +12,8 @@ import (
 // A phrase reads the words of a statement in order. After the first error it reads no more.
 type phrase struct {
 	line     int
-	words    []word // still to be read
-	previous string // the word before them
+	words    []word // words that are still to be read
+	previous string // the last word that was read
 	err      error
 }
 
@@ -53,7 +53,7 @@ func (p *phrase) next() string {
 	return w.text
 }
 
-// accept reads the next word if it is text, and reports whether it was.
+// accept reads the next word if it equals text, and reports whether it did.
 func (p *phrase) accept(text string) bool {
 	if p.peek().text != text {
 		return false
@@ -62,7 +62,7 @@ func (p *phrase) accept(text string) bool {
 	return true
 }
 
-// require reads text and fails if the next word is another.
+// require reads the next word, and fails if it does not equal text.
 func (p *phrase) require(text string) {
 	if !p.accept(text) {
 		p.refuse(text)

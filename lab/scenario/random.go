@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// shortestAttack is the minimum duration of an attack, and the minimum time between the beginnings
-// of two.
+// shortestAttack is the minimum duration of an attack, and the minimum of the average time between the
+// beginnings of two attacks.
 const shortestAttack = 5 * time.Second
 
 // attacks are the statements from which `random` chooses. HUB means the hub that the device is
@@ -35,7 +35,7 @@ func randomSteps(st statement, i int) (steps []Step) {
 	for at := st.from; st.to-at >= shortestAttack; at += between(st.every/2, st.every*3/2) {
 		text := strings.NewReplacer("HUB", hub, "OTHER", other).Replace(attacks[random.IntN(len(attacks))])
 		duration := between(shortestAttack, min(st.to-at, max(st.every, shortestAttack)))
-		statements, _ := words(text) // a test excludes an error
+		statements, _ := words(text) // a test checks that all attacks can be parsed
 		for _, words := range statements {
 			a := (&phrase{words: words}).act()
 			if a.Verb == Move {

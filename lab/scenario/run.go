@@ -27,15 +27,15 @@ type World interface {
 // An Event is a step that was done, or the result of a method or a command.
 type Event struct {
 	Step
-	Since  time.Duration // since the beginning of the run; At is the planned time
-	Err    error         // why the cloud did not do it
+	Since  time.Duration // actual time since the beginning of the run; At is the planned time
+	Err    error         // why the cloud did not do the step
 	Answer *Answer       // the result; nil when a method or a command is sent, and for other steps
 }
 
 // An Answer is the result of a method or a command.
 type Answer struct {
-	Status int    // of a method; a command has no status
-	Body   []byte // of a method
+	Status int    // status of a method; a command has no status
+	Body   []byte // response of a method
 	Took   time.Duration
 	Err    error // why there is no answer
 }
@@ -61,10 +61,10 @@ func (h Event) String() string {
 }
 
 // Run runs the scenario for a device that is assigned to hub A. It returns at the end of the
-// scenario, or soon after ctx ends. Before it returns, it clears the faults that are still active
-// and waits for the calls. It calls observe with each event, one at a time and in order; observe
-// delays the scenario, and may be nil. The error contains that of ctx and those of faults and moves
-// that the cloud refused.
+// scenario, or soon after ctx ends. Before Run returns, it clears the faults that are still active and
+// waits for the calls of methods and commands. It calls observe with each event, one at a time and in
+// order. The scenario waits while observe runs; observe may be nil. The error joins the error of ctx and
+// the errors of faults and moves that the cloud refused.
 func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe func(Event)) error {
 	calling, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -80,7 +80,7 @@ func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe fun
 	return nil
 }
 
-// A run is a scenario that runs. One goroutine owns it, except for the calls.
+// A run is one execution of a scenario. One goroutine owns it; each call has a goroutine of its own.
 type run struct {
 	world   World
 	device  string
@@ -213,7 +213,7 @@ func (r *run) waitForCalls() {
 	}
 }
 
-// target returns the world's name of a target. The device has a prefix, because a hub may have the
+// target returns the name of a target in the World. The device has a prefix, because a hub may have the
 // device's ID.
 func (r *run) target(name string) string {
 	if name == Device {

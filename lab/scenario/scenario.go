@@ -16,7 +16,7 @@ import (
 type Scenario struct {
 	Name         string
 	Sentence     string        // the comment at the beginning
-	End          time.Duration // since the beginning
+	End          time.Duration // time of the end, since the beginning
 	Expectations []Expectation // in the order of Measures
 
 	statements []statement
@@ -27,12 +27,12 @@ type Scenario struct {
 type statement struct {
 	line  int
 	when  string        // at, every or random
-	at    time.Duration // for at
-	every time.Duration // for every; for random the average
-	from  time.Duration // for every and random
-	to    time.Duration // for every and random; 0 means the end of the scenario
-	seed  uint64        // for random
-	act   Act           // for at and every
+	at    time.Duration // time of an at statement
+	every time.Duration // interval of an every statement; average interval of a random statement
+	from  time.Duration // beginning of an every or random statement
+	to    time.Duration // end of an every or random statement; 0 means the end of the scenario
+	seed  uint64        // seed of a random statement
+	act   Act           // act of an at or every statement
 }
 
 // Steps returns everything that a run does, in order.
@@ -48,7 +48,7 @@ func (s Scenario) WithSeed(seed uint64) Scenario {
 	return s
 }
 
-// String returns a text from which Parse makes the same scenario, without comments except for the
+// String returns a text from which Parse makes the same scenario. The only comment in the text is the
 // sentence.
 func (s Scenario) String() string {
 	var text strings.Builder

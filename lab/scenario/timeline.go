@@ -10,7 +10,7 @@ import (
 
 // A Step is one thing that is done at one moment.
 type Step struct {
-	At time.Duration // since the scenario's beginning
+	At time.Duration // time since the beginning of the scenario
 	Act
 	Way Way
 }
@@ -24,12 +24,12 @@ type Way string
 // comes first.
 const (
 	Unchanged Way = ""
-	Opens     Way = "opens" // or it was open, and the device was moved
-	Shuts     Way = "shuts"
+	Opens     Way = "opens" // the way becomes open, or it was open and the device was moved
+	Shuts     Way = "shuts" // the way is not open any more
 )
 
-// timeline returns the steps of the statements, with the ends of faults as steps of their own. At
-// one time the ends come before the beginnings; otherwise the order of the text counts.
+// timeline returns the steps of the statements, with the ends of faults as steps of their own. Of the
+// steps at the same time, the ends of faults come first; the others are in the order of the text.
 func (s Scenario) timeline() []Step {
 	b := builder{home: hubs[0]}
 	for _, step := range s.firstSteps() {
@@ -73,7 +73,7 @@ type activeFaults []activeFault
 type activeFault struct {
 	target string
 	fault  emulator.Fault
-	until  time.Duration // 0 means until it is cleared
+	until  time.Duration // time of the end; 0 means that the fault lasts until it is cleared
 }
 
 // inject adds a fault and removes those that it replaces.
@@ -112,7 +112,7 @@ func (b *builder) endUntil(moment time.Duration) {
 	}
 }
 
-// do adds a step and follows its effect.
+// do adds a step to the timeline, and updates the state by its effect.
 func (b *builder) do(step Step) {
 	moves := false
 	switch step.Verb {

@@ -14,9 +14,9 @@ import (
 
 // A word is a part of a statement: a plain word, name=value, or a JSON value.
 type word struct {
-	text string // as it stands in the text; JSON without spaces
-	name string // for name=value
-	data string // the value, for name=value
+	text string // the word as it is written; JSON is without spaces
+	name string // the name in name=value
+	data string // the value in name=value, without quotes
 }
 
 // words splits a line into statements of words. A ';' ends a statement. A '#' at the beginning of a
@@ -40,7 +40,7 @@ func words(line string) (statements [][]word, err error) {
 	}
 }
 
-// firstWord reads one word and returns what follows.
+// firstWord returns the first word of a line, and the rest of the line.
 func firstWord(line string) (word, string, error) {
 	if strings.ContainsRune(`{["`, rune(line[0])) {
 		value, rest, err := firstJSON(line)
@@ -94,7 +94,7 @@ func explainJSON(err error) error {
 	return err
 }
 
-// quoteIfNeeded returns the value of a parameter as it can stand in a text.
+// quoteIfNeeded returns the value of a parameter as it must be written in a text.
 func quoteIfNeeded(value string) string {
 	if !strings.ContainsFunc(value, func(r rune) bool { return r == ';' || r == '"' || unicode.IsSpace(r) }) {
 		return value
