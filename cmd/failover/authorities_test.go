@@ -29,6 +29,7 @@ func TestReplacedCertificateAuthorityIsUsedAtTheNextDial(t *testing.T) {
 }
 
 func TestDamagedCAFileWhileTheDeviceRunsIsAWarning(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for name, damage := range map[string]func(file string) error{
 		"damaged": func(file string) error { return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx"), 0o600) },

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/slow"
 	"giantlizard.example/failover/transport"
 )
 
@@ -107,6 +108,7 @@ func (r *records) add(e emulator.Event) {
 }
 
 func TestNoSecretIsPrintedWhateverHappensToTheDevice(t *testing.T) {
+	slow.Test(t)
 	for _, format := range []string{"console", "json"} {
 		for _, level := range []string{"debug", "info", "warn"} {
 			t.Run(format+" "+level, func(t *testing.T) {

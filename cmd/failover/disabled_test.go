@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 func TestDisabledKindsAreNotUsed(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	const (
 		commands = "devices/dev1/messages/devicebound/#"

@@ -18,6 +18,7 @@ const (
 )
 
 func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	const takeNoMore = "FAILOVER_QUEUE_FULL=drop-newest"
 	for name, on := range map[string]func(*testing.T) *diskTrial{
@@ -63,6 +64,7 @@ func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 
 // With the policy block no reading is refused: the writer of the input waits for the disk.
 func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk, "limited": underALimit} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +88,7 @@ func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 // Without a hub readings are pending. When the disk is full for the second time, those from before
 // the first time have a file of their own.
 func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
 		t.Run(policy, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 // The terminal sends SIGHUP when it closes, and the shell sends it again.
 func TestClosingTheTerminalEndsTheDeviceCleanly(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	t.Run("with a hub", func(t *testing.T) {
 		t.Parallel()
@@ -100,6 +101,7 @@ func TestNohupKeepsTheDeviceRunning(t *testing.T) {
 }
 
 func TestClosingTheTerminalEndsTheLabCommandsCleanly(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	t.Run("emulator", func(t *testing.T) {
 		t.Parallel()

@@ -180,6 +180,7 @@ func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 }
 
 func TestDemoThatIsEndedEarlyPrintsItsBalance(t *testing.T) {
+	slow.Test(t)
 	t.Parallel()
 	balance := regexp.MustCompile(
 		`(?m)^Readings: ([1-9]\d*) accepted, (\d+) delivered, (\d+) missing, 0 delivered twice\.$`)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"giantlizard.example/failover/lab/slow"
 )
 
 // misplacedSecrets returns secrets that a person may put into the wrong place.
@@ -23,6 +25,7 @@ func misplacedSecrets(t *testing.T) map[string]canary {
 }
 
 func TestSecretInAWrongSettingIsNotQuoted(t *testing.T) {
+	slow.Test(t)
 	for what, c := range misplacedSecrets(t) {
 		for how, form := range c {
 			t.Run(what+" "+how, func(t *testing.T) {
