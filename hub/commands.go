@@ -8,11 +8,12 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// commands gives cloud-to-device messages to their handler, each once, and completes them (PUBACK)
-// when it has succeeded and the message is remembered. A message that is not completed stays in the
-// hub's queue: the hub delivers it again when its lock has expired, or on the next session.
+// commands gives each cloud-to-device message to the handler once, and completes the message
+// (PUBACK) when the handler has succeeded and the message is remembered. A message that is not
+// completed stays in the hub's queue: the hub delivers it again when the message's lock has
+// expired, or on the next session.
 type commands struct {
-	handler   func(context.Context, payloads.Message) error // nil means that there is none
+	handler   func(context.Context, payloads.Message) error // nil means that the program has no handler
 	pool      *pool
 	completed *completed
 	emit      func(observe.Record)
@@ -23,7 +24,7 @@ func (c *commands) receive(device string, m transport.Message) {
 	message, err := payloads.ParseMessage(device, m.Topic, m.Payload)
 	if err != nil {
 		c.warn("the hub sent something that cannot be read", err)
-		m.Ack() // it cannot be read the next time, either
+		m.Ack() // a second delivery could not be read, either
 		return
 	}
 	if c.handler == nil {
@@ -55,11 +56,11 @@ func (c *commands) receive(device string, m transport.Message) {
 	}
 	err = invoke(c.pool, poolLimit, name, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.handler(ctx, message)
-	}, func(_ struct{}, err error) { // after the timeout, the handler may succeed nevertheless
+	}, func(_ struct{}, err error) { // also called at the timeout; the handler may still succeed later
 		if err != nil {
 			report(500, "", err)
 		}
-	}, func(_ struct{}, err error) { // on the handler's goroutine, which may wait for a disk
+	}, func(_ struct{}, err error) { // runs on the handler's goroutine, which may wait for a disk
 		if err != nil {
 			c.completed.end(d)
 			return

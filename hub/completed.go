@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	completedLimit  = 256 // a hub's queue holds 50 messages
-	deliveriesLimit = 8   // of one message: the hub does not expect a PUBACK for older ones any more
+	completedLimit  = 256 // digests that are kept; a hub's queue holds at most 50 messages
+	deliveriesLimit = 8   // deliveries kept of one message; the hub no longer expects a PUBACK for older ones
 )
 
 // A digest identifies a cloud-to-device message. It covers the topic, which holds the message ID
-// and the other properties, and the body. A message without an ID has none, because two equal ones
-// may both be meant.
+// and the other properties, and the body. A message without an ID has the empty digest, because two
+// equal messages may both be meant.
 type digest string
 
 func digestOf(id string, m transport.Message) digest {
@@ -31,19 +31,19 @@ func digestOf(id string, m transport.Message) digest {
 	return digest(hex.EncodeToString(hash.Sum(nil)))
 }
 
-// completed prevents a cloud-to-device message from being handled again when it is delivered again:
-// a hub does not know that its handler still runs, or that it has succeeded and the PUBACK was
-// lost.
+// completed prevents a cloud-to-device message from being handled again when the hub delivers it
+// again: the hub does not know that the message's handler still runs, or that the handler has
+// succeeded and the PUBACK was lost.
 type completed struct {
 	file *statefile.Newest[completedFile]
 
 	mu      sync.Mutex
 	loaded  bool
-	newest  []digest                       // completed, the oldest first
-	running map[digest][]transport.Message // and the deliveries since their handlers started
+	newest  []digest                       // digests of completed messages, the oldest first
+	running map[digest][]transport.Message // for each message whose handler runs, its deliveries since the start
 }
 
-// completedFile is what the file holds.
+// completedFile is the content of the file of completed messages.
 type completedFile struct {
 	Completed []digest `json:"completed"`
 }
@@ -58,7 +58,8 @@ func newCompleted(file statefile.File) *completed {
 	return c
 }
 
-// load reads the file, once. An error is a warning.
+// load reads the file when it is called for the first time. The caller reports an error as a
+// warning.
 func (c *completed) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,13 +77,13 @@ func (c *completed) load() error {
 	return nil
 }
 
-// A progress says how far a message was handled before a delivery.
+// A progress says how far the device had handled a message when the hub delivered it.
 type progress int
 
 const (
-	isNew       progress = iota // handle it, and then call end
-	isRunning                   // the handler runs, and end will return this delivery
-	isCompleted                 // its handler has succeeded
+	isNew       progress = iota // the caller must run the handler, and then call end
+	isRunning                   // the handler still runs; end will return this delivery
+	isCompleted                 // the handler has succeeded
 )
 
 func (c *completed) begin(d digest, m transport.Message) progress {
@@ -103,8 +104,8 @@ func (c *completed) begin(d digest, m transport.Message) progress {
 	return isNew
 }
 
-// remember adds a message whose handler has succeeded. It returns when the file has it or cannot be
-// written.
+// remember adds a message whose handler has succeeded. It returns when the file holds the digest or
+// cannot be written.
 func (c *completed) remember(d digest) {
 	if d == "" {
 		return
@@ -116,8 +117,8 @@ func (c *completed) remember(d digest) {
 	_ = c.file.Await(context.Background(), c.file.Changed())
 }
 
-// end notes that the handler has returned, or could not be started, and returns the deliveries
-// since begin.
+// end notes that the handler has returned, or could not be started, and returns the deliveries of
+// the message since begin.
 func (c *completed) end(d digest) []transport.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,17 +14,17 @@ import (
 
 // The properties that a device adds to a reading.
 const (
-	// BacklogProperty is "backlog" in a reading that was accepted before the session that delivers
-	// it began.
+	// BacklogProperty has the value "backlog" in a reading that the device accepted before the session
+	// that delivers the reading began.
 	BacklogProperty = "failover-lane"
-	// ClockProperty is "estimated" in a reading that was accepted before the wall clock was set:
-	// its creation time was computed later.
+	// ClockProperty has the value "estimated" in a reading that the device accepted before the wall
+	// clock was set: the device computed the creation time later.
 	ClockProperty = "clock"
 )
 
-// maxBytesInFlight is the size of the bodies in flight from which on no other reading is sent. With
-// more, the last one would wait for its acknowledgement, and a ping for its answer, for minutes on
-// a slow link.
+// maxBytesInFlight is the total size of the bodies in flight from which on no other reading is
+// sent. With more bytes in flight, the last reading would wait for its acknowledgement, and a ping
+// for its answer, for minutes on a slow link.
 const maxBytesInFlight = 128 << 10
 
 // A delivery sends the readings of an outbox over one session. There are two lanes, each in the
@@ -33,21 +33,21 @@ const maxBytesInFlight = 128 << 10
 type delivery struct {
 	settings Delivery
 	outbox   outbox.Outbox
-	suspects *suspects // they outlive the session
+	suspects *suspects // shared by all sessions of the device
 	date     func(outbox.Reading) (taken time.Time, estimated bool)
 	emit     func(observe.Record)
 
 	session     Session
 	device      string
 	began       time.Time
-	backlogEnd  uint64              // the newest number of the backlog
-	nextBacklog time.Time           // when the pace allows another reading of the backlog
-	inFlight    map[uint64]inFlight // by number
-	bytes       int                 // of the bodies in flight
-	sent        []uint64            // in the order of sending; what is not in flight any more leaves it late
-	withheld    uint64              // the suspect that the outbox has handed out; 0 means none
-	timer       *time.Timer         // the limit of the latest wait
-	results     chan publishResult  // has room for the whole window, so that the session never waits
+	backlogEnd  uint64              // number of the newest reading of the backlog
+	nextBacklog time.Time           // time from which the pace allows the next reading of the backlog
+	inFlight    map[uint64]inFlight // readings in flight, by number
+	bytes       int                 // total size of the bodies in flight
+	sent        []uint64            // numbers in the order of sending; those no longer in flight are removed later
+	withheld    uint64              // number of the suspect if it was taken from the outbox and not sent; 0 means none
+	timer       *time.Timer         // fires at the limit of the latest wait
+	results     chan publishResult  // buffered for the whole window, so that the session never blocks
 }
 
 type inFlight struct {
@@ -58,7 +58,7 @@ type inFlight struct {
 
 type publishResult struct {
 	number uint64
-	err    error // nil means PUBACK
+	err    error // nil means that the hub sent PUBACK
 }
 
 func newDelivery(s Settings, suspected *suspects, session Session, device string) *delivery {
@@ -69,10 +69,10 @@ func newDelivery(s Settings, suspected *suspects, session Session, device string
 	}
 }
 
-// run sends until ctx or the session ends. What is in flight then remains so for flush, awaitAcks
-// or end.
+// run sends readings until ctx or the session ends. Readings that are then in flight stay in flight
+// for flush, awaitAcks or end.
 func (d *delivery) run(ctx context.Context) error {
-	if d.suspects.window(2) == 1 { // sendNext does not look at the backlog while there are live readings
+	if d.suspects.window(2) == 1 { // peekAny makes suspects forget dropped readings; sendNext may skip the backlog
 		if oldest, ok := d.peekAny(0); ok {
 			d.outbox.Leave(oldest.ID.N)
 		}
@@ -90,7 +90,7 @@ func (d *delivery) run(ctx context.Context) error {
 	return nil
 }
 
-// idleTime returns how long there is nothing to do unless something happens.
+// idleTime returns how long delivery has nothing to do if no event comes.
 func (d *delivery) idleTime() time.Duration {
 	wait := d.untilOverdue()
 	if pace := time.Until(d.nextBacklog); pace > 0 {
@@ -107,7 +107,8 @@ func (d *delivery) onlySuspectLeft() bool {
 	return len(d.inFlight) == 0 && d.withheld > 0 && !time.Now().Before(d.nextBacklog)
 }
 
-// retrySuspect has the suspect sent again if it is time for that.
+// retrySuspect releases the withheld suspect, so that it is sent again, if the time for that has
+// come.
 func (d *delivery) retrySuspect() {
 	if at, ok := d.suspects.retryAt(d.began, d.onlySuspectLeft()); ok && !time.Now().Before(at) {
 		d.suspects.retry()
@@ -135,10 +136,11 @@ func (d *delivery) untilOverdue() time.Duration {
 	return d.settings.AckTimeout - time.Since(oldest.sentAt)
 }
 
-// flush sends everything without a pace, live readings first, and waits for every acknowledgement.
+// flush sends all readings of the outbox without a pace, live readings first, and waits for every
+// acknowledgement.
 func (d *delivery) flush(ctx context.Context) error {
 	for {
-		unsynced := d.outbox.RequestSync() // asked first, or a reading that becomes ready in between would be missed
+		unsynced := d.outbox.RequestSync() // before sendNext, so that a reading synced in between is not missed
 		sent, err := d.sendNext(ctx, true)
 		if err == nil && !sent {
 			if len(d.inFlight) == 0 && !unsynced {
@@ -152,7 +154,7 @@ func (d *delivery) flush(ctx context.Context) error {
 	}
 }
 
-// awaitAcks sends nothing more and waits until nothing is in flight.
+// awaitAcks sends nothing more and waits until no reading is in flight.
 func (d *delivery) awaitAcks(ctx context.Context) error {
 	for len(d.inFlight) > 0 {
 		if err := d.wait(ctx, nil, d.untilOverdue()); err != nil {
@@ -162,11 +164,11 @@ func (d *delivery) awaitAcks(ctx context.Context) error {
 	return nil
 }
 
-// wait waits until a publish has a result, the outbox has changed, or a time has passed. It returns
-// an error if an acknowledgement is overdue: the hub, although it answers pings, acknowledges nothing.
-// The timeout is long because a hub that throttles acknowledges late.
+// wait waits until a publish has a result, the outbox has changed, or limit has passed. It returns
+// an error if an acknowledgement is overdue: a hub that answers pings may still acknowledge
+// nothing. AckTimeout is long because a hub that throttles acknowledges late.
 func (d *delivery) wait(ctx context.Context, changed <-chan struct{}, limit time.Duration) error {
-	if d.untilOverdue() <= 0 && len(d.results) == 0 { // an acknowledgement may have come while nobody worked
+	if d.untilOverdue() <= 0 && len(d.results) == 0 { // results may hold an acknowledgement that came between two waits
 		return &transport.Error{
 			Reason: transport.AckOverdue, Host: d.session.Host(),
 			Err: fmt.Errorf("a reading has had no acknowledgement for %s", d.settings.AckTimeout),
@@ -191,7 +193,7 @@ func (d *delivery) wait(ctx context.Context, changed <-chan struct{}, limit time
 }
 
 // sendNext sends one reading if there is one, and the window and the pace allow it. It reports
-// whether it did.
+// whether it sent one.
 func (d *delivery) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if d.isFull() {
 		return false, nil
@@ -228,7 +230,8 @@ func (d *delivery) isFull() bool {
 
 func (d *delivery) isBacklog(r outbox.Reading) bool { return r.ID.N <= d.backlogEnd }
 
-// peek takes the next reading above a number out of the outbox, and withholds the suspect.
+// peek returns the next reading of the outbox with a number above after. If that is the suspect and
+// must be withheld, peek withholds it and returns the reading behind it.
 func (d *delivery) peek(after uint64) (outbox.Reading, bool) {
 	r, ok := d.peekAny(after)
 	if ok && d.suspects.isWithheld(r.ID.N) {
@@ -238,8 +241,9 @@ func (d *delivery) peek(after uint64) (outbox.Reading, bool) {
 	return r, ok
 }
 
-// peekAny takes the next reading above a number out of the outbox. Those that it skips are in
-// flight, or the outbox has dropped them, and the suspects forget them.
+// peekAny returns the next reading of the outbox with a number above after, even if it is the
+// suspect. A reading that the outbox skips is in flight, withheld or dropped; suspects forgets the
+// dropped ones.
 func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 	r, ok := d.outbox.Peek(after)
 	d.suspects.forgetDropped(after, r.ID.N, func(n uint64) bool {
@@ -249,8 +253,8 @@ func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 	return r, ok
 }
 
-// topic dates a reading and adds the device's properties, for which payloads has left room in a
-// reading's size.
+// topic returns the topic of a reading, with its date and the properties that the device adds.
+// payloads reserves bytes for these properties when it checks the size of a reading.
 func (d *delivery) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
 	taken, estimated := d.date(r)
@@ -266,8 +270,8 @@ func (d *delivery) topic(r outbox.Reading, id string) string {
 	return reading.Topic(d.device, id)
 }
 
-// take removes a reading that was acknowledged from the outbox. A reading whose publish failed
-// stays in flight until end; its error ends the session.
+// take removes an acknowledged reading from the outbox. If the publish failed, take returns its
+// error, and the reading stays in flight until end.
 func (d *delivery) take(r publishResult) error {
 	reading, ok := d.inFlight[r.number]
 	if !ok || r.err != nil {
@@ -283,11 +287,11 @@ func (d *delivery) take(r publishResult) error {
 	return nil
 }
 
-// end gives what is still in flight back to the outbox when the session has ended. The hub may have
-// it nevertheless, and then gets it twice.
+// end gives the readings still in flight back to the outbox after the session has ended. The hub
+// may already have such a reading, and then receives it twice.
 func (d *delivery) end() {
 	for len(d.results) > 0 {
-		_ = d.take(<-d.results) // the session has ended already
+		_ = d.take(<-d.results) // an error changes nothing: the session has already ended
 	}
 	poison, found := d.suspects.sessionEnded(d.session.Cause(), slices.Collect(maps.Keys(d.inFlight)))
 	for n := range d.inFlight {
@@ -302,7 +306,7 @@ func (d *delivery) end() {
 	d.releaseWithheld()
 }
 
-// releaseWithheld gives the suspect that is withheld to the outbox, which hands it out again.
+// releaseWithheld gives the withheld suspect back to the outbox, which hands it out again.
 func (d *delivery) releaseWithheld() {
 	if d.withheld > 0 {
 		d.outbox.Leave(d.withheld)

@@ -16,30 +16,31 @@ import (
 )
 
 // desired gives desired values to their handler and acknowledges them. The values of one property
-// are handled one after another, those of different properties at the same time. If a property
+// are handled one after another, values of different properties at the same time. If a property
 // changes faster than its handler works, only the newest value is handled.
 type desired struct {
-	handler  desiredHandler // nil means that there is none
+	handler  desiredHandler // nil means that the program has no handler
 	pool     *pool
 	reported *reported
 	emit     func(observe.Record)
 
 	mu    sync.Mutex
 	known map[payloads.PropertyName]*property
-	size  int // bytes of their names and values
+	size  int // total bytes of the known names and values
 }
 
-// desiredLimit is far more than the 32 KB, as a hub counts them, of a twin's desired properties.
+// desiredLimit bounds the total bytes of the known names and values. It is far more than the 32 KB,
+// as a hub counts them, of a twin's desired properties.
 const desiredLimit = 1 << 20
 
-var errTooMuch = errors.New("hub: the desired properties are more than a twin holds")
+var errTooMuch = errors.New("hub: desired: all properties together are larger than a twin can be")
 
 type property struct {
-	value   json.RawMessage       // the newest desired value, whole
-	version int64                 // of the desired section that last had it
-	running bool                  // the handler runs
-	changed bool                  // and must run again for a newer value
-	ack     *payloads.PropertyAck // of value; nil means that there is none yet, or that it does not matter any more
+	value   json.RawMessage       // the newest desired value, with all its parts
+	version int64                 // version of the desired section that held value last
+	running bool                  // a handler for this property runs
+	changed bool                  // the handler must run again, for a newer value
+	ack     *payloads.PropertyAck // acknowledgement of value; nil means none yet, or one that a report has replaced
 }
 
 type desiredHandler = func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error)
@@ -59,8 +60,8 @@ func (d *desired) applyPatch(patch payloads.Desired) (err error) {
 }
 
 // merge returns the whole values of the properties that a patch names: the patch may name parts of
-// an object, or only the component that was removed. A value that cannot be merged without a change
-// is an error; the whole twin has it unchanged.
+// an object, or only the component that was removed. It returns an error for a value that merging
+// would alter; the whole twin, which is then read, holds that value unaltered.
 func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.DesiredProperty, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,8 +83,8 @@ func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.Desire
 	return all, err
 }
 
-// propertiesIn returns the properties of a component that is known, if p has its name: a patch may
-// leave out the marker of components. Otherwise it returns p.
+// propertiesIn returns the properties of a known component if p has the name of the component: a
+// patch may leave out the marker of components. Otherwise it returns p.
 func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
 	var object map[string]json.RawMessage
 	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
@@ -97,7 +98,7 @@ func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.Desir
 	switch {
 	case len(all) == 0:
 		return []payloads.DesiredProperty{p}
-	case object == nil: // null removes each of them
+	case object == nil: // null removes every property of the component
 		return all
 	}
 	all = nil
@@ -108,9 +109,9 @@ func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.Desir
 	return all
 }
 
-// applyTwin handles what a whole twin says and has not been handled yet. It compares values,
-// because versions of different hubs do not compare. acked has the versions of the acknowledgements
-// that this twin holds.
+// applyTwin handles the values of a whole twin that have not been handled yet. It compares values,
+// because versions of different hubs cannot be compared. acked holds the version of each
+// acknowledgement in this twin.
 func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyName]int64) (err error) {
 	present := map[payloads.PropertyName]bool{}
 	for _, p := range whole.Properties {
@@ -125,8 +126,9 @@ func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyN
 	return err
 }
 
-// isCurrent reports whether the handler was given this value, and no other since then. The value
-// then gets its new version, and its acknowledgement is made pending again if this hub lacks it.
+// isCurrent reports whether v has the value that the handler was given last or will be given next.
+// If so, isCurrent stores the version of v, and makes the acknowledgement pending again if this hub
+// lacks it.
 func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,15 +148,15 @@ func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int6
 	return true
 }
 
-// isUnacknowledged reports whether a hub lacks the acknowledgement of a value: it has none, or one
-// for a version of another hub, or an older one while the newest is pending.
+// isUnacknowledged reports whether the hub lacks the acknowledgement of a value: the twin holds no
+// acknowledgement, one for a version of another hub, or an older one while the newest is pending.
 func (d *desired) isUnacknowledged(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	version, ok := acked[v.Key()]
 	return !ok || version > v.version || d.reported.hasPendingAck(v.Key())
 }
 
-// forgetAcks forgets the acknowledgements that a report of the program replaces: sent again, they
-// would undo the report.
+// forgetAcks forgets the acknowledgements that a report of the program replaces. If such an
+// acknowledgement were sent again, it would undo the report.
 func (d *desired) forgetAcks(report map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -183,8 +185,9 @@ func (d *desired) names() []payloads.PropertyName {
 	return slices.SortedFunc(maps.Keys(d.known), payloads.PropertyName.Compare)
 }
 
-// handle runs the handler for a value, now or after the value before it. It refuses values once the
-// known ones exceed desiredLimit. Removing a known property is always allowed.
+// handle runs the handler for a value, at once or after the run for the previous value. It refuses
+// a value with which the known ones would exceed desiredLimit. Removing a known property is always
+// allowed.
 func (d *desired) handle(v desiredValue) error {
 	d.mu.Lock()
 	growth := len(v.Value)
@@ -218,7 +221,7 @@ func (d *desired) run(v desiredValue) {
 		}
 		a, err := d.handler(ctx, v.Key(), bytes.Clone(v.Value))
 		if a.Value != nil {
-			text, bad := payloads.Marshal(a.Value) // inside the pool, because it may call the program's code
+			text, bad := payloads.Marshal(a.Value) // on a goroutine of the pool: Marshal may call the program's code
 			a.Value, err = json.RawMessage(text), errors.Join(err, bad)
 			if bad != nil {
 				a.Value = nil
@@ -232,8 +235,8 @@ func (d *desired) run(v desiredValue) {
 	}
 }
 
-// acknowledge makes the acknowledgement of a value pending, shortened to what hubs take. A property
-// whose name no hub takes cannot be acknowledged.
+// acknowledge makes the acknowledgement of a value pending, shortened to what hubs accept. A
+// property whose name no hub accepts cannot be acknowledged.
 func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 	full, err := propertyAck(v, a, err)
 	sent, left := payloads.AcknowledgedProperty{DesiredProperty: v.DesiredProperty, PropertyAck: full}.Fit()
@@ -253,7 +256,8 @@ func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 	d.emit(handled("desired "+v.Key().String(), sent.Code, errors.Join(err, left)))
 }
 
-// propertyAck returns the acknowledgement that a handler's result means, and what was wrong.
+// propertyAck turns a handler's result into an acknowledgement. The error that it returns is the
+// handler's, joined with one for a status that is none.
 func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck, error) {
 	ack := payloads.PropertyAck{Value: v.Value, Code: a.Code, Description: a.Description}
 	if value, ok := a.Value.(json.RawMessage); ok {
@@ -274,7 +278,8 @@ func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck
 	return ack.ForVersion(v.version), err
 }
 
-// next runs the handler again if the value has changed while it ran.
+// next runs the handler again if the value changed during the last run. Otherwise it forgets the
+// property if that was removed.
 func (d *desired) next(v desiredValue) {
 	d.mu.Lock()
 	p := d.known[v.Key()]

@@ -1,7 +1,7 @@
-// Package hub is what a device and its hub say to each other over one session: telemetry, the
+// Package hub is the conversation between a device and its hub over one session: telemetry, the
 // device twin, direct methods and cloud-to-device messages. A Hub has four parts: delivery sends
 // readings; twin follows the desired properties and sends the reported ones; methods and commands
-// give the handlers what the hub sends. The handlers run in a pool.
+// pass what the hub sends to the handlers. The handlers run in a pool.
 package hub
 
 import (
@@ -32,24 +32,24 @@ const (
 	Commands        // cloud-to-device messages
 )
 
-// Has reports whether any of other is in the set.
+// Has reports whether the set contains at least one of the kinds in other.
 func (k Kinds) Has(other Kinds) bool { return k&other != 0 }
 
 // Settings are what a Hub needs for the life of its device.
 type Settings struct {
 	Handlers      Handlers
-	Off           Kinds // switched off
+	Off           Kinds // kinds that are switched off
 	Outbox        outbox.Outbox
 	Delivery      Delivery
-	CompletedFile statefile.File // remembers completed cloud-to-device messages over a restart; may be the zero File
-	TwinFile      statefile.File // keeps unconfirmed reported properties over a restart; may be the zero File
-	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed what is in it, but not written
-	SyncEvery     time.Duration  // from a report until TwinFile has it. Zero means at once, and Report waits for that
+	CompletedFile statefile.File // remembers completed cloud-to-device messages over a restart; the zero File keeps none
+	TwinFile      statefile.File // keeps unconfirmed reported properties over a restart; the zero File keeps none
+	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed its content, but not written
+	SyncEvery     time.Duration  // delay until a report is written to TwinFile. Zero means that Report waits for the write
 	Emit          func(observe.Record)
-	Hide          func(text string) string // hides the device's key in a handler's error; may be nil
+	Hide          func(text string) string // hides the device's key in a handler's error; nil hides nothing
 
-	// Date returns when a reading was taken, as far as that is known by now, and whether it is an
-	// estimate.
+	// Date returns when a reading was taken, as far as that is known by now, and whether that time is
+	// an estimate.
 	Date func(outbox.Reading) (taken time.Time, estimated bool)
 }
 
@@ -65,14 +65,14 @@ type Hub struct {
 	completed *completed
 	suspects  *suspects
 
-	session  Session // nil means that there is none
+	session  Session // the current session; nil means that there is none
 	device   string
-	delivery *delivery       // of the session
-	attached context.Context // ends with Detach
+	delivery *delivery       // delivery over the current session
+	attached context.Context // context of answers that Detach ends
 	detach   context.CancelFunc
 }
 
-// New makes a Hub without a session. What TwinFile holds becomes pending.
+// New makes a Hub without a session. The content of TwinFile becomes pending.
 func New(s Settings) *Hub {
 	s.Delivery, s.Handlers = s.Delivery.WithDefaults(), s.Handlers.WithDefaults()
 	h := &Hub{settings: s, pool: newPool(s.Handlers.Timeout, s.Hide), suspects: newSuspects()}
@@ -97,8 +97,7 @@ func New(s Settings) *Hub {
 }
 
 // Attach gives the Hub a session and attaches the message handlers to it. The readings accepted
-// before a session is first attached are its backlog. The first call reads which messages have been
-// completed.
+// before a session is first attached are its backlog. The first call of Attach loads CompletedFile.
 func (h *Hub) Attach(s Session, deviceID string) {
 	if h.session != s {
 		h.session, h.device = s, deviceID
@@ -112,14 +111,15 @@ func (h *Hub) Attach(s Session, deviceID string) {
 	s.Attach(h.receive)
 }
 
-// Detach takes the message handlers away. What the hub sends from now on is held in the session.
-// Handlers of the program go on.
+// Detach removes the message handlers from the session, which then holds what the hub sends.
+// Running handlers of the program continue.
 func (h *Hub) Detach() {
 	h.detach()
 	h.session.Detach()
 }
 
-// Release forgets the session, which has ended. What was in flight goes back into the outbox.
+// Release forgets the session, which must have ended. Readings that were in flight go back into the
+// outbox.
 func (h *Hub) Release() {
 	if h.delivery != nil {
 		h.delivery.end()
@@ -127,7 +127,7 @@ func (h *Hub) Release() {
 	h.session, h.delivery = nil, nil
 }
 
-// receive gives what the hub sends to the part that it concerns. It must not block.
+// receive passes a message of the hub to the part that its topic names. receive must not block.
 func (h *Hub) receive(m transport.Message) bool {
 	var err error
 	switch {
@@ -149,7 +149,8 @@ func (h *Hub) receive(m transport.Message) bool {
 }
 
 // Work subscribes, brings the twin up to date and sends what is pending, until ctx or the session
-// ends, or the hub refuses something that a device needs. It returns nil only when ctx has ended.
+// ends, subscribing fails, or an acknowledgement is overdue. It returns nil only when ctx has
+// ended.
 func (h *Hub) Work(ctx context.Context) error {
 	err := h.subscribe(ctx)
 	if err == nil {
@@ -176,8 +177,8 @@ func (h *Hub) Work(ctx context.Context) error {
 	return err
 }
 
-// subscribe subscribes to what is switched on. A session that the hub kept may still be subscribed
-// to the rest.
+// subscribe subscribes to the topics of the kinds that are switched on. If the hub kept the
+// session, which may hold older subscriptions, subscribe first unsubscribes from all other topics.
 func (h *Hub) subscribe(ctx context.Context) error {
 	ctx, cancel := withAnswerTimeout(ctx, h.session)
 	defer cancel()
@@ -202,15 +203,16 @@ func (h *Hub) subscribe(ctx context.Context) error {
 		h.twin.subscribed = err == nil
 	}
 	if errors.Is(context.Cause(ctx), errNoAnswer) && err != nil {
-		err = errNoAnswer // the caller's own deadline is another matter
+		err = errNoAnswer // a deadline of the caller's ctx has another cause
 	}
 	return err
 }
 
 func (h *Hub) usesTwin() bool { return !h.settings.Off.Has(Desired) || !h.settings.Off.Has(Reported) }
 
-// Flush sends what is pending without a pace. It returns nil when the hub has acknowledged all of
-// it. Apart from answers about the twin, what the hub sends stays held in the session.
+// Flush sends the pending readings and reported properties without a pace. It returns nil when the
+// hub has acknowledged all of them. Meanwhile it handles only answers about the twin; the session
+// holds what else the hub sends.
 func (h *Hub) Flush(ctx context.Context) error {
 	if h.session == nil {
 		return errors.New("hub: flush: there is no session")
@@ -238,9 +240,10 @@ func (h *Hub) AwaitAcks(ctx context.Context) error {
 }
 
 // Report merges reported properties into those that are pending. The newest value of a property
-// wins. Report refuses a patch that no hub would take, or that JSON would change. With a TwinFile
-// it returns when they are on the disk; if the disk cannot be written, they are in memory only. If
-// ctx ends before, they may be sent nevertheless.
+// wins. Report refuses a patch that no hub would accept, or that JSON would change. With a TwinFile
+// and a zero SyncEvery, Report returns when the properties are on the disk; if the disk cannot be
+// written, they are in memory only. If ctx ends first, Report returns an error, but the properties
+// may still be sent.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	r := h.twin.reported
 	err := r.report(patch)
@@ -254,19 +257,19 @@ func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	return nil
 }
 
-// End accepts no more reports and writes the files a last time. It returns how many reported
-// properties and acknowledgements no hub has confirmed, and whether TwinFile has them.
+// End makes Report refuse further patches, and writes the files a last time. It returns how many
+// reported properties and acknowledgements no hub has confirmed, and whether TwinFile holds them.
 func (h *Hub) End() (unconfirmed int, kept bool) {
 	h.completed.file.Close()
 	return h.twin.reported.end()
 }
 
-// Close ends the contexts of the handlers and waits for them. It names those that do not return
-// before ctx ends.
+// Close ends the contexts of the handlers and waits until the handlers have returned. Its error
+// names those that have not returned when ctx ends.
 func (h *Hub) Close(ctx context.Context) error { return h.pool.close(ctx) }
 
-// writeReporter returns what reports that a file cannot be written, with the consequence, and that
-// it can be written again.
+// writeReporter returns a function that warns when a file cannot be written, with the consequence,
+// and that reports when the file can be written again.
 func (h *Hub) writeReporter(what, consequence string) func(error) {
 	return func(err error) {
 		if err == nil {

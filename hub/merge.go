@@ -7,9 +7,9 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// A merged patch leaves a twin as the patches of which it consists would have left it one by one.
-// It takes two patches: a twin merges an object into the one that it holds, so to replace an object
-// first removes it with null.
+// A merged has the effect on a twin that the patches merged into it would have one after another.
+// It consists of two patches, because a twin merges an object into the object that it holds: to
+// replace an object, first removes it with null, and then adds the new one.
 type merged struct{ first, then map[string]any }
 
 // add returns m with a newer patch merged into it: objects are merged, anything else is replaced,
@@ -34,7 +34,7 @@ func (m merged) add(newer map[string]any) merged {
 			removedInside, _ := removed.(map[string]any)
 			inner := merged{removedInside, oldObject}.add(object)
 			then[k] = inner.then
-			if some && removed == nil { // the whole object is removed first
+			if some && removed == nil { // first already removes the whole object
 				continue
 			}
 			delete(first, k)
@@ -46,13 +46,13 @@ func (m merged) add(newer map[string]any) merged {
 	return merged{first, then}
 }
 
-// patches returns what is to be sent, in order.
+// patches returns the patches to send, in order, without empty ones.
 func (m merged) patches() (all []map[string]any) {
 	all = []map[string]any{m.first, m.then}
 	return slices.DeleteFunc(all, func(patch map[string]any) bool { return len(patch) == 0 })
 }
 
-// clone returns a copy of a map. That of nil is empty.
+// clone returns a copy of a map. The copy of nil is an empty map.
 func clone[V any](m map[string]V) map[string]V {
 	all := map[string]V{}
 	maps.Copy(all, m)

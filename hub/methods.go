@@ -12,7 +12,7 @@ import (
 
 // methods gives direct methods to their handler and answers them.
 type methods struct {
-	handler func(context.Context, string, json.RawMessage) (status int, answer any, err error) // nil means none
+	handler func(context.Context, string, json.RawMessage) (status int, answer any, err error) // nil means no handler
 	pool    *pool
 	emit    func(observe.Record)
 }
@@ -22,9 +22,10 @@ type methodResult struct {
 	answer any
 }
 
-// receive answers a method on the session on which it came, and on no other: on the next one its
-// caller was told long ago that the device was lost. An answer without a handler ends with ctx,
-// because receive must not wait for a link that stalls.
+// receive runs the handler of a direct method and answers on the session on which the request came.
+// It never answers on a later session, because by then the hub has told the caller that the device
+// was lost. An answer that receive sends itself, without a handler, ends with ctx, because receive
+// must not wait for a session that stalls.
 func (m *methods) receive(ctx context.Context, s Session, message transport.Message) error {
 	request, err := payloads.ParseMethod(message.Topic, message.Payload)
 	if err != nil {
@@ -41,7 +42,7 @@ func (m *methods) receive(ctx context.Context, s Session, message transport.Mess
 		if _, raw := answer.(json.RawMessage); raw || answer == nil || err != nil {
 			return methodResult{status, answer}, err
 		}
-		text, err := payloads.Marshal(answer) // inside the pool, because it may call the program's code
+		text, err := payloads.Marshal(answer) // on a goroutine of the pool: Marshal may call the program's code
 		return methodResult{status, json.RawMessage(text)}, err
 	}, func(r methodResult, err error) { m.answer(context.Background(), s, request, r, err) }, nil)
 	if err != nil {

@@ -28,7 +28,7 @@ var (
 // A pool owns the goroutines in which handlers run.
 type pool struct {
 	timeout time.Duration
-	hide    func(text string) string // of a handler's error
+	hide    func(text string) string // hides the device's key in a handler's error
 	base    context.Context
 	cancel  context.CancelFunc
 
@@ -36,7 +36,7 @@ type pool struct {
 	closed  bool
 	next    int
 	running map[int]string
-	bounded int           // how many of them have a limit
+	bounded int           // number of running handlers that count towards poolLimit
 	idle    chan struct{} // closed when the pool is closed and nothing runs
 }
 
@@ -77,7 +77,7 @@ func (p *pool) leave(id, limit int) {
 	}
 }
 
-// close ends the contexts of the handlers and waits for them.
+// close ends the contexts of the handlers and waits until they have returned or ctx ends.
 func (p *pool) close(ctx context.Context) error {
 	p.cancel()
 	p.mu.Lock()
@@ -98,7 +98,7 @@ func (p *pool) close(ctx context.Context) error {
 		return nil
 	}
 	names := slices.Sorted(maps.Values(p.running))
-	return fmt.Errorf("hub: these handlers do not return: %s", strings.Join(names, ", "))
+	return fmt.Errorf("hub: close: these handlers have not returned: %s", strings.Join(names, ", "))
 }
 
 // invoke runs f on a goroutine of the pool and returns at once. It calls then once: with f's
@@ -132,8 +132,8 @@ func invoke[T any](
 	return nil
 }
 
-// guard turns a panic of the program's code into an error, and hides the key in errors: whoever
-// called the handler gets them.
+// guard runs f. It turns a panic of the program's code into an error, and hides the device's key in
+// errors, because whoever called the handler receives their text.
 func guard[T any](ctx context.Context, hide func(string) string, f func(context.Context) (T, error)) (v T, err error) {
 	defer func() {
 		if r := recover(); r != nil {

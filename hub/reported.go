@@ -12,9 +12,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// reported holds what is pending for the reported section of the twin: what the program reports,
-// merged, so that a day of changes made offline is one patch, and acknowledgements of desired
-// properties. A file keeps both over a restart.
+// reported holds what is pending for the reported section of the twin: the reports of the program,
+// merged so that a day of changes made offline becomes one patch, and the acknowledgements of
+// desired properties. A file keeps both over a restart.
 type reported struct {
 	mu       sync.Mutex
 	pending  batch
@@ -24,16 +24,17 @@ type reported struct {
 	file     *statefile.Newest[twinFile]
 }
 
-// A batch keeps the acknowledgements apart unless a report concerns the same property. They do not
-// count when a report is checked, and only the newest of a property matters.
+// A batch keeps acknowledgements apart from reports unless both concern the same property.
+// Acknowledgements do not count when a report is checked, and only the newest acknowledgement of a
+// property matters.
 type batch struct {
 	reports merged
 	acks    map[payloads.PropertyName]payloads.AcknowledgedProperty
 }
 
-// acksLimit is more than a twin has desired properties. Only a hub that invents names, and confirms
-// nothing, exceeds it. A property whose acknowledgement is left out is acknowledged again when the
-// twin is next read.
+// acksLimit bounds the pending acknowledgements. It is more than a twin has desired properties:
+// only a hub that invents names, and confirms nothing, exceeds it. A property whose acknowledgement
+// is left out is acknowledged again when the twin is next read.
 const acksLimit = 10_000
 
 func newReported(file statefile.File) *reported {
@@ -47,8 +48,8 @@ func newReported(file statefile.File) *reported {
 	return r
 }
 
-// report merges a patch into what is pending. It refuses what no hub would take, and what JSON
-// would change.
+// report merges a patch into what is pending. It refuses a patch that no hub would accept, or that
+// JSON would change.
 func (r *reported) report(patch map[string]any) error {
 	text, err := payloads.Marshal(patch)
 	if err == nil {
@@ -57,7 +58,7 @@ func (r *reported) report(patch map[string]any) error {
 	if err != nil {
 		return err
 	}
-	fresh, _ := readPatch(text) // apart from the caller's values; CheckJSON has read it
+	fresh, _ := readPatch(text) // a copy that the caller cannot change; CheckJSON has read the text before
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
@@ -72,7 +73,7 @@ func (r *reported) report(patch map[string]any) error {
 	return nil
 }
 
-// acknowledge makes an acknowledgement pending that a hub will take.
+// acknowledge makes an acknowledgement pending, which must be one that a hub accepts.
 func (r *reported) acknowledge(a payloads.AcknowledgedProperty) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,8 +82,8 @@ func (r *reported) acknowledge(a payloads.AcknowledgedProperty) {
 	signal(r.news)
 }
 
-// updateVersion gives the pending acknowledgement of a value, which is from before a restart, the
-// version that the value has now.
+// updateVersion sets the version of a pending acknowledgement from before a restart to that of v,
+// if the acknowledgement is of the same value.
 func (r *reported) updateVersion(v desiredValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +108,7 @@ func (r *reported) hasPending() bool {
 	return r.pending.count() > 0
 }
 
-// take returns what is pending, which is in flight until confirmed or giveBack.
+// take returns what is pending, which is then in flight until confirmed or giveBack is called.
 func (r *reported) take() batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,8 +116,8 @@ func (r *reported) take() batch {
 	return r.inFlight
 }
 
-// confirmed forgets what is in flight. The file keeps it while something else is pending, which
-// saves a write.
+// confirmed forgets what is in flight. While something else is pending, the file is not updated,
+// which saves a write.
 func (r *reported) confirmed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +127,8 @@ func (r *reported) confirmed() {
 	}
 }
 
-// giveBack makes what is in flight pending again. What has become pending since then is newer.
+// giveBack makes what is in flight pending again. Values that have become pending since take are
+// newer and win.
 func (r *reported) giveBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,7 +136,7 @@ func (r *reported) giveBack() {
 	signal(r.news)
 }
 
-// unconfirmed returns what is in flight and what is pending. It is called with mu held.
+// unconfirmed returns what is in flight and what is pending. The caller holds mu.
 func (r *reported) unconfirmed() batch {
 	all := batch{r.inFlight.reports, maps.Clone(r.inFlight.acks)}
 	all.report(r.pending.reports.first)
@@ -145,8 +147,8 @@ func (r *reported) unconfirmed() batch {
 	return all
 }
 
-// end accepts no more reports. It returns how many reported properties and acknowledgements are
-// unconfirmed, and whether the file has them.
+// end makes report refuse further patches. It returns how many reported properties and
+// acknowledgements are unconfirmed, and whether the file holds them.
 func (r *reported) end() (unconfirmed int, kept bool) {
 	r.mu.Lock()
 	r.ended = true
@@ -155,7 +157,8 @@ func (r *reported) end() (unconfirmed int, kept bool) {
 	return unconfirmed, r.file.Close()
 }
 
-// load makes pending what no hub had confirmed before the restart. An error is a warning.
+// load makes pending what no hub had confirmed before the restart. The caller reports an error as a
+// warning.
 func (r *reported) load() error {
 	f, ok, err := r.file.Load()
 	if ok {
@@ -192,18 +195,18 @@ func (b *batch) acknowledge(a payloads.AcknowledgedProperty) {
 	}
 }
 
-// mergeAck merges an acknowledgement into the reports, whose order matters.
+// mergeAck merges an acknowledgement into the reports, because the order of the two matters.
 func (b *batch) mergeAck(a payloads.AcknowledgedProperty) {
 	acks := []payloads.AcknowledgedProperty{a}
 	for _, patch := range []map[string]any{payloads.ClearPatch(acks), payloads.PropertyAckPatch(acks)} {
-		text, _ := json.Marshal(patch) // an acknowledgement can be marshalled
+		text, _ := json.Marshal(patch) // cannot fail: every acknowledgement can be marshalled
 		plain, _ := readPatch(text)
 		b.reports = b.reports.add(plain)
 	}
 }
 
-// patches returns the batch as it is sent, in order. What an acknowledgement clears never undoes a
-// removal above it.
+// patches returns the patches that send the batch, in order. The patch that clears the value of an
+// acknowledgement never undoes the removal of an object around that value.
 func (b batch) patches() []map[string]any {
 	acks := slices.Collect(maps.Values(b.acks))
 	first := merged{then: payloads.ClearPatch(acks)}.add(b.reports.first)
@@ -217,16 +220,16 @@ func concerns(patch map[string]any, p payloads.PropertyName) bool {
 	return ok
 }
 
-// replaces reports whether a patch leaves nothing of a property's acknowledgement. An object is
-// merged into it.
+// replaces reports whether a patch replaces the whole acknowledgement of a property. A value that
+// is an object does not: a twin merges it into the acknowledgement.
 func replaces(patch map[string]any, p payloads.PropertyName) bool {
 	value, ok := lookup(patch, p)
 	_, isObject := value.(map[string]any)
 	return ok && !isObject
 }
 
-// lookup returns what a patch says about a property. That is what it says about the component, if it
-// does not describe that as an object.
+// lookup returns the value that a patch has for a property. If the patch replaces or removes the
+// whole component, lookup returns the value that it has for the component.
 func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) {
 	if p.Component == "" {
 		value, ok = patch[p.Name]
@@ -239,7 +242,7 @@ func lookup(patch map[string]any, p payloads.PropertyName) (value any, ok bool) 
 	return value, ok
 }
 
-// signal puts a value into a channel that has room for one, unless there is one already.
+// signal puts a value into a channel of capacity 1, unless the channel is full.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

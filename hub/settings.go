@@ -14,17 +14,17 @@ type Delivery struct {
 	Window int
 	// DrainRate is how many readings of the backlog are sent a second, at least 0.001. Zero means 10.
 	DrainRate float64
-	// Unpaced sends the backlog as fast as the hub takes it, whatever DrainRate is.
+	// Unpaced sends the backlog as fast as the hub acknowledges it, whatever DrainRate is.
 	Unpaced bool
-	// InOrder sends all readings in the order of their numbers. Otherwise those of this session go
-	// before the backlog.
+	// InOrder sends all readings in the order of their numbers. Otherwise the readings accepted since
+	// the session began are sent before the backlog.
 	InOrder bool
-	// AckTimeout ends a session in which a reading has been in flight for so long. Zero means 60 s.
+	// AckTimeout is how long a reading may be in flight before the session ends. Zero means 60 s.
 	AckTimeout time.Duration
 }
 
 const (
-	maxWindow    = 10_000 // MQTT has 65,535 packet identifiers; a few hundred readings are as fast
+	maxWindow    = 10_000 // MQTT has 65,535 packet identifiers; above a few hundred readings nothing gets faster
 	minDrainRate = 0.001
 )
 
@@ -43,7 +43,7 @@ func (d Delivery) Check() error {
 	if d.Window < 1 || d.Window > maxWindow {
 		errs = append(errs, settings.Wrong("Window", "is %d: at least 1, at most %d", d.Window, maxWindow))
 	}
-	if !(d.DrainRate >= minDrainRate) || math.IsInf(d.DrainRate, 1) { // NaN is not, either
+	if !(d.DrainRate >= minDrainRate) || math.IsInf(d.DrainRate, 1) { // the comparison refuses NaN, too
 		errs = append(errs, settings.Wrong("DrainRate", "is %g readings a second: at least %g", d.DrainRate, minDrainRate))
 	}
 	errs = append(errs, settings.Duration("AckTimeout", d.AckTimeout))

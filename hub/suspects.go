@@ -7,42 +7,43 @@ import (
 	"giantlizard.example/failover/transport"
 )
 
-// errEndsSessions is why a reading is quarantined.
+// errEndsSessions is the reason for which a reading is quarantined.
 var errEndsSessions = errors.New("the hub ends every session in which this reading is sent, and acknowledges others")
 
 // suspects finds the reading for which a hub ends the session. MQTT has no other way to refuse a
-// reading, so it would be sent again and end the next session, for ever. It outlives sessions. It
-// counts only those that the hub ended.
+// reading, so the reading would be sent again and end the next session, for ever. A suspects outlives
+// sessions, and counts only sessions that the hub ended.
 //
-//   - A reading was in flight when two sessions ended: from now on there is one in flight at a
-//     time.
-//   - It was alone in flight when two of those ended: it is the suspect. It is withheld, and the
-//     next reading is sent.
-//   - That one ends its session, too: the fault is the hub's, and nobody is suspected any more.
-//   - Or it is acknowledged on a steady session: the suspect is sent again on that one, and is
-//     withheld again if the session ends.
+//   - If a reading was in flight when two sessions ended, only one reading at a time is in flight
+//     from then on.
+//   - If a reading was then the only one in flight when two sessions ended, it is the suspect. The
+//     suspect is withheld, and the next reading is sent.
+//   - If the next reading ends its session too, the fault is the hub's, and no reading is the suspect
+//     any more.
+//   - If the next reading is acknowledged on a steady session, the suspect is sent again on that
+//     session, and is withheld again if the session ends.
 //   - After three such rounds the suspect is quarantined.
 //   - If no other reading is left, the suspect is sent again after a minute, then two, up to an
 //     hour. This proves nothing and quarantines nothing.
 //
 // A session is steady when it is a second old, which is long compared with the time that a reading
 // is in flight. So a hub that ends sessions on its own, even every other session at its first
-// reading, gets nothing quarantined.
+// reading, does not cause a quarantine.
 type suspects struct {
-	ended      map[uint64]int // by number: how many sessions ended with this reading in flight
-	endedAlone map[uint64]int // the same, with no other reading in flight
+	ended      map[uint64]int // count of sessions that ended with a reading in flight, by number of the reading
+	endedAlone map[uint64]int // count of sessions that ended with a reading as the only one in flight, by its number
 	suspect    uint64
 	stage      stage
-	rounds     int       // how many sessions acknowledged another reading and ended with the suspect
-	since      time.Time // when the suspect was withheld last
-	otherAcked bool      // this session has acknowledged another reading since then
-	retries    int       // of the suspect as the only reading
+	rounds     int       // count of sessions that acknowledged another reading and then ended with the suspect in flight
+	since      time.Time // time at which the suspect was last withheld
+	otherAcked bool      // the hub has acknowledged another reading on this session, after since
+	retries    int       // count of attempts to send the suspect when no other reading was left
 }
 
 const (
 	quarantineRounds = 3
 	steadyAge        = time.Second
-	firstRetry       = time.Minute // doubles
+	firstRetry       = time.Minute // wait before the first retry; the wait doubles each time
 	lastRetry        = time.Hour
 )
 
@@ -51,7 +52,7 @@ type stage int
 
 const (
 	noSuspect stage = iota
-	withheld        // not sent, to see how the next reading fares
+	withheld        // not sent, to see whether the hub acknowledges the next reading
 	onTrial         // sent again, because this session has acknowledged another reading
 	retried         // sent again, because there is no other reading
 )
@@ -60,7 +61,8 @@ func newSuspects() *suspects {
 	return &suspects{ended: map[uint64]int{}, endedAlone: map[uint64]int{}}
 }
 
-// window returns how many readings may be in flight.
+// window returns how many readings may be in flight: full, or 1 if a reading was in flight when two
+// or more sessions ended.
 func (s *suspects) window(full int) int {
 	for _, sessions := range s.ended {
 		if sessions >= 2 {
@@ -72,8 +74,8 @@ func (s *suspects) window(full int) int {
 
 func (s *suspects) isWithheld(n uint64) bool { return s.stage == withheld && n == s.suspect }
 
-// acknowledged clears a reading, on a session of an age. It reports whether the suspect is to be
-// sent again.
+// acknowledged clears the reading n, which the hub acknowledged on a session of the given age. It
+// reports whether the suspect is to be sent again.
 func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
 	s.forget(n)
 	switch {
@@ -86,8 +88,8 @@ func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
 	return false
 }
 
-// forgetDropped forgets the readings between two numbers except those that the outbox has handed
-// out. Zero for next means that there is no upper bound.
+// forgetDropped forgets the readings with numbers above after and below next, except those that the
+// outbox has handed out. Zero for next means that there is no upper bound.
 func (s *suspects) forgetDropped(after, next uint64, isHandedOut func(n uint64) bool) {
 	for n := range s.ended {
 		if n > after && (next == 0 || n < next) && !isHandedOut(n) {
@@ -104,9 +106,9 @@ func (s *suspects) forget(n uint64) {
 	}
 }
 
-// retryAt returns when the suspect is sent again unless another reading is acknowledged before.
-// began is when this session began; alone says that no other reading is left. ok is false if the
-// suspect is not withheld or must wait for others.
+// retryAt returns when the suspect is sent again unless the hub acknowledges another reading
+// before. began is the time at which this session began; alone says that no other reading is left.
+// ok is false if the suspect is not withheld, or must wait because other readings are left.
 func (s *suspects) retryAt(began time.Time, alone bool) (at time.Time, ok bool) {
 	switch {
 	case s.stage != withheld:
@@ -131,8 +133,8 @@ func (s *suspects) withhold() { s.stage, s.since = withheld, time.Now() }
 
 func (s *suspects) acquit() { s.stage, s.rounds, s.retries = noSuspect, 0, 0 }
 
-// sessionEnded notes why a session ended and what was in flight. It returns the reading that is to
-// be quarantined, if any.
+// sessionEnded notes why a session ended and which readings were in flight. If a reading is to be
+// quarantined, sessionEnded returns its number and true.
 func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, found bool) {
 	before := s.stage
 	if before == onTrial || before == retried {
@@ -142,7 +144,7 @@ func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, 
 	switch transport.ReasonOf(cause) {
 	case transport.Closed, transport.Reset:
 	default:
-		return 0, false // the fault of the network, or ours
+		return 0, false // the hub did not end the session: the network or this device did
 	}
 	oneAtATime := s.window(2) == 1
 	for _, n := range inFlight {
@@ -159,7 +161,7 @@ func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, 
 			return n, true
 		}
 	case before == retried && n == s.suspect:
-	case s.stage == withheld: // another reading has fared no better
+	case s.stage == withheld: // the hub ended the session for another reading, too
 		s.acquit()
 		clear(s.endedAlone)
 	default:

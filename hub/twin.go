@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	firstTwinRetry = time.Second // doubles
-	lastTwinRetry  = 30 * time.Second
-	patchesLimit   = 64 // patches that may be pending until the twin has been read
+	firstTwinRetry = time.Second      // wait before the first retry; the wait doubles each time
+	lastTwinRetry  = 30 * time.Second // longest wait before a retry
+	patchesLimit   = 64               // most patches that are kept until the twin has been read
 )
 
 // A twin keeps the device and its twin in step. On each session it reads the desired properties
@@ -28,18 +28,19 @@ type twin struct {
 	warn     func(message string, err error)
 	outdated chan struct{} // has a value when the desired properties must be read again
 
-	// What follows belongs to one session.
+	// The fields below belong to one session.
 	session    Session
-	subscribed bool // to the hub's answers
+	subscribed bool // the session is subscribed to the hub's answers
 	mu         sync.Mutex
-	requests   map[string]chan payloads.TwinAnswer // that are not answered yet, by their ID
-	version    int64                               // of the desired properties; -1 means that they must be read
-	patches    []payloads.Desired                  // pending until they have been read
-	missed     int                                 // how often a patch was not kept; the twin must be read after it
-	failed     error                               // why a patch could not be applied, until follow returns it
+	requests   map[string]chan payloads.TwinAnswer // channels for answers that have not come yet, by request ID
+	version    int64                               // version of the desired properties; -1 means: read the twin
+	patches    []payloads.Desired                  // patches to apply when the twin has been read
+	missed     int                                 // count of patches not kept; the twin must be read again
+	failed     error                               // error of a patch that was not applied, until follow returns it
 }
 
-// begin forgets what belonged to another session: versions compare within one session only.
+// begin forgets the requests, the version and the patches of another session: versions can be
+// compared within one session only.
 func (t *twin) begin(s Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,12 +49,12 @@ func (t *twin) begin(s Session) {
 	t.version, t.patches, t.failed = -1, nil, nil
 }
 
-// run works until ctx or the session ends. Following the desired properties and sending the
-// reported ones do not wait for each other, except that the desired ones are read first: pending
+// run follows the desired properties and sends the reported ones until ctx or the session ends.
+// Neither waits for the other, except that the desired properties are read first: pending
 // acknowledgements then get this hub's version.
 func (t *twin) run(ctx context.Context) {
 	var both sync.WaitGroup
-	read, tried := context.WithCancel(ctx) // read ends when the twin was read, or could not be read
+	read, tried := context.WithCancel(ctx) // read ends after the first attempt to read the twin
 	defer tried()
 	if t.follows {
 		both.Go(func() {
@@ -81,7 +82,7 @@ func (t *twin) repeat(ctx context.Context, news <-chan struct{}, do func(context
 		next, again := news, (<-chan time.Time)(nil)
 		if err != nil {
 			if t.session.Cause() != nil || ctx.Err() != nil {
-				return // whoever waits for the session's end reports it
+				return // Work reports why the session ended
 			}
 			t.warn("a twin request failed; it will be tried again", err)
 			next, again = nil, time.After(max(retry, retryAfter(err)))
@@ -99,8 +100,9 @@ func (t *twin) repeat(ctx context.Context, news <-chan struct{}, do func(context
 	}
 }
 
-// follow reads the twin if it must be read. It reads only once, so that a hub that outdates each
-// answer at once is not asked without end.
+// follow reads the twin if it must be read, and returns the error of a patch that could not be
+// applied. It reads the twin at most once, so that it does not go on for ever if each answer is out
+// of date at once.
 func (t *twin) follow(ctx context.Context) error {
 	for read := false; ; read = true {
 		t.mu.Lock()
@@ -146,14 +148,14 @@ func (t *twin) read(ctx context.Context) error {
 }
 
 // applyPatches applies the patches that are pending, if the twin has been read. After a patch that
-// was missed or cannot be applied the twin must be read again. applyPatches is called with mu held.
+// was missed or cannot be applied the twin must be read again. The caller holds mu.
 func (t *twin) applyPatches() error {
 	for t.version >= 0 && len(t.patches) > 0 {
 		patch := t.patches[0]
 		t.patches = t.patches[1:]
 		switch {
-		case patch.Version <= t.version: // the twin that was read had it already
-		case patch.Version > t.version+1: // one was missed
+		case patch.Version <= t.version: // the twin that was read contains this patch already
+		case patch.Version > t.version+1: // a patch before this one was missed
 			t.version = -1
 		default:
 			t.version = patch.Version
@@ -173,7 +175,7 @@ func (t *twin) takePatch(m transport.Message) error {
 	defer t.mu.Unlock()
 	if err != nil || len(t.patches) >= patchesLimit {
 		t.missed++
-		t.patches, t.version = nil, -1 // the whole twin has what they say
+		t.patches, t.version = nil, -1 // the whole twin, read next, contains the patches
 	} else {
 		t.patches = append(t.patches, patch)
 		if failed := t.applyPatches(); failed != nil {
@@ -186,8 +188,8 @@ func (t *twin) takePatch(m transport.Message) error {
 	return err
 }
 
-// flush sends what is pending, and returns when the hub has confirmed it. The session may not have
-// subscribed before.
+// flush sends the pending reported properties, and returns when the hub has confirmed them. It
+// subscribes to the hub's answers if the session has not subscribed yet.
 func (t *twin) flush(ctx context.Context) error {
 	if !t.reported.hasPending() {
 		return nil
@@ -248,7 +250,7 @@ func (t *twin) takeAnswer(m transport.Message) error {
 	return a.BadProperties
 }
 
-// send sends what is pending for the reported section.
+// send sends what is pending for the reported section, until nothing is pending.
 func (t *twin) send(ctx context.Context) error {
 	for {
 		patches := t.reported.take().patches()
@@ -257,7 +259,7 @@ func (t *twin) send(ctx context.Context) error {
 		}
 		for _, patch := range patches {
 			if err := t.sendPatch(ctx, patch); err != nil {
-				t.reported.giveBack() // all of it: to send again what the hub has does no harm
+				t.reported.giveBack() // all patches: sending again what the hub has does no harm
 				return fmt.Errorf("hub: send reported properties: %w", err)
 			}
 		}
@@ -265,12 +267,12 @@ func (t *twin) send(ctx context.Context) error {
 	}
 }
 
-// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only what is wrong,
-// which would block the rest for ever.
+// sendPatch sends a patch. If the hub refuses the content, sendPatch drops only the properties at
+// fault, which would otherwise block the rest for ever.
 func (t *twin) sendPatch(ctx context.Context, patch map[string]any) error {
-	err := payloads.CheckReported(patch) // each report and each acknowledgement fits; all of them may be too large
+	err := payloads.CheckReported(patch) // reports and acknowledgements fit each alone; together they may be too large
 	if err == nil {
-		body, _ := json.Marshal(patch) // which CheckReported has done
+		body, _ := json.Marshal(patch) // cannot fail: CheckReported has marshalled the patch before
 		if _, err = t.request(ctx, payloads.ReportTopic, body); err == nil || !isFinal(err) {
 			return err
 		}

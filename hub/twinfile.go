@@ -9,12 +9,12 @@ import (
 	"giantlizard.example/failover/payloads"
 )
 
-// A twinFile is what the file holds of a twin: the reported properties and acknowledgements that no
-// hub has confirmed, and perhaps some that one has. To send those again does no harm, since they
-// are the newest. The file does not say which desired properties have been handled: a program that
-// starts is given each of them.
+// A twinFile is the content of the file for a twin: the reported properties and acknowledgements
+// that no hub has confirmed, and perhaps some that a hub has confirmed. Sending those again does no
+// harm, since they are the newest. The file does not say which desired properties have been
+// handled: a program that starts is given each of them.
 type twinFile struct {
-	First    json.RawMessage `json:"first,omitempty"` // the two patches of merged
+	First    json.RawMessage `json:"first,omitempty"` // first of the two patches of merged; Reported is then
 	Reported json.RawMessage `json:"reported,omitempty"`
 	Acks     []storedAck     `json:"answers,omitempty"`
 }
@@ -29,8 +29,9 @@ type storedAck struct {
 	Description string          `json:"ad,omitempty"`
 }
 
-// acksRoom bounds the acknowledgements in the file, in bytes. It is far more than a twin holds of
-// them. A property whose acknowledgement is left out is acknowledged again after a restart.
+// acksRoom bounds the total size of the acknowledgements in the file, in bytes. It is far more than
+// the acknowledgements in a twin can have. A property whose acknowledgement is left out is
+// acknowledged again after a restart.
 const acksRoom = 256 << 10
 
 func (f twinFile) isEmpty() bool { return f.Reported == nil && f.Acks == nil }
@@ -51,12 +52,12 @@ func (b batch) stored() (f twinFile) {
 	return f
 }
 
-// storedPatch returns a patch as JSON. That of an empty one is nil.
+// storedPatch returns a patch as JSON, or nil if the patch is empty.
 func storedPatch(patch map[string]any) json.RawMessage {
 	if len(patch) == 0 {
 		return nil
 	}
-	text, _ := json.Marshal(patch) // it was read from JSON
+	text, _ := json.Marshal(patch) // cannot fail: the patch was read from JSON
 	return text
 }
 
@@ -76,7 +77,7 @@ func (f twinFile) batch() (b batch, err error) {
 	return b, nil
 }
 
-// readPatch keeps the digits of numbers.
+// readPatch decodes a patch and keeps the digits of its numbers. The patch of a nil text is nil.
 func readPatch(text []byte) (patch map[string]any, err error) {
 	if text == nil {
 		return nil, nil

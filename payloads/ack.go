@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxDescription is in bytes. It is far below the limit for a string, because all acknowledgements
-// share the 32 KB of a twin's reported properties.
+// maxDescription is the length of the longest description, in bytes. It is far below the limit for
+// a string, because all acknowledgements share the 32 KB of a twin's reported properties.
 const maxDescription = 512
 
 // codeSetByDevice is the code of a value that the device set by itself. Such an acknowledgement has
@@ -22,8 +22,8 @@ const codeSetByDevice = 203
 // iot-develop/concepts-convention.md, "Writable properties".
 type PropertyAck struct {
 	Value       json.RawMessage // nil is written as null
-	Code        int             // as in HTTP; 203 is for a value that the device set by itself
-	Version     int64           // of the desired section that is acknowledged; 0 with code 203
+	Code        int             // status as in HTTP; 203 is for a value that the device set by itself
+	Version     int64           // version of the desired section that is acknowledged; 0 with code 203
 	Description string          // written as null if it is empty
 }
 
@@ -65,8 +65,8 @@ type AcknowledgedProperty struct {
 }
 
 // Fit returns the acknowledgement in a form that IoT Hub accepts. It shortens a long description,
-// and leaves out a value that breaks the rules for reported properties. The error says which rule;
-// it is nil if nothing was left out.
+// and leaves out a value that breaks the rules for reported properties. The error names the broken
+// rule; nil means that nothing was left out.
 func (a AcknowledgedProperty) Fit() (AcknowledgedProperty, error) {
 	a.Description = shorten(a.Description)
 	if isNull(a.PropertyAck.Value) {

@@ -20,9 +20,9 @@ const maxRetryAfter = time.Hour
 type answer struct {
 	status     int
 	requestID  string
-	retryAfter time.Duration // zero means that there is none
+	retryAfter time.Duration // delay that the service asks for; zero means none
 	query      bag
-	bad        error // what could not be read of the query; nil means nothing
+	bad        error // names the parts of the query that could not be read; nil means that all were read
 }
 
 func parseAnswer(prefix, topic string) (answer, error) {
@@ -43,15 +43,15 @@ func parseAnswer(prefix, topic string) (answer, error) {
 	return answer{int(status), id, retryAfter(properties), properties, bad}, nil
 }
 
-// retryAfter reads a delay, which is in seconds. It returns zero if the delay is missing or cannot
-// be read.
+// retryAfter returns the delay that a retry-after property gives in seconds. It returns zero if the
+// delay is missing or cannot be read.
 func retryAfter(b bag) time.Duration {
 	for _, p := range b {
 		if !strings.EqualFold(p.Name, "retry-after") {
 			continue
 		}
 		seconds, err := strconv.ParseInt(p.Value, 10, 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, ParseInt returns the nearest number
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // for a number out of range, ParseInt returns the nearest int64
 			return 0
 		}
 		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
@@ -59,7 +59,7 @@ func retryAfter(b bag) time.Duration {
 	return 0
 }
 
-// isNull reports whether there is no JSON value, or null.
+// isNull reports whether raw is empty or the JSON value null.
 func isNull(raw []byte) bool {
 	raw = bytes.TrimSpace(raw)
 	return len(raw) == 0 || string(raw) == "null"

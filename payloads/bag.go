@@ -103,7 +103,7 @@ func (f bagFaults) err() error {
 
 func escape(s string) string { return string(appendEscaped(nil, s)) }
 
-// isPlain has the bytes that are not escaped.
+// isPlain tells for each byte whether appendEscaped appends it unchanged.
 var isPlain = func() (is [256]bool) {
 	for c := range is {
 		is[c] = hasOnly(string([]byte{byte(c)}), "-._~")
@@ -113,7 +113,7 @@ var isPlain = func() (is [256]bool) {
 
 func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
-	start := 0 // of the plain bytes that are not appended yet
+	start := 0 // index of the first byte that is not appended yet
 	for i := range len(s) {
 		if c := s[i]; !isPlain[c] {
 			dst = append(append(dst, s[start:i]...), '%', hex[c>>4], hex[c&15])

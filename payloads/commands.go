@@ -20,19 +20,19 @@ func commandPrefix(deviceID string) string { return "devices/" + deviceID + "/me
 type Message struct {
 	ID            string            // given by the back end; the hub may deliver a message more than once
 	CorrelationID string            // given by the back end; may be ""
-	Name          string            // of the command; "" for another message
-	Component     string            // of the model; "" for the root
-	Properties    map[string]string // without the system properties; the first of a name; null is ""
+	Name          string            // name of the command; "" if the message is no command
+	Component     string            // component of the model; "" means the root
+	Properties    map[string]string // without system properties; of equal names the first counts; a null is ""
 	Body          []byte
 
-	// BadProperties names what could not be read of the properties; nil means nothing. Properties
-	// that are not percent-encoded UTF-8 are kept as they stand in the topic. A command's name that
-	// is not component*command is the Name as a whole.
+	// BadProperties names the properties that could not be read; nil means that all were read.
+	// Properties that are not percent-encoded UTF-8 are kept as they stand in the topic. If a
+	// command's name holds a star but is not component*command, Name is the whole text.
 	BadProperties error
 }
 
 // ParseMessage reads a cloud-to-device message to this device. A single bad property is no error,
-// because a device that completed a message without reading it would lose it.
+// because a device completes a message that it cannot read, and would lose it.
 func ParseMessage(deviceID, topic string, body []byte) (Message, error) {
 	rest, ok := strings.CutPrefix(topic, commandPrefix(deviceID))
 	if !ok || rest != "" && rest[0] != '/' {

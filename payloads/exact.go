@@ -13,10 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// encoding/json changes without an error what it cannot keep. Of a name that an object has twice,
-// the last value counts. Half of a surrogate pair, or a byte that is not UTF-8, becomes U+FFFD, so
-// that two names can become one. The functions of this file refuse such text. Text that is passed
-// on undecoded need not be checked.
+// encoding/json changes a text that it cannot represent, without an error. If an object has a name
+// twice, the last value counts. Half of a surrogate pair, or a byte that is not UTF-8, becomes
+// U+FFFD, so that two names can become one. The functions of this file refuse such text. Text that
+// is passed on undecoded need not be checked.
 
 // CheckJSON returns an error if decoding would change a JSON text.
 func CheckJSON(text []byte) error { return checkExact(text, true) }
@@ -36,14 +36,14 @@ func ReadObject(text []byte) (map[string]json.RawMessage, error) {
 	return members, err
 }
 
-// decodeMembers decodes the members of an object that have a name in into. Unlike encoding/json it
-// compares names with case. It decodes all that can be decoded, and returns one of the errors.
+// decodeMembers decodes the members of an object whose names are keys of into. Unlike encoding/json
+// it compares names with case. It decodes all that can be decoded, and returns one of the errors.
 func decodeMembers(text []byte, into map[string]any) error {
 	return decodeMatching(text, into, func(a, b string) bool { return a == b })
 }
 
-// decodeMatching is decodeMembers with another comparison of names. Of two members that match one
-// name, none counts.
+// decodeMatching is decodeMembers with another comparison of names. If two members match one name,
+// neither counts.
 func decodeMatching(text []byte, into map[string]any, same func(a, b string) bool) error {
 	members, err := ReadObject(text)
 	for name, value := range into {
@@ -91,7 +91,7 @@ func checkExact(text []byte, deep bool) error {
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return errors.New("not UTF-8 JSON")
 	}
-	var open []map[string]bool // the names in each object or array that is open
+	var open []map[string]bool // names so far in each object or array that is still open
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '{', '[':
@@ -112,7 +112,7 @@ func checkExact(text []byte, deep bool) error {
 				continue
 			}
 			var name string
-			_ = json.Unmarshal(quoted, &name) // it is a string of valid JSON
+			_ = json.Unmarshal(quoted, &name) // cannot fail: quoted is a string of valid JSON
 			names := open[len(open)-1]
 			if names[name] {
 				return fmt.Errorf("%.80s stands twice in one object", quoted)
@@ -159,7 +159,7 @@ func isText(v reflect.Value) bool {
 			}
 		}
 	case reflect.Slice, reflect.Array:
-		for i := 0; i < v.Len() && v.Type().Elem().Kind() != reflect.Uint8; i++ { // bytes become base64
+		for i := 0; i < v.Len() && v.Type().Elem().Kind() != reflect.Uint8; i++ { // json.Marshal writes bytes as base64
 			if !isText(v.Index(i)) {
 				return false
 			}

@@ -11,22 +11,22 @@ const (
 	hubVersion = "2021-04-12" // azure-docs iot/iot-mqtt-connect-to-iot-hub.md; model-id needs 2020-09-30 or later
 )
 
-// Lengths of IDs, in characters. Sources: azure-docs iot-dps/concepts-service.md,
+// The greatest lengths of IDs, in characters. Sources: azure-docs iot-dps/concepts-service.md,
 // iot-hub/iot-hub-devguide-identity-registry.md.
 const (
 	maxRegistrationID = 128
 	maxDeviceID       = 128
 )
 
-// RegistrationUsername returns the MQTT user name for DPS. Unlike that for a hub, it has no
-// question mark. Source: azure-docs iot/iot-mqtt-connect-to-iot-dps.md.
+// RegistrationUsername returns the MQTT user name for DPS. Unlike the user name for a hub, it has
+// no question mark. Source: azure-docs iot/iot-mqtt-connect-to-iot-dps.md.
 func RegistrationUsername(idScope, registrationID string) string {
 	return idScope + "/registrations/" + registrationID + "/api-version=" + dpsVersion + "&ClientVersion=" + product
 }
 
-// HubUsername returns the MQTT user name for a hub. The hub has the name that DPS gave, with its
-// port if there is one. The model ID is that of the device's DTDL model; "" leaves it out. Source:
-// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
+// HubUsername returns the MQTT user name for a hub. hub is the name that DPS gave, with its port if
+// it has one. modelID is the ID of the device's DTDL model; "" leaves it out. Source: azure-docs
+// iot/iot-mqtt-connect-to-iot-hub.md.
 func HubUsername(hub, deviceID, modelID string) string {
 	username := hub + "/" + deviceID + "/?api-version=" + hubVersion
 	if modelID != "" {

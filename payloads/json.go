@@ -62,9 +62,9 @@ func canonicalNumber(text string) json.Number {
 	return json.Number(sign + "0." + short + "e" + strconv.Itoa(power-len(fraction)+len(digits)))
 }
 
-// Merge returns a value after a patch of it, as a twin merges them: null removes a member, objects
-// are merged, and any other value replaces. Objects that decoding would change are an error.
-// Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md.
+// Merge returns the value that a twin holds after it has merged a patch into a value: null removes
+// a member, objects are merged, and any other value replaces. It returns an error for objects that
+// decoding would change. Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md.
 func Merge(value, patch json.RawMessage) (json.RawMessage, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(patch), []byte("{")) {
 		return patch, nil

@@ -25,7 +25,7 @@ const maxMethodBytes = 128 * 1024
 type MethodRequest struct {
 	Name      string          // "command", or "component*command"
 	RequestID string          // as it stands in the topic; the answer repeats it
-	Payload   json.RawMessage // byte for byte; nil for an empty body, which is not the same as null
+	Payload   json.RawMessage // body, byte for byte; nil means an empty body, which is not the same as null
 }
 
 // ParseMethod reads the request of a direct method. If only the body is wrong, it returns the name
@@ -87,8 +87,8 @@ func MethodAnswer(status int, requestID string, answer any) (topic string, body 
 	return topic, body, nil
 }
 
-// rawRequestID finds $rid and does not decode it, because decoding and encoding again could change
-// it.
+// rawRequestID returns the value of $rid without decoding it, because decoding and encoding again
+// could change it.
 func rawRequestID(query string) string {
 	for part := range strings.SplitSeq(query, "&") {
 		if name, id, _ := strings.Cut(part, "="); name == "$rid" || name == "%24rid" {

@@ -9,8 +9,8 @@ import (
 // Source: azure-docs iot-develop/concepts-convention.md.
 const ComponentMarker = "__t"
 
-// MarkPart adds the marker of a component to a part of it, and returns the part. A whole without a
-// marker is no component.
+// MarkPart copies the component marker of whole to part, and returns part. If whole has no marker,
+// it is no component, and part stays as it is.
 func MarkPart(part, whole map[string]any) map[string]any {
 	if mark, ok := whole[ComponentMarker]; ok {
 		part[ComponentMarker] = mark
@@ -19,9 +19,9 @@ func MarkPart(part, whole map[string]any) map[string]any {
 }
 
 // SplitPatch returns the patches to send instead of a patch of reported properties that a hub
-// refused for a reason. They are its halves, down to a single property, so that a bad property does
-// not cost the others. A single PropertyAck loses its value. SplitPatch returns nothing if the
-// patch cannot be made smaller.
+// refused for a reason. It returns the halves of the patch, down to a single property, so that one
+// bad property does not block the others. A single PropertyAck loses its value. SplitPatch returns
+// nothing if the patch cannot be made smaller.
 func SplitPatch(patch map[string]any, reason error) (parts []map[string]any) {
 	names := propertiesOf(patch)
 	if len(names) > 1 {

@@ -22,7 +22,8 @@ func RegisterTopic(requestID string) string {
 	return "$dps/registrations/PUT/iotdps-register/?$rid=" + escape(requestID)
 }
 
-// PollTopic returns the topic of a request for the state of a registration. Its body is empty.
+// PollTopic returns the topic of a request for the state of a registration. The request needs no
+// body.
 func PollTopic(requestID, operationID string) string {
 	return "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=" + escape(requestID) +
 		"&operationId=" + escape(operationID)
@@ -52,14 +53,14 @@ func RegisterBody(registrationID string, payload any) ([]byte, error) {
 // registration. A zero field means that the answer does not have it. Source: the REST reference of
 // DPS (Runtime Registration).
 type RegistrationAnswer struct {
-	Status      int // as in HTTP
+	Status      int // status code as in HTTP
 	RequestID   string
 	RetryAfter  time.Duration
 	OperationID string // an answer to a poll may lack it: use the one that is known
 	State       string // lower case: assigning, assigned, failed, disabled or unassigned
 	Substatus   string
 	AssignedHub string // a host name, perhaps with a port
-	DeviceID    string // at the hub; may differ from the registration ID
+	DeviceID    string // device ID at the hub; may differ from the registration ID
 	Code        int    // errorCode of the body or of its registrationState
 
 	Stamped time.Time // DPS's clock at the time of an error
@@ -68,7 +69,7 @@ type RegistrationAnswer struct {
 	Message, TrackingID string
 	Payload             json.RawMessage // what a custom allocation policy returned
 
-	BadProperties error // names what could not be read of the topic's properties; nil means nothing
+	BadProperties error // names the properties of the topic that could not be read; nil means that all were read
 }
 
 // ParseRegistrationAnswer reads an answer of DPS. If the body of an error answer is empty or cannot
@@ -91,7 +92,7 @@ func ParseRegistrationAnswer(topic string, body []byte) (RegistrationAnswer, err
 }
 
 // readBody reads what it can, and returns an error for what it cannot read. It compares names
-// without case. Of a name in two spellings none counts.
+// without case. If a name occurs in two spellings, neither counts.
 func (a *RegistrationAnswer) readBody(body []byte) error {
 	if isNull(body) {
 		return nil
@@ -125,8 +126,8 @@ func (a *RegistrationAnswer) readBody(body []byte) error {
 	return err
 }
 
-// A timestamp is a time of DPS's clock. A time that cannot be read counts as missing, so that it
-// does not cost the answer.
+// A timestamp is a time of DPS's clock. A time that cannot be read counts as missing, so that the
+// rest of the answer can be used.
 type timestamp time.Time
 
 func (s *timestamp) UnmarshalJSON(text []byte) error {
@@ -137,8 +138,8 @@ func (s *timestamp) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// checkAssignment returns an error if an assignment has a name that a dialer, a user name or a
-// topic cannot hold.
+// checkAssignment returns an error if an assignment names a hub or a device ID that cannot be part
+// of an address, a user name or a topic.
 func (a RegistrationAnswer) checkAssignment() error {
 	if a.State != "assigned" {
 		return nil

@@ -16,16 +16,16 @@ import (
 // The limits of a twin. Source: azure-docs iot-hub/iot-hub-devguide-device-twins.md, "Tags and
 // properties format" and "Device twin size".
 const (
-	maxReportedBytes = 32 * 1024 // of reported properties; desired properties have their own 32 KB
-	maxTwinDepth     = 10        // objects; the document does not say whether arrays count
-	maxTwinLevels    = 64        // objects and arrays together: the default limit (MaxDepth) of JSON readers for .NET
-	maxTwinKey       = 1024      // bytes of UTF-8
-	maxTwinString    = 4 * 1024  // bytes of UTF-8
+	maxReportedBytes = 32 * 1024 // size of the reported properties; desired properties have their own 32 KB
+	maxTwinDepth     = 10        // nested objects; the document does not say whether arrays count
+	maxTwinLevels    = 64        // nested objects and arrays: the default limit (MaxDepth) of JSON readers for .NET
+	maxTwinKey       = 1024      // length of a key in bytes of UTF-8
+	maxTwinString    = 4 * 1024  // length of a string in bytes of UTF-8
 	minTwinInteger   = -1 << 52
 	maxTwinInteger   = 1<<52 - 1
 )
 
-// CheckReported returns an error if IoT Hub would refuse a patch of reported properties. It knows
+// CheckReported returns an error if IoT Hub would refuse a patch of reported properties. It checks
 // the patch alone: a patch within the limits can still be too much for the section that the hub
 // holds.
 func CheckReported(patch map[string]any) error {
@@ -46,7 +46,7 @@ func CheckReported(patch map[string]any) error {
 		return fmt.Errorf("payloads: reported properties: %d bytes as IoT Hub counts them, at most %d fit",
 			c.size, maxReportedBytes)
 	}
-	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // nulls and brackets count only here
+	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // only this limit counts nulls and brackets
 		return fmt.Errorf("payloads: reported properties: a message of %d bytes, at most %d fit", len(body), MaxMessageBytes)
 	}
 	return nil
@@ -70,7 +70,7 @@ func asJSON(v any) (any, error) {
 }
 
 // A reportedChecker checks values, and adds their sizes up.
-type reportedChecker struct{ size int } // bytes, as IoT Hub counts them
+type reportedChecker struct{ size int } // total bytes, as IoT Hub counts them
 
 // A depth is the number of objects and arrays that a value is in. If a hub counts arrays like
 // objects, it answers with status 400, and the property is dropped with a warning.
@@ -135,7 +135,8 @@ func (c *reportedChecker) value(path string, value any, in depth) error {
 	return nil
 }
 
-// checkKey also refuses an empty key, which no document forbids but no model can name.
+// checkKey returns an error for a key that a twin cannot hold, and for an empty key, which no
+// document forbids but no model can name.
 func checkKey(key string) error {
 	switch {
 	case key == "":

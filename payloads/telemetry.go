@@ -30,9 +30,9 @@ const (
 // A Reading is one telemetry message.
 type Reading struct {
 	Body       []byte            // UTF-8 JSON, which is delivered byte for byte
-	Properties map[string]string // of the application
-	Taken      time.Time         // when it was measured
-	Component  string            // of the model; "" for the root
+	Properties map[string]string // properties that the application sets
+	Taken      time.Time         // time of the measurement
+	Component  string            // component of the model; "" means the root
 }
 
 // A TooLargeError reports that a reading does not fit into one message of IoT Hub.
@@ -71,9 +71,9 @@ func (r Reading) PropertyNames() []string {
 	return slices.Sorted(maps.Keys(r.Properties))
 }
 
-// Check returns an error if IoT Hub would refuse the reading, with a message ID of any length; a
-// *TooLargeError if it is too large. Such a reading must not be sent, because the hub would end
-// every session in which it is sent.
+// Check returns an error if IoT Hub would refuse the reading, whatever its message ID is; a
+// *TooLargeError if the reading is too large. Such a reading must not be sent, because the hub
+// would end every session in which it is sent.
 func (r Reading) Check() error {
 	if !utf8.Valid(r.Body) || !json.Valid(r.Body) {
 		return errors.New("payloads: reading: the body is not UTF-8 JSON")
@@ -92,7 +92,7 @@ func (r Reading) Check() error {
 	if size := r.size(); size > MaxMessageBytes {
 		return &TooLargeError{Size: size, Max: MaxMessageBytes}
 	}
-	if 6*(r.size()-len(r.Body)) < maxTopic { // an encoded byte has at most three, and a property two more
+	if 6*(r.size()-len(r.Body)) < maxTopic { // encoding makes at most three bytes of one, and each property adds two
 		return nil
 	}
 	// The longest device ID, and a message ID that encoding makes as long as possible.
@@ -117,7 +117,7 @@ func (r Reading) size() int {
 	return n
 }
 
-// setByHub has the properties that only IoT Hub sets. Other names that begin with "iothub-" are
+// setByHub lists the properties that only IoT Hub sets. Other names that begin with "iothub-" are
 // free for applications. Source: the tables of azure-docs
 // iot-hub/iot-hub-devguide-messages-construct.md.
 var setByHub = []string{

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// TwinAnswerFilter is the subscription for answers to twin requests, and DesiredFilter that for
-// changes of desired properties. The prefixes are the beginnings of their topics. A hub never sends
-// later what changed while the device was offline: read the twin. Source of all topics of the twin:
-// azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
+// TwinAnswerFilter is the subscription for answers to twin requests, and DesiredFilter is the
+// subscription for changes of desired properties. The prefixes are the beginnings of their topics.
+// A hub never sends a change that was made while the device was offline: read the twin to learn of
+// it. Source of all topics of the twin: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
 const (
 	TwinAnswerFilter = TwinAnswerPrefix + "#"
 	DesiredFilter    = DesiredPrefix + "#"
@@ -23,7 +23,7 @@ const (
 	DesiredPrefix    = "$iothub/twin/PATCH/properties/desired/"
 )
 
-// TwinGetTopic returns the topic of a request for the whole twin. Its body is empty.
+// TwinGetTopic returns the topic of a request for the whole twin. The request has no body.
 func TwinGetTopic(requestID string) string { return "$iothub/twin/GET/?$rid=" + escape(requestID) }
 
 // ReportTopic returns the topic of a patch of reported properties.
@@ -58,7 +58,7 @@ type DesiredProperty struct {
 func (p DesiredProperty) Key() PropertyName { return PropertyName{p.Component, p.Name} }
 
 // Desired is the desired section of a twin, or a patch of it. Versions of different hubs cannot be
-// compared: a device that was moved may see a lower one.
+// compared: a device that was moved may see a lower version.
 type Desired struct {
 	Version    int64
 	Properties []DesiredProperty // in the order of their names
@@ -67,11 +67,11 @@ type Desired struct {
 // A Twin is the part of a device twin that the device can read.
 type Twin struct {
 	Desired  Desired
-	Reported json.RawMessage // an object, or nil
+	Reported json.RawMessage // the reported section, a JSON object; nil means that it is missing
 }
 
-// AcknowledgedVersions returns the version that each property acknowledgement in the reported
-// section is for.
+// AcknowledgedVersions returns, for each property with an acknowledgement in the reported section,
+// the version that is acknowledged.
 func (t Twin) AcknowledgedVersions() map[PropertyName]int64 {
 	versions := map[PropertyName]int64{}
 	note := func(name PropertyName, value json.RawMessage) {
@@ -155,17 +155,17 @@ func ParseDesired(topic string, body []byte) (Desired, error) {
 // A TwinAnswer is the hub's answer to a request for the twin (status 200, the twin in Body) or to a
 // patch of reported properties (status 204). A zero field means that the answer does not have it.
 type TwinAnswer struct {
-	Status     int // as in HTTP
+	Status     int // status code as in HTTP
 	RequestID  string
-	Version    int64 // of the reported properties
+	Version    int64 // version of the reported properties
 	RetryAfter time.Duration
 	Body       []byte
 
-	// From the body of an error answer, as far as it can be read.
+	// These fields come from the body of an error answer, as far as the body can be read.
 	Code                int
 	Message, TrackingID string
 
-	BadProperties error // names what could not be read of the topic's properties; nil means nothing
+	BadProperties error // names the properties of the topic that could not be read; nil means that all were read
 }
 
 // ParseTwinAnswer reads an answer to a twin request. If the body of an error answer is empty or

@@ -8,10 +8,11 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A Cache is the file that stores an assignment, with its payload. The payload may be secret, so only
-// the owner may read the file. An assignment belongs to one DPS host, ID scope and registration ID; for
-// any other it is foreign. A checksum detects damage and changes by hand, so that neither leads to
-// another hub. A Cache with the zero File stores nothing.
+// A Cache is the file that stores an assignment, with its payload. The payload may be secret, so
+// only the owner may read the file. An assignment belongs to one DPS host, ID scope and
+// registration ID; for any other combination it is foreign. A checksum detects damage and changes
+// by hand, so that neither can lead the device to another hub. A Cache with the zero File stores
+// nothing.
 type Cache struct {
 	File statefile.File
 	Identity
@@ -28,9 +29,9 @@ type cached struct {
 	Saved          time.Time `json:"saved"`
 }
 
-// Load reads the assignment. ok reports whether there is one of this identity. An error is a warning,
-// after which the device asks DPS: the file is damaged or foreign and has been set aside under another
-// name, or it cannot be read.
+// Load reads the assignment. ok reports whether the file holds one of this identity. An error is
+// only a warning, after which the device asks DPS: the file is damaged or foreign and has been set
+// aside under another name, or it cannot be read.
 func (c Cache) Load() (a Assignment, ok bool, err error) {
 	var v cached
 	ok, err = c.File.Load(&v)
@@ -69,7 +70,7 @@ func (c Cache) check(v cached) error {
 	return nil
 }
 
-// Content returns what the file holds for an assignment that comes now.
+// Content returns the content of the file for an assignment that has just been received.
 func (c Cache) Content(a Assignment) any {
 	return cached{
 		Host: c.ProvisioningHost, IDScope: c.IDScope, RegistrationID: c.RegistrationID,

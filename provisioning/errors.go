@@ -18,7 +18,7 @@ const (
 	// Unavailable means that DPS was not reached, did not answer, or answered 5xx, 409 or 412. Retry
 	// with back-off.
 	Unavailable Verdict = "dps-unavailable"
-	// Throttled means 429. Retry after RetryAfter, or with back-off.
+	// Throttled means that DPS answered 429. Retry after RetryAfter, or with back-off.
 	Throttled Verdict = "dps-throttled"
 	// Refused means that DPS refuses the device until an operator changes something. Retry slowly.
 	Refused Verdict = "dps-refused"
@@ -30,14 +30,14 @@ func (v Verdict) Error() string { return string(v) }
 type Error struct {
 	Verdict    Verdict
 	Host       string
-	Status     int           // of the answer, like HTTP's; zero means that there was none
-	Code       int           // errorCode, such as 401002; zero means that there was none
-	TrackingID string        // what Azure's support asks for
-	RetryAfter time.Duration // what DPS asked for; zero means nothing
+	Status     int           // status of the answer, as in HTTP; zero means that there was no answer
+	Code       int           // error code of the answer, such as 401002; zero means that it had none
+	TrackingID string        // ID of the request, for which Azure's support asks
+	RetryAfter time.Duration // delay that DPS asked for; zero means none
 	Message    string        // DPS's own words
-	Stamped    time.Time     // DPS's clock when it answered; zero means that it did not say
-	Updated    time.Time     // a past time by DPS's clock; zero means that it named none
-	Advice     string        // what an operator does next; empty means that there is nothing to do but wait
+	Stamped    time.Time     // time of the answer by DPS's clock; zero means that DPS did not say
+	Updated    time.Time     // latest change of the registration, by DPS's clock; zero means that DPS did not say
+	Advice     string        // next step for an operator; empty means that there is nothing to do but wait
 	Err        error         // the underlying error, may be nil
 }
 
@@ -70,7 +70,7 @@ func (e *Error) Unwrap() []error { return []error{e.Verdict, e.Err} }
 
 const (
 	adviceCredentials = "check the ID scope, the registration ID and the key " +
-		"(one that was derived fits one spelling of the ID), " +
+		"(a derived key fits only one spelling of the ID), " +
 		"that the enrollment is enabled, and that this machine's clock is right"
 	adviceDisabled = "enable the enrollment, or approve the device"
 	adviceMissing  = "check the ID scope, and that an enrollment or an enrollment group covers this registration ID"

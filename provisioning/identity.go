@@ -16,14 +16,14 @@ type Identity struct {
 	ProvisioningHost string
 	// IDScope is the ID scope that the overview of the DPS instance shows.
 	IDScope string
-	// RegistrationID is best in lower case: DPS ignores case, but a key derived from a group's fits one
-	// spelling only.
+	// RegistrationID is the device's name at DPS, best in lower case: DPS ignores case, but a key
+	// derived from a group key fits one spelling only.
 	RegistrationID string
-	// Key returns the device's key. It is called at each dial. Only the text of a *transport.KeyError
-	// is shown.
+	// Key returns the device's key. It is called at each dial. Of its errors only the text of a
+	// *transport.KeyError is shown.
 	Key transport.KeySource
-	// ModelID is the device's DTDL model, such as dtmi:com:example:Thermostat;1. Zero means that it has
-	// none.
+	// ModelID is the device's DTDL model, such as dtmi:com:example:Thermostat;1. Zero means that the
+	// device has no model.
 	ModelID string
 	// ModelKey is the name of ModelID in the payload of the registration: modelId, or iotcModelId as in
 	// older samples of IoT Central. Zero means modelId.
@@ -51,7 +51,7 @@ func (i Identity) Check() error {
 	case i.IDScope == "":
 		wrong("IDScope", "is missing")
 	case strings.ContainsAny(i.IDScope, "/ \t\r\n"):
-		wrong("IDScope", "is %.100q, which no ID scope is", i.IDScope)
+		wrong("IDScope", "is %.100q: an ID scope has no slash and no space", i.IDScope)
 	}
 	if i.RegistrationID == "" {
 		wrong("RegistrationID", "is missing")
@@ -67,8 +67,8 @@ func (i Identity) Check() error {
 	return errors.Join(errs...)
 }
 
-// payload is what a device with a model sends with its registration, for IoT Central or a custom
-// allocation.
+// payload returns what a device with a model sends with its registration, for IoT Central or a
+// custom allocation, and nil for a device without a model.
 func (i Identity) payload() any {
 	if i.ModelID == "" {
 		return nil

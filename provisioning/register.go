@@ -18,18 +18,18 @@ import (
 const (
 	// defaultPollDelay is used when DPS names no delay, as in Microsoft's SDKs.
 	defaultPollDelay = 2 * time.Second
-	// DPS accepts pollLimit polls of one device in 10 s, whatever its retry-after says. It counts when
-	// they arrive, and a later poll may travel faster: hence 11 s.
+	// DPS accepts pollLimit polls of one device in 10 s, whatever its retry-after says. DPS counts
+	// polls when they arrive, and a later poll may travel faster than an earlier one: hence 11 s.
 	// https://learn.microsoft.com/azure/iot-dps/about-iot-dps#quotas-and-limits
 	pollLimit  = 5
 	pollWindow = 11 * time.Second
-	// answerTimeout is for one answer. DPS gives no promise that there is one.
+	// answerTimeout bounds the wait for one answer. DPS does not promise an answer.
 	answerTimeout = 10 * time.Second
-	// registerTimeout is for the whole registration with all delays that DPS asks for.
+	// registerTimeout bounds the whole registration with all delays that DPS asks for.
 	registerTimeout = 2 * time.Minute
-	// closeTimeout is for closing the session.
+	// closeTimeout bounds the closing of the session.
 	closeTimeout = 3 * time.Second
-	// tokenLife is far more than a registration takes.
+	// tokenLife is how long a token is valid. It is far longer than a registration takes.
 	tokenLife = time.Hour
 )
 
@@ -41,15 +41,15 @@ var (
 // A Request is one registration: who asks, and how.
 type Request struct {
 	Identity
-	Payload any            // is sent with the registration; nil means the model of Identity, if it has one
-	Polls   *Polls         // is shared by all registrations of one device; nil means that there are no others
+	Payload any            // sent with the registration; nil means the model of Identity, if it has one
+	Polls   *Polls         // shared by all registrations of one device; nil means that this is the only one
 	Link    transport.Link // how to reach DPS
 
-	// Ended is called with a session that has ended by itself. The callee waits for its Done, in the
-	// place of Register. Nil means that Register waits.
+	// Ended is called with a session that ended before Register closed it. The function must then wait
+	// for the Done of the session, so that Register need not. Nil means that Register waits.
 	Ended func(*transport.Session)
-	// Warn is called with what cannot be read of an answer whose other parts count. Nil means that
-	// nobody wants to know.
+	// Warn is called with an error that names the parts of an answer that could not be read, although
+	// the rest is used. Nil means that such errors are ignored.
 	Warn func(error)
 }
 
@@ -74,22 +74,23 @@ const MaxPayload = 96 << 10
 
 // An Assignment is DPS's answer: the hub and the device ID there.
 type Assignment struct {
-	Hub       string // as DPS names it, with its port if it has one
-	DeviceID  string // may differ from the registration ID
+	Hub       string // host name that DPS gave, with its port if it has one
+	DeviceID  string // device ID at the hub; may differ from the registration ID
 	Substatus string // such as initialAssignment or deviceDataMigrated; may be empty
 	// Payload is the JSON of a custom allocation, byte for byte. Empty means that there is none. It may
 	// be secret: it must not be printed.
 	Payload string
-	// Updated is a past time by DPS's clock. Zero means that DPS named none. It is not stored.
+	// Updated is the time of the latest change of the registration, by DPS's clock. Zero means that
+	// DPS named none. It is not stored.
 	Updated time.Time
 	// TooLarge is the size in bytes of a payload that was left out because it exceeds MaxPayload. Zero
-	// means that none was.
+	// means that no payload was left out.
 	TooLarge int
 }
 
-// Register asks DPS which hub the device belongs to, and waits as long as DPS asks for between polls.
-// After two minutes it returns an error with the verdict Unavailable. Its errors are *Error, or that of
-// ctx.
+// Register asks DPS which hub the device belongs to, and waits as long as DPS asks for between
+// polls. After two minutes it returns an error with the verdict Unavailable. Its errors are *Error,
+// or the error of ctx.
 func Register(ctx context.Context, r Request) (Assignment, error) {
 	r.Identity = r.WithDefaults()
 	if r.Payload == nil {
@@ -144,7 +145,8 @@ func (r Request) register(ctx context.Context) (none Assignment, _ error) {
 	return r.assignment(answer)
 }
 
-// close closes the session also when ctx has ended, and waits a little for its goroutines.
+// close closes the session, even when ctx has ended, and waits up to closeTimeout for its
+// goroutines. It passes a session that has already ended to Ended instead.
 func (r Request) close(ctx context.Context, s *transport.Session) {
 	if r.Ended != nil && s.Cause() != nil {
 		r.Ended(s)
@@ -209,12 +211,12 @@ type exchange struct {
 // A request waits for the answer that carries its ID.
 type request struct {
 	id     string
-	answer chan answer // has room for one
+	answer chan answer // buffered for one answer
 }
 
 type answer struct {
 	payloads.RegistrationAnswer
-	err error // why it cannot be read
+	err error // why the answer cannot be read
 }
 
 func (x *exchange) subscribe(ctx context.Context) error {

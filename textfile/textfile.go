@@ -23,7 +23,7 @@ func Read(name string, limit int64) ([]byte, error) {
 	return ReadAll(name, f, limit)
 }
 
-// ReadAll is Read for a stream. Errors call it by the name.
+// ReadAll is Read for a stream. Errors call the stream by name.
 func ReadAll(name string, r io.Reader, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
@@ -47,7 +47,7 @@ func Open(name string) (io.ReadCloser, error) {
 	}{NewReader(name, f), f}, nil
 }
 
-// NewReader is Open for a stream. Errors call it by the name.
+// NewReader is Open for a stream. Errors call the stream by name.
 func NewReader(name string, r io.Reader) io.Reader {
 	return &reader{name: name, in: bufio.NewReader(r)}
 }
@@ -63,7 +63,7 @@ type reader struct {
 func (r *reader) Read(b []byte) (int, error) {
 	if !r.begun {
 		r.begun = true
-		start, _ := r.in.Peek(markLength) // the Read below returns its error
+		start, _ := r.in.Peek(markLength) // the Read below returns an error that Peek met
 		rest, err := decode(r.name, start)
 		r.err = err
 		_, _ = r.in.Discard(len(start) - len(rest))
@@ -106,7 +106,7 @@ func decode(name string, text []byte) ([]byte, error) {
 }
 
 // OnlyOnce reports whether a name is that of a file that the shell has opened, such as <(command)
-// or /dev/stdin. It may be a pipe, whose text cannot be read again.
+// or /dev/stdin. Such a file may be a pipe, whose text cannot be read again.
 func OnlyOnce(name string) bool {
 	return strings.HasPrefix(name, "/dev/fd/") || strings.HasPrefix(name, "/proc/self/fd/") || name == "/dev/stdin"
 }

@@ -15,10 +15,10 @@ import (
 // reason while the session lives is tried again.
 const pahoTimeout = time.Second
 
-// A call is something to ask of paho.
+// A call is a request that runCalls makes to paho.
 type call struct {
 	do      func()
-	dropped func(error) // is called in place of do, with the cause, when the session ends first
+	dropped func(error) // called instead of do, with the session's cause, if the session ends first
 }
 
 // callsLimit is how many calls are queued before the caller has to wait.
@@ -29,7 +29,7 @@ const callsLimit = 64
 func (s *Session) runCalls() {
 	for {
 		select {
-		case <-s.inbox.hasAcks: // first, because the calls may never end
+		case <-s.inbox.hasAcks: // acknowledgements first, because calls may come without end
 			s.inbox.sendAcks()
 			continue
 		default:
@@ -37,14 +37,14 @@ func (s *Session) runCalls() {
 		select {
 		case c := <-s.calls:
 			c.do()
-			for len(s.calls) > 0 && len(s.inbox.hasAcks) == 0 && s.Cause() == nil { // cheaper than the select
+			for len(s.calls) > 0 && len(s.inbox.hasAcks) == 0 && s.Cause() == nil { // cheaper than the select for each call
 				c := <-s.calls
 				c.do()
 			}
 		case <-s.inbox.hasAcks:
 			s.inbox.sendAcks()
 		case <-s.conn.ended:
-			s.adding.Lock() // from here on enqueue sees that the session has ended
+			s.adding.Lock() // waits for running calls of enqueue; later ones see that the session has ended
 			s.adding.Unlock()
 			for len(s.calls) > 0 {
 				c := <-s.calls
@@ -55,15 +55,15 @@ func (s *Session) runCalls() {
 	}
 }
 
-// enqueue queues a call. An error means that the call will not run.
+// enqueue queues a call. An error means that neither do nor dropped will be called.
 func (s *Session) enqueue(ctx context.Context, c call) error {
 	s.adding.RLock()
 	defer s.adding.RUnlock()
-	if cause := s.Cause(); cause != nil { // in the select below it might lose to free room
+	if cause := s.Cause(); cause != nil { // checked first: the select below picks at random if the queue has room
 		return cause
 	}
 	select {
-	case s.calls <- c: // the usual case, without the cost of the others
+	case s.calls <- c: // the usual case, cheaper than the select below
 		return nil
 	default:
 	}
@@ -77,8 +77,8 @@ func (s *Session) enqueue(ctx context.Context, c call) error {
 	}
 }
 
-// retry starts something until paho accepts it or the session has ended. A packet that paho gave up has
-// not been written, so trying again makes no duplicate.
+// retry calls start until paho accepts the packet or the session has ended. If paho timed out, it
+// has not written the packet, so trying again makes no duplicate.
 func (s *Session) retry(start func() mqtt.Token) mqtt.Token {
 	for {
 		token := start()
@@ -112,8 +112,8 @@ func (s *Session) await(ctx context.Context, token mqtt.Token, ended <-chan stru
 	return fmt.Errorf("transport: %s: %w", s.host, err)
 }
 
-// request starts something that the peer answers, and waits for the answer, the end of the session or
-// of ctx.
+// request starts an operation that the peer answers, and waits for the answer, the end of the
+// session or the end of ctx.
 func (s *Session) request(ctx context.Context, start func() mqtt.Token) (mqtt.Token, error) {
 	started := make(chan mqtt.Token, 1)
 	err := s.enqueue(ctx, call{do: func() { started <- s.retry(start) }, dropped: func(error) {}})
@@ -130,13 +130,13 @@ func (s *Session) request(ctx context.Context, start func() mqtt.Token) (mqtt.To
 	}
 }
 
-// Publish hands a message to the session; messages are sent in the order of the calls. If it returns
-// nil, done is called once, and must not block: with nil when the hub has acknowledged the message (at
-// QoS 0 when it was written to the network), or with an *Error that says why that is not known. Until
-// then the payload must not change. If Publish returns an error, the message is not sent and done is
-// not called.
+// Publish hands a message to the session; messages are sent in the order of the calls. If Publish
+// returns nil, done is called once, and must not block: with nil when the hub has acknowledged the
+// message (at QoS 0 when it was written to the network), or with an *Error that says why the
+// outcome is unknown. Until done is called the payload must not change. If Publish returns an
+// error, the message is not sent and done is not called.
 func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload []byte, done func(error)) error {
-	if len(topic) > math.MaxUint16 { // paho would cut it off
+	if len(topic) > math.MaxUint16 { // paho would cut off a longer topic
 		return fmt.Errorf("transport: %s: the topic has %d bytes: at most %d fit", s.host, len(topic), math.MaxUint16)
 	}
 	return s.enqueue(ctx, call{dropped: done, do: func() {
@@ -145,8 +145,8 @@ func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload [
 			s.conn.inFlight.add(id, done)
 			return
 		}
-		s.work.Go(func() { // at QoS 0, or because paho refused it
-			err := s.await(context.Background(), token, s.pahoDone) // paho may use the payload until then
+		s.work.Go(func() { // the message has QoS 0, or paho refused the message
+			err := s.await(context.Background(), token, s.pahoDone) // paho may use the payload until pahoDone is closed
 			if err == nil && !s.conn.out.flush() {
 				err = s.Cause()
 			}
@@ -156,7 +156,7 @@ func (s *Session) Publish(ctx context.Context, topic string, qos byte, payload [
 }
 
 // Subscribe subscribes to the filters at a QoS, and waits for the answer. Its error has the reason
-// SubscriptionRefused if the hub refuses one of them (SUBACK 0x80), which paho does not take for an
+// SubscriptionRefused if the hub refuses a filter (SUBACK 0x80), which paho does not report as an
 // error.
 func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) error {
 	if len(filters) == 0 {

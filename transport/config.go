@@ -13,20 +13,20 @@ import (
 	"giantlizard.example/failover/settings"
 )
 
-// A DialFunc opens a connection, as (*net.Dialer).DialContext does. Proxies, networks in memory and
-// faults come in here.
+// A DialFunc opens a connection, as (*net.Dialer).DialContext does. Use it for proxies, networks in
+// memory and faults.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A KeySource returns the device's key. It is called at each dial, so that a rotated key needs no
-// restart. Only the text of a *KeyError is shown.
+// restart. Of its errors only the text of a *KeyError is shown.
 type KeySource func() (Key, error)
 
 // A RootSource returns the certificate roots to trust. It is called at each dial, so that a replaced
 // certificate authority needs no restart.
 type RootSource func() *x509.CertPool
 
-// A Link says how to reach a host, and when a session with it counts as dead. WithDefaults gives zero
-// fields their defaults.
+// A Link says how to reach a host, and when a session with that host counts as dead. WithDefaults
+// gives zero fields their defaults.
 type Link struct {
 	// Dial opens the connection. Nil means TCP.
 	Dial DialFunc
@@ -38,12 +38,12 @@ type Link struct {
 	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK
 	// together may take six times as long. Zero means 5 s.
 	ConnectTimeout time.Duration
-	// KeepAlive is how long nothing is read before a ping is sent, in whole seconds from 1 s to 1177 s.
-	// A session uses half of Silence if that is shorter. Zero means 6 s, or less if Silence is
-	// below 12 s.
+	// KeepAlive is the time without a byte from the peer after which the session sends a ping, in
+	// whole seconds from 1 s to 1177 s. A session uses half of Silence if that is shorter. Zero means
+	// 6 s, or less if Silence is below 12 s.
 	KeepAlive time.Duration
-	// Silence is how long nothing is read before the session ends. It is longer while large packets are
-	// in flight. Zero means twice KeepAlive.
+	// Silence is the time without a byte from the peer after which the session ends. It is longer
+	// while large packets are in flight. Zero means twice KeepAlive.
 	Silence time.Duration
 	// WriteTimeout is how long the peer may take for 16 KiB of a packet before the session ends. Zero
 	// means 10 s.
@@ -53,10 +53,10 @@ type Link struct {
 // A Config describes one session: how to reach the host, and what CONNECT says.
 type Config struct {
 	Link
-	Host         string // as DPS or the operator names it, with a port if that is not 8883
+	Host         string // host name from DPS or the operator, with a port if the port is not 8883
 	ClientID     string
 	Username     string
-	Password     func(now time.Time) (string, error) // called at each dial; nil means none
+	Password     func(now time.Time) (string, error) // called at each dial; nil means no password
 	CleanSession bool
 }
 
@@ -67,8 +67,9 @@ const connectLimit = 6
 const (
 	defaultPort      = "8883"
 	defaultKeepAlive = 6 * time.Second
-	// maxKeepAlive is the longest keep-alive that IoT Hub accepts; it ends a connection that is silent
-	// for half as long again. azure-docs articles/iot/iot-mqtt-connect-to-iot-hub.md
+	// maxKeepAlive is the longest keep-alive that IoT Hub accepts. The hub ends a connection that is
+	// silent for one and a half times its keep-alive. Source: azure-docs
+	// articles/iot/iot-mqtt-connect-to-iot-hub.md
 	maxKeepAlive = 1177 * time.Second
 )
 
@@ -104,18 +105,19 @@ func (l Link) Check() error {
 	return errors.Join(errs...)
 }
 
-// pingAfter is how long nothing is read before a ping is sent. The peer has the rest of Silence, at
-// least half of it, for its answer.
+// pingAfter returns the time without a byte from the peer after which a ping is sent. The peer has
+// the rest of Silence, at least half of it, for its answer.
 func (l Link) pingAfter() time.Duration { return min(l.KeepAlive, l.Silence/2) }
 
-// hubKeepAlive is the keep-alive that CONNECT names. A hub ends a connection that is silent for half as
-// long again: with pingAfter in its place, a stall that the session is to survive would end it.
+// hubKeepAlive returns the keep-alive that CONNECT names, four times pingAfter. A hub ends a
+// connection that is silent for one and a half times its keep-alive: if CONNECT named pingAfter,
+// the hub would end the connection in a stall that the session is to survive.
 func (l Link) hubKeepAlive() time.Duration {
 	return min((4*l.pingAfter() + time.Second - 1).Truncate(time.Second), maxKeepAlive)
 }
 
-// dial opens the connection: TCP to the host's address, then TLS to its name. Only the dial uses the
-// port. IoT Hub and DPS promise TLS 1.2; a later version is used if the peer has it.
+// dial opens the connection: TCP to the host and port, then TLS for the host name without the port.
+// IoT Hub and DPS promise TLS 1.2; a later version is used if the peer has it.
 func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	failed := func(reason Reason, err error) (conn, raw net.Conn, _ error) {
 		return nil, nil, &Error{Reason: reason, Host: c.Host, Err: err}
@@ -146,7 +148,8 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	return secure, raw, nil
 }
 
-// A connectingConn bounds each Read by timeout, until SetDeadline is called, which is after CONNACK.
+// A connectingConn bounds each Read by timeout until SetDeadline is called, which happens after
+// CONNACK.
 type connectingConn struct {
 	net.Conn
 	timeout   time.Duration

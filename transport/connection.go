@@ -12,18 +12,20 @@ import (
 
 var pingreq = []byte{0xc0, 0}
 
-// A peer answers nothing before it has read all of a packet, and no ping before it has read what was
-// sent earlier. On a slow network this is no silence. So the bytes by which large packets in flight
-// exceed recordSize extend Silence by the time that they take at slowRate.
+// A peer answers a packet only after it has read all of the packet, and a ping only after it has
+// read everything that was sent earlier. On a slow network such a wait must not count as silence.
+// So large packets in flight extend Silence: the bytes by which each exceeds recordSize count at
+// slowRate.
 const (
-	slowRate         = 1 << 10     // bytes a second
-	longestExtension = time.Minute // of Silence
+	slowRate         = 1 << 10     // assumed speed of a slow network, in bytes a second
+	longestExtension = time.Minute // most time by which Silence is extended
 )
 
-// pieceSize is how much is written under one deadline. It is the largest TLS record.
+// pieceSize is the most bytes that are written under one deadline. It is the size of the largest
+// TLS record.
 const pieceSize = 16 << 10
 
-// errClosedByPaho stands for a reason that paho only logs.
+// errClosedByPaho is the error when paho closes the connection for a reason that paho only logs.
 var errClosedByPaho = errors.New("paho closed the connection: a packet was malformed, or a ping was not answered")
 
 // A connection is the network connection that paho uses. It ends once, with a cause, and every Read
@@ -31,8 +33,8 @@ var errClosedByPaho = errors.New("paho closed the connection: a packet was malfo
 // with another error than net.ErrClosed. The connection itself finds silence and stalled writes, and
 // ignores the deadlines that paho sets.
 type connection struct {
-	net.Conn          // TLS
-	raw      net.Conn // is closed in place of Conn, which would first try to tell a peer that may not be reading
+	net.Conn          // the TLS connection
+	raw      net.Conn // connection below TLS; closed directly, because Conn would first send an alert and might block
 	host     string
 	link     Link
 	packets  *packetReader
@@ -40,13 +42,13 @@ type connection struct {
 	inFlight *inFlight
 
 	connected atomic.Bool // CONNACK has come: from now on silence ends the session
-	leaving   atomic.Bool // this side ends the session, whatever error is seen first
+	leaving   atomic.Bool // this side is ending the session; any error then counts as ClosedLocally
 
 	mu      sync.Mutex
-	waiting time.Time // when the last Read began to wait
+	waiting time.Time // time at which the last Read began to wait
 
 	once  sync.Once
-	cause error         // is set before ended is closed
+	cause error         // why the connection ended; set before ended is closed
 	ended chan struct{} // is closed when the connection has ended
 }
 
@@ -76,7 +78,7 @@ func (c *connection) fail(reason Reason, err error) {
 	c.end(&Error{Reason: reason, Host: c.host, Err: err})
 }
 
-// endCause is nil until the connection has ended.
+// endCause returns why the connection ended, or nil until it has ended.
 func (c *connection) endCause() error {
 	select {
 	case <-c.ended:
@@ -114,7 +116,7 @@ func (r silenceReader) Read(p []byte) (int, error) {
 	return r.Conn.Read(p)
 }
 
-// setSilenceDeadline sets when the current Read ends the session.
+// setSilenceDeadline sets the time at which the current Read fails, which ends the session.
 func (c *connection) setSilenceDeadline() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +125,9 @@ func (c *connection) setSilenceDeadline() {
 	c.Conn.SetReadDeadline(c.waiting.Add(c.link.Silence + min(extension, longestExtension)))
 }
 
-// ping sends a ping when nothing was read for pingAfter, until the connection ends. paho's own pings
-// come up to a quarter later, which leaves the peer too little of Silence for its answer.
+// ping sends a ping when nothing was read for pingAfter, until the connection ends. paho's own
+// pings come up to a quarter of the keep-alive later, which leaves the peer too little of Silence
+// for its answer.
 func (c *connection) ping() {
 	wait := c.link.pingAfter()
 	for {
@@ -143,8 +146,8 @@ func (c *connection) ping() {
 	}
 }
 
-// Write adds a packet to the send buffer once CONNACK has come. After an error all later calls fail as
-// well.
+// Write adds a packet to the send buffer once CONNACK has come; before that, it writes to the
+// network directly. After an error all later calls fail as well.
 func (c *connection) Write(p []byte) (int, error) {
 	if !c.connected.Load() {
 		return c.write(p)
@@ -161,11 +164,11 @@ func (c *connection) Write(p []byte) (int, error) {
 // send writes the send buffer to the network until the connection ends.
 func (c *connection) send() {
 	for batch := c.out.take(nil); batch != nil; batch = c.out.take(batch) {
-		for piece := range slices.Chunk(batch, pieceSize) { // WriteTimeout is for each, not for all of a large packet
+		for piece := range slices.Chunk(batch, pieceSize) { // WriteTimeout bounds each piece, not a whole large packet
 			c.Conn.SetWriteDeadline(time.Now().Add(c.link.WriteTimeout))
 			n, err := c.write(piece)
 			c.out.wrote(n)
-			if err != nil { // which has ended the connection
+			if err != nil { // write has already ended the connection
 				break
 			}
 		}

@@ -18,25 +18,25 @@ type Reason string
 
 // The reasons, in the order in which they can occur.
 const (
-	NameNotFound        Reason = "name-not-found" // DNS does not know the host, or it is no host name
+	NameNotFound        Reason = "name-not-found" // DNS does not know the host, or the host name is malformed
 	Unreachable         Reason = "unreachable"    // there is no route to the host
 	ConnectionRefused   Reason = "refused"        // nobody listens on the port
 	TimedOut            Reason = "timed-out"      // dial, TLS or CONNACK took too long
-	TLSFailed           Reason = "tls"            // certificate, protocol version or alert
+	TLSFailed           Reason = "tls"            // TLS failed: certificate, protocol version or alert
 	ServerUnavailable   Reason = "connack-3"      // the hub is unavailable or throttles
 	BadCredentials      Reason = "connack-4"      // user name or password are malformed
 	NotAuthorized       Reason = "connack-5"      // token wrong, device unknown, disabled or moved: MQTT cannot say which
-	ConnectRejected     Reason = "connack"        // any other code
-	SubscriptionRefused Reason = "subscription"   // SUBACK 0x80
+	ConnectRejected     Reason = "connack"        // CONNACK with any other code that refuses the session
+	SubscriptionRefused Reason = "subscription"   // the hub refused a filter (SUBACK 0x80)
 	Closed              Reason = "closed"         // the peer closed the connection (FIN)
 	Reset               Reason = "reset"          // the peer reset the connection (RST)
 	Silence             Reason = "silence"        // nothing was read for Link.Silence: the connection is half-open
 	WriteStalled        Reason = "write-stalled"  // the peer read nothing for Link.WriteTimeout
 	AckOverdue          Reason = "ack-overdue"    // the peer answers pings but does not acknowledge a message
-	ProtocolBroken      Reason = "protocol"       // what was read is not MQTT
+	ProtocolBroken      Reason = "protocol"       // the peer sent bytes that are not valid MQTT
 	ClosedLocally       Reason = "ended"          // this side ended the session
 	KeyUnusable         Reason = "key"            // the key could not be read, so that there is no token
-	Unknown             Reason = "unknown"        // none of these
+	Unknown             Reason = "unknown"        // none of the other reasons
 )
 
 func (r Reason) Error() string { return string(r) }
@@ -66,8 +66,8 @@ func ReasonOf(err error) Reason {
 	return Unknown
 }
 
-// errnoReasons are the reasons of the errors of operating systems. The numbers from 10000 are those of
-// Windows, which Go does not translate.
+// errnoReasons maps the error numbers of operating systems to reasons. The numbers from 10000 are
+// those of Windows, which Go does not translate.
 var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ECONNREFUSED: ConnectionRefused, 10061: ConnectionRefused,
 	syscall.ECONNRESET: Reset, 10054: Reset, syscall.EPIPE: Reset, syscall.ECONNABORTED: Reset, 10053: Reset,
@@ -75,8 +75,8 @@ var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
 }
 
-// connackReasons are the reasons of return codes of CONNACK; ConnectRejected is for all others. MQTT
-// 3.1.1, 3.2.2.3
+// connackReasons maps return codes of CONNACK to reasons; all other codes mean ConnectRejected.
+// Source: MQTT 3.1.1, 3.2.2.3
 var connackReasons = map[byte]Reason{
 	packets.ErrRefusedServerUnavailable:     ServerUnavailable,
 	packets.ErrRefusedBadUsernameOrPassword: BadCredentials,
@@ -113,8 +113,8 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
-// isTLS reports whether crypto/tls has received or sent an alert, or read something else than a record.
-// What a handshake finds wrong with a certificate is left to dial.
+// isTLS reports whether crypto/tls has received or sent an alert, or read bytes that are no TLS
+// record. Other errors of a handshake, such as a bad certificate, are left to dial.
 func isTLS(err error) bool {
 	op, isOp := errors.AsType[*net.OpError](err)
 	_, isRecord := errors.AsType[tls.RecordHeaderError](err)

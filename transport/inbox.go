@@ -7,17 +7,17 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// inboxLimit bounds what is held while no handler wants it. IoT Hub holds at most 50 cloud-to-device
-// messages for a device. A message above the limit is not acknowledged, so that the hub delivers it
-// again.
+// inboxLimit bounds the number of messages held while no handler accepts them. IoT Hub holds at
+// most 50 cloud-to-device messages for a device. A message above the limit is not acknowledged, so
+// that the hub delivers it again.
 const inboxLimit = 1024
 
-// A Message came from the hub.
+// A Message is one message that the peer has sent.
 type Message struct {
 	Topic     string
 	Payload   []byte
 	Duplicate bool   // the hub says that it may have delivered the message before
-	SendAck   func() // what Ack calls; nil means that there is nothing to acknowledge
+	SendAck   func() // function that Ack calls; nil means that there is nothing to acknowledge
 }
 
 // Ack sends the PUBACK of a message of QoS 1. It may be called late and more than once. In a session
@@ -28,8 +28,8 @@ func (m Message) Ack() {
 	}
 }
 
-// An inbox holds messages until a handler takes them: a hub that has kept the device's subscriptions
-// may deliver right after CONNACK.
+// An inbox holds messages until a handler accepts them: a hub that has kept the device's
+// subscriptions may deliver right after CONNACK.
 type inbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -37,11 +37,11 @@ type inbox struct {
 	handler func(Message) bool
 	next    int  // the index in held of the next message for the handler
 	running bool // a handler is running
-	runs    int  // how many runs of a handler have returned
+	runs    int  // count of handler calls that have returned
 	closed  bool
 
-	acks    []mqtt.Message // to acknowledge, in order
-	hasAcks chan struct{}  // has a value when acks may have some
+	acks    []mqtt.Message // messages to acknowledge, in order
+	hasAcks chan struct{}  // has a value when acks may not be empty
 }
 
 func newInbox() *inbox {
@@ -50,14 +50,14 @@ func newInbox() *inbox {
 	return b
 }
 
-// Attach sets the handler of messages. It is called with all messages that are held and all that
-// follow, one at a time and in order. A message for which it returns false is held for the next
-// handler. The handler must not block, and must not call Attach or Detach. Attach returns when a run of
-// the handler before has returned.
+// Attach sets the handler of messages. The handler is called with all messages that are held and
+// all that follow, one at a time and in order. A message for which the handler returns false is
+// held for the next handler. The handler must not block, and must not call Attach or Detach. Attach
+// waits until a running call of the previous handler has returned.
 func (s *Session) Attach(handler func(Message) bool) { s.inbox.attach(handler) }
 
-// Detach removes the handler and returns when it is not running any more. Messages that come later are
-// held.
+// Detach removes the handler and returns when the handler is not running any more. Messages that
+// come later are held.
 func (s *Session) Detach() { s.inbox.attach(nil) }
 
 // add holds a message. It runs on a goroutine of paho, which nothing may block.
@@ -74,7 +74,7 @@ func (b *inbox) add(m mqtt.Message) {
 	b.changed.Broadcast()
 }
 
-// queueAck queues an acknowledgement: paho may block on it, and a handler must not.
+// queueAck queues an acknowledgement instead of sending it: paho may block, and a handler must not.
 func (b *inbox) queueAck(m mqtt.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +104,7 @@ func (b *inbox) attach(handler func(Message) bool) {
 	defer b.mu.Unlock()
 	b.handler, b.next = handler, 0
 	b.changed.Broadcast()
-	for runs := b.runs; b.running && b.runs == runs; { // a run of the handler before
+	for runs := b.runs; b.running && b.runs == runs; { // a call of the previous handler is still running
 		b.changed.Wait()
 	}
 }
@@ -122,7 +122,7 @@ func (b *inbox) deliver() {
 		}
 		i, handle := b.next, b.handler
 		m := b.held[i]
-		b.next++ // before the run, during which another handler may be attached, and starts with the first message
+		b.next++ // before the call, during which attach may set next to 0 for another handler
 		b.running = true
 		b.mu.Unlock()
 		taken := handle(m)

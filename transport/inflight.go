@@ -2,16 +2,18 @@ package transport
 
 import "sync"
 
-// inFlight knows the messages that are published and not yet acknowledged, by packet identifier. An
-// acknowledgement may be read before Publish has learned the identifier from paho.
+// inFlight holds the done functions of the messages that are published and not yet acknowledged, by
+// packet identifier. An acknowledgement may be read before Publish has learned the identifier from
+// paho.
 type inFlight struct {
 	mu    sync.Mutex
 	done  map[uint16]func(error)
-	early map[uint16]bool // acknowledged before add
+	early map[uint16]bool // identifiers that were acknowledged before add was called
 	cause error           // why no more acknowledgements will come; nil means that they may
 }
 
-// add has done called once: with nil when the message is acknowledged, or with why that is not known.
+// add registers done, which is called once: with nil when the message is acknowledged, or with the
+// reason why the outcome is unknown.
 func (f *inFlight) add(id uint16, done func(error)) {
 	f.mu.Lock()
 	acknowledged, cause := f.early[id], f.cause
@@ -28,7 +30,8 @@ func (f *inFlight) add(id uint16, done func(error)) {
 	done(cause)
 }
 
-// acknowledged takes in the acknowledgement of a message that has asked for it.
+// acknowledged calls done for the message with an identifier. If add has not registered the message
+// yet, acknowledged remembers the identifier for add.
 func (f *inFlight) acknowledged(id uint16) {
 	f.mu.Lock()
 	done := f.done[id]

@@ -11,20 +11,21 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// largestPacket is far more than DPS or a hub sends. paho allocates whatever length a header names, up
-// to 256 MiB.
+// largestPacket bounds the length of a packet that is accepted. It is far more than DPS or a hub
+// sends. paho allocates whatever length a header names, up to 256 MiB.
 const largestPacket = 1 << 20
 
-// A packetReader hands whole packets to paho. It refuses those with which a peer could harm paho, drops
-// answers to nothing, and takes acknowledgements in. paho itself notices what else is malformed.
+// A packetReader hands whole packets to paho. It refuses packets with which a peer could harm paho,
+// drops answers to packets that were never sent, and passes PUBACKs to inFlight. paho itself
+// notices other malformed packets.
 type packetReader struct {
 	conn     *connection
 	in       *bufio.Reader
 	secrets  mask
-	packet   []byte      // the last packet
-	rest     []byte      // what paho has not read of it yet
+	packet   []byte      // memory of the last small packet, which the next packet reuses
+	rest     []byte      // part of the current packet that paho has not read yet
 	greeted  bool        // CONNACK has come
-	arriving atomic.Bool // part of a packet has come
+	arriving atomic.Bool // only a part of the current packet has come
 }
 
 func (r *packetReader) Read(p []byte) (int, error) {
@@ -80,7 +81,8 @@ func (r *packetReader) next() error {
 	return err
 }
 
-// check reports whether a packet is for paho.
+// check reports whether a packet is to be passed to paho. It returns an error if the packet must
+// end the session.
 func (r *packetReader) check(kind byte, body []byte) (forPaho bool, err error) {
 	switch kind {
 	case packets.Connack:

@@ -10,7 +10,8 @@ import (
 	"giantlizard.example/failover/textfile"
 )
 
-// rootsLimit is far more than all public authorities together take.
+// rootsLimit bounds the size of the file, in bytes. It is far more than the certificates of all
+// public authorities together.
 const rootsLimit = 4 << 20
 
 // FixedRoots returns a source that always returns the same roots.
@@ -46,7 +47,7 @@ func RootsFromFile(name string) (*x509.CertPool, error) {
 // parseCertificates parses each PEM block of a text. Its error names the block that cannot be parsed,
 // which encoding/pem and AppendCertsFromPEM would skip. Text between blocks is a comment.
 func parseCertificates(text []byte) (all []*x509.Certificate, err error) {
-	var block []byte // the lines of the current block; nil means that there is none
+	var block []byte // the lines of the current block; nil means outside of a block
 	begun, n := 0, 0
 	for number, line := range bytes.SplitAfter(text, []byte("\n")) {
 		line = bytes.TrimPrefix(line, []byte("\ufeff")) // a byte order mark, of a file that was appended to another
@@ -81,7 +82,7 @@ func parseBlock(text []byte) (*x509.Certificate, error) {
 	block, rest := pem.Decode(text)
 	switch {
 	case block == nil || len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("it is no PEM")
+		return nil, errors.New("it is not valid PEM")
 	case block.Type != "CERTIFICATE":
 		return nil, fmt.Errorf("its type is %.40q, and only CERTIFICATE can be used", block.Type)
 	}

@@ -55,8 +55,8 @@ func (k Key) Derive(registrationID string) Key {
 	return derived
 }
 
-// Hide returns a text in which [key] replaces this key, and the one that it is derived from, in base64,
-// URL-encoded, in hex or as it is.
+// Hide returns a text in which [key] replaces this key, and the group key from which it is derived,
+// in base64, URL-encoded, in hex or as raw bytes.
 func (k Key) Hide(text string) string {
 	if k.hide == nil || text == "" {
 		return text
@@ -64,8 +64,8 @@ func (k Key) Hide(text string) string {
 	return k.hide(text)
 }
 
-// sign returns the HMAC-SHA256 of a text. The zero Key signs with no bytes, which every service
-// refuses.
+// sign returns the HMAC-SHA256 of a text. The zero Key signs with an empty secret, and every
+// service refuses such a signature.
 func (k Key) sign(text string) []byte {
 	if k.hmac == nil {
 		k = newKey(nil)

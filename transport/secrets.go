@@ -12,13 +12,13 @@ import (
 	"syscall"
 )
 
-// shortestSecret is the length in bytes from which a text is a secret. A shorter one would be found
-// where none is.
+// shortestSecret is the length in bytes of the shortest text that is treated as a secret. A shorter
+// one could match other text by accident.
 const shortestSecret = 16
 
-// formsOf returns a secret in all forms in which a text may show it: as it is, quoted, in base64, in
-// hex and URL-encoded. The base64 forms lack their '=', so that they are found with it and without it.
-// A topic may URL-encode what is already encoded.
+// formsOf returns a secret in all forms in which a text may show it: as it is, quoted, in base64,
+// in hex and URL-encoded. The base64 forms lack their '=', so that they match with and without it.
+// A topic may URL-encode a text that is encoded already.
 func formsOf(secret []byte) []string {
 	hexed, quoted := hex.EncodeToString(secret), strconv.Quote(string(secret))
 	text := base64.RawStdEncoding.EncodeToString(secret)
@@ -37,8 +37,8 @@ func formsOf(secret []byte) []string {
 // those that .NET writes.
 var lowerEscapes = strings.NewReplacer("%2B", "%2b", "%2F", "%2f")
 
-// A mask has the forms of secrets that a peer may send back. What is read would carry them into errors,
-// logs and files.
+// A mask holds the forms of the secrets that a peer may send back. Unmasked, such secrets could get
+// into errors, logs and files.
 type mask [][]byte
 
 // maskFor returns the mask of a password and, if it is a SAS token, of its signature.
@@ -77,7 +77,7 @@ func (m mask) cover(body []byte) {
 				break
 			}
 			copy(rest[i:], bytes.Repeat([]byte{'*'}, len(secret)))
-			rest = rest[i+len(secret):] // not from the start: the secret may be asterisks itself
+			rest = rest[i+len(secret):] // search behind the match: the secret may consist of asterisks
 		}
 	}
 }

@@ -9,37 +9,38 @@ import (
 )
 
 // recordSize is how many bytes of packets the buffer holds before paho has to wait, unless a single
-// packet is larger. They become one TLS record, of which a peer can read nothing before it has all: on
-// a slow network that looks like silence.
+// packet is larger. The packets become one TLS record. A peer can read no part of a record before
+// all of it has come, which looks like silence on a slow network.
 const recordSize = 4 << 10
 
 // largeLimit is how many large packets are remembered as in flight: at QoS 0 it may take long until an
 // answer shows that they have arrived.
 const largeLimit = 64
 
-// A sendBuffer holds the packets that paho has written until they are written to the network. What is
-// added during a write leaves with the next one, because a TLS record and a system call are most of the
-// cost of a small packet. It also knows which packets expect an answer: an answer to a packet that is
-// still in the buffer waits until it has left, and an answer to a packet that never leaves is none.
+// A sendBuffer holds the packets that paho has written until they are written to the network.
+// Packets added during a write leave with the next write, because a TLS record and a system call
+// are most of the cost of a small packet. A sendBuffer also knows which packets expect an answer:
+// an answer to a packet that is still in the buffer waits until the packet has been written, and an
+// answer to a packet that is never written does not count.
 type sendBuffer struct {
 	mu                      sync.Mutex
 	changed                 *sync.Cond
 	buffer                  []byte
-	added, written, arrived int64   // bytes so far; arrived is what answers show of the peer
-	pings                   []int64 // the value of added behind each ping that has no answer
-	large                   []span  // the packets above recordSize that may not have arrived
+	added, written, arrived int64   // total bytes so far; arrived counts what the peer has read, as answers show
+	pings                   []int64 // for each ping without an answer, the value of added after the ping
+	large                   []span  // positions of the packets above recordSize that may not have arrived
 	ended                   bool
-	asked                   map[uint16]question // by packet identifier
+	asked                   map[uint16]question // packets that expect an answer, by packet identifier
 }
 
-// A span is the place of a packet among all bytes.
+// A span is the position of a packet in the sequence of all bytes added.
 type span struct{ begin, end int64 }
 
 // A question is a packet that expects an answer.
 type question struct {
-	ack     byte  // the type of the packet that acknowledges it; zero means that it is no message
-	filters int   // how many filters it subscribes to
-	end     int64 // the value of added behind it
+	ack     byte  // type of the packet that acknowledges a PUBLISH; zero means that the packet is no PUBLISH
+	filters int   // number of filters in a SUBSCRIBE
+	end     int64 // value of added after the packet
 }
 
 func newSendBuffer() *sendBuffer {
@@ -48,7 +49,8 @@ func newSendBuffer() *sendBuffer {
 	return b
 }
 
-// add waits for room and adds a packet. It returns false when the connection has ended.
+// add waits until the buffer has room, and adds a packet. It returns false when the connection has
+// ended.
 func (b *sendBuffer) add(packet []byte) bool {
 	id, q := parse(packet)
 	b.mu.Lock()
@@ -76,8 +78,9 @@ func (b *sendBuffer) add(packet []byte) bool {
 	return true
 }
 
-// take waits for packets and takes all of them. It returns nil when the connection has ended. The
-// caller must not use last, which it took before, any more.
+// take waits for packets and returns all of them. It returns nil when the connection has ended.
+// last is the result of the previous call; the caller must not use it any more, because take reuses
+// its memory.
 func (b *sendBuffer) take(last []byte) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,7 +91,7 @@ func (b *sendBuffer) take(last []byte) []byte {
 		return nil
 	}
 	b.mu.Unlock()
-	runtime.Gosched() // a goroutine that is about to add a packet does so now, and it leaves with the others
+	runtime.Gosched() // lets other goroutines add packets that then leave in this batch
 	b.mu.Lock()
 	batch := b.buffer
 	b.buffer = nil
@@ -99,7 +102,7 @@ func (b *sendBuffer) take(last []byte) []byte {
 	return batch
 }
 
-// wrote takes in that n more bytes have been written to the network.
+// wrote notes that n more bytes have been written to the network.
 func (b *sendBuffer) wrote(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,8 +129,9 @@ func (b *sendBuffer) end() {
 	b.changed.Broadcast()
 }
 
-// answered returns what an answer is for, and waits until that has been written. A message is answered
-// by one type of packet only: paho would accept another one, and reuse the identifier although the true
+// answered returns the question that an answer is for, and waits until the packet of the question
+// has been written. asked is false if no packet expects this answer. A message is answered by one
+// type of packet only: paho would accept another type, and reuse the identifier although the true
 // answer has not come yet.
 func (b *sendBuffer) answered(id uint16, kind byte) (q question, asked bool) {
 	b.mu.Lock()
@@ -146,7 +150,7 @@ func (b *sendBuffer) answered(id uint16, kind byte) (q question, asked bool) {
 	return q, asked
 }
 
-// pingAnswered takes in the answer to the oldest ping.
+// pingAnswered notes the answer to the oldest ping.
 func (b *sendBuffer) pingAnswered() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,7 +160,7 @@ func (b *sendBuffer) pingAnswered() {
 	}
 }
 
-// arrive takes in that the peer has read everything up to end. The caller holds the lock.
+// arrive notes that the peer has read everything up to end. The caller holds the lock.
 func (b *sendBuffer) arrive(end int64) {
 	b.arrived = max(b.arrived, end)
 	for len(b.large) > 0 && b.large[0].end <= b.arrived {
@@ -164,7 +168,7 @@ func (b *sendBuffer) arrive(end int64) {
 	}
 }
 
-// inFlight returns how many bytes were added of which no answer shows that they have arrived, and by
+// inFlight returns how many of the added bytes may not have arrived, as no answer shows it, and by
 // how many bytes the large packets among them exceed recordSize.
 func (b *sendBuffer) inFlight() (all, excess int64) {
 	b.mu.Lock()
@@ -175,8 +179,8 @@ func (b *sendBuffer) inFlight() (all, excess int64) {
 	return b.added - b.arrived, excess
 }
 
-// parse returns the packet identifier of a packet that expects an answer, otherwise 0, and what it
-// asks.
+// parse returns the identifier of a packet that expects an answer, and its question. For any other
+// packet the identifier is 0.
 func parse(packet []byte) (id uint16, q question) {
 	_, n := binary.Uvarint(packet[1:]) // MQTT encodes lengths as Go does
 	rest, number := packet[1+n:], binary.BigEndian.Uint16

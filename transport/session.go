@@ -12,7 +12,8 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// disconnectTimeout is for DISCONNECT and what is sent before it. After it the connection is closed.
+// disconnectTimeout bounds the writing of DISCONNECT and of what is sent before it. After that time
+// the connection is closed.
 const disconnectTimeout = time.Second
 
 // A Session is one MQTT connection, from CONNACK to its end. All waiting in it ends with the session or
@@ -26,11 +27,11 @@ type Session struct {
 	calls          chan call
 	adding         sync.RWMutex   // is held for reading while a call is added to calls
 	work           sync.WaitGroup // the goroutines of the session
-	pahoDone       chan struct{}  // is closed when paho's goroutines have returned: all that was read is taken in
+	pahoDone       chan struct{}  // is closed when paho's goroutines have returned, so that every packet read is handled
 	done           chan struct{}  // is closed when all goroutines have returned
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK. It ends when the peer is silent for
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. Connect fails when the peer is silent for
 // c.ConnectTimeout, and in any case after six times as long. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c.Link = c.WithDefaults()
@@ -54,7 +55,7 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	s.client = mqtt.NewClient(s.options(c, password))
 	stop := context.AfterFunc(ctx, func() { s.conn.fail(reasonFor(ctx.Err()), ctx.Err()) })
 	token := s.client.Connect().(*mqtt.ConnectToken)
-	<-token.Done() // the connection ends with ctx
+	<-token.Done() // returns when ctx ends at the latest, because that ends the connection
 	switch inTime := stop(); {
 	case token.Error() != nil: // no Disconnect: paho has nothing to end, and might wait a second for it
 		return nil, s.connectError(token)
@@ -83,7 +84,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetKeepAlive(c.hubKeepAlive())
-	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection waits
+	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection itself waits for a byte
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoTimeout)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.inbox.add(m) })
 	return o
@@ -122,8 +123,8 @@ func (s *Session) Ended() <-chan struct{} { return s.conn.ended }
 // Cause returns why the session has ended, an *Error, or nil before that.
 func (s *Session) Cause() error { return s.conn.endCause() }
 
-// Busy reports whether an answer may take longer than usual, because part of a packet has come, or
-// because more than recordSize bytes are in flight.
+// Busy reports whether an answer may take longer than usual, because only a part of a packet has
+// come, or because more than recordSize bytes are in flight.
 func (s *Session) Busy() bool {
 	all, _ := s.conn.out.inFlight()
 	return s.conn.packets.arriving.Load() || all > recordSize
@@ -133,9 +134,10 @@ func (s *Session) Busy() bool {
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Close sends what was published and acknowledged before the call, then DISCONNECT, and ends the
-// session. It waits until all goroutines of the session have returned, or returns the error of ctx. If
-// the peer does not read DISCONNECT within a second, the connection is closed. Close may be called more
-// than once, but not by a handler or a done function, for which it would wait.
+// session. It waits until all goroutines of the session have returned, or returns the error of ctx.
+// If the peer does not read DISCONNECT within a second, the connection is closed. Close may be
+// called more than once, but not by a handler or a done function, because Close waits for these to
+// return.
 func (s *Session) Close(ctx context.Context) error {
 	inTime, cancel := context.WithTimeout(ctx, disconnectTimeout)
 	defer cancel()

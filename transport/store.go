@@ -2,9 +2,9 @@ package transport
 
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
-// noStore keeps nothing. A paho client keeps in its store what it sends again in its next connection,
-// and there is no next connection: a store that outlived this one would send the messages of hub A to
-// hub B.
+// noStore is a store for paho that keeps nothing. A paho client sends the packets in its store
+// again in its next connection. Here no client has a next connection: a store that outlived one
+// would send the messages of hub A to hub B.
 type noStore struct{}
 
 func (noStore) Open()                             {}
