@@ -211,7 +211,7 @@ func TestARestartHandlesAMessageAgainOnlyIfItsCompletionWasNotStored(t *testing.
 				} else {
 					again.wantHandled(next, []string{"m1 x"}, []int{200}, 0)
 				}
-				if warned := again.warnings("set aside"); (warned != "") != (c.warning != "") ||
+				if warned := again.warnings("was renamed to"); (warned != "") != (c.warning != "") ||
 					!strings.Contains(warned, c.warning) {
 					t.Errorf("it warns %q", warned)
 				}

@@ -413,7 +413,7 @@ func TestADamagedCacheIsSetAsideAndAnUnwritableOneIsAWarning(t *testing.T) {
 		w.connected()
 		w.wantPath(0, machine.Provisioning, machine.Connecting, machine.Connected)
 		w.await("a warning", 0, func(r machine.Record) bool {
-			return r.Kind == observe.Warning && strings.Contains(r.Error, "set aside")
+			return r.Kind == observe.Warning && strings.Contains(r.Error, "was renamed to")
 		})
 		if kept, _ := os.ReadFile(file + ".damaged"); string(kept) != `{"assignedHub":` {
 			t.Errorf("set aside: %q", kept)

@@ -330,7 +330,7 @@ func TestADamagedTwinFileIsAWarningAndItsPropertiesAreLost(t *testing.T) {
 		again.report(`{"b":1}`)
 		again.wantSent(1, dir)
 		again.wantReported(`{"b":1}`)
-		if warned := again.warnings("set aside"); !strings.Contains(warned, "twin.json.damaged") {
+		if warned := again.warnings("was renamed to"); !strings.Contains(warned, "twin.json.damaged") {
 			t.Errorf("it warns %q", warned)
 		}
 	})

@@ -59,7 +59,7 @@ func TestFileIsSetAsideForAReason(t *testing.T) {
 	}
 	reason := errors.New("it is of another device")
 	err := f.SetAside("foreign", reason)
-	if !errors.Is(err, reason) || !strings.Contains(err.Error(), "set aside as "+f.Path()+".foreign") {
+	if !errors.Is(err, reason) || !strings.Contains(err.Error(), "it was renamed to "+f.Path()+".foreign") {
 		t.Errorf("SetAside returns %v", err)
 	}
 	wantLizard(t, f.Path()+".foreign")

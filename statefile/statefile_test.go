@@ -231,7 +231,7 @@ func TestDamagedFileStaysInAReadOnlyDirectory(t *testing.T) {
 	}
 	var p pet
 	if ok, err := statefile.At(path).Load(&p); ok || err == nil ||
-		!strings.Contains(err.Error(), "could not be set aside") {
+		!strings.Contains(err.Error(), "could not be renamed") {
 		t.Errorf("load: %t, %v", ok, err)
 	}
 }

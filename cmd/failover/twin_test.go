@@ -37,7 +37,7 @@ func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 		time.Sleep(time.Duration(20+rand.IntN(150)) * time.Millisecond)
 		_ = p.cmd.Process.Kill()
 		<-p.ended
-		if said := p.stderr.String(); strings.Contains(said, "set aside") {
+		if said := p.stderr.String(); strings.Contains(said, "was renamed to") {
 			t.Fatalf("a kill has damaged a file:\n%s", said)
 		}
 		if now := stored(t, twin); now != last {
