@@ -5,13 +5,13 @@ package main_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,30 +19,37 @@ import (
 	"giantlizard.example/failover/lab/slow"
 )
 
-var nextPort = atomic.Int64{}
-
-// freePorts returns the first of n consecutive ports that are free, and that no other test of this
-// process gets.
+// freePorts returns the first of n consecutive free ports, for an emulator that is restarted. Until the test
+// ends, no other test gets them, not even one of a second run of the tests: the test listens on the port
+// before them. All are below the ports that emulators take by themselves.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
-	nextPort.CompareAndSwap(0, int64(15_000+os.Getpid()%5000))
-	for range 1000 {
-		first := int(nextPort.Add(int64(n))) - n
-		free := true
-		for port := first; port < first+n; port++ {
-			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-			if err != nil {
-				free = false
-				break
-			}
-			l.Close()
+	const blocks, size, lowest = 500, 10, 10_000
+	for _, block := range rand.Perm(blocks) {
+		first := lowest + block*size
+		guard, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(first))
+		if err != nil {
+			continue
 		}
-		if free {
-			return first
+		if areFree(first+1, n) {
+			t.Cleanup(func() { guard.Close() })
+			return first + 1
 		}
+		guard.Close()
 	}
 	t.Skip("no ports are free")
 	return 0
+}
+
+func areFree(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
 }
 
 // The device has its CA file from the first emulator, and reconnects to the second.
