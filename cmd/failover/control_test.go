@@ -74,7 +74,8 @@ func TestControlAPIMovesADeviceAndInjectsFaults(t *testing.T) {
 	at = p.awaitAfter(at, "failed back")
 
 	const v, device = "?api-version=2022-07-31", "/api/devices/dev1"
-	if got := o.do("POST", device+"/commands/echo"+v, `{"request":"hi"}`); !strings.Contains(got, `"response":"hi"`) {
+	const call = `{"request":"hi","connectionTimeout":10}` // the device subscribes after it is Connected
+	if got := o.do("POST", device+"/commands/echo"+v, call); !strings.Contains(got, `"response":"hi"`) {
 		t.Errorf("the command is answered with %s", got)
 	}
 	o.do("POST", device+"/commands/setAlarm"+v, `{"request":"08:30:00Z"}`)

@@ -86,7 +86,7 @@ func TestUnreadableQuarantinedReadingIsReported(t *testing.T) {
 		code, out, stderr := run(t, nil, "outbox", name, "--state-dir="+state)
 		said := out + stderr
 		if code != 1 || !strings.Contains(said, later+" was written by a later version of failover") ||
-			!strings.Contains(said, "the quarantined reading in "+damaged+" cannot be read: the record has changed") {
+			!strings.Contains(said, "the quarantined reading in "+damaged+" cannot be read: the record is damaged") {
 			t.Errorf("%s: exit code %d: %s", name, code, said)
 		}
 		if name != "verify" && strings.Count(out, "quarantined") == 0 || name == "list" && !strings.Contains(out, "waiting") {
