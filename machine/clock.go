@@ -153,9 +153,12 @@ func (c *clock) uptime() time.Duration {
 // steady returns the current time by a clock that is not changed when somebody sets the wall clock.
 func (c *clock) steady() time.Time { return c.born.Add(c.uptime()) }
 
-// set returns the time of the wall clock, or the zero time if the wall clock has not been set.
-func (c *clock) set() time.Time {
-	if now, _ := c.look(); !now.Before(c.floor) {
+// isSet decides whether the wall clock had been set when it showed t.
+func (c *clock) isSet(t time.Time) bool { return !t.Before(c.floor) }
+
+// wallTime returns the time of the wall clock, or the zero time if the wall clock has not been set.
+func (c *clock) wallTime() time.Time {
+	if now, _ := c.look(); c.isSet(now) {
 		return now
 	}
 	return time.Time{}
@@ -211,16 +214,16 @@ func (c *clock) stamp(r *Reading) outbox.Stamp {
 		return outbox.Stamp{}
 	}
 	r.Taken = wall
-	return outbox.Stamp{Uptime: uptime, BeforeClockWasSet: wall.Before(c.floor)}
+	return outbox.Stamp{Uptime: uptime, BeforeClockWasSet: !c.isSet(wall)}
 }
 
 // date returns the best known time at which a reading was taken, and whether that time is an estimate.
 func (c *clock) date(r outbox.Reading) (taken time.Time, estimated bool) {
 	wall, uptime := c.look()
-	if r.Stamp.Uptime <= 0 || wall.Before(c.floor) {
+	if r.Stamp.Uptime <= 0 || !c.isSet(wall) {
 		return r.Taken, false
 	}
-	if dated := r.Taken.Add(c.setSinceTaken(r)); !dated.Equal(r.Taken) && !dated.Before(c.floor) {
+	if dated := r.Taken.Add(c.setSinceTaken(r)); !dated.Equal(r.Taken) && c.isSet(dated) {
 		return dated, true
 	}
 	switch {

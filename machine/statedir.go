@@ -82,7 +82,7 @@ func (s *stateDir) openLog() error {
 	previous := s.takeEpoch()
 	log, err := outbox.Open(s.outboxDir(), outbox.Options{
 		Limits: s.Limits, Sync: s.SyncEvery, Previous: previous, Owner: s.dir, Dropped: s.dropped, Warn: s.warn,
-		Now: s.clock.set, Elapsed: s.clock.uptime, SetSince: s.clock.setSincePut,
+		Now: s.clock.wallTime, Elapsed: s.clock.uptime, SetSince: s.clock.setSincePut,
 	})
 	if err != nil {
 		s.saveEpoch(previous) // for the next start, because no reading has named this ID yet
