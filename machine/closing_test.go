@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,4 +162,35 @@ func (w *world) acknowledged() (n int) {
 		}
 	}
 	return n
+}
+
+func TestADeviceThatIsClosedBeforeItRunsNamesWhatItLoses(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeps bool
+		want  string // what a record says
+	}{
+		"in memory":   {false, ""},
+		"on the disk": {true, "2 readings are pending"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
+				if c.keeps {
+					s.Storage.StateDir = t.TempDir()
+				}
+			})
+			w.send()
+			w.send()
+			err := w.device.Close(t.Context())
+			var lost *machine.LostError
+			if got := errors.As(err, &lost); got == c.keeps || got && *lost != (machine.LostError{Left: 2}) {
+				t.Errorf("close: %v", err)
+			}
+			if said := w.warnings("pending"); (said != "") != c.keeps || !strings.Contains(said, c.want) {
+				t.Errorf("the records say %q", said)
+			}
+			if err := w.device.Run(t.Context()); err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+	}
 }

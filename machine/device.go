@@ -102,24 +102,18 @@ func (d *Device) Run(ctx context.Context) error {
 	l.endings.Wait()
 	cancel()
 	watch.Wait()
-	left, closed := l.state.close(l.hub)
-	if lost := (LostError{Left: left, Dropped: int(l.state.drops.Load())}); lost != (LostError{}) {
-		err = errors.Join(err, &lost)
-	}
-	err = errors.Join(err, closed)
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(l.closeBy), recordsTimeout))
-	defer done()
-	return errors.Join(err, l.fan.Close(closing))
+	return errors.Join(err, l.end(context.WithoutCancel(ctx)))
 }
 
 // Close ends the device and waits until Run has returned. If ctx ends first, Close returns an error that
-// wraps ctx's. Close may be called more than once. If Close is called before Run, Run returns at once.
+// wraps ctx's. Close may be called more than once. If Close is called before Run, Run returns at once, and the
+// error of Close wraps a *LostError if readings were lost or dropped.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.use.CompareAndSwap(unused, closedUnused) {
 		defer close(d.ended)
-		_, err := d.life.state.close(d.life.hub)
-		return err
+		d.life.fan.Start()
+		return d.life.end(ctx)
 	}
 	select {
 	case <-d.ended:

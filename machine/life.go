@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,3 +92,16 @@ func (l *life) dropSession() {
 // awaitDone makes Device.Run wait, before it returns, until a session that has ended is done. A failover does
 // not wait for the session.
 func (l *life) awaitDone(s *transport.Session) { l.endings.Go(func() { <-s.Done() }) }
+
+// end closes what the device owns, and gives the observers the last records. Its error wraps a *LostError if
+// readings were lost or dropped.
+func (l *life) end(ctx context.Context) error {
+	var err error
+	left, closed := l.state.close(l.hub)
+	if lost := (LostError{Left: left, Dropped: int(l.state.drops.Load())}); lost != (LostError{}) {
+		err = &lost
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(time.Until(l.closeBy), recordsTimeout))
+	defer cancel()
+	return errors.Join(err, closed, l.fan.Close(ctx))
+}
