@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,7 +31,10 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // these tests wait rather than work
+	_ = flag.Set("test.parallel", "8")  // these tests wait rather than work
+	if signal.Ignored(syscall.SIGHUP) { // under nohup, which the processes of the tests would inherit
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	dir, err := os.MkdirTemp("", "failover-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
