@@ -64,8 +64,8 @@ The columns of the states give the seconds from the injection until the device s
 give the seconds until the device had ended, and how many of its five readings it reported as lost. "–" means that
 the device was Connected all the time. [events.md](events.md) explains the causes.
 
-| Fault | Injected at | Causes | Unprovisioned | Provisioning | Connecting | Connected | Failover | Closing |` +
-		` What happens |
+| Fault | Injected at | Causes | Unprovisioned, s | Provisioning, s | Connecting, s | Connected, s | Failover, s |` +
+		` Closing: s, readings lost | What happens |
 |---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, d := range bad {

@@ -211,7 +211,9 @@ func (s *stateDir) pending() (string, error) {
 		return "", err
 	}
 	if log := s.log.Load(); log != nil && kept.Epoch == log.Epoch() {
-		return "", nil // the readings are this device's own: somebody has removed device.json while the device runs
+		// The outbox that is open in this process has accepted these readings, so they belong to this device.
+		// Somebody has removed device.json while the device runs.
+		return "", nil
 	}
 	if kept.Readings > 0 {
 		return fmt.Sprintf("%d pending readings", kept.Readings), nil

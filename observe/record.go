@@ -21,7 +21,7 @@ const (
 	Payload      Kind = "payload"    // DPS has returned a payload with the assignment
 	Accepted     Kind = "taken"      // a reading was accepted
 	Delivered    Kind = "delivered"  // a hub has acknowledged a reading
-	Dropped      Kind = "dropped"    // readings were removed by policy, or the disk refused them
+	Dropped      Kind = "dropped"    // the outbox has dropped readings: its limits, or the disk, leave no room
 	IllegalEvent Kind = "refused"    // the machine has refused an event for which its table has no row
 	Handled      Kind = "handled"    // a handler of a method, a command or a desired property has returned
 	Clock        Kind = "clock"      // the wall clock was set

@@ -147,7 +147,7 @@ const (
 	TooOld      Reason = "too-old"     // dropped to keep Limits.Age
 	DiskFull    Reason = "disk"        // the reading could not be written
 	Damaged     Reason = "damaged"     // the record of the reading was changed or removed on the disk
-	Quarantined Reason = "quarantined" // the hub ends every session in which the reading is sent
+	Quarantined Reason = "quarantined" // set aside: each time the reading is sent, the hub ends the session
 )
 
 //exhaustive:enforce

@@ -98,7 +98,8 @@ func syncFile(files Files, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// writeFile writes b to a file, which replaces an existing file of the same name.
+// writeFile writes b to a draft, syncs it, and renames it to name. A file of that name is replaced as a
+// whole: a crash leaves the old file or the new one.
 func writeFile(files Files, name string, b []byte) (fs.FileInfo, error) {
 	draft := name + draftSuffix
 	_ = files.Remove(draft) // an earlier attempt may have left the draft

@@ -175,13 +175,13 @@ func parseProperties(raw json.RawMessage) (map[string]string, error) {
 	}
 	members, err := payloads.ReadObject(raw)
 	if err != nil {
-		return nil, fmt.Errorf("properties: %w", err)
+		return nil, fmt.Errorf("the reading's properties: %w", err)
 	}
 	properties := map[string]string{}
 	for name := range members {
 		var value string
 		if err := decodeText(members, name, &value); err != nil {
-			return nil, fmt.Errorf("properties: %w", err)
+			return nil, fmt.Errorf("the reading's properties: %w", err)
 		}
 		if string(members[name]) == "null" {
 			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or set it to "" for an empty value`, name)

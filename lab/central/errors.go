@@ -67,7 +67,7 @@ func (c *Client) answerError(answer *http.Response, text []byte) error {
 	}
 	var said errorAnswer
 	var d details
-	_ = json.Unmarshal(text, &said) // an error means that the body has another format
+	_ = json.Unmarshal(text, &said) // if the body is not an errorAnswer, said stays empty
 	if json.Unmarshal(said.Error, &d) != nil {
 		_ = json.Unmarshal(said.Error, &d.Message)
 	}

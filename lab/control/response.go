@@ -110,8 +110,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// decode decodes a body that is empty or one JSON object. Numbers keep their text, as json.Number.
-// It refuses a body that decoding would change, and if strict is true also unknown members.
+// decode decodes a body that is empty or one JSON object. Numbers keep their text, as json.Number. decode
+// refuses a body that it would change, such as one with a name that occurs twice, and if strict is true
+// also unknown members.
 func decode(text []byte, into any, strict bool) error {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil

@@ -45,7 +45,8 @@ func (f *frontend) start(listenAt, host string) error {
 	return err
 }
 
-// listen makes the endpoint accept connections. After close it uses the same port again.
+// listen makes the endpoint accept connections. If the endpoint was closed, listen opens the same port
+// again.
 func (f *frontend) listen() error {
 	if f.cloud.isClosed() {
 		return ErrClosed
