@@ -188,6 +188,7 @@ func TestWithoutASessionAnAddedStateIsLeftAtOnce(t *testing.T) {
 
 func TestFlushEndsWithItsContextWhileAnotherIsBusy(t *testing.T) {
 	updating(t, nil, func(ctx context.Context, d *machine.Device) error {
+		time.Sleep(time.Second) // until the fault is active
 		if _, err := d.Send(ctx, machine.Reading{Body: []byte("1")}); err != nil {
 			return err
 		}
