@@ -182,7 +182,7 @@ var operatorFaults = []faultKind{
 		}),
 	newFault(Deleted, onlyDevices,
 		"the device's connection closes, its logins get CONNACK 5, and DPS answers 404; its twin, queue "+
-			"and subscriptions are deleted and do not return", "anew").
+			"and subscriptions are deleted, and clearing the fault does not restore them", "anew").
 		withInject(func(_ *Cloud, t target, _ *activeFault) error { t.device.eraseState(); return nil }),
 	newFault(Blocked, onlyDevices,
 		"the device's connection closes, its logins get CONNACK 5, and its registrations end as failed").
@@ -204,7 +204,7 @@ var dpsFaults = []faultKind{
 	newFault(DPSUnavailable, onlyDPS,
 		"all requests are answered with 503, or with the given status", "status", "retry-after", "chance"),
 	newFault(DPSUnauthorized, onlyDPS, "all requests are answered with 401", "chance"),
-	newFault(DPSForbids, onlyDPS, "all requests are answered with 403: the enrollment is disabled", "chance"),
+	newFault(DPSForbids, onlyDPS, "DPS answers each request with 403, as for a disabled enrollment", "chance"),
 	newFault(DPSForgets, onlyDPS,
 		"all requests are answered with 404: there is no such enrollment", "chance"),
 	newFault(DPSFails, onlyDPS, "registrations end as failed", "chance"),
