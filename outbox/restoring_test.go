@@ -172,7 +172,7 @@ func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 		h.put(20)
 		synctest.Wait()
 		full.Store(true)
-		must(t, os.RemoveAll(h.state))
+		remove(t, h.state)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		for n := uint64(1); n <= 20; n++ {
@@ -205,7 +205,7 @@ func TestStartAfterAKillDuringARestoreNamesWhatIsMissing(t *testing.T) {
 		for kept := 1; kept < len(logs(h.dir())); kept++ {
 			left.Store(int64(kept))
 			full.Store(true)
-			must(t, os.RemoveAll(h.state))
+			remove(t, h.state)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			s, err := Read(h.dir())
@@ -314,7 +314,8 @@ func TestFailedRestoreNamesUnsyncedReadingsToo(t *testing.T) {
 		h := openHomed(t, Options{Sync: time.Hour})
 		h.put(5)
 		synctest.Wait()
-		must(t, os.RemoveAll(h.state), os.WriteFile(h.state, nil, 0o600))
+		remove(t, h.state)
+		must(t, os.WriteFile(h.state, nil, 0o600))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		h.mu.Lock()
@@ -393,7 +394,7 @@ func TestThousandRestoresLeakNoFile(t *testing.T) {
 			must(t, os.Rename(h.state, fmt.Sprint(h.state, i)))
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			must(t, os.RemoveAll(fmt.Sprint(h.state, i)))
+			remove(t, fmt.Sprint(h.state, i))
 		}
 		if now := open(); now > before+maxOpenFiles {
 			t.Errorf("%d files are open, and %d were before", now, before)
@@ -436,7 +437,7 @@ func TestRestoreOnAFullDiskDropsNothing(t *testing.T) {
 		h.put(20)
 		synctest.Wait()
 		full.Store(true)
-		must(t, os.RemoveAll(h.state))
+		remove(t, h.state)
 		for range 5 {
 			if id, err := h.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("Put returns %v, %v", id, err)
@@ -463,10 +464,18 @@ func TestLongOutageKeepsFewFilesOpen(t *testing.T) {
 		if files := len(logs(h.dir())); n > maxOpenFiles || files < 2*maxOpenFiles {
 			t.Errorf("of %d files %d are open, want at most %d", files, n, maxOpenFiles)
 		}
-		must(t, os.RemoveAll(h.state))
+		remove(t, h.state)
 		h.put(1)
 		if named := h.wantNothingLost(); named == 0 || named > 450 {
 			t.Errorf("%d of 500 are named as missing", named)
 		}
 	})
+}
+
+// remove removes a directory when nothing else is left to do at this moment: an outbox that writes meanwhile
+// would leave files in it.
+func remove(t *testing.T, dir string) {
+	t.Helper()
+	synctest.Wait()
+	must(t, os.RemoveAll(dir))
 }
