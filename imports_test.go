@@ -39,7 +39,8 @@ var allowed = map[string][]string{
 	"lab/scenario": {"lab/emulator", "textfile"},
 	"lab/drill":    {"lab/emulator", "lab/scenario", "machine", "sensor", "transport"},
 	"cmd/failover": {
-		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub", "ledger",
+		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub",
+		"ledger",
 		"observe", "outbox", "payloads", "provisioning", "sensor", "settings", "statefile", "textfile", "transport",
 	},
 }

@@ -84,7 +84,8 @@ func TestMessageWithAnUnreadablePropertyIsHandledAndCompleted(t *testing.T) {
 		"%24.mid=m1&method-name=%2Astop":        `"*stop"`,
 	} {
 		var got []payloads.Message
-		h, records := commanded(t, "", func(_ context.Context, m payloads.Message) error { got = append(got, m); return nil })
+		h, records := commanded(t, "",
+			func(_ context.Context, m payloads.Message) error { got = append(got, m); return nil })
 		for range 2 { // the second time it is a delivery of the same message
 			topic := "devices/dev1/messages/devicebound/" + query
 			h.commands.receive("dev1", transport.Message{Topic: topic, Payload: []byte("@")})
@@ -114,7 +115,9 @@ func TestMessagesThatDifferOrHaveNoIDAreAllHandled(t *testing.T) {
 	other := message("one", "x")
 	other.Topic += "&method-name=stop"
 	shifted := message("one", "1x") // topic and body together are those of message("one1", "x")
-	for _, m := range []transport.Message{message("one", "x"), message("one", "y"), other, message("one1", "x"), shifted} {
+	for _, m := range []transport.Message{
+		message("one", "x"), message("one", "y"), other, message("one1", "x"), shifted,
+	} {
 		h.commands.receive("dev1", m)
 		if r := <-records; r.Status != 200 {
 			t.Errorf("%s %s: %+v", m.Topic, m.Payload, r)
@@ -130,7 +133,8 @@ func TestMessageThatIsDeliveredWhileItsHandlerRunsIsCompletedWithTheFirst(t *tes
 	synctest.Test(t, func(t *testing.T) {
 		for _, fails := range []bool{false, true} {
 			calls, results := make(chan bool), make(chan error)
-			h, records := commanded(t, "", func(context.Context, payloads.Message) error { calls <- true; return <-results })
+			h, records := commanded(t, "",
+				func(context.Context, payloads.Message) error { calls <- true; return <-results })
 			h.commands.receive("dev1", message("m1", "x"))
 			<-calls
 			h.commands.receive("dev1", message("m1", "x"))
@@ -277,7 +281,8 @@ func TestCompletedMessagesAreRememberedInMemoryIfTheFileCannotBeWritten(t *testi
 		h.completed.file.Report = h.writeReporter("completed messages", "")
 		h.commands.completed = h.completed
 		h.commands.receive("dev1", message("m1", "x"))
-		if r := <-records; r.Kind != observe.Warning || !strings.Contains(r.Error, "make the state directory writable") {
+		if r := <-records; r.Kind != observe.Warning ||
+			!strings.Contains(r.Error, "make the state directory writable") {
 			t.Errorf("%+v", r)
 		}
 		wantRecords(t, records, "handled m1 200")

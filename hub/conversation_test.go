@@ -29,7 +29,10 @@ func TestOnlyWhatIsSwitchedOnIsSubscribed(t *testing.T) {
 		s       Settings
 		on, off string // as it is wanted
 	}{
-		{Settings{Handlers: handled}, commandFilter + " " + methodFilter + " " + answerFilter + " " + desiredFilter, ""},
+		{
+			Settings{Handlers: handled}, commandFilter + " " + methodFilter + " " + answerFilter + " " +
+				desiredFilter, "",
+		},
 		{Settings{}, methodFilter + " " + answerFilter + " " + desiredFilter, commandFilter},
 		{Settings{Handlers: handled, Off: Commands | Methods}, answerFilter + " " + desiredFilter,
 			commandFilter + " " + methodFilter},
@@ -260,7 +263,8 @@ func TestMessageIsCompletedOnlyAfterItsHandlerHasSucceeded(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want("completed", fmt.Sprint(w.session.acked()), "["+topic+"]")
 		w.want("recorded", strings.Join(w.recorded(observe.Handled), " | "),
-			"message m1 m1 500 the handler of message m1 did not return in time: context deadline exceeded | message m1 m1 200")
+			"message m1 m1 500 the handler of message m1 did not return in time: "+
+				"context deadline exceeded | message m1 m1 200")
 		result = errors.New("no")
 		w.session.send(topic+"2", "x")
 		time.Sleep(2 * time.Hour)

@@ -258,13 +258,15 @@ func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 func (d *delivery) topic(r outbox.Reading, id string) string {
 	reading := r.Reading
 	taken, estimated := d.date(r)
-	if reading.Taken = taken; estimated || d.isBacklog(r) {
+	reading.Taken = taken
+	backlog := d.isBacklog(r)
+	if estimated || backlog {
 		reading.Properties = clone(reading.Properties)
 	}
 	if estimated {
 		reading.Properties[ClockProperty] = "estimated"
 	}
-	if d.isBacklog(r) {
+	if backlog {
 		reading.Properties[BacklogProperty] = "backlog"
 	}
 	return reading.Topic(d.device, id)

@@ -119,7 +119,8 @@ func TestOverdueAcknowledgementEndsTheWork(t *testing.T) {
 		if transport.ReasonOf(err) != transport.AckOverdue || time.Since(began) != 7*time.Second {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
-		w.want("the error", fmt.Sprint(err), "transport: hub-a: ack-overdue: a reading has had no acknowledgement for 10s")
+		w.want("the error", fmt.Sprint(err),
+			"transport: hub-a: ack-overdue: a reading has had no acknowledgement for 10s")
 	})
 }
 

@@ -128,7 +128,8 @@ func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyN
 
 // isCurrent reports whether v has the value that the handler was given last or will be given next.
 // If so, isCurrent stores the version of v, and makes the acknowledgement pending again if this hub
-// lacks it.
+// lacks it. If the property is not known, a pending acknowledgement from before a restart gets the
+// version of v.
 func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -256,8 +257,8 @@ func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 	d.emit(handled("desired "+v.Key().String(), sent.Code, errors.Join(err, left)))
 }
 
-// propertyAck turns a handler's result into an acknowledgement. The error that it returns is the
-// handler's, joined with one for a status that is none.
+// propertyAck turns a handler's result into an acknowledgement. It returns the handler's error,
+// joined with another error if the handler's status is not between 100 and 599.
 func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck, error) {
 	ack := payloads.PropertyAck{Value: v.Value, Code: a.Code, Description: a.Description}
 	if value, ok := a.Value.(json.RawMessage); ok {

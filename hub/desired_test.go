@@ -20,7 +20,8 @@ import (
 func desiredSection(version int64, pairs ...string) payloads.Desired {
 	d := payloads.Desired{Version: version}
 	for i := 0; i < len(pairs); i += 2 {
-		d.Properties = append(d.Properties, payloads.DesiredProperty{Name: pairs[i], Value: json.RawMessage(pairs[i+1])})
+		d.Properties = append(d.Properties,
+			payloads.DesiredProperty{Name: pairs[i], Value: json.RawMessage(pairs[i+1])})
 	}
 	return d
 }
@@ -123,7 +124,9 @@ func TestPatchesOfAnObjectWhoseHandlerRunsAreAllInTheNextValue(t *testing.T) {
 func TestHandlerGetsAValueUnchangedThatDecodingWouldChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, handled := desiredHub()
-		for i, value := range []string{`{"x":1,"x":2}`, `{"x":1,"x":2}`, `{"x":2}`, `{"x":"\ud800"}`, `{"x":"\udc00"}`} {
+		for i, value := range []string{
+			`{"x":1,"x":2}`, `{"x":1,"x":2}`, `{"x":2}`, `{"x":"\ud800"}`, `{"x":"\udc00"}`,
+		} {
 			if err := h.twin.desired.applyTwin(desiredSection(int64(i+1), "a", value), nil); err != nil {
 				t.Error(err)
 			}
@@ -235,7 +238,8 @@ func TestDesiredPropertiesAreBoundedAndAWholeTwinMakesRoom(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			if n := known(); n > desiredLimit || n != h.twin.desired.size || refused == 0 {
-				t.Errorf("%s: %d bytes are known, %d counted, %d patches refused", name, n, h.twin.desired.size, refused)
+				t.Errorf("%s: %d bytes are known, %d counted, %d patches refused", name, n, h.twin.desired.size,
+					refused)
 			}
 			for range 2 { // a removed property makes room when its removal has been handled
 				_ = h.twin.desired.applyTwin(desiredSection(20, "a", "1"), nil)
@@ -255,7 +259,8 @@ func TestDesiredPropertiesAreBoundedAndAWholeTwinMakesRoom(t *testing.T) {
 func TestPendingAcknowledgementsAreBounded(t *testing.T) {
 	r := newReported(statefile.File{})
 	for i := range acksLimit + 100 {
-		r.acknowledge(payloads.AcknowledgedProperty{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p", i)}})
+		r.acknowledge(payloads.AcknowledgedProperty{DesiredProperty: payloads.DesiredProperty{Name: fmt.Sprint("p",
+			i)}})
 	}
 	if n := r.pending.count(); n != acksLimit {
 		t.Errorf("%d acknowledgements are pending, want %d", n, acksLimit)

@@ -37,16 +37,19 @@ func (k Kinds) Has(other Kinds) bool { return k&other != 0 }
 
 // Settings are what a Hub needs for the life of its device.
 type Settings struct {
-	Handlers      Handlers
-	Off           Kinds // kinds that are switched off
-	Outbox        outbox.Outbox
-	Delivery      Delivery
-	CompletedFile statefile.File // remembers completed cloud-to-device messages over a restart; the zero File keeps none
+	Handlers Handlers
+	Off      Kinds // kinds that are switched off
+	Outbox   outbox.Outbox
+	Delivery Delivery
+	// CompletedFile remembers completed cloud-to-device messages over a restart; the zero File keeps none.
+	CompletedFile statefile.File
 	TwinFile      statefile.File // keeps unconfirmed reported properties over a restart; the zero File keeps none
 	InMemory      bool           // TwinFile is read, and removed when hubs have confirmed its content, but not written
-	SyncEvery     time.Duration  // delay until a report is written to TwinFile. Zero means that Report waits for the write
-	Emit          func(observe.Record)
-	Hide          func(text string) string // hides the device's key in a handler's error; nil hides nothing
+	// SyncEvery is the delay until a report is written to TwinFile. Zero means that
+	// Report waits for the write, unless InMemory is set.
+	SyncEvery time.Duration
+	Emit      func(observe.Record)
+	Hide      func(text string) string // hides the device's key in a handler's error; nil hides nothing
 
 	// Date returns when a reading was taken, as far as that is known by now, and whether that time is
 	// an estimate.
@@ -68,7 +71,7 @@ type Hub struct {
 	session  Session // the current session; nil means that there is none
 	device   string
 	delivery *delivery       // delivery over the current session
-	attached context.Context // context of answers that Detach ends
+	attached context.Context // for answers that methods.receive sends itself; ends with Detach
 	detach   context.CancelFunc
 }
 
@@ -85,11 +88,12 @@ func New(s Settings) *Hub {
 	h.twin = &twin{
 		reported: r, follows: !s.Off.Has(Desired), warn: h.warn, outdated: make(chan struct{}, 1),
 		desired: &desired{
-			handler: s.Handlers.Desired, pool: h.pool, reported: r, emit: s.Emit, known: map[payloads.PropertyName]*property{},
+			handler: s.Handlers.Desired, pool: h.pool, reported: r, emit: s.Emit,
+			known: map[payloads.PropertyName]*property{},
 		},
 	}
 	h.methods = &methods{handler: s.Handlers.Method, pool: h.pool, emit: s.Emit}
-	h.commands = &commands{handler: s.Handlers.Command, pool: h.pool, completed: h.completed, emit: s.Emit, warn: h.warn}
+	h.commands = &commands{s.Handlers.Command, h.pool, h.completed, s.Emit, h.warn}
 	if err := r.load(); err != nil {
 		h.warn("", err)
 	}
@@ -211,8 +215,8 @@ func (h *Hub) subscribe(ctx context.Context) error {
 func (h *Hub) usesTwin() bool { return !h.settings.Off.Has(Desired) || !h.settings.Off.Has(Reported) }
 
 // Flush sends the pending readings and reported properties without a pace. It returns nil when the
-// hub has acknowledged all of them. Meanwhile it handles only answers about the twin; the session
-// holds what else the hub sends.
+// hub has acknowledged all of them. Meanwhile it handles only answers about the twin; all other
+// messages of the hub stay in the session.
 func (h *Hub) Flush(ctx context.Context) error {
 	if h.session == nil {
 		return errors.New("hub: flush: there is no session")
@@ -240,10 +244,10 @@ func (h *Hub) AwaitAcks(ctx context.Context) error {
 }
 
 // Report merges reported properties into those that are pending. The newest value of a property
-// wins. Report refuses a patch that no hub would accept, or that JSON would change. With a TwinFile
-// and a zero SyncEvery, Report returns when the properties are on the disk; if the disk cannot be
-// written, they are in memory only. If ctx ends first, Report returns an error, but the properties
-// may still be sent.
+// wins. Report refuses a patch that no hub would accept, or that JSON would change. With a TwinFile,
+// a zero SyncEvery and without InMemory, Report returns when the properties are on the disk; if the
+// disk cannot be written, they are in memory only. If ctx ends first, Report returns an error, but
+// the properties may still be sent.
 func (h *Hub) Report(ctx context.Context, patch map[string]any) error {
 	r := h.twin.reported
 	err := r.report(patch)

@@ -44,7 +44,10 @@ func TestReportsAreMergedAsTheTwinMergesThem(t *testing.T) {
 		{"an object in the place of a value", `{"a":1} {"a":{"x":1}}`, `{"a":null} | {"a":{"x":1}}`},
 		{"an object in the place of a list", `{"a":[1]} {"a":{"x":1}}`, `{"a":null} | {"a":{"x":1}}`},
 		{"an empty object after a null", `{"a":null} {"a":{}}`, `{"a":null} | {"a":{}}`},
-		{"within an object", `{"a":{"b":null,"c":1}} {"a":{"b":{"x":1}}}`, `{"a":{"b":null}} | {"a":{"b":{"x":1},"c":1}}`},
+		{
+			"within an object", `{"a":{"b":null,"c":1}} {"a":{"b":{"x":1}}}`,
+			`{"a":{"b":null}} | {"a":{"b":{"x":1},"c":1}}`,
+		},
 		{"within a component, with its mark", `{"c":{"__t":"c","b":null}} {"c":{"__t":"c","b":{"x":1}}}`,
 			`{"c":{"__t":"c","b":null}} | {"c":{"__t":"c","b":{"x":1}}}`},
 		{"a null within an object is kept", `{"a":null} {"a":{"x":null,"y":1}}`, `{"a":null} | {"a":{"x":null,"y":1}}`},

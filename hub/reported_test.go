@@ -132,7 +132,8 @@ func TestReportsAndAcknowledgementsOfOnePropertyKeepTheirOrder(t *testing.T) {
 		ackFirst, reportFirst string // what is then pending
 	}{
 		"the property": {
-			`{"fan":{"value":5,"ac":203,"av":0}}`, `{"fan":{"ac":203,"ad":null,"av":0,"value":5}}`, `{"fan":` + ack + `}`,
+			`{"fan":{"value":5,"ac":203,"av":0}}`, `{"fan":{"ac":203,"ad":null,"av":0,"value":5}}`, `{"fan":` + ack +
+				`}`,
 		},
 		"its removal": {`{"fan":null}`, `{"fan":null}`, `{"fan":null} | {"fan":` + ack + `}`},
 		"another":     {`{"x":1}`, both, both},

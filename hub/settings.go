@@ -44,7 +44,7 @@ func (d Delivery) Check() error {
 		errs = append(errs, settings.Wrong("Window", "is %d: at least 1, at most %d", d.Window, maxWindow))
 	}
 	if !(d.DrainRate >= minDrainRate) || math.IsInf(d.DrainRate, 1) { // the comparison refuses NaN, too
-		errs = append(errs, settings.Wrong("DrainRate", "is %g readings a second: at least %g", d.DrainRate, minDrainRate))
+		errs = append(errs, settings.Wrong("DrainRate", "is %g a second: at least %g", d.DrainRate, minDrainRate))
 	}
 	errs = append(errs, settings.Duration("AckTimeout", d.AckTimeout))
 	return errors.Join(errs...)

@@ -10,7 +10,8 @@ import (
 
 func TestDeliverySettingsThatCannotBeUsedAreNamed(t *testing.T) {
 	for _, good := range []Delivery{
-		{}, {Window: 1, DrainRate: 0.001, AckTimeout: 1}, {Window: 10_000, DrainRate: 1e9, Unpaced: true, InOrder: true},
+		{}, {Window: 1, DrainRate: 0.001, AckTimeout: 1},
+		{Window: 10_000, DrainRate: 1e9, Unpaced: true, InOrder: true},
 	} {
 		if err := good.Check(); err != nil {
 			t.Errorf("%+v: %v", good, err)
@@ -22,10 +23,10 @@ func TestDeliverySettingsThatCannotBeUsedAreNamed(t *testing.T) {
 	}{
 		{Delivery{Window: -1}, "Window is -1: at least 1, at most 10000"},
 		{Delivery{Window: 10_001}, "Window is 10001: at least 1, at most 10000"},
-		{Delivery{DrainRate: -1}, "DrainRate is -1 readings a second: at least 0.001"},
-		{Delivery{DrainRate: 0.0009}, "DrainRate is 0.0009 readings a second: at least 0.001"},
-		{Delivery{DrainRate: math.NaN()}, "DrainRate is NaN readings a second: at least 0.001"},
-		{Delivery{DrainRate: math.Inf(1)}, "DrainRate is +Inf readings a second: at least 0.001"},
+		{Delivery{DrainRate: -1}, "DrainRate is -1 a second: at least 0.001"},
+		{Delivery{DrainRate: 0.0009}, "DrainRate is 0.0009 a second: at least 0.001"},
+		{Delivery{DrainRate: math.NaN()}, "DrainRate is NaN a second: at least 0.001"},
+		{Delivery{DrainRate: math.Inf(1)}, "DrainRate is +Inf a second: at least 0.001"},
 		{Delivery{AckTimeout: -1}, "AckTimeout is -1ns: it must not be negative"},
 		{Delivery{Window: -1, AckTimeout: -1}, "Window is -1: at least 1, at most 10000\n" +
 			"AckTimeout is -1ns: it must not be negative"},

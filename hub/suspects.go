@@ -11,7 +11,7 @@ import (
 var errEndsSessions = errors.New("the hub ends every session in which this reading is sent, and acknowledges others")
 
 // suspects finds the reading for which a hub ends the session. MQTT has no other way to refuse a
-// reading, so the reading would be sent again and end the next session, for ever. A suspects outlives
+// reading, so the reading would be sent again and end the next session, for ever. The value outlives
 // sessions, and counts only sessions that the hub ended.
 //
 //   - If a reading was in flight when two sessions ended, only one reading at a time is in flight
@@ -34,7 +34,8 @@ type suspects struct {
 	endedAlone map[uint64]int // count of sessions that ended with a reading as the only one in flight, by its number
 	suspect    uint64
 	stage      stage
-	rounds     int       // count of sessions that acknowledged another reading and then ended with the suspect in flight
+	// rounds counts the sessions that acknowledged another reading and then ended with the suspect in flight.
+	rounds     int
 	since      time.Time // time at which the suspect was last withheld
 	otherAcked bool      // the hub has acknowledged another reading on this session, after since
 	retries    int       // count of attempts to send the suspect when no other reading was left

@@ -146,7 +146,8 @@ func TestPatchesArePendingUntilTheTwinIsRead(t *testing.T) {
 			gets := strings.Count(strings.Join(w.requests(began), " "), "twin/GET")
 			handled, fit := len(w.recorded(observe.Handled)), patches <= patchesLimit
 			if handled > 0 != fit || gets == 1 != fit {
-				t.Errorf("after %d patches %d values were handled and the twin was read %d times", patches, handled, gets)
+				t.Errorf("after %d patches %d values were handled and the twin was read %d times", patches, handled,
+					gets)
 			}
 			w.pause()
 		})
@@ -175,7 +176,10 @@ func TestTwinThatMayBeOlderThanALostPatchIsReadAgain(t *testing.T) {
 
 func TestTwinThatCannotBeReadIsRequestedEverMoreSeldom(t *testing.T) {
 	for name, get := range map[string]func(int) answer{
-		"refused":    func(int) answer { return answer{"500", "", `{"errorCode":500001,"message":"down","trackingId":"T"}`} },
+		"refused": func(int) answer {
+			return answer{"500", "",
+				`{"errorCode":500001,"message":"down","trackingId":"T"}`}
+		},
 		"unreadable": func(int) answer { return answer{"200", "", `{`} },
 	} {
 		bubble(t, accepting(), func(t *testing.T, w *world) {
@@ -277,7 +281,8 @@ func TestTwinRequestWithoutAnAnswerTimesOut(t *testing.T) {
 			w.work()
 			time.Sleep(time.Duration(c.want)*time.Second + time.Millisecond)
 			w.wantRequests(began, "twin/GET+0", fmt.Sprint("twin/GET+", c.want))
-			if r := w.recorded(observe.Warning); len(r) != 1 || !strings.Contains(r[0], "hub: timed-out: no answer in time") {
+			if r := w.recorded(observe.Warning); len(r) != 1 ||
+				!strings.Contains(r[0], "hub: timed-out: no answer in time") {
 				t.Errorf("recorded %q", r)
 			}
 			w.disconnect(transport.Closed) // a request is running
@@ -336,7 +341,8 @@ func TestRefusedReportedPropertyIsDroppedAndTheRestIsSent(t *testing.T) {
 				return answer{status: "204"}
 			}))
 			w.wantRequests(began, reportedPatch+`+0 {"a":1,"bad":{"x":1},"c":3}`, reportedPatch+`+0 {"a":1}`,
-				reportedPatch+`+0 {"bad":{"x":1},"c":3}`, reportedPatch+`+0 {"bad":{"x":1}}`, reportedPatch+`+0 {"c":3}`)
+				reportedPatch+`+0 {"bad":{"x":1},"c":3}`, reportedPatch+`+0 {"bad":{"x":1}}`,
+				reportedPatch+`+0 {"c":3}`)
 			want := fmt.Sprintf(`0 hub: report "bad.x": status %s, error code 0: "no" (tracking ID )`, status)
 			if r := w.recorded(observe.Warning); len(r) != 1 || r[0] != want {
 				t.Errorf("recorded %q", r)

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -14,15 +13,16 @@ import (
 // harm, since they are the newest. The file does not say which desired properties have been
 // handled: a program that starts is given each of them.
 type twinFile struct {
-	First    json.RawMessage `json:"first,omitempty"` // first of the two patches of merged; Reported is then
+	First    json.RawMessage `json:"first,omitempty"` // the patch merged.first; Reported is the patch merged.then
 	Reported json.RawMessage `json:"reported,omitempty"`
 	Acks     []storedAck     `json:"answers,omitempty"`
 }
 
 type storedAck struct {
-	Component   string          `json:"component,omitempty"`
-	Name        string          `json:"name"`
-	Desired     string          `json:"wished"` // JSON in a string, because a hub may send JSON that would damage the file
+	Component string `json:"component,omitempty"`
+	Name      string `json:"name"`
+	// Desired is JSON in a string, because a hub may send JSON that would damage the file.
+	Desired     string          `json:"wished"`
 	Value       json.RawMessage `json:"value,omitempty"`
 	Code        int             `json:"ac"`
 	Version     int64           `json:"av"`
@@ -41,7 +41,8 @@ func (b batch) stored() (f twinFile) {
 	room := acksRoom
 	for _, key := range slices.SortedFunc(maps.Keys(b.acks), payloads.PropertyName.Compare) {
 		a := b.acks[key]
-		room -= len(a.Component) + len(a.Name) + len(a.DesiredProperty.Value) + len(a.PropertyAck.Value) + len(a.Description)
+		room -= len(a.Component) + len(a.Name) + len(a.DesiredProperty.Value) + len(a.PropertyAck.Value) +
+			len(a.Description)
 		if room < 0 {
 			break
 		}
@@ -69,10 +70,9 @@ func (f twinFile) batch() (b batch, err error) {
 		return batch{}, err
 	}
 	for _, a := range f.Acks {
-		b.acknowledge(payloads.AcknowledgedProperty{
-			DesiredProperty: payloads.DesiredProperty{Component: a.Component, Name: a.Name, Value: json.RawMessage(a.Desired)},
-			PropertyAck:     payloads.PropertyAck{Value: a.Value, Code: a.Code, Version: a.Version, Description: a.Description},
-		})
+		desired := payloads.DesiredProperty{Component: a.Component, Name: a.Name, Value: json.RawMessage(a.Desired)}
+		ack := payloads.PropertyAck{Value: a.Value, Code: a.Code, Version: a.Version, Description: a.Description}
+		b.acknowledge(payloads.AcknowledgedProperty{DesiredProperty: desired, PropertyAck: ack})
 	}
 	return b, nil
 }
@@ -82,7 +82,5 @@ func readPatch(text []byte) (patch map[string]any, err error) {
 	if text == nil {
 		return nil, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	return patch, d.Decode(&patch)
+	return patch, payloads.DecodeNumbers(text, &patch)
 }

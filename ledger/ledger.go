@@ -31,11 +31,12 @@ type Report struct {
 	Dropped     map[string]uint64 `json:"dropped"` // number of dropped readings for each reason
 	Quarantined uint64            `json:"quarantined"`
 	Lost        uint64            `json:"lost"`
-	LostIDs     []string          `json:"lostIds"` // IDs of lost readings, at most 1,000 ranges such as "8f3a1c02-17-20"
-	Duplicates  uint64            `json:"duplicates"`
-	OutOfOrder  uint64            `json:"outOfOrder"` // readings that arrived after a newer reading of the same lane
-	Foreign     uint64            `json:"foreign"`    // messages of other devices or epochs
-	Unreadable  uint64            `json:"unreadable"` // damaged lines of the receipts; Compare leaves this field 0
+	// LostIDs are the IDs of lost readings, at most 1,000 ranges such as "8f3a1c02-17-20".
+	LostIDs    []string `json:"lostIds"`
+	Duplicates uint64   `json:"duplicates"`
+	OutOfOrder uint64   `json:"outOfOrder"` // readings that arrived after a newer reading of the same lane
+	Foreign    uint64   `json:"foreign"`    // messages of other devices or epochs
+	Unreadable uint64   `json:"unreadable"` // damaged lines of the receipts; Compare leaves this field 0
 }
 
 const maxLostIDs = 1000

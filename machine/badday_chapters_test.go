@@ -35,12 +35,13 @@ var chapters = []chapter{
 	{
 		"DPS is unreachable or its answers are invalid", onDPS, []emulator.Fault{
 			emulator.FIN, emulator.RST, emulator.Refuse, emulator.CertificateExpired, emulator.CertificateEarly,
-			emulator.CertificateForeign, emulator.CertificateName, emulator.GarbageCONNACK, emulator.Garbage, emulator.Truncated,
-			emulator.Oversize, emulator.EndlessLength, emulator.SUBACKRefused, emulator.SUBACKLong, emulator.DPSUnavailable,
+			emulator.CertificateForeign, emulator.CertificateName, emulator.GarbageCONNACK, emulator.Garbage,
+			emulator.Truncated, emulator.Oversize, emulator.EndlessLength, emulator.SUBACKRefused,
+			emulator.SUBACKLong, emulator.DPSUnavailable,
 			emulator.DPSNoOperationID,
 		},
-		`A device without a hub asks DPS again after at most 1, 2, 4, 8, 16, 32 and then 60 s. A device that has lost its
-hub tries the hub and DPS in turn, with the same waits. A connected device does not notice the fault.`,
+		`A device without a hub asks DPS again after at most 1, 2, 4, 8, 16, 32 and then 60 s. A device that has lost
+its hub tries the hub and DPS in turn, with the same waits. A connected device does not notice the fault.`,
 	},
 	{
 		"DPS accepts connections and does not answer", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
@@ -58,9 +59,9 @@ hub tries the hub and DPS in turn, with the same waits. A connected device does 
 		"DPS refuses the device", onDPS, []emulator.Fault{
 			emulator.Reject, emulator.Skew, emulator.DPSUnauthorized, emulator.DPSForbids, emulator.DPSForgets,
 		},
-		`Only an operator can change that, so the device asks DPS again after at most 1, 2, 4, 8 and then 15 minutes, and
-after at least half of that. A device without a hub waits in Unprovisioned. A device that has a hub continues to try
-the hub.`,
+		`Only an operator can change that, so the device asks DPS again after at most 1, 2, 4, 8 and then 15 minutes,
+and after at least half of that. A device without a hub waits in Unprovisioned. A device that has a hub
+continues to try the hub.`,
 	},
 	{
 		"A registration ends without a hub", onDPS,
@@ -69,8 +70,8 @@ the hub.`,
 	},
 	{
 		"DPS throttles", onDPS, []emulator.Fault{emulator.DPSThrottles, emulator.DPSThrottlesRegister},
-		`If the answer does not name a time, the device asks DPS again after at most 2, 4, 8, … 120 s, and after at least
-half of that. A device that has a hub continues to try the hub.`,
+		`If the answer does not name a time, the device asks DPS again after at most 2, 4, 8, … 120 s, and after at
+least half of that. A device that has a hub continues to try the hub.`,
 	},
 	{
 		"DPS throttles polls", onDPS, []emulator.Fault{emulator.DPSThrottlesPoll},
@@ -103,15 +104,15 @@ half of that. A device that has a hub continues to try the hub.`,
 	},
 	{
 		"The hub is unreachable", onHub, []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse, emulator.Skew},
-		`When a session has ended, the device at once tries the same hub, once, and then DPS. Here DPS names the same hub, so
-the device tries hub and DPS in turn, after at most 1, 2, 4, 8, 16, 32 and then 60 s. A hub whose clock is two hours
-ahead treats valid tokens as expired. A device that is closing does not connect again: it reports the readings
-without an acknowledgement as lost.`,
+		`When a session has ended, the device at once tries the same hub, once, and then DPS. Here DPS names the same
+hub, so the device tries hub and DPS in turn, after at most 1, 2, 4, 8, 16, 32 and then 60 s. A hub whose
+clock is two hours ahead treats valid tokens as expired. A device that is closing does not connect again: it
+reports the readings without an acknowledgement as lost.`,
 	},
 	{
 		"The hub stops answering", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
-		`The device notices it when it has received nothing for 12 s. The attempt at the same hub then fails after 2 s, later
-attempts fail after 5 s. Closing takes its whole limit of five seconds.`,
+		`The device notices it when it has received nothing for 12 s. The attempt at the same hub then fails after
+2 s, later attempts fail after 5 s. Closing takes its whole limit of five seconds.`,
 	},
 	{
 		"The hub is slow", onHub, []emulator.Fault{emulator.Slow},
@@ -123,19 +124,21 @@ attempts fail after 5 s. Closing takes its whole limit of five seconds.`,
 	},
 	{
 		"Sessions end after three seconds", onEither, []emulator.Fault{emulator.Flapping},
-		`The device tries hub and DPS in turn. Four sessions that the hub ended this early within two minutes look like a
-second process with the same identity. The device warns about it and waits for at most 1, 2, 4, 8 and then 15
-minutes, and for at least half of that.`,
+		`The device tries hub and DPS in turn. Four sessions that the hub ended this early within two minutes look
+like a second process with the same identity. The device warns about it and waits for at most 1, 2, 4, 8 and
+then 15 minutes, and for at least half of that.`,
 	},
 	{
 		"The hub accepts no new connection", onHub, []emulator.Fault{
-			emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign, emulator.CertificateName,
+			emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign,
+			emulator.CertificateName,
 			emulator.GarbageCONNACK, emulator.Reject,
 		},
 		"The device does the same as when the hub is unreachable, but an existing session continues.",
 	},
 	{
-		"The hub sends invalid packets", onHub, []emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
+		"The hub sends invalid packets", onHub,
+		[]emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
 		"The device ends a session in which it received something that is not MQTT, and tries hub and DPS in turn.",
 	},
 	{
@@ -148,9 +151,9 @@ minutes, and for at least half of that.`,
 	},
 	{
 		"Readings are not acknowledged", onEither, []emulator.Fault{emulator.NoPUBACK},
-		`The device leaves a hub that answers pings, but has not acknowledged a reading for 60 s. In the next session it sends
-the unacknowledged readings again, although the hub may have stored them. The device does not count such a session as
-recovered, so it asks DPS the next time.`,
+		`The device leaves a hub that answers pings, but has not acknowledged a reading for 60 s. In the next session
+it sends the unacknowledged readings again, although the hub may have stored them. The device does not count
+such a session as recovered, so it asks DPS the next time.`,
 	},
 	{
 		"Readings are acknowledged late", onEither, []emulator.Fault{emulator.LatePUBACK},
@@ -158,18 +161,19 @@ recovered, so it asks DPS the next time.`,
 	},
 	{
 		"Sessions are cut before each acknowledgement", onEither, []emulator.Fault{emulator.CutBeforePUBACK},
-		`The hub has stored the reading, and the device sends it again. The device takes this for a second process with its
-identity.`,
+		`The hub has stored the reading, and the device sends it again. The device takes this for a second process
+with its identity.`,
 	},
 	{
 		"The hub closes the session at a certain reading", onEither, []emulator.Fault{emulator.Poison},
-		`The hub ends each session in which the device sends that reading. The device finds the reading by sending the
-suspects one at a time, and quarantines it. The other readings arrive. A device that is closing ends with the session.`,
+		`The hub ends each session in which the device sends that reading. The device finds the reading by sending
+the suspects one at a time, and quarantines it. The other readings arrive. A device that is closing ends
+with the session.`,
 	},
 	{
 		"The hub sends each message twice", onEither, []emulator.Fault{emulator.DuplicateMessage},
-		`The handler sees each message once: the device remembers which messages it has completed, and only completes them
-again.`,
+		`The handler sees each message once: the device remembers which messages it has completed, and only completes
+them again.`,
 	},
 	{
 		"The hub sends each desired property twice", onEither, []emulator.Fault{emulator.DuplicateDesired},
@@ -181,17 +185,18 @@ again.`,
 	},
 	{
 		"Twin requests are not answered", onEither, []emulator.Fault{emulator.TwinMute},
-		`Each request fails after 10 s, and the device repeats it after 1, 2, 4, 8, 16 and then 30 s. Telemetry continues. The
-device receives desired properties once it has read the twin.`,
+		`Each request fails after 10 s, and the device repeats it after 1, 2, 4, 8, 16 and then 30 s. Telemetry
+continues. The device receives desired properties once it has read the twin.`,
 	},
 	{
-		"Twin requests are answered with errors", onEither, []emulator.Fault{emulator.TwinThrottles, emulator.TwinError},
+		"Twin requests are answered with errors", onEither,
+		[]emulator.Fault{emulator.TwinThrottles, emulator.TwinError},
 		"The device does the same as when twin requests are not answered, but each request fails at once.",
 	},
 	{
 		"The hub ends a session when its token expires", onEither, []emulator.Fault{emulator.NoGrace},
-		`Here a token is valid for one minute. The device renews it by a planned reconnect after 80 to 85 % of that time, so
-the fault has no effect.`,
+		`Here a token is valid for one minute. The device renews it by a planned reconnect after 80 to 85 % of that
+time, so the fault has no effect.`,
 	},
 	{
 		"Every endpoint refuses the device", onDevice, []emulator.Fault{emulator.Reject},
@@ -207,8 +212,8 @@ the fault has no effect.`,
 	},
 	{
 		"The device was moved", onEither, []emulator.Fault{emulator.Moved},
-		`The device follows within the time of a registration, and returns after two minutes. In the row Failover, the cloud
-moves the device to the hub that has failed.`,
+		`The device follows within the time of a registration, and returns after two minutes. In the row Failover,
+the cloud moves the device to the hub that has failed.`,
 	},
 }
 

@@ -146,7 +146,8 @@ func (d *diary) table(target string) string {
 		if besides == "" {
 			besides = day.reason()
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %d | %d | %s |\n", day.in, s.path, outcomes, end, s.dps, s.hub, besides)
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %d | %d | %s |\n", day.in, s.path, outcomes, end, s.dps, s.hub,
+			besides)
 	}
 	return b.String()
 }

@@ -37,7 +37,8 @@ func folded(path string) string {
 			best = append([]string{path[i : i+1]}, best...)
 		}
 		for size := 1; i+2*size <= len(path); size++ {
-			for times := 2; i+times*size <= len(path) && path[i+(times-1)*size:i+times*size] == path[i:i+size]; times++ {
+			for times := 2; i+times*size <= len(path) &&
+				path[i+(times-1)*size:i+times*size] == path[i:i+size]; times++ {
 				group := append([]string{fmt.Sprintf("(%s)×%d", path[i:i+size], times)}, shortest[i+times*size]...)
 				if cost(group) < cost(best) {
 					best = group

@@ -158,7 +158,8 @@ func (d *diary) wantReasons(t *testing.T, good *diary) {
 		}
 		like := d.stories[i] == good.stories[g]
 		if reason := day.reason(); like != (reason != "") {
-			t.Errorf("%s on %s in %s is as on a good day: %t, because of %q; it was %+v", d.Name, day.on, day.in, like, reason,
+			t.Errorf("%s on %s in %s is as on a good day: %t, because of %q; it was %+v", d.Name, day.on, day.in,
+				like, reason,
 				d.stories[i])
 		}
 	}

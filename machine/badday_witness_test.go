@@ -44,7 +44,8 @@ var parameters = map[emulator.Fault]emulator.Params{
 
 // states are those in which a fault strikes.
 var states = []machine.State{
-	machine.Unprovisioned, machine.Provisioning, machine.Connecting, machine.Connected, machine.Failover, machine.Closing,
+	machine.Unprovisioned, machine.Provisioning, machine.Connecting, machine.Connected, machine.Failover,
+	machine.Closing,
 }
 
 // A witness goes through a bad day with the device and writes down what it does.

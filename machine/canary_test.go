@@ -99,7 +99,8 @@ func groupSource() (transport.Key, error) {
 
 // groupCanaries are the group's key and the device's that is derived from it.
 func groupCanaries() map[string]canary {
-	return map[string]canary{"group": newCanary([]byte(canaryGroup)), "derived": newCanary(derived([]byte(canaryGroup)))}
+	return map[string]canary{"group": newCanary([]byte(canaryGroup)),
+		"derived": newCanary(derived([]byte(canaryGroup)))}
 }
 
 func TestAKeySourceThatQuotesTheKeyIsNotQuoted(t *testing.T) {
@@ -153,7 +154,8 @@ func TestAKeySourceSaysWhyWithAKeyError(t *testing.T) {
 	}, func(t *testing.T, w *world) {
 		w.live()
 		time.Sleep(time.Minute)
-		if said := w.said(); !strings.Contains(said, "key: the key store is locked") || strings.Contains(said, canaryDevice) {
+		if said := w.said(); !strings.Contains(said, "key: the key store is locked") ||
+			strings.Contains(said, canaryDevice) {
 			t.Errorf("it says\n%s", said)
 		}
 	})
@@ -180,13 +182,18 @@ func TestAHandlerThatFailsWithTheKeyGivesItToNobody(t *testing.T) {
 					return fmt.Errorf("%+v", value)
 				}
 				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, true, emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))},
+					w := newWorld(t, true,
+						emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))},
 						func(s *machine.Settings) {
 							s.Identity.Key = groupSource
 							s.Handlers = machine.Handlers{
-								Method:  func(context.Context, string, json.RawMessage) (int, any, error) { return 0, nil, stumble() },
+								Method: func(context.Context, string, json.RawMessage) (int, any, error) {
+									return 0,
+										nil, stumble()
+								},
 								Command: func(context.Context, machine.Message) error { return stumble() },
-								Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+								Desired: func(context.Context, machine.PropertyName,
+									json.RawMessage) (machine.PropertyAck, error) {
 									return machine.PropertyAck{}, stumble()
 								},
 							}

@@ -147,7 +147,8 @@ func TestUploadsThatTakeLongerThanSilenceArrive(t *testing.T) {
 		t.Run(fmt.Sprint(c.readings), func(t *testing.T) {
 			bubble(t, nil, func(t *testing.T, w *world) {
 				w.connected()
-				if err := w.cloud.Inject("A", emulator.Slow, emulator.Params{Rate: c.rate}); err != nil { // bytes a second
+				// bytes a second
+				if err := w.cloud.Inject("A", emulator.Slow, emulator.Params{Rate: c.rate}); err != nil {
 					t.Fatal(err)
 				}
 				from := w.count()
@@ -208,7 +209,8 @@ func TestAReportBehindLargeReadingsOnASlowLinkIsNotGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 10 {
-			if _, err := w.device.Send(t.Context(), machine.Reading{Body: bytes.Repeat([]byte("1"), 60_000)}); err != nil {
+			if _, err := w.device.Send(t.Context(),
+				machine.Reading{Body: bytes.Repeat([]byte("1"), 60_000)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -12,9 +12,9 @@ func (l *life) noteAttempt() {
 	l.clockSets, _, _ = l.clock.history()
 }
 
-// clockEndsBackOff reports whether the device should try again at once. It should if somebody has set the
-// wall clock since the latest attempt began, and if the wrong clock may explain cause, the error of that
-// attempt, or the refusal by DPS. A clock that is set again and again ends a back-off only once in
+// clockEndsBackOff reports whether the device should try again at once: if somebody has set the wall clock
+// since the latest attempt began, and the wrong clock may be why that attempt failed with the error cause, or
+// why DPS refused the device. A clock that is set again and again ends a back-off only once in
 // Policy.FirstRest.
 func (l *life) clockEndsBackOff(cause error) bool {
 	l.clock.look()

@@ -19,7 +19,7 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 				l.warn("not everything could be sent before the end", err)
 			}
 		}
-		if s.Cause() != nil { // earlier acknowledgements may be processed until the session is done
+		if s.Cause() != nil { // acknowledgements from before its end may be processed until s is done
 			select {
 			case <-s.Done():
 			case <-ctx.Done():
@@ -33,7 +33,7 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 // A LostError counts the accepted readings that no hub has acknowledged and that no later run will send.
 type LostError struct {
 	Left    int // readings still pending in an outbox that ends with the process
-	Dropped int // readings dropped during the run, for any of the reasons in package outbox
+	Dropped int // readings dropped since New was called, for any of the reasons NoRoom to Quarantined
 }
 
 func (e *LostError) Error() string {

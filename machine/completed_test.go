@@ -200,28 +200,35 @@ func TestARestartHandlesAMessageAgainOnlyIfItsCompletionWasNotStored(t *testing.
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "commands.json")
-			working(t, true, func(s *machine.Settings) { s.Storage.StateDir = dir }, func(t *testing.T, w *world, k *worker) {
-				w.loseThePUBACK(k)
-				c.between(t, file)
-				next := &worker{}
-				again := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Handlers.Command = dir, next.command })
-				again.connected()
-				if !c.again {
-					again.wantHandled(next, nil, []int{208}, 0)
-				} else {
-					again.wantHandled(next, []string{"m1 x"}, []int{200}, 0)
-				}
-				if warned := again.warnings("was renamed to"); (warned != "") != (c.warning != "") ||
-					!strings.Contains(warned, c.warning) {
-					t.Errorf("it warns %q", warned)
-				}
-				again.close()
-				w.strike("A", emulator.DuplicateMessage, emulator.Params{})
-				last := w.again(func(s *machine.Settings) { s.Storage.StateDir, s.Handlers.Command = dir, next.command })
-				last.connected()
-				w.order("m1", "x") // as if it had come to the hub twice
-				last.wantHandled(&worker{}, nil, []int{208, 208}, 0)
-			})
+			working(t, true, func(s *machine.Settings) { s.Storage.StateDir = dir },
+				func(t *testing.T, w *world, k *worker) {
+					w.loseThePUBACK(k)
+					c.between(t, file)
+					next := &worker{}
+					again := w.again(func(s *machine.Settings) {
+						s.Storage.StateDir, s.Handlers.Command = dir,
+							next.command
+					})
+					again.connected()
+					if !c.again {
+						again.wantHandled(next, nil, []int{208}, 0)
+					} else {
+						again.wantHandled(next, []string{"m1 x"}, []int{200}, 0)
+					}
+					if warned := again.warnings("was renamed to"); (warned != "") != (c.warning != "") ||
+						!strings.Contains(warned, c.warning) {
+						t.Errorf("it warns %q", warned)
+					}
+					again.close()
+					w.strike("A", emulator.DuplicateMessage, emulator.Params{})
+					last := w.again(func(s *machine.Settings) {
+						s.Storage.StateDir, s.Handlers.Command = dir,
+							next.command
+					})
+					last.connected()
+					w.order("m1", "x") // as if it had come to the hub twice
+					last.wantHandled(&worker{}, nil, []int{208, 208}, 0)
+				})
 		})
 	}
 }
@@ -285,7 +292,8 @@ func TestMessagesAreHandledOnceAlthoughNothingCanBeStored(t *testing.T) {
 			w.strike("A", emulator.DuplicateMessage, emulator.Params{})
 			w.order("m1", "x")
 			w.wantHandled(k, []string{"m1 x"}, []int{200, 208}, 0)
-			if text := w.warnings("store the completed messages"); !strings.Contains(text, "make the state directory writable") {
+			if text := w.warnings("store the completed messages"); !strings.Contains(text,
+				"make the state directory writable") {
 				t.Errorf("it warns %q", text)
 			}
 			w.overToB()
@@ -315,7 +323,8 @@ func TestEachMessageOfALongOutageIsHandledOnce(t *testing.T) {
 		var want []string
 		for i := range 50 {
 			want = append(want, fmt.Sprintf("m%d x", i))
-			if err := w.cloud.SendMessage(deviceID, emulator.Message{ID: fmt.Sprint("m", i), Body: []byte("x")}); err != nil {
+			if err := w.cloud.SendMessage(deviceID,
+				emulator.Message{ID: fmt.Sprint("m", i), Body: []byte("x")}); err != nil {
 				t.Fatal(err)
 			}
 		}

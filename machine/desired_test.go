@@ -38,8 +38,8 @@ func TestEveryPropertyOfAPatchIsAcknowledgedWithItsWholeValue(t *testing.T) {
 				t.Errorf("%s: handled %v, want %s", step.desired, got, step.handled)
 			}
 		}
-		w.wantReported(`{"c":{"__t":"c","mode":{"ac":200,"av":6,"value":{"eco":true,"fast":false}},"target":{"ac":200,` +
-			`"av":7,"value":21}},` +
+		w.wantReported(`{"c":{"__t":"c","mode":{"ac":200,"av":6,"value":{"eco":true,"fast":false}},` +
+			`"target":{"ac":200,"av":7,"value":21}},` +
 			`"fan":{"ac":200,"av":10},"limits":{"ac":200,"av":9,"value":{"low":1}},"new":{"ac":200,"av":11,` +
 			`"value":{"m":[null]}}}`)
 		before := len(w.handled.all())
@@ -173,8 +173,10 @@ func TestATwinThatBeginsAgainIsReconciledByValue(t *testing.T) {
 		w.awaitState(machine.Connected, from)
 		time.Sleep(time.Second)
 		w.wantHandled(append(before, "changed=2", "gone=null")...)
-		w.wantReported(`{"broken":{"ac":500,"ad":"no such fan","av":2,"value":1},"changed":{"ac":200,"av":2,"value":2},` +
-			`"fan":{"ac":200,"av":2,"value":3},"gone":{"ac":200,"av":2},"limits":{"ac":200,"av":2,"value":{"high":2,"low":1}}}`)
+		w.wantReported(`{"broken":{"ac":500,"ad":"no such fan","av":2,"value":1},"changed":{"ac":200,"av":2,` +
+			`"value":2},` +
+			`"fan":{"ac":200,"av":2,"value":3},"gone":{"ac":200,"av":2},"limits":{"ac":200,"av":2,` +
+			`"value":{"high":2,"low":1}}}`)
 		w.wantNoViolation()
 	})
 }
@@ -213,7 +215,8 @@ func TestAnAcknowledgementThatAnOutageDelayedNamesTheVersionOfTheHubThatGetsIt(t
 					version = w.set(`{"other":1}`)
 				})
 				time.Sleep(slowly)
-				w.wantReported(fmt.Sprintf(`{"other":{"ac":200,"av":%[1]d,"value":1},%[2]q:{"ac":200,"av":%[1]d,"value":1}}`,
+				w.wantReported(fmt.Sprintf(`{"other":{"ac":200,"av":%[1]d,"value":1},%[2]q:{"ac":200,"av":%[1]d,`+
+					`"value":1}}`,
 					version, key))
 				w.wantHandled(key+"=1", "other=1")
 			})

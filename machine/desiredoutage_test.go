@@ -17,12 +17,16 @@ func TestAHangingPropertyDoesNotStopMethods(t *testing.T) {
 		release := make(chan struct{})
 		var running atomic.Int32
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+			s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck,
+				error) {
 				running.Add(1)
 				<-release
 				return machine.PropertyAck{}, nil
 			}
-			s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 200, nil, nil }
+			s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+				return 200, nil,
+					nil
+			}
 		})
 		w.connected()
 		for i := range 70 {

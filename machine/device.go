@@ -15,8 +15,8 @@ import (
 	"giantlizard.example/failover/outbox"
 )
 
-// recordsTimeout is the shortest time for which Run is ready to wait at its end for observers that have not
-// received the last records yet. It also holds when Timing.CloseTimeout is used up.
+// recordsTimeout is the shortest time limit for the observers to receive the last records, even when
+// Timing.CloseTimeout is used up. It is also the limit of a Close before Run.
 const recordsTimeout = 500 * time.Millisecond
 
 // drainCheck is how often Drained looks at the outbox.
@@ -34,7 +34,7 @@ type Device struct {
 	stop  context.Context // ends when Close is called or the machine has ended
 	halt  context.CancelFunc
 	use   atomic.Int32  // one of the constants unused, used and closedUnused
-	ended chan struct{} // closed when Run returns
+	ended chan struct{} // closed when Run returns, or when a Close before Run returns
 }
 
 // The values of Device.use.
@@ -44,9 +44,9 @@ const (
 	closedUnused // Close was called before Run
 )
 
-// New checks the settings and makes a device. It opens and locks the state directory until Run returns or, if
-// Run is never called, until Close returns. For wrong settings New returns an error that wraps the error of
-// Settings.Check.
+// New checks the settings and makes a device. It opens the state directory, and the device keeps it locked
+// until Run returns or, if Run is never called, until Close returns. For wrong settings New returns an error
+// that wraps the error of Settings.Check.
 func New(s Settings) (*Device, error) { return newDevice(s, nil) }
 
 // newDevice makes a device. Tests pass an outbox as box; if box is nil, newDevice opens the outbox that the
@@ -106,8 +106,9 @@ func (d *Device) Run(ctx context.Context) error {
 }
 
 // Close ends the device and waits until Run has returned. If ctx ends first, Close returns an error that
-// wraps ctx's. Close may be called more than once. If Close is called before Run, Run returns at once, and the
-// error of Close wraps a *LostError if readings were lost or dropped.
+// wraps ctx's. Close may be called more than once. If Close is called before Run, it closes the device itself,
+// and Run returns at once. The error of Close then wraps a *LostError if readings were lost or dropped, and
+// context.DeadlineExceeded if an observer is too slow for the last records.
 func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.use.CompareAndSwap(unused, closedUnused) {
@@ -206,7 +207,7 @@ func (d *Device) Assignment() Assignment { return d.life.assignment() }
 // State returns the current state. The result may be out of date when you read it.
 func (d *Device) State() State { return d.life.machine.State() }
 
-// Warn emits a record of the kind RecordWarning with a program's error, which all observers receive.
+// Warn gives all observers a record of the kind RecordWarning, of level warn, with an error of the program.
 func (d *Device) Warn(err error) { d.life.warn("", err) }
 
 // Markdown returns the document of the device's states, including the states that the program has added.

@@ -70,7 +70,8 @@ func (w *world) call(name, payload string) (int, string) {
 }
 
 func TestAMethodIsAnsweredByItsHandler(t *testing.T) {
-	handlers := machine.Handlers{Method: func(_ context.Context, name string, payload json.RawMessage) (int, any, error) {
+	handlers := machine.Handlers{Method: func(_ context.Context, name string, payload json.RawMessage) (int, any,
+		error) {
 		switch name {
 		case "echo":
 			return 0, payload, nil
@@ -259,7 +260,8 @@ func TestDesiredValuesOfAnOutageAreHandledOnceAfterIt(t *testing.T) {
 		w.cloud.SetDesired(deviceID, map[string]any{"fanSpeed": 3, "withdrawn": nil})
 		w.awaitState(machine.Connected, from)
 		synctest.Wait()
-		if want := []string{"kept=1", "withdrawn=1", "fanSpeed=3", "withdrawn=null"}; !sameInAnyOrder(handled.all(), want) {
+		if want := []string{"kept=1", "withdrawn=1", "fanSpeed=3", "withdrawn=null"}; !sameInAnyOrder(handled.all(),
+			want) {
 			t.Errorf("handled %v, want %v", handled.all(), want)
 		}
 	})
@@ -278,7 +280,8 @@ func TestReportsMadeDuringAnOutageAreMergedAndSentOnce(t *testing.T) {
 		w.cloud.KillHub("A", emulator.FIN, emulator.WithMove)
 		w.awaitState(machine.Failover, from)
 		for i := range 100 {
-			if err := w.device.Report(t.Context(), map[string]any{"battery": i, fmt.Sprint("cell", i%3): i}); err != nil {
+			if err := w.device.Report(t.Context(),
+				map[string]any{"battery": i, fmt.Sprint("cell", i%3): i}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -312,10 +315,16 @@ func TestAReportThatNoHubWouldTakeIsRefusedAtOnce(t *testing.T) {
 func TestHandlersAreAttachedOnlyWhileConnected(t *testing.T) {
 	calls := 0
 	bubble(t, func(s *machine.Settings) {
-		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { calls++; return 0, nil, nil }
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+			calls++
+			return 0, nil,
+				nil
+		}
 		s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
 			return table.With([]machine.StateSpec{{Name: "Resting"}}, []machine.Transition{
-				{From: machine.Connected, On: "rest", To: "Resting"}, {From: "Resting", On: "go", To: machine.Connected},
+				{
+					From: machine.Connected, On: "rest", To: "Resting"},
+				{From: "Resting", On: "go", To: machine.Connected},
 			})
 		}
 	}, func(t *testing.T, w *world) {
@@ -351,7 +360,8 @@ func TestAnIllegalEventFromOutsideIsAnErrorAndARecord(t *testing.T) {
 			t.Errorf("fire: %v", err)
 		}
 		w.await("a record of it", 0, func(r machine.Record) bool {
-			return r.Kind == observe.IllegalEvent && r.State == string(machine.Connected) && r.Event == string(machine.Assigned)
+			return r.Kind == observe.IllegalEvent && r.State == string(machine.Connected) &&
+				r.Event == string(machine.Assigned)
 		})
 	})
 }
@@ -379,7 +389,8 @@ func TestEachKindCanBeSwitchedOff(t *testing.T) {
 	}
 	bubble(t, func(s *machine.Settings) { s.Off = hub.Telemetry | hub.Reported }, func(t *testing.T, w *world) {
 		w.connected()
-		if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); !errors.Is(err, machine.ErrSwitchedOff) {
+		if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); !errors.Is(err,
+			machine.ErrSwitchedOff) {
 			t.Errorf("send: %v", err)
 		}
 		if err := w.device.Report(t.Context(), map[string]any{"a": 1}); !errors.Is(err, machine.ErrSwitchedOff) {
@@ -553,7 +564,11 @@ func TestCloseEndsInTimeWhateverHangs(t *testing.T) {
 	release := make(chan struct{})
 	bubble(t, func(s *machine.Settings) {
 		release = make(chan struct{})
-		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { <-release; return 0, nil, nil }
+		s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+			<-release
+			return 0,
+				nil, nil
+		}
 		s.Observers = append(s.Observers, func(r machine.Record) {
 			if r.To == string(machine.Closing) {
 				<-release
@@ -621,7 +636,8 @@ func TestTheBacklogFollowsItsPaceAndLiveReadingsGoFirst(t *testing.T) {
 			t.Errorf("a backlog of 100 took %v at 10 a second", took)
 		}
 		for _, d := range w.cloud.Ledger() {
-			if live := strings.HasSuffix(d.MessageID, "-101"); live == (d.Properties[hub.BacklogProperty] == "backlog") {
+			if live := strings.HasSuffix(d.MessageID,
+				"-101"); live == (d.Properties[hub.BacklogProperty] == "backlog") {
 				t.Errorf("%s is marked %v", d.MessageID, d.Properties)
 			}
 		}

@@ -139,7 +139,10 @@ func TestAKeySourceThatPanicsIsNamedAndTheDeviceGoesOn(t *testing.T) {
 	var none []machine.Key
 	for want, fault := range map[string]func(){
 		"index out of range [3] with length 0": func() { _ = none[3] },
-		"panicked with a *fmt.wrapError":       func() { panic(fmt.Errorf("key %s: %w", canaryDevice, errNotInstalled)) },
+		"panicked with a *fmt.wrapError": func() {
+			panic(fmt.Errorf("key %s: %w", canaryDevice,
+				errNotInstalled))
+		},
 	} {
 		t.Run(want, func(t *testing.T) {
 			bubble(t, func(s *machine.Settings) {
@@ -159,4 +162,13 @@ func TestAKeySourceThatPanicsIsNamedAndTheDeviceGoesOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestANilObserverIsIgnored(t *testing.T) {
+	bubble(t, func(s *machine.Settings) { s.Observers = append(s.Observers, nil) }, func(t *testing.T, w *world) {
+		w.connected()
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

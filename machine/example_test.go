@@ -31,7 +31,8 @@ func Example() {
 		Storage: machine.Storage{InMemory: true},
 		Link:    machine.Link{RootCAs: cloud.CAPool},
 		Handlers: machine.Handlers{
-			Desired: func(_ context.Context, name machine.PropertyName, value json.RawMessage) (machine.PropertyAck, error) {
+			Desired: func(_ context.Context, name machine.PropertyName, value json.RawMessage) (machine.PropertyAck,
+				error) {
 				fmt.Printf("the cloud asks for %s = %s\n", name, value)
 				return machine.PropertyAck{Description: "done"}, nil
 			},

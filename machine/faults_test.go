@@ -102,7 +102,8 @@ func TestAHalfOpenConnectionIsNoticedAndTheDeviceFailsOver(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.delivered("B", from)
-			if took, most := time.Since(begin), 12*time.Second+2*time.Second+time.Second+300*time.Millisecond; took > most {
+			if took, most := time.Since(begin),
+				12*time.Second+2*time.Second+time.Second+300*time.Millisecond; took > most {
 				t.Errorf("%s: the next reading at hub B came after %v", how, took)
 			}
 			w.wantPath(from, overThere...)

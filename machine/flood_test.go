@@ -68,29 +68,30 @@ func TestAStartWithASmallerLimitNamesWhatItDropsInARange(t *testing.T) {
 }
 
 func TestAFullOutboxInMemoryRecordsOnceASecondWhatItDrops(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
-		if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
-			t.Fatal(err)
-		}
-		w.live()
-		for range 5_000 {
-			if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} },
+		func(t *testing.T, w *world) {
+			if err := errors.Join(w.cloud.StopDPS(), w.cloud.KillHub("A", emulator.FIN, 0)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Millisecond)
-		}
-		var lost *machine.LostError
-		if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10, Dropped: 4990}) {
-			t.Errorf("run: %v", err)
-		}
-		drops, count := w.of(observe.Dropped), 0
-		for _, r := range drops {
-			count += max(1, r.Count)
-		}
-		if count != 4990 || len(drops) > 7 {
-			t.Errorf("%d records count %d", len(drops), count)
-		}
-	})
+			w.live()
+			for range 5_000 {
+				if _, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			var lost *machine.LostError
+			if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10, Dropped: 4990}) {
+				t.Errorf("run: %v", err)
+			}
+			drops, count := w.of(observe.Dropped), 0
+			for _, r := range drops {
+				count += max(1, r.Count)
+			}
+			if count != 4990 || len(drops) > 7 {
+				t.Errorf("%d records count %d", len(drops), count)
+			}
+		})
 }
 
 // Whatever the warnings are about, and whoever causes them.

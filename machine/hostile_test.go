@@ -35,7 +35,8 @@ func TestATwinThatFailsAtCloseDoesNotStopTelemetry(t *testing.T) {
 						p.pub("$iothub/twin/res/200/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:],
 							`{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
 					default:
-						p.pub("$iothub/twin/res/429/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{}`, 0, 0)
+						p.pub("$iothub/twin/res/429/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:], `{}`,
+							0, 0)
 					}
 					continue
 				}
@@ -181,7 +182,8 @@ func TestReportsThatAreTakenBackStillFit(t *testing.T) {
 					rid := m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]
 					switch {
 					case strings.Contains(m.TopicName, "/twin/GET/"):
-						p.pub("$iothub/twin/res/200/?$rid="+rid, `{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
+						p.pub("$iothub/twin/res/200/?$rid="+rid,
+							`{"desired":{"$version":1},"reported":{"$version":1}}`, 0, 0)
 					case silent.Load():
 					default:
 						mu.Lock()

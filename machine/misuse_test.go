@@ -46,7 +46,11 @@ func callFrom(t *testing.T, who string, call func(*machine.Device)) {
 	}
 	bubble(t, func(s *machine.Settings) {
 		s.Handlers = machine.Handlers{
-			Method:  func(context.Context, string, json.RawMessage) (int, any, error) { when("method"); return 200, nil, nil },
+			Method: func(context.Context, string, json.RawMessage) (int, any, error) {
+				when("method")
+				return 200,
+					nil, nil
+			},
 			Command: func(context.Context, machine.Message) error { when("command"); return nil },
 			Desired: func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
 				when("desired")
@@ -102,27 +106,28 @@ func TestAHubThatAcceptsAndThenDropsSessionsIsNotFlooded(t *testing.T) {
 }
 
 func TestAFullOutboxRefusesAtOnceIfAllOfItIsInFlight(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} }, func(t *testing.T, w *world) {
-		w.connected()
-		if err := w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
-		for i := range 100 {
-			_, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")})
-			if full := i >= 10; full != errors.Is(err, outbox.ErrFull) || !full && err != nil {
-				t.Fatalf("reading %d: %v", i+1, err)
+	bubble(t, func(s *machine.Settings) { s.Storage.Limits = outbox.Limits{Readings: 10} },
+		func(t *testing.T, w *world) {
+			w.connected()
+			if err := w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}); err != nil {
+				t.Fatal(err)
 			}
-			synctest.Wait()
-		}
-		if took := time.Since(begin); took != 0 {
-			t.Errorf("Send waited: %v", took)
-		}
-		var lost *machine.LostError
-		if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10, Dropped: 90}) {
-			t.Errorf("run: %v", err)
-		}
-	})
+			begin := time.Now()
+			for i := range 100 {
+				_, err := w.device.Send(t.Context(), machine.Reading{Body: []byte("1")})
+				if full := i >= 10; full != errors.Is(err, outbox.ErrFull) || !full && err != nil {
+					t.Fatalf("reading %d: %v", i+1, err)
+				}
+				synctest.Wait()
+			}
+			if took := time.Since(begin); took != 0 {
+				t.Errorf("Send waited: %v", took)
+			}
+			var lost *machine.LostError
+			if err := w.close(); !errors.As(err, &lost) || *lost != (machine.LostError{Left: 10, Dropped: 90}) {
+				t.Errorf("run: %v", err)
+			}
+		})
 }
 
 func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
@@ -132,20 +137,27 @@ func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
 			var smu sync.Mutex
 			r := rand.New(rand.NewPCG(uint64(seed), 3))
 			n := func(i int) int { smu.Lock(); defer smu.Unlock(); return r.IntN(i) }
-			topics := []string{"$iothub/methods/POST/a/?$rid=1", "$iothub/methods/POST/", "$iothub/methods/POST//?$rid=",
+			topics := []string{"$iothub/methods/POST/a/?$rid=1", "$iothub/methods/POST/",
+				"$iothub/methods/POST//?$rid=",
 				"$iothub/twin/res/200/?$rid=1", "$iothub/twin/res/abc/?", "$iothub/twin/res/",
 				"$iothub/twin/PATCH/properties/desired/?$version=2",
 				"$iothub/twin/PATCH/properties/desired/?$version=-9223372036854775808",
 				"$iothub/twin/PATCH/properties/desired/", "devices/dev1/messages/devicebound/",
-				"devices/dev1/messages/devicebound/%24.mid=1&x=%zz", "devices/other/messages/devicebound/a=b", "", "\x00",
+				"devices/dev1/messages/devicebound/%24.mid=1&x=%zz", "devices/other/messages/devicebound/a=b", "",
+				"\x00",
 				"a/b/c", "$iothub/methods/POST/" + strings.Repeat("x", 60000) + "/?$rid=1"}
 			bodies := []string{"", "{}", "null", "[]", `{"desired":{"$version":1}}`, `{"$version":2,"a":1}`,
-				`{"$version":99999999999999999999,"a":{"__t":"c","b":null}}`, "\xff\xfe", `{"a":` + strings.Repeat("[", 20000),
+				`{"$version":99999999999999999999,"a":{"__t":"c","b":null}}`, "\xff\xfe", `{"a":` +
+					strings.Repeat("[", 20000),
 				strings.Repeat("x", 300000), `{"desired":{"$version":3,"a":{"a":{"a":1}},"b":null},"reported":null}`}
 			w := fakeWorld(t, true, func(s *machine.Settings) {
-				s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) { return 0, 1, nil }
+				s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+					return 0, 1,
+						nil
+				}
 				s.Handlers.Command = func(context.Context, machine.Message) error { return nil }
-				s.Handlers.Desired = func(context.Context, machine.PropertyName, json.RawMessage) (machine.PropertyAck, error) {
+				s.Handlers.Desired = func(context.Context, machine.PropertyName,
+					json.RawMessage) (machine.PropertyAck, error) {
 					return machine.PropertyAck{}, nil
 				}
 			}, func(p *liar) {
@@ -177,7 +189,8 @@ func TestAHubThatViolatesTheProtocolCannotEndTheDevice(t *testing.T) {
 					}
 					if m, ok := pk.(*packets.PublishPacket); ok {
 						if i := strings.Index(m.TopicName, "$rid="); i >= 0 && n(4) > 0 {
-							p.pub(fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s", []int{200, 204, 500, 400, 429, -1}[n(6)], m.TopicName[i+5:]),
+							p.pub(fmt.Sprintf("$iothub/twin/res/%d/?$rid=%s",
+								[]int{200, 204, 500, 400, 429, -1}[n(6)], m.TopicName[i+5:]),
 								bodies[n(len(bodies))], 0, 0)
 						}
 						if m.Qos == 1 && n(10) > 0 {
@@ -231,7 +244,8 @@ func TestPatchesThatOverflowDuringAReadAreNotForgotten(t *testing.T) {
 					}
 					p.pub("$iothub/twin/res/200/?$rid="+rid, read, 0, 0)
 				} else if ok && strings.Contains(m.TopicName, "reported") {
-					p.pub("$iothub/twin/res/204/?$rid="+m.TopicName[strings.Index(m.TopicName, "$rid=")+5:]+"&$version=2", "", 0, 0)
+					p.pub("$iothub/twin/res/204/?$rid="+m.TopicName[strings.Index(m.TopicName,
+						"$rid=")+5:]+"&$version=2", "", 0, 0)
 				}
 				p.basics(pk)
 			}

@@ -65,10 +65,14 @@ func inAnswer(status int, body func(echo string) any) parrot {
 var hubParrots = map[string]parrot{
 	"in the place of CONNACK": beforeCONNACK, "behind CONNACK": behindCONNACK,
 	"the message of a twin's error": withTwin(func(p *liar, rid, echo string) {
-		text, _ := json.Marshal(map[string]any{"errorCode": 400013, "trackingId": echo, "message": "cannot verify " + echo})
+		text, _ := json.Marshal(map[string]any{"errorCode": 400013, "trackingId": echo, "message": "cannot verify " +
+			echo})
 		p.pub("$iothub/twin/res/400/?$rid="+rid, string(text), 0, 0)
 	}),
-	"what is no twin": withTwin(func(p *liar, rid, echo string) { p.pub("$iothub/twin/res/200/?$rid="+rid, echo, 0, 0) }),
+	"what is no twin": withTwin(func(p *liar, rid,
+		echo string) {
+		p.pub("$iothub/twin/res/200/?$rid="+rid, echo, 0, 0)
+	}),
 	"a property": withTwin(func(p *liar, rid, echo string) {
 		text, _ := json.Marshal(map[string]any{"desired": map[string]any{"$version": 1, echo: 1, "a": echo},
 			"reported": map[string]any{"$version": 1}})
@@ -140,7 +144,8 @@ func TestAPasswordThatAPeerRepeatsIsNotShown(t *testing.T) {
 			for how := range newCanary(nil) {
 				for _, part := range []string{"whole", "signature"} {
 					t.Run(fmt.Sprintf("%s, %s, %s %s", role, place, part, how), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { repeated(t, role == "DPS", repeat, part == "whole", how) })
+						synctest.Test(t,
+							func(t *testing.T) { repeated(t, role == "DPS", repeat, part == "whole", how) })
 					})
 				}
 			}

@@ -48,7 +48,8 @@ func TestAProgramReadsThePayloadThatDPSReturned(t *testing.T) {
 				r.Message != fmt.Sprintf("DPS returned a payload of %d bytes with the assignment", len(allocated)) {
 				t.Errorf("the record is %+v", r)
 			}
-			if a := w.device.Assignment(); a.Payload != allocated || a.Hub != w.cloud.Hub("A") || a.DeviceID != deviceID ||
+			if a := w.device.Assignment(); a.Payload != allocated || a.Hub != w.cloud.Hub("A") ||
+				a.DeviceID != deviceID ||
 				a.Substatus != "initialAssignment" {
 				t.Errorf("got %+v", a)
 			}

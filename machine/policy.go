@@ -39,14 +39,7 @@ func (p Policy) WithDefaults() Policy {
 }
 
 // Check returns a *settings.FieldError for each field that cannot be used, joined.
-func (p Policy) Check() error {
-	return errors.Join(
-		settings.Duration("Hold", p.Hold), settings.Duration("AfterSilence", p.AfterSilence),
-		settings.Duration("FirstWait", p.FirstWait), settings.Duration("LastWait", p.LastWait),
-		settings.Duration("FirstRest", p.FirstRest), settings.Duration("LastRest", p.LastRest),
-		settings.Duration("Spread", p.Spread),
-	)
-}
+func (p Policy) Check() error { return settings.Durations(p) }
 
 // A history holds the events since the last session that lasted for Policy.Hold, as far as Policy.choose
 // needs them.
@@ -63,7 +56,7 @@ type history struct {
 	fights int                    // number of fights in a row
 
 	// The rest concerns DPS, and is kept when a session has lasted for Policy.Hold.
-	throttled, refused int       // number of answers in a row by which DPS throttled or refused the device
+	throttled, refused int       // number of times in a row that DPS has throttled, and refused, the device
 	dpsFrom            time.Time // earliest time at which DPS may be asked again
 	doubted            bool      // whether DPS has refused the device, perhaps because the wall clock is wrong
 }
@@ -142,7 +135,8 @@ func doubled(first, last time.Duration, times int) time.Duration {
 }
 
 // failed adds a failure to the history. If the failure came from DPS, failed also sets the time at which DPS
-// may be asked again: the time that DPS named, or the end of a growing back-off.
+// may be asked again. It follows from the wait that DPS named or from a growing back-off; after a refusal the
+// longer of the two counts.
 func (h *history) failed(p Policy, on Event, cause error, now time.Time, luck float64) {
 	h.fight = false
 	if on == Lost { // the end of a session does not count as a failed attempt

@@ -22,10 +22,12 @@ var (
 	ends = []transport.Reason{
 		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.AckOverdue,
 		transport.ProtocolBroken,
-		transport.SubscriptionRefused, transport.TimedOut, transport.ClosedLocally, transport.TLSFailed, transport.Unknown,
+		transport.SubscriptionRefused, transport.TimedOut, transport.ClosedLocally, transport.TLSFailed,
+		transport.Unknown,
 	}
 	refusals = []transport.Reason{
-		transport.NameNotFound, transport.Unreachable, transport.ConnectionRefused, transport.TimedOut, transport.TLSFailed,
+		transport.NameNotFound, transport.Unreachable, transport.ConnectionRefused, transport.TimedOut,
+		transport.TLSFailed,
 		transport.ServerUnavailable, transport.BadCredentials, transport.NotAuthorized, transport.ConnectRejected,
 		transport.Closed, transport.Reset, transport.Silence, transport.WriteStalled, transport.ProtocolBroken,
 		transport.KeyUnusable, transport.ClosedLocally, transport.Unknown,
@@ -67,11 +69,13 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 		},
 		{
 			"then DPS again, waiting longer", ConnectFailed, lost(transport.ConnectionRefused),
-			history{assigned: true, last: RetryHub, asked: true, waits: 1}, choice{event: Reprovision, wait: time.Second},
+			history{assigned: true, last: RetryHub, asked: true, waits: 1},
+			choice{event: Reprovision, wait: time.Second},
 		},
 		{
 			"the wait doubles", ConnectFailed, lost(transport.ConnectionRefused),
-			history{assigned: true, last: RetryHub, asked: true, waits: 4}, choice{event: Reprovision, wait: 8 * time.Second},
+			history{assigned: true, last: RetryHub, asked: true, waits: 4},
+			choice{event: Reprovision, wait: 8 * time.Second},
 		},
 		{
 			"up to a minute", ConnectFailed, lost(transport.ConnectionRefused),
@@ -109,7 +113,8 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 	}
 	for _, r := range refusals {
 		rows = append(rows,
-			row{"the hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true, last: RetryHub},
+			row{"the hub was not reached: " + string(r), ConnectFailed, lost(r),
+				history{assigned: true, last: RetryHub},
 				choice{event: Reprovision}})
 		rows = append(rows,
 			row{"a cached hub was not reached: " + string(r), ConnectFailed, lost(r), history{assigned: true},
@@ -125,7 +130,9 @@ func TestThePolicyChoosesByCauseAndHistory(t *testing.T) {
 func TestAFleetThatLosesItsHubSpreadsItsFirstAttempts(t *testing.T) {
 	p := Policy{Spread: 10 * time.Second}.WithDefaults()
 	for luck, want := range map[float64]time.Duration{0: 0, 0.25: 2500 * time.Millisecond, 0.5: 5 * time.Second} {
-		for trouble, h := range map[Event]history{RetryHub: {assigned: true}, Reprovision: {assigned: true, last: RetryHub}} {
+		for trouble, h := range map[Event]history{
+			RetryHub: {assigned: true}, Reprovision: {assigned: true, last: RetryHub},
+		} {
 			c := p.choose(Lost, lost(transport.Closed), h, time.Now(), luck)
 			if want := (choice{event: trouble, wait: want}); c != want {
 				t.Errorf("%+v, want %+v", c, want)
@@ -148,7 +155,10 @@ func TestDPSIsAskedAgainWhenItSays(t *testing.T) {
 		{"429 without, the third time", dps(provisioning.Throttled, 0), history{throttled: 2}, 6 * time.Second},
 		{"refused", dps(provisioning.Refused, 0), history{}, 45 * time.Second},
 		{"refused again", dps(provisioning.Refused, 0), history{refused: 1}, 90 * time.Second},
-		{"refused for the hundredth time", dps(provisioning.Refused, 0), history{refused: 99}, 15 * time.Minute * 3 / 4},
+		{
+			"refused for the hundredth time", dps(provisioning.Refused, 0), history{refused: 99},
+			15 * time.Minute * 3 / 4,
+		},
 		{"5xx with retry-after", dps(provisioning.Unavailable, 9*time.Second), history{}, 9 * time.Second},
 		{"5xx without: the back-off decides", dps(provisioning.Unavailable, 0), history{}, 0},
 	} {

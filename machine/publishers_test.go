@@ -98,7 +98,8 @@ func newInMemory(b *testing.B, cloud *childCloud, window int) *embedded {
 }
 
 func newDurable(b *testing.B, cloud *childCloud, window int, disk *diskMeter) *embedded {
-	return newEmbedded(b, cloud, "disk", window, window, disk.open(b)) // one sender would await the disk for each reading
+	// one sender would await the disk for each reading
+	return newEmbedded(b, cloud, "disk", window, window, disk.open(b))
 }
 
 func newEmbedded(b *testing.B, cloud *childCloud, id string, window, senders int, o outbox.Outbox) *embedded {

@@ -31,7 +31,8 @@ func TestReconnectsLeaveNothingBehind(t *testing.T) {
 	t.Logf("at first %+v, after %d reconnects %+v, after %d %+v", fresh, n/5, early, n, late)
 	// What a buffer or a map happens to hold differs by some 60 kB and 120 objects; a leak counts with every reconnect.
 	if between := n - n/5; late.heap-early.heap > between*512 || late.objects-early.objects > between {
-		t.Errorf("%d reconnects have left %d bytes in %d objects", between, late.heap-early.heap, late.objects-early.objects)
+		t.Errorf("%d reconnects have left %d bytes in %d objects", between, late.heap-early.heap,
+			late.objects-early.objects)
 	}
 	d.close()
 	cloud.wantAll(d.taken)

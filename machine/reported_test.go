@@ -32,7 +32,8 @@ func TestAnObjectReportedInPlaceOfSomethingElseReplacesIt(t *testing.T) {
 			`{"a":{"x":1},"b":{"c":{"y":2},"d":1},"n":3}`,
 		},
 		"a null in the newest": {
-			[]string{`{"a":null}`, `{"a":{"x":1,"y":3}}`, `{"a":{"y":null}}`}, 2, `{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`,
+			[]string{`{"a":null}`, `{"a":{"x":1,"y":3}}`, `{"a":{"y":null}}`}, 2,
+			`{"a":{"x":1},"b":{"c":{"y":2},"d":1}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,8 @@ func TestAPropertyThatAHubRefusesDoesNotStopTheOthers(t *testing.T) {
 		c, _ := reported["c"].(map[string]any)
 		ack, _ := c["note"].(map[string]any)
 		note, _ := reported["note"].(map[string]any)
-		if got := fmt.Sprintln(reported["battery"], reported["signal"], c["temperature"], c["target"], c["__t"], c["log"],
+		if got := fmt.Sprintln(reported["battery"], reported["signal"], c["temperature"], c["target"], c["__t"],
+			c["log"],
 			note["ac"], ack["ac"]); got !=
 			"80 -70 21 map[ac:200 av:2 value:20] c <nil> 200 200\n" {
 			t.Errorf("reported %s", got)

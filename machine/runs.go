@@ -49,7 +49,8 @@ func (r runs) with(steps []step, now time.Time) runs {
 
 // same reports whether r and other are equal, apart from the time at which they were saved.
 func (r runs) same(other runs) bool {
-	return r.Epoch == other.Epoch && r.Boot == other.Boot && r.Since == other.Since && slices.Equal(r.Steps, other.Steps)
+	return r.Epoch == other.Epoch && r.Boot == other.Boot && r.Since == other.Since &&
+		slices.Equal(r.Steps, other.Steps)
 }
 
 // setSincePut returns the sum of the known steps of the wall clock since a reading of an earlier run was

@@ -20,7 +20,8 @@ func TestAnEarlierRunsReadingsFollowTheStepsThatWereSeenAfterThem(t *testing.T) 
 	}{
 		"the process was started again": {
 			saved.next(at(40), "boot 1", now.Add(time.Minute)),
-			map[uint64]time.Duration{10: 0, 11: 3 * hour, 20: 3 * hour, 21: 2 * hour, 30: 2 * hour, 31: 5 * hour, 40: 5 * hour},
+			map[uint64]time.Duration{10: 0, 11: 3 * hour, 20: 3 * hour, 21: 2 * hour, 30: 2 * hour, 31: 5 * hour,
+				40: 5 * hour},
 		},
 		"the machine was started again": {
 			saved.next(at(40), "boot 2", now.Add(time.Minute)),

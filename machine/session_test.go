@@ -87,7 +87,8 @@ func TestAnAddedStateIsLeftWhenTheSessionEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 			}, func(t *testing.T, end machine.Record, took time.Duration) {
-				if end.Event != string(machine.Lost) || end.Cause != "closed" || took.Round(time.Second) > 12*time.Second {
+				if end.Event != string(machine.Lost) || end.Cause != "closed" ||
+					took.Round(time.Second) > 12*time.Second {
 					t.Errorf("it was left after %s by %s, %s", took, end.Event, end.Error)
 				}
 			})
@@ -102,7 +103,8 @@ func TestTheTokenIsRenewedInAnAddedState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			updating(t, func(s *machine.Settings) { s.Timing.TokenLife = 10 * time.Minute }, work, nothing,
 				func(t *testing.T, end machine.Record, took time.Duration) {
-					if end.Event != string(machine.Renew) || end.Error != "" || took < 7*time.Minute || took > 9*time.Minute {
+					if end.Event != string(machine.Renew) || end.Error != "" || took < 7*time.Minute ||
+						took > 9*time.Minute {
 						t.Errorf("it was left after %s by %s, %s", took, end.Event, end.Error)
 					}
 				})
@@ -112,7 +114,8 @@ func TestTheTokenIsRenewedInAnAddedState(t *testing.T) {
 
 func TestAnOverdueAcknowledgementIsNoticedInAnAddedState(t *testing.T) {
 	wantOverdue := func(t *testing.T, end machine.Record, took time.Duration) {
-		if end.Event != string(machine.Lost) || end.Cause != "ack-overdue" || took < time.Minute || took > 62*time.Second {
+		if end.Event != string(machine.Lost) || end.Cause != "ack-overdue" || took < time.Minute ||
+			took > 62*time.Second {
 			t.Errorf("it was left after %s by %s, %s", took, end.Event, end.Error)
 		}
 	}
@@ -175,7 +178,8 @@ func TestWithoutASessionAnAddedStateIsLeftAtOnce(t *testing.T) {
 		s.Table = func(d *machine.Device, table machine.Table) machine.Table {
 			return table.Wrap(machine.Unprovisioned, func(machine.Action) machine.Action {
 				return func(ctx context.Context, c machine.Change) (machine.Event, error) {
-					event, err := d.WithSession(ctx, "done", func(context.Context) error { t.Error("it worked"); return nil })
+					event, err := d.WithSession(ctx, "done",
+						func(context.Context) error { t.Error("it worked"); return nil })
 					if event != machine.Lost || err == nil {
 						t.Errorf("it returned %s, %v", event, err)
 					}

@@ -39,8 +39,8 @@ type Storage struct {
 	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends.
 	// StateDir, if given, still keeps the assignment and the list of completed cloud-to-device messages.
 	InMemory bool
-	// SyncEvery is the longest time until an accepted reading or property is synced to the disk; Send and Report
-	// return before. Zero means that Send and Report wait for the disk.
+	// SyncEvery lets Send and Report return before the reading or property is on the disk, which it is at most
+	// this time later. Zero means that Send and Report wait for the disk.
 	SyncEvery time.Duration
 	// Limits bound the outbox.
 	Limits Limits
@@ -84,8 +84,8 @@ func (t Timing) Check() error {
 	t = t.WithDefaults()
 	errs := []error{settings.Duration("CloseTimeout", t.CloseTimeout)}
 	if t.TokenLife < minTokenLife {
-		errs = append(errs, settings.Wrong("TokenLife", "is %s: at least %s, because each renewal needs a new connection",
-			t.TokenLife, minTokenLife))
+		errs = append(errs, settings.Wrong("TokenLife",
+			"is %s: at least %s, because each renewal needs a new connection", t.TokenLife, minTokenLife))
 	}
 	return errors.Join(errs...)
 }

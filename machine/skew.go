@@ -65,33 +65,33 @@ func blamesClock(cause error) bool {
 }
 
 // A finding is the result of judge: the proof, and a sentence that tells the operator how the clock is wrong.
-// A proof with an empty sentence shows that the clock is right.
+// Without a sentence, the clock is right, or nothing is proven if the proof is none.
 type finding struct {
 	proof proof
 	says  string
 }
 
-// judge decides whether the wall clock, which shows now, is wrong. A clock of the device or of DPS that shows
-// a time before floor has not been set. barred means that every service that the device can ask has refused
-// its token.
+// judge decides whether the wall clock, which shows now, is wrong. isSet reports whether a clock that shows a
+// time has been set. barred means that every service that the device can ask has refused its token.
 //
 //	DPS has sent the current time                   right within the tolerance, otherwise wrong by the difference
 //	DPS has sent a past time later than our clock   behind by at least the difference
 //	a certificate is not valid yet                  behind by at least the difference
 //	a certificate has expired                       ahead by at least the difference, or the certificate is bad
-//	the token is refused, the clock is before floor not set
+//	the token is refused, the clock is not set       not set
 //	the token is refused by the hub and by DPS      wrong, or the key is wrong
-func judge(e evidence, now, floor time.Time, barred bool) finding {
+func judge(e evidence, now time.Time, isSet func(time.Time) bool, barred bool) finding {
 	off := now.Sub(e.stamped)
 	switch c := e.certificate; {
-	case !e.stamped.Before(floor) && off.Abs() <= tolerance:
+	case isSet(e.stamped) && off.Abs() <= tolerance:
 		return finding{proof: stamped}
-	case !e.stamped.Before(floor) && off < 0:
-		return found(stamped, "%s behind: it says %s, and DPS says %s", observe.Span(off.Abs()), utc(now), utc(e.stamped))
-	case !e.stamped.Before(floor):
+	case isSet(e.stamped) && off < 0:
+		return found(stamped, "%s behind: it says %s, and DPS says %s", observe.Span(off.Abs()), utc(now),
+			utc(e.stamped))
+	case isSet(e.stamped):
 		return found(stamped, "%s ahead: it says %s, and DPS says %s", observe.Span(off), utc(now), utc(e.stamped))
-	case !e.updated.Before(floor) && e.updated.Sub(now) > tolerance:
-		return found(outrun, "%s or more behind: it says %s, and the time at DPS has been %s",
+	case isSet(e.updated) && e.updated.Sub(now) > tolerance:
+		return found(outrun, "%s or more behind: it says %s, and at DPS it is %s or later",
 			observe.Span(e.updated.Sub(now)), utc(now), utc(e.updated))
 	case c != nil && now.Before(c.NotBefore):
 		return found(early, "%s or more behind: it says %s, and the certificate of %s is valid from %s",
@@ -100,7 +100,7 @@ func judge(e evidence, now, floor time.Time, barred bool) finding {
 		return found(expired, "%s or more ahead, or else the certificate of %s has expired: "+
 			"the clock says %s, and the certificate was valid until %s",
 			observe.Span(now.Sub(c.NotAfter)), e.host, utc(now), utc(c.NotAfter))
-	case (barred || e.answered) && now.Before(floor):
+	case (barred || e.answered) && !isSet(now):
 		return found(unset, "not set: it says %s, and so the device's token is refused", utc(now))
 	case barred:
 		return found(suspected, "more than five minutes off, or else the key is wrong: "+
@@ -123,8 +123,9 @@ type suspicion struct {
 	set      time.Duration // sum of all steps of the clock up to the latest evidence
 }
 
-// weigh adds evidence to the suspicion. It warns about the first proof of a wrong clock, and later only about
-// stronger proofs.
+// weigh adds evidence to the suspicion. A proof counts only if it is the first, or stronger than all before it.
+// weigh warns if such a proof shows that the clock is wrong. After DPS has shown that the clock is right, weaker
+// proofs give no warning.
 func (l *life) weigh(e evidence) {
 	t := &l.suspicion
 	now, _ := l.clock.look()
@@ -135,7 +136,7 @@ func (l *life) weigh(e evidence) {
 	t.set = set
 	t.hub, t.dps = t.hub || e.hub, t.dps || e.dps
 	barred := t.dps && (t.hub || !l.history.assigned)
-	f := judge(e, now, l.Timing.ClockFloor, barred)
+	f := judge(e, now, l.clock.isSet, barred)
 	if f.proof == none || t.proven != none && f.proof >= t.proven {
 		return
 	}

@@ -22,9 +22,11 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 		return &provisioning.Error{Verdict: provisioning.Refused, Status: status, Stamped: stamped, Updated: updated}
 	}
 	certificate := func(from, until time.Time, reason x509.InvalidReason) error {
-		return &transport.Error{Reason: transport.TLSFailed, Host: "hub.example", Err: &tls.CertificateVerificationError{
-			Err: x509.CertificateInvalidError{Cert: &x509.Certificate{NotBefore: from, NotAfter: until}, Reason: reason},
-		}}
+		return &transport.Error{Reason: transport.TLSFailed, Host: "hub.example",
+			Err: &tls.CertificateVerificationError{
+				Err: x509.CertificateInvalidError{Cert: &x509.Certificate{NotBefore: from, NotAfter: until},
+					Reason: reason},
+			}}
 	}
 	viaDPS := func(err error) error {
 		return &provisioning.Error{Verdict: provisioning.Unavailable, Host: "dps.example", Err: err}
@@ -61,7 +63,8 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 		"DPS's own clock is dead":          {answer(503, dead, time.Time{}), now, false, none, nil},
 		"DPS's own clock is dead, as ours": {answer(503, dead, time.Time{}), dead, false, none, nil},
 		"a dead clock, and DPS knows better": {
-			answer(401, now, time.Time{}), dead, true, stamped, []string{"d 11 h behind", "it says 1970-01-01T00:00:40Z"},
+			answer(401, now, time.Time{}), dead, true, stamped,
+			[]string{"d 11 h behind", "it says 1970-01-01T00:00:40Z"},
 		},
 		"an update that is still to come": {
 			answer(200, time.Time{}, in(time.Hour)), now, false, outrun,
@@ -79,7 +82,8 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 		},
 		"a certificate of yesterday": {
 			certificate(in(-48*time.Hour), in(-24*time.Hour), x509.Expired), now, false, expired,
-			[]string{"1 d 0 h or more ahead", "or else the certificate of hub.example has expired", "valid until 2026-05-31"},
+			[]string{"1 d 0 h or more ahead", "or else the certificate of hub.example has expired",
+				"valid until 2026-05-31"},
 		},
 		"a certificate for something else": {
 			certificate(in(24*time.Hour), in(48*time.Hour), x509.IncompatibleUsage), now, false, none, nil,
@@ -90,14 +94,16 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 			refusal, now, true, suspected,
 			[]string{"more than five minutes off, or else the key is wrong", "the clock says 2026-06-01T12:00:00Z"},
 		},
-		"refused everywhere, a dead clock": {refusal, dead, true, unset, []string{"not set: it says 1970-01-01T00:00:40Z"}},
+		"refused everywhere, a dead clock": {
+			refusal, dead, true, unset, []string{"not set: it says 1970-01-01T00:00:40Z"},
+		},
 		"401 and a dead clock": {
 			answer(401, time.Time{}, time.Time{}), dead, false, unset, []string{"not set"},
 		},
 		"401 and a clock that may be right": {answer(401, time.Time{}, time.Time{}), now, false, none, nil},
 		"403 and a dead clock":              {answer(403, time.Time{}, time.Time{}), dead, false, none, nil},
 	} {
-		f := judge(evidenceIn(c.cause), c.now, release, c.barred)
+		f := judge(evidenceIn(c.cause), c.now, (&clock{floor: release}).isSet, c.barred)
 		if f.proof != c.proof || (f.says == "") != (c.says == nil) {
 			t.Errorf("%s: %d %q, want %d", name, f.proof, f.says, c.proof)
 		}

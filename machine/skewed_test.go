@@ -87,7 +87,9 @@ func TestASkewedClockIsNamedOnceWithItsDirectionAndSize(t *testing.T) {
 		fault emulator.Fault // of DPS, by whose answer it shows
 		says  string
 	}{
-		"ahead, and DPS throttles":      {time.Hour, emulator.DPSThrottles, "1 h 0 min ahead: it says 2000-01-01T01:00:0"},
+		"ahead, and DPS throttles": {
+			time.Hour, emulator.DPSThrottles, "1 h 0 min ahead: it says 2000-01-01T01:00:0",
+		},
 		"ahead, and DPS is unavailable": {time.Hour, emulator.DPSUnavailable, "1 h 0 min ahead"},
 		"ahead, and DPS answers 401":    {time.Hour, emulator.DPSUnauthorized, "1 h 0 min ahead"},
 		"behind, and DPS throttles": {
@@ -211,6 +213,7 @@ func TestWhenOnlyTheTokenIsRefusedTheKeyIsSuspectedToo(t *testing.T) {
 		w.strike(emulator.TargetDPS, emulator.Reject, emulator.Params{})
 		w.live()
 		time.Sleep(time.Hour)
-		w.wantClock(0, "or else the key is wrong: the device's token is refused, and the clock says 2000-01-01T00:00:00Z")
+		w.wantClock(0, "or else the key is wrong: the device's token is refused, "+
+			"and the clock says 2000-01-01T00:00:00Z")
 	})
 }

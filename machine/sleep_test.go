@@ -31,7 +31,8 @@ func (s *sleeper) sleep(d time.Duration) {
 
 // sleeping is a test of a device on a machine that sleeps, and whose clock is off by so much.
 func sleeping(
-	t *testing.T, off time.Duration, known bool, change func(*machine.Settings), test func(*testing.T, *world, *sleeper),
+	t *testing.T, off time.Duration, known bool, change func(*machine.Settings),
+	test func(*testing.T, *world, *sleeper),
 ) {
 	clocked(t, off, change, func(t *testing.T, w *world, wall *wallClock) {
 		s := &sleeper{wall: wall, known: known}

@@ -72,7 +72,8 @@ func TestNothingIsLostIfDPSFailsForTwentySecondsWhileTheHubFails(t *testing.T) {
 		t.Run(string(fault), func(t *testing.T) {
 			onSockets(t, func(t *testing.T, w *world) time.Duration {
 				from, struck := w.count(), time.Now()
-				if err := w.cloud.Inject(emulator.TargetDPS, fault, emulator.Params{For: 20 * time.Second}); err != nil {
+				if err := w.cloud.Inject(emulator.TargetDPS, fault,
+					emulator.Params{For: 20 * time.Second}); err != nil {
 					t.Fatal(err)
 				}
 				if err := w.cloud.KillHub("A", emulator.RST, emulator.WithMove); err != nil {

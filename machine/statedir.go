@@ -35,7 +35,8 @@ type stateDir struct {
 	saver    *statefile.Newest[any]     // writes newest to assignment.json
 	drops    atomic.Int64               // number of dropped readings
 
-	leaveEpoch func() // saves the last ID of an outbox in memory for the next run; nil means that nothing is to be saved
+	// leaveEpoch saves the last ID of an outbox in memory for the next run; nil means that nothing is to be saved.
+	leaveEpoch func()
 
 	// The rest belongs to the goroutine that watches the clock.
 	savedRuns  runs // last content of clock.json
@@ -164,8 +165,8 @@ func (e *foreignError) Error() string {
 }
 
 // claim checks the state directory, which was just locked. It returns an error if the directory belongs to
-// another device, or names no owner and holds pending readings or properties. A file that a later version has
-// written is an error too, because this version would overwrite the file.
+// another device, or if it names no owner and holds pending readings or properties or cannot be read. A file
+// that a later version has written is an error too, because this version would overwrite the file.
 func (s *stateDir) claim() error {
 	for _, name := range []string{
 		"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json",
@@ -355,7 +356,8 @@ func (s *stateDir) dropped(drop outbox.Drop) {
 	count := drop.Numbers.Count()
 	s.drops.Add(int64(count))
 	r := Record{
-		Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()), Error: drop.Why.Error(),
+		Level: observe.Warn, Kind: observe.Dropped, ID: drop.IDs(), Cause: string(drop.Reason()),
+		Error: drop.Why.Error(),
 	}
 	if count > 1 {
 		r.Count = int(min(count, math.MaxInt32)) // a damaged file may contain any number

@@ -48,7 +48,8 @@ func pendingFor(t *testing.T, who string) string {
 		t.Fatal(err)
 	}
 	if who != "" {
-		if err := statefile.At(filepath.Join(dir, "device.json")).Save(map[string]string{"registrationId": who}); err != nil {
+		if err := statefile.At(filepath.Join(dir,
+			"device.json")).Save(map[string]string{"registrationId": who}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -48,7 +48,7 @@ func (l *life) table() Table {
 			{Closing, "Sends what it can before the deadline, disconnects, and ends.", l.closing},
 		},
 		Rows: []Transition{
-			{Unprovisioned, Cached, Connecting, "there is a stored assignment of this DPS host, ID scope and registration ID"},
+			{Unprovisioned, Cached, Connecting, "a stored assignment has this DPS host, ID scope and registration ID"},
 			{Unprovisioned, Register, Provisioning, "there is none, or the wait after a refusal is over"},
 			{Provisioning, Assigned, Connecting, "DPS named a hub"},
 			{Provisioning, DPSRefused, Unprovisioned, "DPS refused a device that has no assignment"},

@@ -64,7 +64,8 @@ func (c *contestant) race(n int) {
 	c.publish(n)
 	c.took = append(c.took, time.Since(start))
 	runtime.ReadMemStats(&after)
-	c.allocs, c.bytes = append(c.allocs, after.Mallocs-before.Mallocs), append(c.bytes, after.TotalAlloc-before.TotalAlloc)
+	c.allocs, c.bytes = append(c.allocs, after.Mallocs-before.Mallocs),
+		append(c.bytes, after.TotalAlloc-before.TotalAlloc)
 }
 
 func (c *contestant) report(b *testing.B, base *contestant, n int) {
@@ -81,7 +82,8 @@ func (c *contestant) report(b *testing.B, base *contestant, n int) {
 	}
 	b.ReportMetric(median(ratios), c.name+"/paho")
 	slices.Sort(ratios)
-	b.Logf("%s/paho, the middle half of the rounds: %.2f to %.2f", c.name, ratios[len(ratios)/4], ratios[len(ratios)*3/4])
+	b.Logf("%s/paho, the middle half of the rounds: %.2f to %.2f", c.name, ratios[len(ratios)/4],
+		ratios[len(ratios)*3/4])
 }
 
 func median[T ~int64 | ~uint64 | ~float64](all []T) T {

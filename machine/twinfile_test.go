@@ -73,12 +73,14 @@ func TestPropertiesReportedOfflineAreSentOnceAfterARestart(t *testing.T) {
 		killed          bool
 		change          func(*machine.Settings)
 	}{
-		"ended":                       {true, false, nil},
-		"killed":                      {true, true, nil},
-		"ended, never run":            {false, false, nil},
-		"killed, never run":           {false, true, nil},
-		"ended, with time to write":   {true, false, func(s *machine.Settings) { s.Storage.SyncEvery = time.Hour }},
-		"killed, after time to write": {true, true, func(s *machine.Settings) { s.Storage.SyncEvery = 10 * time.Second }},
+		"ended":                     {true, false, nil},
+		"killed":                    {true, true, nil},
+		"ended, never run":          {false, false, nil},
+		"killed, never run":         {false, true, nil},
+		"ended, with time to write": {true, false, func(s *machine.Settings) { s.Storage.SyncEvery = time.Hour }},
+		"killed, after time to write": {
+			true, true, func(s *machine.Settings) { s.Storage.SyncEvery = 10 * time.Second },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -75,7 +75,8 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
 				epoch := statefile.At(filepath.Join(dir, "epoch.json"))
-				if err := errors.Join(own(dir), epoch.Save(map[string]any{"epoch": "8f3a1c02", "last": 7})); err != nil {
+				if err := errors.Join(own(dir),
+					epoch.Save(map[string]any{"epoch": "8f3a1c02", "last": 7})); err != nil {
 					t.Fatal(err)
 				}
 				if path := filepath.Join(dir, name); filepath.Ext(name) == ".log" {
@@ -85,7 +86,8 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 					if err := later(path); err != nil {
 						t.Fatal(err)
 					}
-				} else if err := statefile.At(path).Save(map[string]any{"version": 2, "content": "in another way"}); err != nil {
+				} else if err := statefile.At(path).Save(map[string]any{"version": 2,
+					"content": "in another way"}); err != nil {
 					t.Fatal(err)
 				}
 				before := filesIn(t, dir)
@@ -93,7 +95,8 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 				s.Storage.InMemory = inMemory
 				for range 2 { // and the lock is given back
 					_, err := machine.New(s)
-					if !errors.As(err, new(*statefile.VersionError)) || !strings.Contains(err.Error(), filepath.Base(name)) ||
+					if !errors.As(err, new(*statefile.VersionError)) ||
+						!strings.Contains(err.Error(), filepath.Base(name)) ||
 						!strings.Contains(err.Error(), "use that version, or another state directory") {
 						t.Fatalf("got %v", err)
 					}
@@ -109,7 +112,8 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing.T) {
 	for name, put := range map[string]func(dir string) error{
 		"a file": func(dir string) error {
-			return statefile.At(filepath.Join(dir, "twin.json")).Save(map[string]any{"version": 2, "content": "in another way"})
+			return statefile.At(filepath.Join(dir, "twin.json")).Save(map[string]any{"version": 2,
+				"content": "in another way"})
 		},
 		"an outbox": func(dir string) error { return later(filepath.Join(dir, "outbox", "0000000007.log")) },
 	} {

@@ -198,7 +198,8 @@ func (w *world) send() { w.t.Helper(); w.sendWith(nil) }
 
 func (w *world) sendWith(properties map[string]string) {
 	w.t.Helper()
-	id, err := w.device.Send(context.Background(), machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: properties})
+	id, err := w.device.Send(context.Background(),
+		machine.Reading{Body: []byte(`{"temp":21.5}`), Properties: properties})
 	if err != nil {
 		w.t.Errorf("send: %v", err)
 		return

@@ -142,8 +142,8 @@ func TestDocumentShowsLinesAsTheyArePrinted(t *testing.T) {
 		Error: closed.Error(), SpentMS: 4_320_000,
 	}, observe.Record{
 		Time: lost.Add(244 * time.Millisecond), Level: observe.Warn, Kind: observe.Waiting, Device: "lizard-1",
-		State: "Failover",
-		Event: "retry-hub", Next: lost.Add(1057 * time.Millisecond), Cause: string(refused.Reason), Error: refused.Error(),
+		State: "Failover", Event: "retry-hub", Next: lost.Add(1057 * time.Millisecond),
+		Cause: string(refused.Reason), Error: refused.Error(),
 	}, observe.Record{
 		Time: lost.Add(1132 * time.Millisecond), Level: observe.Info, Kind: observe.Outcome, Device: "lizard-1",
 		Outcome: observe.FailedOver, FromHub: hubA, Hub: hubB, SpentMS: 1132,

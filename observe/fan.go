@@ -33,14 +33,13 @@ type queue struct {
 	done     chan struct{} // closed when the observer has received its last record
 }
 
-// NewFan returns a Fan that keeps emitted records until Start is called. A nil observer is ignored.
+// NewFan returns a Fan that keeps emitted records until Start is called.
 func NewFan(observers ...func(Record)) *Fan {
 	f := &Fan{}
 	f.limiter = limiter{pass: f.queue, series: map[Record]*series{}}
 	for _, observer := range observers {
-		if observer != nil {
-			f.queues = append(f.queues, &queue{observer: observer, changed: sync.NewCond(&f.mu), done: make(chan struct{})})
-		}
+		q := &queue{observer: observer, changed: sync.NewCond(&f.mu), done: make(chan struct{})}
+		f.queues = append(f.queues, q)
 	}
 	return f
 }

@@ -60,7 +60,7 @@ func closeFan(t *testing.T, f *observe.Fan) {
 func TestEveryObserverGetsEveryRecordInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a, b recorder
-		f := observe.NewFan(a.observe, nil, b.observe)
+		f := observe.NewFan(a.observe, b.observe)
 		before := emit(f, 1, 10)
 		f.Start()
 		f.Start() // once is enough

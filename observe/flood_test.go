@@ -224,7 +224,8 @@ func TestFloodOfAnyKindIsBoundedAndCounted(t *testing.T) {
 			for _, r := range w.records {
 				stand += 1 + r.Repeated
 			}
-			if last := w.records[len(w.records)-1]; stand != all || len(w.records) > 64+4 || last.Error != make(all-1).Error ||
+			if last := w.records[len(w.records)-1]; stand != all || len(w.records) > 64+4 ||
+				last.Error != make(all-1).Error ||
 				last.ID != make(all-1).ID {
 				t.Errorf("%d records stand for %d; the last is %+v", len(w.records), stand, last)
 			}

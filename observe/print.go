@@ -51,8 +51,9 @@ func (r Record) MarshalZerologObject(e *zerolog.Event) {
 		name, text string
 		number     int64
 	}{
-		{"device", r.Device, 0}, {"from", r.From, 0}, {"to", r.To, 0}, {"phase", string(r.Phase), 0}, {"state", r.State, 0},
-		{"event", r.Event, 0}, {"cause", r.Cause, 0}, {"error", r.Error, 0}, {"hub", r.Hub, 0}, {"from_hub", r.FromHub, 0},
+		{"device", r.Device, 0}, {"from", r.From, 0}, {"to", r.To, 0}, {"phase", string(r.Phase), 0},
+		{"state", r.State, 0}, {"event", r.Event, 0}, {"cause", r.Cause, 0}, {"error", r.Error, 0},
+		{"hub", r.Hub, 0}, {"from_hub", r.FromHub, 0},
 		{"outcome", r.Outcome, 0}, {"id", r.ID, 0}, {"name", r.Name, 0},
 		{"count", "", int64(r.Count)}, {"attempt", "", int64(r.Attempt)}, {"spent_ms", "", r.SpentMS},
 		{"step_ms", "", r.StepMS},

@@ -52,7 +52,8 @@ func full(t *testing.T) observe.Record {
 func TestPrintedLineIsReadBackAsTheSameRecord(t *testing.T) {
 	for _, kind := range kinds {
 		for _, level := range []observe.Level{observe.Debug, observe.Info, observe.Warn} {
-			bare := observe.Record{Time: time.Date(2026, 3, 1, 8, 0, 0, 1, time.UTC), Kind: kind, Level: level}.Describe()
+			bare := observe.Record{Time: time.Date(2026, 3, 1, 8, 0, 0, 1, time.UTC), Kind: kind,
+				Level: level}.Describe()
 			whole := full(t)
 			whole.Kind, whole.Level = kind, level
 			for _, want := range []observe.Record{bare, whole} {
@@ -77,8 +78,10 @@ func FuzzPrintedLineIsReadBackAsTheSameRecord(f *testing.F) {
 		}
 		for _, kind := range kinds {
 			want := observe.Record{
-				Time: now, Level: observe.Info, Kind: kind, Device: a, From: b, To: c, State: a, Event: b, Cause: c, Error: b,
-				Hub: a, FromHub: b, Attempt: n, SpentMS: ms, Next: now, Outcome: c, ID: a, Name: b, Status: n, Repeated: n,
+				Time: now, Level: observe.Info, Kind: kind, Device: a, From: b, To: c, State: a, Event: b, Cause: c,
+				Error: b,
+				Hub:   a, FromHub: b, Attempt: n, SpentMS: ms, Next: now, Outcome: c, ID: a, Name: b, Status: n,
+				Repeated: n,
 			}.Describe()
 			var got observe.Record
 			line := printed(true, observe.Debug, want)
@@ -125,7 +128,9 @@ func TestOnlyRecordsOfTheLevelAndAboveArePrinted(t *testing.T) {
 	for _, level := range []observe.Level{observe.Debug, observe.Info, observe.Warn} {
 		all = append(all, observe.Record{Kind: observe.Note, Level: level, Message: "a note"})
 	}
-	for least, want := range map[observe.Level]int{observe.Debug: 3, observe.Info: 2, observe.Warn: 1, "": 2, "loud": 2} {
+	for least, want := range map[observe.Level]int{
+		observe.Debug: 3, observe.Info: 2, observe.Warn: 1, "": 2, "loud": 2,
+	} {
 		for _, asJSON := range []bool{true, false} {
 			if got := strings.Count(printed(asJSON, least, all...), "\n"); got != want {
 				t.Errorf("from level %q on, %d records are printed, want %d", least, got, want)
@@ -138,7 +143,8 @@ func TestConsoleShowsMessagesForPeople(t *testing.T) {
 	now := time.Date(2026, 3, 1, 8, 0, 0, 5e6, time.Local)
 	lost := observe.Record{
 		Time: now, Level: observe.Warn, Kind: observe.Transition, Device: "lizard-1", From: "Connected", Event: "lost",
-		To: "Failover", Hub: "hub-a", Cause: "closed", Error: "transport: hub-a: closed: EOF", SpentMS: 12300, Repeated: 13,
+		To: "Failover", Hub: "hub-a", Cause: "closed", Error: "transport: hub-a: closed: EOF", SpentMS: 12300,
+		Repeated: 13,
 	}
 	wait := observe.Record{
 		Time: now, Level: observe.Warn, Kind: observe.Waiting, State: "Failover", Event: "retry-hub",

@@ -21,11 +21,11 @@ const (
 	Payload      Kind = "payload"    // DPS has returned a payload with the assignment
 	Accepted     Kind = "taken"      // a reading was accepted
 	Delivered    Kind = "delivered"  // a hub has acknowledged a reading
-	Dropped      Kind = "dropped"    // the outbox has dropped readings: its limits, or the disk, leave no room
+	Dropped      Kind = "dropped"    // the outbox has dropped readings; Cause is the reason
 	IllegalEvent Kind = "refused"    // the machine has refused an event for which its table has no row
 	Handled      Kind = "handled"    // a handler of a method, a command or a desired property has returned
 	Clock        Kind = "clock"      // the wall clock was set
-	Warning      Kind = "warning"    // a problem that an operator should know; the device goes on
+	Warning      Kind = "warning"    // something that an operator should know; the device goes on
 	Note         Kind = "note"       // any other information
 )
 

@@ -16,7 +16,10 @@ func TestEveryKindHasAMessageForPeople(t *testing.T) {
 		{observe.Record{Kind: observe.Transition, From: "Connected", Event: "lost", To: "Failover", Hub: hubA,
 			Cause: "closed"},
 			"Connected -> Failover on lost at hub-a.azure-devices.net (closed)"},
-		{observe.Record{Kind: observe.Transition, From: "Failover", Event: "reprovision", To: "Provisioning", Attempt: 3},
+		{
+			observe.Record{Kind: observe.Transition, From: "Failover", Event: "reprovision", To: "Provisioning",
+				Attempt: 3,
+			},
 			"Failover -> Provisioning on reprovision attempt 3"},
 		{observe.Record{Kind: observe.Transition, To: "Provisioning"}, "-> Provisioning"},
 		{observe.Record{Kind: observe.Waiting, Time: now, Event: "retry-hub", Next: now.Add(1250 * time.Millisecond),

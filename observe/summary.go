@@ -46,8 +46,10 @@ func (t *tracer) summary() string {
 		ended = joined(", ", ended, o.text(outcome+" in"))
 	}
 	ended = joined(", ", ended, open.text("not over after"))
-	path := joined(", ", plural(len(t.devices), "device"), plural(t.transitions, "transition"), plural(outages, "outage"))
-	return joined("; ", joined(": ", path, ended), t.readings(), some(t.warnings, "warning"), some(t.other, "other line"))
+	path := joined(", ", plural(len(t.devices), "device"), plural(t.transitions, "transition"),
+		plural(outages, "outage"))
+	return joined("; ", joined(": ", path, ended), t.readings(), some(t.warnings, "warning"),
+		some(t.other, "other line"))
 }
 
 // readings returns a phrase with the numbers of readings. Only a log with debug lines names the

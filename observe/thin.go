@@ -41,7 +41,7 @@ func Thin(next func(Record)) func(Record) {
 type thinner struct {
 	next    func(Record)
 	sorts   map[Record]*sortState // the key is a Record with only the fields that all records of the sort share
-	limit   int                   // largest value of sortState.left before records are passed
+	limit   int                   // value of sortState.left at which the left-out records are passed
 	closing bool                  // whether the device is in phase Closing
 	out     int                   // number of all records that were left out so far
 }

@@ -174,8 +174,9 @@ func TestSummaryShowsTheShortestAndTheLongestOutage(t *testing.T) {
 	log := logged(func(tell func(observe.Record)) {
 		s := newStory("lizard-1", tell)
 		for _, ms := range []int64{90, 9, 65_000} {
-			s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.Reconnected, FromHub: hubA, Hub: hubA,
-				SpentMS: ms})
+			s.say(time.Second,
+				observe.Record{Kind: observe.Outcome, Outcome: observe.Reconnected, FromHub: hubA, Hub: hubA,
+					SpentMS: ms})
 		}
 		s.say(time.Second, observe.Record{Kind: observe.Outcome, Outcome: observe.FailedBack, FromHub: hubB, Hub: hubA,
 			SpentMS: 1234})

@@ -288,7 +288,8 @@ func TestReadingsOfAFileWithoutItsBeginningAreNamed(t *testing.T) {
 			d := changed(open, name, func(b []byte) []byte {
 				for { // as far as the reading that is the first one left
 					payload, _, size := frameAt(b, name)
-					if e, _, err := parseReading(payload[1:]); payload[0] == kindReading && err == nil && e.ID.N == first[lost] {
+					if e, _, err := parseReading(payload[1:]); payload[0] == kindReading && err == nil &&
+						e.ID.N == first[lost] {
 						return b
 					}
 					b = b[size:]
@@ -309,7 +310,8 @@ func TestReadingsOfAFileWithoutItsBeginningAreNamed(t *testing.T) {
 				}
 			}
 			s, _ = readFiles("", alone)
-			if len(s.Damages) != 1 || !s.Damages[0].Unsure || !strings.Contains(s.Damages[0].Error(), "as far as is known") {
+			if len(s.Damages) != 1 || !s.Damages[0].Unsure ||
+				!strings.Contains(s.Damages[0].Error(), "as far as is known") {
 				t.Errorf("alone: %v", s.Damages)
 			}
 		}
@@ -464,7 +466,10 @@ func TestReadingChangedOnDiskIsDroppedAndTheQueueContinues(t *testing.T) {
 		var dropped []Drop
 		l, err := Open("", Options{
 			Files: d, segmentSize: 250,
-			Warn: func(err error) { warned = append(warned, err) }, Dropped: func(d Drop) { dropped = append(dropped, d) },
+			Warn: func(err error) { warned = append(warned, err) }, Dropped: func(d Drop) {
+				dropped = append(dropped,
+					d)
+			},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -480,7 +485,8 @@ func TestReadingChangedOnDiskIsDroppedAndTheQueueContinues(t *testing.T) {
 		if !slices.Equal(there, []uint64{1, 3, 4, 5, 6}) || !missing.has(2) {
 			t.Errorf("handed out %v; named are %v", there, missing)
 		}
-		if len(warned) != 1 || len(dropped) != 1 || dropped[0].Numbers != (Range{2, 2}) || dropped[0].Reason() != Damaged {
+		if len(warned) != 1 || len(dropped) != 1 || dropped[0].Numbers != (Range{2, 2}) ||
+			dropped[0].Reason() != Damaged {
 			t.Errorf("warned %v, dropped %v", warned, dropped)
 		}
 		for _, n := range there {
@@ -551,7 +557,8 @@ func TestSegmentDeletedWhileTheLogIsClosedIsReported(t *testing.T) {
 				var dropped ranges
 				l, err := Open("", Options{
 					Files: d, segmentSize: 250,
-					Warn: func(err error) { warned = append(warned, err) }, Dropped: func(d Drop) { dropped.add(d.Numbers) },
+					Warn:    func(err error) { warned = append(warned, err) },
+					Dropped: func(d Drop) { dropped.add(d.Numbers) },
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -640,7 +647,8 @@ func TestUnreadableSectorCostsOnlyItsReadings(t *testing.T) {
 				if len(there) < count-page/30 || len(warned) != 1 {
 					t.Errorf("at %d: %d of %d could be read; it warned %v", at, len(there), count, warned)
 				}
-				for n := uint64(1); n <= count && len(d.with(suffix)) > 1; n++ { // else nothing knows the first and the last
+				// else nothing knows the first and the last
+				for n := uint64(1); n <= count && len(d.with(suffix)) > 1; n++ {
 					if !slices.Contains(there, n) && !missing.has(n) {
 						t.Errorf("at %d: %d is neither there nor named", at, n)
 					}

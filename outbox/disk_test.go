@@ -126,7 +126,8 @@ func TestFailingDiskRefusesReadingsAndKeepsAcknowledgements(t *testing.T) {
 			d.deliver()
 			d.disk.breaks(x.err, x.op)
 			for range 3 {
-				if _, err := d.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) || !errors.Is(err, x.err) {
+				if _, err := d.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) ||
+					!errors.Is(err, x.err) {
 					t.Fatalf("Put returns %v", err)
 				}
 			}

@@ -19,7 +19,7 @@ func (c *committer) failedLocked(b *batch, err error, restored bool) {
 	if s := c.tail; s != nil {
 		s.writing.Store(false)
 		s.size = s.safe
-		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // no reading in it is safe
+		if s.size == 0 || c.created && len(c.unsynced.puts) == 0 { // it holds no reading that was accepted and safe
 			d.removeSegment(s)
 			d.recordGone(d.segments) // the removed segment may have held such records
 			defer c.handles.discard(s)

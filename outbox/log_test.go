@@ -60,7 +60,8 @@ func TestReadingsNumbersAndEpochOutliveARestart(t *testing.T) {
 	if got := peeked(l, 0); !slices.Equal(got, []uint64{3, 5}) {
 		t.Errorf("after it came %v", got)
 	}
-	if next, err := l.Put(t.Context(), reading("6"), outbox.Stamp{}); err != nil || next.N != 6 || next.Epoch != id.Epoch {
+	if next, err := l.Put(t.Context(), reading("6"), outbox.Stamp{}); err != nil || next.N != 6 ||
+		next.Epoch != id.Epoch {
 		t.Errorf("the next is %s, %v", next, err)
 	}
 	for n := uint64(1); n <= 6; n++ {
@@ -125,7 +126,8 @@ func TestQuarantinedReadingIsKeptAndNamedByTheNext(t *testing.T) {
 	}
 	count := 0
 	for q, err := range s.Quarantined() {
-		if count++; err != nil || q.ID.N != 2 || string(q.Reading.Body) != "12345678" || q.Why != "the hub ends the session" {
+		if count++; err != nil || q.ID.N != 2 || string(q.Reading.Body) != "12345678" ||
+			q.Why != "the hub ends the session" {
 			t.Errorf("%+v, %v", q, err)
 		}
 	}

@@ -362,7 +362,8 @@ func (s *subject) atRest() {
 	if want := slices.Sorted(maps.Keys(s.kept)); !slices.Equal(waiting, want) {
 		s.Errorf("%v wait in the files, not %v", waiting, want)
 	}
-	if readings, bytes := s.usage(); snapshot.Readings != readings || snapshot.Bytes != bytes || snapshot.Last != s.last {
+	if readings, bytes := s.usage(); snapshot.Readings != readings || snapshot.Bytes != bytes ||
+		snapshot.Last != s.last {
 		s.Errorf("the files have %d readings, %d bytes, the last %d; want %d, %d, %d",
 			snapshot.Readings, snapshot.Bytes, snapshot.Last, readings, bytes, s.last)
 	}

@@ -156,7 +156,7 @@ var meanings = map[Reason]string{
 	TooOld:      "the reading was pending for longer than the age limit",
 	DiskFull:    "the reading could not be written to the disk",
 	Damaged:     "the disk did not give back what was written",
-	Quarantined: "the hub ended every session in which the reading was sent",
+	Quarantined: "the reading was taken out of the queue",
 }
 
 func (r Reason) Error() string {

@@ -322,7 +322,8 @@ func (v *life) put() {
 	var items []*putCall
 	for range 1 + v.random.IntN(4) {
 		v.count++
-		body := fmt.Sprintf("%d %s", v.count, strings.Repeat("x", v.random.IntN([]int{20, 400, 1500}[v.random.IntN(3)])))
+		body := fmt.Sprintf("%d %s", v.count,
+			strings.Repeat("x", v.random.IntN([]int{20, 400, 1500}[v.random.IntN(3)])))
 		v.know.locked(func() { v.know.bodies[body] = true })
 		if it, err := v.log.startPut(context.Background(), payloads.Reading{Body: []byte(body)}, Stamp{}); err == nil {
 			items = append(items, it)

@@ -33,8 +33,8 @@ type restores struct {
 }
 
 // restore is called after an error err. If the directory or a segment was removed or replaced, restore
-// writes the log again and returns true; after that the tail must not be written any more. Otherwise it
-// returns false and err, or the error of the restore.
+// writes the log again and returns true and the error; after that the tail must not be written any more.
+// Otherwise it returns false and err, or the error of the restore.
 func (c *committer) restore(err error) (bool, error) {
 	if !errors.Is(err, statefile.ErrReplaced) {
 		replaced := c.handles.files.Verify("", nil, 0)

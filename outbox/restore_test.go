@@ -116,7 +116,8 @@ func (h *homed) wantNothingLost() (named int) {
 			named++
 		}
 		if gone == slices.Contains(found, n) {
-			h.t.Errorf("reading %d: named %t, found in %v; dropped %v; warnings %q", n, gone, found, h.dropped, h.warnings)
+			h.t.Errorf("reading %d: named %t, found in %v; dropped %v; warnings %q", n, gone, found, h.dropped,
+				h.warnings)
 		}
 	}
 	return named
@@ -287,7 +288,7 @@ func TestOlderCopyAddsNothing(t *testing.T) {
 		}
 		h.put(10)
 		synctest.Wait()
-		remove(t, h.state)
+		removeDirectory(t, h.state)
 		must(t, os.Rename(h.state+".copy", h.state))
 		h.put(1)
 		want(t, "pending", fmt.Sprint(h.found()), fmt.Sprint([]uint64{11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21}))
@@ -304,7 +305,7 @@ func TestRestoreLeavesPendingReadingsOfAnotherOutboxAlone(t *testing.T) {
 		h := openHomed(t, Options{})
 		h.put(5)
 		synctest.Wait() // else the committer may restore the directory while it is being replaced
-		remove(t, h.dir())
+		removeDirectory(t, h.dir())
 		must(t, os.CopyFS(h.dir(), os.DirFS(other.dir())))
 		if id, err := h.Put(t.Context(), of("lost"), Stamp{}); !errors.Is(err, DiskFull) ||
 			!strings.Contains(err.Error(), "another process") {

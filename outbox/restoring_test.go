@@ -156,7 +156,8 @@ func (f failingFile) ReadAt(b []byte, at int64) (int, error) {
 func openFailing(t *testing.T, fault func(op, name string) error) *homed {
 	state := filepath.Join(t.TempDir(), "st")
 	files := SystemFiles(filepath.Join(state, "outbox"))
-	return openHomedIn(t, state, Options{Files: &failing{files, func(op, name string) error { return fault(op, name) }}})
+	return openHomedIn(t, state,
+		Options{Files: &failing{files, func(op, name string) error { return fault(op, name) }}})
 }
 
 // While the disk is full, half of the files are in the new directory. Readers go on with those that are open.
@@ -172,7 +173,7 @@ func TestReadersGoOnWhileFilesCannotBeRestored(t *testing.T) {
 		h.put(20)
 		synctest.Wait()
 		full.Store(true)
-		remove(t, h.state)
+		removeDirectory(t, h.state)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		for n := uint64(1); n <= 20; n++ {
@@ -205,7 +206,7 @@ func TestStartAfterAKillDuringARestoreNamesWhatIsMissing(t *testing.T) {
 		for kept := 1; kept < len(logs(h.dir())); kept++ {
 			left.Store(int64(kept))
 			full.Store(true)
-			remove(t, h.state)
+			removeDirectory(t, h.state)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			s, err := Read(h.dir())
@@ -314,7 +315,7 @@ func TestFailedRestoreNamesUnsyncedReadingsToo(t *testing.T) {
 		h := openHomed(t, Options{Sync: time.Hour})
 		h.put(5)
 		synctest.Wait()
-		remove(t, h.state)
+		removeDirectory(t, h.state)
 		must(t, os.WriteFile(h.state, nil, 0o600))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -394,7 +395,7 @@ func TestThousandRestoresLeakNoFile(t *testing.T) {
 			must(t, os.Rename(h.state, fmt.Sprint(h.state, i)))
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			remove(t, fmt.Sprint(h.state, i))
+			removeDirectory(t, fmt.Sprint(h.state, i))
 		}
 		if now := open(); now > before+maxOpenFiles {
 			t.Errorf("%d files are open, and %d were before", now, before)
@@ -437,7 +438,7 @@ func TestRestoreOnAFullDiskDropsNothing(t *testing.T) {
 		h.put(20)
 		synctest.Wait()
 		full.Store(true)
-		remove(t, h.state)
+		removeDirectory(t, h.state)
 		for range 5 {
 			if id, err := h.Put(t.Context(), of("more"), Stamp{}); !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("Put returns %v, %v", id, err)
@@ -464,7 +465,7 @@ func TestLongOutageKeepsFewFilesOpen(t *testing.T) {
 		if files := len(logs(h.dir())); n > maxOpenFiles || files < 2*maxOpenFiles {
 			t.Errorf("of %d files %d are open, want at most %d", files, n, maxOpenFiles)
 		}
-		remove(t, h.state)
+		removeDirectory(t, h.state)
 		h.put(1)
 		if named := h.wantNothingLost(); named == 0 || named > 450 {
 			t.Errorf("%d of 500 are named as missing", named)
@@ -472,9 +473,9 @@ func TestLongOutageKeepsFewFilesOpen(t *testing.T) {
 	})
 }
 
-// remove removes a directory when nothing else is left to do at this moment: an outbox that writes meanwhile
+// removeDirectory removes a directory when nothing else is left to do at this moment: an outbox that writes meanwhile
 // would leave files in it.
-func remove(t *testing.T, dir string) {
+func removeDirectory(t *testing.T, dir string) {
 	t.Helper()
 	synctest.Wait()
 	must(t, os.RemoveAll(dir))

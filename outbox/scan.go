@@ -95,7 +95,7 @@ func (f *scan) take(payload []byte, offset, size uint32) bool {
 			return false
 		}
 		f.header, f.epoch = &h, h.epoch
-	case kindReading: // the rest of the reading is parsed when Peek hands it out
+	case kindReading: // the rest of the reading is parsed, and its checksum checked again, when it is read
 		epoch, n, put := r.text(), r.number(), r.number()
 		if r.err != nil || f.epoch != "" && string(epoch) != f.epoch || !s.follows(n) {
 			return false

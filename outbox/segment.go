@@ -51,7 +51,7 @@ func numberOf(name string) (n uint64, ok bool) {
 	return n, true
 }
 
-var errRotten = errors.New("the record is damaged: its checksum does not match")
+var errRotten = errors.New("the record is damaged: it is not what was written")
 
 // read reads a reading from the open file, and returns an error if the reading does not have the ID.
 func (s *segment) read(p place, id ID) (Reading, error) {

@@ -68,11 +68,14 @@ func TestLogOfAnotherVersionIsNeitherOpenedNorChanged(t *testing.T) {
 func TestRecordOfAnUnknownKindIsAnotherVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open, closed := olds(t)
-		for _, d := range []*cutDisk{open, closed} { // in one of them the newest segment may be torn, in the other it may not
+		// in one of them the newest segment may be torn, in the other it may not
+		for _, d := range []*cutDisk{open, closed} {
 			for _, name := range d.with(suffix) {
-				record := appendFrame(nil, name, 0, func(p []byte) []byte { return append(p, "x of a later version"...) })
+				record := appendFrame(nil, name, 0,
+					func(p []byte) []byte { return append(p, "x of a later version"...) })
 				if name == d.with(suffix)[len(d.with(suffix))-1] {
-					wantRefused(t, changed(d, name, func(b []byte) []byte { return append(b, record...) }), name, "a later version",
+					wantRefused(t, changed(d, name, func(b []byte) []byte { return append(b, record...) }), name,
+						"a later version",
 						`'x'`)
 				}
 				wantRefused(t, changed(d, name, func(b []byte) []byte {

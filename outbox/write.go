@@ -32,8 +32,8 @@ func (c *committer) append(b *batch) error {
 		frame(func(p []byte) []byte { return appendHeader(p, s.header) })
 	}
 	for _, why := range b.outcomes.dropped.reasons() {
-		for dropped := range slices.Chunk(b.outcomes.dropped[why], maxRanges) {
-			frame(func(p []byte) []byte { return appendRanges(appendText(append(p, kindDropped), string(why)), dropped) })
+		for gone := range slices.Chunk(b.outcomes.dropped[why], maxRanges) {
+			frame(func(p []byte) []byte { return appendRanges(appendText(append(p, kindDropped), string(why)), gone) })
 		}
 	}
 	for removed := range slices.Chunk(b.outcomes.removed, maxRanges) {

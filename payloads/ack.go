@@ -54,7 +54,8 @@ func (a PropertyAck) ForVersion(version int64) PropertyAck {
 // WithoutValue returns the acknowledgement without its value. The description gives the reason.
 func (a PropertyAck) WithoutValue(reason error) PropertyAck {
 	a.Value = nil
-	a.Description = shorten(strings.TrimPrefix(fmt.Sprintf("%s; the value is left out: %v", a.Description, reason), "; "))
+	description := fmt.Sprintf("%s; the value is left out: %v", a.Description, reason)
+	a.Description = shorten(strings.TrimPrefix(description, "; "))
 	return a
 }
 

@@ -89,7 +89,8 @@ func TestFitMakesAPropertyAckAcceptable(t *testing.T) {
 				t.Errorf("the value is %.80s, the error %v", got.PropertyAck.Value, err)
 			}
 			if !strings.HasSuffix(got.Description, c.says) ||
-				!strings.HasPrefix(got.Description, c.description[:min(4, len(c.description))]) && utf8.ValidString(c.description) {
+				!strings.HasPrefix(got.Description, c.description[:min(4, len(c.description))]) &&
+					utf8.ValidString(c.description) {
 				t.Errorf("it says %q", got.Description)
 			}
 			if got.Code != 200 || got.Version != 8 {
@@ -128,7 +129,8 @@ func TestClearPatchHasOnlyTheValuesThatAreObjects(t *testing.T) {
 		{property("c", "d", ""), PropertyAck{Value: json.RawMessage(`{}`)}},
 		{property("c", "e", ""), PropertyAck{}},
 	}
-	if got, _ := json.Marshal(ClearPatch(acks)); string(got) != `{"a":{"value":null},"c":{"__t":"c","d":{"value":null}}}` {
+	if got, _ := json.Marshal(ClearPatch(acks)); string(got) != `{"a":{"value":null},"c":{"__t":"c",`+
+		`"d":{"value":null}}}` {
 		t.Errorf("%s", got)
 	}
 	if got := ClearPatch(acks[1:2]); len(got) > 0 {

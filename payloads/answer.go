@@ -51,7 +51,8 @@ func retryAfter(b bag) time.Duration {
 			continue
 		}
 		seconds, err := strconv.ParseInt(p.Value, 10, 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) { // for a number out of range, ParseInt returns the nearest int64
+		// For a number out of range, ParseInt returns the nearest int64.
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return 0
 		}
 		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second

@@ -39,8 +39,10 @@ func TestBagIsReadAsTheHubWritesIt(t *testing.T) {
 		text string
 		want bag
 	}{
-		"a plus is a plus":                 {"k=a+b", bag{{Name: "k", Value: "a+b"}}},
-		"an encoded & does not split":      {"k=a%26b%3Dc&d=e", bag{{Name: "k", Value: "a&b=c"}, {Name: "d", Value: "e"}}},
+		"a plus is a plus": {"k=a+b", bag{{Name: "k", Value: "a+b"}}},
+		"an encoded & does not split": {
+			"k=a%26b%3Dc&d=e", bag{{Name: "k", Value: "a&b=c"}, {Name: "d", Value: "e"}},
+		},
 		"only the first = separates":       {"k=a=b", bag{{Name: "k", Value: "a=b"}}},
 		"a plain dollar is as good as %24": {"$.mid=1", bag{{Name: "$.mid", Value: "1"}}},
 		"null, empty and value are distinct": {"n&e=&v=1",
@@ -84,7 +86,8 @@ func TestPropertyThatCannotBeDecodedIsKeptAndNamed(t *testing.T) {
 
 func TestBagMayFollowAQuestionMark(t *testing.T) {
 	got, err := parseBag("?%24.mid=1&b=?")
-	if want := (bag{{Name: "$.mid", Value: "1"}, {Name: "b", Value: "?"}}); err != nil || !reflect.DeepEqual(got, want) {
+	if want := (bag{{Name: "$.mid", Value: "1"}, {Name: "b", Value: "?"}}); err != nil ||
+		!reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }

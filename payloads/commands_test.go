@@ -27,7 +27,8 @@ func TestMessageIsRead(t *testing.T) {
 		},
 		"a command of a component": {
 			devicebound + "method-name=clock%2AsetAlarm",
-			Message{Component: "clock", Name: "setAlarm", Properties: map[string]string{"method-name": "clock*setAlarm"}},
+			Message{Component: "clock", Name: "setAlarm",
+				Properties: map[string]string{"method-name": "clock*setAlarm"}},
 		},
 		"a plain message": {
 			devicebound + "$.mid=1&a=b+c&null&empty=&%C3%BC=%26%3D",
@@ -64,9 +65,11 @@ func TestMessageWithABadPropertyIsRead(t *testing.T) {
 		"%24.mid=%zz&a=1":      {Message{ID: "%zz", Properties: map[string]string{"a": "1"}}, `"%24.mid=%zz"`},
 		"method-name=50%": {Message{Name: "50%", Properties: map[string]string{"method-name": "50%"}},
 			`"method-name=50%"`},
-		"method-name=%2Astop": {Message{Name: "*stop", Properties: map[string]string{"method-name": "*stop"}}, `"*stop"`},
-		"method-name=c%2A":    {Message{Name: "c*", Properties: map[string]string{"method-name": "c*"}}, `"c*"`},
-		"a=1&b=2&a=3":         {Message{Properties: map[string]string{"a": "1", "b": "2"}}, `"a" stands twice`},
+		"method-name=%2Astop": {
+			Message{Name: "*stop", Properties: map[string]string{"method-name": "*stop"}}, `"*stop"`,
+		},
+		"method-name=c%2A": {Message{Name: "c*", Properties: map[string]string{"method-name": "c*"}}, `"c*"`},
+		"a=1&b=2&a=3":      {Message{Properties: map[string]string{"a": "1", "b": "2"}}, `"a" stands twice`},
 	} {
 		got, err := ParseMessage("dev1", devicebound+query, nil)
 		bad := got.BadProperties

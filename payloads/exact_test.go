@@ -48,7 +48,8 @@ func TestReadObjectKeepsTheValues(t *testing.T) {
 	text := `{"a": {"b":1, "b":2} ,"c":"\ud800", "d":[{"e":1,"e":1}]}`
 	got, err := ReadObject([]byte(text))
 	want := map[string]json.RawMessage{
-		"a": json.RawMessage(`{"b":1, "b":2}`), "c": json.RawMessage(`"\ud800"`), "d": json.RawMessage(`[{"e":1,"e":1}]`),
+		"a": json.RawMessage(`{"b":1, "b":2}`), "c": json.RawMessage(`"\ud800"`),
+		"d": json.RawMessage(`[{"e":1,"e":1}]`),
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%s was read as %s, %v", text, got, err)
@@ -144,7 +145,8 @@ func TestNameInTwoSpellingsDoesNotCount(t *testing.T) {
 	topic := "$dps/registrations/res/200/?$rid=1"
 	a, err := ParseRegistrationAnswer(topic, []byte(
 		`{"Status":"assigned","registrationState":{"assignedHub":"a.example","payload":{"x":1,"x":"\ud800"}}}`))
-	if err != nil || a.State != "assigned" || a.AssignedHub != "a.example" || string(a.Payload) != `{"x":1,"x":"\ud800"}` {
+	if err != nil || a.State != "assigned" || a.AssignedHub != "a.example" ||
+		string(a.Payload) != `{"x":1,"x":"\ud800"}` {
 		t.Errorf("got %+v, %v", a, err)
 	}
 	for _, body := range []string{

@@ -28,8 +28,8 @@ func hostPort(hub, defaultPort string) (host, port string, err error) {
 		valid = isHostName(host)
 	}
 	if !valid {
-		return "", "", fmt.Errorf("%.200q: expected a name without scheme or path, such as name, name:8883 or [::1]:8883",
-			hub)
+		return "", "", fmt.Errorf("%.200q: expected a name without scheme or path, such as name, "+
+			"name:8883 or [::1]:8883", hub)
 	}
 	if !hasPort {
 		return host, defaultPort, nil

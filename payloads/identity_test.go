@@ -7,12 +7,12 @@ import (
 
 func TestUsernames(t *testing.T) {
 	for got, want := range map[string]string{
-		RegistrationUsername("0ne00A1",
-			"dev1"): "0ne00A1/registrations/dev1/api-version=2019-03-31&ClientVersion=failover",
-		HubUsername("h.azure-devices.net", "dev1",
-			"dtmi:Sample:Failover;1"): "h.azure-devices.net/dev1/?api-version=2021-04-12&model-id=dtmi%3ASample%3AFailover%3B1",
-		HubUsername("127.0.0.1:8884", "dev1",
-			"a b+c"): "127.0.0.1:8884/dev1/?api-version=2021-04-12&model-id=a%20b%2Bc",
+		RegistrationUsername("0ne00A1", "dev1"): "0ne00A1/" +
+			"registrations/dev1/api-version=2019-03-31&ClientVersion=failover",
+		HubUsername("h.azure-devices.net", "dev1", "dtmi:Sample:Failover;1"): "h.azure-devices.net/dev1/" +
+			"?api-version=2021-04-12&model-id=dtmi%3ASample%3AFailover%3B1",
+		HubUsername("127.0.0.1:8884", "dev1", "a b+c"): "127.0.0.1:8884/dev1/" +
+			"?api-version=2021-04-12&model-id=a%20b%2Bc",
 		HubUsername("h", "dev1", ""): "h/dev1/?api-version=2021-04-12",
 	} {
 		if got != want {
@@ -23,7 +23,8 @@ func TestUsernames(t *testing.T) {
 
 func TestRegistrationIDIsChecked(t *testing.T) {
 	for _, id := range []string{
-		"a", "dev1", "7", "a.b_c-d:e", strings.Repeat("a", 128), "Dev1", "-dev1", ".dev1", "_dev1", ":dev1", "dev1-", "-",
+		"a", "dev1", "7", "a.b_c-d:e", strings.Repeat("a", 128), "Dev1", "-dev1", ".dev1", "_dev1", ":dev1", "dev1-",
+		"-",
 	} {
 		if err := CheckRegistrationID(id); err != nil {
 			t.Errorf("%s: %v", id, err)
@@ -105,7 +106,8 @@ func TestErrorAboutAHostSaysWhatIsExpected(t *testing.T) {
 	for _, hub := range []string{
 		"", ":", ":8883", "https://hub", "mqtts://hub:8883", "hub/", "hub/path", "a b", " hub", "hub\n", "hub\x00",
 		"hub:", "hub:0", "hub:65536", "hub:-1", "hub:+1", "hub:port", "hub:8883/x", "hub:8883:1", "::1", "fe80::1",
-		"[::1", "[]", "[hub]:1", "[127.0.0.1]:1", "[::1]x", "[::1]8883", "[::1]:", "[fe80::1%a b]:1", "user@hub", "hub?x",
+		"[::1", "[]", "[hub]:1", "[127.0.0.1]:1", "[::1]x", "[::1]8883", "[::1]:", "[fe80::1%a b]:1", "user@hub",
+		"hub?x",
 		"hub#x",
 		"a..b", ".hub", ".", "-hub", "zürich.example", "%68ub", strings.Repeat("a", 254),
 	} {

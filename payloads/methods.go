@@ -34,7 +34,8 @@ func ParseMethod(topic string, body []byte) (MethodRequest, error) {
 	rest, ok := strings.CutPrefix(topic, MethodPrefix)
 	end := strings.LastIndex(rest, "/?") // the name may hold "/?" too
 	if !ok || end < 1 {
-		return MethodRequest{}, fmt.Errorf("payloads: method: topic %.80q is not %s{name}/?$rid={id}", topic, MethodPrefix)
+		return MethodRequest{},
+			fmt.Errorf("payloads: method: topic %.80q is not %s{name}/?$rid={id}", topic, MethodPrefix)
 	}
 	m := MethodRequest{Name: rest[:end], RequestID: rawRequestID(rest[end+2:])}
 	if !utf8.ValidString(m.Name) {

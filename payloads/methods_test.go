@@ -30,7 +30,8 @@ func TestMethodRequestIsRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := ParseMethod(c.topic, []byte(c.body))
-			if err != nil || m.Name != c.wantName || m.RequestID != c.wantRequestID || string(m.Payload) != c.wantPayload {
+			if err != nil || m.Name != c.wantName || m.RequestID != c.wantRequestID ||
+				string(m.Payload) != c.wantPayload {
 				t.Fatalf("got %q %q %q, %v", m.Name, m.RequestID, m.Payload, err)
 			}
 			if empty := c.wantPayload == ""; empty != (m.Payload == nil) {

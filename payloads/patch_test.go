@@ -20,9 +20,11 @@ func TestRefusedPatchIsSplitDownToOneProperty(t *testing.T) {
 		patch       map[string]any
 		want, first string
 	}{
-		"four":        {patch(`{"d":1,"b":2,"c":3,"a":4}`), `{"a":4,"b":2} | {"c":3,"d":1}`, "a"},
-		"three":       {patch(`{"a":1,"b":2,"c":3}`), `{"a":1} | {"b":2,"c":3}`, "a"},
-		"a component": {patch(`{"c":{"__t":"c","a":1,"b":2}}`), `{"c":{"__t":"c","a":1}} | {"c":{"__t":"c","b":2}}`, "c.a"},
+		"four":  {patch(`{"d":1,"b":2,"c":3,"a":4}`), `{"a":4,"b":2} | {"c":3,"d":1}`, "a"},
+		"three": {patch(`{"a":1,"b":2,"c":3}`), `{"a":1} | {"b":2,"c":3}`, "a"},
+		"a component": {
+			patch(`{"c":{"__t":"c","a":1,"b":2}}`), `{"c":{"__t":"c","a":1}} | {"c":{"__t":"c","b":2}}`, "c.a",
+		},
 		"one":         {patch(`{"a":1}`), ``, "a"},
 		"a removal":   {patch(`{"a":null}`), ``, "a"},
 		"an empty":    {patch(`{"a":{}}`), ``, "a"},

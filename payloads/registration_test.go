@@ -31,7 +31,8 @@ func TestRegisterBodyMayHaveAPayload(t *testing.T) {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}
-	if got, err := RegisterBody("dev1", json.RawMessage(nil)); err != nil || string(got) != `{"registrationId":"dev1"}` {
+	if got, err := RegisterBody("dev1", json.RawMessage(nil)); err != nil ||
+		string(got) != `{"registrationId":"dev1"}` {
 		t.Errorf("an empty raw payload: got %s, %v", got, err)
 	}
 	if _, err := RegisterBody("dev1", json.RawMessage("{")); err == nil {
@@ -60,14 +61,15 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 		},
 		"still busy": {
 			"202/?$rid=2&Retry-After=3",
-			`{"operationId":"4.d0","status":"assigning","registrationState":{"registrationId":"dev1","status":"assigning"}}`,
+			`{"operationId":"4.d0","status":"assigning","registrationState":{"registrationId":"dev1",` +
+				`"status":"assigning"}}`,
 			RegistrationAnswer{Status: 202, RequestID: "2", RetryAfter: 3 * time.Second, OperationID: "4.d0",
 				State: "assigning"},
 		},
 		"assigned": {
 			"200/?$rid=3", `{"operationId":"4.d0","status":"assigned","registrationState":{"symmetricKey":{},
-				"registrationId":"dev1",
-				"assignedHub":"iotc-1.azure-devices.net","deviceId":"dev1","status":"assigned","substatus":"initialAssignment",
+				"registrationId":"dev1","assignedHub":"iotc-1.azure-devices.net","deviceId":"dev1","status":"assigned",
+				"substatus":"initialAssignment",
 				"errorCode":0,"payload":{"a":1}}}`,
 			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4.d0", State: "assigned",
 				Substatus:   "initialAssignment",
@@ -76,8 +78,9 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 		"any case of names and states": {
 			"200/?$rid=3", `{"OperationID":"4","Status":"Assigned","RegistrationState":{"AssignedHub":"[::1]:8883",` +
 				`"DEVICEID":"D"}}`,
-			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4", State: "assigned", AssignedHub: "[::1]:8883",
-				DeviceID: "D"},
+			RegistrationAnswer{Status: 200, RequestID: "3", OperationID: "4", State: "assigned",
+				AssignedHub: "[::1]:8883",
+				DeviceID:    "D"},
 		},
 		"the state inside only": {
 			"200/?$rid=3", `{"registrationState":{"status":"Disabled","payload":null}}`,
@@ -86,14 +89,17 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 		"failed": {
 			"200/?$rid=3", `{"status":"failed","registrationState":{"status":"failed","errorCode":400209,` +
 				`"errorMessage":"waiting for approval"}}`,
-			RegistrationAnswer{Status: 200, RequestID: "3", State: "failed", Code: 400209, Message: "waiting for approval"},
+			RegistrationAnswer{Status: 200, RequestID: "3", State: "failed", Code: 400209,
+				Message: "waiting for approval"},
 		},
 		"assigned to no hub": {
 			"200/?$rid=3", `{"status":"assigned"}`, RegistrationAnswer{Status: 200, RequestID: "3", State: "assigned"},
 		},
 		"an error": {
-			"401/?$rid=1", `{"errorCode":401002,"trackingId":"8ad0","message":"Invalid certificate.","timestampUtc":"x"}`,
-			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401002, Message: "Invalid certificate.", TrackingID: "8ad0"},
+			"401/?$rid=1", `{"errorCode":401002,"trackingId":"8ad0","message":"Invalid certificate.",` +
+				`"timestampUtc":"x"}`,
+			RegistrationAnswer{Status: 401, RequestID: "1", Code: 401002, Message: "Invalid certificate.",
+				TrackingID: "8ad0"},
 		},
 		"an error with DPS's time": {
 			"401/?$rid=1", `{"errorCode":401003,"timestampUtc":"2026-04-10T05:24:22.4718526Z"}`,
@@ -101,7 +107,8 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 				Stamped: time.Date(2026, 4, 10, 5, 24, 22, 471852600, time.UTC)},
 		},
 		"an update, and the creation before it": {
-			"200/?$rid=1", `{"registrationState":{"status":"disabled","createdDateTimeUtc":"2026-01-01T00:00:00.1234567Z",` +
+			"200/?$rid=1", `{"registrationState":{"status":"disabled",` +
+				`"createdDateTimeUtc":"2026-01-01T00:00:00.1234567Z",` +
 				`"lastUpdatedDateTimeUtc":"2026-02-01T00:00:00Z"}}`,
 			RegistrationAnswer{Status: 200, RequestID: "1", State: "disabled",
 				Updated: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)},
@@ -113,7 +120,8 @@ func TestRegistrationAnswerIsRead(t *testing.T) {
 				Updated: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 		},
 		"times that are none cost no assignment": {
-			"200/?$rid=1", `{"timestampUtc":null,"registrationState":{"status":"assigned","assignedHub":"h","deviceId":"d",` +
+			"200/?$rid=1", `{"timestampUtc":null,"registrationState":{"status":"assigned","assignedHub":"h",` +
+				`"deviceId":"d",` +
 				`"createdDateTimeUtc":7,"lastUpdatedDateTimeUtc":{"a":"soon"}}}`,
 			RegistrationAnswer{Status: 200, RequestID: "1", State: "assigned", AssignedHub: "h", DeviceID: "d"},
 		},

@@ -47,7 +47,8 @@ func CheckReported(patch map[string]any) error {
 			c.size, maxReportedBytes)
 	}
 	if body, _ := json.Marshal(patch); len(body) > MaxMessageBytes { // only this limit counts nulls and brackets
-		return fmt.Errorf("payloads: reported properties: a message of %d bytes, at most %d fit", len(body), MaxMessageBytes)
+		return fmt.Errorf("payloads: reported properties: a message of %d bytes, at most %d fit",
+			len(body), MaxMessageBytes)
 	}
 	return nil
 }
@@ -62,11 +63,16 @@ func asJSON(v any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(encoded))
-	decoder.UseNumber()
 	var decoded any
-	err = decoder.Decode(&decoded)
+	err = DecodeNumbers(encoded, &decoded)
 	return decoded, err
+}
+
+// DecodeNumbers decodes JSON into a value. Numbers become json.Number, which keeps their digits.
+func DecodeNumbers(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	return decoder.Decode(into)
 }
 
 // A reportedChecker checks values, and adds their sizes up.

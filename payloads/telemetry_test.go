@@ -41,7 +41,9 @@ func TestOrdinaryReadingPasses(t *testing.T) {
 		"the last year":       {Body: []byte(`1`), Taken: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 		"any JSON":            {Body: []byte(` null `), Taken: noon},
 		"odd property values": {Body: []byte(`{}`), Properties: map[string]string{"ü +&=/%": "\x01\n", "empty": ""}},
-		"fault injection":     {Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"}},
+		"fault injection": {
+			Body: []byte(`{}`), Properties: map[string]string{"AzIoTHub_FaultOperationType": "KillTcp"},
+		},
 		"names near to theirs": {Body: []byte(`{}`),
 			Properties: map[string]string{"iothub": "1", "$": "1", "iothub-ack": "1", "iothub-interface-id": "1",
 				"mqtt-retain": "1"}},
@@ -68,8 +70,12 @@ func TestReadingThatTheHubWouldRefuseIsAnError(t *testing.T) {
 		"the creation time":             {property("iothub-creation-time-utc", "x"), "set Taken"},
 		"the creation time in disguise": {property("IoTHub-Creation-Time-UTC", "x"), "set Taken"},
 		"a system property":             {property("$.mid", "x"), "a system property of IoT Hub"},
-		"the device's ID":               {property("iothub-connection-device-id", "x"), "IoT Hub sets this property itself"},
-		"the module's ID":               {property("IoTHub-Connection-Module-ID", "x"), "IoT Hub sets this property itself"},
+		"the device's ID": {
+			property("iothub-connection-device-id", "x"), "IoT Hub sets this property itself",
+		},
+		"the module's ID": {
+			property("IoTHub-Connection-Module-ID", "x"), "IoT Hub sets this property itself",
+		},
 		"the generation": {property("iothub-connection-auth-generation-id", "x"),
 			"IoT Hub sets this property itself"},
 		"the method": {property("iothub-connection-auth-method", "x"),

@@ -176,7 +176,8 @@ func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 		return TwinAnswer{}, fmt.Errorf("payloads: twin answer: %w", err)
 	}
 	t := TwinAnswer{
-		Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body), BadProperties: a.bad,
+		Status: a.status, RequestID: a.requestID, RetryAfter: a.retryAfter, Body: bytes.Clone(body),
+		BadProperties: a.bad,
 	}
 	switch version, err := versionOf(a.query); {
 	case err != nil:
@@ -186,7 +187,8 @@ func ParseTwinAnswer(topic string, body []byte) (TwinAnswer, error) {
 	}
 	if t.Status >= 300 {
 		var number json.Number
-		_ = decodeMembers(body, map[string]any{"errorCode": &number, "message": &t.Message, "trackingId": &t.TrackingID})
+		_ = decodeMembers(body,
+			map[string]any{"errorCode": &number, "message": &t.Message, "trackingId": &t.TrackingID})
 		t.Code = errorCode(number)
 	}
 	return t, nil
@@ -256,7 +258,8 @@ func readDesired(body []byte) (Desired, *int64, error) {
 func readComponent(value json.RawMessage) (component map[string]json.RawMessage, ok bool, err error) {
 	var marked map[string]json.RawMessage
 	var marker string
-	if json.Unmarshal(value, &marked) != nil || json.Unmarshal(marked[ComponentMarker], &marker) != nil || marker != "c" {
+	if json.Unmarshal(value, &marked) != nil || json.Unmarshal(marked[ComponentMarker], &marker) != nil ||
+		marker != "c" {
 		return nil, false, nil
 	}
 	component, err = ReadObject(value)

@@ -115,7 +115,8 @@ func TestBadTwinIsAnError(t *testing.T) {
 			t.Errorf("%s was read as %+v", body, got)
 		}
 	}
-	if twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":null}`)); err != nil || twin.Reported != nil {
+	if twin, err := ParseTwin([]byte(`{"desired":{"$version":1},"reported":null}`)); err != nil ||
+		twin.Reported != nil {
 		t.Errorf("a twin without reported properties: %+v, %v", twin, err)
 	}
 }
@@ -129,7 +130,8 @@ func TestDesiredPatchIsRead(t *testing.T) {
 	}{
 		"version in both": {
 			desiredTopic + "?$version=8", `{"route":null,"telemetrySendFrequency":"5m","$version":8}`,
-			Desired{8, []DesiredProperty{property("", "route", "null"), property("", "telemetrySendFrequency", `"5m"`)}},
+			Desired{8, []DesiredProperty{property("", "route", "null"),
+				property("", "telemetrySendFrequency", `"5m"`)}},
 		},
 		"version in the topic only": {
 			desiredTopic + "?%24version=8", `{"a":1}`, Desired{8, []DesiredProperty{property("", "a", "1")}},
@@ -138,7 +140,8 @@ func TestDesiredPatchIsRead(t *testing.T) {
 			desiredTopic, `{"a":1,"$version":8}`, Desired{8, []DesiredProperty{property("", "a", "1")}},
 		},
 		"version inside a component": {
-			desiredTopic, `{"c1":{"__t":"c","a":1,"$version":8}}`, Desired{8, []DesiredProperty{property("c1", "a", "1")}},
+			desiredTopic, `{"c1":{"__t":"c","a":1,"$version":8}}`,
+			Desired{8, []DesiredProperty{property("c1", "a", "1")}},
 		},
 		"the top's version counts": {
 			desiredTopic, `{"c1":{"__t":"c","a":1,"$version":3},"$version":8}`,

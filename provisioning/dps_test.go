@@ -142,7 +142,8 @@ func (d *dps) record(m *packets.PublishPacket) question {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q := question{len(d.asked), time.Now(), m.TopicName, values.Get("$rid"), values.Get("operationId"), string(m.Payload)}
+	q := question{len(d.asked), time.Now(), m.TopicName, values.Get("$rid"), values.Get("operationId"),
+		string(m.Payload)}
 	d.asked = append(d.asked, q)
 	return q
 }

@@ -44,7 +44,9 @@ func inCloudBubble(t *testing.T, config emulator.Config, test func(*testing.T, *
 
 func TestTheEmulatorAssignsItsHubs(t *testing.T) {
 	inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
-		for _, step := range []struct{ hub, substatus string }{{"A", "initialAssignment"}, {"B", "deviceDataMigrated"}} {
+		for _, step := range []struct {
+			hub, substatus string
+		}{{"A", "initialAssignment"}, {"B", "deviceDataMigrated"}} {
 			start := time.Now()
 			a, err := provisioning.Register(t.Context(), r)
 			want := provisioning.Assignment{Hub: cloud.Hub(step.hub), DeviceID: "dev1", Substatus: step.substatus}
@@ -161,7 +163,9 @@ func TestAStoppedDPSIsUnavailableUntilItStarts(t *testing.T) {
 
 // paho may need a second to release a broken connection, for which a device must not wait.
 func TestASessionThatDPSEndsIsGivenToEnded(t *testing.T) {
-	for _, fault := range []emulator.Fault{emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong} {
+	for _, fault := range []emulator.Fault{
+		emulator.Garbage, emulator.Truncated, emulator.Oversize, emulator.SUBACKLong,
+	} {
 		inCloudBubble(t, emulator.Config{}, func(t *testing.T, cloud *emulator.Cloud, r request) {
 			if err := cloud.Inject(emulator.TargetDPS, fault, emulator.Params{}); err != nil {
 				t.Fatal(err)
@@ -188,7 +192,8 @@ func TestEveryDocumentedRegistrationIDIsAssigned(t *testing.T) {
 				group, err := transport.ParseKey(cloud.GroupKey())
 				return group.Derive(id), err
 			}
-			if a, err := provisioning.Register(t.Context(), r); err != nil || a.DeviceID != id || a.Hub != cloud.Hub("A") {
+			if a, err := provisioning.Register(t.Context(), r); err != nil || a.DeviceID != id ||
+				a.Hub != cloud.Hub("A") {
 				t.Errorf("got %+v, %v", a, err)
 			}
 		})

@@ -36,7 +36,7 @@ type Error struct {
 	RetryAfter time.Duration // delay that DPS asked for; zero means none
 	Message    string        // DPS's own words
 	Stamped    time.Time     // time of the answer by DPS's clock; zero means that DPS did not say
-	Updated    time.Time     // latest change of the registration, by DPS's clock; zero means that DPS did not say
+	Updated    time.Time     // past time by DPS's clock: the registration's latest change; zero means none was named
 	Advice     string        // next step for an operator; empty means that there is nothing to do but wait
 	Err        error         // the underlying error, may be nil
 }

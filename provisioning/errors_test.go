@@ -61,10 +61,12 @@ func TestEachAnswerHasItsVerdict(t *testing.T) {
 				if e.Code != c.code {
 					d.Errorf("the code is %d", e.Code)
 				}
-				if (e.Advice == "") != (c.advice == "none") || c.advice != "none" && !strings.Contains(e.Advice, c.advice) {
+				if (e.Advice == "") != (c.advice == "none") || c.advice != "none" &&
+					!strings.Contains(e.Advice, c.advice) {
 					d.Errorf("the advice is %q, which does not contain %s", e.Advice, c.advice)
 				}
-				if c.body == failure && (e.TrackingID != "8ad0" || e.Message != "Not so." || !strings.Contains(e.Error(), "8ad0")) {
+				if c.body == failure &&
+					(e.TrackingID != "8ad0" || e.Message != "Not so." || !strings.Contains(e.Error(), "8ad0")) {
 					d.Errorf("the message or the tracking ID of DPS is missing: %+v", e)
 				}
 				if c.status >= 300 && e.Status != c.status {
@@ -119,7 +121,9 @@ func TestEachFailureOfTheSessionHasItsVerdict(t *testing.T) {
 		"no such name": {func(_ *dps, r *request) {
 			r.ProvisioningHost = "https://example.com"
 		}, unavailable, transport.NameNotFound, "DNS"},
-		"foreign roots": {func(_ *dps, r *request) { r.Link.RootCAs = nil }, unavailable, transport.TLSFailed, "CA file"},
+		"foreign roots": {
+			func(_ *dps, r *request) { r.Link.RootCAs = nil }, unavailable, transport.TLSFailed, "CA file",
+		},
 		"no key": {func(_ *dps, r *request) {
 			r.Key = func() (transport.Key, error) { return transport.Key{}, net.ErrClosed }
 		}, refused, transport.KeyUnusable, ""},
@@ -157,7 +161,8 @@ func TestAnErrorShowsAllThatIsKnown(t *testing.T) {
 		"provisioning: dps.example: dps-refused; check it":            {Verdict: refused, Advice: "check it"},
 		`provisioning: dps.example: dps-refused: status 401, error code 401002: "Not so." ` +
 			`(tracking ID "8ad0"): inner; check it`: {
-			Verdict: refused, Status: 401, Code: 401002, Message: "Not so.", TrackingID: "8ad0", Err: inner, Advice: "check it",
+			Verdict: refused, Status: 401, Code: 401002, Message: "Not so.", TrackingID: "8ad0", Err: inner,
+			Advice: "check it",
 		},
 	} {
 		e.Host = "dps.example"

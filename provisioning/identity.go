@@ -51,7 +51,7 @@ func (i Identity) Check() error {
 	case i.IDScope == "":
 		wrong("IDScope", "is missing")
 	case strings.ContainsAny(i.IDScope, "/ \t\r\n"):
-		wrong("IDScope", "is %.100q: an ID scope has no slash and no space", i.IDScope)
+		wrong("IDScope", "is %.100q: copy it without slashes, spaces and line ends", i.IDScope)
 	}
 	if i.RegistrationID == "" {
 		wrong("RegistrationID", "is missing")

@@ -28,10 +28,12 @@ func TestEachWrongFieldOfAnIdentityIsNamed(t *testing.T) {
 		field  string
 		says   string
 	}{
-		"nothing":             {func(*identity) {}, "", ""},
-		"no host":             {func(i *identity) { i.ProvisioningHost = "" }, "", ""},
-		"a host with a port":  {func(i *identity) { i.ProvisioningHost = "example.com:8883" }, "", ""},
-		"a URL for the host":  {func(i *identity) { i.ProvisioningHost = "https://a.b" }, "ProvisioningHost", "https://a.b"},
+		"nothing":            {func(*identity) {}, "", ""},
+		"no host":            {func(i *identity) { i.ProvisioningHost = "" }, "", ""},
+		"a host with a port": {func(i *identity) { i.ProvisioningHost = "example.com:8883" }, "", ""},
+		"a URL for the host": {
+			func(i *identity) { i.ProvisioningHost = "https://a.b" }, "ProvisioningHost", "https://a.b",
+		},
 		"no scope":            {func(i *identity) { i.IDScope = "" }, "IDScope", "is missing"},
 		"a scope with spaces": {func(i *identity) { i.IDScope = "0ne 1" }, "IDScope", `"0ne 1"`},
 		"a path for a scope":  {func(i *identity) { i.IDScope = "0ne1/x" }, "IDScope", `"0ne1/x"`},

@@ -45,8 +45,8 @@ type Request struct {
 	Polls   *Polls         // shared by all registrations of one device; nil means that this is the only one
 	Link    transport.Link // how to reach DPS
 
-	// Ended is called with a session that ended before Register closed it. The function must then wait
-	// for the Done of the session, so that Register need not. Nil means that Register waits.
+	// Ended is called with a session that ended before Register closed it. It must return at once, and
+	// its owner must wait for the Done of the session later. Nil means that Register waits.
 	Ended func(*transport.Session)
 	// Warn is called with an error that names the parts of an answer that could not be read, although
 	// the rest is used. Nil means that such errors are ignored.
@@ -80,8 +80,8 @@ type Assignment struct {
 	// Payload is the JSON of a custom allocation, byte for byte. Empty means that there is none. It may
 	// be secret: it must not be printed.
 	Payload string
-	// Updated is the time of the latest change of the registration, by DPS's clock. Zero means that
-	// DPS named none. It is not stored.
+	// Updated is the time of the latest change of the registration, and so a past time by DPS's
+	// clock. Zero means that DPS named none. It is not stored.
 	Updated time.Time
 	// TooLarge is the size in bytes of a payload that was left out because it exceeds MaxPayload. Zero
 	// means that no payload was left out.
@@ -146,7 +146,7 @@ func (r Request) register(ctx context.Context) (none Assignment, _ error) {
 }
 
 // close closes the session, even when ctx has ended, and waits up to closeTimeout for its
-// goroutines. It passes a session that has already ended to Ended instead.
+// goroutines. If the session has ended already and Ended is set, close calls Ended instead.
 func (r Request) close(ctx context.Context, s *transport.Session) {
 	if r.Ended != nil && s.Cause() != nil {
 		r.Ended(s)
@@ -195,7 +195,8 @@ func (r Request) config() transport.Config {
 			if err != nil {
 				return "", err
 			}
-			return transport.SAS(r.IDScope+"/registrations/"+r.RegistrationID, "registration", key, now.Add(tokenLife)), nil
+			return transport.SAS(r.IDScope+"/registrations/"+r.RegistrationID, "registration", key,
+				now.Add(tokenLife)), nil
 		},
 	}
 }

@@ -29,7 +29,8 @@ func TestDPSMayAssignWithoutAPoll(t *testing.T) {
 func TestTheDeviceIDMayDifferFromTheRegistrationIDOrBeMissing(t *testing.T) {
 	for name, want := range map[string]string{`"deviceId":"other",`: "other", ``: "dev1"} {
 		inBubble(t, func(c *conn, q question) {
-			c.answer(200, q.rid, "", `{"status":"Assigned","registrationState":{`+name+`"assignedHub":"hub.example:8884"}}`)
+			c.answer(200, q.rid, "",
+				`{"status":"Assigned","registrationState":{`+name+`"assignedHub":"hub.example:8884"}}`)
 		}, func(d *dps) {
 			if a, err := d.register(); err != nil || a.DeviceID != want || a.Hub != "hub.example:8884" {
 				d.Errorf("got %+v, %v", a, err)
@@ -255,7 +256,10 @@ func TestTheContextEndsTheRegistration(t *testing.T) {
 	for name, script := range map[string]func(c *conn, q question, cancel func()){
 		"while dialing":          nil,
 		"while an answer is due": func(*conn, question, func()) {},
-		"while a poll is due":    func(c *conn, q question, _ func()) { c.answer(202, q.rid, "&retry-after=60", assigning) },
+		"while a poll is due": func(c *conn, q question,
+			_ func()) {
+			c.answer(202, q.rid, "&retry-after=60", assigning)
+		},
 		"as the answer comes": func(c *conn, q question, cancel func()) {
 			time.Sleep(time.Second)
 			cancel()
@@ -293,7 +297,8 @@ func TestThePayloadOfACustomAllocationIsReturnedByteForByte(t *testing.T) {
 		`,"payload":` + largest:       largest,
 	} {
 		inBubble(t, func(c *conn, q question) {
-			c.answer(200, q.rid, "", `{"status":"assigned","registrationState":{"assignedHub":"hub.example"`+payload+`}}`)
+			c.answer(200, q.rid, "",
+				`{"status":"assigned","registrationState":{"assignedHub":"hub.example"`+payload+`}}`)
 		}, func(d *dps) {
 			if a, err := d.register(); err != nil || a.Payload != want || a.TooLarge != 0 || a.Hub != "hub.example" {
 				d.Errorf("%.80s: got %.200q, %d, %v", payload, a.Payload, a.TooLarge, err)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"giantlizard.example/failover/machine"
-	"giantlizard.example/failover/outbox"
 )
 
 // ModelID is the DTDL model that the sensor follows.
@@ -22,7 +21,7 @@ const ModelID = "dtmi:Sample:Failover;1"
 
 // A Sender is the part of machine.Device that the sensor uses to send.
 type Sender interface {
-	Send(context.Context, machine.Reading) (outbox.ID, error)
+	Send(context.Context, machine.Reading) (machine.ID, error)
 	Report(context.Context, map[string]any) error
 }
 

@@ -63,7 +63,8 @@ func TestSensorWarnsOfAReadingThatWasNotAcceptedAndGoesOn(t *testing.T) {
 		s := &sensor.Sensor{TelemetryInterval: 10 * time.Second, PropertyInterval: 30 * time.Second,
 			Warn: func(err error) { warnings = append(warnings, err) }}
 		s.Run(ctx, &c)
-		if len(c.readings) != 6 || len(c.reports) != 2 || len(warnings) != 8 || !errors.Is(warnings[0], outbox.ErrFull) {
+		if len(c.readings) != 6 || len(c.reports) != 2 || len(warnings) != 8 ||
+			!errors.Is(warnings[0], outbox.ErrFull) {
 			t.Errorf("%d readings, %d reports, %v", len(c.readings), len(c.reports), warnings)
 		}
 	})

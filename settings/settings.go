@@ -77,6 +77,18 @@ func Duration(field string, d time.Duration) error {
 	return nil
 }
 
+// Durations checks every duration of a settings struct as Duration does, and joins the errors.
+func Durations(s any) error {
+	var errs []error
+	v := reflect.ValueOf(s)
+	for field, value := range v.Fields() {
+		if d, ok := value.Interface().(time.Duration); ok {
+			errs = append(errs, Duration(field.Name, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Default sets a field to its default value if the field is zero. Functions and maps are zero if they are nil.
 func Default[T any](field *T, value T) {
 	if reflect.ValueOf(field).Elem().IsZero() {

@@ -56,3 +56,17 @@ func TestDurationIsNeitherNegativeNorTooLong(t *testing.T) {
 		}
 	}
 }
+
+func TestEachDurationOfAStructIsChecked(t *testing.T) {
+	err := settings.Durations(struct {
+		Hold, Spread time.Duration
+		Window       int
+		Silence      time.Duration
+	}{Hold: -1, Spread: time.Hour, Window: -1, Silence: settings.MaxDuration + 1})
+	if all := settings.All(err); len(all) != 2 || all[0].Field != "Hold" || all[1].Field != "Silence" {
+		t.Errorf("Durations returned %v", err)
+	}
+	if err := settings.Durations(struct{ Hold time.Duration }{time.Second}); err != nil {
+		t.Errorf("Durations refused a good struct: %v", err)
+	}
+}

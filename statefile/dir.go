@@ -156,8 +156,8 @@ func (d *Dir) Repair() {
 	switch {
 	case err != nil && d.warned:
 	case err != nil && d.Verify() == nil:
-		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable", d.path,
-			err))
+		d.warn(fmt.Errorf("statefile: files in %s cannot be written: %w; make room, or make the directory writable",
+			d.path, err))
 	case err != nil:
 		d.warn(fmt.Errorf("statefile: %s cannot be used: %w; nothing is accepted there until it can be made and locked",
 			d.path, err))

@@ -16,11 +16,12 @@ const retryInterval = 10 * time.Second
 // come while the disk is busy share the next write. After an error it tries again, every 10 s and
 // at each change. The exported fields must not change after the first call.
 type Newest[T any] struct {
-	State      func() T      // returns what the file is to hold
-	IsEmpty    func(T) bool  // reports whether no file is needed; nil means never
-	Delay      time.Duration // wait before a change is written. Zero means no wait; only then does Await wait for the disk
-	RemoveOnly bool          // the file is not written, only removed once the state is empty
-	Report     func(error)   // gets the first error of a series, and nil when a write succeeds again
+	State   func() T     // returns what the file is to hold
+	IsEmpty func(T) bool // reports whether no file is needed; nil means never
+	// Delay is the wait before a change is written. Zero means no wait; only then does Await wait for the disk.
+	Delay      time.Duration
+	RemoveOnly bool        // the file is not written, only removed once the state is empty
+	Report     func(error) // gets the first error of a series, and nil when a write succeeds again
 
 	file    File // the zero File means that nothing is kept
 	mu      sync.Mutex

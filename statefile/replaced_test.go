@@ -141,10 +141,13 @@ func TestDirectoryIsAcquiredOnlyIfAcceptAllows(t *testing.T) {
 
 func TestRemovedOrChangedFileIsWrittenAgain(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
-		"removed":  os.Remove,
-		"emptied":  func(path string) error { return os.Truncate(path, 0) },
-		"changed":  func(path string) error { return os.WriteFile(path, []byte("{}"), 0o600) },
-		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.Remove(path)) },
+		"removed": os.Remove,
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+		"changed": func(path string) error { return os.WriteFile(path, []byte("{}"), 0o600) },
+		"replaced": func(path string) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700),
+				os.Remove(path))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := acquired(t, t.TempDir())

@@ -158,7 +158,8 @@ func TestFileThatIsNoStateFileIsSetAside(t *testing.T) {
 func TestValueThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	path, good := saved(t, lizard)
 	for name, v := range map[string]any{
-		"too large": pet{Name: strings.Repeat("x", 1<<20)}, "no JSON": func() {}, "a string": "Lizzy", "a list": []int{1},
+		"too large": pet{Name: strings.Repeat("x", 1<<20)}, "no JSON": func() {}, "a string": "Lizzy",
+		"a list":                    []int{1},
 		"an object without members": struct{}{}, "nothing": nil,
 	} {
 		if err := statefile.At(path).Save(v); err == nil {

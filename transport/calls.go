@@ -37,7 +37,8 @@ func (s *Session) runCalls() {
 		select {
 		case c := <-s.calls:
 			c.do()
-			for len(s.calls) > 0 && len(s.inbox.hasAcks) == 0 && s.Cause() == nil { // cheaper than the select for each call
+			// This loop is cheaper than the select for each call.
+			for len(s.calls) > 0 && len(s.inbox.hasAcks) == 0 && s.Cause() == nil {
 				c := <-s.calls
 				c.do()
 			}
@@ -59,7 +60,7 @@ func (s *Session) runCalls() {
 func (s *Session) enqueue(ctx context.Context, c call) error {
 	s.adding.RLock()
 	defer s.adding.RUnlock()
-	if cause := s.Cause(); cause != nil { // checked first: the select below picks at random if the queue has room
+	if cause := s.Cause(); cause != nil { // otherwise a queue with room would take a call that may never run
 		return cause
 	}
 	select {
@@ -173,7 +174,8 @@ func (s *Session) Subscribe(ctx context.Context, qos byte, filters ...string) er
 	granted := token.(*mqtt.SubscribeToken).Result()
 	for _, f := range filters {
 		if code, ok := granted[f]; !ok || code > 2 {
-			return &Error{Reason: SubscriptionRefused, Host: s.host, Err: fmt.Errorf("the hub refused to subscribe to %s", f)}
+			return &Error{Reason: SubscriptionRefused, Host: s.host,
+				Err: fmt.Errorf("the hub refused to subscribe to %s", f)}
 		}
 	}
 	return nil

@@ -38,12 +38,12 @@ type Link struct {
 	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK
 	// together may take six times as long. Zero means 5 s.
 	ConnectTimeout time.Duration
-	// KeepAlive is the time without a byte from the peer after which the session sends a ping, in
-	// whole seconds from 1 s to 1177 s. A session uses half of Silence if that is shorter. Zero means
-	// 6 s, or less if Silence is below 12 s.
+	// KeepAlive is the time without a complete TLS record from the peer after which the session sends
+	// a ping, in whole seconds from 1 s to 1177 s. A session uses half of Silence if that is shorter.
+	// Zero means 6 s, or less if Silence is below 12 s.
 	KeepAlive time.Duration
-	// Silence is the time without a byte from the peer after which the session ends. It is longer
-	// while large packets are in flight. Zero means twice KeepAlive.
+	// Silence is the time without a complete TLS record from the peer after which the session ends. It
+	// is longer while large packets are in flight. Zero means twice KeepAlive.
 	Silence time.Duration
 	// WriteTimeout is how long the peer may take for 16 KiB of a packet before the session ends. Zero
 	// means 10 s.
@@ -105,13 +105,14 @@ func (l Link) Check() error {
 	return errors.Join(errs...)
 }
 
-// pingAfter returns the time without a byte from the peer after which a ping is sent. The peer has
-// the rest of Silence, at least half of it, for its answer.
+// pingAfter returns the time without a complete TLS record from the peer after which a ping is
+// sent. The peer has the rest of Silence, at least half of it, for its answer.
 func (l Link) pingAfter() time.Duration { return min(l.KeepAlive, l.Silence/2) }
 
-// hubKeepAlive returns the keep-alive that CONNECT names, four times pingAfter. A hub ends a
-// connection that is silent for one and a half times its keep-alive: if CONNECT named pingAfter,
-// the hub would end the connection in a stall that the session is to survive.
+// hubKeepAlive returns the keep-alive that CONNECT names: four times pingAfter, rounded up to whole
+// seconds, and at most maxKeepAlive. A hub ends a connection that is silent for one and a half
+// times its keep-alive: if CONNECT named pingAfter, the hub would end the connection in a stall
+// that the session is to survive.
 func (l Link) hubKeepAlive() time.Duration {
 	return min((4*l.pingAfter() + time.Second - 1).Truncate(time.Second), maxKeepAlive)
 }

@@ -23,16 +23,22 @@ func TestALinkHasDefaults(t *testing.T) {
 		link transport.Link
 		want [4]time.Duration
 	}{
-		"zero":                      {transport.Link{}, [4]time.Duration{5 * s, 6 * s, 12 * s, 10 * s}},
-		"only KeepAlive":            {transport.Link{KeepAlive: 30 * s}, [4]time.Duration{5 * s, 30 * s, 60 * s, 10 * s}},
-		"only a short Silence":      {transport.Link{Silence: 9 * s}, [4]time.Duration{5 * s, 4 * s, 9 * s, 10 * s}},
-		"only a very short Silence": {transport.Link{Silence: 3 * s / 2}, [4]time.Duration{5 * s, s, 3 * s / 2, 10 * s}},
-		"only a long Silence":       {transport.Link{Silence: 60 * s}, [4]time.Duration{5 * s, 6 * s, 60 * s, 10 * s}},
+		"zero": {transport.Link{}, [4]time.Duration{5 * s, 6 * s, 12 * s, 10 * s}},
+		"only KeepAlive": {
+			transport.Link{KeepAlive: 30 * s}, [4]time.Duration{5 * s, 30 * s, 60 * s, 10 * s},
+		},
+		"only a short Silence": {transport.Link{Silence: 9 * s}, [4]time.Duration{5 * s, 4 * s, 9 * s, 10 * s}},
+		"only a very short Silence": {
+			transport.Link{Silence: 3 * s / 2}, [4]time.Duration{5 * s, s, 3 * s / 2, 10 * s},
+		},
+		"only a long Silence": {transport.Link{Silence: 60 * s}, [4]time.Duration{5 * s, 6 * s, 60 * s, 10 * s}},
 		"all": {
 			transport.Link{ConnectTimeout: s, KeepAlive: 2 * s, Silence: 3 * s, WriteTimeout: 4 * s},
 			[4]time.Duration{s, 2 * s, 3 * s, 4 * s},
 		},
-		"negative times, for Check": {transport.Link{Silence: -s, WriteTimeout: -s}, [4]time.Duration{5 * s, 6 * s, -s, -s}},
+		"negative times, for Check": {
+			transport.Link{Silence: -s, WriteTimeout: -s}, [4]time.Duration{5 * s, 6 * s, -s, -s},
+		},
 	} {
 		got := c.link.WithDefaults()
 		if timesOf(got) != c.want || got.Dial == nil || got.Now == nil {
@@ -89,7 +95,10 @@ func TestALinkWithTheLongestTimesConnects(t *testing.T) {
 	const longest = settings.MaxDuration
 	inBubble(t, func(w *world) {
 		w.serve(func(p *peer) { p.accept(); p.answerAll() })
-		s := w.connect(func(c *transport.Config) { c.ConnectTimeout, c.Silence, c.WriteTimeout = longest, longest, longest })
+		s := w.connect(func(c *transport.Config) {
+			c.ConnectTimeout, c.Silence, c.WriteTimeout = longest, longest,
+				longest
+		})
 		time.Sleep(time.Minute)
 		if err := s.Cause(); err != nil {
 			t.Error(err)

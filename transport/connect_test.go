@@ -53,7 +53,8 @@ func TestEachFailureToConnectHasItsReason(t *testing.T) {
 		"an expired certificate":   {handshakeWith(expired), transport.TLSFailed},
 		"another's certificate":    {handshakeWith(wrongName), transport.TLSFailed},
 		"a certificate is wanted": {func(c net.Conn) {
-			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}).Handshake()
+			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{good},
+				ClientAuth: tls.RequireAnyClientCert}).Handshake()
 			readOnce(c)
 		}, transport.TLSFailed},
 		"FIN after CONNECT":        {afterCONNECT(func(*peer) {}), transport.Closed},
@@ -206,8 +207,10 @@ func TestEachDialErrorHasItsReason(t *testing.T) {
 		"timed out, on Windows":      {number(10060), transport.TimedOut},
 		"DNS did not answer in time": {&net.OpError{Err: &net.DNSError{IsTimeout: true}}, transport.TimedOut},
 		"DNS has failed":             {&net.DNSError{IsTemporary: true}, transport.NameNotFound},
-		"a proxy's own reason":       {&transport.Error{Reason: transport.ConnectionRefused}, transport.ConnectionRefused},
-		"anything else":              {errors.New("the proxy says no"), transport.Unknown},
+		"a proxy's own reason": {
+			&transport.Error{Reason: transport.ConnectionRefused}, transport.ConnectionRefused,
+		},
+		"anything else": {errors.New("the proxy says no"), transport.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{T: t, host: "hub.example"}

@@ -14,8 +14,8 @@ var pingreq = []byte{0xc0, 0}
 
 // A peer answers a packet only after it has read all of the packet, and a ping only after it has
 // read everything that was sent earlier. On a slow network such a wait must not count as silence.
-// So large packets in flight extend Silence: the bytes by which each exceeds recordSize count at
-// slowRate.
+// So each large packet in flight extends Silence by the time that its bytes above recordSize take
+// at slowRate.
 const (
 	slowRate         = 1 << 10     // assumed speed of a slow network, in bytes a second
 	longestExtension = time.Minute // most time by which Silence is extended

@@ -18,25 +18,26 @@ type Reason string
 
 // The reasons, in the order in which they can occur.
 const (
-	NameNotFound        Reason = "name-not-found" // DNS does not know the host, or the host name is malformed
-	Unreachable         Reason = "unreachable"    // there is no route to the host
-	ConnectionRefused   Reason = "refused"        // nobody listens on the port
-	TimedOut            Reason = "timed-out"      // dial, TLS or CONNACK took too long
-	TLSFailed           Reason = "tls"            // TLS failed: certificate, protocol version or alert
-	ServerUnavailable   Reason = "connack-3"      // the hub is unavailable or throttles
-	BadCredentials      Reason = "connack-4"      // user name or password are malformed
-	NotAuthorized       Reason = "connack-5"      // token wrong, device unknown, disabled or moved: MQTT cannot say which
-	ConnectRejected     Reason = "connack"        // CONNACK with any other code that refuses the session
-	SubscriptionRefused Reason = "subscription"   // the hub refused a filter (SUBACK 0x80)
-	Closed              Reason = "closed"         // the peer closed the connection (FIN)
-	Reset               Reason = "reset"          // the peer reset the connection (RST)
-	Silence             Reason = "silence"        // nothing was read for Link.Silence: the connection is half-open
-	WriteStalled        Reason = "write-stalled"  // the peer read nothing for Link.WriteTimeout
-	AckOverdue          Reason = "ack-overdue"    // the peer answers pings but does not acknowledge a message
-	ProtocolBroken      Reason = "protocol"       // the peer sent bytes that are not valid MQTT
-	ClosedLocally       Reason = "ended"          // this side ended the session
-	KeyUnusable         Reason = "key"            // the key could not be read, so that there is no token
-	Unknown             Reason = "unknown"        // none of the other reasons
+	NameNotFound      Reason = "name-not-found" // DNS does not know the host, or the host or its port is malformed
+	Unreachable       Reason = "unreachable"    // there is no route to the host
+	ConnectionRefused Reason = "refused"        // nobody listens on the port
+	TimedOut          Reason = "timed-out"      // dial, TLS or CONNACK took too long
+	TLSFailed         Reason = "tls"            // TLS failed: certificate, protocol version or alert
+	ServerUnavailable Reason = "connack-3"      // the hub is unavailable or throttles
+	BadCredentials    Reason = "connack-4"      // user name or password are malformed
+	// token wrong, device unknown, disabled or moved: MQTT cannot say which
+	NotAuthorized       Reason = "connack-5"
+	ConnectRejected     Reason = "connack"       // CONNACK with any other code that refuses the session
+	SubscriptionRefused Reason = "subscription"  // the hub refused a filter (SUBACK 0x80)
+	Closed              Reason = "closed"        // the peer closed the connection (FIN)
+	Reset               Reason = "reset"         // the peer reset the connection (RST)
+	Silence             Reason = "silence"       // nothing was read for Link.Silence: the connection is half-open
+	WriteStalled        Reason = "write-stalled" // the peer read nothing for Link.WriteTimeout
+	AckOverdue          Reason = "ack-overdue"   // the peer answers pings but does not acknowledge a message
+	ProtocolBroken      Reason = "protocol"      // the peer broke the rules of MQTT, or sent a packet above 1 MiB
+	ClosedLocally       Reason = "ended"         // this side ended the session
+	KeyUnusable         Reason = "key"           // the key could not be read, so that there is no token
+	Unknown             Reason = "unknown"       // none of the other reasons
 )
 
 func (r Reason) Error() string { return string(r) }
@@ -75,8 +76,8 @@ var errnoReasons = map[syscall.Errno]Reason{
 	syscall.ETIMEDOUT: TimedOut, 10060: TimedOut,
 }
 
-// connackReasons maps return codes of CONNACK to reasons; all other codes mean ConnectRejected.
-// Source: MQTT 3.1.1, 3.2.2.3
+// connackReasons maps return codes of CONNACK to reasons; every other code that refuses the
+// session means ConnectRejected. Source: MQTT 3.1.1, 3.2.2.3
 var connackReasons = map[byte]Reason{
 	packets.ErrRefusedServerUnavailable:     ServerUnavailable,
 	packets.ErrRefusedBadUsernameOrPassword: BadCredentials,

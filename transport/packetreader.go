@@ -16,8 +16,8 @@ import (
 const largestPacket = 1 << 20
 
 // A packetReader hands whole packets to paho. It refuses packets with which a peer could harm paho,
-// drops answers to packets that were never sent, and passes PUBACKs to inFlight. paho itself
-// notices other malformed packets.
+// drops answers that no sent packet expects, and tells inFlight which messages are acknowledged. paho
+// itself notices other malformed packets.
 type packetReader struct {
 	conn     *connection
 	in       *bufio.Reader

@@ -82,7 +82,7 @@ func parseBlock(text []byte) (*x509.Certificate, error) {
 	block, rest := pem.Decode(text)
 	switch {
 	case block == nil || len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("it is not valid PEM")
+		return nil, errors.New("it is not valid PEM: copy the certificate again, from its BEGIN line to its END line")
 	case block.Type != "CERTIFICATE":
 		return nil, fmt.Errorf("its type is %.40q, and only CERTIFICATE can be used", block.Type)
 	}

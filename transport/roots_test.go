@@ -84,7 +84,8 @@ func TestAnUnreadableCertificateIsNamedWithItsLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		pool, err := transport.RootsFromFile(file)
-		if pool != nil || err == nil || !strings.Contains(err.Error(), "ca.pem") || !strings.Contains(err.Error(), c.want) {
+		if pool != nil || err == nil || !strings.Contains(err.Error(), "ca.pem") ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", c.what, err, c.want)
 		}
 	}

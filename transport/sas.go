@@ -38,7 +38,8 @@ func newKey(secret []byte) Key {
 func ParseKey(text string) (Key, error) {
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return Key{}, &KeyError{errors.New("the key is not base64: copy all of the primary or secondary key, with its '='")}
+		return Key{}, &KeyError{errors.New("the key is not base64: copy all of the primary or secondary key, " +
+			"with its '='")}
 	}
 	if len(secret) < 16 {
 		return Key{}, &KeyError{fmt.Errorf("the key has %d bytes: at least 16; copy all of it", len(secret))}

@@ -151,7 +151,12 @@ func TestAPasswordThatThePeerSendsBackIsMasked(t *testing.T) {
 	for _, password := range []string{"a password that is no token", strings.Repeat("*", 20)} {
 		inBubble(t, func(w *world) {
 			w.serve(func(p *peer) { p.accept(); p.send(publish(0, "<"+password+" "+password+">")); p.answerAll() })
-			s := w.connect(func(c *transport.Config) { c.Password = func(time.Time) (string, error) { return password, nil } })
+			s := w.connect(func(c *transport.Config) {
+				c.Password = func(time.Time) (string, error) {
+					return password,
+						nil
+				}
+			})
 			got := make(chan string, 1)
 			s.Attach(func(m transport.Message) bool { got <- string(m.Payload); return true })
 			stars := strings.Repeat("*", len(password))
@@ -268,9 +273,15 @@ func TestOnlySafeErrorsOfAKeySourceAreShown(t *testing.T) {
 		err        error
 		want, hide string
 	}{
-		"a *KeyError":         {fmt.Errorf("file: %w", &transport.KeyError{Err: os.ErrNotExist}), "file does not exist", ""},
-		"of the system":       {&os.PathError{Op: "open", Path: secret, Err: syscall.EACCES}, "permission denied", secret},
-		"of anything else":    {errors.New("cannot parse " + secret), "*errors.errorString, whose text is not shown", secret},
+		"a *KeyError": {
+			fmt.Errorf("file: %w", &transport.KeyError{Err: os.ErrNotExist}), "file does not exist", "",
+		},
+		"of the system": {
+			&os.PathError{Op: "open", Path: secret, Err: syscall.EACCES}, "permission denied", secret,
+		},
+		"of anything else": {
+			errors.New("cannot parse " + secret), "*errors.errorString, whose text is not shown", secret,
+		},
 		"joined with the key": {errors.Join(errors.New(secret), syscall.ENOENT), "no such file", secret},
 	} {
 		inBubble(t, func(w *world) {

@@ -130,9 +130,9 @@ func (b *sendBuffer) end() {
 }
 
 // answered returns the question that an answer is for, and waits until the packet of the question
-// has been written. asked is false if no packet expects this answer. A message is answered by one
-// type of packet only: paho would accept another type, and reuse the identifier although the true
-// answer has not come yet.
+// has been written. asked is false if no packet expects this answer, or if the connection ended
+// before the packet was written. A message is answered by one type of packet only: paho would
+// accept another type, and reuse the identifier although the true answer has not come yet.
 func (b *sendBuffer) answered(id uint16, kind byte) (q question, asked bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -168,8 +168,8 @@ func (b *sendBuffer) arrive(end int64) {
 	}
 }
 
-// inFlight returns how many of the added bytes may not have arrived, as no answer shows it, and by
-// how many bytes the large packets among them exceed recordSize.
+// inFlight returns the number of added bytes whose arrival no answer has shown yet, and by how many
+// bytes the large packets among them exceed recordSize.
 func (b *sendBuffer) inFlight() (all, excess int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

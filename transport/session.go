@@ -27,8 +27,9 @@ type Session struct {
 	calls          chan call
 	adding         sync.RWMutex   // is held for reading while a call is added to calls
 	work           sync.WaitGroup // the goroutines of the session
-	pahoDone       chan struct{}  // is closed when paho's goroutines have returned, so that every packet read is handled
-	done           chan struct{}  // is closed when all goroutines have returned
+	// is closed when paho's goroutines have returned, so that every packet read is handled
+	pahoDone chan struct{}
+	done     chan struct{} // is closed when all goroutines have returned
 }
 
 // Connect opens a session: dial, TLS, CONNECT, CONNACK. Connect fails when the peer is silent for
@@ -84,7 +85,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetStore(noStore{})
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetKeepAlive(c.hubKeepAlive())
-	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection itself waits for a byte
+	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection waits for a TLS record
 	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoTimeout)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.inbox.add(m) })
 	return o
@@ -93,7 +94,8 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 // connectError returns the reason of a CONNACK that refused the session, otherwise how the connection
 // ended.
 func (s *Session) connectError(token *mqtt.ConnectToken) error {
-	s.conn.fail(ProtocolBroken, token.Error()) // has no effect if the connection has ended, as it does when paho closes it
+	// has no effect if the connection has ended, as it does when paho closes it
+	s.conn.fail(ProtocolBroken, token.Error())
 	if code := token.ReturnCode(); code > packets.Accepted && code <= packets.ErrRefusedNotAuthorised {
 		return &Error{Reason: cmp.Or(connackReasons[code], ConnectRejected), Host: s.host, Err: token.Error()}
 	}

@@ -103,7 +103,8 @@ func TestMessagesAreSentInOrderAndBeforeDISCONNECT(t *testing.T) {
 		done.Wait()
 		<-ended
 		if all := got.all(); !slices.Equal(all, append(want, "DISCONNECT")) {
-			w.Errorf("of %d messages and DISCONNECT the peer has %d; the last are %q", n, len(all), all[max(0, len(all)-3):])
+			w.Errorf("of %d messages and DISCONNECT the peer has %d; the last are %q", n, len(all),
+				all[max(0, len(all)-3):])
 		}
 		w.wantReason(s.Cause(), transport.ClosedLocally)
 	})
@@ -219,7 +220,10 @@ func TestARefusedFilterIsAnError(t *testing.T) {
 
 func TestTheContextEndsACallAndNotTheSession(t *testing.T) {
 	for name, call := range map[string]func(*transport.Session, context.Context) error{
-		"Publish":     func(s *transport.Session, ctx context.Context) error { return publishAndWait(s, ctx, "t", 1, nil) },
+		"Publish": func(s *transport.Session,
+			ctx context.Context) error {
+			return publishAndWait(s, ctx, "t", 1, nil)
+		},
 		"Subscribe":   func(s *transport.Session, ctx context.Context) error { return s.Subscribe(ctx, 1, "f") },
 		"Unsubscribe": func(s *transport.Session, ctx context.Context) error { return s.Unsubscribe(ctx, "f") },
 	} {

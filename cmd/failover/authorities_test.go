@@ -32,7 +32,10 @@ func TestDamagedCAFileWhileTheDeviceRunsIsAWarning(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
 	for name, damage := range map[string]func(file string) error{
-		"damaged": func(file string) error { return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx"), 0o600) },
+		"damaged": func(file string) error {
+			return os.WriteFile(file, []byte("-----BEGIN CERTIFICATE-----\nx"),
+				0o600)
+		},
 		"missing": os.Remove,
 		"empty":   func(file string) error { return os.Truncate(file, 0) },
 	} {

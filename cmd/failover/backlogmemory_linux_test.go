@@ -49,7 +49,7 @@ func longBacklog(t *testing.T, readings int) (state string, receipts *bytes.Buff
 // command is still running then, because they do not fit into the pipe.
 func listing(t *testing.T, readings int, args ...string) int {
 	t.Helper()
-	c := command(t, calm, args...)
+	c := command(t, frequentGC, args...)
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
@@ -70,15 +70,15 @@ func listing(t *testing.T, readings int, args ...string) int {
 	return size
 }
 
-// calm makes the garbage collector run more often, because on a busy machine it falls behind, and the memory
+// frequentGC makes the garbage collector run more often, because on a busy machine it falls behind, and the memory
 // in use says little about what a command needs.
-var calm = []string{"GOGC=25"}
+var frequentGC = []string{"GOGC=25"}
 
 // comparing returns the memory of the ledger command when it has read all receipts except those in
 // the pipe.
 func comparing(t *testing.T, state string, receipts io.Reader) int {
 	t.Helper()
-	c := command(t, calm, "ledger", "-", "--state-dir="+state)
+	c := command(t, frequentGC, "ledger", "-", "--state-dir="+state)
 	in, err := c.StdinPipe()
 	must(t, err)
 	must(t, c.Start())

@@ -116,7 +116,8 @@ func (a *centralFlags) check(f *pflag.FlagSet) error {
 	case a.deviceID == "":
 		return errors.New("--device-id (-d) is missing: give the ID of the device")
 	case a.appID == "" && !a.isWholeAddress() && a.suffix != central.DefaultSuffix:
-		return errors.New("--app-id (-n) is missing: give the first part of the application's address, before the suffix")
+		return errors.New("--app-id (-n) is missing: give the first part of the application's address, " +
+			"before the suffix")
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ func TestCentralCommandsCallTheEmulatorWithoutAppID(t *testing.T) {
 				"dps_state.error                         None.\n" +
 				"dps_state.status                        null\n"},
 		"twin show -d dev1": {device + "/properties" + version,
-			"{\n  \"$metadata\": {\n    \"fanSpeed\": {\n      \"desiredValue\": 3\n    }\n  },\n  \"fanSpeed\": 3\n}\n"},
+			"{\n  \"$metadata\": {\n    \"fanSpeed\": {\n      \"desiredValue\": 3\n    }\n  },\n  \"fanSpeed\": " +
+				"3\n}\n"},
 		"twin show -d dev1 --mn m": {device + "/modules/m/properties" + version,
 			"{\n  \"m\": 1\n}\n"},
 		"twin show -d dev1 --module-name m --co c": {device + "/modules/m/components/c/properties" + version,
@@ -186,7 +187,8 @@ func TestMissingEmulatorIsReportedWithTheNextStep(t *testing.T) {
 		"lizard list", "lizard kill A", "lizard heal"} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, "no emulator runs on this machine (there is no ") ||
-			!strings.Contains(stderr, filepath.Join("failover", "emulator.json")+"): start one with failover emulator") {
+			!strings.Contains(stderr,
+				filepath.Join("failover", "emulator.json")+"): start one with failover emulator") {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 		if strings.Contains(stderr, "--app-id") != strings.HasPrefix(args, "central") {
@@ -326,7 +328,8 @@ func TestRefusalOfTheApplicationExitsWithOneAndTheNextStep(t *testing.T) {
 			return true
 		}
 		s.mu.Unlock()
-		args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", ca, "--central-api-uri", s.URL}
+		args := []string{"central", "device", "manual-failover", "-d", "dev1", "--ca-file", ca, "--central-api-uri",
+			s.URL}
 		if name == "silence" {
 			args = append(args, "--timeout", "200ms")
 		}

@@ -81,7 +81,8 @@ func runDeviceCommand() *cobra.Command {
 	a := &centralFlags{}
 	var content []byte
 	c := a.command("run", "Run a command on a device and print the answer",
-		"run calls a command of a device. The content is a JSON object with the command's argument as \"request\", such as\n"+
+		"run calls a command of a device. The content is a JSON object with the command's argument as "+
+			"\"request\", such as\n"+
 			"'{\"request\":true}'.\n",
 		func(ctx context.Context, client *central.Client) (any, error) {
 			if a.interfaceID != "" {

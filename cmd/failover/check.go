@@ -63,11 +63,13 @@ func (cfg *config) checkDevice(flags *pflag.FlagSet) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) { // for machine zero means the default, but a user who writes 0 wants 0
 		if text := f.Value.String(); (text == "0" || text == "0s") && f.DefValue != text && f.Name != "drain-rate" {
-			errs = append(errs, fmt.Errorf("%s is %s: it must be above 0, such as %s", settingName(f.Name), text, f.DefValue))
+			errs = append(errs,
+				fmt.Errorf("%s is %s: it must be above 0, such as %s", settingName(f.Name), text, f.DefValue))
 		}
 	})
 	for _, e := range settings.All(cfg.device.Check()) {
-		if e.Field != "Identity.Key" && e.Field != "Storage.StateDir" { // readFiles has returned an error with the reason
+		// readFiles has returned an error with the reason
+		if e.Field != "Identity.Key" && e.Field != "Storage.StateDir" {
 			errs = append(errs, cfg.settingError(e))
 		}
 	}

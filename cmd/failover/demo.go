@@ -25,7 +25,8 @@ func demoCommand() *cobra.Command {
 				balance.Print(c.ErrOrStderr())
 			}
 			if err == nil && !balance.Complete() {
-				err = &codedError{exitLost, errors.New("the cloud did not receive exactly the readings that the device accepted")}
+				err = &codedError{exitLost,
+					errors.New("the cloud did not receive exactly the readings that the device accepted")}
 			}
 			return err
 		},

@@ -248,7 +248,8 @@ func (d *directoryTorture) ways() map[string]func(life int) (func(), error) {
 		"renamed":            plain(away),
 		"an empty directory": plain(func() error { return errors.Join(away(), os.Mkdir(d.state, 0o700)) }),
 		"a copy": plain(func() error {
-			return errors.Join(os.CopyFS(d.state+".copy", os.DirFS(d.state)), away(), os.Rename(d.state+".copy", d.state))
+			return errors.Join(os.CopyFS(d.state+".copy", os.DirFS(d.state)), away(),
+				os.Rename(d.state+".copy", d.state))
 		}),
 		"an older copy": plain(func() error {
 			if _, err := os.Stat(d.older); err != nil {
@@ -335,7 +336,8 @@ func (d *directoryTorture) judge() {
 		case d.excused(a):
 			excused++
 		default:
-			d.t.Errorf("%s, which %s accepted in life %d before %s, is neither delivered nor named; %v", a.id, a.process, a.life,
+			d.t.Errorf("%s, which %s accepted in life %d before %s, is neither delivered nor named; %v", a.id,
+				a.process, a.life,
 				a.read.Format("05.000"), d.story(a.life))
 		}
 	}
@@ -388,7 +390,8 @@ func (d *directoryTorture) together() {
 			}
 		}
 		for _, a := range d.answers {
-			if a.life == life && a.process == "the device" && a.id != "" && a.read.After(first.Add(50*time.Millisecond)) &&
+			if a.life == life && a.process == "the device" && a.id != "" &&
+				a.read.After(first.Add(50*time.Millisecond)) &&
 				a.read.Before(last) {
 				d.t.Errorf("in life %d both devices accepted readings at %s", life, a.read.Format("05.000"))
 			}

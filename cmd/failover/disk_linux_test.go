@@ -66,7 +66,8 @@ func TestDeviceWithAFailingDiskStaysConnectedAndRecovers(t *testing.T) {
 func TestBlockPolicyWaitsForAFullDisk(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
-	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk, "limited": underALimit} {
+	for name, on := range map[string]func(*testing.T, ...string) *diskTrial{"full": onASmallDisk,
+		"limited": underALimit} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := on(t, "FAILOVER_QUEUE_FULL=block")

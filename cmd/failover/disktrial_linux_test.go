@@ -187,7 +187,8 @@ func (d *diskTrial) wantNothingUnnamed(refused bool, givenUp ...uint64) {
 		}
 	}
 	if errors+len(givenUp) != len(named) || (errors > 0) != refused {
-		d.p.t.Errorf("%d readings were refused, %d dropped, and %d are named as missing", errors, len(givenUp), len(named))
+		d.p.t.Errorf("%d readings were refused, %d dropped, and %d are named as missing", errors, len(givenUp),
+			len(named))
 	}
 }
 

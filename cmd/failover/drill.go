@@ -46,7 +46,7 @@ type drillFlags struct {
 	spread            time.Duration
 }
 
-// refuseArguments returns an error for an argument, which names the flag for a scenario.
+// refuseArguments returns an error if there is an argument. The error names the flag for a scenario.
 func refuseArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %.100q: name a scenario with --scenario", args[0])
@@ -76,7 +76,8 @@ func drillCommand() *cobra.Command {
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringArrayVar(&k.scenarios, "scenario", nil,
-		"`name` of a scenario (see failover scenario list), or a file with one; may be repeated\n(default: all scenarios)")
+		"`name` of a scenario (see failover scenario list), or a file with one; may be repeated\n(default: "+
+			"all scenarios)")
 	f.Uint64Var(&k.seed, "seed", 0, "seed for the random parts of scenarios; 0 means the seeds in the scenarios")
 	f.StringVar(&k.client, "client", "", "`command` that runs the client (default: the device of this program)")
 	f.StringVar(&k.clientLog, "client-log", "", "append the output of the client to this `file`")
@@ -125,7 +126,8 @@ func (k *drillFlags) drill(ctx context.Context, c *cobra.Command) error {
 	defer done()
 	line := progress{out: c.ErrOrStderr()}
 	d := drill.Drill{
-		Client: client, Name: name, DeviceID: "dev1", Interval: k.interval, Numbers: drill.Numbers{Field: k.numberField},
+		Client: client, Name: name, DeviceID: "dev1", Interval: k.interval,
+		Numbers:   drill.Numbers{Field: k.numberField},
 		Scenarios: scenarios, Cloud: emulator.Config{OwnAddresses: k.ownAddresses}, Progress: line.show,
 	}
 	report, err := d.Run(ctx)

@@ -64,7 +64,8 @@ func TestDrillPassesTheDeviceTwiceWithTheSameCard(t *testing.T) {
 	var drills sync.WaitGroup
 	for i := range cards {
 		drills.Go(func() {
-			p := start(t, command(t, nil, "drill", "--scenario", day, "--interval", "500ms", "-o", "json", "--html", page))
+			p := start(t, command(t, nil, "drill", "--scenario", day, "--interval", "500ms", "-o", "json", "--html",
+				page))
 			select { // it takes nearly as long as waitTimeout by itself
 			case <-p.ended:
 			case <-time.After(2 * waitTimeout):

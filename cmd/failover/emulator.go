@@ -50,7 +50,8 @@ const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127
 func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&o.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
-	f.StringVar(&o.ledgerFile, "ledger-file", "", "append each message that a hub stores to this `file`, as a JSON line")
+	f.StringVar(&o.ledgerFile, "ledger-file", "",
+		"append each message that a hub stores to this `file`, as a JSON line")
 	f.StringVar(&o.config.Host, "host", "127.0.0.1", "address to listen on; devices connect to it")
 	f.StringVar(&o.config.ListenHost, "listen", "",
 		"`address` to listen on if it is not --host, such as 0.0.0.0 for all addresses in a container")

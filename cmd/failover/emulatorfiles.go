@@ -41,7 +41,8 @@ func (o emulatorOptions) stageCA(file string, text []byte) (*control.StagedFile,
 		}
 		for _, other := range o.controlFiles() {
 			if !bytes.Equal(old, text) && bytes.Equal(old, control.RunningCA(other)) {
-				return nil, fmt.Errorf("%s belongs to the running emulator of control file %s: give another file", file, other)
+				return nil, fmt.Errorf("%s belongs to the running emulator of control file %s: give another file",
+					file, other)
 			}
 		}
 	}

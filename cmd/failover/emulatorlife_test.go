@@ -90,10 +90,12 @@ func TestEmulatorThatCannotStartWritesNoFiles(t *testing.T) {
 	t.Cleanup(func() { taken.Close() })
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	for name, args := range map[string][]string{
-		"the port is taken":                  {"--port", port, "--control-port=0"},
-		"the control port is taken":          {"--port=0", "--control-port", port},
-		"the control file cannot be written": {"--port=0", "--control-port=0", "--control-file", "/proc/self/no/file.json"},
-		"the ledger file cannot be written":  {"--port=0", "--control-port=0", "--ledger-file", "/proc/self/no/ledger"},
+		"the port is taken":         {"--port", port, "--control-port=0"},
+		"the control port is taken": {"--port=0", "--control-port", port},
+		"the control file cannot be written": {
+			"--port=0", "--control-port=0", "--control-file", "/proc/self/no/file.json",
+		},
+		"the ledger file cannot be written": {"--port=0", "--control-port=0", "--ledger-file", "/proc/self/no/ledger"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +126,8 @@ func TestCAFileOfARunningEmulatorIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	dir, home := t.TempDir(), t.TempDir()
 	begin := func(args ...string) *process {
-		c := command(t, []string{"HOME=" + home}, append([]string{"emulator", "--port=0", "--control-port=0"}, args...)...)
+		c := command(t, []string{"HOME=" + home},
+			append([]string{"emulator", "--port=0", "--control-port=0"}, args...)...)
 		c.Dir = dir
 		return start(t, c)
 	}
@@ -192,7 +195,8 @@ func TestTwoEmulatorsHaveTheirOwnControlFiles(t *testing.T) {
 	// A second start with the same --control-file fails and does not change the file.
 	before, err := os.ReadFile(file)
 	must(t, err)
-	code, _, stderr := run(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--control-file", file)
+	code, _, stderr := run(t, []string{"HOME=" + home}, "emulator", "--port=0", "--control-port=0", "--control-file",
+		file)
 	if code != 1 || !strings.Contains(stderr, "give another file") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}

@@ -98,7 +98,8 @@ func TestFileContentsAreEscapedInErrors(t *testing.T) {
 	}
 	day := filepath.Join(t.TempDir(), "x\x1b[2J\nfailover: all is well.txt")
 	must(t, os.WriteFile(day, []byte("# a\u202eday\n"+shortDay), 0o600))
-	code, stdout, stderr := run(t, nil, "drill", "--scenario", day, "--client", "exit 3 # x\x1b[2J\nfailover: all is well")
+	code, stdout, stderr := run(t, nil, "drill", "--scenario", day, "--client",
+		"exit 3 # x\x1b[2J\nfailover: all is well")
 	wantEscaped(t, "drill", stdout+stderr)
 	if code != 0 && code != 6 || strings.Count(stdout, "failover: all is well") != 2 {
 		t.Errorf("drill: exit code %d; it names the client and the scenario so:\n%s%s", code, stdout, stderr)
@@ -125,7 +126,8 @@ func TestOutboxContentsAreEscapedInOutput(t *testing.T) {
 	rotten := filepath.Join(dir, "outbox", "x\x1b[2J\nfailover: all is well.quarantined")
 	must(t, os.WriteFile(rotten, []byte("rotten"), 0o600))
 	for _, args := range []string{"list", "list -o json", "export", "verify", "verify -o json"} {
-		_, stdout, stderr := run(t, nil, append([]string{"outbox"}, append(strings.Fields(args), "--state-dir", dir)...)...)
+		_, stdout, stderr := run(t, nil,
+			append([]string{"outbox"}, append(strings.Fields(args), "--state-dir", dir)...)...)
 		wantEscaped(t, "outbox "+args, stdout+stderr)
 	}
 	code, stdout, _ := run(t, nil, "outbox", "list", "--state-dir", dir)

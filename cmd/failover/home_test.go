@@ -46,7 +46,8 @@ func TestTildeInAPathIsExpanded(t *testing.T) {
 		},
 		"env file with $HOME": func(t *testing.T, home string) (env, args []string) {
 			text := strings.ReplaceAll(strings.Join(pathsAtHome, "\n"), "~", "$HOME")
-			must(t, os.WriteFile(filepath.Join(home, "my.env"), []byte(strings.Replace(text, "$HOME", "${HOME}", 1)), 0o600))
+			must(t, os.WriteFile(filepath.Join(home, "my.env"), []byte(strings.Replace(text, "$HOME", "${HOME}", 1)),
+				0o600))
 			return nil, []string{"--env-file=~/my.env"}
 		},
 		"XDG_STATE_HOME": func(*testing.T, string) (env, args []string) {
@@ -82,7 +83,8 @@ func TestToolsExpandATilde(t *testing.T) {
 	}
 	s := newControlStub(t)
 	env := s.controlFile(t)
-	must(t, os.Rename(strings.TrimPrefix(env[len(env)-1], "FAILOVER_CONTROL_FILE="), filepath.Join(home, "control.json")))
+	must(t, os.Rename(strings.TrimPrefix(env[len(env)-1], "FAILOVER_CONTROL_FILE="),
+		filepath.Join(home, "control.json")))
 	c = command(t, []string{"FAILOVER_CONTROL_FILE=~/control.json"}, "lizard", "list")
 	c.Env[0] = "HOME=" + home
 	start(t, c).wantExit(0)
@@ -92,7 +94,8 @@ func TestTildeWithAUserNameIsRefused(t *testing.T) {
 	t.Parallel()
 	const want = "~bob/st: only ~/ is expanded: write the full path, or ./~bob for a file with that name"
 	wantRefused(t, append(complete[:3:3], "FAILOVER_STATE_DIR=~bob/st"), nil, "FAILOVER_STATE_DIR: "+want)
-	wantRefused(t, complete, []string{"--env-file", file(t, "e", "FAILOVER_CA_FILE=~bob/st")}, "FAILOVER_CA_FILE: "+want)
+	wantRefused(t, complete, []string{"--env-file", file(t, "e", "FAILOVER_CA_FILE=~bob/st")},
+		"FAILOVER_CA_FILE: "+want)
 	wantRefused(t, append(complete[:3:3], "XDG_STATE_HOME=~bob/st"), nil, "XDG_STATE_HOME: "+want)
 	if code, _, stderr := run(t, complete, "run", "--state-dir=~bob/st"); code != 2 ||
 		!strings.Contains(stderr, "--state-dir: "+want) {

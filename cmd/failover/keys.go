@@ -41,7 +41,8 @@ func (cfg *config) keySource() (transport.KeySource, error) {
 			found = append(found, cfg.derived(k.group, read))
 		}
 		if len(found) > 1 {
-			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, FAILOVER_GROUP_KEY_FILE, " +
+			return nil, errors.New("more than one key is given: keep one of FAILOVER_GROUP_KEY, " +
+				"FAILOVER_GROUP_KEY_FILE, " +
 				"FAILOVER_DEVICE_KEY (IOTHUB_DEVICE_DPS_DEVICE_KEY) and FAILOVER_DEVICE_KEY_FILE")
 		}
 		if len(found) == 1 {

@@ -28,7 +28,8 @@ func TestUnreadableKeyFileIsReportedAtTheStart(t *testing.T) {
 	wantRefused(t, who, []string{"--device-key-file", file(t, "device.key", "")}, "FAILOVER_DEVICE_KEY_FILE",
 		"device.key", "the key has 0 bytes")
 	large := file(t, "device.key", oldKey+strings.Repeat("\n", 4096))
-	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large, "larger than 4096 bytes")
+	wantRefused(t, who, []string{"--device-key-file", large}, "FAILOVER_DEVICE_KEY_FILE", large,
+		"larger than 4096 bytes")
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
 	wantRefused(t, who, []string{"--device-key-file", pipe}, "FAILOVER_DEVICE_KEY_FILE", pipe,
@@ -60,7 +61,8 @@ func TestKeyFromAFlagPrecedesTheEnvironmentAndTheEnvFile(t *testing.T) {
 	wantRefused(t, append(env, "FAILOVER_GROUP_KEY=!"), nil, "FAILOVER_GROUP_KEY: the key")
 	wantRefused(t, append(env, "FAILOVER_GROUP_KEY=!"), []string{"--device-key-file", "/nowhere/key"}, "/nowhere/key")
 	wantRefused(t, append(env, "FAILOVER_GROUP_KEY="+oldKey, "FAILOVER_DEVICE_KEY="+oldKey), nil, "more than one key")
-	wantRefused(t, env, []string{"--device-key-file", "/nowhere/a", "--group-key-file", "/nowhere/b"}, "more than one key")
+	wantRefused(t, env, []string{"--device-key-file", "/nowhere/a", "--group-key-file", "/nowhere/b"},
+		"more than one key")
 }
 
 func TestRotatedKeyIsUsedAtTheNextDial(t *testing.T) {

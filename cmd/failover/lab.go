@@ -13,5 +13,6 @@ const (
 // them out.
 func addLab(root *cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: "lab", Title: "Lab commands:"})
-	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), lizardCommand(), centralCommand())
+	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), lizardCommand(),
+		centralCommand())
 }

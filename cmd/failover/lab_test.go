@@ -120,7 +120,9 @@ func TestEmulatorRefusesUnsafeOrInvalidFlags(t *testing.T) {
 			t.Errorf("emulator %s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}
-	for _, host := range []string{"localhost", "LocalHost", "localhost.", "127.0.0.2", "::1", "[::1]", loopbackName(t)} {
+	for _, host := range []string{
+		"localhost", "LocalHost", "localhost.", "127.0.0.2", "::1", "[::1]", loopbackName(t),
+	} {
 		p := start(t, command(t, nil, "emulator", "--port=0", "--control-port=0", "--host", host))
 		p.stdout.await(p, 0, "export FAILOVER_CA_FILE=")
 		p.terminate(0)

@@ -45,10 +45,12 @@ func TestDeathOfTheHubLosesNoReading(t *testing.T) {
 	}
 	for _, want := range []string{
 		`Unprovisioned +-> Provisioning +register`, `Provisioning +-> Connecting +assigned +` + cloud.Hub("A"),
-		`Connected +-> Failover +lost \((reset|closed)\)`, /* a write that meets the reset first leaves the read an EOF */
+		`Connected +-> Failover +lost \((reset|closed)\)`,
+		/* a write that meets the reset first leaves the read an EOF */
 		`Failover +-> Provisioning +reprovision`,
 		`failed over from ` + cloud.Hub("A") + ` to ` + cloud.Hub("B"), `Connected +-> Closing +close`,
-		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken), `1 other line`,
+		`1 device, \d+ transitions, 1 outage: 1 failed over`, fmt.Sprintf(`%d taken, %[1]d delivered`, taken),
+		`1 other line`,
 	} {
 		if !regexp.MustCompile(want).MatchString(path) {
 			t.Errorf("trace: no match of %q in\n%s", want, path)
@@ -189,7 +191,8 @@ func TestDefaultStateDirectoryIsInTheHomeDirectory(t *testing.T) {
 	env = slices.Clip(env)
 	for dir, env := range map[string][]string{
 		filepath.Join(home, ".local/state/failover/a%3A1"): append(env, "FAILOVER_DEVICE_ID=a:1", "HOME="+home),
-		filepath.Join(xdg, "failover/a_1"):                 append(env, "FAILOVER_DEVICE_ID=a_1", "XDG_STATE_HOME="+xdg),
+		filepath.Join(xdg, "failover/a_1"): append(env, "FAILOVER_DEVICE_ID=a_1",
+			"XDG_STATE_HOME="+xdg),
 	} {
 		p := start(t, command(t, env, "run", "--no-telemetry"))
 		p.await("-> Connected")

@@ -26,7 +26,8 @@ const lizardHelp = "The command calls the emulator that runs on this machine. It
 
 func lizardCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "lizard", Short: "Inject faults into the emulator running on this machine", GroupID: "lab", Args: cobra.NoArgs,
+		Use: "lizard", Short: "Inject faults into the emulator running on this machine", GroupID: "lab",
+		Args: cobra.NoArgs,
 		Long: "lizard injects faults into DPS, the hubs and the devices of a running emulator, and clears them.\n\n" +
 			lizardHelp,
 		Example: "  failover lizard list\n  failover lizard kill A --for 30s\n" +
@@ -143,7 +144,8 @@ func lizardKill() *cobra.Command {
 	parameters := map[string]*string{}
 	c := &cobra.Command{
 		Use: "kill TARGET [FAULT]", Short: "Inject a fault (default: fin) at a target", Args: cobra.RangeArgs(1, 2),
-		Long: "kill injects a fault at a target. Each fault takes --for and the parameters that list shows for it.\n\n" +
+		Long: "kill injects a fault at a target. Each fault takes --for and the parameters that list shows " +
+			"for it.\n\n" +
 			lizardHelp,
 		Example: "  failover lizard kill A --for 30s\n  failover lizard kill dev1 late-puback --delay 10s --count 3",
 		RunE: func(c *cobra.Command, args []string) error {

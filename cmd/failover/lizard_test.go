@@ -43,9 +43,11 @@ func TestLizardListsInjectsAndClearsFaults(t *testing.T) {
 		{[]string{"kill", "B", "--for", "30s"}, `{"target":"B","fault":"fin","parameters":{"for":"30s"}}`,
 			"Fault fin is active at B: for=30s.\n"},
 		{[]string{"kill", "DPS", "skew", "--delay", "-5s"},
-			`{"target":"DPS","fault":"skew","parameters":{"delay":"-5s"}}`, "Fault skew is active at DPS: delay=-5s.\n"},
+			`{"target":"DPS","fault":"skew","parameters":{"delay":"-5s"}}`,
+			"Fault skew is active at DPS: delay=-5s.\n"},
 		{[]string{"kill", "dev1", "disabled", "--anew", "--for=1m"},
-			`{"target":"dev1","fault":"disabled","parameters":{"anew":"true","for":"1m"}}`, "Fault disabled is active at " +
+			`{"target":"dev1","fault":"disabled","parameters":{"anew":"true","for":"1m"}}`,
+			"Fault disabled is active at " +
 				"dev1: anew=true for=1m.\n"},
 	} {
 		if stdout, _ := lizard(0, c.args...); stdout != c.stdout {

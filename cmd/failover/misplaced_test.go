@@ -55,7 +55,8 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 		"FAILOVER_GROUP_KEY=!" + form} {
 		refused(nil, "--env-file", file(t, "my.env", line))
 	}
-	if strings.ContainsFunc(form, func(r rune) bool { return r < ' ' || r > '~' }) { // bytes that nobody can type or copy
+	// bytes that nobody can type or copy
+	if strings.ContainsFunc(form, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return
 	}
 	refused(nil, "--env-file", file(t, "my.env", "FAILOVER_ID_SCOPE=\"/"+form+"\""))
@@ -64,7 +65,9 @@ func wantUnquoted(t *testing.T, c canary, keyFile, form string) {
 	refused(append(who, "FAILOVER_WINDOW="+form, "FAILOVER_NO_TELEMETRY="+form, "FAILOVER_HOLD="+form,
 		"FAILOVER_DRAIN_RATE="+form))
 	var everywhere []string
-	for _, name := range []string{"PROVISIONING_HOST", "ID_SCOPE", "DEVICE_ID", "LOG_FORMAT", "LOG_LEVEL", "MODEL_KEY"} {
+	for _, name := range []string{
+		"PROVISIONING_HOST", "ID_SCOPE", "DEVICE_ID", "LOG_FORMAT", "LOG_LEVEL", "MODEL_KEY",
+	} {
 		everywhere = append(everywhere, "FAILOVER_"+name+"=/"+form)
 	}
 	refused(append(everywhere, "FAILOVER_GROUP_KEY=!"+form, "FAILOVER_DEVICE_KEY="+form))

@@ -62,7 +62,8 @@ func (f *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
 
 func outboxCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "outbox", Short: "Inspect the pending readings in a state directory", GroupID: "device", Args: cobra.NoArgs,
+		Use: "outbox", Short: "Inspect the pending readings in a state directory", GroupID: "device",
+		Args: cobra.NoArgs,
 		Long: "outbox shows the pending and quarantined readings in a device's state directory. list, verify and\n" +
 			"export only read, and may run while the device runs.",
 	}
@@ -204,7 +205,8 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			if len(a.Damage) > 0 {
-				return fmt.Errorf("%d files are damaged; the device will still send the readings that could be read", len(a.Damage))
+				return fmt.Errorf("%d files are damaged; the device will still send the readings that could be read",
+					len(a.Damage))
 			}
 			return nil
 		},

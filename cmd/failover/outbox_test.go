@@ -101,7 +101,8 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	fresh := strings.TrimSpace(strings.TrimPrefix(said, bad+" -> "))
 	found := false
 	for _, d := range cloud.Ledger() {
-		found = found || d.MessageID == fresh && string(d.Body) == `{"bad":2}` && d.Properties["failover-requeued"] == bad
+		found = found || d.MessageID == fresh && string(d.Body) == `{"bad":2}` &&
+			d.Properties["failover-requeued"] == bad
 	}
 	if !found {
 		t.Errorf("%s was not delivered", fresh)

@@ -36,7 +36,10 @@ func TestOnlyJoinedErrorsBeginALine(t *testing.T) {
 		{errors.Join(first, second), "first\\r\nsecond"},
 		{usage(errors.Join(errors.Join(first, evil), second)), "first\\r\n" + one + "\nsecond"},
 		{fmt.Errorf("x\n: %w, y\n", errors.Join(first, second)), `x\n: first\r` + "\nsecond" + `, y\n`},
-		{fmt.Errorf("%w; nor a file:\n %w", errors.Join(first, second), evil), "first\\r\nsecond" + `; nor a file:\n ` + one},
+		{
+			fmt.Errorf("%w; nor a file:\n %w", errors.Join(first, second), evil), "first\\r\nsecond" +
+				`; nor a file:\n ` + one,
+		},
 		{errorWithoutKeys(errors.Join(first, second)), "first\\r\nsecond"},
 		{&codedError{1, errors.New("")}, ""},
 	} {

@@ -241,7 +241,8 @@ func (o *output) await(p *process, from int, text string) int {
 		case <-grown:
 		case <-p.ended:
 			if !strings.Contains(o.String()[from:], text) {
-				p.t.Fatalf("%v ended with %v before it printed %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text, &p.stdout,
+				p.t.Fatalf("%v ended with %v before it printed %q:\n%s%s", p.cmd.Args[1:], p.cmd.ProcessState, text,
+					&p.stdout,
 					&p.stderr)
 			}
 		case <-late:

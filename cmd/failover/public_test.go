@@ -36,7 +36,8 @@ func TestHelpAndStatesContainNoSecret(t *testing.T) {
 		"completion --help",
 		"central --help", "central device manual-failover --help", "central device command run --help",
 		"lizard list --help", "lizard kill --help",
-		"completion bash", "completion zsh", "completion fish", "completion powershell", "states", "version", "man " + dir,
+		"completion bash", "completion zsh", "completion fish", "completion powershell", "states", "version", "man " +
+			dir,
 	} {
 		c := command(t, env, strings.Fields(args)...)
 		must(t, os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(strings.Join(env, "\n")), 0o600))
@@ -86,7 +87,8 @@ func wantNothingLikeASecret(t *testing.T, where, text string) {
 func TestFuzzSeedsContainNoSecret(t *testing.T) {
 	seeds := 0
 	must(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.Contains(path, "/testdata/fuzz/") && !strings.HasSuffix(path, "fuzz_test.go") {
+		if err != nil || d.IsDir() || !strings.Contains(path, "/testdata/fuzz/") &&
+			!strings.HasSuffix(path, "fuzz_test.go") {
 			return err
 		}
 		seeds++

@@ -23,7 +23,8 @@ func runCommand() *cobra.Command {
 		Long: "run is the sample device: it asks DPS for its hub, sends a reading every few seconds, and stays\n" +
 			"connected. While there is no hub it keeps the readings. The log goes to standard error.\n\n" +
 			stdinHelp + "\n\n" + exitCodes,
-		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 FAILOVER_GROUP_KEY_FILE=./group.key\n" +
+		Example: "  export FAILOVER_ID_SCOPE=0ne00000000 FAILOVER_DEVICE_ID=dev1 " +
+			"FAILOVER_GROUP_KEY_FILE=./group.key\n" +
 			"  failover run",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := cfg.readDevice(c.Flags()); err != nil {
@@ -56,7 +57,7 @@ func runDevice(ctx context.Context, cfg *config) error {
 	print := observe.NewPrinter(&printer{to: os.Stderr}, cfg.logFormat == "json", observe.Level(cfg.logLevel))
 	log := observe.NewFan(observe.Thin(print))
 	log.Start()
-	defer closeLog(log) // close the log after the device has ended
+	defer closeLog(log) // after the device has ended, which does not wait for the reader of the log
 	d.Observers, d.NoDebug = []func(machine.Record){log.Emit}, cfg.logLevel != "debug"
 	device, err := machine.New(d)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 
 func scenarioCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "scenario", Short: "List, show and check scenarios: timelines of faults", GroupID: "lab", Args: cobra.NoArgs,
+		Use: "scenario", Short: "List, show and check scenarios: timelines of faults", GroupID: "lab",
+		Args: cobra.NoArgs,
 		Long: "scenario lists and shows the scenarios of the library and checks your own. docs/scenarios.md\n" +
 			"describes the format.",
 	}

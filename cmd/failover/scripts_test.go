@@ -64,7 +64,8 @@ func TestScriptsForWindowsMatchTheShellScripts(t *testing.T) {
 		text, err := os.ReadFile("../../scripts/" + move + ".bat")
 		must(t, err)
 		lines := strings.Split(strings.TrimSuffix(string(text), "\r\n"), "\r\n")
-		if rest := strings.Join(lines, ""); strings.ContainsAny(rest, "\r\n") || !strings.HasSuffix(string(text), "\r\n") {
+		if rest := strings.Join(lines, ""); strings.ContainsAny(rest, "\r\n") ||
+			!strings.HasSuffix(string(text), "\r\n") {
 			t.Errorf("%s: not every line ends with CR LF", move)
 		}
 		if strings.ContainsFunc(string(text), func(r rune) bool { return r > '~' }) {

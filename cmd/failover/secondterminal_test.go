@@ -48,7 +48,8 @@ func (x *terminal) moves(args ...string) string {
 	x.t.Helper()
 	answer := x.gets(args...)
 	hub, _ := answer["hubIdentifier"].(string)
-	if message, _ := answer["message"].(string); !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(hub) || message == "" {
+	if message, _ := answer["message"].(string); !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(hub) ||
+		message == "" {
 		x.t.Errorf("%q: %v", args, answer)
 	}
 	return hub
@@ -112,7 +113,8 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	if _, stderr := x.types(1, device("manual-failback")...); !strings.Contains(stderr, " answered 4") {
 		t.Errorf("a second failback: %s", stderr)
 	}
-	if _, stderr := x.types(1, "central", "device", "show", "-d", "nobody"); !strings.Contains(stderr, " answered 404 ") {
+	if _, stderr := x.types(1, "central", "device", "show", "-d", "nobody"); !strings.Contains(stderr,
+		" answered 404 ") {
 		t.Errorf("an unknown device: %s", stderr)
 	}
 	x.injectsFaults(t)
@@ -179,7 +181,8 @@ func (x *terminal) injectsFaults(t *testing.T) {
 		}
 		return all
 	}
-	const want = "DPS throttles {\"count\":\"3\",\"retry-after\":\"5s\"}\nB fin {\"for\":\"1h0m0s\"}\ndev1 twin-error {}"
+	const want = "DPS throttles {\"count\":\"3\",\"retry-after\":\"5s\"}\nB fin {\"for\":\"1h0m0s\"}\ndev1 t" +
+		"win-error {}"
 	if got := strings.Join(activeFaults(), "\n"); got != want {
 		t.Errorf("the active faults are\n%s, want\n%s", got, want)
 	}

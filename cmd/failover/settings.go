@@ -108,7 +108,8 @@ func (cfg *config) identityFlags() *pflag.FlagSet {
 func (cfg *config) deliveryFlags() *pflag.FlagSet {
 	f := newFlags()
 	f.BoolVar(&cfg.stdin, "stdin", false, "send readings from standard input, as JSON lines, instead of generated ones")
-	f.DurationVar(&cfg.telemetryInterval, "telemetry-interval", cfg.telemetryInterval, "time between generated readings")
+	f.DurationVar(&cfg.telemetryInterval, "telemetry-interval", cfg.telemetryInterval,
+		"time between generated readings")
 	f.DurationVar(&cfg.propertyInterval, "property-interval", cfg.propertyInterval, "time between battery reports")
 	cfg.bindValue(f, "drain-rate", drainRate{&cfg.device.Delivery},
 		"readings of the backlog sent a second after an outage; 0 means as fast as the hub takes them",
@@ -146,7 +147,8 @@ func (cfg *config) timingFlags() *pflag.FlagSet {
 	cfg.bind(f, "silence", "Link.Silence", "time without received data before the session ends")
 	cfg.bind(f, "ack-timeout", "Delivery.AckTimeout",
 		"time without an acknowledgement of a reading before the session ends")
-	cfg.bind(f, "token-life", "Timing.TokenLife", "lifetime of a SAS token; the device reconnects after 80 to 85 % of it")
+	cfg.bind(f, "token-life", "Timing.TokenLife",
+		"lifetime of a SAS token; the device reconnects after 80 to 85 % of it")
 	cfg.bind(f, "handler-timeout", "Handlers.Timeout", "timeout of a method, command or property handler")
 	cfg.bind(f, "close-timeout", "Timing.CloseTimeout", "time to send pending readings after SIGINT, SIGTERM or SIGHUP")
 	cfg.bind(f, "hold", "Policy.Hold", "a session that lasted this long resets the back-off")

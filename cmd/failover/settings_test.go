@@ -83,14 +83,16 @@ func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 		"FAILOVER_QUEUE_AGE=-1s": {"FAILOVER_QUEUE_AGE (--queue-age) is -1s: it must not be negative"},
 		"FAILOVER_QUEUE_FULL=drop": {`FAILOVER_QUEUE_FULL (--queue-full) is "drop"`,
 			"drop-oldest, drop-newest or block"},
-		"FAILOVER_NO_METHODS=yes":                    {`FAILOVER_NO_METHODS is "yes"`, "true or false"},
-		"FAILOVER_KEEP_ALIVE=1500ms":                 {"FAILOVER_KEEP_ALIVE", "whole seconds"},
-		"FAILOVER_KEEP_ALIVE=1178s":                  {"FAILOVER_KEEP_ALIVE", "19m37s"},
-		"FAILOVER_KEEP_ALIVE=20h":                    {"FAILOVER_KEEP_ALIVE", "19m37s"},
-		"FAILOVER_SILENCE=6s":                        {"FAILOVER_SILENCE (--silence) is 6s", "FAILOVER_KEEP_ALIVE"},
-		"FAILOVER_TOKEN_LIFE=1s":                     {"FAILOVER_TOKEN_LIFE", "at least 10s"},
-		"FAILOVER_GROUP_KEY=short":                   {"FAILOVER_GROUP_KEY: the key", "copy", "Manage enrollments"},
-		"FAILOVER_DEVICE_KEY=c2Vjb25kIGtleSBvZiAxNg": {"more than one key", "FAILOVER_GROUP_KEY", "FAILOVER_DEVICE_KEY"},
+		"FAILOVER_NO_METHODS=yes":    {`FAILOVER_NO_METHODS is "yes"`, "true or false"},
+		"FAILOVER_KEEP_ALIVE=1500ms": {"FAILOVER_KEEP_ALIVE", "whole seconds"},
+		"FAILOVER_KEEP_ALIVE=1178s":  {"FAILOVER_KEEP_ALIVE", "19m37s"},
+		"FAILOVER_KEEP_ALIVE=20h":    {"FAILOVER_KEEP_ALIVE", "19m37s"},
+		"FAILOVER_SILENCE=6s":        {"FAILOVER_SILENCE (--silence) is 6s", "FAILOVER_KEEP_ALIVE"},
+		"FAILOVER_TOKEN_LIFE=1s":     {"FAILOVER_TOKEN_LIFE", "at least 10s"},
+		"FAILOVER_GROUP_KEY=short":   {"FAILOVER_GROUP_KEY: the key", "copy", "Manage enrollments"},
+		"FAILOVER_DEVICE_KEY=c2Vjb25kIGtleSBvZiAxNg": {
+			"more than one key", "FAILOVER_GROUP_KEY", "FAILOVER_DEVICE_KEY",
+		},
 	} {
 		wantRefused(t, append(complete[:3:3], setting), nil, want...)
 	}
@@ -98,7 +100,8 @@ func TestWrongSettingsAreReportedWithWhatIsValid(t *testing.T) {
 
 // Several values of one setting are wrong. The error shows which of them was used.
 func TestFlagsPrecedeTheEnvironmentWhichPrecedesTheEnvFile(t *testing.T) {
-	fromFile := file(t, "env", "FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
+	fromFile := file(t, "env",
+		"FAILOVER_LOG_FORMAT=file\nFAILOVER_ID_SCOPE=f/ours\nIOTHUB_DEVICE_DPS_DEVICE_ID=file.\n")
 	for _, c := range []struct {
 		env, args []string
 		want      string
@@ -161,7 +164,8 @@ func TestDeviceRunsWithMicrosoftsVariablesOnly(t *testing.T) {
 	must(t, cloud.Enroll("dev1", key))
 	p := start(t, command(t, []string{
 		"IOTHUB_DEVICE_DPS_ENDPOINT=" + cloud.DPSHost(), "IOTHUB_DEVICE_DPS_ID_SCOPE=" + cloud.IDScope(),
-		"IOTHUB_DEVICE_DPS_DEVICE_ID=dev1", "IOTHUB_DEVICE_DPS_DEVICE_KEY=" + key, "FAILOVER_CA_FILE=" + caFile(t, cloud),
+		"IOTHUB_DEVICE_DPS_DEVICE_ID=dev1", "IOTHUB_DEVICE_DPS_DEVICE_KEY=" + key, "FAILOVER_CA_FILE=" +
+			caFile(t, cloud),
 	}, "run"))
 	p.await("-> Connected")
 	p.terminate(0)

@@ -65,7 +65,8 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cloud, network := freezingCloud(t)
-			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(ignoresSilence, "--close-timeout=1h")...), script))
+			p := start(t, inShell(command(t, deviceEnv(t, cloud), append(ignoresSilence, "--close-timeout=1h")...),
+				script))
 			p.await("delivered")
 			network.freeze(t)
 			defer network.thaw()

@@ -184,7 +184,8 @@ func parseProperties(raw json.RawMessage) (map[string]string, error) {
 			return nil, fmt.Errorf("the reading's properties: %w", err)
 		}
 		if string(members[name]) == "null" {
-			return nil, fmt.Errorf(`properties: %.80q is null: leave it out, or set it to "" for an empty value`, name)
+			return nil, fmt.Errorf("the reading's properties: %.80q is null: "+
+				`leave it out, or set it to "" for an empty value`, name)
 		}
 		properties[name] = value
 	}

@@ -52,7 +52,8 @@ func TestReadingsFromStandardInputAreAnsweredWithIDsAndDelivered(t *testing.T) {
 	cloud := newCloud(t)
 	p, in := piped(t, cloud)
 	_, err := io.WriteString(in, `{"temp":21.5}`+"\r\n\n"+
-		`{"body":{"temp":22},"time":"2026-01-02T03:04:05.678Z","properties":{"line":"4 & more"},"component":"oven"}`+"\n"+
+		`{"body":{"temp":22},"time":"2026-01-02T03:04:05.678Z","properties":{"line":"4 & more"},`+
+		`"component":"oven"}`+"\n"+
 		`{"body":1,"more":2}`+"\n"+`{"last":true}`) // which needs no end of line
 	must(t, err, in.Close())
 	p.wantExit(0)

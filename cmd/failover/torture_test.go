@@ -54,12 +54,14 @@ func TestRepeatedKillsLoseNoReading(t *testing.T) {
 		t.Error(err)
 	}
 	if tt.early == 0 || len(tt.settled) == 0 {
-		t.Errorf("%d were delivered before the last start and %d known to be settled, so the test checked nothing", tt.early,
+		t.Errorf("%d were delivered before the last start and %d known to be settled, so the test checked nothing",
+			tt.early,
 			len(tt.settled))
 	}
 	t.Logf("%d kills, %d deaths of hubs: %d offered, %d accepted, %d known to be settled; %d deliveries before the "+
 		"last start, "+
-		"%d came again, at most %d after one kill or death", *kills, len(tt.cuts)-*kills, tt.fed.Load(), len(tt.accepted),
+		"%d came again, at most %d after one kill or death", *kills, len(tt.cuts)-*kills, tt.fed.Load(),
+		len(tt.accepted),
 		len(tt.settled), tt.early, again, most)
 }
 

@@ -15,7 +15,8 @@ import (
 func TestUsageErrorsExitWithTwoAndNameTheHelp(t *testing.T) {
 	slow.Test(t)
 	for _, args := range []string{
-		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many", "run --telemetry-interval 5",
+		"bogus", "--bogus", "run bogus", "run --bogus", "run --window", "run --window many",
+		"run --telemetry-interval 5",
 		"demo bogus", "emulator bogus", "states bogus", "trace a b", "version bogus", "help bogus", "help run bogus",
 		"drill bogus", "scenario bogus", "scenario list bogus", "scenario show", "scenario check",
 		"central bogus", "central device bogus", "lizard bogus", "lizard kill", "lizard heal a b c",
@@ -60,7 +61,8 @@ func TestHelpOfRunNamesEachSetting(t *testing.T) {
 		"log-format", "log-level",
 		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "first-wait", "last-wait", "after-silence",
 		"first-rest",
-		"last-rest", "spread", "durability", "queue-readings", "queue-bytes", "queue-age", "queue-full", "in-order", "stdin",
+		"last-rest", "spread", "durability", "queue-readings", "queue-bytes", "queue-age", "queue-full", "in-order",
+		"stdin",
 	} {
 		if !strings.Contains(stdout, "  --"+name+" ") {
 			t.Errorf("no --%s in the help", name)
@@ -70,7 +72,8 @@ func TestHelpOfRunNamesEachSetting(t *testing.T) {
 
 func TestFailureExitsWithOne(t *testing.T) {
 	for _, args := range []string{
-		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere", "emulator --port 0 --control-port " +
+		"trace /nowhere/log", "states --output /nowhere/states.md", "man /nowhere",
+		"emulator --port 0 --control-port " +
 			"0 --ca-file /nowhere/ca.pem",
 		"scenario show /nowhere/scenario.txt", "scenario check /nowhere/scenario.txt",
 	} {
@@ -142,7 +145,8 @@ func TestBuildWithoutTheLabDoesNotMentionIt(t *testing.T) {
 		c.Path = deviceAlone
 		p := start(t, c)
 		p.wantExit(code)
-		if text := p.stdout.String() + p.stderr.String(); strings.Contains(text, "demo") || strings.Contains(text, "lab") {
+		if text := p.stdout.String() + p.stderr.String(); strings.Contains(text, "demo") ||
+			strings.Contains(text, "lab") {
 			t.Errorf("failover %s:\n%s", args, text)
 		}
 	}

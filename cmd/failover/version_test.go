@@ -46,7 +46,8 @@ func TestFileOfALaterVersionIsNamedByEachCommand(t *testing.T) {
 		}
 		code, out, stderr := run(t, e, append(args, extra...)...)
 		if code != 1 || out != "" || !strings.Contains(stderr,
-			"0000000003.log was written by a later version of failover (it has format 4, and this version reads format 3); "+
+			"0000000003.log was written by a later version of failover (it has format 4, "+
+				"and this version reads format 3); "+
 				"use that version, or another state directory") || strings.Contains(stderr, "damaged") {
 			t.Errorf("%v: exit code %d: %s%s", args, code, out, stderr)
 		}
@@ -89,7 +90,8 @@ func TestUnreadableQuarantinedReadingIsReported(t *testing.T) {
 			!strings.Contains(said, "the quarantined reading in "+damaged+" cannot be read: the record is damaged") {
 			t.Errorf("%s: exit code %d: %s", name, code, said)
 		}
-		if name != "verify" && strings.Count(out, "quarantined") == 0 || name == "list" && !strings.Contains(out, "waiting") {
+		if name != "verify" && strings.Count(out, "quarantined") == 0 || name == "list" &&
+			!strings.Contains(out, "waiting") {
 			t.Errorf("%s shows\n%s", name, out)
 		}
 	}

@@ -108,7 +108,8 @@ func (cfg *config) warnIfReadableByOthers(flag, name string) {
 	}
 	if mode := info.Mode().Perm(); mode&0o044 != 0 {
 		cfg.warnings = append(cfg.warnings, fmt.Errorf(
-			"--%s: other users of this machine can read the secret in %s (mode %04o): chmod 600 %[2]s", flag, name, mode))
+			"--%s: other users of this machine can read the secret in %s (mode %04o): chmod 600 %[2]s", flag, name,
+			mode))
 	}
 }
 

@@ -62,7 +62,8 @@ func TestToolsReportUnknownVariables(t *testing.T) {
 		"ledger x --state-dir x", "lizard list", "central device show -d dev1"} {
 		_, _, stderr := run(t, append(env, "FAILOVER_CENTRAL_TOKN=x"), strings.Fields(args)...)
 		if strings.Count(stderr, "failover: warning: ") != 1 ||
-			!strings.Contains(stderr, "FAILOVER_CENTRAL_TOKN in the environment (did you mean FAILOVER_CENTRAL_TOKEN?)") {
+			!strings.Contains(stderr,
+				"FAILOVER_CENTRAL_TOKN in the environment (did you mean FAILOVER_CENTRAL_TOKEN?)") {
 			t.Errorf("%s: %s", args, stderr)
 		}
 	}

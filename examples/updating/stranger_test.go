@@ -32,7 +32,8 @@ func TestAStrangersModuleAddsAStateThatKeepsTheSession(t *testing.T) {
 	defer cancel()
 	c := exec.CommandContext(ctx, program)
 	c.Env = []string{
-		"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost(), "FAILOVER_ID_SCOPE=" + cloud.IDScope(), "FAILOVER_DEVICE_ID=dev1",
+		"FAILOVER_PROVISIONING_HOST=" + cloud.DPSHost(), "FAILOVER_ID_SCOPE=" + cloud.IDScope(),
+		"FAILOVER_DEVICE_ID=dev1",
 		"FAILOVER_GROUP_KEY=" + cloud.GroupKey(), "FAILOVER_CA_FILE=" + ca,
 	}
 	out, err := c.StdoutPipe()

@@ -94,7 +94,8 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 	}{
 		"failover": {
 			func(ctx context.Context, c *central.Client) (any, error) { return c.Failover(ctx, "dev1", 5) },
-			"POST /system/iothub/devices/dev1/manual-failover\nContent-Type: application/json\nContent-Length: 9\n\n{\"ttl\":5}",
+			"POST /system/iothub/devices/dev1/manual-failover\nContent-Type: application/json\nContent-Length: " +
+				"9\n\n{\"ttl\":5}",
 			`{"hubIdentifier":"d3936b","message":"Success! Until 2026-01-02T03:04:05Z"}`, "",
 		},
 		"failover for as long as the application likes": {
@@ -168,7 +169,8 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 		},
 		"inject": {
 			func(ctx context.Context, c *central.Client) (any, error) {
-				return c.Inject(ctx, central.Injection{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
+				return c.Inject(ctx,
+					central.Injection{Target: "A", Fault: "fin", Parameters: map[string]string{"for": "30s"}})
 			},
 			"POST /lizard/v1/strikes\nContent-Type: application/json\nContent-Length: 59\n\n" +
 				`{"target":"A","fault":"fin","parameters":{"for":"30s"}}`,
@@ -240,7 +242,8 @@ func withoutLength(request string) string {
 
 func TestABearerTokenIsSentAsOne(t *testing.T) {
 	for token, want := range map[string]string{
-		"eyJ0eXAi.abc.def\n": "Bearer eyJ0eXAi.abc.def", "Bearer eyJ0eXAi": "Bearer eyJ0eXAi", apiToken + "\r\n": apiToken,
+		"eyJ0eXAi.abc.def\n": "Bearer eyJ0eXAi.abc.def", "Bearer eyJ0eXAi": "Bearer eyJ0eXAi", apiToken +
+			"\r\n": apiToken,
 	} {
 		a := serve(t, always(200, "{}"))
 		c, err := central.New(central.Config{URL: a.URL, Token: token, Roots: a.roots()})
@@ -282,7 +285,8 @@ func TestEachRequestHasItsOwnID(t *testing.T) {
 
 func TestAnInvalidTokenIsRefusedAndNotQuoted(t *testing.T) {
 	for _, token := range []string{
-		"", " \n", "SharedAccessSignature ", "Bearer \n", "Canary4711 two words", "Canary4711\r\nX-Header: y", "Canary4711é",
+		"", " \n", "SharedAccessSignature ", "Bearer \n", "Canary4711 two words", "Canary4711\r\nX-Header: y",
+		"Canary4711é",
 	} {
 		_, err := central.New(central.Config{URL: "https://myapp.azureiotcentral.com", Token: token})
 		if err == nil || strings.Contains(err.Error(), "Canary4711") {
@@ -381,7 +385,8 @@ func TestAComponentIsFoundInTheTemplateOfTheDevice(t *testing.T) {
 	if !reflect.DeepEqual(found, want) {
 		t.Errorf("found: %v", found)
 	}
-	if sent := a.requests(); !strings.HasPrefix(sent[1], "GET /api/deviceTemplates/dtmi:x%3B1?api-version=2022-07-31\n") {
+	if sent := a.requests(); !strings.HasPrefix(sent[1],
+		"GET /api/deviceTemplates/dtmi:x%3B1?api-version=2022-07-31\n") {
 		t.Errorf("it sent %q", sent[1])
 	}
 	bare := serve(t, always(200, `{"id":"dev1"}`))

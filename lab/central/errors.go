@@ -67,7 +67,7 @@ func (c *Client) answerError(answer *http.Response, text []byte) error {
 	}
 	var said errorAnswer
 	var d details
-	_ = json.Unmarshal(text, &said) // if the body is not an errorAnswer, said stays empty
+	_ = json.Unmarshal(text, &said) // an error means that the body is not as IoT Central describes it
 	if json.Unmarshal(said.Error, &d) != nil {
 		_ = json.Unmarshal(said.Error, &d.Message)
 	}
@@ -180,7 +180,8 @@ func (c *Client) noAnswerError(ctx context.Context, err error) error {
 		e.What, e.Next = "is a host name that cannot be resolved", "check the ID of the application and the DNS suffix"
 	case errors.As(err, &certificate), errors.As(err, &record):
 		e.What = "is not trusted (" + c.token.shown(err.Error()) + ")"
-		e.Next = "check the address and the clock; if a proxy inspects TLS, give its certificate authority as the CA file"
+		e.Next = "check the address and the clock; if a proxy inspects TLS, " +
+			"give its certificate authority as the CA file"
 	}
 	if c.emulator != "" && ctx.Err() == nil {
 		e.Next = "the emulator that wrote " + c.emulator + " seems to run no longer; start one with failover emulator"

@@ -84,12 +84,14 @@ func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 		},
 		{
 			"409", withBody(409, said),
-			"answered 409 TheCode (The message. You can contact support): it does not fit what the device is doing now; " +
+			"answered 409 TheCode (The message. You can contact support): " +
+				"it does not fit what the device is doing now; " +
 				"look at the device, and try again when that is over",
 		},
 		{
 			"412", withBody(412, said),
-			"answered 412 TheCode (The message. You can contact support): it does not fit what the device is doing now; " +
+			"answered 412 TheCode (The message. You can contact support): " +
+				"it does not fit what the device is doing now; " +
 				"look at the device, and try again when that is over",
 		},
 		{
@@ -105,7 +107,10 @@ func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 			"answered 500 TheCode (The message. You can contact support): try again later; " +
 				"support will ask for the request req-17",
 		},
-		{"503", withBody(503, `{"error":{"code":"Busy","message":"Wait."}}`), "answered 503 Busy (Wait): try again later"},
+		{
+			"503", withBody(503, `{"error":{"code":"Busy","message":"Wait."}}`),
+			"answered 503 Busy (Wait): try again later",
+		},
 		{"200 that is an error", withBody(200, said), "answered 200 TheCode (The message. You can contact support)"},
 		{
 			"an error that is a text", withBody(404, `{"error":"gone"}`),
@@ -113,19 +118,25 @@ func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 		},
 		{
 			"DPS's shape", withBody(401, `{"errorCode":401002,"trackingId":"t","message":"Invalid certificate."}`),
-			"answered 401 401002 (Invalid certificate): the token has expired, was revoked or is for another application; " +
+			"answered 401 401002 (Invalid certificate): the token has expired, " +
+				"was revoked or is for another application; " +
 				"make one in IoT Central, Permissions, API tokens",
 		},
-		{"another shape", withBody(404, `[1,2]`), "answered 404: check the ID of the device and that of the application"},
+		{
+			"another shape", withBody(404, `[1,2]`),
+			"answered 404: check the ID of the device and that of the application",
+		},
 		{"no body", withBody(418, ""), "answered 418: check the address, the device and what was asked"},
-		{"a proxy's page", withBody(502, "<html>Canary4711 of the proxy</html>", "Content-Type", "text/html; charset=utf-8"),
+		{"a proxy's page",
+			withBody(502, "<html>Canary4711 of the proxy</html>", "Content-Type", "text/html; charset=utf-8"),
 			"answered 502 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, " +
 				"and whether a proxy answers instead"},
 		{"a page that is all right", withBody(200, "<html>", "Content-Type", "text/html"),
 			"answered 200 (text/html that is not IoT Central's): check the ID of the application, the DNS suffix, " +
 				"and whether a proxy answers instead"},
 		{"half an answer", withBody(200, `{"id":"dev1"`, "Content-Type", "application/json"),
-			"answered 200 (application/json that is not IoT Central's): check the ID of the application, the DNS suffix, " +
+			"answered 200 (application/json that is not IoT Central's): check the ID of the application, " +
+				"the DNS suffix, " +
 				"and whether a proxy answers instead"},
 		{"too long", withBody(200, `"`+strings.Repeat("x", 1<<20)+`"`),
 			"answered 200 (more than 1048576 bytes): check the address, and whether a proxy answers instead"},
@@ -136,9 +147,11 @@ func TestEachErrorAnswerIsOneSentenceWithTheNextStep(t *testing.T) {
 		},
 		{"what would move the cursor",
 			withBody(404, `{"error":{"code":"\u001b[2J","message":"a\u001b]0;b\u0007\u202ec\r\nd"}}`),
-			"answered 404 \ufffd[2J (a\ufffd]0;b\ufffd\ufffdc d): check the ID of the device and that of the application"},
+			"answered 404 \ufffd[2J (a\ufffd]0;b\ufffd\ufffdc d): " +
+				"check the ID of the device and that of the application"},
 		{"many words", withBody(404, `{"error":{"message":"`+strings.Repeat("é", 5000)+`"}}`),
-			"answered 404 (" + strings.Repeat("é", 400) + " …): check the ID of the device and that of the application"},
+			"answered 404 (" + strings.Repeat("é", 400) +
+				" …): check the ID of the device and that of the application"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := failure(t, t.Context(), answering(t, c.answer))
@@ -287,7 +300,9 @@ func TestAnUntrustedCertificateIsNamedInTheError(t *testing.T) {
 		want   string
 	}{
 		"unknown authority": {func(*x509.Certificate) {}, false, "unknown authority"},
-		"expired":           {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, true, "has expired"},
+		"expired": {
+			func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, true, "has expired",
+		},
 		"another name": {
 			func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"other.example"} }, true, "IP SANs",
 		},
@@ -310,7 +325,8 @@ func TestAnUntrustedCertificateIsNamedInTheError(t *testing.T) {
 			e := failure(t, t.Context(), client)
 			for _, want := range []string{
 				" is not trusted (", c.want,
-				"check the address and the clock; if a proxy inspects TLS, give its certificate authority as the CA file",
+				"check the address and the clock; if a proxy inspects TLS, " +
+					"give its certificate authority as the CA file",
 			} {
 				if !strings.Contains(e.Error(), want) {
 					t.Errorf("no %q in %s", want, e)

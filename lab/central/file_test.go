@@ -89,7 +89,8 @@ func TestTheErrorNamesTheControlFileOfAnEmulatorThatDoesNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	certificate, _ := selfSigned(t, func(*x509.Certificate) {})
-	ca, _ := json.Marshal(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})))
+	ca, _ := json.Marshal(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: certificate.Certificate[0]})))
 	var old map[string]json.RawMessage
 	if err := json.Unmarshal(text, &old); err != nil {
 		t.Fatal(err)

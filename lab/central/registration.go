@@ -70,7 +70,7 @@ type RegistrationInfo struct {
 // DPSState is what DPS reports about a device.
 type DPSState struct {
 	Error  string  `json:"error"`
-	Status *string `json:"status"` // the status in DPS, such as assigned; nil means that there is no answer from DPS
+	Status *string `json:"status"` // such as assigned; nil means that DPS was not asked or named none
 }
 
 // Registration asks the application for a device. If the device is provisioned, it asks DPS, too,
@@ -81,7 +81,8 @@ func (c *Client) Registration(ctx context.Context, device string) (Registration,
 	if err := c.device(ctx, http.MethodGet, "/api/devices/", device, versionQuery, nil, &d); err != nil {
 		return Registration{}, err
 	}
-	r := Registration{DeviceID: device, Info: RegistrationInfo{d.status(), d.DisplayName, d.ID, d.Simulated, d.Template}}
+	r := Registration{DeviceID: device,
+		Info: RegistrationInfo{d.status(), d.DisplayName, d.ID, d.Simulated, d.Template}}
 	r.DPS.Error = statusReasons[r.Info.Status]
 	if r.Info.Status != Provisioned || c.dps == "" {
 		return r, nil

@@ -19,7 +19,8 @@ const (
 	theDevice = `{"id":"dev1","displayName":"Dev 1","simulated":false,"provisioned":true,"template":"dtmi:x;1",` +
 		`"enabled":true}`
 	deviceKey = "Q2FuYXJ5NDcxMW9mdGhlZGV2aWNl" // Canary4711ofthedevice
-	theKeys   = `{"idScope":"0ne1","symmetricKey":{"primaryKey":"` + deviceKey + `","secondaryKey":"` + deviceKey + `"}}`
+	theKeys   = `{"idScope":"0ne1","symmetricKey":{"primaryKey":"` + deviceKey + `","secondaryKey":"` + deviceKey +
+		`"}}`
 )
 
 // registration calls Registration with an application that has this device and these credentials, and
@@ -131,9 +132,11 @@ func TestAMissingAnswerOfDPSIsPartOfTheRegistration(t *testing.T) {
 		"refused":        {theKeys, refusing, "answered 401 401002"},
 		"no credentials": {"", refusing, "answered 403 Forbidden"},
 		"a certificate":  {`{"idScope":"0ne1","x509":{}}`, refusing, "has no key for DPS"},
-		"a bad key":      {`{"idScope":"0ne1","symmetricKey":{"primaryKey":"!Canary4711"}}`, refusing, "has no key for DPS"},
-		"no ID scope":    {`{"symmetricKey":{"primaryKey":"` + deviceKey + `"}}`, refusing, "has no key for DPS"},
-		"not asked":      {theKeys, nil, "None."},
+		"a bad key": {
+			`{"idScope":"0ne1","symmetricKey":{"primaryKey":"!Canary4711"}}`, refusing, "has no key for DPS",
+		},
+		"no ID scope": {`{"symmetricKey":{"primaryKey":"` + deviceKey + `"}}`, refusing, "has no key for DPS"},
+		"not asked":   {theKeys, nil, "None."},
 	} {
 		r, _ := registration(t, theDevice, c.credentials, c.dps)
 		if r.DPS.Status != nil || !strings.Contains(r.DPS.Error, c.want) || strings.Contains(r.DPS.Error, "Canary") {

@@ -50,7 +50,8 @@ func (q commandRequest) times() (connect, response time.Duration, err error) {
 	setIfGiven(&answer, q.ResponseTimeout)
 	switch { // compare seconds, because a large number of seconds overflows time.Duration
 	case q.ConnectionTimeout < 0 || q.ConnectionTimeout > mostConnect:
-		err = invalidContent("The connectionTimeout is %d: it must be 0 to %d seconds.", q.ConnectionTimeout, mostConnect)
+		err = invalidContent("The connectionTimeout is %d: it must be 0 to %d seconds.", q.ConnectionTimeout,
+			mostConnect)
 	case answer < least || answer > most:
 		err = invalidContent("The responseTimeout is %d: it must be %d to %d seconds.", answer, least, most)
 	}

@@ -20,7 +20,8 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 		`{"request":0}`: `0`,
 	} {
 		got := w.do(w.request("POST", commandPath("echo"), request))
-		if want := `{"response":` + response + `,"responseCode":200}` + "\n"; got.StatusCode != 201 || got.text != want {
+		if want := `{"response":` + response + `,"responseCode":200}` + "\n"; got.StatusCode != 201 ||
+			got.text != want {
 			t.Errorf("%s: %d %s, want %s", request, got.StatusCode, got.text, want)
 		}
 	}
@@ -28,7 +29,8 @@ func TestACommandIsAnsweredByTheDevice(t *testing.T) {
 		wantJSON(t, w.want(201, "POST", commandPath("echo"), nothing), `{"responseCode":200}`)
 	}
 	w.want(201, "POST", commandPath("echo"), `{"request":5}`)
-	wantJSON(t, w.want(200, "GET", commandPath("echo"), ""), `{"value":[{"request":5,"response":5,"responseCode":200}]}`)
+	wantJSON(t, w.want(200, "GET", commandPath("echo"), ""),
+		`{"value":[{"request":5,"response":5,"responseCode":200}]}`)
 	if v := w.Violations(); len(v) > 0 {
 		t.Errorf("violations: %q", v)
 	}
@@ -59,7 +61,8 @@ func TestADurableCommandIsPendingUntilTheDeviceConnects(t *testing.T) {
 	w.newTestDevice().Disconnect(250) // a device that has had a session can get durable commands
 	w.waitUntil("it has gone", func() bool { return !w.Connected(device, "A") })
 	for request, want := range map[string]string{
-		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23", `{}`: "@",
+		`{"request":"08:30:00Z"}`: "08:30:00Z", `{"request":{"a": 1}}`: `{"a":1}`, `{"request":1.23}`: "1.23",
+		`{}`:               "@",
 		`{"request":null}`: "@",
 	} {
 		answered := w.want(201, "POST", commandPath("setAlarm"), request)

@@ -75,7 +75,8 @@ func TestCloseKeepsTheControlFileOfALaterEmulator(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _ := os.ReadFile(path)
-		dead := strings.ReplaceAll(string(text), w.server.Token(), strings.Repeat("0", 64)) // no emulator accepts this token
+		// no emulator accepts this token
+		dead := strings.ReplaceAll(string(text), w.server.Token(), strings.Repeat("0", 64))
 		if w.server == first.server {
 			if err := os.WriteFile(path, []byte(dead), 0o600); err != nil {
 				t.Fatal(err)

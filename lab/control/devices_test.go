@@ -154,7 +154,8 @@ func TestATemplateCanBePut(t *testing.T) {
 	}
 	wantJSON(t, ids, `["dtmi:Sample:Failover;1","dtmi:parts;1"]`)
 	wantJSON(t, w.want(200, "GET", devicePath+"/components"+version, ""), `{"value":[
-		{"@type":"Component","name":"far","displayName":"far"},{"@type":"Component","name":"part","displayName":"part"}]}`)
+		{"@type":"Component","name":"far","displayName":"far"},
+		{"@type":"Component","name":"part","displayName":"part"}]}`)
 	w.wantError(404, "NotFound", "no device template", "GET", "/api/deviceTemplates/dtmi:none;1"+version, "")
 	for _, body := range []string{
 		"{}", `{"capabilityModel":5}`, `{"capabilityModel":{}}`, `{"capabilityModel":{"contents":{}}}`,

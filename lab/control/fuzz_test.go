@@ -32,7 +32,10 @@ func FuzzRequest(f *testing.F) {
 		{"DELETE", "/api/devices/dev2" + v, "", ""},
 		{"GET", "/api/devices/dev1/credentials" + v, "", "Bearer"},
 		{"GET", "/api/devices/dev1/components" + v, "", ""},
-		{"PATCH", "/api/devices/dev1/properties" + v, `{"fanSpeed":{"a":[1]},"c":{"__t":"c"}}`, signed + "9999999999999"},
+		{
+			"PATCH", "/api/devices/dev1/properties" + v, `{"fanSpeed":{"a":[1]},"c":{"__t":"c"}}`, signed +
+				"9999999999999",
+		},
 		{"PUT", "/api/devices/dev1/components/c/properties" + v, `{"fanSpeed":null}`, signed + "1"},
 		{"GET", "/api/devices/dev1/telemetry/temp" + v, "", ""},
 		{"POST", "/api/devices/dev1/commands/echo" + v, `{"request":1,"responseTimeout":5}`, ""},

@@ -23,7 +23,8 @@ func (s *Server) requireToken(inside http.Handler) http.Handler {
 		case fromPage:
 			writeProblem(w, forbidden("A request with an Origin comes from a web page, and web pages are not allowed."))
 		case !s.isOwnHost(r.Host):
-			writeProblem(w, forbidden("The Host of the request is neither a loopback address nor the host of the emulator."))
+			writeProblem(w, forbidden("The Host of the request is neither a loopback address nor the host of the e"+
+				"mulator."))
 		default:
 			if err := s.authorize(r.Header["Authorization"]); err != nil {
 				w.Header().Set("WWW-Authenticate", "Bearer")

@@ -37,7 +37,8 @@ func TestEachRequestNeedsTheToken(t *testing.T) {
 		sas("x", "y", "t", later), sas("x", token[1:], "t", later), sas("x", token, "t", se(-time.Second)),
 		sas("x", token, "t", "soon"),
 		sas("x", token, "t", ""), sas("x", token, "", later), sas("", token, "t", later), sas("x", "%zz", "t", later),
-		sas("x", token, "t", fmt.Sprint(time.Now().Add(time.Hour).Unix())), // in seconds; as milliseconds it is long ago
+		// in seconds; as milliseconds it is long ago
+		sas("x", token, "t", fmt.Sprint(time.Now().Add(time.Hour).Unix())),
 		sas("x", token, "t", later) + "&se=" + later, sas("x", token, "t", later) + "&more=1",
 		"SharedAccessSignature sr=x&sig=" + token + "&skn=t",
 	} {
@@ -76,7 +77,8 @@ func TestASignatureExpiresAtItsMillisecond(t *testing.T) {
 		r := func() *http.Request {
 			r := w.request("GET", "/lizard/v1/faults", "")
 			se := time.Date(2000, 1, 1, 0, 0, 5, 0, time.UTC).UnixMilli()
-			r.Header.Set("Authorization", fmt.Sprintf("SharedAccessSignature sr=x&sig=%s&skn=t&se=%d", w.server.Token(), se))
+			r.Header.Set("Authorization",
+				fmt.Sprintf("SharedAccessSignature sr=x&sig=%s&skn=t&se=%d", w.server.Token(), se))
 			return r
 		}
 		time.Sleep(5*time.Second - time.Millisecond)

@@ -69,7 +69,8 @@ func (s *Server) clear(r *http.Request, _ []byte) (int, any, error) {
 	}
 	for name, values := range query {
 		if name != "target" && name != "fault" || len(values) > 1 { // a typing error must not clear all faults
-			return 0, nil, invalidParameter("The query must be ?target=A&fault=fin, each at most once; %.60q is unknown "+
+			return 0, nil, invalidParameter("The query must be ?target=A&fault=fin, each at most once; "+
+				"%.60q is unknown "+
 				"or repeated.", name)
 		}
 	}

@@ -63,7 +63,8 @@ func TestAPropertyReachesTheDeviceAndItsAcknowledgementIsShown(t *testing.T) {
 		`{"fanSpeed":{"value":1,"ac":400,"av":3,"ad":null},"start":{"value":1,"ac":203,"av":0}}`))
 	shown := withoutTimes(t, w.want(200, "GET", propertiesPath, ""))
 	wantJSON(t, shown["fanSpeed"], `1`)
-	wantJSON(t, shown["$metadata"], `{"battery":{},"odd":{},"odder":{},"oddest":{},"start":{"ackVersion":0,"ackCode":203},
+	wantJSON(t, shown["$metadata"], `{"battery":{},"odd":{},"odder":{},"oddest":{},
+		"start":{"ackVersion":0,"ackCode":203},
 		"fanSpeed":{"desiredValue":4,"desiredVersion":3,"ackVersion":3,"ackCode":400}}`)
 	if v := w.Violations(); len(v) > 0 {
 		t.Errorf("violations: %q", v)
@@ -141,7 +142,8 @@ func TestTheTemplateDecidesWhichPropertiesCanBeSet(t *testing.T) {
 	} {
 		w.wantError(422, "InvalidBody", part, "PATCH", propertiesPath, body)
 	}
-	w.wantError(422, "InvalidBody", "read-only", "PUT", devicePath+"/components/part/properties"+version, `{"serial":1}`)
+	w.wantError(422, "InvalidBody", "read-only", "PUT", devicePath+"/components/part/properties"+version,
+		`{"serial":1}`)
 	w.wantError(422, "InvalidBody", "no component", "PUT", devicePath+"/components/none/properties"+version,
 		`{"serial":1}`)
 	w.wantError(404, "NotFound", "no component", "GET", devicePath+"/components/none/properties"+version, ``)
@@ -197,8 +199,8 @@ func TestTheTwinIsShownWithItsMetadata(t *testing.T) {
 		const at = `"$lastUpdated":"2000-01-01T00:01:00.0000000Z"`
 		wantJSON(t, shown, `{"deviceId":"dev1","modelId":"dtmi:Sample:Failover;1","version":4,
 			"status":"enabled","connectionState":"Connected",
-			"cloudToDeviceMessageCount":0,"authenticationType":"sas","capabilities":{"iotEdge":false},"tags":{},"properties":{
-			"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,
+			"cloudToDeviceMessageCount":0,"authenticationType":"sas","capabilities":{"iotEdge":false},"tags":{},
+			"properties":{"desired":{"fanSpeed":3,"$version":2,"$metadata":{`+at+`,"$lastUpdatedVersion":2,
 				"fanSpeed":{`+at+`,"$lastUpdatedVersion":2}}},
 			"reported":{"fanSpeed":{"value":3,"ac":200,"av":2,"ad":"completed"},"$version":2,
 				"$metadata":{`+at+`,"fanSpeed":{`+at+`,

@@ -71,7 +71,8 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	now := time.Now().UTC()
 	w.Header().Set("x-ms-error-code", p.code)
 	writeAnswer(w, p.status, map[string]any{"error": map[string]string{
-		"code": p.code, "message": p.message, "requestId": strings.ToLower(rand.Text()), "time": now.Format(http.TimeFormat),
+		"code": p.code, "message": p.message, "requestId": strings.ToLower(rand.Text()),
+		"time": now.Format(http.TimeFormat),
 	}})
 }
 

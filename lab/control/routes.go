@@ -49,8 +49,10 @@ func (s *Server) handler() http.Handler {
 	}
 	return s.requireToken(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		whole := r.URL.EscapedPath()
-		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole { // ServeMux would redirect such a path
-			writeProblem(w, &problem{http.StatusNotFound, "NotFound", fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
+		// ServeMux would redirect such a path
+		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(whole) != whole {
+			writeProblem(w, &problem{http.StatusNotFound, "NotFound",
+				fmt.Sprintf("There is nothing at %.200q.", r.URL.Path)})
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -63,7 +65,8 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !known {
 		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 		w.Header().Set("Allow", allowed)
-		writeProblem(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "The allowed methods are " + allowed + "."})
+		writeProblem(w, &problem{http.StatusMethodNotAllowed, "MethodNotAllowed", "The allowed methods are " +
+			allowed + "."})
 		return
 	}
 	text, err := readBody(w, r)

@@ -51,7 +51,8 @@ func TestAnUnsupportedHTTPMethodIsAnsweredWithTheSupportedOnes(t *testing.T) {
 func TestAnUnknownPathIsNotFound(t *testing.T) {
 	w := onSockets(t)
 	for _, path := range []string{
-		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico", "/%00",
+		"/", "/api", "/api/devices/", "/api/devices/dev1/modules", "/system", "/lizard/v2/faults", "/favicon.ico",
+		"/%00",
 		"/api/devices/a/b/c",
 		"/api//devices", "/api/./devices", "/api/devices/../devices", "//",
 	} {

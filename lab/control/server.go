@@ -99,14 +99,17 @@ func (s *Server) serve(listener net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancelRequests = cancel
 	s.server = &http.Server{
-		Handler:           s.handler(),
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.cloud.Certificate()}, MinVersion: tls.VersionTLS12},
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: s.handler(),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.cloud.Certificate()},
+			MinVersion: tls.VersionTLS12},
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maximumHeader,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnState:      s.trackConnection,
-		ErrorLog:       log.New(io.Discard, "", 0), // the log would report each client that does not trust the certificate
-		Protocols:      new(http.Protocols),
+		// the log would report each client that does not trust the certificate
+		ErrorLog:  log.New(io.Discard, "", 0),
+		Protocols: new(http.Protocols),
 	}
 	// With HTTP/1, the goroutine of a connection serves its requests, so that Close can wait for
 	// them.

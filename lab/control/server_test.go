@@ -218,9 +218,11 @@ func TestASlowClientIsDisconnected(t *testing.T) {
 		says  string
 		after time.Duration
 	}{
-		"its TLS hello":   {"", 10 * time.Second},
-		"its headers":     {"GET /api/devices HTTP/1.1\r\n", 10 * time.Second},
-		"its body":        {"POST /lizard/v1/strikes HTTP/1.1\r\n" + known + "Content-Length: 9\r\n\r\n{", 30 * time.Second},
+		"its TLS hello": {"", 10 * time.Second},
+		"its headers":   {"GET /api/devices HTTP/1.1\r\n", 10 * time.Second},
+		"its body": {
+			"POST /lizard/v1/strikes HTTP/1.1\r\n" + known + "Content-Length: 9\r\n\r\n{", 30 * time.Second,
+		},
 		"another request": {"GET /lizard/v1/faults HTTP/1.1\r\n" + known + "\r\n", time.Minute},
 	} {
 		inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -272,7 +274,8 @@ func TestTheCertificateIsValidForEveryNameOfThisMachine(t *testing.T) {
 		}
 	}
 	for _, version := range []uint16{tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
-		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: w.CAPool(), MinVersion: version, MaxVersion: version})
+		conn, err := tls.Dial("tcp", address,
+			&tls.Config{RootCAs: w.CAPool(), MinVersion: version, MaxVersion: version})
 		if (err == nil) != (version >= tls.VersionTLS12) {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}

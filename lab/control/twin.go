@@ -58,6 +58,7 @@ func (a *application) purgeQueue(r *http.Request, _ []byte) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	message := fmt.Sprintf("The queue of cloud-to-device messages of device %s is empty. Messages purged: %d.", id, purged)
+	message := fmt.Sprintf("The queue of cloud-to-device messages of device %s is empty. Messages purged: %d.", id,
+		purged)
 	return http.StatusOK, map[string]string{"message": message}, nil
 }

@@ -81,8 +81,9 @@ func (s *show) build() (err error) {
 	s.sensor = &sensor.Sensor{TelemetryInterval: 500 * time.Millisecond, PropertyInterval: 2 * time.Second}
 	s.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{
-			ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-			Key: machine.GroupKey(s.cloud.GroupKey(), deviceID),
+			ProvisioningHost: s.cloud.DPSHost(), IDScope: s.cloud.IDScope(), RegistrationID: deviceID,
+			ModelID: sensor.ModelID,
+			Key:     machine.GroupKey(s.cloud.GroupKey(), deviceID),
 		},
 		Storage:   machine.Storage{InMemory: true},
 		Link:      machine.Link{Dial: s.Dial, RootCAs: s.cloud.CAPool},

@@ -89,8 +89,9 @@ func (e *Evidence) missingNote(t Tally) string {
 	switch {
 	case t.ByPeriod:
 		return fmt.Sprintf("counted by the interval of %s; the numbers show fewer", e.Interval)
-	case t.Unnumbered > 0: // a wrong --number-field must not pass as a loss of nothing
-		return fmt.Sprintf("%d readings have no number and were counted by the interval of %s", t.Unnumbered, e.Interval)
+	case t.Unnumbered > 0: // a wrong --number-field must not look like a client that loses nothing
+		return fmt.Sprintf("%d readings have no number and were counted by the interval of %s", t.Unnumbered,
+			e.Interval)
 	}
 	return ""
 }

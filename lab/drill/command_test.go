@@ -89,7 +89,8 @@ func TestCommandMayEndSlowly(t *testing.T) {
 // The processes that it started end too, although all of them ignore SIGTERM.
 func TestCommandThatDoesNotEndIsKilledWithItsProcesses(t *testing.T) {
 	up := filepath.Join(t.TempDir(), "up")
-	line := "trap '' TERM; (trap '' TERM; echo >" + up + "; while :; do sleep 0.05; done) & while :; do sleep 0.05; done"
+	line := "trap '' TERM; (trap '' TERM; echo >" + up +
+		"; while :; do sleep 0.05; done) & while :; do sleep 0.05; done"
 	var out bytes.Buffer
 	r, err := drill.Command{Line: line, Output: &out}.Start(place()) // whose pipe the child keeps open
 	if err != nil {

@@ -62,8 +62,9 @@ func graded(t *testing.T, client func(*memnet.Network) drill.Client, s scenario.
 	network := memnet.New()
 	network.SetLatency(7 * time.Millisecond) // so that nothing else happens at the moments of the scenario
 	d := drill.Drill{
-		Client: client(network), Name: "test", DeviceID: "dev1", Interval: time.Second, Scenarios: []scenario.Scenario{s},
-		Cloud: emulator.Config{Listen: network.Listen, RetryAfter: time.Second},
+		Client: client(network), Name: "test", DeviceID: "dev1", Interval: time.Second,
+		Scenarios: []scenario.Scenario{s},
+		Cloud:     emulator.Config{Listen: network.Listen, RetryAfter: time.Second},
 	}
 	r, err := d.Run(context.Background())
 	if err != nil {
@@ -82,7 +83,8 @@ func ours(n *memnet.Network) drill.Client {
 
 func TestDevicePassesAndTheCardHasTheMargins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := graded(t, ours, parse(t, strings.Replace(badDay, "out-of-order 0", "out-of-order 100", 1))) // the newest first
+		// the newest first
+		c := graded(t, ours, parse(t, strings.Replace(badDay, "out-of-order 0", "out-of-order 100", 1)))
 		for _, r := range c.Missed() {
 			t.Errorf("%s: %s, %s: %s", r.What, r.Value(), r.Most(), r.Note)
 		}
@@ -155,7 +157,10 @@ func TestEachDefectOfABadClientIsFound(t *testing.T) {
 // move.
 func TestRecoveryCountsFromTheFirstOfTwoMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := graded(t, func(n *memnet.Network) drill.Client { return &simple{vice: diesWithItsHub, dial: n.DialContext} },
+		c := graded(t, func(n *memnet.Network) drill.Client {
+			return &simple{vice: diesWithItsHub,
+				dial: n.DialContext}
+		},
 			parse(t, "at 20s move B\nat 40s move A\nexpect recovery 10s\nend 1m"))
 		if r := c.Rows[0]; r.What != "slowest recovery" || r.Measured < 45 ||
 			!strings.Contains(r.Note, "after move B; it never recovered") {

@@ -29,19 +29,21 @@ type Fleet struct {
 
 // A FleetReport is the result of a fleet. Times are in seconds.
 type FleetReport struct {
-	Devices      int                `json:"devices"`
-	Spread       float64            `json:"spread"`
-	Start        float64            `json:"start"` // time from the start of the first device until all are connected
-	Recovered    int                `json:"recovered"`
-	Recovery     map[string]float64 `json:"recovery"` // time from the kill to the first reading at hub B, by percentile
-	Readings     int                `json:"readings"` // number of readings that were delivered or are missing
-	Missing      int                `json:"missing"`
-	Duplicates   int                `json:"duplicates"`
-	Attempts     int                `json:"attempts"`              // attempts after the kill to connect to running hosts
-	PeakAttempts int                `json:"peak_attempts"`         // attempts in the busiest second
-	DPSPerMinute int                `json:"dps_requests_a_minute"` // requests to DPS in the busiest minute after the kill
-	Violations   int                `json:"violations"`
-	Died         int                `json:"died"` // number of devices that ended with an error
+	Devices    int                `json:"devices"`
+	Spread     float64            `json:"spread"`
+	Start      float64            `json:"start"` // time from the last start until hub A has a reading of each
+	Recovered  int                `json:"recovered"`
+	Recovery   map[string]float64 `json:"recovery"` // time from the kill to the first reading at hub B, by percentile
+	Readings   int                `json:"readings"` // number of readings that were delivered or are missing
+	Missing    int                `json:"missing"`
+	Duplicates int                `json:"duplicates"`
+	// Attempts counts the attempts after the kill to connect to running hosts.
+	Attempts     int `json:"attempts"`
+	PeakAttempts int `json:"peak_attempts"` // attempts in the busiest second
+	// DPSPerMinute is the largest number of register requests in a minute after the kill.
+	DPSPerMinute int `json:"dps_requests_a_minute"`
+	Violations   int `json:"violations"`
+	Died         int `json:"died"` // number of devices that ended with an error
 }
 
 // fleetTimeout bounds each wait for the fleet, in addition to its spread.

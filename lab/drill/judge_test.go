@@ -71,7 +71,8 @@ func TestUUIDIsNotANumber(t *testing.T) {
 	if r := rowOf(t, c, "readings missing"); r.Measured != 60 { // a number with many zeros is one
 		t.Errorf("%+v", r)
 	}
-	c = drill.Judge(s, evidence(func(n int) string { return fmt.Sprintf("123e4567-e89b-42d3-a456-4266554410%02d", n/2) }))
+	c = drill.Judge(s,
+		evidence(func(n int) string { return fmt.Sprintf("123e4567-e89b-42d3-a456-4266554410%02d", n/2) }))
 	if r := rowOf(t, c, "readings missing"); !r.Missed() { // what comes twice stands for no other
 		t.Errorf("%+v", r)
 	}
@@ -165,8 +166,9 @@ func TestDesiredPropertyThatTheCloudRefusesEndsTheDrill(t *testing.T) {
 		network := memnet.New()
 		d := drill.Drill{
 			Client: &simple{dial: network.DialContext}, DeviceID: "dev1", Interval: time.Second,
-			Cloud:     emulator.Config{Listen: network.Listen},
-			Scenarios: []scenario.Scenario{parse(t, "at 1s desired {\"fan.speed\":3}\nexpect desired-unacknowledged 0\nend 5s")},
+			Cloud: emulator.Config{Listen: network.Listen},
+			Scenarios: []scenario.Scenario{parse(t,
+				"at 1s desired {\"fan.speed\":3}\nexpect desired-unacknowledged 0\nend 5s")},
 		}
 		if r, err := d.Run(t.Context()); err == nil ||
 			!strings.Contains(err.Error(), `desired {"fan.speed":3} at 1s`) || len(r.Cards) > 0 {

@@ -32,8 +32,9 @@ func (c InProcess) Start(p Place) (Running, error) {
 	s := &sensor.Sensor{TelemetryInterval: p.Interval, PropertyInterval: 5 * p.Interval}
 	settings := machine.Settings{
 		Identity: machine.Identity{
-			ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID, ModelID: sensor.ModelID,
-			Key: machine.DeviceKey(p.DeviceKey),
+			ProvisioningHost: p.ProvisioningHost, IDScope: p.IDScope, RegistrationID: p.DeviceID,
+			ModelID: sensor.ModelID,
+			Key:     machine.DeviceKey(p.DeviceKey),
 		},
 		Storage:  machine.Storage{InMemory: true},
 		Handlers: s.Handlers(),

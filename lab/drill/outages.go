@@ -32,7 +32,8 @@ func (e *Evidence) outages() (all []Outage) {
 			next = e.Deliveries[i].Received
 		}
 		for ; len(acts) > 0 && !acts[0].At.After(next); acts = acts[1:] {
-			if o := until(acts[0].At); acts[0].Way != scenario.Unchanged && !opened && !shut && o.duration() > e.longestPause() {
+			if o := until(acts[0].At); acts[0].Way != scenario.Unchanged && !opened && !shut &&
+				o.duration() > e.longestPause() {
 				all = append(all, o) // this act does not excuse the time before it
 			}
 			switch acts[0].Way {

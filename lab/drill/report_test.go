@@ -36,7 +36,8 @@ func reported(t *testing.T) *drill.Report {
 		{Time: noon.Add(31 * time.Second), Kind: emulator.KindTwin, Hub: "A"},
 	}
 	e.Process = drill.Usage{CPU: 3 * time.Second, Elapsed: 90 * time.Second, Memory: 48 << 20}
-	return &drill.Report{Client: "a client", Interval: "1s", Machine: "a machine", Cards: []*drill.Card{drill.Judge(s, e)}}
+	return &drill.Report{Client: "a client", Interval: "1s", Machine: "a machine",
+		Cards: []*drill.Card{drill.Judge(s, e)}}
 }
 
 func TestReportShowsTheMarginOfEachLimit(t *testing.T) {
@@ -96,7 +97,8 @@ func TestPageDrawsTheTimeline(t *testing.T) {
 			`21 s to 31 s: no readings, after heal A fin</title>`,
 		`<text x="-84" y="75">A</text>`,
 		`<rect x="500" y="62" width="2" height="8" fill="#777"><title>30 s: connected</title>`,
-		`<rect x="983.333" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.4"><title>59 s: 1 readings</title>`,
+		`<rect x="983.333" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.4"><title>59 s: ` +
+			`1 readings</title>`,
 		`<rect x="1000" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.55"><title>60 s: 2 readings</title>`,
 	} {
 		if !strings.Contains(out.String(), want) {

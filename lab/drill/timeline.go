@@ -56,5 +56,6 @@ func (e *Evidence) timeline(outages []Outage) (t Timeline) {
 
 // MarshalJSON encodes the duration of an outage in seconds.
 func (o Outage) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"after": o.After, "seconds": round(o.duration().Seconds()), "endless": o.Endless})
+	return json.Marshal(map[string]any{"after": o.After, "seconds": round(o.duration().Seconds()),
+		"endless": o.Endless})
 }

@@ -239,7 +239,8 @@ func (conn *connection) handlePublish(pk *packets.Packet) error {
 	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
 		return conn.endpoint.violation(conn, "published without a packet identifier")
 	case pk.TopicName == "" || strings.ContainsAny(pk.TopicName, "+#"):
-		return conn.endpoint.violation(conn, fmt.Sprintf("published to %.100q, which is not a topic name", pk.TopicName))
+		return conn.endpoint.violation(conn,
+			fmt.Sprintf("published to %.100q, which is not a topic name", pk.TopicName))
 	}
 	return conn.endpoint.publish(conn, publication{
 		topic: pk.TopicName, payload: pk.Payload, qos: pk.FixedHeader.Qos, id: pk.PacketID,
@@ -254,7 +255,8 @@ func (conn *connection) handleConnect(cl *mqtt.Client, pk packets.Packet) (packe
 	code := conn.checkConnect(pk)
 	if code != accepted {
 		if code != unanswered {
-			_ = cl.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connack}, ReasonCode: code})
+			_ = cl.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connack},
+				ReasonCode: code})
 		}
 		return pk, packets.ErrRejectPacket
 	}

@@ -49,7 +49,9 @@ func TestInvokeCommandReturnsWhyACommandWasNotCompleted(t *testing.T) {
 		happens func(t *testing.T, w world)
 		want    error
 	}{
-		"a clean session": {func(_ *testing.T, w world) { w.mustConnect(login{hub: "A", clean: true}) }, emulator.ErrPurged},
+		"a clean session": {
+			func(_ *testing.T, w world) { w.mustConnect(login{hub: "A", clean: true}) }, emulator.ErrPurged,
+		},
 		"it expires": {func(_ *testing.T, w world) {
 			time.Sleep(2 * time.Hour)
 			w.mustConnect(login{hub: "A"}).mustSubscribe(bound + "#")

@@ -80,7 +80,8 @@ func (t token) check(key []byte, resource string, now time.Time) (time.Time, err
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(t.resource + "\n" + t.expiry))
 	if !hmac.Equal(mac.Sum(nil), t.signature) {
-		return time.Time{}, errors.New("the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
+		return time.Time{},
+			errors.New("the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
 	}
 	expires := time.Unix(seconds, 0)
 	if !now.Before(expires) {

@@ -17,7 +17,7 @@ type device struct {
 	key   []byte
 	model string // the model ID that the device sent last
 
-	hub              *hub      // the hub that DPS assigned; nil means that DPS assigned none yet
+	hub              *hub      // the hub that the device is assigned to; nil means not assigned yet
 	failover         *failover // the manual failover in progress; nil means none
 	substatus        string
 	created, updated time.Time

@@ -34,7 +34,9 @@ func TestABarredDeviceIsDisconnectedAndRefusedWith5UntilTheFaultIsCleared(t *tes
 }
 
 func TestDPSRefusesABarredDevice(t *testing.T) {
-	for fault, want := range map[emulator.Fault]string{emulator.Disabled: "403/?$rid=1", emulator.Deleted: "404/?$rid=1"} {
+	for fault, want := range map[emulator.Fault]string{
+		emulator.Disabled: "403/?$rid=1", emulator.Deleted: "404/?$rid=1",
+	} {
 		t.Run(string(fault), func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.Assign(device, "A")
@@ -68,7 +70,8 @@ func TestRegisteringAgainEnablesADevice(t *testing.T) {
 					t.Errorf("CONNACK %d", code)
 				}
 				want := map[emulator.Fault]string{emulator.Disabled: "B", emulator.Deleted: "A"}[fault]
-				if state := w.registerDevice(t); state["assignedHub"] != w.Hub(want) || state["substatus"] != "initialAssignment" {
+				if state := w.registerDevice(t); state["assignedHub"] != w.Hub(want) ||
+					state["substatus"] != "initialAssignment" {
 					t.Errorf("got %v", state)
 				}
 				w.mustConnect(login{hub: want})

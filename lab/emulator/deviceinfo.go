@@ -12,7 +12,7 @@ import (
 type DeviceInfo struct {
 	ID        string
 	Model     string // the model ID that the device sent last, to DPS or to a hub; "" means none
-	Hub       string // name of the assigned hub; "" means that DPS assigned none yet
+	Hub       string // name of the hub that the device is assigned to; "" means not assigned yet
 	Connected bool
 	Enabled   bool // neither the fault blocked nor the fault disabled is active
 	Pending   int  // number of cloud-to-device messages that the device has not completed

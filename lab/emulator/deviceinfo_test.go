@@ -28,7 +28,8 @@ func TestDeviceInfoFollowsTheDevice(t *testing.T) {
 		}
 		w.Enroll(device, "")
 		w.Enroll("another", "")
-		if d := w.mustKnow(); d.ID != device || d.Hub != "" || d.Connected || !d.Enabled || d.Model != "" || d.Pending != 0 {
+		if d := w.mustKnow(); d.ID != device || d.Hub != "" || d.Connected || !d.Enabled || d.Model != "" ||
+			d.Pending != 0 {
 			t.Errorf("enrolled: %+v", d)
 		}
 		p := w.mustConnect(login{hub: "A"})

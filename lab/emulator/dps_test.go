@@ -60,7 +60,8 @@ func TestRegistrationAnswers202UntilRetryAfterAnd200WithTheHub(t *testing.T) {
 			t.Errorf("the last poll got %s", topic)
 		}
 		state, _ := object(t, body)["registrationState"].(map[string]any)
-		if state["assignedHub"] != w.Hub("A") || state["deviceId"] != device || state["substatus"] != "initialAssignment" {
+		if state["assignedHub"] != w.Hub("A") || state["deviceId"] != device ||
+			state["substatus"] != "initialAssignment" {
 			t.Errorf("the assignment is %v", state)
 		}
 		if w.HubOf(device) != "A" || w.Registrations(device) != 1 {
@@ -95,10 +96,12 @@ func TestDPSRefusesBadLogins(t *testing.T) {
 			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=iothubowner")}
 		}, 5},
 		"an skn twice": {func(w world) login {
-			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=registration&skn=")}
+			return login{sas: sas(resource, deviceKey(w.Cloud, device), time.Now().Add(time.Hour),
+				"&skn=registration&skn=")}
 		}, 5},
 		"another device's token": {func(w world) login {
-			return login{sas: sas(resource+"2", deviceKey(w.Cloud, device), time.Now().Add(time.Hour), "&skn=registration")}
+			return login{sas: sas(resource+"2", deviceKey(w.Cloud, device), time.Now().Add(time.Hour),
+				"&skn=registration")}
 		}, 5},
 		"another client ID": {func(world) login { return login{clientID: "dev2"} }, 4},
 		"another path": {func(world) login {
@@ -132,7 +135,8 @@ func TestAnIndividualEnrollmentHasItsOwnKey(t *testing.T) {
 		if code := w.refusal(login{}); code != 5 {
 			t.Errorf("the group's key got CONNACK %d", code)
 		}
-		token := sas(w.IDScope()+"/registrations/dev1", []byte("own key"), time.Now().Add(time.Hour), "&skn=registration")
+		token := sas(w.IDScope()+"/registrations/dev1", []byte("own key"), time.Now().Add(time.Hour),
+			"&skn=registration")
 		w.mustConnect(login{sas: token})
 	})
 }
@@ -156,8 +160,9 @@ func TestAModelIDOutsideThePayloadIs400012(t *testing.T) {
 		"no JSON":                     `registrationId`,
 		"no body":                     ``,
 		"a registration ID twice":     `{"registrationId":"dev2","registrationId":"dev1"}`,
-		"a payload's name twice":      `{"registrationId":"dev1","payload":{"modelId":"dtmi:a;1","modelId":"dtmi:b;1"}}`,
-		"text that is not UTF-8":      "{\"registrationId\":\"dev1\",\"payload\":\"\xff\"}",
+		"a payload's name twice": `{"registrationId":"dev1","payload":{"modelId":"dtmi:a;1",` +
+			`"modelId":"dtmi:b;1"}}`,
+		"text that is not UTF-8": "{\"registrationId\":\"dev1\",\"payload\":\"\xff\"}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
@@ -251,7 +256,9 @@ func TestDPSFaults(t *testing.T) {
 }
 
 func TestAnOperationMayEndAsFailedOrDisabled(t *testing.T) {
-	for fault, status := range map[emulator.Fault]string{emulator.DPSFails: "failed", emulator.DPSDisabled: "disabled"} {
+	for fault, status := range map[emulator.Fault]string{
+		emulator.DPSFails: "failed", emulator.DPSDisabled: "disabled",
+	} {
 		t.Run(status, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 				w.BreakDPS(fault)

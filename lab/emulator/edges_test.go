@@ -89,11 +89,14 @@ func TestACloudToDeviceMessageHasAtMost64KBAndATTLOfTwoDays(t *testing.T) {
 			ok   bool
 		}{
 			{64 << 10, 0, true}, {64<<10 + 1, 0, false},
-			{1, time.Minute, true}, {1, time.Minute - 1, false}, {1, 48 * time.Hour, true}, {1, 48*time.Hour + 1, false},
+			{
+				1, time.Minute, true}, {1, time.Minute - 1, false}, {1, 48 * time.Hour, true},
+			{1, 48*time.Hour + 1, false},
 		} {
 			// 2 bytes are for the message ID, 2 for the property
-			m := emulator.Message{ID: "id", Properties: map[string]string{"a": "b"}, Body: make([]byte, max(0, c.size-4)),
-				TTL: c.ttl}
+			m := emulator.Message{ID: "id", Properties: map[string]string{"a": "b"},
+				Body: make([]byte, max(0, c.size-4)),
+				TTL:  c.ttl}
 			if err := w.SendMessage(device, m); (err == nil) != c.ok {
 				t.Errorf("%d bytes, %v: %v", c.size, c.ttl, err)
 			}

@@ -22,7 +22,7 @@ type FaultInfo struct {
 	Targets     []string // the kinds of targets that it can be injected into
 	Parameters  []string // the names of its parameters, besides "for"
 	Required    []string // the parameters that must be given
-	Group       string   // a new fault replaces an active one of its group; "" means no group
+	Group       string   // at one target, a new fault replaces an active one of its group; "" means no group
 }
 
 // An Injection is a fault at a target, with its parameters.

@@ -47,7 +47,8 @@ func TestTheDocumentDescribesEveryFaultAndParameter(t *testing.T) {
 		for _, name := range f.Required {
 			parameters = strings.Replace(parameters, "`"+name+"`", "**`"+name+"`**", 1)
 		}
-		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.Targets, ", "), parameters, f.Description)
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.Name, strings.Join(f.Targets, ", "), parameters,
+			f.Description)
 	}
 	_, documented, _ := strings.Cut(strings.ReplaceAll(string(text), "\r\n", "\n"),
 		"| Fault | Targets | Parameters | What happens |\n|---|---|---|---|\n")
@@ -101,11 +102,13 @@ func TestEveryFaultIsInjectedIntoItsTargetsOnlyAndCleared(t *testing.T) {
 				w.Assign(device, "A")
 				for kind, target := range targets {
 					err := w.Inject(target, f.Name, allParams(t, f))
-					fits, checkErr := strings.Contains(strings.Join(f.Targets, " "), kind), f.Check(kind, allParams(t, f))
+					fits, checkErr := strings.Contains(strings.Join(f.Targets, " "), kind),
+						f.Check(kind, allParams(t, f))
 					if (err == nil) != fits || (checkErr == nil) != fits {
 						t.Errorf("%s: Inject: %v; Check: %v", kind, err, checkErr)
 					}
-					if err != nil && !strings.HasPrefix(err.Error(), "emulator: inject "+string(f.Name)+" into "+target) {
+					if err != nil &&
+						!strings.HasPrefix(err.Error(), "emulator: inject "+string(f.Name)+" into "+target) {
 						t.Error(err)
 					}
 				}
@@ -216,7 +219,8 @@ func TestUnknownFaultsTargetsAndParametersAreErrors(t *testing.T) {
 		if len(w.ActiveFaults()) != 0 {
 			t.Errorf("the active faults are %+v", w.ActiveFaults())
 		}
-		if err := w.Inject("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil { // text that looks like a number
+		// text that looks like a number
+		if err := w.Inject("A", emulator.Poison, emulator.Params{Mark: "-40"}); err != nil {
 			t.Error(err)
 		}
 		w.Close()

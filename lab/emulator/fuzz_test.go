@@ -14,7 +14,9 @@ func FuzzPackets(f *testing.F) {
 	for _, packet := range [][]byte{
 		rawPublish, connectPacket(4, 0xc2, 0, "dev1", "u", "p"), connectPacket(4, 0x2e, 0, "dev1", "topic", "will"),
 		{0x82, 8, 0, 1, 0, 3, 'a', '/', '#', 1},
-		{0x62, 2, 0, 1}, {0xc0, 0}, {0xe0, 0}, {0x30, 0xff, 0xff, 0xff, 0x7f}, {0x40, 2, 0, 1}, {0xa2, 5, 0, 1, 0, 1, 'a'},
+		{
+			0x62, 2, 0, 1}, {0xc0, 0}, {0xe0, 0}, {0x30, 0xff, 0xff, 0xff, 0x7f}, {0x40, 2, 0, 1},
+		{0xa2, 5, 0, 1, 0, 1, 'a'},
 		[]byte("\x30\x1d\x00\x19$iothub/twin/GET/?$rid=1&x"), []byte("\x82\x16\x00\x01\x00\x11$iothub/twin/res/#\x00"),
 		[]byte("\x30\x2b\x00\x27$iothub/twin/PATCH/properties/reported/?{}"),
 		[]byte("\x30\x1e\x00\x1c$iothub/methods/res/200/?$rid="),

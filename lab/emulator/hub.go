@@ -88,7 +88,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if err != nil {
 		return nil, none, err
 	}
-	if t.policy != "" { // only a token of a shared access policy has skn, and these hubs have no policies
+	if t.policy != "" { // at a hub, only tokens of shared access policies have skn, and these hubs have none
 		return nil, none, errors.New("the token has a skn, which a device's token must not have")
 	}
 	expires, err := t.check(d.key, h.host+"/devices/"+id, h.frontend.now())

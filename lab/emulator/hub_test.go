@@ -164,15 +164,18 @@ func TestAHubClosesConnectionsThatBreakARule(t *testing.T) {
 		"a packet beyond all limits":   {publish(events, 1, make([]byte, 1<<20)), "MQTT 3.1.1 does not allow"},
 		"an unknown filter":            {func(p *peer) { p.Subscribe("#", 1, nil) }, "not a documented topic filter"},
 		"another device's messages": {
-			func(p *peer) { p.Subscribe("devices/dev2/messages/devicebound/#", 1, nil) }, "not a documented topic filter",
+			func(p *peer) { p.Subscribe("devices/dev2/messages/devicebound/#", 1, nil) },
+			"not a documented topic filter",
 		},
 		"a method answer off its topic": {publish("$iothub/methods/res/ok/?$rid=1", 0, "{}"), "answered a method on"},
 		"a method answer without rid":   {publish("$iothub/methods/res/200/", 0, "{}"), "answered a method on"},
 		"a method answer, no JSON":      {publish("$iothub/methods/res/200/?$rid=1", 0, "{"), "not JSON"},
 		"a method answer, not UTF-8":    {publish("$iothub/methods/res/200/?$rid=1", 0, "\"\xff\""), "not JSON"},
 		"a twin request without rid":    {publish("$iothub/twin/GET/?", 0, ""), "without a $rid"},
-		"a twin report without rid":     {publish("$iothub/twin/PATCH/properties/reported/?", 0, "{}"), "without a $rid"},
-		"a message ID too long":         {publish(events+"%24.mid="+strings.Repeat("x", 129), 1, "x"), "128"},
+		"a twin report without rid": {
+			publish("$iothub/twin/PATCH/properties/reported/?", 0, "{}"), "without a $rid",
+		},
+		"a message ID too long": {publish(events+"%24.mid="+strings.Repeat("x", 129), 1, "x"), "128"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, emulator.Config{}, func(t *testing.T, w world) {

@@ -65,7 +65,7 @@ type faultSet map[Fault]*activeFault
 type activeFault struct {
 	Params
 	target    target
-	remaining int // injections left; used only if Count is not zero
+	remaining int // how many times the fault still applies; used only if Count is not zero
 	timer     *time.Timer
 	undo      func() // set by onInject to revert its effect when the fault is cleared or injected again
 }

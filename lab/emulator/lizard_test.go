@@ -111,7 +111,8 @@ func TestAMovedDeviceIsDisconnectedAndRefusedWith5AtItsOldHub(t *testing.T) {
 		}
 		stays.mustPublish("devices/dev2/messages/events/", "not moved")
 
-		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "deviceDataMigrated" {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") ||
+			state["substatus"] != "deviceDataMigrated" {
 			t.Errorf("DPS assigns %v", state)
 		}
 		p = w.mustConnect(login{hub: "B"})
@@ -170,7 +171,8 @@ func TestKillingAHubDoesNotMoveItsDevices(t *testing.T) {
 func TestNewDevicesFollowAMove(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.MoveDevices("A", "B")
-		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") || state["substatus"] != "initialAssignment" {
+		if state := w.registerDevice(t); state["assignedHub"] != w.Hub("B") ||
+			state["substatus"] != "initialAssignment" {
 			t.Errorf("DPS assigns %v", state)
 		}
 	})

@@ -73,10 +73,16 @@ func TestAManualFailbackEndsTheFailover(t *testing.T) {
 
 func TestAnyOtherMoveEndsAManualFailover(t *testing.T) {
 	for what, move := range map[string]func(w world) error{
-		"an operator moves it":    func(w world) error { return w.MoveDevice(device, "C") },
-		"its hub dies":            func(w world) error { return w.KillHub("B", emulator.FIN, emulator.WithMove) },
-		"the lizard moves it":     func(w world) error { return w.Inject(device, emulator.Moved, emulator.Params{Hub: "C"}) },
-		"it is deleted and comes": func(w world) error { return errors.Join(w.DeleteDevice(device), w.Assign(device, "C")) },
+		"an operator moves it": func(w world) error { return w.MoveDevice(device, "C") },
+		"its hub dies":         func(w world) error { return w.KillHub("B", emulator.FIN, emulator.WithMove) },
+		"the lizard moves it": func(w world) error {
+			return w.Inject(device, emulator.Moved,
+				emulator.Params{Hub: "C"})
+		},
+		"it is deleted and comes": func(w world) error {
+			return errors.Join(w.DeleteDevice(device),
+				w.Assign(device, "C"))
+		},
 	} {
 		inBubble(t, emulator.Config{Hubs: []string{"A", "B", "C"}}, func(t *testing.T, w world) {
 			w.Assign(device, "A")

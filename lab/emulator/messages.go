@@ -75,7 +75,8 @@ func (c *Cloud) queueMessage(deviceID string, m Message, result chan<- error) er
 	d.expire()
 	switch size := sizeOf(m.Body, m.Properties) + len(m.ID); {
 	case size > maximumMessage:
-		return fmt.Errorf("emulator: message: the message counts %d bytes, and the limit is %d", size, maximumMessage)
+		return fmt.Errorf("emulator: message: %d bytes with its ID and properties, at most %d fit: shorten it",
+			size, maximumMessage)
 	case m.TTL < shortestTTL || m.TTL > longestTTL:
 		return fmt.Errorf("emulator: message: a TTL of %v is not between %v and %v", m.TTL, shortestTTL, longestTTL)
 	case !d.hadSession:
@@ -87,7 +88,8 @@ func (c *Cloud) queueMessage(deviceID string, m Message, result chan<- error) er
 	c.emit(KindMessage, "", d.id, "message %q queued", m.ID)
 	for name, value := range m.Properties {
 		if !plainProperty.MatchString(name + value) {
-			c.note("", d.id, "was sent a message with a property that the documents do not allow in cloud-to-device messages")
+			c.note("", d.id, "was sent a message with a property that the documents do not allow in "+
+				"cloud-to-device messages")
 		}
 	}
 	d.deliver()

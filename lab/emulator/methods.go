@@ -106,7 +106,8 @@ func (s *session) completeMethod(topic string, body []byte) error {
 	rid := rawRID(query)
 	switch {
 	case !found || err != nil || rid == "":
-		return s.violation("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic, methodReply)
+		return s.violation("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic,
+			methodReply)
 	case len(body) > maximumMethod:
 		return s.violation("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
 	case len(body) > 0 && !isJSON(body):

@@ -4,10 +4,10 @@ package emulator
 // notes need.
 const notesLimit = 10_000
 
-// note emits a note for behavior of a client that the documents do not describe. The emulator accepts
-// such behavior unless a report says that the service refuses it. Each sentence is emitted once for each device, so
-// that a client does not fill the log. The subject of the sentence is the device. It is called with
-// c.mu held.
+// note emits a note that a client did something that the documents do not describe and that the
+// emulator accepts, because no report says that the service refuses it. Each sentence is emitted
+// once for each device at each endpoint, so that a client does not fill the log. The subject of
+// the sentence is the device. It is called with c.mu held.
 func (c *Cloud) note(where, device string, sentences ...string) {
 	for _, sentence := range sentences {
 		key := [3]string{where, device, sentence}

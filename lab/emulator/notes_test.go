@@ -73,7 +73,8 @@ func TestDPSAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 		notes []string
 	}{
 		"a question mark": {
-			func(world) login { return login{username: resource + "/?api-version=2019-03-31"} }, []string{"question mark"},
+			func(world) login { return login{username: resource + "/?api-version=2019-03-31"} },
+			[]string{"question mark"},
 		},
 		"an unknown api-version": {
 			func(world) login { return login{username: resource + "/api-version=1"} }, []string{"api-version"},
@@ -110,7 +111,9 @@ func TestDPSAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 
 func TestARegistrationIDEndsWithALetterADigitOrADash(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		for _, id := range []string{"dev1.", "dev1_", "dev1:", "dev 1", "dev/1", "zürich", "", strings.Repeat("d", 129)} {
+		for _, id := range []string{
+			"dev1.", "dev1_", "dev1:", "dev 1", "dev/1", "zürich", "", strings.Repeat("d", 129),
+		} {
 			if err := w.Enroll(id, ""); err == nil {
 				t.Errorf("%q was enrolled", id)
 			}
@@ -133,12 +136,15 @@ func TestAHubAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 		"no api-version":            {username("/?x=y"), []string{"api-version"}},
 		"nothing behind the device": {username(""), []string{"api-version"}},
 		"an old api-version for a model": {
-			username("/?api-version=2019-10-01&model-id=dtmi%3Aa%3B1"), []string{"named its model under an api-version older"}},
+			username("/?api-version=2019-10-01&model-id=dtmi%3Aa%3B1"),
+			[]string{"named its model under an api-version older"}},
 		"a model that is no dtmi": {username("/?api-version=2021-04-12&model-id=urn%3Aa"), []string{"not a dtmi"}},
 		"a space that is not encoded": {
 			username("/?api-version=2021-04-12&DeviceClientType=a b"), []string{"percent-encoded"}},
 		"the host as the token's sr": {func(w world) login { return login{sas: signed(w, w.Hub("A"), "")} }, nil},
-		"all devices as its sr":      {func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices", "")} }, nil},
+		"all devices as its sr": {
+			func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices", "")} }, nil,
+		},
 		"an sr that goes on": {func(w world) login {
 			return login{sas: signed(w, w.Hub("A")+"/devices/dev1/api-version=2016-11-14", "")}
 		}, nil},
@@ -283,7 +289,8 @@ func TestControlCharactersDoNotCountInTheSizeOfATwin(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/res/#")
 		for i := range 8 { // each counts 4096 with its name, so all together count 32 KB
 			text := strings.Repeat("t", 4095) + `\n`
-			if topic, body := p.request(report+"1", fmt.Sprintf(`{"%d":"%s"}`, i, text)); !strings.Contains(topic, "/res/204/") {
+			if topic, body := p.request(report+"1", fmt.Sprintf(`{"%d":"%s"}`, i, text)); !strings.Contains(topic,
+				"/res/204/") {
 				t.Errorf("property %d: %s %s", i+1, topic, body)
 			}
 		}
@@ -310,7 +317,8 @@ func TestAMessagePropertyWithUndocumentedCharactersIsSentAndNoted(t *testing.T) 
 		notes := notedInBubble(t, func(t *testing.T, w world) {
 			w.mustConnect(login{hub: "A"})
 			for range 2 {
-				if err := w.SendMessage(device, emulator.Message{Properties: map[string]string{"p": value}}); err != nil {
+				if err := w.SendMessage(device,
+					emulator.Message{Properties: map[string]string{"p": value}}); err != nil {
 					t.Error(err)
 				}
 			}

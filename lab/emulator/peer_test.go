@@ -114,7 +114,8 @@ func (l login) complete(w world) login {
 			l.username = w.IDScope() + "/registrations/" + l.device + "/api-version=2019-03-31&ClientVersion=test%2F1"
 		}
 		if l.sas == "" {
-			l.sas = sas(w.IDScope()+"/registrations/"+l.device, deviceKey(w.Cloud, l.device), expires, "&skn=registration")
+			l.sas = sas(w.IDScope()+"/registrations/"+l.device, deviceKey(w.Cloud, l.device), expires,
+				"&skn=registration")
 		}
 		return l
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // The range of ports for port 0. It is below the ports that systems use for outgoing connections
-// (on Linux from 32768). So an outgoing connection cannot take the port of an endpoint that is down
-// on a system where it cannot hold its port.
+// (on Linux from 32768). So an outgoing connection cannot take the port of an endpoint that is
+// down, even on a system where the endpoint cannot hold its port.
 const (
 	firstPort = 15_000
 	lastPort  = 32_000

@@ -16,7 +16,8 @@ func (p *peer) publishes(n int, wait time.Duration) int {
 	p.Helper()
 	var tokens []interface{ WaitTimeout(time.Duration) bool }
 	for i := range n {
-		tokens = append(tokens, p.Publish(fmt.Sprintf("devices/%s/messages/events/$.mid=%d", p.device(), i), 1, false, "x"))
+		tokens = append(tokens,
+			p.Publish(fmt.Sprintf("devices/%s/messages/events/$.mid=%d", p.device(), i), 1, false, "x"))
 	}
 	time.Sleep(wait)
 	acknowledged := 0
@@ -95,8 +96,9 @@ func TestLatePUBACKsAreInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.mustClear(device, emulator.LatePUBACK)
-		raw.Write([]byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x02")) // its PUBACK must not overtake the first
-		raw.Write([]byte("\xc0\x00"))                                              // but PINGRESP may overtake it
+		// its PUBACK must not overtake the first
+		raw.Write([]byte("\x32\x21\x00\x1ddevices/dev1/messages/events/\x00\x02"))
+		raw.Write([]byte("\xc0\x00")) // but PINGRESP may overtake it
 		want := "\xd0\x00\x40\x02\x00\x01\x40\x02\x00\x02"
 		if got := w.readAll(raw, len(want)); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -47,8 +47,11 @@ func (w world) rawConnect(keepAlive time.Duration) net.Conn {
 func TestAClientHasTenSecondsForTLSAndTenForCONNECT(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for name, dial := range map[string]func() (net.Conn, error){
-			"silent before TLS": func() (net.Conn, error) { return w.network.DialContext(t.Context(), "tcp", w.Hub("A")) },
-			"silent after TLS":  func() (net.Conn, error) { return dialTLS(w, w.network.DialContext, w.Hub("A")) },
+			"silent before TLS": func() (net.Conn,
+				error) {
+				return w.network.DialContext(t.Context(), "tcp", w.Hub("A"))
+			},
+			"silent after TLS": func() (net.Conn, error) { return dialTLS(w, w.network.DialContext, w.Hub("A")) },
 		} {
 			conn, err := dial()
 			if err != nil {

@@ -68,9 +68,9 @@ func (s *shapedConn) waitReadable() error {
 
 func (s *shapedConn) mayPass() (bool, time.Time) { return !s.paused, time.Time{} }
 
-// waitUntil waits until ready returns true or the deadline passes. The time that
-// ready returns is the time at which it may become true; the zero time means that only a change can
-// make it true. waitUntil is called with the lock held, and it notices changes of the deadline.
+// waitUntil waits until ready returns true or the deadline passes. With false, ready returns the
+// time at which it may become true; the zero time means that only a change can make it true.
+// waitUntil is called with the lock held, and it notices changes of the deadline.
 func (s *shapedConn) waitUntil(by *time.Time, ready func() (bool, time.Time)) error {
 	for {
 		ok, at := ready()

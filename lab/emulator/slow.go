@@ -60,7 +60,8 @@ func (s *shapedConn) enqueue(to *delayQueue, data []byte, err error) {
 	due := time.Now()
 	if s := s.shaping; s != nil {
 		if s.rate > 0 {
-			to.rateUsedUntil = later(due, to.rateUsedUntil).Add(time.Duration(len(data)) * time.Second / time.Duration(s.rate))
+			to.rateUsedUntil = later(due,
+				to.rateUsedUntil).Add(time.Duration(len(data)) * time.Second / time.Duration(s.rate))
 			due = to.rateUsedUntil
 		}
 		due = due.Add(s.delay)

@@ -88,7 +88,8 @@ func (w world) registerNow(t *testing.T) map[string]any {
 
 func TestOwnAddressesNamesHubsWithoutPort(t *testing.T) {
 	inBubble(t, emulator.Config{OwnAddresses: true}, func(t *testing.T, w world) {
-		if got := w.DPSHost() + " " + w.Hub("A") + " " + w.Hub("B"); got != "127.0.0.1:8883 127.0.0.2:8883 127.0.0.3:8883" {
+		if got := w.DPSHost() + " " + w.Hub("A") + " " +
+			w.Hub("B"); got != "127.0.0.1:8883 127.0.0.2:8883 127.0.0.3:8883" {
 			t.Errorf("addresses %s", got)
 		}
 		if state := w.registerDevice(t); state["assignedHub"] != "127.0.0.2" {
@@ -181,7 +182,8 @@ func TestAClientThatDoesNotReadBlocksNoOtherAndIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 7 {
-			if err := w.SetDesired(device, map[string]any{string(rune('a' + i)): strings.Repeat("x", 4096)}); err != nil {
+			if err := w.SetDesired(device,
+				map[string]any{string(rune('a' + i)): strings.Repeat("x", 4096)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -209,7 +211,8 @@ func TestDPSHasTheGivenPortAndTheHubsTheNextPorts(t *testing.T) {
 		}
 	}
 	for _, wrong := range []int{-1, 65535} {
-		if _, err := emulator.Start(emulator.Config{Port: wrong}); err == nil || !strings.Contains(err.Error(), "port") {
+		if _, err := emulator.Start(emulator.Config{Port: wrong}); err == nil ||
+			!strings.Contains(err.Error(), "port") {
 			t.Errorf("port %d: %v", wrong, err)
 		}
 	}

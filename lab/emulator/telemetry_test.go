@@ -34,7 +34,8 @@ func TestAPropertyBagMayFollowAQuestionMark(t *testing.T) {
 		p := w.mustConnect(login{hub: "A"})
 		p.mustPublish(events+"?%24.mid=1-1&a=b", "1")
 		got := w.Ledger()[0]
-		if want := map[string]string{"$.mid": "1-1", "a": "b"}; got.MessageID != "1-1" || !maps.Equal(got.Properties, want) {
+		if want := map[string]string{"$.mid": "1-1", "a": "b"}; got.MessageID != "1-1" ||
+			!maps.Equal(got.Properties, want) {
 			t.Errorf("stored %+v", got)
 		}
 		w.wantNoViolation()

@@ -21,15 +21,20 @@ func TestATwinIsReadAndReportedWithVersions(t *testing.T) {
 		p.mustSubscribe("$iothub/twin/res/#")
 		for _, step := range []struct{ topic, body, answer string }{
 			{getTwin + "1", "", `$iothub/twin/res/200/?$rid=1 {"desired":{"$version":1},"reported":{"$version":1}}`},
-			{report + "x%20y", `{"a":1,"o":{"x":true,"y":"t"},"n":null}`, `$iothub/twin/res/204/?$rid=x%20y&$version=2`},
+			{
+				report + "x%20y", `{"a":1,"o":{"x":true,"y":"t"},"n":null}`,
+				`$iothub/twin/res/204/?$rid=x%20y&$version=2`,
+			},
 			{report + "3", `{"a":null,"o":{"x":null,"z":[1,2.50]}}`, `$iothub/twin/res/204/?$rid=3&$version=3`},
 			{
 				getTwin + "4", "",
-				`$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`,
+				`$iothub/twin/res/200/?$rid=4 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t",` +
+					`"z":[1,2.50]}}}`,
 			},
 			{
 				"$iothub/twin/GET/?%24rid=5", "",
-				`$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t","z":[1,2.50]}}}`,
+				`$iothub/twin/res/200/?$rid=5 {"desired":{"$version":1},"reported":{"$version":3,"o":{"y":"t",` +
+					`"z":[1,2.50]}}}`,
 			},
 		} {
 			topic, body := p.request(step.topic, step.body)

@@ -82,8 +82,10 @@ func TestTwinRequestsAreAnsweredWithErrors(t *testing.T) {
 		p     emulator.Params
 		want  string
 	}{
-		"throttled":               {emulator.TwinThrottles, emulator.Params{}, "429/?$rid=1"},
-		"throttled with a time":   {emulator.TwinThrottles, emulator.Params{RetryAfter: 7e9}, "429/?$rid=1&retry-after=7"},
+		"throttled": {emulator.TwinThrottles, emulator.Params{}, "429/?$rid=1"},
+		"throttled with a time": {
+			emulator.TwinThrottles, emulator.Params{RetryAfter: 7e9}, "429/?$rid=1&retry-after=7",
+		},
 		"failed":                  {emulator.TwinError, emulator.Params{}, "500/?$rid=1"},
 		"failed in another way":   {emulator.TwinError, emulator.Params{Status: 503}, "503/?$rid=1"},
 		"throttled for the first": {emulator.TwinThrottles, emulator.Params{Count: 2}, "429/?$rid=1"},

@@ -105,7 +105,8 @@ func (p *patchCheck) number(text string) error {
 		return nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err != nil || n < minimumInteger || n > maximumInteger {
-		return fmt.Errorf("the integer %.40s is not between %d and %d", text, int64(minimumInteger), int64(maximumInteger))
+		return fmt.Errorf("the integer %.40s is not between %d and %d", text, int64(minimumInteger),
+			int64(maximumInteger))
 	}
 	return nil
 }

@@ -36,8 +36,9 @@ var (
 func parseDPSUsername(username string) (scope, id string, notes []string, err error) {
 	parts := strings.SplitN(username, "/", 4)
 	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {
-		return "", "", nil, fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
-			username)
+		return "", "", nil,
+			fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
+				username)
 	}
 	scope, id = parts[0], parts[2]
 	if !registrationID.MatchString(id) {

@@ -65,7 +65,8 @@ func everything(t *testing.T, cloud *emulator.Cloud) {
 		t.Errorf("violations: %q", broken)
 	}
 	for _, key := range []string{w.GroupKey(), deviceKey(t, cloud)} {
-		if said := w.device.said.String() + w.device.errors.String(); strings.Contains(said, strings.TrimRight(key, "=")) {
+		if said := w.device.said.String() +
+			w.device.errors.String(); strings.Contains(said, strings.TrimRight(key, "=")) {
 			t.Error("it has printed a key")
 		}
 	}

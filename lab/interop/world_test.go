@@ -85,7 +85,8 @@ func wantReadings(t *testing.T, readings []emulator.Delivery) {
 			body.Humidity < 40 {
 			t.Errorf("reading %d is %q, %s", i+1, r.MessageID, r.Body)
 		}
-		if r.Properties["$.ct"] != "application/json" || r.Properties["$.ce"] != "utf-8" || r.Hub != "A" || r.Duplicate {
+		if r.Properties["$.ct"] != "application/json" || r.Properties["$.ce"] != "utf-8" || r.Hub != "A" ||
+			r.Duplicate {
 			t.Errorf("reading %d came as %+v", i+1, r)
 		}
 	}
@@ -103,7 +104,8 @@ func (w world) wantFan(t *testing.T, speed float64) {
 	t.Helper()
 	w.until(t, "the answer to a desired property", func() bool {
 		_, _, version, _ := w.Twin(deviceID)
-		return w.reported("fanSpeed", map[string]any{"value": speed, "ac": 200.0, "ad": "completed", "av": float64(version)})
+		return w.reported("fanSpeed",
+			map[string]any{"value": speed, "ac": 200.0, "ad": "completed", "av": float64(version)})
 	})
 }
 

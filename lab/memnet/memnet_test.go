@@ -317,7 +317,8 @@ func TestADialWaitsDuringABlackHole(t *testing.T) {
 
 		start := time.Now()
 		time.AfterFunc(time.Minute, func() { hole.SetBlackHole(false) })
-		if _, err := network.DialContext(t.Context(), "tcp", "hub:8883"); err != nil || time.Since(start) != time.Minute {
+		if _, err := network.DialContext(t.Context(), "tcp", "hub:8883"); err != nil ||
+			time.Since(start) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		hole.SetBlackHole(true)

@@ -67,7 +67,8 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 			lines := strings.Split(again, "\n")
 			for i, line := range strings.Split(once, "\n") {
 				if i >= len(lines) || line != lines[i] {
-					t.Fatalf("once\n%s\nagain\n%s", line, strings.Join(lines[min(i, len(lines)):min(i+3, len(lines))], "\n"))
+					t.Fatalf("once\n%s\nagain\n%s", line,
+						strings.Join(lines[min(i, len(lines)):min(i+3, len(lines))], "\n"))
 				}
 			}
 		})

@@ -180,7 +180,8 @@ func (s *Scenario) check(endLine int) error {
 		last = max(last, until)
 	}
 	if e, ok := s.Expects(Recovery); ok && last+e.Within > s.End {
-		return fmt.Errorf("line %d: the last fault ends at %s, and a recovery may take %s after that: end at %s or later",
+		return fmt.Errorf("line %d: the last fault ends at %s, and a recovery may take %s after that: "+
+			"end at %s or later",
 			endLine, formatDuration(last), formatDuration(e.Within), formatDuration(last+e.Within))
 	}
 	return nil

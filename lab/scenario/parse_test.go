@@ -102,10 +102,14 @@ func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 		{"# only words", `the end is missing: add a line such as end 5m`},
 		{"\n\nkill A", `line 3: "kill" is not allowed here: give at, every, random, expect or end`},
 		{"at",
-			`line 1: something is missing after "at": give a time since the beginning such as 10s or 1m30s, at most 168h`},
+			`line 1: something is missing after "at": give a time since the beginning such as 10s or 1m30s, ` +
+				`at most 168h`},
 		{"at 10 kill A", `line 1: "10" is not allowed here: give a time since`},
 		{"at -1s kill A", `line 1: "-1s" is not allowed here: give a time since`},
-		{"at 10s", `line 1: something is missing after "10s": give kill, strike, heal, move, desired, method or command`},
+		{
+			"at 10s", `line 1: something is missing after "10s": give kill, strike, heal, move, desired, ` +
+				`method or command`,
+		},
 		{"at 10s kil A", `line 1: "kil" is not allowed here: give kill, strike,`},
 		{"at 10s kill", `line 1: something is missing after "kill": give DPS, A, B or device`},
 		{"at 10s kill dps", `line 1: "dps" is not allowed here: give DPS, A, B or device`},
@@ -134,7 +138,10 @@ func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 		{"at 1s desired 5", `line 1: "5" is not allowed here: give a JSON object such as {"fanSpeed":3}`},
 		{"at 1s desired", `line 1: something is missing after "desired": give a JSON object`},
 		{`at 1s desired {"a":1`, `line 1: "{\"a\":1" is not JSON: its end is missing on this line`},
-		{`at 1s desired {"a":1,"a":2}`, `line 1: a twin would change this value: the name "a" occurs twice in one object`},
+		{
+			`at 1s desired {"a":1,"a":2}`,
+			`line 1: a twin would change this value: the name "a" occurs twice in one object`,
+		},
 		{`at 1s desired {"a":"\ud800"}`, `line 1: a twin would change this value:`},
 		{`at 1s strike device poison mark="\ud800"`, `line 1: `},
 		{`at 1s desired {a:1}`, `line 1: "{a:1}" is not JSON: invalid character 'a'`},
@@ -142,7 +149,10 @@ func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 		{"at 1s method", `line 1: something is missing after "method": give the name of a method, without + and #`},
 		{`at 1s method "echo"`, `line 1: "\"echo\"" is not allowed here: give the name of a method`},
 		{"at 1s method a+b", `line 1: "a+b" is not allowed here: give the name`},
-		{"at 1s method echo hello", `line 1: "hello" is not allowed here: give a JSON value such as 5, "text" or {"a":1}`},
+		{
+			"at 1s method echo hello",
+			`line 1: "hello" is not allowed here: give a JSON value such as 5, "text" or {"a":1}`,
+		},
 		{"at 1s command alarm 5 6", `line 1: "6" is not allowed here: give nothing more`},
 		{"every", `line 1: something is missing after "every": give a duration above 0`},
 		{"every 10s", `line 1: something is missing after "10s": give kill,`},
@@ -157,7 +167,10 @@ func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 		{"random attacks", `line 1: something is missing after "attacks": give from`},
 		{"random attacks from 1s to", `line 1: something is missing after "to": give a duration`},
 		{"random attacks from 1s to 1m every 5s", `line 1: "5s" is not allowed here: give about`},
-		{"random attacks from 1s to 1m every about 1s", `line 1: attacks every about 1s are too frequent: give 5s or more`},
+		{
+			"random attacks from 1s to 1m every about 1s",
+			`line 1: attacks every about 1s are too frequent: give 5s or more`,
+		},
 		{"random attacks from 1m to 1m", `line 1: there is no time for an attack between 1m and 1m: leave 5s or more`},
 		{"expect", `line 1: something is missing after "expect": give recovery, missing, duplicates, out-of-order,`},
 		{"expect miracles 1", `line 1: "miracles" is not allowed here: give recovery,`},
@@ -167,7 +180,10 @@ func TestParseErrorsNameTheLineTheWordAndWhatIsAllowed(t *testing.T) {
 		{"expect missing 0\nexpect missing 1", `line 2: there is already an expectation for missing`},
 		{"end", `line 1: something is missing after "end": give a duration`},
 		{"end 5m\nend 6m", `line 2: a second end: the scenario already ends at 5m`},
-		{"end 1000h", `line 1: "1000h" is not allowed here: give a duration above 0 such as 10s or 1m30s, at most 168h`},
+		{
+			"end 1000h", `line 1: "1000h" is not allowed here: give a duration above 0 such as 10s or 1m30s, ` +
+				`at most 168h`,
+		},
 		{"at 1m kill A; end 1m", `line 1: it lasts until 1m, but the scenario ends at 1m`},
 		{"at 50s kill A for 20s; end 1m", `line 1: it lasts until 1m10s, but the scenario ends at 1m`},
 		{"every 10s to 2m method x; end 1m", `line 1: it lasts until 2m, but the scenario ends at 1m`},

@@ -15,7 +15,8 @@ const shortestAttack = 5 * time.Second
 // without an operator.
 var attacks = []string{
 	"kill HUB fin", "kill HUB rst", "kill HUB refuse", "kill HUB silence",
-	"kill HUB fin; move OTHER", "kill HUB rst; move OTHER", "kill HUB refuse; move OTHER", "kill HUB silence; move OTHER",
+	"kill HUB fin; move OTHER", "kill HUB rst; move OTHER", "kill HUB refuse; move OTHER",
+	"kill HUB silence; move OTHER",
 	"move OTHER", "move OTHER; kill DPS", "move OTHER; strike DPS throttles retry-after=5s",
 	"kill HUB rst; kill OTHER rst",
 	"kill DPS", "kill DPS silence", "strike DPS unavailable", "strike DPS mute", "strike DPS lingers delay=5s",

@@ -232,7 +232,8 @@ func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
 				defer cancel()
 				begin := time.Now()
 				err := s.Run(ctx, w, deviceID, nil)
-				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "scenario: "+s.Name+": ") {
+				if !errors.Is(err, context.DeadlineExceeded) ||
+					!strings.HasPrefix(err.Error(), "scenario: "+s.Name+": ") {
 					t.Errorf("%s after %s: %v", s.Name, after, err)
 				}
 				if took := time.Since(begin); took != after || len(w.activeFaults()) > 0 {
@@ -267,7 +268,8 @@ func TestErrorsOfTheWorldAreReportedAndTheRunContinues(t *testing.T) {
 func TestRunNeedsNoObserver(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := &recorder{}
-		if err := mustParse(t, "at 1s kill A; at 2s method echo; end 1m").Run(t.Context(), w, deviceID, nil); err != nil {
+		if err := mustParse(t, "at 1s kill A; at 2s method echo; end 1m").Run(t.Context(), w, deviceID,
+			nil); err != nil {
 			t.Error(err)
 		}
 		if len(w.did) != 3 {

@@ -77,15 +77,17 @@ func newTrial(t *testing.T, listen func(string) (net.Listener, error), dial tran
 	var err error
 	w.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{
-			ProvisioningHost: w.cloud.DPSHost(), IDScope: w.cloud.IDScope(), RegistrationID: deviceID, ModelID: sensor.ModelID,
-			Key: machine.GroupKey(w.cloud.GroupKey(), deviceID),
+			ProvisioningHost: w.cloud.DPSHost(), IDScope: w.cloud.IDScope(), RegistrationID: deviceID,
+			ModelID: sensor.ModelID,
+			Key:     machine.GroupKey(w.cloud.GroupKey(), deviceID),
 		},
 		Storage: machine.Storage{InMemory: true},
 		Timing:  machine.Timing{ClockFloor: time.Unix(0, 0)},
-		Link: machine.Link{RootCAs: w.cloud.CAPool, Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
-			w.note(func() { w.dials = append(w.dials, time.Now()) })
-			return dial(ctx, kind, address)
-		}},
+		Link: machine.Link{RootCAs: w.cloud.CAPool,
+			Dial: func(ctx context.Context, kind, address string) (net.Conn, error) {
+				w.note(func() { w.dials = append(w.dials, time.Now()) })
+				return dial(ctx, kind, address)
+			}},
 		Handlers: w.sensor.Handlers(), Observers: []func(machine.Record){w.observe},
 		Rand: rand.New(rand.NewPCG(luck, 2)).Float64,
 	})
@@ -103,7 +105,8 @@ func (w *trial) run(s scenario.Scenario) verdict {
 	go func() { ran <- w.device.Run(context.Background()) }()
 	stop := w.sending()
 	<-w.arrived
-	time.Sleep(50 * time.Millisecond) // so that no step is at the very instant of anything that the device does by itself
+	// so that no step is at the very instant of anything that the device does by itself
+	time.Sleep(50 * time.Millisecond)
 	w.note(func() { w.begin = time.Now() })
 	if err := s.Run(w.t.Context(), w.cloud, deviceID, w.happen); err != nil {
 		w.t.Error(err)

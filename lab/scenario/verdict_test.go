@@ -65,7 +65,8 @@ func (w *trial) slowest(end time.Duration) (slowest time.Duration) {
 			continue
 		}
 		most, shut := end, false // it never came back
-		if j := slices.IndexFunc(w.happenings[i:], func(h scenario.Event) bool { return h.Way == scenario.Shuts }); j >= 0 {
+		if j := slices.IndexFunc(w.happenings[i:],
+			func(h scenario.Event) bool { return h.Way == scenario.Shuts }); j >= 0 {
 			most, shut = w.happenings[i+j].Since, true
 		}
 		for _, d := range w.cloud.Ledger() {
