@@ -68,7 +68,7 @@ func TestTheClockIsJudgedByTheStrongestEvidence(t *testing.T) {
 		},
 		"an update that is still to come": {
 			answer(200, time.Time{}, in(time.Hour)), now, false, outrun,
-			[]string{"1 h 0 min or more behind", "has been 2026-06-01T13:00:00Z"},
+			[]string{"1 h 0 min or more behind", "at DPS it is 2026-06-01T13:00:00Z or later"},
 		},
 		"an update of last year":            {answer(200, time.Time{}, in(-9000*time.Hour)), now, false, none, nil},
 		"an update by a clock a little off": {answer(200, time.Time{}, in(5*time.Minute)), now, false, none, nil},
