@@ -30,6 +30,9 @@ func TestAHubThatAcceptsNoReadingForHoursLosesNone(t *testing.T) {
 					}
 					time.Sleep(2 * time.Hour)
 					w.wantNothingLost()
+					if w.warnings("used up its quota") == "" {
+						t.Error("no warning names the quota")
+					}
 					if n, _ := w.device.Outbox().Pending(); n > 0 {
 						t.Errorf("%d readings are still pending", n)
 					}
