@@ -70,7 +70,7 @@ type ended struct {
 }
 
 // Each reading that is accepted after a change is delivered. One that was accepted before it is
-// delivered or named, unless the process was killed within a second after the change. Two processes
+// delivered or named, unless the process was killed too soon after the change. Two processes
 // never accept readings under one path.
 func TestRemovedStateDirectoryLosesNoReadingUnnamed(t *testing.T) {
 	slow.Test(t)
@@ -343,34 +343,44 @@ func (d *directoryTorture) judge() {
 	}
 	d.together()
 	accepted := len(d.answers)
-	d.t.Logf("%d rounds: %v; %d answers, %d named as missing, %d excused by a SIGKILL within a second", *hands,
-		d.kinds, accepted, missing, excused)
+	d.t.Logf("%d rounds: %v; %d answers, %d named as missing, %d excused by a SIGKILL within %s", *hands,
+		d.kinds, accepted, missing, excused, timeToName())
 	if accepted == 0 {
 		d.t.Error("nothing was accepted")
 	}
 }
 
+// story lists what happened in a life and in the lives after it.
 func (d *directoryTorture) story(life int) (all []string) {
 	for _, c := range d.changes {
-		if c.life == life {
+		if c.life >= life {
 			all = append(all, fmt.Sprint(c.what, " ", c.begin.Format("05.000"), " ", c.end.Format("05.000")))
 		}
 	}
 	for _, e := range d.ends {
-		if e.life == life {
+		if e.life >= life {
 			all = append(all, fmt.Sprint("killed ", e.killed, " ", e.at.Format("05.000")))
 		}
 	}
 	return all
 }
 
-// excused reports whether a reading was accepted before a change, and the process was killed within
-// a second after it.
+// timeToName returns how long after a change the device may still have to name what is missing: a second,
+// or more if the test runs beside others that keep the disk and the processor busy.
+func timeToName() time.Duration {
+	if *hands > 10 {
+		return time.Second
+	}
+	return 2 * time.Second
+}
+
+// excused reports whether a reading was accepted before a change, and the process was killed before
+// the device had to name the reading.
 func (d *directoryTorture) excused(a answered) bool {
 	for i, c := range d.changes {
 		// The answer may have been in the pipe when the change began.
 		if c.life >= a.life && a.read.Add(-50*time.Millisecond).Before(c.end) && d.ends[i].killed &&
-			d.ends[i].at.Sub(c.end) < time.Second {
+			d.ends[i].at.Sub(c.end) < timeToName() {
 			return true
 		}
 	}
