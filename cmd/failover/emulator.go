@@ -68,6 +68,10 @@ func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.config.OwnAddresses, "own-addresses", false, ownAddressesUsage)
 	f.StringVar(&o.config.AllocationPayload, "payload", "", "`JSON` that DPS returns with each assignment")
 	f.DurationVar(&o.config.RetryAfter, "retry-after", 3*time.Second, "time that an assignment takes, in whole seconds")
+	f.IntVar(&o.config.HubConnections, "hub-connections", 0,
+		"connections that each hub accepts in a second, 100 for an S1 hub; 0 means no limit")
+	f.IntVar(&o.config.Registrations, "registrations", 0,
+		"registrations that DPS accepts in a minute, 1000 for the real one; 0 means no limit")
 }
 
 // lastPort is the highest port of DPS, so that two ports for the hubs remain above it.
@@ -90,6 +94,10 @@ func (o emulatorOptions) check() error {
 		return errors.New("--payload is not JSON: give what a custom allocation returns, such as {\"site\":\"north\"}")
 	case config.RetryAfter <= 0:
 		return fmt.Errorf("--retry-after is %s: it must be above 0, such as 3s", config.RetryAfter)
+	case config.HubConnections < 0:
+		return fmt.Errorf("--hub-connections is %d: it must be a number a second, or 0", config.HubConnections)
+	case config.Registrations < 0:
+		return fmt.Errorf("--registrations is %d: it must be a number a minute, or 0", config.Registrations)
 	case config.Port < 0 || config.Port > lastPort:
 		return fmt.Errorf("--port is %d: it must be 1 to %d, or 0 for any free ports", config.Port, lastPort)
 	case o.controlPort < 0 || o.controlPort > 65535:

@@ -57,6 +57,14 @@ type Config struct {
 	// RetryAfter is the retry-after of DPS's 202 answers, and the time that an assignment takes. It
 	// is rounded up to whole seconds. Zero means 3 s.
 	RetryAfter time.Duration
+	// HubConnections is the number of connections that each hub accepts in a second; zero means no limit. An S1 hub
+	// accepts the greater of 100 and 12 for each unit. A connection beyond it gets CONNACK 3. Source: azure-docs
+	// articles/iot-hub/iot-hub-devguide-quotas-throttling.md
+	HubConnections int
+	// Registrations is the number of register requests that DPS accepts in a minute; zero means no limit. DPS accepts
+	// 1,000. A request beyond it gets 429 with a retry-after. Source: azure-docs
+	// articles/azure-resource-manager/management/azure-subscription-service-limits.md
+	Registrations int
 	// CommandLock is the time after which a cloud-to-device message without PUBACK is queued again.
 	// Zero means 60 s.
 	CommandLock time.Duration
@@ -103,6 +111,9 @@ func (config Config) complete() (Config, []byte, error) {
 }
 
 func (config Config) check() error {
+	if config.HubConnections < 0 || config.Registrations < 0 {
+		return errors.New("a limit of connections or registrations is negative")
+	}
 	if config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)) {
 		return errors.New("the allocation payload is not JSON")
 	}

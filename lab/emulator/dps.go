@@ -27,6 +27,7 @@ type dps struct {
 	registerCounts map[string]int         // number of register requests, by registration ID
 	lastPayloads   map[string][]byte      // payload of the last register request, by registration ID
 	recentPolls    map[string][]time.Time // times of the polls within pollWindow, by registration ID
+	gate           Gate                   // for register requests
 }
 
 // A dpsClient is a client's session at DPS. All sessions of DPS are clean sessions.
@@ -42,6 +43,7 @@ func newDPS(c *Cloud) *dps {
 	p := &dps{
 		cloud: c, clients: map[*connection]*dpsClient{}, registerCounts: map[string]int{},
 		lastPayloads: map[string][]byte{}, recentPolls: map[string][]time.Time{},
+		gate: NewGate(c.config.Registrations, time.Minute),
 	}
 	p.frontend = newFrontend(c, TargetDPS, p)
 	return p

@@ -20,12 +20,13 @@ type hub struct {
 	byConnection map[*connection]*session
 	byDevice     map[string]*session        // current sessions by device ID
 	keptFilters  map[string]map[string]byte // topic filters and QoS of sessions with CleanSession 0, by device ID
+	gate         Gate                       // for connections
 }
 
 func newHub(c *Cloud, name string) *hub {
 	h := &hub{
 		cloud: c, name: name, byConnection: map[*connection]*session{}, byDevice: map[string]*session{},
-		keptFilters: map[string]map[string]byte{},
+		keptFilters: map[string]map[string]byte{}, gate: NewGate(c.config.HubConnections, time.Second),
 	}
 	h.frontend = newFrontend(c, name, h)
 	return h
@@ -42,6 +43,11 @@ func (h *hub) connect(conn *connection, r connectRequest) byte {
 	}
 	if code := c.faultRefusal(conn, h.frontend, h.name, r.clientID); code != accepted {
 		return code
+	}
+	if h.gate.Admit(time.Now()) > 0 {
+		c.reportRefusal(conn, h.name, r.clientID, "CONNACK 3: more than %d connections a second",
+			c.config.HubConnections)
+		return refusedUnavailable
 	}
 	host, id, model, notes, err := parseHubUsername(r.username)
 	if err == nil && r.clientID != id {

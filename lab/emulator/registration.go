@@ -58,6 +58,12 @@ func (q dpsRequest) register(body []byte) {
 	if q.answerFault(DPSThrottlesRegister) {
 		return
 	}
+	if wait := q.gate.Admit(time.Now()); wait > 0 {
+		q.cloud.emit(KindRegister, "DPS", id, "answered 429: more than %d registrations a minute",
+			q.cloud.config.Registrations)
+		q.throttle(max(wait, q.cloud.config.RetryAfter))
+		return
+	}
 	if q.client.scope != q.cloud.config.IDScope {
 		q.fail(404, 404201, fmt.Sprintf("There is no ID scope %.40s.", q.client.scope))
 		return
