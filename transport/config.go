@@ -28,7 +28,9 @@ type RootSource func() *x509.CertPool
 // A Link says how to reach a host, and when a session with that host counts as dead. WithDefaults
 // gives zero fields their defaults.
 type Link struct {
-	// Dial opens the connection. Nil means TCP.
+	// Dial opens the connection. Nil means TCP. A host name with several addresses costs little when some of them
+	// are dead: the other family of addresses is tried after 300 ms, and of the remaining ConnectTimeout each
+	// address of a family has an equal share, at least 2 s (net.Dialer).
 	Dial DialFunc
 	// Now is the wall clock, by which tokens are made and certificates are judged. Nil means time.Now.
 	Now func() time.Time
@@ -75,7 +77,6 @@ const (
 
 // WithDefaults returns l with the defaults in the place of zero fields.
 func (l Link) WithDefaults() Link {
-	settings.Default(&l.Dial, new(net.Dialer).DialContext)
 	settings.Default(&l.Now, time.Now)
 	settings.Default(&l.ConnectTimeout, 5*time.Second)
 	settings.Default(&l.WriteTimeout, 10*time.Second)
@@ -129,7 +130,11 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	}
 	dialing, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 	defer cancel()
-	raw, err = c.Dial(dialing, "tcp", net.JoinHostPort(host, port))
+	dial := c.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	raw, err = dial(dialing, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return failed(reasonFor(err), err)
 	}
