@@ -42,14 +42,21 @@ type Telemetry struct {
 	Humidity float64 `json:"humidity"` // humidity in percent
 }
 
-// Run sends readings and reports through d until ctx ends, in any state of the device.
+// Run sends readings and reports through d until ctx ends, in any state of the device. It sends the first reading
+// at once.
 func (s *Sensor) Run(ctx context.Context, d Sender) {
 	telemetry, stopTelemetry := ticks(s.TelemetryInterval)
 	defer stopTelemetry()
 	properties, stopProperties := ticks(s.PropertyInterval)
 	defer stopProperties()
+	var err error
+	if s.TelemetryInterval > 0 {
+		err = s.send(ctx, d)
+	}
 	for {
-		var err error
+		if err != nil && ctx.Err() == nil {
+			s.warn(fmt.Errorf("sensor: %w", err))
+		}
 		select {
 		case <-telemetry:
 			err = s.send(ctx, d)
@@ -57,9 +64,6 @@ func (s *Sensor) Run(ctx context.Context, d Sender) {
 			err = d.Report(ctx, map[string]any{"battery": around(80, 20)})
 		case <-ctx.Done():
 			return
-		}
-		if err != nil && ctx.Err() == nil {
-			s.warn(fmt.Errorf("sensor: %w", err))
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestReadingIsSentAtEachIntervalAndFollowsTheModel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second)
 		defer cancel()
 		(&sensor.Sensor{TelemetryInterval: 5 * time.Second, PropertyInterval: 15 * time.Second}).Run(ctx, &c)
-		if len(c.readings) != 12 || len(c.reports) != 4 {
+		if len(c.readings) != 13 || len(c.reports) != 4 {
 			t.Fatalf("%d readings and %d reports in a minute", len(c.readings), len(c.reports))
 		}
 		follows(t, "Telemetry", c.readings[0].Body)
@@ -63,9 +63,21 @@ func TestSensorWarnsOfAReadingThatWasNotAcceptedAndGoesOn(t *testing.T) {
 		s := &sensor.Sensor{TelemetryInterval: 10 * time.Second, PropertyInterval: 30 * time.Second,
 			Warn: func(err error) { warnings = append(warnings, err) }}
 		s.Run(ctx, &c)
-		if len(c.readings) != 6 || len(c.reports) != 2 || len(warnings) != 8 ||
+		if len(c.readings) != 7 || len(c.reports) != 2 || len(warnings) != 9 ||
 			!errors.Is(warnings[0], outbox.ErrFull) {
 			t.Errorf("%d readings, %d reports, %v", len(c.readings), len(c.reports), warnings)
+		}
+	})
+}
+
+func TestFirstReadingIsSentAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c collector
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		(&sensor.Sensor{TelemetryInterval: time.Hour}).Run(ctx, &c)
+		if len(c.readings) != 1 {
+			t.Errorf("%d readings in the first second", len(c.readings))
 		}
 	})
 }

@@ -87,7 +87,6 @@ func (s *show) build() (err error) {
 		},
 		Storage:   machine.Storage{InMemory: true},
 		Link:      machine.Link{Dial: s.Dial, RootCAs: s.cloud.CAPool},
-		Policy:    machine.Policy{Hold: s.Scene / 2}, // no session of the demo lasts for the default of 20 s
 		Handlers:  s.sensor.Handlers(),
 		Observers: []func(machine.Record){s.log.Emit, s.observe},
 	})
