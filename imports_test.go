@@ -22,13 +22,16 @@ var allowed = map[string][]string{
 	"settings":     {},
 	"transport":    {"payloads", "settings", "textfile"},
 	"provisioning": {"transport", "payloads", "settings", "statefile"},
+	"policy":       {"provisioning", "settings", "transport"},
 	"outbox":       {"payloads", "settings", "statefile"},
 	"ledger":       {"outbox"},
 	"hub":          {"outbox", "transport", "payloads", "observe", "settings", "statefile"},
-	"machine":      {"hub", "outbox", "provisioning", "transport", "payloads", "observe", "settings", "statefile"},
-	"sensor":       {"machine", "outbox"},
-	"lab/memnet":   {},
-	"lab/slow":     {},
+	"machine": {
+		"hub", "outbox", "policy", "provisioning", "transport", "payloads", "observe", "settings", "statefile",
+	},
+	"sensor":     {"machine", "outbox"},
+	"lab/memnet": {},
+	"lab/slow":   {},
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/control":  {"lab/emulator"},
@@ -37,9 +40,11 @@ var allowed = map[string][]string{
 	// It judges the emulator's door from outside.
 	"lab/central":  {"textfile"},
 	"lab/scenario": {"lab/emulator", "textfile"},
+	"lab/fleet":    {"lab/emulator", "policy", "provisioning", "transport"},
 	"lab/drill":    {"lab/emulator", "lab/scenario", "machine", "sensor", "transport"},
 	"cmd/failover": {
-		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/scenario", "machine", "hub",
+		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/fleet", "lab/scenario", "machine",
+		"hub",
 		"ledger",
 		"observe", "outbox", "payloads", "provisioning", "sensor", "settings", "statefile", "textfile", "transport",
 	},

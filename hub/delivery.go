@@ -37,17 +37,18 @@ type delivery struct {
 	date     func(outbox.Reading) (taken time.Time, estimated bool)
 	emit     func(observe.Record)
 
-	session     Session
-	device      string
-	began       time.Time
-	backlogEnd  uint64              // number of the newest reading of the backlog
-	nextBacklog time.Time           // time from which the pace allows the next reading of the backlog
-	inFlight    map[uint64]inFlight // readings in flight, by number
-	bytes       int                 // total size of the bodies in flight
-	sent        []uint64            // numbers in the order of sending; those no longer in flight are removed later
-	withheld    uint64              // number of the suspect if it was taken from the outbox and not sent; 0 means none
-	timer       *time.Timer         // fires at the limit of the latest wait
-	results     chan publishResult  // buffered for the whole window, so that the session never blocks
+	session      Session
+	device       string
+	began        time.Time
+	backlogEnd   uint64              // number of the newest reading of the backlog
+	nextBacklog  time.Time           // time from which the pace allows the next reading of the backlog
+	inFlight     map[uint64]inFlight // readings in flight, by number
+	bytes        int                 // total size of the bodies in flight
+	sent         []uint64            // numbers in the order of sending; those no longer in flight are removed later
+	acknowledged chan struct{}       // closed when the hub has acknowledged a reading in this session
+	withheld     uint64              // number of the suspect if it was taken from the outbox and not sent; 0 means none
+	timer        *time.Timer         // fires at the limit of the latest wait
+	results      chan publishResult  // buffered for the whole window, so that the session never blocks
 }
 
 type inFlight struct {
@@ -65,7 +66,8 @@ func newDelivery(s Settings, suspected *suspects, session Session, device string
 	return &delivery{
 		settings: s.Delivery, outbox: s.Outbox, date: s.Date, emit: s.Emit, suspects: suspected,
 		session: session, device: device, began: time.Now(), backlogEnd: s.Outbox.Last(),
-		inFlight: map[uint64]inFlight{}, results: make(chan publishResult, s.Delivery.Window), timer: time.NewTimer(0),
+		acknowledged: make(chan struct{}), inFlight: map[uint64]inFlight{},
+		results: make(chan publishResult, s.Delivery.Window), timer: time.NewTimer(0),
 	}
 }
 
@@ -111,9 +113,21 @@ func (d *delivery) onlySuspectLeft() bool {
 // come.
 func (d *delivery) retrySuspect() {
 	if at, ok := d.suspects.retryAt(d.began, d.onlySuspectLeft()); ok && !time.Now().Before(at) {
-		d.suspects.retry()
+		if d.suspects.retry() {
+			d.warnAlone()
+		}
 		d.releaseWithheld()
 	}
+}
+
+// warnAlone reports that nothing shows whether the suspect or the hub is at fault.
+func (d *delivery) warnAlone() {
+	d.emit(observe.Record{
+		Level: observe.Warn, Kind: observe.Warning, Hub: d.session.Host(),
+		Error: fmt.Sprintf("hub: the hub has ended each session in which the device sent its only reading, number %d: "+
+			"the hub may have used up its quota of messages for the day, or it refuses this reading; "+
+			"the device sends the reading again after longer and longer waits", d.withheld),
+	})
 }
 
 // oldest returns the reading that has been in flight for the longest.
@@ -279,6 +293,9 @@ func (d *delivery) take(r publishResult) error {
 	if !ok || r.err != nil {
 		return r.err
 	}
+	if !d.hasAcknowledged() {
+		close(d.acknowledged)
+	}
 	delete(d.inFlight, r.number)
 	d.bytes -= reading.size
 	d.outbox.Remove(r.number)
@@ -289,12 +306,26 @@ func (d *delivery) take(r publishResult) error {
 	return nil
 }
 
+func (d *delivery) hasAcknowledged() bool {
+	select {
+	case <-d.acknowledged:
+		return true
+	default:
+		return false
+	}
+}
+
+// takeAll takes the results that have arrived.
+func (d *delivery) takeAll() {
+	for len(d.results) > 0 {
+		_ = d.take(<-d.results) // an error ends the session, which the caller notices
+	}
+}
+
 // end gives the readings still in flight back to the outbox after the session has ended. The hub
 // may already have such a reading, and then receives it twice.
 func (d *delivery) end() {
-	for len(d.results) > 0 {
-		_ = d.take(<-d.results) // an error changes nothing: the session has already ended
-	}
+	d.takeAll()
 	poison, found := d.suspects.sessionEnded(d.session.Cause(), slices.Collect(maps.Keys(d.inFlight)))
 	for n := range d.inFlight {
 		if found && n == poison {

@@ -243,6 +243,22 @@ func (h *Hub) AwaitAcks(ctx context.Context) error {
 	return h.delivery.awaitAcks(ctx)
 }
 
+// Acknowledged returns a channel that is closed when the hub has acknowledged a reading in the session that is
+// attached.
+func (h *Hub) Acknowledged() <-chan struct{} { return h.delivery.acknowledged }
+
+// Owes reports whether a reading that was sent in the latest session, which has ended, has no acknowledgement.
+func (h *Hub) Owes() bool { return h.delivery != nil && len(h.delivery.inFlight) > 0 }
+
+// HasAcknowledged reports whether the hub acknowledged a reading in the latest session, which has ended.
+func (h *Hub) HasAcknowledged() bool {
+	if h.delivery == nil {
+		return false
+	}
+	h.delivery.takeAll()
+	return h.delivery.hasAcknowledged()
+}
+
 // Report merges reported properties into those that are pending. The newest value of a property
 // wins. Report refuses a patch that no hub would accept, or that JSON would change. With a TwinFile,
 // a zero SyncEvery and without InMemory, Report returns when the properties are on the disk; if the

@@ -120,14 +120,16 @@ func (s *suspects) retryAt(began time.Time, alone bool) (at time.Time, ok bool) 
 	return s.since.Add(min(firstRetry<<min(s.retries, 6), lastRetry)), alone
 }
 
-// retry notes that the suspect is sent again at the time that retryAt returned.
-func (s *suspects) retry() {
+// retry notes that the suspect is sent again at the time that retryAt returned. It reports whether this is the
+// first time without another reading that could show whether the hub is at fault.
+func (s *suspects) retry() (firstAlone bool) {
 	if s.otherAcked {
 		s.stage = onTrial
-		return
+		return false
 	}
 	s.stage = retried
 	s.retries++
+	return s.retries == 1
 }
 
 func (s *suspects) withhold() { s.stage, s.since = withheld, time.Now() }

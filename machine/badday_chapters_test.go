@@ -40,8 +40,9 @@ var chapters = []chapter{
 			emulator.SUBACKLong, emulator.DPSUnavailable,
 			emulator.DPSNoOperationID,
 		},
-		`A device without a hub asks DPS again after at most 1, 2, 4, 8, 16, 32 and then 60 s. A device that has lost
-its hub tries the hub and DPS in turn, with the same waits. A connected device does not notice the fault.`,
+		`The device asks DPS again after a fifth of the outage so far, after 2 s at least and 60 s at most. A device
+that has lost its hub also tries the hub, at a pace of its own: after 1 s at least. A connected device does not notice
+the fault.`,
 	},
 	{
 		"DPS accepts connections and does not answer", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
@@ -70,8 +71,8 @@ continues to try the hub.`,
 	},
 	{
 		"DPS throttles", onDPS, []emulator.Fault{emulator.DPSThrottles, emulator.DPSThrottlesRegister},
-		`If the answer does not name a time, the device asks DPS again after at most 2, 4, 8, … 120 s, and after at
-least half of that. A device that has a hub continues to try the hub.`,
+		`If the answer does not name a time, the device asks DPS again after a fifth of the outage so far, after 4 s
+at least and 60 s at most. A device that has a hub continues to try the hub.`,
 	},
 	{
 		"DPS throttles polls", onDPS, []emulator.Fault{emulator.DPSThrottlesPoll},
@@ -103,11 +104,21 @@ least half of that. A device that has a hub continues to try the hub.`,
 		"The device waits up to 10 s for each answer. Here two answers are late.",
 	},
 	{
-		"The hub is unreachable", onHub, []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse, emulator.Skew},
+		"The hub is unreachable", onHub, []emulator.Fault{emulator.FIN, emulator.RST, emulator.Refuse},
 		`When a session has ended, the device at once tries the same hub, once, and then DPS. Here DPS names the same
-hub, so the device tries hub and DPS in turn, after at most 1, 2, 4, 8, 16, 32 and then 60 s. A hub whose
-clock is two hours ahead treats valid tokens as expired. A device that is closing does not connect again: it
-reports the readings without an acknowledgement as lost.`,
+hub, so the device tries the hub after a fifth of the outage so far, after 1 s at least and 60 s at most. It asks DPS
+at the same pace, after 2 s at least. A device that is closing does not connect again: it reports the readings without
+an acknowledgement as lost.`,
+	},
+	{
+		"The clock of the hub is wrong", onHub, []emulator.Fault{emulator.Skew},
+		`A hub whose clock is two hours ahead treats valid tokens as expired. The device does the same as when the hub
+is unreachable, but tries a hub that has refused its token once more after 50 ms, before it asks DPS: a hub that has
+just restarted may refuse a device for a moment.`,
+	},
+	{
+		"The hub refuses the token", onHub, []emulator.Fault{emulator.Reject},
+		"The device does the same as when the clock of the hub is wrong, but an existing session continues.",
 	},
 	{
 		"The hub stops answering", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
@@ -124,22 +135,23 @@ reports the readings without an acknowledgement as lost.`,
 	},
 	{
 		"Sessions end after three seconds", onEither, []emulator.Fault{emulator.Flapping},
-		`The device tries hub and DPS in turn. Four sessions that the hub ended this early within two minutes look
-like a second process with the same identity. The device warns about it and waits for at most 1, 2, 4, 8 and
-then 15 minutes, and for at least half of that.`,
+		`The device connects again at once, because readings are acknowledged in each session. Twelve sessions that the
+hub ended this early, in more than a minute, look like a second process with the same identity. The device warns about
+it and waits for at most 1, 2, 4, 8 and then 15 minutes, and for at least half of that.`,
 	},
 	{
 		"The hub accepts no new connection", onHub, []emulator.Fault{
 			emulator.CertificateExpired, emulator.CertificateEarly, emulator.CertificateForeign,
 			emulator.CertificateName,
-			emulator.GarbageCONNACK, emulator.Reject,
+			emulator.GarbageCONNACK,
 		},
 		"The device does the same as when the hub is unreachable, but an existing session continues.",
 	},
 	{
 		"The hub sends invalid packets", onHub,
 		[]emulator.Fault{emulator.Garbage, emulator.Oversize, emulator.EndlessLength},
-		"The device ends a session in which it received something that is not MQTT, and tries hub and DPS in turn.",
+		`The device ends a session in which it received something that is not MQTT, and tries hub and DPS, each at its
+own pace.`,
 	},
 	{
 		"The hub sends truncated packets", onHub, []emulator.Fault{emulator.Truncated},
@@ -147,7 +159,7 @@ then 15 minutes, and for at least half of that.`,
 	},
 	{
 		"Subscriptions are refused", onHub, []emulator.Fault{emulator.SUBACKRefused, emulator.SUBACKLong},
-		"A session needs its subscriptions, so the device ends it, and tries hub and DPS in turn.",
+		"A session needs its subscriptions, so the device ends it, and tries hub and DPS, each at its own pace.",
 	},
 	{
 		"Readings are not acknowledged", onEither, []emulator.Fault{emulator.NoPUBACK},

@@ -22,7 +22,7 @@ endpoint. Then the fault is cleared, and the device runs for five minutes more, 
 whole test the device sends a reading every second and a reported property every ten seconds, and the cloud sends a
 desired property and a message every ten seconds. With every fault, **in the end the device was Connected, and every
 reading, property and message had arrived**, except a reading that no hub would accept. The device never made more
-than eight connections to DPS, or to hubs, within a minute.
+than 20 connections to DPS, or 25 to one hub, within a minute.
 
 | Injected in | How |
 |---|---|
@@ -39,7 +39,8 @@ Failover. [events.md](events.md) defines the outcomes; a first connection has no
 the injection until the device was Connected and stayed so, and the hub that it used. The two columns of connections
 count the attempts. All numbers are from fake time, in which only waiting takes time. The settings have their
 defaults, with two exceptions: DPS takes a second to assign a hub, and a backlog is sent unpaced. A random wait is
-always half of its maximum.
+always the middle of its range, so that a recovery after a long fault depends on where the attempts fall: an outage of
+two minutes has waits of up to 24 s.
 `
 
 // reason is why the day is like a good one, or "" if it is not.

@@ -82,7 +82,7 @@ func newWitness(t *testing.T, day badDay, luck *rand.Rand) *witness {
 	w := &witness{badDay: day, struck: make(chan struct{}), messages: map[string]int{}}
 	config := emulator.Config{Rand: rand.New(rand.NewPCG(1, 2)), Observe: w.overhear}
 	w.world = newWorld(t, true, config, func(s *machine.Settings) {
-		s.Policy, s.Timing.ClockFloor = machine.Policy{}, time.Unix(0, 0)
+		s.Timing.ClockFloor = time.Unix(0, 0)
 		s.Rand = func() float64 { return 0.5 }
 		if luck != nil {
 			s.Rand = luck.Float64

@@ -113,6 +113,13 @@ func (c *clock) moved(by time.Duration) {
 	c.changed()
 }
 
+// wake makes each wait look again at how long it still has to wait.
+func (c *clock) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed()
+}
+
 func (c *clock) changed() {
 	close(c.changing)
 	c.changing = make(chan struct{})
@@ -172,7 +179,7 @@ func (c *clock) put(n uint64) {
 }
 
 // wait waits until ctx ends or left returns zero or less. It calls left again whenever the wall clock was
-// set, the machine has slept, or the time is up.
+// set, the machine has slept, wake was called, or the time is up.
 func (c *clock) wait(ctx context.Context, left func() time.Duration) {
 	for {
 		_, _, changed := c.history()

@@ -6,10 +6,12 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
-// noteAttempt notes how often the wall clock had been set when an attempt to connect begins.
+// noteAttempt notes, when an attempt to connect begins, how often the wall clock had been set and the network
+// had returned.
 func (l *life) noteAttempt() {
 	l.clock.look()
 	l.clockSets, _, _ = l.clock.history()
+	l.networksSeen = l.networks.Load()
 }
 
 // clockEndsBackOff reports whether the device should try again at once: if somebody has set the wall clock
@@ -20,12 +22,12 @@ func (l *life) clockEndsBackOff(cause error) bool {
 	l.clock.look()
 	times, _, _ := l.clock.history()
 	now := l.clock.steady()
-	if times == l.clockSets || !blamesClock(cause) && !l.history.doubted ||
+	if times == l.clockSets || !blamesClock(cause) && !l.doubted ||
 		!l.freedAt.IsZero() && now.Sub(l.freedAt) < l.Policy.FirstRest {
 		return false
 	}
 	l.clockSets, l.freedAt = times, now
-	l.history.clockSet()
+	l.history.Restart(l.doubted, now)
 	return true
 }
 

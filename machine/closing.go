@@ -26,6 +26,9 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 			}
 		}
 	}
+	if l.hub.HasAcknowledged() {
+		l.endOutage() // the session may have been too short for awaitProgress
+	}
 	l.dropSession()
 	return Stay, l.hub.Close(ctx)
 }

@@ -3,9 +3,8 @@ package machine
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
-
-	"giantlizard.example/failover/transport"
 )
 
 // errNoSession is the error when a state that needs a session is entered without one: by an event from
@@ -18,19 +17,18 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 	if l.session == nil {
 		return Lost, errNoSession
 	}
-	since := time.Now()
-	l.endOutage(since)
+	l.outage.connect(l.assignment().Hub)
 	l.suspicion = suspicion{}
 	working, stop := l.term.context(ctx, l.clock)
 	defer stop()
 	l.hub.Attach(l.session, l.assignment().DeviceID)
 	defer l.hub.Detach()
+	watching, endWatch := context.WithCancel(working)
+	var progress sync.WaitGroup
+	progress.Go(func() { l.awaitProgress(watching) })
 	err := l.hub.Work(working)
-	l.history.lived = time.Since(since)
-	// A session that ended because an acknowledgement was overdue does not count.
-	if l.history.lived >= l.Policy.Hold && !errors.Is(err, transport.AckOverdue) {
-		l.history.held()
-	}
+	endWatch()
+	progress.Wait()
 	switch {
 	case ctx.Err() != nil:
 		return Stay, nil
@@ -39,6 +37,27 @@ func (l *life) connected(ctx context.Context, _ Change) (Event, error) {
 		return Renew, nil
 	}
 	return Lost, err
+}
+
+// awaitProgress ends the outage when the session has made progress: the hub has acknowledged a reading, or the
+// session has lasted for Policy.Hold and no reading was pending then.
+func (l *life) awaitProgress(ctx context.Context) {
+	hold := time.NewTimer(l.Policy.Hold)
+	defer hold.Stop()
+	for {
+		select {
+		case <-l.hub.Acknowledged():
+			l.endOutage()
+			return
+		case <-hold.C:
+			if pending, _ := l.state.outbox.Pending(); pending == 0 {
+				l.endOutage()
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // noteRenewal notes, when the term of the token has ended, whether the wall clock ended the term early.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/policy"
 	"giantlizard.example/failover/transport"
 )
 
@@ -18,9 +19,11 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 		settling, cancel := context.WithTimeout(ctx, settleTimeout)
 		_ = l.hub.AwaitAcks(settling)
 		cancel()
+		l.history.Renew()
 	}
 	l.dropSession()
 	l.noteAttempt()
+	l.history.Try(l.Policy, policy.Hub, l.clock.steady())
 	config := l.hubConfig()
 	if l.within > 0 {
 		config.ConnectTimeout = l.within
@@ -30,7 +33,7 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	if err != nil {
 		return ConnectFailed, err
 	}
-	l.session = s
+	l.session, l.accepted = s, time.Now()
 	return HubAccepted, nil
 }
 

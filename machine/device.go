@@ -97,6 +97,7 @@ func (d *Device) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	watch.Go(func() { l.clock.watch(ctx, l.recordClockSteps) })
 	watch.Go(func() { l.state.watch(ctx) })
+	watch.Go(func() { l.watchNetwork(ctx) })
 	err := l.machine.Run(ctx, Close)
 	d.halt()
 	l.endings.Wait()

@@ -135,7 +135,7 @@ func TestAHandlerThatNeverReturnsDelaysNothingAndIsNamedAtTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.awaitState(machine.Connected, from)
-		w.wantPath(from, overThere...)
+		w.wantPath(from, fromADeadHub...)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		w.device.Close(ctx)

@@ -106,7 +106,7 @@ func TestAHalfOpenConnectionIsNoticedAndTheDeviceFailsOver(t *testing.T) {
 				12*time.Second+2*time.Second+time.Second+300*time.Millisecond; took > most {
 				t.Errorf("%s: the next reading at hub B came after %v", how, took)
 			}
-			w.wantPath(from, overThere...)
+			w.wantPath(from, fromADeadHub...)
 			stop()
 			if err := w.close(); err != nil {
 				t.Error(err)
@@ -114,4 +114,29 @@ func TestAHalfOpenConnectionIsNoticedAndTheDeviceFailsOver(t *testing.T) {
 			w.wantNothingLost()
 		})
 	}
+}
+
+// Each session lasts longer than Policy.Hold and shorter than Delivery.AckTimeout.
+func TestAHubThatAcknowledgesNothingAndEndsItsSessionsIsLeft(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.connected()
+		w.must(w.cloud.Inject("A", emulator.NoPUBACK, emulator.Params{}))
+		w.must(w.cloud.Inject("A", emulator.Flapping, emulator.Params{Delay: 25 * time.Second}))
+		stop := w.sending(time.Second)
+		time.Sleep(30 * time.Second)
+		from := w.count()
+		w.awaitState(machine.Provisioning, from)
+		w.mu.Lock()
+		for _, r := range w.records[from:] {
+			if r.Kind == observe.Outcome {
+				t.Errorf("%s, although nothing was acknowledged", r.Message)
+			}
+		}
+		w.mu.Unlock()
+		w.must(w.cloud.Clear("A", ""))
+		w.delivered("A", from)
+		stop()
+		w.must(w.close())
+		w.wantNothingLost()
+	})
 }

@@ -226,9 +226,7 @@ func TestReportsThatAreTakenBackStillFit(t *testing.T) {
 
 func TestTheShortBoundAfterSilenceIsForOneAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-
 		w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-			s.Policy.Hold = 0
 			s.Timing.TokenLife = 10 * time.Minute
 		})
 		w.connected()

@@ -9,6 +9,7 @@ import (
 
 	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/policy"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
@@ -24,23 +25,29 @@ type life struct {
 	clock    *clock
 	endings  sync.WaitGroup             // sessions that have ended but are not done
 	assigned atomic.Pointer[Assignment] // current assignment; nil means that there is none
+	plainTCP bool                       // whether the system's network reaches DPS and the hubs
+	networks atomic.Int64               // number of times at which the system has had a new address or route
 
 	// The rest belongs to the current state's Action. Only one runs at a time, so there is no mutex.
 
 	// session is the device's only session. Each state, when it is entered, either uses the session or drops it.
-	session   *transport.Session
-	hubUse    chan struct{} // has a value while Flush or WithSession uses the hub
-	polls     provisioning.Polls
-	term      term          // term of the session's token
-	cutShort  time.Time     // last time at which the wall clock ended a term before the monotonic clock did
-	within    time.Duration // connect timeout of the next attempt. Zero means Link.ConnectTimeout
-	history   history
-	suspicion suspicion // evidence against the wall clock
-	clockSets int       // number of steps of the wall clock before the latest attempt began
-	freedAt   time.Time // last time, by the steady clock, at which a step of the wall clock ended a back-off
-	outage    outage
-	entered   time.Time // time at which the current state was entered
-	closeBy   time.Time // deadline of the state Closing
+	session        *transport.Session
+	hubUse         chan struct{} // has a value while Flush or WithSession uses the hub
+	polls          provisioning.Polls
+	term           term          // term of the session's token
+	cutShort       time.Time     // last time at which the wall clock ended a term before the monotonic clock did
+	within         time.Duration // connect timeout of the next attempt. Zero means Link.ConnectTimeout
+	history        policy.History
+	doubted        bool      // whether DPS has refused the device, perhaps because the wall clock is wrong
+	accepted       time.Time // time at which the hub accepted the current session
+	suspicion      suspicion // evidence against the wall clock
+	clockSets      int       // number of steps of the wall clock before the latest attempt began
+	freedAt        time.Time // last time, by the steady clock, at which a step of the wall clock ended a back-off
+	networksSeen   int64     // value of networks before the latest attempt began
+	networkFreedAt time.Time // last time, by the steady clock, at which a returning network ended a back-off
+	outage         outage
+	entered        time.Time // time at which the current state was entered
+	closeBy        time.Time // deadline of the state Closing
 }
 
 // newLife makes a life and opens its state directory. Tests pass an outbox as box; nil means the outbox that
@@ -49,6 +56,7 @@ func newLife(s Settings, box outbox.Outbox) (*life, error) {
 	keys := &keyring{source: s.Identity.Key}
 	s.Identity.Key = keys.read
 	l := &life{Settings: s, recorder: newRecorder(s, keys), entered: time.Now(), hubUse: make(chan struct{}, 1)}
+	l.plainTCP = s.Link.Dial == nil
 	l.clock = newClock(s.Link.Now, s.Timing.ClockFloor, l.entered)
 	var err error
 	if l.state, err = openStateDir(s, l.clock, l.recorder, box); err != nil {
@@ -72,6 +80,8 @@ func (l *life) assignment() Assignment {
 	}
 	return Assignment{}
 }
+
+func (l *life) isAssigned() bool { return l.assigned.Load() != nil }
 
 // dropSession ends the session if there is one.
 func (l *life) dropSession() {

@@ -5,6 +5,7 @@ import (
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
 	"giantlizard.example/failover/payloads"
+	"giantlizard.example/failover/policy"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/transport"
 )
@@ -25,6 +26,7 @@ type (
 	Limits     = outbox.Limits         // bounds of the outbox
 	Identity   = provisioning.Identity // names and key of the device, and its DPS instance
 	Link       = transport.Link        // settings of connections to DPS and hubs
+	Policy     = policy.Policy         // waits and limits by which the device chooses the next attempt
 	Dial       = transport.DialFunc    // function that opens a network connection
 	RootSource = transport.RootSource  // function that returns the trusted certificate authorities
 

@@ -6,31 +6,37 @@ import (
 	"fmt"
 
 	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/policy"
 	"giantlizard.example/failover/provisioning"
 )
 
 // provisioning asks DPS for an assignment. An assignment from DPS replaces the current one; a failure leaves
-// the current one unchanged.
+// the current one unchanged. If DPS names the hub that has just failed, Failover waits until that hub is due.
 func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	l.dropSession()
 	l.noteAttempt()
-	l.history.chose(choice{event: Reprovision})
+	l.history.Try(l.Policy, policy.DPS, l.clock.steady())
 	a, err := provisioning.Register(ctx, provisioning.Request{
 		Identity: l.Identity, Polls: &l.polls, Link: l.Link, Ended: l.awaitDone,
 		Warn: func(err error) { l.warn("DPS sent an answer of which not every property can be read", err) },
 	})
 	switch {
-	case errors.Is(err, provisioning.Refused) && !l.history.assigned:
-		l.failed(DPSRefused, err)
+	case errors.Is(err, provisioning.Refused) && !l.isAssigned():
+		l.noteFailure(DPSRefused, err)
 		return DPSRefused, err
 	case err != nil:
 		return Unavailable, err
 	}
+	other := a.Hub != l.assignment().Hub
 	l.assigned.Store(&a)
-	l.history.answered()
+	l.doubted = false
+	l.history.Answer(l.Policy, other, l.clock.steady(), l.Rand())
 	l.weigh(evidence{updated: a.Updated})
 	l.state.store(a)
 	l.recordPayload(a)
+	if l.Policy.Choose(l.history, l.clock.steady()).Wait > 0 {
+		return Unchanged, nil
+	}
 	return Assigned, nil
 }
 

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -78,8 +79,9 @@ func newLean(t *testing.T, cloud *childCloud) *lean {
 		},
 		Storage: machine.Storage{InMemory: true},
 		Link:    machine.Link{RootCAs: cloud.roots},
-		// else it would call this a fight over the identity
-		Policy:    machine.Policy{Hold: time.Nanosecond, FirstWait: time.Millisecond},
+		// Otherwise the device would make 25 connections a minute, and suspect a second process.
+		Policy: machine.Policy{Hold: time.Nanosecond, HubWait: time.Millisecond, HubRate: math.MaxInt32,
+			DPSRate: math.MaxInt32},
 		Delivery:  machine.Delivery{Unpaced: true},
 		Observers: []func(machine.Record){d.observe},
 	})

@@ -85,7 +85,7 @@ func (l *life) changed(c Change) {
 		r.Hub = l.assignment().Hub
 	}
 	if c.To == Connecting || c.To == Provisioning {
-		r.Attempt = l.history.failures + 1
+		r.Attempt = l.history.Failures + 1
 	}
 	if c.Cause != nil {
 		r.Level, r.Cause, r.Error = observe.Warn, causeOf(c.Cause), c.Cause.Error()

@@ -78,9 +78,9 @@ func TestRenewalsUnderLoadLoseNothingAndAreNoFault(t *testing.T) {
 }
 
 func TestAFightOverTheIdentityIsNamedAndFollowedByLongBackOffs(t *testing.T) {
-	bubble(t, func(s *machine.Settings) { s.Policy = machine.Policy{} }, func(t *testing.T, w *world) {
+	bubble(t, nil, func(t *testing.T, w *world) {
 		w.connected()
-		other := w.again(func(s *machine.Settings) { s.Policy = machine.Policy{} })
+		other := w.again(nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error, 1)
 		go func() { ran <- other.device.Run(ctx) }()

@@ -135,7 +135,7 @@ func (l *life) weigh(e evidence) {
 	}
 	t.set = set
 	t.hub, t.dps = t.hub || e.hub, t.dps || e.dps
-	barred := t.dps && (t.hub || !l.history.assigned)
+	barred := t.dps && (t.hub || !l.isAssigned())
 	f := judge(e, now, l.clock.isSet, barred)
 	if f.proof == none || t.proven != none && f.proof >= t.proven {
 		return

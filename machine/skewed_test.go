@@ -37,7 +37,6 @@ func skewed(t *testing.T, off time.Duration, test func(*testing.T, *world, *wall
 	var wall wallClock
 	wall.jump(off)
 	bubble(t, func(s *machine.Settings) {
-		s.Policy = machine.Policy{}
 		s.Link.Now, s.Timing.ClockFloor = wall.now, time.Now().AddDate(-1, 0, 0)
 	}, func(t *testing.T, w *world) { test(t, w, &wall) })
 }

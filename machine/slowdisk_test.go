@@ -21,6 +21,7 @@ func TestADiskThatHangsDelaysNoFailover(t *testing.T) {
 		if err := w.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
 			t.Fatal(err)
 		}
+		w.send()
 		w.await("an outcome", from, func(r machine.Record) bool { return r.Kind == observe.Outcome })
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("the failover took %v", took)

@@ -21,7 +21,6 @@ func clocked(t *testing.T, off time.Duration, change func(*machine.Settings), te
 	var wall wallClock
 	wall.jump(off)
 	bubble(t, func(s *machine.Settings) {
-		s.Policy = machine.Policy{}
 		s.Link.Now, s.Timing.ClockFloor = wall.now, time.Now().AddDate(-1, 0, 0)
 		if change != nil {
 			change(s)

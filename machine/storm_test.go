@@ -26,7 +26,6 @@ func TestARandomStormLosesNothing(t *testing.T) {
 
 func storm(t *testing.T, r *rand.Rand) {
 	w := newWorld(t, true, emulator.Config{}, func(s *machine.Settings) {
-		s.Policy = machine.Policy{}
 		s.Timing.TokenLife = time.Minute << r.IntN(6)
 	})
 	w.live()

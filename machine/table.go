@@ -21,6 +21,7 @@ const (
 	Cached        Event = "cached"
 	Register      Event = "register"
 	Assigned      Event = "assigned"
+	Unchanged     Event = "unchanged"
 	DPSRefused    Event = "refused"
 	Unavailable   Event = "unavailable"
 	HubAccepted   Event = "connected"
@@ -51,6 +52,7 @@ func (l *life) table() Table {
 			{Unprovisioned, Cached, Connecting, "a stored assignment has this DPS host, ID scope and registration ID"},
 			{Unprovisioned, Register, Provisioning, "there is none, or the wait after a refusal is over"},
 			{Provisioning, Assigned, Connecting, "DPS named a hub"},
+			{Provisioning, Unchanged, Failover, "DPS named the hub that has just failed, which is not tried again yet"},
 			{Provisioning, DPSRefused, Unprovisioned, "DPS refused a device that has no assignment"},
 			{
 				Provisioning, Unavailable, Failover,

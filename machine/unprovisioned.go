@@ -11,26 +11,27 @@ func (l *life) unprovisioned(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	if c.From != "" {
 		l.clockEndsBackOff(c.Cause) // may reset dpsFrom, so that backOff returns at once
-		l.backOff(ctx, l.history.dpsFrom.Sub(l.clock.steady()), Register, c.Cause)
+		l.backOff(ctx, l.Policy.Choose(l.history, l.clock.steady()).Wait, Register, c.Cause)
 		return Register, nil
 	}
-	l.backOff(ctx, time.Duration(l.Rand()*float64(l.Policy.Spread)), Register, nil)
 	stored, ok, err := l.state.cache().Load()
 	if err != nil {
 		l.warn("", err)
 	}
-	if !ok {
-		return Register, nil
+	next := Register
+	if ok {
+		l.assigned.Store(&stored)
+		l.outage.hub = stored.Hub
+		next = Cached
 	}
-	l.assigned.Store(&stored)
-	l.outage.hub = stored.Hub
-	l.history.assigned = true
-	return Cached, nil
+	l.history.Begin(l.Policy, ok, l.clock.steady(), l.Rand())
+	l.backOff(ctx, l.Policy.Choose(l.history, l.clock.steady()).Wait, next, nil)
+	return next, nil
 }
 
 // backOff waits before the event next, and records the end of the wait and its cause. Time for which the
-// machine sleeps counts as waiting time. backOff returns early when ctx ends, or when somebody has set the
-// wall clock and the wrong clock may have made the attempt fail.
+// machine sleeps counts as waiting time. backOff returns early when ctx ends, when somebody has set the wall
+// clock and the wrong clock may have made the attempt fail, or when the network is back.
 func (l *life) backOff(ctx context.Context, wait time.Duration, next Event, cause error) {
 	if wait <= 0 {
 		return
@@ -38,7 +39,7 @@ func (l *life) backOff(ctx context.Context, wait time.Duration, next Event, caus
 	l.waiting(time.Now().Add(wait), next, cause)
 	began := l.clock.uptime()
 	l.clock.wait(ctx, func() time.Duration {
-		if l.clockEndsBackOff(cause) {
+		if l.clockEndsBackOff(cause) || l.networkEndsBackOff(cause) {
 			return 0
 		}
 		return wait - (l.clock.uptime() - began)

@@ -45,6 +45,7 @@ func newWorld(t *testing.T, inMemory bool, config emulator.Config, change func(*
 	w.cloud = emulator.ForTest(t, config)
 	w.device = w.newDevice(change)
 	t.Cleanup(w.tell)
+	t.Cleanup(w.wantNoStorm)
 	return w
 }
 
@@ -58,6 +59,28 @@ func (w *world) tell() {
 	for _, r := range w.records {
 		if r.Kind != observe.Accepted && r.Kind != observe.Delivered {
 			w.t.Logf("%s %s %s", r.Time.Format("15:04:05.000"), r.Message, r.Error)
+		}
+	}
+}
+
+// wantNoStorm wants that the device never made more connections within a minute than its policy allows.
+func (w *world) wantNoStorm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	policy, attempts := machine.Policy{}.WithDefaults(), map[string][]time.Time{} // by host
+	for _, r := range w.records {
+		most, host := policy.HubRate, r.Hub
+		if r.To == string(machine.Provisioning) {
+			most, host = policy.DPSRate, "DPS"
+		}
+		if r.Kind != observe.Transition || host != "DPS" && r.To != string(machine.Connecting) {
+			continue
+		}
+		all := append(attempts[host], r.Time)
+		attempts[host] = all
+		if n := len(all); n > most && all[n-1].Sub(all[n-1-most]) < time.Minute {
+			w.t.Errorf("more than %d connections to %s in the minute before %v", most, host, r.Time)
+			return
 		}
 	}
 }
@@ -87,7 +110,6 @@ func (w *world) settings(change func(*machine.Settings)) machine.Settings {
 			Key: machine.GroupKey(emulator.DevelopmentGroupKey, deviceID), ModelID: "dtmi:Sample:Failover;1",
 		},
 		Delivery:  machine.Delivery{Unpaced: true},
-		Policy:    machine.Policy{Hold: 100 * time.Millisecond},
 		Link:      machine.Link{RootCAs: w.cloud.CAPool},
 		Observers: []func(machine.Record){w.observe},
 	}

@@ -128,7 +128,7 @@ func runThroughFaults(t *testing.T, args ...string) {
 		RetryAfter: time.Second, Observe: told.add, GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup)),
 	})
 	state := filepath.Join(t.TempDir(), "state")
-	args = append([]string{"run", "--state-dir", state, "--first-wait=100ms", "--last-wait=100ms",
+	args = append([]string{"run", "--state-dir", state, "--hub-wait=100ms", "--dps-wait=100ms", "--last-wait=100ms",
 		"--first-rest=100ms", "--last-rest=100ms"}, args...)
 
 	stranger := start(t, command(t, append(deviceEnv(t, cloud), "FAILOVER_ID_SCOPE=0ne0000WR0NG",

@@ -94,7 +94,8 @@ func TestFullDiskDropsReadingsAccordingToPolicy(t *testing.T) {
 	for policy, givenUp := range map[string][]uint64{"drop-oldest": {2, 3, 4}, "drop-newest": nil} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			d := underALimit(t, "FAILOVER_QUEUE_FULL="+policy, "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
+			d := underALimit(t, "FAILOVER_QUEUE_FULL="+policy, "FAILOVER_HUB_WAIT=10ms", "FAILOVER_DPS_WAIT=10ms",
+				"FAILOVER_LAST_WAIT=100ms")
 			d.offer(1)
 			d.p.await("delivered")
 			must(t, d.cloud.StopDPS(), d.cloud.KillHub("A", emulator.FIN))

@@ -67,7 +67,8 @@ func TestDeviceReconnectsToARestartedEmulator(t *testing.T) {
 	}
 	cloud := begin()
 	exports := cloud.stdout.String()[:cloud.stdout.await(cloud, 0, "failover-ca.pem'\n")]
-	c := command(t, []string{"FAILOVER_FIRST_WAIT=100ms", "FAILOVER_LAST_WAIT=1s"}, "run", "--telemetry-interval=50ms")
+	c := command(t, []string{"FAILOVER_HUB_WAIT=100ms", "FAILOVER_DPS_WAIT=100ms", "FAILOVER_LAST_WAIT=1s"}, "run",
+		"--telemetry-interval=50ms")
 	must(t, os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(exports), 0o600))
 	p := start(t, c)
 	p.await("Connecting -> Connected")

@@ -211,7 +211,8 @@ func TestKeyFromAShellPipeIsReadOnce(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
-	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_FIRST_WAIT=10ms"), "run", "--group-key-file",
+	c := command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_HUB_WAIT=10ms", "FAILOVER_DPS_WAIT=10ms"), "run",
+		"--group-key-file",
 		"/dev/fd/3")
 	in, out, err := os.Pipe()
 	must(t, err)

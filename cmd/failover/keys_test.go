@@ -86,7 +86,7 @@ func TestMissingKeyFileWhileTheDeviceRunsIsReported(t *testing.T) {
 	must(t, cloud.Enroll("dev1", oldKey))
 	key := file(t, "device.key", oldKey)
 	p := start(t, command(t, append(withoutKey(deviceEnv(t, cloud)), "FAILOVER_DEVICE_KEY_FILE="+key),
-		"run", "--first-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms"))
+		"run", "--hub-wait=100ms", "--dps-wait=100ms", "--last-wait=100ms", "--first-rest=100ms", "--last-rest=100ms"))
 	waitReadings(t, cloud, "A", 1)
 	must(t, os.Remove(key), cloud.KillHub("A", emulator.FIN, emulator.WithMove))
 	at := p.awaitAfter(0, "FAILOVER_DEVICE_KEY_FILE (--device-key-file): stat "+key+": no such file")

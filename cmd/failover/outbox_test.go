@@ -49,7 +49,7 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	for _, hub := range []string{"A", "B"} {
 		must(t, cloud.Inject(hub, emulator.Poison, emulator.Params{Mark: "poison=yes"}))
 	}
-	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=50ms",
+	env := append(deviceEnv(t, cloud), "FAILOVER_HUB_WAIT=10ms", "FAILOVER_DPS_WAIT=10ms", "FAILOVER_LAST_WAIT=50ms",
 		"FAILOVER_FIRST_REST=10ms", "FAILOVER_LAST_REST=50ms")
 	c := command(t, env, "run", "--stdin")
 	in, out, err := os.Pipe()

@@ -91,7 +91,7 @@ func TestCommandsInASecondTerminalMoveTheDeviceAndInjectFaults(t *testing.T) {
 	var control struct{ URL, Token string }
 	must(t, json.Unmarshal(text, &control))
 	hubs := regexp.MustCompile(`Hub A is (\S+), hub B is (\S+)\.`).FindStringSubmatch(exports)[1:]
-	p := start(t, inShell(command(t, nil, "run", "--property-interval=100ms", "--first-wait=100ms",
+	p := start(t, inShell(command(t, nil, "run", "--property-interval=100ms", "--hub-wait=100ms", "--dps-wait=100ms",
 		"--last-wait=1s"), exports+`exec "$0" "$@"`))
 	p.await("Connecting -> Connected")
 

@@ -66,6 +66,8 @@ func (cfg *config) bind(f *pflag.FlagSet, flag, path, usage string) {
 		f.StringVar((*string)(p), flag, string(*p), usage)
 	case *int:
 		f.IntVar(p, flag, *p, usage)
+	case *float64:
+		f.Float64Var(p, flag, *p, usage)
 	case *bool:
 		f.BoolVar(p, flag, *p, usage)
 	case *time.Duration:
@@ -151,14 +153,23 @@ func (cfg *config) timingFlags() *pflag.FlagSet {
 		"lifetime of a SAS token; the device reconnects after 80 to 85 % of it")
 	cfg.bind(f, "handler-timeout", "Handlers.Timeout", "timeout of a method, command or property handler")
 	cfg.bind(f, "close-timeout", "Timing.CloseTimeout", "time to send pending readings after SIGINT, SIGTERM or SIGHUP")
-	cfg.bind(f, "hold", "Policy.Hold", "a session that lasted this long resets the back-off")
-	cfg.bind(f, "first-wait", "Policy.FirstWait", "maximum of the first back-off, which is random")
-	cfg.bind(f, "last-wait", "Policy.LastWait", "maximum of any back-off")
+	cfg.bind(f, "wait-share", "Policy.Share", "part of an outage that passes between two attempts at a hub, or at DPS")
+	cfg.bind(f, "hub-wait", "Policy.HubWait", "shortest time between two attempts at a hub")
+	cfg.bind(f, "dps-wait", "Policy.DPSWait", "shortest time between two attempts at DPS")
+	cfg.bind(f, "last-wait", "Policy.LastWait", "longest time between two attempts at a hub, or at DPS")
+	cfg.bind(f, "hub-rate", "Policy.HubRate", "largest number of connections to one hub in a minute")
+	cfg.bind(f, "dps-rate", "Policy.DPSRate", "largest number of connections to DPS in a minute")
+	cfg.bind(f, "hold", "Policy.Hold", "a session that the hub ends sooner may be a sign of a second process")
+	cfg.bind(f, "fight-closes", "Policy.FightCloses",
+		"number of sessions that the hub ends before --hold until the device assumes a second process")
+	cfg.bind(f, "fight-window", "Policy.FightWindow", "time that must pass until then")
 	cfg.bind(f, "after-silence", "Policy.AfterSilence", "timeout of the first attempt at a hub that fell silent")
-	cfg.bind(f, "first-rest", "Policy.FirstRest", "first back-off after DPS refused the device")
+	cfg.bind(f, "first-rest", "Policy.FirstRest",
+		"first back-off after DPS refused the device, or because of a second process")
 	cfg.bind(f, "last-rest", "Policy.LastRest", "maximum back-off after DPS refused the device")
 	cfg.bind(f, "spread", "Policy.Spread",
-		"time over which a fleet spreads its first attempts, at the start and when all devices lose\ntheir hub")
+		"for a device of a fleet: within this time each device tries the hub once, and DPS once\n"+
+			"within six times as long")
 	return f
 }
 

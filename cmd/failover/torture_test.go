@@ -82,7 +82,7 @@ func newTorture(t *testing.T, more ...string) *torture {
 	for _, hub := range []string{"A", "B"} {
 		must(t, cloud.Inject(hub, emulator.LatePUBACK, emulator.Params{Delay: late}))
 	}
-	env := append(deviceEnv(t, cloud), "FAILOVER_FIRST_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
+	env := append(deviceEnv(t, cloud), "FAILOVER_HUB_WAIT=10ms", "FAILOVER_DPS_WAIT=10ms", "FAILOVER_LAST_WAIT=100ms")
 	return &torture{t: t, cloud: cloud, env: append(env, more...), accepted: map[string]int{},
 		settled: map[string]time.Time{}}
 }

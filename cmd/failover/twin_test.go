@@ -23,7 +23,8 @@ func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
 	cloud := newCloud(t)
-	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_FIRST_WAIT=10ms",
+	env := append(deviceEnv(t, cloud), "FAILOVER_PROPERTY_INTERVAL=2ms", "FAILOVER_HUB_WAIT=10ms",
+		"FAILOVER_DPS_WAIT=10ms",
 		"FAILOVER_LAST_WAIT=100ms")
 	twin := filepath.Join(strings.TrimPrefix(stateOf(env), "--state-dir="), "twin.json")
 	p := start(t, command(t, env, "run"))

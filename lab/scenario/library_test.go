@@ -1,6 +1,7 @@
 package scenario_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,12 +62,12 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 	slow.Test(t)
 	for _, s := range scenario.Library() {
 		t.Run(s.Name, func(t *testing.T) {
-			once, again := try(t, s, 3).story, try(t, s, 3).story
-			if once == again {
+			once, again := withoutTwinReads(try(t, s, 3).story), withoutTwinReads(try(t, s, 3).story)
+			if slices.Equal(once, again) {
 				return
 			}
-			lines := strings.Split(again, "\n")
-			for i, line := range strings.Split(once, "\n") {
+			lines := again
+			for i, line := range once {
 				if i >= len(lines) || line != lines[i] {
 					t.Fatalf("once\n%s\nagain\n%s", line,
 						strings.Join(lines[min(i, len(lines)):min(i+3, len(lines))], "\n"))
@@ -75,9 +77,19 @@ func TestSameSeedGivesTheSameRun(t *testing.T) {
 	}
 }
 
+// withoutTwinReads returns the lines of a story without those about reads of the twin. A device asks for the twin
+// and sends its first reading at the same time, so that chance decides which packet leaves first. If the hub ends
+// the session at the reading, it may not see the other packet.
+func withoutTwinReads(story string) []string {
+	return slices.DeleteFunc(strings.Split(story, "\n"), func(line string) bool {
+		return strings.HasSuffix(strings.TrimSpace(line), "twin read")
+	})
+}
+
 func TestEachScenarioOfTheLibraryIsCompleteAndShort(t *testing.T) {
 	for _, s := range scenario.Library() {
-		if limit := map[bool]int{true: 10, false: 3}[s.Name == "bad-day"]; s.End.Minutes() > float64(limit) {
+		limit := cmp.Or(map[string]float64{"bad-day": 10, "network-away": 13}[s.Name], 4)
+		if s.End.Minutes() > limit {
 			t.Errorf("%s takes %s", s.Name, s.End)
 		}
 		if s.Sentence == "" || len(s.Sentence) > 250 || !strings.HasSuffix(s.Sentence, ".") {

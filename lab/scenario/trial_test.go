@@ -61,6 +61,7 @@ func try(t *testing.T, s scenario.Scenario, luck uint64) (v verdict) {
 	synctest.Test(t, func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, 1) // so that each run puts as many bytes on the wire
 		network := memnet.New()
+		network.SetLatency(7 * time.Millisecond) // so that few events have the same time, because their order is chance
 		v = newTrial(t, network.Listen, network.DialContext, luck).run(s)
 		if v.wantKept(t, s); t.Failed() {
 			t.Logf("%s with luck %d:\n%s", s.Name, luck, v.story)
