@@ -88,7 +88,7 @@ func drillCommand() *cobra.Command {
 	f.StringVarP(&k.format, "output", "o", "table", "table or json")
 	f.StringVar(&k.page, "html", "", "write the report cards with their timelines to this HTML `file`")
 	f.IntVar(&k.devices, "devices", 0, "run a fleet of `N` devices of this program instead, and kill its hub")
-	f.DurationVar(&k.spread, "spread", 0, "time over which the fleet spreads its first attempts")
+	f.DurationVar(&k.spread, "spread", 0, "spread of the devices, see failover run --help")
 	return c
 }
 

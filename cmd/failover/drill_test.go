@@ -202,7 +202,7 @@ func TestDrillRefusesWrongFlags(t *testing.T) {
 func TestFleetRecovers(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
-	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "2s", "-o", "json"))
+	p := start(t, command(t, nil, "drill", "--devices", "20", "--spread", "500ms", "-o", "json"))
 	p.wantExit(0)
 	var r struct{ Devices, Recovered, Missing int }
 	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil || r.Devices != 20 || r.Recovered != 20 ||

@@ -46,7 +46,7 @@ func (c *Card) Missed() (missed []Row) {
 // Judge returns the report card of a client for a scenario, based on the evidence.
 func Judge(s scenario.Scenario, e *Evidence) *Card {
 	e = e.withoutWills()
-	outages, tally := e.outages(), e.count()
+	outages, tally := e.withParts(), e.count()
 	c := &Card{
 		Scenario: s.Name, About: s.Sentence, Seconds: round(e.End.Sub(e.Start).Seconds()),
 		Readings: tally.Delivered + tally.Unnumbered,
@@ -110,7 +110,8 @@ func (e *Evidence) unanswered(verb scenario.Verb) (n int) {
 func slowest(outages []Outage) (worst time.Duration, note string) {
 	for _, o := range outages {
 		if o.duration() >= worst {
-			worst, note = o.duration(), "after "+o.After+valueIf(o.Endless, "; it never recovered")
+			worst, note = o.duration(), "after "+o.After+valueIf(o.Endless, "; it never recovered")+
+				strings.Join(append([]string{""}, o.Parts.Never...), "; ")
 		}
 	}
 	return worst, note

@@ -17,11 +17,12 @@ import (
 )
 
 // A Fleet is a number of devices of this program in one process. Run kills hub A, and the cloud
-// moves the devices to hub B.
+// moves the devices to hub B, or hub A returns.
 type Fleet struct {
 	Devices  int
 	Interval time.Duration // time between the readings of a device
 	Spread   time.Duration // machine.Policy.Spread of the devices
+	Away     time.Duration // time after which hub A returns, and no device is moved; zero means that they are moved
 	Cloud    emulator.Config
 	Dial     transport.DialFunc // opens connections; nil means TCP
 	Progress func(string)       // called with a description of the current step; may be nil
@@ -33,20 +34,20 @@ type FleetReport struct {
 	Spread     float64            `json:"spread"`
 	Start      float64            `json:"start"` // time from the last start until hub A has a reading of each
 	Recovered  int                `json:"recovered"`
-	Recovery   map[string]float64 `json:"recovery"` // time from the kill to the first reading at hub B, by percentile
+	Recovery   map[string]float64 `json:"recovery"` // time until the first reading afterwards, by percentile
 	Readings   int                `json:"readings"` // number of readings that were delivered or are missing
 	Missing    int                `json:"missing"`
 	Duplicates int                `json:"duplicates"`
-	// Attempts counts the attempts after the kill to connect to running hosts.
+	// Attempts counts the attempts to connect to running hosts since the way was open again.
 	Attempts     int `json:"attempts"`
 	PeakAttempts int `json:"peak_attempts"` // attempts in the busiest second
-	// DPSPerMinute is the largest number of register requests in a minute after the kill.
+	// DPSPerMinute is the largest number of register requests in a minute since then.
 	DPSPerMinute int `json:"dps_requests_a_minute"`
 	Violations   int `json:"violations"`
 	Died         int `json:"died"` // number of devices that ended with an error
 }
 
-// fleetTimeout bounds each wait for the fleet, in addition to its spread.
+// fleetTimeout bounds each wait for the fleet, in addition to its spread at the hub and at DPS.
 const fleetTimeout = 2 * time.Minute
 
 type fleet struct {
@@ -55,7 +56,8 @@ type fleet struct {
 	seen    recorder
 	running []Running
 	report  FleetReport
-	killed  time.Time
+	open    time.Time // time at which the way to a hub is open again
+	home    string    // hub at which the devices are expected then
 }
 
 // Run starts the fleet, kills its hub, and waits until all devices have recovered.
@@ -85,12 +87,30 @@ func (f *fleet) play(ctx context.Context) error {
 		return err
 	}
 	f.report.Start = round(time.Since(start).Seconds())
-	f.say("hub A dies")
-	f.killed = time.Now()
-	if err := f.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
+	if err := f.lizard(ctx); err != nil {
 		return err
 	}
-	return f.await(ctx, "at hub B", func() int { return f.delivered("B", f.killed) })
+	return f.await(ctx, "at hub "+f.home, func() int { return f.delivered(f.home, f.open) })
+}
+
+// lizard kills hub A, and moves the devices or lets the hub return.
+func (f *fleet) lizard(ctx context.Context) error {
+	f.say("hub A dies")
+	if f.Away == 0 {
+		f.open, f.home = time.Now(), "B"
+		return f.cloud.KillHub("A", emulator.FIN, emulator.WithMove)
+	}
+	if err := f.cloud.KillHub("A", emulator.FIN); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(f.Away):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	f.say("hub A returns")
+	f.open, f.home = time.Now(), "A"
+	return f.cloud.ReviveHub("A")
 }
 
 func (f *fleet) start(ctx context.Context) error {
@@ -135,7 +155,7 @@ func (f *fleet) delivered(hub string, since time.Time) int {
 // await waits until count returns the number of devices. It calls count once a second instead of
 // after each event, because a fleet causes many events.
 func (f *fleet) await(ctx context.Context, what string, count func() int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.Spread+fleetTimeout, errors.New("timeout"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 7*f.Spread+fleetTimeout, errors.New("timeout"))
 	defer cancel()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -186,8 +206,8 @@ func (f *fleet) judge() {
 			evidence[d.Device] = e
 		}
 		e.Deliveries = append(e.Deliveries, d)
-		if _, ok := first[d.Device]; !ok && d.Hub == "B" {
-			first[d.Device] = d.Received.Sub(f.killed)
+		if _, ok := first[d.Device]; !ok && d.Hub == f.home && !d.Received.Before(f.open) {
+			first[d.Device] = d.Received.Sub(f.open)
 		}
 	}
 	r := &f.report
@@ -208,11 +228,11 @@ func (f *fleet) judge() {
 	r.Violations = len(f.cloud.Violations())
 }
 
-// judgeAttempts counts the attempts to connect and the registrations after the kill.
+// judgeAttempts counts the attempts to connect and the registrations since the way was open again.
 func (f *fleet) judgeAttempts() {
 	var attempts, registrations []time.Time
 	for _, e := range f.seen.all() {
-		if e.Time.Before(f.killed) {
+		if e.Time.Before(f.open) {
 			continue
 		}
 		switch e.Kind {
@@ -229,9 +249,9 @@ func (f *fleet) judgeAttempts() {
 
 // Print prints the report for a person.
 func (r *FleetReport) Print(out io.Writer) error {
-	_, err := fmt.Fprintf(out, `%d devices, whose first attempts are spread over %g s
+	_, err := fmt.Fprintf(out, `%d devices, with a spread of %g s
   all have sent a reading      %g s after the start
-  recovered at hub B           %d
+  recovered                    %d
     50th percentile            %g s
     90th percentile            %g s
     99th percentile            %g s

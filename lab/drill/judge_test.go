@@ -176,3 +176,49 @@ func TestDesiredPropertyThatTheCloudRefusesEndsTheDrill(t *testing.T) {
 		}
 	})
 }
+
+func TestRecoverySaysWhereItsTimeWent(t *testing.T) {
+	s := parse(t, "expect recovery 10s\nend 1m")
+	e := evidence(func(n int) string {
+		if n > 10 && n < 17 {
+			return ""
+		}
+		return fmt.Sprintf("r-%d", n)
+	})
+	at := func(s float64) time.Time { return noon.Add(time.Duration(s * float64(time.Second))) }
+	e.Acts = []drill.Act{{At: at(10.5), Text: "move B", Way: scenario.Opens}}
+	e.Events = []emulator.Event{
+		{Time: at(1), Kind: emulator.KindConnected, Hub: "A"},
+		{Time: at(10.75), Kind: emulator.KindRefused, Hub: "A"},
+		{Time: at(11), Kind: emulator.KindConnected, Hub: "DPS"}, {Time: at(11), Kind: emulator.KindRegister},
+		{Time: at(14), Kind: emulator.KindDisconnected, Hub: "DPS"},
+		{Time: at(16), Kind: emulator.KindConnected, Hub: "B"},
+	}
+	c := drill.Judge(s, e)
+	if len(c.Outages) != 1 {
+		t.Fatalf("%+v", c.Outages)
+	}
+	const want = "first attempt after 0.25 s, DPS 3 s, other 3.25 s"
+	if got := c.Outages[0].Parts; got.String() != want || got.Attempts != 3 {
+		t.Errorf("%s with %d attempts, want %s", got, got.Attempts, want)
+	}
+}
+
+// A client that stays at its old hub, or away, until the scenario moves it back was never at the other hub.
+func TestHubThatAClientNeverReachedIsNamed(t *testing.T) {
+	s := parse(t, "expect recovery 10s\nend 1m")
+	e := evidence(func(n int) string {
+		if n > 10 && n < 36 {
+			return ""
+		}
+		return fmt.Sprintf("r-%d", n)
+	})
+	e.Acts = []drill.Act{
+		{At: noon.Add(10500 * time.Millisecond), Text: "move B", Way: scenario.Opens},
+		{At: noon.Add(35500 * time.Millisecond), Text: "move A", Way: scenario.Opens},
+	}
+	c := drill.Judge(s, e)
+	if note := c.Rows[0].Note; !strings.Contains(note, "never at B, it was moved to A after 25 s") {
+		t.Errorf("%+v", c.Rows[0])
+	}
+}

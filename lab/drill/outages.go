@@ -13,6 +13,7 @@ type Outage struct {
 	From, To time.Time // To is the end of the trial if Endless is true
 	Endless  bool
 	After    string // description of the last act before the outage
+	Parts    Parts
 }
 
 func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
@@ -20,7 +21,16 @@ func (o Outage) duration() time.Duration { return o.To.Sub(o.From) }
 // longestPause returns the longest time between readings that is not an outage.
 func (e *Evidence) longestPause() time.Duration { return max(2*time.Second, 3*e.Interval) }
 
-// outages returns the outages in order. While the client has no way into the cloud there is no
+// withParts returns the outages in order, with their parts.
+func (e *Evidence) withParts() []Outage {
+	all := e.outages()
+	for i := range all {
+		all[i].Parts = e.parts(all[i])
+	}
+	return all
+}
+
+// outages returns the outages in order, without their parts. While the client has no way into the cloud there is no
 // outage, because the client cannot recover then.
 func (e *Evidence) outages() (all []Outage) {
 	from, after, opened, shut := e.Start, "the start", true, false

@@ -72,6 +72,9 @@ func (r *Report) Print(out io.Writer) error {
 			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", row.What, row.Value(), row.Most(), row.Verdict(), row.Note)
 		}
 		table.Flush()
+		for _, o := range c.Outages {
+			fmt.Fprintf(&b, "  recovery after %s: %s (%s)\n", o.After, seconds(o.duration()), o.Parts)
+		}
 	}
 	fmt.Fprintf(&b, "\n%d of %d scenarios passed.\n", r.Passed(), len(r.Cards))
 	_, err := io.WriteString(out, withoutBlanks(b.String()))

@@ -64,6 +64,7 @@ test: MISSED 1. One bad minute.
   died                                 0       at most 0    kept
   CPU time in a minute                 2 s
   memory at most                       48 MiB
+  recovery after heal A fin: 10 s (first attempt after 9 s, other 1 s)
 
 test: passed.
 61 readings in 60 s.

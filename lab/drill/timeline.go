@@ -54,8 +54,17 @@ func (e *Evidence) timeline(outages []Outage) (t Timeline) {
 	return t
 }
 
-// MarshalJSON encodes the duration of an outage in seconds.
+// MarshalJSON encodes the durations of an outage in seconds.
 func (o Outage) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"after": o.After, "seconds": round(o.duration().Seconds()),
-		"endless": o.Endless})
+	fields := map[string]any{
+		"after": o.After, "seconds": round(o.duration().Seconds()), "endless": o.Endless,
+		"attempts": o.Parts.Attempts, "registering": round(o.Parts.Registering.Seconds()),
+	}
+	if o.Parts.First >= 0 {
+		fields["first_attempt"] = round(o.Parts.First.Seconds())
+	}
+	if len(o.Parts.Never) > 0 {
+		fields["never"] = o.Parts.Never
+	}
+	return json.Marshal(fields)
 }
