@@ -13,6 +13,7 @@ const (
 // them out.
 func addLab(root *cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: "lab", Title: "Lab commands:"})
-	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), lizardCommand(),
+	root.AddCommand(demoCommand(), emulatorCommand(), scenarioCommand(), drillCommand(), fleetCommand(),
+		lizardCommand(),
 		centralCommand())
 }
