@@ -2,12 +2,14 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
 
 // closing sends pending readings and reported properties over the open session, if there is one, until the
-// deadline, and then closes the session and the hub.
+// deadline, and then closes the session and the hub. Its error names the functions of the program that have
+// not returned.
 func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 	l.closeBy = time.Now().Add(l.Timing.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, l.closeBy)
@@ -30,7 +32,7 @@ func (l *life) closing(ctx context.Context, _ Change) (Event, error) {
 		l.endOutage() // the session may have been too short for awaitProgress
 	}
 	l.dropSession()
-	return Stay, l.hub.Close(ctx)
+	return Stay, errors.Join(l.hub.Close(ctx), l.calls.await(ctx))
 }
 
 // A LostError counts the accepted readings that no hub has acknowledged and that no later run will send.

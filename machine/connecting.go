@@ -24,7 +24,8 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	l.dropSession()
 	l.noteAttempt()
 	l.history.Try(l.Policy, policy.Hub, l.clock.steady())
-	config := l.hubConfig()
+	var made token
+	config := l.hubConfig(&made)
 	if l.within > 0 {
 		config.ConnectTimeout = l.within
 		l.within = 0 // the shorter timeout is for one attempt only
@@ -34,12 +35,17 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 		return ConnectFailed, err
 	}
 	l.session, l.accepted = s, time.Now()
+	l.term = newTerm(made.at, made.wall, l.Timing.TokenLife, l.Rand(), l.cutShort)
 	return HubAccepted, nil
 }
 
+// A token is the time at which the token of a session was made, by the monotonic and by the wall clock.
+type token struct{ at, wall time.Time }
+
 // hubConfig returns the configuration of the connection to the hub. User name and token contain the hub's
-// name exactly as DPS gave it, with the port if the name has one.
-func (l *life) hubConfig() transport.Config {
+// name exactly as DPS gave it, with the port if the name has one. If the key source hangs, the function
+// Password may run longer than the attempt, so it changes nothing but made.
+func (l *life) hubConfig(made *token) transport.Config {
 	a := l.assignment()
 	hub, device := a.Hub, a.DeviceID
 	return transport.Config{
@@ -50,7 +56,7 @@ func (l *life) hubConfig() transport.Config {
 			if err != nil {
 				return "", err
 			}
-			l.term = newTerm(time.Now(), now, l.Timing.TokenLife, l.Rand(), l.cutShort)
+			*made = token{time.Now(), now}
 			return transport.SAS(hub+"/devices/"+device, "", key, now.Add(l.Timing.TokenLife)), nil
 		},
 	}

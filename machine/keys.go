@@ -28,6 +28,7 @@ func GroupKey(text, registrationID string) KeySource {
 // A keyring reads the device's key from its source, and hides the latest key in texts.
 type keyring struct {
 	source KeySource
+	calls  *calls
 	latest atomic.Pointer[Key]
 }
 
@@ -44,6 +45,10 @@ func (k *keyring) read() (key Key, err error) {
 			err = &transport.KeyError{Err: err}
 		}
 	}()
+	if err := k.calls.begin("Identity.Key"); err != nil {
+		return Key{}, &transport.KeyError{Err: err}
+	}
+	defer k.calls.end()
 	key, err = k.source()
 	if err == nil {
 		k.latest.Store(&key)

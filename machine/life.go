@@ -23,6 +23,7 @@ type life struct {
 	hub      *hub.Hub
 	state    *stateDir
 	clock    *clock
+	calls    *calls
 	endings  sync.WaitGroup             // sessions that have ended but are not done
 	assigned atomic.Pointer[Assignment] // current assignment; nil means that there is none
 	plainTCP bool                       // whether the system's network reaches DPS and the hubs
@@ -53,10 +54,13 @@ type life struct {
 // newLife makes a life and opens its state directory. Tests pass an outbox as box; nil means the outbox that
 // the settings describe.
 func newLife(s Settings, box outbox.Outbox) (*life, error) {
-	keys := &keyring{source: s.Identity.Key}
-	s.Identity.Key = keys.read
-	l := &life{Settings: s, recorder: newRecorder(s, keys), entered: time.Now(), hubUse: make(chan struct{}, 1)}
-	l.plainTCP = s.Link.Dial == nil
+	plainTCP, calls := s.Link.Dial == nil, newCalls()
+	keys := &keyring{source: s.Identity.Key, calls: calls}
+	s.Identity.Key, s.Link = keys.read, calls.wrap(s.Link)
+	l := &life{
+		Settings: s, recorder: newRecorder(s, keys), calls: calls, plainTCP: plainTCP, entered: time.Now(),
+		hubUse: make(chan struct{}, 1),
+	}
 	l.clock = newClock(s.Link.Now, s.Timing.ClockFloor, l.entered)
 	var err error
 	if l.state, err = openStateDir(s, l.clock, l.recorder, box); err != nil {

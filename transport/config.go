@@ -18,7 +18,8 @@ import (
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A KeySource returns the device's key. It is called at each dial, so that a rotated key needs no
-// restart. Of its errors only the text of a *KeyError is shown.
+// restart. Of its errors only the text of a *KeyError is shown. A source that hangs makes the attempt
+// to connect fail.
 type KeySource func() (Key, error)
 
 // A RootSource returns the certificate roots to trust. It is called at each dial, so that a replaced
@@ -58,7 +59,7 @@ type Config struct {
 	Host         string // host name from DPS or the operator, with a port if the port is not 8883
 	ClientID     string
 	Username     string
-	Password     func(now time.Time) (string, error) // called at each dial; nil means no password
+	Password     func(now time.Time) (string, error) // called at each dial, like KeySource; nil means no password
 	CleanSession bool
 }
 
@@ -134,14 +135,20 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	raw, err = dial(dialing, "tcp", net.JoinHostPort(host, port))
+	raw, err = bounded(dialing, "Dial", func() (net.Conn, error) {
+		return dial(dialing, "tcp", net.JoinHostPort(host, port))
+	}, closeConn)
 	if err != nil {
 		return failed(reasonFor(err), err)
 	}
 	raw = &connectingConn{Conn: raw, timeout: c.ConnectTimeout}
 	var roots *x509.CertPool
 	if c.RootCAs != nil {
-		roots = c.RootCAs()
+		roots, err = bounded(ctx, "RootCAs", func() (*x509.CertPool, error) { return c.RootCAs(), nil }, nil)
+		if err != nil {
+			raw.Close()
+			return failed(reasonFor(err), err)
+		}
 	}
 	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: roots, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {

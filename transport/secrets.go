@@ -94,6 +94,9 @@ func (e *KeyError) Unwrap() error { return e.Err }
 
 // withoutKey returns an error of a KeySource in the form that may be shown.
 func withoutKey(err error) error {
+	if err == nil {
+		return nil
+	}
 	if safe, ok := errors.AsType[*KeyError](err); ok {
 		return safe
 	}

@@ -33,7 +33,9 @@ type Session struct {
 }
 
 // Connect opens a session: dial, TLS, CONNECT, CONNACK. Connect fails when the peer is silent for
-// c.ConnectTimeout, and in any case after six times as long. Its errors are *Error.
+// c.ConnectTimeout, and in any case after six times as long. It does not wait longer for a Dial,
+// RootCAs or Password that hangs: the goroutine of that call then ends when the call returns. Its
+// errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c.Link = c.WithDefaults()
 	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
@@ -44,9 +46,13 @@ func Connect(ctx context.Context, c Config) (*Session, error) {
 	}
 	password := ""
 	if c.Password != nil {
-		if password, err = c.Password(c.Now()); err != nil {
+		password, err = bounded(ctx, "the key source", func() (string, error) {
+			password, err := c.Password(c.Now())
+			return password, withoutKey(err)
+		}, nil)
+		if err != nil {
 			raw.Close()
-			return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: withoutKey(err)}
+			return nil, &Error{Reason: KeyUnusable, Host: c.Host, Err: err}
 		}
 	}
 	s := &Session{
