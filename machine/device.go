@@ -114,6 +114,7 @@ func (d *Device) Close(ctx context.Context) error {
 	d.halt()
 	if d.use.CompareAndSwap(unused, closedUnused) {
 		defer close(d.ended)
+		d.life.machine.abandon()
 		d.life.fan.Start()
 		return d.life.end(ctx)
 	}

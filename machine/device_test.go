@@ -659,6 +659,23 @@ func TestADeviceRunsOnceAndOneThatNeverRanCloses(t *testing.T) {
 	})
 }
 
+func TestFireReturnsWhenTheDeviceIsClosedBeforeItRuns(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		fired := make(chan error, 2)
+		go func() { fired <- w.device.Fire(context.Background(), machine.Renew) }()
+		synctest.Wait()
+		if err := w.device.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		fired <- w.device.Fire(context.Background(), machine.Renew)
+		for range 2 {
+			if err := <-fired; !errors.Is(err, machine.ErrEnded) {
+				t.Errorf("Fire returned %v", err)
+			}
+		}
+	})
+}
+
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	_, err := machine.New(machine.Settings{
 		Identity: machine.Identity{ProvisioningHost: "https://dps", RegistrationID: "dev 1"},

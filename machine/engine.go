@@ -38,7 +38,7 @@ type Machine struct {
 
 	fired   chan firing
 	started atomic.Bool
-	done    chan struct{} // closed when Run returns
+	done    chan struct{} // closed when Run returns, or by abandon
 
 	// The rest belongs to Run's goroutine.
 	base    context.Context    // parent of the Actions' contexts
@@ -108,7 +108,7 @@ func (m *Machine) Fire(ctx context.Context, e Event) error {
 // returns an illegal event, or an error without an event.
 func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 	if err := m.table.everyStateHas(onCancel); err != nil {
-		return fmt.Errorf("machine: run: %w", err)
+		return err
 	}
 	if !m.started.CompareAndSwap(false, true) {
 		return errors.New("machine: run: this machine was already run; make a new machine")
@@ -132,6 +132,13 @@ func (m *Machine) Run(ctx context.Context, onCancel Event) error {
 			cancelled = nil
 			_ = m.step(onCancel, nil) // the event is illegal only if the machine is closing already
 		}
+	}
+}
+
+// abandon ends a machine that was never run: Fire returns ErrEnded, and Run an error.
+func (m *Machine) abandon() {
+	if m.started.CompareAndSwap(false, true) {
+		close(m.done)
 	}
 }
 
