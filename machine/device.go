@@ -71,6 +71,9 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 		d.table = s.Table(d, d.table)
 	}
 	l.machine, err = NewMachine(d.table, Hooks{Changed: l.changed, Illegal: l.illegalEvent, Late: l.late})
+	if err == nil {
+		err = l.machine.table.everyStateHas(Close)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -731,6 +731,24 @@ func TestTheDefaultsAreThoseOfTheGroups(t *testing.T) {
 	}
 }
 
+func TestNewRefusesATableWithAStateThatCloseCannotLeave(t *testing.T) {
+	s := idle(t.TempDir())
+	s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
+		return table.With(nil, []machine.Transition{{From: machine.Closing, On: "again", To: machine.Unprovisioned}})
+	}
+	if _, err := machine.New(s); err == nil || !strings.Contains(err.Error(), `state Closing has no row for "close"`) {
+		t.Errorf("the error is %v", err)
+	}
+	s.Table = nil
+	d, err := machine.New(s) // the state directory was given back
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewGivesTheStateDirectoryBackIfTheProgramsTablePanics(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		dir := t.TempDir()

@@ -91,14 +91,18 @@ func (t Table) isFinal(s State) bool {
 	return !slices.ContainsFunc(t.Rows, func(r Transition) bool { return r.From == s })
 }
 
+// everyStateHas returns an error that names each state, except the final ones, without a row for the event e,
+// which ends the machine.
 func (t Table) everyStateHas(e Event) error {
+	var errs []error
 	for _, spec := range t.States {
 		leaves := func(r Transition) bool { return r.From == spec.Name && r.On == e }
 		if !slices.ContainsFunc(t.Rows, leaves) && !t.isFinal(spec.Name) {
-			return fmt.Errorf("state %s has no row for %q, which ends the machine", spec.Name, e)
+			errs = append(errs, fmt.Errorf("machine: the table is wrong: state %s has no row for %q, which ends the machine",
+				spec.Name, e))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // expand returns the rows, with each row from Any replaced by one row for each state. It refuses mistakes
