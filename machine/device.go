@@ -178,13 +178,19 @@ func (d *Device) Report(ctx context.Context, patch map[string]any) error {
 
 // Drained waits until no reading is pending: each accepted reading was acknowledged by a hub, or was dropped.
 // Drained also waits for readings that are accepted meanwhile. If ctx ends first, Drained returns an error
-// that wraps ctx's.
+// that wraps ctx's. If readings are pending that this device will not send, the error wraps ErrEnded because the
+// device has ended, or ErrSwitchedOff because Settings.Off contains Telemetry.
 func (d *Device) Drained(ctx context.Context) error {
 	look := time.NewTicker(drainCheck)
 	defer look.Stop()
 	for {
-		if pending, _ := d.life.state.outbox.Pending(); pending == 0 {
+		stopped := d.stopped() // before the look at the outbox, so that the outbox has its last content
+		pending, _ := d.life.state.outbox.Pending()
+		switch {
+		case pending == 0:
 			return nil
+		case stopped != nil:
+			return fmt.Errorf("machine: drained: %d readings are pending: %w", pending, stopped)
 		}
 		select {
 		case <-look.C:
@@ -192,6 +198,19 @@ func (d *Device) Drained(ctx context.Context) error {
 			return fmt.Errorf("machine: drained: %w", ctx.Err())
 		}
 	}
+}
+
+// stopped returns why the device sends no readings, or nil if it does.
+func (d *Device) stopped() error {
+	select {
+	case <-d.ended:
+		return ErrEnded
+	default:
+	}
+	if d.life.Off.Has(hub.Telemetry) {
+		return ErrSwitchedOff
+	}
+	return nil
 }
 
 // Fire triggers an event of a state that the program has added, and returns when the machine has moved. Its

@@ -79,6 +79,42 @@ func TestDrainedReturnsWhenEveryReadingIsAcknowledged(t *testing.T) {
 	})
 }
 
+func TestDrainedReturnsWhenTheDeviceWillNotSendWhatIsPending(t *testing.T) {
+	dir := t.TempDir()
+	durable := func(s *machine.Settings) { s.Storage.StateDir = dir }
+	bubble(t, durable, func(t *testing.T, w *world) {
+		w.send()
+		drained := make(chan error, 1)
+		go func() { drained <- w.device.Drained(context.Background()) }()
+		synctest.Wait()
+		if err := w.device.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-drained; !errors.Is(err, machine.ErrEnded) {
+			t.Errorf("when the device ended, Drained returned %v", err)
+		}
+		off := w.again(func(s *machine.Settings) { durable(s); s.Off = machine.Telemetry })
+		off.connected()
+		if err := off.device.Drained(context.Background()); !errors.Is(err, machine.ErrSwitchedOff) {
+			t.Errorf("with telemetry switched off, Drained returned %v", err)
+		}
+		if err := off.close(); err != nil {
+			t.Error(err)
+		}
+		on := w.again(durable)
+		on.connected()
+		if err := on.device.Drained(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := on.close(); err != nil {
+			t.Error(err)
+		}
+		if err := on.device.Drained(context.Background()); err != nil {
+			t.Errorf("with nothing pending at the end, Drained returned %v", err)
+		}
+	})
+}
+
 func TestADevicePrintsTheStatesThatTheProgramHasAdded(t *testing.T) {
 	s := idle(t.TempDir())
 	s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
