@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/machine"
 	"giantlizard.example/failover/settings"
 )
@@ -113,6 +114,10 @@ func (cfg *config) checkOwn() error {
 			allowed := strings.Join(w.words, " or ")
 			errs = append(errs, fmt.Errorf("%s is %q: it must be %s", settingName(w.flag), w.value, allowed))
 		}
+	}
+	if cfg.stdin && cfg.device.Off.Has(hub.Telemetry) {
+		errs = append(errs, fmt.Errorf("%s sends readings, and %s disables them: use one of the two",
+			settingName("stdin"), settingName("no-telemetry")))
 	}
 	errs = append(errs, settings.Duration(settingName("telemetry-interval"), cfg.telemetryInterval),
 		settings.Duration(settingName("property-interval"), cfg.propertyInterval))

@@ -76,7 +76,7 @@ func runDevice(ctx context.Context, cfg *config) error {
 		if cfg.stdin {
 			defer cancel() // ends the device after the last reading
 			badInput = feed(ctx, os.Stdin, &printer{to: os.Stdout}, device)
-			_ = device.Drained(ctx) // an error means that ctx has ended; then the device ends, too
+			_ = device.Drained(ctx) // an error means that the device ends, or has ended
 			return
 		}
 		source.Run(ctx, device)

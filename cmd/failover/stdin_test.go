@@ -46,6 +46,12 @@ func answers(t *testing.T, p *process) (all []said) {
 	return all
 }
 
+// The device would refuse each line, and would never send what is pending.
+func TestStandardInputWithoutTelemetryIsRefused(t *testing.T) {
+	wantRefused(t, append(complete[:3:3], "FAILOVER_NO_TELEMETRY=true"), []string{"--stdin"},
+		"FAILOVER_STDIN (--stdin) sends readings, and FAILOVER_NO_TELEMETRY (--no-telemetry) disables them")
+}
+
 func TestReadingsFromStandardInputAreAnsweredWithIDsAndDelivered(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
