@@ -41,9 +41,10 @@ func hostPort(hub, defaultPort string) (host, port string, err error) {
 	return host, strconv.FormatUint(n, 10), nil
 }
 
+// isHostName also refuses labels of more than 63 characters (RFC 1035), such as a key in hex.
 func isHostName(s string) bool {
 	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || label[0] == '-' || !hasOnly(label, "-_") {
+		if label == "" || len(label) > 63 || label[0] == '-' || !hasOnly(label, "-_") {
 			return false
 		}
 	}

@@ -102,6 +102,15 @@ func TestHostNameHasAtMost253Characters(t *testing.T) {
 	}
 }
 
+func TestLabelOfAHostNameHasAtMost63Characters(t *testing.T) {
+	for length, fits := range map[int]bool{63: true, 64: false} {
+		name := strings.Repeat("a", length) + ".example"
+		if _, _, err := HostPort(name, "8883"); (err == nil) != fits {
+			t.Errorf("%d characters: %v", length, err)
+		}
+	}
+}
+
 func TestErrorAboutAHostSaysWhatIsExpected(t *testing.T) {
 	for _, hub := range []string{
 		"", ":", ":8883", "https://hub", "mqtts://hub:8883", "hub/", "hub/path", "a b", " hub", "hub\n", "hub\x00",

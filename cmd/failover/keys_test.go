@@ -53,6 +53,16 @@ func TestInvalidKeyIsNotQuoted(t *testing.T) {
 	}
 }
 
+func TestKeyInPlaceOfTheProvisioningHostIsNotShown(t *testing.T) {
+	secret := newCanary([]byte(canaryDevice))
+	for _, how := range []string{"base64", "hex", "HEX"} {
+		env := append(complete[:3:3], "FAILOVER_PROVISIONING_HOST="+secret[how])
+		wantRefused(t, env, nil, "FAILOVER_PROVISIONING_HOST (--provisioning-host) is wrong")
+		_, stdout, stderr := run(t, env, "run")
+		secret.wantNone(t, how, stdout+stderr)
+	}
+}
+
 // The error about an invalid key names the setting that is used.
 func TestKeyFromAFlagPrecedesTheEnvironmentAndTheEnvFile(t *testing.T) {
 	fromFile := file(t, "env", "FAILOVER_DEVICE_KEY=!\n")
