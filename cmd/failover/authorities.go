@@ -49,9 +49,10 @@ func (a *authorities) roots() *x509.CertPool {
 
 // reportFailure passes on the first error. It passes on another one only after a successful read.
 func (a *authorities) reportFailure(err error) {
-	if !a.failed && a.warn != nil {
-		a.warn(err)
+	if a.failed || a.warn == nil {
+		return
 	}
+	a.warn(err)
 	a.failed = true
 }
 
