@@ -231,8 +231,13 @@ func (d *Device) Assignment() Assignment { return d.life.assignment() }
 // State returns the current state. The result may be out of date when you read it.
 func (d *Device) State() State { return d.life.machine.State() }
 
-// Warn gives all observers a record of the kind RecordWarning, of level warn, with an error of the program.
-func (d *Device) Warn(err error) { d.life.warn("", err) }
+// Warn gives all observers a record of the kind RecordWarning, of level warn, with an error of the program. Nil
+// makes no record.
+func (d *Device) Warn(err error) {
+	if err != nil {
+		d.life.warn("", err)
+	}
+}
 
 // Markdown returns the document of the device's states, including the states that the program has added.
 func (d *Device) Markdown() (string, error) { return d.table.Markdown() }

@@ -200,6 +200,17 @@ func TestAKeySourceThatPanicsIsNamedAndTheDeviceGoesOn(t *testing.T) {
 	}
 }
 
+func TestAWarningWithoutAnErrorIsIgnored(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.device.Warn(nil)
+		w.device.Warn(errNotInstalled)
+		w.connected()
+		if said := w.warnings(""); said != errNotInstalled.Error()+"\n" {
+			t.Errorf("the records say %q", said)
+		}
+	})
+}
+
 func TestANilObserverIsIgnored(t *testing.T) {
 	bubble(t, func(s *machine.Settings) { s.Observers = append(s.Observers, nil) }, func(t *testing.T, w *world) {
 		w.connected()
