@@ -1,12 +1,15 @@
 package machine_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"giantlizard.example/failover/lab/emulator"
@@ -193,4 +196,41 @@ func TestADeviceThatIsClosedBeforeItRunsNamesWhatItLoses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAFinalStateOfTheProgramClosesTheSessionAndEndsHandlers(t *testing.T) {
+	ended := make(chan struct{})
+	bubble(t, func(s *machine.Settings) {
+		ended = make(chan struct{})
+		s.Handlers.Method = func(ctx context.Context, _ string, _ json.RawMessage) (int, any, error) {
+			<-ctx.Done()
+			close(ended)
+			return 200, nil, nil
+		}
+		s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
+			dead := func(context.Context, machine.Change) (machine.Event, error) { return machine.Stay, errNotInstalled }
+			return table.With([]machine.StateSpec{{Name: "Dead", Doc: "Ends.", Do: dead}},
+				[]machine.Transition{{From: machine.Connected, On: "die", To: "Dead"}})
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		go w.cloud.InvokeMethod(context.Background(), deviceID, "wait", nil)
+		synctest.Wait()
+		w.network.SetLatency(10 * time.Millisecond) // the reading is in flight at the end
+		w.send()
+		if err := w.device.Fire(t.Context(), "die"); err != nil {
+			t.Fatal(err)
+		}
+		err := <-w.ran
+		w.ran <- err
+		if !errors.Is(err, errNotInstalled) || errors.As(err, new(*machine.LostError)) {
+			t.Errorf("run: %v", err)
+		}
+		<-ended
+		time.Sleep(time.Second)
+		if w.cloud.Connected(deviceID, "A") {
+			t.Error("the session is still open")
+		}
+		w.wantNothingLost()
+	})
 }

@@ -82,8 +82,8 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	return d, nil
 }
 
-// Run keeps the device connected until ctx ends or Close is called, and then closes it within
-// Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
+// Run keeps the device connected until ctx ends, Close is called or a final state of the program is entered, and
+// then closes it within Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.use.CompareAndSwap(unused, used) {
 		if d.use.CompareAndSwap(closedUnused, used) {
@@ -102,6 +102,10 @@ func (d *Device) Run(ctx context.Context) error {
 	watch.Go(func() { l.state.watch(ctx) })
 	watch.Go(func() { l.watchNetwork(ctx) })
 	err := l.machine.Run(ctx, Close)
+	if l.closeBy.IsZero() { // a final state of the program has ended the machine
+		_, closed := l.closing(context.WithoutCancel(ctx), Change{})
+		err = errors.Join(err, closed)
+	}
 	d.halt()
 	l.endings.Wait()
 	cancel()
