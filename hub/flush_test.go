@@ -55,8 +55,7 @@ func TestReportsAreFlushedOverASessionThatHasNotSubscribedYet(t *testing.T) {
 		if err := h.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
 			t.Fatal(err)
 		}
-		h.Attach(session, "dev1")
-		h.Detach()
+		h.Begin(session, "dev1")
 		box.Seal()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

@@ -57,8 +57,8 @@ type Settings struct {
 }
 
 // A Hub is the device's side of the conversation. It holds what outlives a session: pending
-// reported properties and running handlers. One goroutine at a time may call Attach, Work, Flush,
-// AwaitAcks, Detach and Release.
+// reported properties and running handlers. One goroutine at a time may call Begin, Attach, Work,
+// Flush, AwaitAcks, Detach and Release.
 type Hub struct {
 	settings  Settings
 	pool      *pool
@@ -100,14 +100,22 @@ func New(s Settings) *Hub {
 	return h
 }
 
-// Attach gives the Hub a session and attaches the message handlers to it. The readings accepted
-// before a session is first attached are its backlog. The first call of Attach loads CompletedFile.
+// Begin gives the Hub a session without message handlers, for Flush and AwaitAcks. The readings
+// accepted before Begin are the session's backlog.
+func (h *Hub) Begin(s Session, deviceID string) {
+	h.session, h.device = s, deviceID
+	h.delivery = newDelivery(h.settings, h.suspects, s, deviceID)
+	h.twin.begin(s)
+}
+
+// Attach attaches the message handlers to a session, for Work. It calls Begin for a new session. The
+// first call of Attach loads CompletedFile.
 func (h *Hub) Attach(s Session, deviceID string) {
 	if h.session != s {
-		h.session, h.device = s, deviceID
-		h.delivery = newDelivery(h.settings, h.suspects, s, deviceID)
+		h.Begin(s, deviceID)
+	} else {
+		h.twin.begin(s)
 	}
-	h.twin.begin(s)
 	if err := h.completed.load(); err != nil {
 		h.warn("", err)
 	}

@@ -13,7 +13,8 @@ import (
 // Readings that are not acknowledged by then are sent again.
 const settleTimeout = 2 * time.Second
 
-// connecting tries the assigned hub once.
+// connecting tries the assigned hub once. From then on the hub has the session, so that Closing and an added
+// state can send what is pending; only Connected attaches the message handlers.
 func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	if c.On == Renew {
 		settling, cancel := context.WithTimeout(ctx, settleTimeout)
@@ -35,6 +36,7 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 		return ConnectFailed, err
 	}
 	l.session, l.accepted = s, time.Now()
+	l.hub.Begin(s, l.assignment().DeviceID)
 	l.term = newTerm(made.at, made.wall, l.Timing.TokenLife, l.Rand(), l.cutShort)
 	return HubAccepted, nil
 }

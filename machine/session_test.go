@@ -216,3 +216,74 @@ func TestFlushEndsWithItsContextWhileAnotherIsBusy(t *testing.T) {
 		}
 	})
 }
+
+// afterConnecting returns a table in which do is called when the hub has accepted the first session, and changes what the
+// Action of Connecting returns.
+func afterConnecting(table machine.Table, do func(context.Context) machine.Event) machine.Table {
+	first := true
+	return table.Wrap(machine.Connecting, func(connect machine.Action) machine.Action {
+		return func(ctx context.Context, c machine.Change) (machine.Event, error) {
+			event, err := connect(ctx, c)
+			if event == machine.HubAccepted && first {
+				first = false
+				event = do(ctx)
+			}
+			return event, err
+		}
+	})
+}
+
+func TestFlushSendsWhatIsPendingInAStateBeforeConnected(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		s.Table = func(d *machine.Device, table machine.Table) machine.Table {
+			table = afterConnecting(table, func(context.Context) machine.Event { return "check" })
+			return table.With([]machine.StateSpec{{Name: "Checking",
+				Do: func(ctx context.Context, _ machine.Change) (machine.Event, error) {
+					return d.WithSession(ctx, "checked", d.Flush)
+				}}}, []machine.Transition{
+				{From: machine.Connecting, On: "check", To: "Checking"},
+				{From: "Checking", On: "checked", To: machine.Connected},
+				{From: "Checking", On: machine.Lost, To: machine.Failover},
+				{From: "Checking", On: machine.Renew, To: machine.Connecting},
+			})
+		}
+	}, func(t *testing.T, w *world) {
+		w.send()
+		if err := w.device.Report(t.Context(), map[string]any{"battery": 80}); err != nil {
+			t.Fatal(err)
+		}
+		w.live()
+		i := w.await("the end of Checking", 0, func(r machine.Record) bool { return r.From == "Checking" })
+		w.wantNothingLost()
+		_, reported, _, _ := w.cloud.Twin(deviceID)
+		w.mu.Lock()
+		end := w.records[i]
+		w.mu.Unlock()
+		if end.Event != "checked" || end.Error != "" || reported["battery"] != 80.0 {
+			t.Errorf("Checking ended with %s, %s; the twin has %v", end.Event, end.Error, reported)
+		}
+	})
+}
+
+func TestADeviceThatIsClosedAsSoonAsItsHubAcceptsItSendsWhatIsPending(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		s.Table = func(d *machine.Device, table machine.Table) machine.Table {
+			return afterConnecting(table, func(ctx context.Context) machine.Event {
+				go d.Close(context.Background())
+				<-ctx.Done()
+				return machine.HubAccepted
+			})
+		}
+	}, func(t *testing.T, w *world) {
+		for range 3 {
+			w.send()
+		}
+		w.live()
+		err := <-w.ran
+		w.ran <- err
+		if err != nil {
+			t.Errorf("run: %v", err)
+		}
+		w.wantNothingLost()
+	})
+}
