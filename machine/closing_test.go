@@ -208,8 +208,7 @@ func TestAFinalStateOfTheProgramClosesTheSessionAndEndsHandlers(t *testing.T) {
 			return 200, nil, nil
 		}
 		s.Table = func(_ *machine.Device, table machine.Table) machine.Table {
-			dead := func(context.Context, machine.Change) (machine.Event, error) { return machine.Stay, errNotInstalled }
-			return table.With([]machine.StateSpec{{Name: "Dead", Doc: "Ends.", Do: dead}},
+			return table.With([]machine.StateSpec{{Name: "Dead", Do: returns(machine.Stay, errNotInstalled)}},
 				[]machine.Transition{{From: machine.Connected, On: "die", To: "Dead"}})
 		}
 	}, func(t *testing.T, w *world) {

@@ -82,8 +82,8 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	return d, nil
 }
 
-// Run keeps the device connected until ctx ends, Close is called or a final state of the program is entered, and
-// then closes it within Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
+// Run keeps the device connected until ctx ends, Close is called or a final state of the program is entered, and then
+// closes it within Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.use.CompareAndSwap(unused, used) {
 		if d.use.CompareAndSwap(closedUnused, used) {
@@ -103,7 +103,7 @@ func (d *Device) Run(ctx context.Context) error {
 	watch.Go(func() { l.watchNetwork(ctx) })
 	err := l.machine.Run(ctx, Close)
 	if l.closeBy.IsZero() { // a final state of the program has ended the machine
-		_, closed := l.closing(context.WithoutCancel(ctx), Change{})
+		_, closed := l.usesHub(l.closing)(context.WithoutCancel(ctx), Change{})
 		err = errors.Join(err, closed)
 	}
 	d.halt()
@@ -223,8 +223,9 @@ func (d *Device) stopped() error {
 func (d *Device) Fire(ctx context.Context, e Event) error { return d.life.machine.Fire(ctx, e) }
 
 // Flush sends the pending readings and reported properties over the device's session, and returns nil when
-// the hub has acknowledged all of them. Only the Action of a state that a program has added may call it; in
-// Connected the device sends by itself.
+// the hub has acknowledged all of them. Only the Action of a state that a program has added may call it. While
+// the Action of one of the device's own states runs, Flush returns an error at once; in Connected the device sends by
+// itself. A Flush that still runs when the device enters such a state ends with an error.
 func (d *Device) Flush(ctx context.Context) error { return d.life.flush(ctx) }
 
 // Assignment returns the hub and device ID that DPS assigned, in this run or an earlier one. The zero

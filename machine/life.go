@@ -29,11 +29,14 @@ type life struct {
 	plainTCP bool                       // whether the system's network reaches DPS and the hubs
 	networks atomic.Int64               // number of times at which the system has had a new address or route
 
+	hubUse   chan struct{}                      // has a value while a state, Flush or WithSession uses the hub
+	ownState atomic.Bool                        // whether the Action of one of the device's own states runs
+	endFlush atomic.Pointer[context.CancelFunc] // ends the context of the latest Flush
+
 	// The rest belongs to the current state's Action. Only one runs at a time, so there is no mutex.
 
 	// session is the device's only session. Each state, when it is entered, either uses the session or drops it.
 	session        *transport.Session
-	hubUse         chan struct{} // has a value while Flush or WithSession uses the hub
 	polls          provisioning.Polls
 	term           term          // term of the session's token
 	cutShort       time.Time     // last time at which the wall clock ended a term before the monotonic clock did

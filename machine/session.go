@@ -87,12 +87,51 @@ func (l *life) takeAcks(ctx context.Context) error {
 	return l.hub.AwaitAcks(ctx)
 }
 
+// errFlush is the error of a Flush while the device itself uses the hub.
+var errFlush = errors.New("machine: flush: only the Action of a state that the program has added may call Flush; " +
+	"in its own states the device sends by itself, and Drained waits until it has")
+
+// flush runs Flush of the hub. Its context also ends when the Action of one of the device's own states starts.
 func (l *life) flush(ctx context.Context) error {
 	select {
 	case l.hubUse <- struct{}{}:
-	case <-ctx.Done(): // another Flush still uses the hub
-		return fmt.Errorf("machine: flush: %w", ctx.Err())
+	default:
+		if l.ownState.Load() {
+			return errFlush
+		}
+		select {
+		case l.hubUse <- struct{}{}:
+		case <-ctx.Done(): // another Flush still uses the hub
+			return fmt.Errorf("machine: flush: %w", ctx.Err())
+		}
 	}
 	defer func() { <-l.hubUse }()
-	return l.hub.Flush(ctx)
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.endFlush.Store(&cancel)
+	if l.ownState.Load() { // the state waits for hubUse, and may have read endFlush before
+		return errFlush
+	}
+	err := l.hub.Flush(inner)
+	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+		return errFlush
+	}
+	return err
+}
+
+// usesHub returns the Action of one of the device's own states. While it runs, Flush returns an error, because the
+// hub can be used by one goroutine only. A Flush that still runs when the state is entered is ended.
+func (l *life) usesHub(do Action) Action {
+	return func(ctx context.Context, c Change) (Event, error) {
+		l.ownState.Store(true)
+		if end := l.endFlush.Load(); end != nil {
+			(*end)()
+		}
+		l.hubUse <- struct{}{}
+		defer func() {
+			<-l.hubUse
+			l.ownState.Store(false)
+		}()
+		return do(ctx, c)
+	}
 }

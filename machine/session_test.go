@@ -2,7 +2,10 @@ package machine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -217,8 +220,8 @@ func TestFlushEndsWithItsContextWhileAnotherIsBusy(t *testing.T) {
 	})
 }
 
-// afterConnecting returns a table in which do is called when the hub has accepted the first session, and changes what the
-// Action of Connecting returns.
+// afterConnecting returns a table in which do is called when the hub has accepted the first session, and returns the event
+// of Connecting.
 func afterConnecting(table machine.Table, do func(context.Context) machine.Event) machine.Table {
 	first := true
 	return table.Wrap(machine.Connecting, func(connect machine.Action) machine.Action {
@@ -285,5 +288,70 @@ func TestADeviceThatIsClosedAsSoonAsItsHubAcceptsItSendsWhatIsPending(t *testing
 			t.Errorf("run: %v", err)
 		}
 		w.wantNothingLost()
+	})
+}
+
+func TestFlushOutsideAnAddedStateIsAnErrorAndDoesNoHarm(t *testing.T) {
+	var device *machine.Device
+	bubble(t, func(s *machine.Settings) {
+		s.Handlers.Method = func(ctx context.Context, _ string, _ json.RawMessage) (int, any, error) {
+			return 200, nil, device.Flush(ctx)
+		}
+	}, func(t *testing.T, w *world) {
+		device = w.device
+		w.connected()
+		for range 2 { // a second call shows that the first has left the handlers attached
+			if status, answer := w.call("flush", ""); status != 500 || !strings.Contains(answer, "Drained waits") {
+				t.Errorf("the method was answered with %d, %s", status, answer)
+			}
+		}
+		stop := w.sending(time.Millisecond)
+		var flushing sync.WaitGroup
+		for range 4 {
+			flushing.Go(func() {
+				for range 1000 {
+					_ = w.device.Flush(t.Context())
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		if err := w.cloud.KillHub("A", emulator.FIN, emulator.WithMove); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitState(machine.Connected, w.awaitState(machine.Failover, 0))
+		flushing.Wait()
+		stop()
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+		w.wantNothingLost()
+	})
+}
+
+func TestAFlushThatRunsOnEndsWhenTheAddedStateIsLeft(t *testing.T) {
+	flushed := make(chan error, 1)
+	updating(t, nil, func(ctx context.Context, d *machine.Device) error {
+		time.Sleep(time.Second) // until the fault is active
+		if _, err := d.Send(ctx, machine.Reading{Body: []byte("1")}); err != nil {
+			return err
+		}
+		flushed = make(chan error, 1)
+		go func() { flushed <- d.Flush(context.WithoutCancel(ctx)) }()
+		time.Sleep(time.Second)
+		return nil
+	}, func(t *testing.T, w *world) {
+		w.strike("A", emulator.LatePUBACK, emulator.Params{Delay: 10 * time.Second})
+		time.Sleep(3 * time.Second)
+		if err := w.cloud.Clear("A", emulator.LatePUBACK); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-flushed; err == nil || !strings.Contains(err.Error(), "only the Action") {
+			t.Errorf("Flush returned %v", err)
+		}
+	}, func(t *testing.T, end machine.Record, took time.Duration) {
+		if end.Event != "updated" || took.Round(time.Second) != 2*time.Second {
+			t.Errorf("it was left after %s by %s, %s", took, end.Event, end.Error)
+		}
 	})
 }

@@ -35,7 +35,7 @@ const (
 
 // table returns the device's table. The Action of each state is in the file that has the state's name.
 func (l *life) table() Table {
-	return Table{
+	t := Table{
 		Initial: Unprovisioned,
 		States: []StateSpec{
 			{
@@ -67,4 +67,8 @@ func (l *life) table() Table {
 			{Any, Close, Closing, "the program ends"},
 		},
 	}
+	for i := range t.States {
+		t.States[i].Do = l.usesHub(t.States[i].Do)
+	}
+	return t
 }
