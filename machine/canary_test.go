@@ -161,6 +161,67 @@ func TestAKeySourceSaysWhyWithAKeyError(t *testing.T) {
 	})
 }
 
+// The cloud or an operator may use the key as the ID of a message, or as the name of a method.
+func TestAKeyThatTheCloudSendsIsNotShown(t *testing.T) {
+	release := make(chan struct{})
+	own := newCanary(derived([]byte(canaryGroup)))
+	synctest.Test(t, func(t *testing.T) {
+		release = make(chan struct{})
+		config := emulator.Config{GroupKey: base64.StdEncoding.EncodeToString([]byte(canaryGroup))}
+		w := newWorld(t, true, config, func(s *machine.Settings) {
+			s.Identity.Key = groupSource
+			s.Handlers.Command = func(context.Context, machine.Message) error { return nil }
+			s.Handlers.Method = func(context.Context, string, json.RawMessage) (int, any, error) {
+				<-release
+				return 200, nil, nil
+			}
+		})
+		w.connected()
+		for _, how := range []string{"base64", "base64 for URLs", "hex", "HEX"} {
+			if err := w.cloud.SendMessage(deviceID, emulator.Message{ID: own[how], Body: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			_ = w.device.Fire(t.Context(), machine.Event(own[how]))
+			go w.cloud.InvokeMethod(context.Background(), deviceID, own[how], nil)
+		}
+		synctest.Wait()
+		end := fmt.Sprint(w.close())
+		if !strings.Contains(end, "have not returned") {
+			t.Errorf("run: %s", end)
+		}
+		own.wantNone(t, "the records", w.said())
+		own.wantNone(t, "the end", end)
+		close(release)
+	})
+}
+
+func TestKeysThatWereRotatedAreNotShown(t *testing.T) {
+	bubble(t, func(s *machine.Settings) {
+		good, reads := s.Identity.Key, 0
+		s.Identity.Key = func() (machine.Key, error) {
+			if reads++; reads > 2 { // for DPS and the hub
+				return groupSource()
+			}
+			return good()
+		}
+	}, func(t *testing.T, w *world) {
+		w.connected()
+		old, err := w.cloud.DeviceKey(deviceID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = w.device.Fire(t.Context(), machine.Renew)
+		time.Sleep(10 * time.Minute) // the new key, which the hub refuses, is read more than once
+		own := newCanary(derived([]byte(canaryGroup)))
+		w.device.Warn(fmt.Errorf("the keys are %s and %s", old, own["base64"]))
+		synctest.Wait()
+		if said := w.said(); strings.Contains(said, old) || !strings.Contains(said, "the keys are [key]= and [key]=") {
+			t.Errorf("the records show a key: %s", said)
+		}
+		own.wantNone(t, "the records", w.said())
+	})
+}
+
 // A handler may have the key, and what it stumbles over may hold it. The caller is in the cloud and need not know it.
 func TestAHandlerThatFailsWithTheKeyGivesItToNobody(t *testing.T) {
 	var settings machine.Settings

@@ -82,8 +82,9 @@ func newDevice(s Settings, box outbox.Outbox) (_ *Device, err error) {
 	return d, nil
 }
 
-// Run keeps the device connected until ctx ends, Close is called or a final state of the program is entered, and then
-// closes it within Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error wraps a *LostError.
+// Run keeps the device connected until ctx ends, Close is called or a final state of the program is entered, and
+// then closes it within Timing.CloseTimeout. It may be called once. If readings were lost or dropped, its error
+// wraps a *LostError.
 func (d *Device) Run(ctx context.Context) error {
 	if !d.use.CompareAndSwap(unused, used) {
 		if d.use.CompareAndSwap(closedUnused, used) {
@@ -110,7 +111,7 @@ func (d *Device) Run(ctx context.Context) error {
 	l.endings.Wait()
 	cancel()
 	watch.Wait()
-	return errors.Join(err, l.end(context.WithoutCancel(ctx)))
+	return l.keys.hideIn(errors.Join(err, l.end(context.WithoutCancel(ctx))))
 }
 
 // Close ends the device and waits until Run has returned. If ctx ends first, Close returns an error that

@@ -25,11 +25,14 @@ func GroupKey(text, registrationID string) KeySource {
 	}
 }
 
-// A keyring reads the device's key from its source, and hides the latest key in texts.
+// keysHidden is the number of keys that a keyring hides. After a rotation, texts may still show an older key.
+const keysHidden = 4
+
+// A keyring reads the device's key from its source, and hides the latest keys in texts.
 type keyring struct {
 	source KeySource
 	calls  *calls
-	latest atomic.Pointer[Key]
+	latest atomic.Pointer[[]Key] // different keys, the newest first; nil means that none was read yet
 }
 
 // read returns the key that the source returns. If the source panics, read returns an error. The error quotes
@@ -51,15 +54,53 @@ func (k *keyring) read() (key Key, err error) {
 	defer k.calls.end()
 	key, err = k.source()
 	if err == nil {
-		k.latest.Store(&key)
+		k.remember(key)
 	}
 	return key, err
 }
 
-// hide returns text with every occurrence of the latest key replaced by "[key]".
+func (k *keyring) remember(key Key) {
+	keys := []Key{key}
+	for _, old := range k.keys() {
+		if len(keys) < keysHidden && !old.Equal(key) {
+			keys = append(keys, old)
+		}
+	}
+	k.latest.Store(&keys)
+}
+
+func (k *keyring) keys() []Key {
+	if keys := k.latest.Load(); keys != nil {
+		return *keys
+	}
+	return nil
+}
+
+// hide returns text with every occurrence of the latest keys replaced by "[key]".
 func (k *keyring) hide(text string) string {
-	if key := k.latest.Load(); key != nil {
-		return key.Hide(text)
+	for _, key := range k.keys() {
+		text = key.Hide(text)
 	}
 	return text
 }
+
+// hideIn returns err, or an error that wraps err and hides the keys in its text.
+func (k *keyring) hideIn(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := k.hide(err.Error()); text != err.Error() {
+		return &hiding{err, text}
+	}
+	return err
+}
+
+// A hiding is an error with another text.
+type hiding struct {
+	error
+	text string
+}
+
+func (e *hiding) Error() string { return e.text }
+
+func (e *hiding) Unwrap() error { return e.error }

@@ -52,8 +52,11 @@ func (r *recorder) emit(record Record) {
 		return
 	}
 	record.Time, record.Device = time.Now(), r.device
-	hide := r.keys.hide
-	record.Message, record.Error, record.Name = hide(record.Message), hide(record.Error), hide(record.Name)
+	for _, text := range []*string{ // texts that may come from the cloud or from the program
+		&record.Message, &record.Event, &record.Error, &record.Hub, &record.FromHub, &record.ID, &record.Name,
+	} {
+		*text = r.keys.hide(*text)
+	}
 	r.fan.Emit(record.Describe())
 }
 

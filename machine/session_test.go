@@ -220,8 +220,8 @@ func TestFlushEndsWithItsContextWhileAnotherIsBusy(t *testing.T) {
 	})
 }
 
-// afterConnecting returns a table in which do is called when the hub has accepted the first session, and returns the event
-// of Connecting.
+// afterConnecting returns a table in which do is called when the hub has accepted the first session. do returns the
+// event of Connecting.
 func afterConnecting(table machine.Table, do func(context.Context) machine.Event) machine.Table {
 	first := true
 	return table.Wrap(machine.Connecting, func(connect machine.Action) machine.Action {

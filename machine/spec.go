@@ -98,8 +98,8 @@ func (t Table) everyStateHas(e Event) error {
 	for _, spec := range t.States {
 		leaves := func(r Transition) bool { return r.From == spec.Name && r.On == e }
 		if !slices.ContainsFunc(t.Rows, leaves) && !t.isFinal(spec.Name) {
-			errs = append(errs, fmt.Errorf("machine: the table is wrong: state %s has no row for %q, which ends the machine",
-				spec.Name, e))
+			errs = append(errs, fmt.Errorf("machine: the table is wrong: "+
+				"state %s has no row for %q, which ends the machine", spec.Name, e))
 		}
 	}
 	return errors.Join(errs...)

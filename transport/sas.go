@@ -59,11 +59,14 @@ func (k Key) Derive(registrationID string) Key {
 // Hide returns a text in which [key] replaces this key, and the group key from which it is derived,
 // in base64, URL-encoded, in hex or as raw bytes.
 func (k Key) Hide(text string) string {
-	if k.hide == nil || text == "" {
+	if k.hide == nil || len(text) < shortestSecret {
 		return text
 	}
 	return k.hide(text)
 }
+
+// Equal reports whether two keys sign alike.
+func (k Key) Equal(other Key) bool { return hmac.Equal(k.sign(""), other.sign("")) }
 
 // sign returns the HMAC-SHA256 of a text. The zero Key signs with an empty secret, and every
 // service refuses such a signature.
