@@ -35,7 +35,8 @@ type stateDir struct {
 	saver    *statefile.Newest[any]     // writes newest to assignment.json
 	drops    atomic.Int64               // number of dropped readings
 
-	// leaveEpoch saves the last ID of an outbox in memory for the next run; nil means that nothing is to be saved.
+	// leaveEpoch saves, for the next run, the last ID of an outbox in memory that no reading has named yet; nil
+	// means that nothing is to be saved.
 	leaveEpoch func()
 
 	// The rest belongs to the goroutine that watches the clock.
@@ -90,7 +91,12 @@ func (s *stateDir) openLog() error {
 		s.dir.Close()
 		return fmt.Errorf("machine: %w", err)
 	}
-	s.outbox = log
+	before := log.Last()
+	s.outbox, s.leaveEpoch = log, func() {
+		if log.Last() == before { // no reading was accepted that names this ID
+			s.saveEpoch(previous)
+		}
+	}
 	s.log.Store(log)
 	s.loadRuns(log.Newest())
 	return nil

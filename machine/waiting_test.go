@@ -117,6 +117,7 @@ func TestADeviceThatChangesItsStorageNamesTheLastReadingOfTheEarlierRun(t *testi
 		first.life(3)
 		second := first.again(inMemory)
 		second.life(2)
+		first.again(onDisk).life(0) // takes none
 		third := first.again(onDisk)
 		third.life(2)
 		if got, want := first.namedBefore(), []string{
