@@ -13,7 +13,7 @@ import (
 // completed stays in the hub's queue: the hub delivers it again when the message's lock has
 // expired, or on the next session.
 type commands struct {
-	handler   func(context.Context, payloads.Message) error // nil means that the program has no handler
+	handler   func(context.Context, payloads.Message) error // nil means no handler, or that commands are switched off
 	pool      *pool
 	completed *completed
 	emit      func(observe.Record)

@@ -94,7 +94,10 @@ func New(s Settings) *Hub {
 	}
 	h.methods = &methods{handler: s.Handlers.Method, pool: h.pool, emit: s.Emit}
 	h.commands = &commands{s.Handlers.Command, h.pool, h.completed, s.Emit, h.warn}
-	if err := r.load(); err != nil {
+	if s.Off.Has(Commands) {
+		h.commands.handler = nil
+	}
+	if err := r.load(s.Off); err != nil {
 		h.warn("", err)
 	}
 	return h
@@ -139,16 +142,22 @@ func (h *Hub) Release() {
 	h.session, h.delivery = nil, nil
 }
 
-// receive passes a message of the hub to the part that its topic names. receive must not block.
+// receive passes a message of the hub to the part that its topic names. receive must not block. It
+// ignores kinds that are switched off, which come when the hub has kept an older subscription.
 func (h *Hub) receive(m transport.Message) bool {
 	var err error
+	off := h.settings.Off
 	switch {
 	case strings.HasPrefix(m.Topic, payloads.TwinAnswerPrefix):
 		err = h.twin.takeAnswer(m)
 	case strings.HasPrefix(m.Topic, payloads.DesiredPrefix):
-		err = h.twin.takePatch(m)
+		if !off.Has(Desired) {
+			err = h.twin.takePatch(m)
+		}
 	case strings.HasPrefix(m.Topic, payloads.MethodPrefix):
-		err = h.methods.receive(h.attached, h.session, m)
+		if !off.Has(Methods) {
+			err = h.methods.receive(h.attached, h.session, m)
+		}
 	default:
 		h.commands.receive(h.device, m)
 		return true
@@ -202,7 +211,7 @@ func (h *Hub) subscribe(ctx context.Context) error {
 			off = append(off, filter)
 		}
 	}
-	add(!h.settings.Off.Has(Commands) && h.settings.Handlers.Command != nil, payloads.CommandFilter(h.device))
+	add(h.commands.handler != nil, payloads.CommandFilter(h.device))
 	add(!h.settings.Off.Has(Methods), payloads.MethodFilter)
 	add(h.usesTwin(), payloads.TwinAnswerFilter)
 	add(!h.settings.Off.Has(Desired), payloads.DesiredFilter)

@@ -19,6 +19,7 @@ type reported struct {
 	mu       sync.Mutex
 	pending  batch
 	inFlight batch         // sent, and not yet confirmed
+	kept     batch         // read from the file, and not sent in this run, because its kind is switched off
 	news     chan struct{} // has a value when something may have become pending
 	ended    bool
 	file     *statefile.Newest[twinFile]
@@ -42,7 +43,7 @@ func newReported(file statefile.File) *reported {
 	r.file = statefile.NewNewest(file, func() twinFile {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.unconfirmed().stored()
+		return r.kept.with(r.unconfirmed()).stored()
 	})
 	r.file.IsEmpty = twinFile.isEmpty
 	return r
@@ -137,34 +138,32 @@ func (r *reported) giveBack() {
 }
 
 // unconfirmed returns what is in flight and what is pending. The caller holds mu.
-func (r *reported) unconfirmed() batch {
-	all := batch{r.inFlight.reports, maps.Clone(r.inFlight.acks)}
-	all.report(r.pending.reports.first)
-	all.report(r.pending.reports.then)
-	for _, a := range r.pending.acks {
-		all.acknowledge(a)
-	}
-	return all
-}
+func (r *reported) unconfirmed() batch { return r.inFlight.with(r.pending) }
 
 // end makes report refuse further patches. It returns how many reported properties and
 // acknowledgements are unconfirmed, and whether the file holds them.
 func (r *reported) end() (unconfirmed int, kept bool) {
 	r.mu.Lock()
 	r.ended = true
-	unconfirmed = r.unconfirmed().count()
+	unconfirmed = r.kept.with(r.unconfirmed()).count()
 	r.mu.Unlock()
 	return unconfirmed, r.file.Close()
 }
 
-// load makes pending what no hub had confirmed before the restart. The caller reports an error as a
-// warning.
-func (r *reported) load() error {
+// load makes pending what no hub had confirmed before the restart. What belongs to the kinds in off is
+// only kept. The caller reports an error as a warning.
+func (r *reported) load(off Kinds) error {
 	f, ok, err := r.file.Load()
 	if ok {
 		if r.pending, err = f.batch(); err != nil {
 			err = r.file.File().SetAside("damaged", err)
 		}
+	}
+	if off.Has(Reported) {
+		r.kept.reports, r.pending.reports = r.pending.reports, merged{}
+	}
+	if off.Has(Desired) {
+		r.kept.acks, r.pending.acks = r.pending.acks, nil
 	}
 	if err != nil {
 		return fmt.Errorf("hub: the reported properties: %w", err)
@@ -173,6 +172,17 @@ func (r *reported) load() error {
 }
 
 func (b batch) count() int { return len(b.reports.then) + len(b.acks) }
+
+// with returns b with a newer batch merged into it.
+func (b batch) with(newer batch) batch {
+	all := batch{b.reports, maps.Clone(b.acks)}
+	all.report(newer.reports.first)
+	all.report(newer.reports.then)
+	for _, a := range newer.acks {
+		all.acknowledge(a)
+	}
+	return all
+}
 
 func (b *batch) report(patch map[string]any) {
 	for key, a := range b.acks {
