@@ -137,6 +137,9 @@ func stringLength(text []byte) int {
 // isText reports whether every string that json.Marshal takes from a value is UTF-8. The value has
 // been marshalled, so it has no cycles. The JSON of a json.Marshaler is checked by Marshal.
 func isText(v reflect.Value) bool {
+	if v.Kind() == reflect.Interface {
+		v = v.Elem() // json.Marshal writes null for a nil pointer in an interface, too
+	}
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return true
 	}
@@ -150,7 +153,7 @@ func isText(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:
 		return utf8.ValidString(v.String())
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer:
 		return isText(v.Elem())
 	case reflect.Map:
 		for i := v.MapRange(); i.Next(); {

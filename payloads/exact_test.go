@@ -3,6 +3,7 @@ package payloads
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -90,6 +91,22 @@ func TestMarshalRefusesTextThatIsNotUTF8(t *testing.T) {
 		text, err := Marshal(v)
 		if want, _ := json.Marshal(v); err != nil || string(text) != string(want) {
 			t.Errorf("%#v became %s, %v, want %s", v, text, err, want)
+		}
+	}
+}
+
+func TestNilPointerIsMarshalledAsNull(t *testing.T) {
+	var address *netip.Addr // a nil *netip.Addr cannot be asked for its text
+	for want, v := range map[string]any{
+		`null`:                       address,
+		`{"a":null}`:                 map[string]any{"a": address},
+		`[null]`:                     []any{address},
+		`{"A":null}`:                 struct{ A any }{address},
+		`{"a":{"b":[null]}}`:         map[string]any{"a": map[string]any{"b": []any{address}}},
+		`{"a":null,"b":"192.0.2.1"}`: map[string]any{"a": address, "b": netip.MustParseAddr("192.0.2.1")},
+	} {
+		if text, err := Marshal(v); err != nil || string(text) != want {
+			t.Errorf("got %s, %v, want %s", text, err, want)
 		}
 	}
 }
