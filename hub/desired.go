@@ -25,7 +25,7 @@ type desired struct {
 	emit     func(observe.Record)
 
 	mu    sync.Mutex
-	known map[payloads.PropertyName]*property
+	known knownProperties
 	size  int // total bytes of the known names and values
 }
 
@@ -50,11 +50,18 @@ type desiredValue struct {
 	version int64
 }
 
-// applyPatch handles each property of a patch, even if its value has not changed.
+// applyPatch handles each property of a patch, even if its value has not changed, and the removal of
+// what the property displaces.
 func (d *desired) applyPatch(patch payloads.Desired) (err error) {
 	all, err := d.merge(patch.Properties)
 	for _, p := range all {
+		d.mu.Lock()
+		displaced := d.known.displacedBy(p.Key())
+		d.mu.Unlock()
 		err = cmp.Or(d.handle(desiredValue{p, patch.Version}), err)
+		for _, key := range displaced {
+			err = cmp.Or(d.handle(desiredValue{removal(key), patch.Version}), err)
+		}
 	}
 	return err
 }
@@ -68,7 +75,7 @@ func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.Desire
 	for _, p := range patch {
 		for _, p := range d.propertiesIn(p) {
 			var old json.RawMessage
-			if known := d.known[p.Key()]; known != nil {
+			if known := d.known.get(p.Key()); known != nil {
 				old = known.value
 			}
 			value, bad := payloads.Merge(old, p.Value)
@@ -87,21 +94,16 @@ func (d *desired) merge(patch []payloads.DesiredProperty) (all []payloads.Desire
 // patch may leave out the marker of components. Otherwise it returns p.
 func (d *desired) propertiesIn(p payloads.DesiredProperty) (all []payloads.DesiredProperty) {
 	var object map[string]json.RawMessage
-	if p.Component != "" || p.Name == "" || json.Unmarshal(p.Value, &object) != nil {
+	inside := d.known.displacedBy(p.Key())
+	if p.Component != "" || len(inside) == 0 || json.Unmarshal(p.Value, &object) != nil {
 		return []payloads.DesiredProperty{p}
 	}
-	for _, key := range d.names() {
-		if key.Component == p.Name {
-			all = append(all, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: p.Value})
+	if object == nil { // null removes every property of the component
+		for _, key := range inside {
+			all = append(all, removal(key))
 		}
-	}
-	switch {
-	case len(all) == 0:
-		return []payloads.DesiredProperty{p}
-	case object == nil: // null removes every property of the component
 		return all
 	}
-	all = nil
 	delete(object, payloads.ComponentMarker)
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		all = append(all, payloads.DesiredProperty{Component: p.Name, Name: name, Value: object[name]})
@@ -133,7 +135,7 @@ func (d *desired) applyTwin(whole payloads.Desired, acked map[payloads.PropertyN
 func (d *desired) isCurrent(v desiredValue, acked map[payloads.PropertyName]int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p := d.known[v.Key()]
+	p := d.known.get(v.Key())
 	if p == nil {
 		d.reported.updateVersion(v)
 		return false
@@ -161,7 +163,7 @@ func (d *desired) isUnacknowledged(v desiredValue, acked map[payloads.PropertyNa
 func (d *desired) forgetAcks(report map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for key, p := range d.known {
+	for key, p := range d.known.all() {
 		if replaces(report, key) {
 			p.ack = nil
 		}
@@ -172,18 +174,12 @@ func (d *desired) forgetAcks(report map[string]any) {
 func (d *desired) removed(present map[payloads.PropertyName]bool) (all []payloads.DesiredProperty) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, key := range d.names() {
-		if !present[key] && !isNull(d.known[key].value) {
-			null := json.RawMessage("null")
-			all = append(all, payloads.DesiredProperty{Component: key.Component, Name: key.Name, Value: null})
+	for key, p := range d.known.all() {
+		if !present[key] && !isNull(p.value) {
+			all = append(all, removal(key))
 		}
 	}
 	return all
-}
-
-// names returns the names of the known properties, in order.
-func (d *desired) names() []payloads.PropertyName {
-	return slices.SortedFunc(maps.Keys(d.known), payloads.PropertyName.Compare)
 }
 
 // handle runs the handler for a value, at once or after the run for the previous value. It refuses
@@ -192,7 +188,8 @@ func (d *desired) names() []payloads.PropertyName {
 func (d *desired) handle(v desiredValue) error {
 	d.mu.Lock()
 	growth := len(v.Value)
-	p, known := d.known[v.Key()]
+	p := d.known.get(v.Key())
+	known := p != nil
 	if !known {
 		p = &property{}
 		growth += len(v.Component) + len(v.Name)
@@ -203,7 +200,7 @@ func (d *desired) handle(v desiredValue) error {
 		return errTooMuch
 	}
 	d.size += growth
-	d.known[v.Key()] = p
+	d.known.put(v.Key(), p)
 	p.value, p.version, p.ack = bytes.Clone(v.Value), v.version, nil
 	p.changed = p.running
 	starts := !p.running
@@ -237,17 +234,19 @@ func (d *desired) run(v desiredValue) {
 }
 
 // acknowledge makes the acknowledgement of a value pending, shortened to what hubs accept. A
-// property whose name no hub accepts cannot be acknowledged.
+// property whose name no hub accepts cannot be acknowledged, and neither can the removal of one that
+// another property has displaced: the twin has no place for both.
 func (d *desired) acknowledge(v desiredValue, a PropertyAck, err error) {
 	full, err := propertyAck(v, a, err)
 	sent, left := payloads.AcknowledgedProperty{DesiredProperty: v.DesiredProperty, PropertyAck: full}.Fit()
 	bad := payloads.CheckReported(payloads.PropertyAckPatch([]payloads.AcknowledgedProperty{sent}))
 	d.mu.Lock()
-	p := d.known[v.Key()]
+	p := d.known.get(v.Key())
 	if !p.changed {
 		sent.PropertyAck = sent.ForVersion(p.version)
 	}
-	if bad == nil {
+	isDisplaced := isNull(v.Value) && len(d.known.displacedBy(v.Key())) > 0
+	if bad == nil && !isDisplaced {
 		d.reported.acknowledge(sent)
 		if ack := sent.PropertyAck; !p.changed {
 			p.ack = &ack
@@ -283,10 +282,10 @@ func propertyAck(v desiredValue, a PropertyAck, err error) (payloads.PropertyAck
 // property if that was removed.
 func (d *desired) next(v desiredValue) {
 	d.mu.Lock()
-	p := d.known[v.Key()]
+	p := d.known.get(v.Key())
 	p.running, p.changed = p.changed, false
 	if !p.running && isNull(p.value) {
-		delete(d.known, v.Key())
+		d.known.remove(v.Key())
 		d.size -= len(v.Component) + len(v.Name) + len(p.value)
 	}
 	runs := p.running

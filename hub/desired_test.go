@@ -224,7 +224,7 @@ func TestDesiredPropertiesAreBoundedAndAWholeTwinMakesRoom(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, _ := desiredHub()
 			known := func() (bytes int) {
-				for key, p := range h.twin.desired.known {
+				for key, p := range h.twin.desired.known.all() {
 					bytes += len(key.Component) + len(key.Name) + len(p.value)
 				}
 				return bytes

@@ -89,7 +89,7 @@ func New(s Settings) *Hub {
 		reported: r, follows: !s.Off.Has(Desired), warn: h.warn, outdated: make(chan struct{}, 1),
 		desired: &desired{
 			handler: s.Handlers.Desired, pool: h.pool, reported: r, emit: s.Emit,
-			known: map[payloads.PropertyName]*property{},
+			known: knownProperties{},
 		},
 	}
 	h.methods = &methods{handler: s.Handlers.Method, pool: h.pool, emit: s.Emit}
