@@ -9,6 +9,7 @@ import (
 
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/transport"
 )
 
@@ -16,10 +17,10 @@ import (
 const (
 	// BacklogProperty has the value "backlog" in a reading that the device accepted before the session
 	// that delivers the reading began.
-	BacklogProperty = "failover-lane"
+	BacklogProperty = payloads.BacklogProperty
 	// ClockProperty has the value "estimated" in a reading that the device accepted before the wall
 	// clock was set: the device computed the creation time later.
-	ClockProperty = "clock"
+	ClockProperty = payloads.ClockProperty
 )
 
 // maxBytesInFlight is the total size of the bodies in flight from which on no other reading is
@@ -207,7 +208,7 @@ func (d *delivery) wait(ctx context.Context, changed <-chan struct{}, limit time
 }
 
 // sendNext sends one reading if there is one, and the window and the pace allow it. It reports
-// whether it sent one.
+// whether it sent one, or quarantined one that cannot be sent.
 func (d *delivery) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	if d.isFull() {
 		return false, nil
@@ -228,8 +229,14 @@ func (d *delivery) sendNext(ctx context.Context, unpaced bool) (bool, error) {
 	n, id := r.ID.N, r.ID.String()
 	done := func(err error) { d.results <- publishResult{n, err} }
 	if err := d.session.Publish(ctx, d.topic(r, id), 1, r.Reading.Body, done); err != nil {
-		d.outbox.Leave(n)
-		return false, err
+		if d.session.Cause() != nil || ctx.Err() != nil {
+			d.outbox.Leave(n)
+			return false, err
+		}
+		// No session would take this reading.
+		d.outbox.Quarantine(n, err)
+		d.suspects.forget(n)
+		return true, nil
 	}
 	d.inFlight[n] = inFlight{id, len(r.Reading.Body), time.Now()}
 	d.bytes += len(r.Reading.Body)
@@ -278,10 +285,10 @@ func (d *delivery) topic(r outbox.Reading, id string) string {
 		reading.Properties = clone(reading.Properties)
 	}
 	if estimated {
-		reading.Properties[ClockProperty] = "estimated"
+		reading.Properties[ClockProperty] = payloads.Estimated
 	}
 	if backlog {
-		reading.Properties[BacklogProperty] = "backlog"
+		reading.Properties[BacklogProperty] = payloads.Backlog
 	}
 	return reading.Topic(d.device, id)
 }

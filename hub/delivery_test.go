@@ -163,22 +163,49 @@ func TestReadingsThatWereInFlightAreSentAgainOnTheNextSession(t *testing.T) {
 	})
 }
 
-func TestReadingThatCannotBePublishedGoesBackIntoTheOutbox(t *testing.T) {
+func TestReadingThatAnEndedSessionDoesNotTakeGoesBackIntoTheOutbox(t *testing.T) {
 	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
-		broken := errors.New("broken")
 		s := w.connect(nil)
-		s.refuseBy(func(string) error { return broken })
+		s.refuseBy(func(string) error {
+			if s.Cause() == nil {
+				s.end(transport.Silence)
+			}
+			return s.Cause()
+		})
 		w.put(1, 1)
-		if err := w.worked(); !errors.Is(err, broken) {
+		if err := w.worked(); transport.ReasonOf(err) != transport.Silence {
 			t.Error(err)
 		}
-		if err := w.Flush(t.Context()); !errors.Is(err, broken) {
+		if err := w.Flush(t.Context()); transport.ReasonOf(err) != transport.Silence {
 			t.Errorf("flush: %v", err)
 		}
-		w.disconnect(transport.Silence)
+		w.Release()
 		began := time.Now()
 		w.connect(acks)
 		w.want("sent", w.sent(began), "1b+0")
+	})
+}
+
+func TestReadingThatNoSessionTakesIsQuarantined(t *testing.T) {
+	bubble(t, telemetry(Delivery{Unpaced: true}), func(t *testing.T, w *world) {
+		s := w.connect(acks)
+		refused := 0
+		s.refuseBy(func(string) error {
+			if refused++; refused > 2 {
+				return nil
+			}
+			return errors.New("the topic has 65,536 bytes")
+		})
+		began := time.Now()
+		w.put(4, 1)
+		w.want("sent", w.sent(began), "3+0 4+0")
+		w.want("quarantined", strings.Join(w.drops, ", "), "1 quarantined, 2 quarantined")
+		if n, _ := w.box.Pending(); n != 0 {
+			t.Errorf("%d readings are pending", n)
+		}
+		if err := w.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

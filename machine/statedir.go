@@ -16,6 +16,7 @@ import (
 	"giantlizard.example/failover/hub"
 	"giantlizard.example/failover/observe"
 	"giantlizard.example/failover/outbox"
+	"giantlizard.example/failover/payloads"
 	"giantlizard.example/failover/provisioning"
 	"giantlizard.example/failover/statefile"
 )
@@ -288,13 +289,18 @@ func (s *stateDir) takeEpoch() ID {
 	var e epoch
 	file := s.file("epoch.json")
 	_, err := file.Load(&e)
+	last := ID{Epoch: e.Epoch, N: e.Last}
+	if err == nil && len(last.String()) > payloads.MaxMessageID {
+		err = file.SetAside("damaged", errors.New("no device has given a reading so long an ID"))
+	}
 	if err != nil {
+		last = ID{}
 		s.warn(err)
 	}
 	if removed := file.Remove(); err == nil && removed != nil {
-		e = epoch{} // ignored, because the next start would read the same epoch again
+		last = ID{} // ignored, because the next start would read the same epoch again
 	}
-	return ID{Epoch: e.Epoch, N: e.Last}
+	return last
 }
 
 func (s *stateDir) saveEpoch(newest ID) {

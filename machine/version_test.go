@@ -207,3 +207,26 @@ func TestADirectoryToWhichALaterVersionHasAddedMembersIsUsed(t *testing.T) {
 		t.Errorf("set aside: %v", aside)
 	}
 }
+
+// Otherwise its first reading could be sent on no topic, and neither could the next.
+func TestAnEpochThatNoDeviceHasGivenIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "epoch.json")
+	if err := statefile.At(file).Save(map[string]any{"epoch": strings.Repeat("e", 70_000), "last": 7}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := machine.New(idle(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close(t.Context())
+	if _, err := d.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := d.Outbox().Peek(0); !ok || e.Reading.Properties[outbox.PreviousProperty] != "" {
+		t.Errorf("handed out %.200v, %t", e, ok)
+	}
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
+	}
+}

@@ -47,15 +47,15 @@ type Stamp struct {
 // The properties that an outbox adds to readings. A program must not set them.
 const (
 	// MissingProperty names dropped readings with lower numbers, such as "17-20,25".
-	MissingProperty = "failover-missing"
+	MissingProperty = payloads.MissingProperty
 	// PreviousProperty is on the first reading of a new epoch, and on the first reading that is sent
 	// after another outbox of the device was in use. Its value is the last ID of the previous epoch or
 	// of that other outbox.
-	PreviousProperty = "failover-before"
+	PreviousProperty = payloads.PreviousProperty
 	// RequeuedProperty is the ID that a reading had before it was taken out of the quarantine and put again.
-	RequeuedProperty = "failover-requeued"
+	RequeuedProperty = payloads.RequeuedProperty
 
-	noticeLimit = 250 // maximum bytes in a MissingProperty; later readings name the rest
+	noticeLimit = payloads.MaxMissing // later readings name the rest
 )
 
 // A Policy says what a full outbox does.
@@ -120,7 +120,7 @@ type Outbox interface {
 	// Leave ends the flight of a reading without an acknowledgement. Peek hands it out again.
 	Leave(n uint64)
 	// Quarantine removes a reading in flight from the queue, because the hub ends every session in
-	// which it is sent.
+	// which it is sent, or because it cannot be sent.
 	Quarantine(n uint64, why error)
 	// Last returns the newest number, or 0 before the first reading.
 	Last() uint64
@@ -147,7 +147,7 @@ const (
 	TooOld      Reason = "too-old"     // dropped to keep Limits.Age
 	DiskFull    Reason = "disk"        // the reading could not be written
 	Damaged     Reason = "damaged"     // the record of the reading was changed or removed on the disk
-	Quarantined Reason = "quarantined" // set aside: each time the reading is sent, the hub ends the session
+	Quarantined Reason = "quarantined" // set aside: the hub ends each session in which it is sent, or it cannot be sent
 )
 
 //exhaustive:enforce

@@ -17,15 +17,44 @@ import (
 // iot-hub/iot-hub-devguide-messages-construct.md; 256 KB are 262,144 bytes in azure-iot-sdk-python.
 const MaxMessageBytes = 262144
 
+// MaxMessageID is the length of the longest message ID, in characters of ASCII.
+const MaxMessageID = 128
+
 const (
-	maxMessageID = 128   // characters of ASCII
-	maxTopic     = 65535 // bytes; MQTT 3.1.1, 1.5.3: a length has 16 bits
+	maxTopic = 65535 // bytes; MQTT 3.1.1, 1.5.3: a length has 16 bits
 
 	creationTime       = "iothub-creation-time-utc"
 	creationTimeLayout = "2006-01-02T15:04:05.000Z" // IoT Hub allows only Z, no offset
 	contentType        = "application/json"
 	contentEncoding    = "utf-8"
 )
+
+// The properties that the device adds to readings. The rooms hub and outbox say what they mean.
+const (
+	BacklogProperty  = "failover-lane"
+	ClockProperty    = "clock"
+	MissingProperty  = "failover-missing"
+	PreviousProperty = "failover-before"
+	RequeuedProperty = "failover-requeued"
+
+	Backlog    = "backlog"   // the value of BacklogProperty
+	Estimated  = "estimated" // the value of ClockProperty
+	MaxMissing = 250         // most bytes of the value of MissingProperty
+)
+
+// longestAdded holds the length of the longest value of each property that the device adds.
+var longestAdded = map[string]int{
+	BacklogProperty: len(Backlog), ClockProperty: len(Estimated), MissingProperty: MaxMissing,
+	PreviousProperty: MaxMessageID, RequeuedProperty: MaxMessageID,
+}
+
+// maxAdded is the size of all properties that the device adds, as IoT Hub counts them.
+var maxAdded = func() (bytes int) {
+	for name, length := range longestAdded {
+		bytes += len(name) + length
+	}
+	return bytes
+}()
 
 // A Reading is one telemetry message.
 type Reading struct {
@@ -71,8 +100,8 @@ func (r Reading) PropertyNames() []string {
 	return slices.Sorted(maps.Keys(r.Properties))
 }
 
-// Check returns an error if IoT Hub would refuse the reading, whatever its message ID is; a
-// *TooLargeError if the reading is too large. Such a reading must not be sent, because the hub
+// Check returns an error if IoT Hub would refuse the reading, whatever its message ID is and whatever
+// properties the device adds; a *TooLargeError if the reading is too large. Such a reading must not be sent, because the hub
 // would end every session in which it is sent.
 func (r Reading) Check() error {
 	if !utf8.Valid(r.Body) || !json.Valid(r.Body) {
@@ -95,8 +124,13 @@ func (r Reading) Check() error {
 	if 6*(r.size()-len(r.Body)) < maxTopic { // encoding makes at most three bytes of one, and each property adds two
 		return nil
 	}
-	// The longest device ID, and a message ID that encoding makes as long as possible.
-	longest := r.Topic(strings.Repeat("d", maxDeviceID), strings.Repeat("%", maxMessageID))
+	// The longest device ID, and a message ID and values that encoding makes as long as possible.
+	all := Reading{Taken: r.Taken, Component: r.Component, Properties: map[string]string{}}
+	maps.Copy(all.Properties, r.Properties)
+	for name, length := range longestAdded {
+		all.Properties[name] = strings.Repeat("%", length)
+	}
+	longest := all.Topic(strings.Repeat("d", maxDeviceID), strings.Repeat("%", MaxMessageID))
 	if len(longest) > maxTopic {
 		return fmt.Errorf("payloads: reading: the properties make a topic of up to %d bytes, at most %d fit: "+
 			"put them into the body", len(longest), maxTopic)
@@ -104,13 +138,12 @@ func (r Reading) Check() error {
 	return nil
 }
 
-// size returns the bytes that IoT Hub counts: the body, the values of system properties, and the
-// names and values of application properties. The creation time is an application property. A
-// device's message IDs are far shorter than maxMessageID, which leaves room for the properties that
-// the device adds.
+// size returns the most bytes that IoT Hub may count: the body, the values of system properties, and
+// the names and values of application properties, among which are the creation time and the
+// properties that the device adds.
 func (r Reading) size() int {
-	n := len(r.Body) + maxMessageID + len(contentType) + len(contentEncoding) + len(r.Component) +
-		len(creationTime) + len(creationTimeLayout)
+	n := len(r.Body) + MaxMessageID + len(contentType) + len(contentEncoding) + len(r.Component) +
+		len(creationTime) + len(creationTimeLayout) + maxAdded
 	for name, value := range r.Properties {
 		n += len(name) + len(value)
 	}

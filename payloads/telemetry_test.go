@@ -2,6 +2,8 @@ package payloads
 
 import (
 	"errors"
+	"maps"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -97,11 +99,25 @@ func TestReadingThatTheHubWouldRefuseIsAnError(t *testing.T) {
 	}
 }
 
+// withAdded returns a reading with all properties that the device may add to it, each with its longest value.
+func withAdded(r Reading) Reading {
+	all := map[string]string{
+		"failover-lane": "backlog", "clock": "estimated", "failover-missing": strings.Repeat("1", 250),
+		"failover-before": strings.Repeat("%", 128), "failover-requeued": strings.Repeat("%", 128),
+	}
+	maps.Copy(all, r.Properties)
+	r.Properties = all
+	return r
+}
+
 func TestLargestReadingFitsToTheByte(t *testing.T) {
 	// What IoT Hub counts beside the body: message ID, content type and encoding, creation time
-	// with its name, the component, and the one property.
-	const rest = 128 + len("application/json") + len("utf-8") + len("iothub-creation-time-utc") +
-		len("2026-01-02T11:00:00.123Z") + len("c1") + len("a") + len("bc")
+	// with its name, the component, and all properties.
+	rest := 128 + len("application/json") + len("utf-8") + len("iothub-creation-time-utc") +
+		len("2026-01-02T11:00:00.123Z") + len("c1")
+	for name, value := range withAdded(Reading{Properties: map[string]string{"a": "bc"}}).Properties {
+		rest += len(name) + len(value)
+	}
 	reading := func(size int) Reading {
 		return Reading{
 			Body:       []byte(`"` + strings.Repeat("x", size-rest-2) + `"`),
@@ -121,14 +137,23 @@ func TestLargestReadingFitsToTheByte(t *testing.T) {
 	}
 }
 
+// The device's own properties fit into a topic that could not be longer, too.
 func TestLongestTopicFitsToTheByte(t *testing.T) {
-	reading := func(length int) Reading {
-		return Reading{Body: []byte("1"), Taken: noon, Properties: map[string]string{"a": strings.Repeat("x", length)}}
-	}
-	rest := len(reading(0).Topic(strings.Repeat("d", 128), strings.Repeat("%", 128)))
-	for size, fits := range map[int]bool{65535: true, 65536: false} {
-		if err := reading(size - rest).Check(); (err == nil) != fits {
-			t.Errorf("a topic of %d bytes: %v", size, err)
+	for name, reading := range map[string]func(length int) Reading{
+		"a property": func(length int) Reading {
+			return Reading{Body: []byte("1"), Taken: noon, Properties: map[string]string{"a": strings.Repeat("x", length)}}
+		},
+		"a component": func(length int) Reading {
+			return Reading{Body: []byte("1"), Taken: noon, Component: strings.Repeat("x", length)}
+		},
+	} {
+		topic := func(length int) int {
+			return len(withAdded(reading(length)).Topic(strings.Repeat("d", 128), strings.Repeat("%", 128)))
+		}
+		longest := sort.Search(65535, func(n int) bool { return reading(n+1).Check() != nil })
+		// Check takes each byte of the device's own values for three.
+		if n := topic(longest); n > 65535 || n < 65535-2*(250+len("backlog")+len("estimated")) {
+			t.Errorf("%s of %d bytes fits, and makes a topic of %d bytes", name, longest, n)
 		}
 	}
 }
