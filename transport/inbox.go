@@ -7,10 +7,14 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// inboxLimit bounds the number of messages held while no handler accepts them. IoT Hub holds at
-// most 50 cloud-to-device messages for a device. A message above the limit is not acknowledged, so
-// that the hub delivers it again.
-const inboxLimit = 1024
+// inboxLimit bounds the number of messages held while no handler accepts them. inboxBytes bounds their
+// total size, together with that of messages whose acknowledgement waits to be sent. IoT Hub holds at
+// most 50 cloud-to-device messages of 64 KB for a device. A message above a limit is not acknowledged,
+// so that the hub delivers it again.
+const (
+	inboxLimit = 1024
+	inboxBytes = 8 * largestPacket
+)
 
 // A Message is one message that the peer has sent.
 type Message struct {
@@ -34,6 +38,7 @@ type inbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	held    []Message
+	bytes   int // total size of the messages in held and acks
 	handler func(Message) bool
 	next    int  // the index in held of the next message for the handler
 	running bool // a handler is running
@@ -64,15 +69,18 @@ func (s *Session) Detach() { s.inbox.attach(nil) }
 func (b *inbox) add(m mqtt.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.held) >= inboxLimit {
+	if len(b.held) >= inboxLimit || b.bytes+sizeOf(m) > inboxBytes {
 		return
 	}
+	b.bytes += sizeOf(m)
 	b.held = append(b.held, Message{
 		Topic: m.Topic(), Payload: m.Payload(), Duplicate: m.Duplicate(),
 		SendAck: func() { b.queueAck(m) },
 	})
 	b.changed.Broadcast()
 }
+
+func sizeOf(m mqtt.Message) int { return len(m.Topic()) + len(m.Payload()) }
 
 // queueAck queues an acknowledgement instead of sending it: paho may block, and a handler must not.
 func (b *inbox) queueAck(m mqtt.Message) {
@@ -82,6 +90,7 @@ func (b *inbox) queueAck(m mqtt.Message) {
 		return
 	}
 	b.acks = append(b.acks, m)
+	b.bytes += sizeOf(m)
 	select {
 	case b.hasAcks <- struct{}{}:
 	default:
@@ -93,6 +102,9 @@ func (b *inbox) sendAcks() {
 	b.mu.Lock()
 	acks := b.acks
 	b.acks = nil
+	for _, m := range acks {
+		b.bytes -= sizeOf(m)
+	}
 	b.mu.Unlock()
 	for _, m := range acks {
 		m.Ack()
@@ -130,6 +142,7 @@ func (b *inbox) deliver() {
 		b.running = false
 		b.runs++
 		if taken {
+			b.bytes -= len(m.Topic) + len(m.Payload)
 			b.held = slices.Delete(b.held, i, i+1)
 			b.next = max(0, b.next-1)
 		}

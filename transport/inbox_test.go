@@ -3,6 +3,7 @@ package transport_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +178,72 @@ func TestMessagesAboveTheLimitOfTheInboxAreNotAcknowledged(t *testing.T) {
 		if err := publishAndWait(s, w.Context(), "t", 1, nil); err != nil {
 			w.Errorf("the session has ended: %v", err)
 		}
+	})
+}
+
+// A hub that sends large messages must not fill the memory.
+func TestMessagesAboveTheBytesOfTheInboxAreNotAcknowledged(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var acked, handled log[string]
+		more := make(chan bool)
+		w.serve(func(p *peer) {
+			p.accept()
+			for i := range 101 {
+				if i == 100 {
+					<-more
+				}
+				p.send(publish(uint16(i+1), fmt.Sprintf("%0200000d", i+1)))
+			}
+			for packet := p.next(); packet != nil; packet = p.next() {
+				if m, ok := packet.(*packets.PubackPacket); ok {
+					acked.add(fmt.Sprint(m.MessageID))
+				}
+				p.answer(packet)
+			}
+		})
+		s := w.connect()
+		synctest.Wait()
+		s.Attach(func(m transport.Message) bool {
+			handled.add(strings.TrimLeft(string(m.Payload), "0"))
+			m.Ack()
+			return true
+		})
+		w.wantSeen("handled", &handled, numbers(1, 41)...) // 8 MiB
+		close(more)
+		w.wantSeen("handled when there is room again", &handled, append(numbers(1, 41), "101")...)
+		w.wantSeen("acknowledged", &acked, append(numbers(1, 41), "101")...)
+	})
+}
+
+// The hub goes on sending, and does not read the acknowledgements.
+func TestMessagesWhoseAcknowledgementsWaitAreBounded(t *testing.T) {
+	inBubble(t, func(w *world) {
+		var handled log[string]
+		ask := make(chan bool)
+		w.serve(func(p *peer) {
+			p.accept()
+			<-ask
+			for i := range 100 {
+				p.send(publish(uint16(i+1), strings.Repeat("x", 1_000_000)))
+			}
+			p.answerAll()
+		})
+		var v *valve
+		s := w.connect(withValve(&v))
+		s.Attach(func(m transport.Message) bool { handled.add(""); m.Ack(); return true })
+		v.stop()
+		for range 64 { // so many bytes that the acknowledgements have to wait
+			if err := s.Publish(w.Context(), "t", 1, make([]byte, 1000), func(error) {}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		close(ask)
+		synctest.Wait()
+		if n := len(handled.all()); n < 8 || n > 16 { // one more for each acknowledgement that paho has taken
+			w.Errorf("%d messages of 1 MB were handled", n)
+		}
+		v.release()
 	})
 }
 
