@@ -17,6 +17,7 @@ const (
 	firstTwinRetry = time.Second      // wait before the first retry; the wait doubles each time
 	lastTwinRetry  = 30 * time.Second // longest wait before a retry
 	patchesLimit   = 64               // most patches that are kept until the twin has been read
+	patchesBytes   = 1 << 20          // most bytes of them, far more than a twin has
 )
 
 // A twin keeps the device and its twin in step. On each session it reads the desired properties
@@ -35,6 +36,7 @@ type twin struct {
 	requests   map[string]chan payloads.TwinAnswer // channels for answers that have not come yet, by request ID
 	version    int64                               // version of the desired properties; -1 means: read the twin
 	patches    []payloads.Desired                  // patches to apply when the twin has been read
+	patchBytes int                                 // total size of the bodies since patches was last empty
 	missed     int                                 // count of patches not kept; the twin must be read again
 	failed     error                               // error of a patch that was not applied, until follow returns it
 }
@@ -173,7 +175,11 @@ func (t *twin) takePatch(m transport.Message) error {
 	patch, err := payloads.ParseDesired(m.Topic, m.Payload)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil || len(t.patches) >= patchesLimit {
+	if len(t.patches) == 0 {
+		t.patchBytes = 0
+	}
+	t.patchBytes += len(m.Payload)
+	if err != nil || len(t.patches) >= patchesLimit || t.patchBytes > patchesBytes {
 		t.missed++
 		t.patches, t.version = nil, -1 // the whole twin, read next, contains the patches
 	} else {

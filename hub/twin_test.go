@@ -129,7 +129,12 @@ func TestTwinIsReadAgainAfterAMissedOrUnreadablePatch(t *testing.T) {
 
 // The hub sends patches while it does not give the twin.
 func TestPatchesArePendingUntilTheTwinIsRead(t *testing.T) {
-	for _, patches := range []int{2, patchesLimit, patchesLimit + 1} {
+	for _, c := range []struct {
+		patches, size int
+		fit           bool
+	}{
+		{2, 1, true}, {patchesLimit, 1, true}, {patchesLimit + 1, 1, false}, {3, 300_000, true}, {4, 300_000, false},
+	} {
 		bubble(t, accepting(), func(t *testing.T, w *world) {
 			began, id := time.Now(), ""
 			w.connect(func(p publish) {
@@ -137,17 +142,17 @@ func TestPatchesArePendingUntilTheTwinIsRead(t *testing.T) {
 					_, id, _ = strings.Cut(p.topic, "$rid=")
 				}
 			})
-			for i := range patches {
-				w.patch(4+i, fmt.Sprintf(`{"a":%d}`, i))
+			for i := range c.patches {
+				w.patch(4+i, fmt.Sprintf(`{"a":%[1]*d}`, c.size, i))
 			}
 			w.session.send("$iothub/twin/res/200/?$rid="+id, `{"desired":{"$version":3}}`)
 			synctest.Wait()
 			time.Sleep(2 * time.Second)
 			gets := strings.Count(strings.Join(w.requests(began), " "), "twin/GET")
-			handled, fit := len(w.recorded(observe.Handled)), patches <= patchesLimit
-			if handled > 0 != fit || gets == 1 != fit {
-				t.Errorf("after %d patches %d values were handled and the twin was read %d times", patches, handled,
-					gets)
+			handled := len(w.recorded(observe.Handled))
+			if handled > 0 != c.fit || gets == 1 != c.fit {
+				t.Errorf("after %d patches of %d bytes %d values were handled and the twin was read %d times",
+					c.patches, c.size, handled, gets)
 			}
 			w.pause()
 		})
