@@ -75,14 +75,15 @@ func newDirectory(path string, owner *statefile.Dir) *directory {
 
 // anchor opens a handle on the directory if the directory exists.
 func (d *directory) anchor() error {
-	root, err := os.OpenRoot(d.path)
+	root, err := os.OpenRoot(d.path + string(filepath.Separator)) // so that a named pipe is an error at once
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil // without a directory there is nothing to keep open; the first Put makes it
 	}
-	if err == nil {
-		d.root.Store(root)
+	if err != nil {
+		return err
 	}
-	return err
+	d.root.Store(root)
+	return nil
 }
 
 type file struct {
@@ -94,15 +95,15 @@ func (f file) Sync() error                { return f.fsync(f.File) }
 func (f file) Info() (fs.FileInfo, error) { return f.Stat() }
 
 func (d *directory) List() ([]string, error) {
-	f, err := d.open(".", os.O_RDONLY)
+	f, err := d.open(".", os.O_RDONLY|syscall.O_NONBLOCK)
+	var entries []fs.DirEntry
+	if err == nil {
+		defer f.Close()
+		entries, err = f.ReadDir(-1)
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	entries, err := f.ReadDir(-1)
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
 		if e.Type().IsRegular() {
@@ -133,7 +134,18 @@ func (d *directory) Create(name string) (File, error) {
 	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND)
 }
 
-func (d *directory) Open(name string) (File, error) { return d.open(name, os.O_RDONLY) }
+// Open does not wait for the other end of a named pipe that somebody has put in the place of a file.
+func (d *directory) Open(name string) (File, error) {
+	f, err := d.open(name, os.O_RDONLY|syscall.O_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s is not a regular file: %w", name, errors.Join(err, fs.ErrNotExist))
+	}
+	return f, nil
+}
 
 func (d *directory) Rename(from, to string) error {
 	if root := d.root.Load(); root != nil {

@@ -197,15 +197,12 @@ func (d *Dir) restore() error {
 // isThere reports whether the file at the path holds the content c, and remembers the identity of the file.
 func (d *Dir) isThere(name string, c content) bool {
 	path := filepath.Join(d.path, name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	if c.info != nil && os.SameFile(info, c.info) && info.Size() == c.info.Size() &&
-		info.ModTime().Equal(c.info.ModTime()) {
+	if there, err := os.Stat(path); err == nil && c.info != nil && os.SameFile(there, c.info) &&
+		there.Size() == c.info.Size() && there.ModTime().Equal(c.info.ModTime()) {
 		return true
 	}
-	if text, err := os.ReadFile(path); err != nil || !bytes.Equal(text, c.text) {
+	text, info, err := read(path)
+	if err != nil || !bytes.Equal(text, c.text) {
 		return false
 	}
 	d.contents[name] = content{c.text, info}
@@ -258,7 +255,10 @@ func (sync Fsync) hold(path string, old *holding) (*holding, error) {
 	}
 	name := filepath.Join(path, lockName)
 	h := &holding{lock: flock.New(name, flock.SetPermissions(0o600))}
-	if info, err := os.Stat(name); err == nil && old != nil && os.SameFile(info, old.lockInfo) {
+	switch info, err := os.Stat(name); {
+	case err == nil && !info.Mode().IsRegular(): // to open a named pipe could take for ever
+		return nil, fmt.Errorf("statefile: lock: %s is not a regular file; remove it", name)
+	case err == nil && old != nil && os.SameFile(info, old.lockInfo):
 		h.lock = old.lock
 	}
 	switch locked, err := h.lock.TryLock(); {

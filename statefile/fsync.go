@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // An Fsync makes the bytes of a file, or the names in a directory, outlive a power cut. It is
@@ -13,7 +14,9 @@ type Fsync func(*os.File) error
 var system Fsync = (*os.File).Sync
 
 // Dir syncs the names in a directory. On Windows it syncs nothing, because Windows has no such call.
-func (sync Fsync) Dir(path string) error { return sync.names(os.Open(path)) }
+func (sync Fsync) Dir(path string) error {
+	return sync.names(os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)) // the path may lead to a named pipe now
+}
 
 // names syncs the names in a directory that was opened, and closes it.
 func (sync Fsync) names(dir *os.File, err error) error {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 )
 
 const (
@@ -68,10 +69,12 @@ func (f File) Load(into any) (ok bool, err error) {
 	f.dir.files.Lock()
 	defer f.dir.files.Unlock()
 	text, info, err := read(f.Path())
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
-	}
-	if err == nil {
+	case errors.Is(err, errSpecial):
+		return false, f.setAside("damaged", err)
+	case err == nil:
 		err = checkVersion(f.Path(), text)
 	}
 	if err != nil {
@@ -90,13 +93,20 @@ func (f File) Peek(into any) bool {
 	return err == nil && decode(text, into) == nil
 }
 
+// errSpecial means that a path leads to a named pipe or a device, which may have no end.
+var errSpecial = errors.New("it is not a regular file")
+
+// read reads at most readLimit bytes of a file. It does not wait for the other end of a named pipe.
 func read(path string) ([]byte, fs.FileInfo, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() { // a directory cannot be read, and is left alone
+		err = errSpecial
+	}
 	if err != nil {
 		return nil, nil, err
 	}
