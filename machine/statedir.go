@@ -90,7 +90,7 @@ func (s *stateDir) openLog() error {
 	if err != nil {
 		s.saveEpoch(previous) // for the next start, because no reading has named this ID yet
 		s.dir.Close()
-		return fmt.Errorf("machine: %w", err)
+		return refusal(err)
 	}
 	before := log.Last()
 	s.outbox, s.leaveEpoch = log, func() {
@@ -137,10 +137,8 @@ func (s *stateDir) lock() error {
 		return nil
 	case errors.As(err, new(*foreignError)):
 		return err
-	case errors.As(err, new(*statefile.VersionError)):
-		return fmt.Errorf("machine: %w", err)
-	case errors.Is(err, statefile.ErrLocked):
-		return fmt.Errorf("machine: %w; end that process, or give this device a directory of its own", err)
+	case errors.As(err, new(*statefile.VersionError)), errors.Is(err, statefile.ErrLocked):
+		return refusal(err)
 	case s.InMemory:
 		s.warn(fmt.Errorf("%w; nothing is kept there", err))
 		s.dir = nil
@@ -152,6 +150,14 @@ func (s *stateDir) lock() error {
 	}
 	return fmt.Errorf("machine: %w; %s", err, statefile.Advice(err,
 		"use a directory on a file system with locks that this process may write, or keep readings in memory"))
+}
+
+// refusal returns the error of New. If another process uses the directory, it says what to do.
+func refusal(err error) error {
+	if errors.Is(err, statefile.ErrLocked) {
+		return fmt.Errorf("machine: %w; end that process, or give this device a directory of its own", err)
+	}
+	return fmt.Errorf("machine: %w", err)
 }
 
 // isUnused reports whether the state directory is empty or does not exist.

@@ -53,7 +53,8 @@ type File interface {
 
 // A directory implements Files by a directory of the operating system. Before the directory exists or
 // is anchored, its files are opened by their paths. After that they are opened through a handle on the
-// directory, which still leads to the same directory when somebody renames or replaces it.
+// directory, which still leads to the same directory when somebody renames or replaces it. An owner locks
+// the directory itself too, because its path may be a symbolic link.
 type directory struct {
 	path       string
 	owner      *statefile.Dir // nil means that no lock is needed
@@ -73,7 +74,7 @@ func newDirectory(path string, owner *statefile.Dir) *directory {
 	return d
 }
 
-// anchor opens a handle on the directory if the directory exists.
+// anchor opens a handle on the directory, and locks it, if the directory exists.
 func (d *directory) anchor() error {
 	root, err := os.OpenRoot(d.path + string(filepath.Separator)) // so that a named pipe is an error at once
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -81,6 +82,11 @@ func (d *directory) anchor() error {
 	}
 	if err != nil {
 		return err
+	}
+	if d.owner != nil {
+		if err := d.owner.LockFolder(root); err != nil {
+			return errors.Join(err, root.Close())
+		}
 	}
 	d.root.Store(root)
 	return nil
@@ -122,6 +128,8 @@ func (d *directory) open(name string, flags int) (file, error) {
 	return file{f, d.fsync}, err
 }
 
+// Create returns ErrReplaced if the directory did not exist when it was listed, and has files now, which another
+// process has written or which are on a disk that was mounted late.
 func (d *directory) Create(name string) (File, error) {
 	if d.root.Load() == nil {
 		if err := d.fsync.MakeDir(d.path); err != nil {
@@ -129,6 +137,9 @@ func (d *directory) Create(name string) (File, error) {
 		}
 		if err := d.anchor(); err != nil {
 			return nil, err
+		}
+		if names, err := d.List(); err != nil || len(names) > 0 {
+			return nil, errors.Join(err, d.Close(), fmt.Errorf("%w: it has files now", statefile.ErrReplaced))
 		}
 	}
 	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND)

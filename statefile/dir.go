@@ -45,6 +45,7 @@ type Dir struct {
 
 	files    sync.Mutex         // held while the directory is acquired or a file is written; guards the fields below
 	contents map[string]content // what each file should hold, by name
+	folder   *folder            // nil means that LockFolder has locked none
 	warned   bool               // the last Repair failed
 	closed   bool
 	refused  error     // the last error of accept
@@ -180,7 +181,8 @@ func (d *Dir) Close() {
 		}
 		d.held.Swap(nil).release(nil)
 	}
-	d.closed = true
+	d.folder.release()
+	d.folder, d.closed = nil, true
 }
 
 // restore writes each file whose content is not at the path. The caller holds the lock of files.
