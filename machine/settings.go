@@ -33,8 +33,8 @@ type Settings struct {
 // Storage says where the device keeps readings and its state. StateDir must be given, or InMemory must be
 // true, or both.
 type Storage struct {
-	// StateDir is the device's own directory for files that must outlive the process. If StateDir is empty,
-	// InMemory must be true.
+	// StateDir is the device's own directory for files that must outlive the process. New makes a relative path
+	// absolute. If StateDir is empty, InMemory must be true.
 	StateDir string
 	// InMemory keeps readings and reported properties in memory only; they are lost when the process ends.
 	// StateDir, if given, still keeps the assignment and the list of completed cloud-to-device messages.

@@ -127,8 +127,12 @@ func (s *stateDir) lock() error {
 	if s.StateDir == "" {
 		return nil
 	}
+	var err error
+	if s.StateDir, err = filepath.Abs(s.StateDir); err != nil { // the program may change its working directory
+		return fmt.Errorf("machine: the working directory: %w; give an absolute path to the state directory", err)
+	}
 	s.dir = statefile.NewDir(s.StateDir, s.claim, s.warn)
-	err := s.dir.Acquire()
+	err = s.dir.Acquire()
 	switch {
 	case err == nil:
 		if err := s.file("device.json").Save(owner{s.identity.RegistrationID}); err != nil {

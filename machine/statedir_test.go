@@ -295,3 +295,28 @@ func TestTheFilesBesideTheOutboxMayBeRemovedWhileReadingsArePending(t *testing.T
 		}
 	})
 }
+
+func TestARelativeStateDirectoryStaysWhenTheWorkingDirectoryChanges(t *testing.T) {
+	old, other := t.TempDir(), t.TempDir()
+	t.Chdir(old)
+	d, err := machine.New(idle("st"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{old, other} {
+		t.Chdir(dir)
+		if _, err := d.Send(t.Context(), machine.Reading{Body: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := machine.New(idle(filepath.Join(old, "st"))); !errors.Is(err, statefile.ErrLocked) {
+		t.Errorf("a second device at the same path: %v", err)
+	}
+	_ = d.Close(t.Context())
+	if n := waitingIn(t, filepath.Join(old, "st")); n != 2 {
+		t.Errorf("%d readings are pending, want 2", n)
+	}
+	if entries, _ := os.ReadDir(other); len(entries) > 0 {
+		t.Errorf("the other directory has %v", entries)
+	}
+}

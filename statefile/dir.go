@@ -66,9 +66,9 @@ type content struct {
 	info fs.FileInfo // identity of the file that holds text; nil means that no file does yet
 }
 
-// NewDir returns a Dir that is not acquired yet. Each time that the directory was locked, accept
-// decides whether it may be used; nil accepts every directory. warn receives what Repair finds; it
-// may be nil. Neither may call the Dir.
+// NewDir returns a Dir that is not acquired yet. A program that may change its working directory gives an
+// absolute path. Each time that the directory was locked, accept decides whether it may be used; nil
+// accepts every directory. warn receives what Repair finds; it may be nil. Neither may call the Dir.
 func NewDir(path string, accept func() error, warn func(error)) *Dir {
 	settings.Default(&accept, func() error { return nil })
 	settings.Default(&warn, func(error) {})
