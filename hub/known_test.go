@@ -29,7 +29,8 @@ func TestRemovalIsHandledOfWhatAPropertyDisplaces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, handled := desiredHub()
 			apply := func(version int64, patch string) {
-				d, err := payloads.ParseDesired(fmt.Sprint(payloads.DesiredPrefix, "?$version=", version), []byte(patch))
+				d, err := payloads.ParseDesired(fmt.Sprint(payloads.DesiredPrefix, "?$version=", version),
+					[]byte(patch))
 				if err == nil {
 					err = h.twin.desired.applyPatch(d)
 				}

@@ -90,7 +90,8 @@ func TestOutboxThatAppearsAfterTheStartIsNotMixedWithAnother(t *testing.T) {
 	must(t, h.Close(), os.Rename(h.dir(), h.dir()+".later"))
 	h.reopen()
 	must(t, os.Rename(h.dir()+".later", h.dir()))
-	if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil || !strings.Contains(err.Error(), "start it again") {
+	if id, err := h.Put(t.Context(), of("mine"), Stamp{}); err == nil ||
+		!strings.Contains(err.Error(), "start it again") {
 		t.Errorf("Put returns %v, %v", id, err)
 	}
 	_ = h.Close() // which says the same

@@ -141,7 +141,8 @@ func TestLargestReadingFitsToTheByte(t *testing.T) {
 func TestLongestTopicFitsToTheByte(t *testing.T) {
 	for name, reading := range map[string]func(length int) Reading{
 		"a property": func(length int) Reading {
-			return Reading{Body: []byte("1"), Taken: noon, Properties: map[string]string{"a": strings.Repeat("x", length)}}
+			return Reading{Body: []byte("1"), Taken: noon,
+				Properties: map[string]string{"a": strings.Repeat("x", length)}}
 		},
 		"a component": func(length int) Reading {
 			return Reading{Body: []byte("1"), Taken: noon, Component: strings.Repeat("x", length)}

@@ -84,7 +84,8 @@ func TestLockThatIsNoRegularFileIsRefusedAtOnce(t *testing.T) {
 			}
 			for _, d := range []*statefile.Dir{d, statefile.NewDir(dir, nil, nil)} { // while it runs, and at a start
 				wantEnd(t, func() {
-					if err := d.Acquire(); err == nil || !strings.Contains(err.Error(), path+" is not a regular file; remove it") {
+					if err := d.Acquire(); err == nil ||
+						!strings.Contains(err.Error(), path+" is not a regular file; remove it") {
 						t.Errorf("Acquire returns %v", err)
 					}
 				})
