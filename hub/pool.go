@@ -101,12 +101,15 @@ func (p *pool) close(ctx context.Context) error {
 	return fmt.Errorf("hub: close: these handlers have not returned: %s", strings.Join(names, ", "))
 }
 
+var errGoexit = errors.New("the handler ended its goroutine (runtime.Goexit)")
+
 // invoke runs f on a goroutine of the pool and returns at once. It calls then once: with f's
 // result, or at the timeout with an error. It calls after, which may be nil, with f's result when f
-// has returned, however late.
+// has returned or ended its goroutine, however late.
 func invoke[T any](
 	p *pool, limit int, name string, f func(context.Context) (T, error), then, after func(T, error),
 ) error {
+	name = p.hide(name)
 	id, err := p.enter(name, limit)
 	if err != nil {
 		return err
@@ -122,12 +125,16 @@ func invoke[T any](
 	go func() {
 		defer p.leave(id, limit)
 		defer cancel()
-		v, err := guard(ctx, p.hide, f)
-		late()
-		once.Do(func() { then(v, err) })
-		if after != nil {
-			after(v, err)
-		}
+		var v T
+		err := errGoexit
+		defer func() {
+			late()
+			once.Do(func() { then(v, err) })
+			if after != nil {
+				after(v, err)
+			}
+		}()
+		v, err = guard(ctx, p.hide, f)
 	}()
 	return nil
 }

@@ -2,14 +2,20 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"giantlizard.example/failover/observe"
+	"giantlizard.example/failover/payloads"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,6 +65,68 @@ func TestPanicOfAHandlerIsAnError(t *testing.T) {
 	if r := <-results; r.err == nil || !strings.Contains(r.err.Error(), "down") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// A test's FailNow in a handler is a Goexit, for example.
+func TestHandlerThatEndsItsGoroutineIsCalledAgain(t *testing.T) {
+	var method, command, desired int
+	exit := func(calls *int) {
+		if *calls++; *calls == 1 {
+			runtime.Goexit()
+		}
+	}
+	s := Settings{Handlers: Handlers{
+		Method: func(context.Context, string, json.RawMessage) (int, any, error) {
+			exit(&method)
+			return 200, nil, nil
+		},
+		Command: func(context.Context, payloads.Message) error { exit(&command); return nil },
+		Desired: func(context.Context, payloads.PropertyName, json.RawMessage) (PropertyAck, error) {
+			exit(&desired)
+			return PropertyAck{}, nil
+		},
+	}}
+	bubble(t, s, func(t *testing.T, w *world) {
+		w.connect(w.twinHub(holding(`"$version":1`), nil))
+		topic := strings.TrimSuffix(commandFilter, "#") + "%24.mid=m1"
+		for i := range 2 {
+			w.session.send(topic, "x")
+			w.call(fmt.Sprint(i), "f", "{}")
+			w.patch(2+i, fmt.Sprintf(`{"a":%d}`, i))
+			if method != i+1 || command != i+1 || desired != i+1 {
+				t.Errorf("round %d: %d methods, %d commands, %d desired properties", i, method, command, desired)
+			}
+			if completed := slices.Contains(w.session.acked(), topic); completed != (i == 1) {
+				t.Errorf("round %d: the command is completed: %t", i, completed)
+			}
+		}
+		const ended = "the handler ended its goroutine (runtime.Goexit)"
+		w.want("answers", strings.Join(w.answers(), " | "), `500 0 {"message":"`+ended+`"} | 200 1`)
+		for _, r := range w.recorded(observe.Handled)[:3] {
+			if !strings.HasSuffix(r, "500 "+ended) {
+				t.Errorf("recorded %q", r)
+			}
+		}
+	})
+}
+
+func TestKeyInTheNameOfAHandlerIsHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(time.Minute, func(text string) string { return strings.ReplaceAll(text, "secret", "[key]") })
+		results, _ := invoked(p, "message secret", func(context.Context) (int, error) {
+			time.Sleep(time.Hour)
+			return 0, nil
+		})
+		if r := <-results; r.err == nil || !strings.Contains(r.err.Error(), "message [key] did not return") {
+			t.Errorf("at the timeout: %v", r.err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := p.close(ctx); err == nil || !strings.Contains(err.Error(), "not returned: message [key]") {
+			t.Errorf("close: %v", err)
+		}
+		time.Sleep(time.Hour)
+	})
 }
 
 func TestHandlersAreBoundedAndThoseThatHangAreNamed(t *testing.T) {
