@@ -48,6 +48,7 @@ type delivery struct {
 	sent         []uint64            // numbers in the order of sending; those no longer in flight are removed later
 	acknowledged chan struct{}       // closed when the hub has acknowledged a reading in this session
 	withheld     uint64              // number of the suspect if it was taken from the outbox and not sent; 0 means none
+	unseen       []uint64            // numbers that suspects knows and peekAny has not passed, in order
 	timer        *time.Timer         // fires at the limit of the latest wait
 	results      chan publishResult  // buffered for the whole window, so that the session never blocks
 }
@@ -66,7 +67,7 @@ type publishResult struct {
 func newDelivery(s Settings, suspected *suspects, session Session, device string) *delivery {
 	return &delivery{
 		settings: s.Delivery, outbox: s.Outbox, date: s.Date, emit: s.Emit, suspects: suspected,
-		session: session, device: device, began: time.Now(), backlogEnd: s.Outbox.Last(),
+		session: session, device: device, began: time.Now(), backlogEnd: s.Outbox.Last(), unseen: suspected.numbers(),
 		acknowledged: make(chan struct{}), inFlight: map[uint64]inFlight{},
 		results: make(chan publishResult, s.Delivery.Window), timer: time.NewTimer(0),
 	}
@@ -264,13 +265,16 @@ func (d *delivery) peek(after uint64) (outbox.Reading, bool) {
 
 // peekAny returns the next reading of the outbox with a number above after, even if it is the
 // suspect. A reading that the outbox skips is in flight, withheld or dropped; suspects forgets the
-// dropped ones.
+// dropped ones. All readings that suspects knows are in the backlog.
 func (d *delivery) peekAny(after uint64) (outbox.Reading, bool) {
 	r, ok := d.outbox.Peek(after)
-	d.suspects.forgetDropped(after, r.ID.N, func(n uint64) bool {
-		_, isInFlight := d.inFlight[n]
-		return isInFlight || n == d.withheld
-	})
+	for after == 0 && len(d.unseen) > 0 && (!ok || d.unseen[0] < r.ID.N) {
+		n := d.unseen[0]
+		d.unseen = d.unseen[1:]
+		if _, isInFlight := d.inFlight[n]; !isInFlight && n != d.withheld {
+			d.suspects.forget(n)
+		}
+	}
 	return r, ok
 }
 
@@ -350,6 +354,7 @@ func (d *delivery) end() {
 func (d *delivery) releaseWithheld() {
 	if d.withheld > 0 {
 		d.outbox.Leave(d.withheld)
+		d.unseen = slices.Insert(d.unseen, 0, d.withheld) // the numbers left in unseen are higher
 		d.withheld = 0
 	}
 }

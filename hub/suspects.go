@@ -2,6 +2,8 @@ package hub
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"giantlizard.example/failover/transport"
@@ -31,6 +33,7 @@ var errEndsSessions = errors.New("the hub ends every session in which this readi
 // reading, does not cause a quarantine.
 type suspects struct {
 	ended      map[uint64]int // count of sessions that ended with a reading in flight, by number of the reading
+	repeated   int            // count of the readings that were in flight when two or more sessions ended
 	endedAlone map[uint64]int // count of sessions that ended with a reading as the only one in flight, by its number
 	suspect    uint64
 	stage      stage
@@ -65,10 +68,8 @@ func newSuspects() *suspects {
 // window returns how many readings may be in flight: full, or 1 if a reading was in flight when two
 // or more sessions ended.
 func (s *suspects) window(full int) int {
-	for _, sessions := range s.ended {
-		if sessions >= 2 {
-			return 1
-		}
+	if s.repeated > 0 {
+		return 1
 	}
 	return full
 }
@@ -89,17 +90,14 @@ func (s *suspects) acknowledged(n uint64, age time.Duration) (release bool) {
 	return false
 }
 
-// forgetDropped forgets the readings with numbers above after and below next, except those that the
-// outbox has handed out. Zero for next means that there is no upper bound.
-func (s *suspects) forgetDropped(after, next uint64, isHandedOut func(n uint64) bool) {
-	for n := range s.ended {
-		if n > after && (next == 0 || n < next) && !isHandedOut(n) {
-			s.forget(n)
-		}
-	}
-}
+// numbers returns the numbers of the readings that were in flight when a session ended, in order.
+func (s *suspects) numbers() []uint64 { return slices.Sorted(maps.Keys(s.ended)) }
 
+// forget forgets a reading that was acknowledged or dropped.
 func (s *suspects) forget(n uint64) {
+	if s.ended[n] >= 2 {
+		s.repeated--
+	}
 	delete(s.ended, n)
 	delete(s.endedAlone, n)
 	if n == s.suspect {
@@ -151,7 +149,9 @@ func (s *suspects) sessionEnded(cause error, inFlight []uint64) (poison uint64, 
 	}
 	oneAtATime := s.window(2) == 1
 	for _, n := range inFlight {
-		s.ended[n]++
+		if s.ended[n]++; s.ended[n] == 2 {
+			s.repeated++
+		}
 	}
 	if !oneAtATime || len(inFlight) != 1 {
 		return 0, false
