@@ -94,6 +94,18 @@ func (b *block[P]) cut(n uint64) {
 	b.places = b.places[:n-b.first]
 }
 
+// cutThrough removes reading n and all earlier readings from the block. gone does not return their numbers.
+func (b *block[P]) cutThrough(n uint64) {
+	var none P
+	cut := min(n+1-b.first, uint64(len(b.places)))
+	for _, p := range b.places[:cut] {
+		if p != none {
+			b.live--
+		}
+	}
+	b.first, b.places = n+1, b.places[cut:]
+}
+
 // gone returns the numbers in the block whose readings are not kept any more.
 func (b *block[P]) gone() (r ranges) {
 	var none P

@@ -74,11 +74,12 @@ func load(files Files) (*contents, error) {
 		c.inspect(scans[i], scans[:i], i == len(scans)-1, l.known, gone)
 	}
 	c.search(l.newest.header, numbers, gone)
-	c.unnamed.missing.addAll(c.lost)
 	for _, r := range gone {
 		c.each(r, func(s *segment, n uint64) { s.remove(n) })
 		c.last = max(c.last, r.Last)
 	}
+	c.dropDisordered()
+	c.unnamed.missing.addAll(c.lost)
 	return c, nil
 }
 
@@ -191,6 +192,28 @@ func (c *contents) supersede(s *segment) {
 		}
 	}
 	c.last = max(c.last, s.end()-1)
+}
+
+// dropDisordered drops the readings that have lower numbers than a reading in an older segment. A log never writes
+// them, whatever fails, and the search for a reading needs segments in order.
+func (c *contents) dropDisordered() {
+	var newest uint64
+	for _, s := range c.segments {
+		var missing ranges
+		last := newest
+		for n := range s.kept {
+			if n < newest {
+				missing.add(Range{n, n})
+			}
+			last = max(last, n)
+		}
+		if len(missing) > 0 {
+			s.cutThrough(newest)
+			s.damaged = true
+			c.damaged(Damage{File: s.name, Readings: s.live}, missing)
+		}
+		newest = last
+	}
 }
 
 // each calls how for each kept reading whose number is in r.

@@ -191,7 +191,7 @@ func appendRanges(b []byte, s ranges) []byte {
 func (r *parser) ranges() (s ranges) {
 	for n := r.number(); n > 0 && r.err == nil; n-- {
 		first := r.number()
-		if x := (Range{first, first + r.number()}); x.Last >= x.First && r.err == nil {
+		if x := (Range{first, first + r.number()}); x.Last >= x.First && x.Last <= maxNumber && r.err == nil {
 			s.add(x)
 		}
 	}

@@ -91,7 +91,7 @@ func (f *scan) take(payload []byte, offset, size uint32) bool {
 	switch payload[0] {
 	case kindHeader:
 		h, err := parseHeader(payload[1:])
-		if err != nil || f.header != nil {
+		if err != nil || f.header != nil || h.last > maxNumber {
 			return false
 		}
 		f.header, f.epoch = &h, h.epoch
@@ -128,7 +128,10 @@ const (
 	maxHole = 1 << 16 // when it is read, because damage may have removed readings between the two
 )
 
+// maxNumber is higher than every number that a log gives out. A higher number is damage, and could overflow.
+const maxNumber = 1 << 62
+
 // follows reports whether n may be the number of the next reading in the segment.
 func (s *segment) follows(n uint64) bool {
-	return n > 0 && (len(s.places) == 0 || n >= s.end() && n-s.end() < maxHole)
+	return n > 0 && n <= maxNumber && (len(s.places) == 0 || n >= s.end() && n-s.end() < maxHole)
 }
