@@ -101,8 +101,8 @@ func (r Reading) PropertyNames() []string {
 }
 
 // Check returns an error if IoT Hub would refuse the reading, whatever its message ID is and whatever
-// properties the device adds; a *TooLargeError if the reading is too large. Such a reading must not be sent, because the hub
-// would end every session in which it is sent.
+// properties the device adds; a *TooLargeError if the reading is too large. Such a reading must not be
+// sent, because the hub would end every session in which it is sent.
 func (r Reading) Check() error {
 	if !utf8.Valid(r.Body) || !json.Valid(r.Body) {
 		return errors.New("payloads: reading: the body is not UTF-8 JSON")
