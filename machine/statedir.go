@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +22,9 @@ import (
 	"giantlizard.example/failover/statefile"
 )
 
-// A stateDir owns the outbox and the files of the state directory: device.json, assignment.json, clock.json,
-// commands.json, twin.json, and the folder outbox or, if readings are kept in memory, epoch.json. A device
-// without a state directory has a stateDir too; its outbox is in memory.
+// A stateDir owns the outbox and the files of the state directory: device.json, scope.json, assignment.json,
+// clock.json, commands.json, twin.json, and the folder outbox or, if readings are kept in memory, epoch.json. A
+// device without a state directory has a stateDir too; its outbox is in memory.
 type stateDir struct {
 	Storage
 	identity Identity
@@ -135,8 +136,12 @@ func (s *stateDir) lock() error {
 	err = s.dir.Acquire()
 	switch {
 	case err == nil:
-		if err := s.file("device.json").Save(owner{s.identity.RegistrationID}); err != nil {
-			s.warn(err)
+		for name, content := range map[string]any{
+			"device.json": owner{s.identity.RegistrationID}, "scope.json": s.scope(),
+		} {
+			if err := s.file(name).Save(content); err != nil {
+				s.warn(err)
+			}
 		}
 		return nil
 	case errors.As(err, new(*foreignError)):
@@ -174,19 +179,22 @@ func (s *stateDir) isUnused() bool {
 // device would send the other device's readings as its own.
 type foreignError struct {
 	text   string
-	unread error // error because of which the owner is not known; nil means that there was none
+	advice string // "" means that the device needs another directory
+	unread error  // error because of which the owner is not known; nil means that there was none
 }
 
 func (e *foreignError) Error() string {
-	return "machine: " + e.text + "; " + statefile.Advice(e.unread, "give this device a directory of its own")
+	advice := cmp.Or(e.advice, "give this device a directory of its own")
+	return "machine: " + e.text + "; " + statefile.Advice(e.unread, advice)
 }
 
 // claim checks the state directory, which was just locked. It returns an error if the directory belongs to
-// another device, or if it names no owner and holds pending readings or properties or cannot be read. A file
-// that a later version has written is an error too, because this version would overwrite the file.
+// another device, if it holds what is pending for another ID scope, or if it names no owner and holds pending
+// readings or properties or cannot be read. A file that a later version has written is an error too, because
+// this version would overwrite the file.
 func (s *stateDir) claim() error {
 	for _, name := range []string{
-		"device.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json",
+		"device.json", "scope.json", "assignment.json", "clock.json", "commands.json", "twin.json", "epoch.json",
 	} {
 		if err := statefile.Check(s.file(name).Path()); err != nil {
 			return err
@@ -203,7 +211,7 @@ func (s *stateDir) claim() error {
 	}
 	switch {
 	case strings.EqualFold(id, s.identity.RegistrationID): // DPS ignores case
-		return nil
+		return s.checkScope()
 	case id != "":
 		return &foreignError{text: fmt.Sprintf("%s holds what is pending for device %.128q", s.StateDir, id)}
 	}
@@ -213,7 +221,7 @@ func (s *stateDir) claim() error {
 		return err
 	case err != nil:
 		text := fmt.Sprintf("%s does not say to which device it belongs, and cannot be read: %v", s.StateDir, err)
-		return &foreignError{text, err}
+		return &foreignError{text: text, unread: err}
 	case pending != "":
 		return &foreignError{text: fmt.Sprintf("%s holds %s of a device that it does not name: "+
 			"device.json is missing or damaged", s.StateDir, pending)}

@@ -140,7 +140,7 @@ func TestPendingReadingsAreSentOnlyInTheNameOfTheirDevice(t *testing.T) {
 
 // What a device keeps in its directory is there again a second after somebody removed it.
 func TestSmallFilesAreWrittenAgain(t *testing.T) {
-	names := []string{"assignment.json", "commands.json", "device.json", "lock", "twin.json"}
+	names := []string{"assignment.json", "commands.json", "device.json", "lock", "scope.json", "twin.json"}
 	for what, do := range map[string]func(dir string) error{
 		"the directory": os.RemoveAll,
 		"the files": func(dir string) error {

@@ -63,12 +63,14 @@ func later(path string) error {
 
 // own makes a directory the device's.
 func own(dir string) error {
-	return statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID})
+	return errors.Join(
+		statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID}),
+		statefile.At(filepath.Join(dir, "scope.json")).Save(map[string]any{"dpsHost": "dps.example", "idScope": "0ne1"}))
 }
 
 func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	for _, name := range []string{
-		"device.json", "assignment.json", "commands.json", "twin.json", "epoch.json",
+		"device.json", "scope.json", "assignment.json", "commands.json", "twin.json", "epoch.json",
 		filepath.Join("outbox", "0000000007.log"),
 	} {
 		for _, inMemory := range []bool{false, true} {

@@ -202,7 +202,7 @@ func TestDefaultStateDirectoryIsInTheHomeDirectory(t *testing.T) {
 		for _, e := range entries {
 			names = append(names, e.Name())
 		}
-		if got := strings.Join(names, " "); got != "assignment.json device.json lock" {
+		if got := strings.Join(names, " "); got != "assignment.json device.json lock scope.json" {
 			t.Errorf("in %s there are %s, %v", dir, got, err)
 		}
 	}
