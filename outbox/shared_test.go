@@ -50,19 +50,22 @@ func TestTwoProcessesDoNotShareAnOutboxBehindALink(t *testing.T) {
 }
 
 func TestOutboxThatBecomesALinkToTheOutboxOfAnotherProcessTakesNoReading(t *testing.T) {
-	states := linked(t, 2)
-	first, second := openHomedIn(t, states[0], Options{}), openHomed(t, Options{})
-	first.put(5)
-	second.put(5)
-	must(t, os.Rename(second.dir(), second.dir()+".old"), os.Symlink(first.dir(), second.dir()))
-	if id, err := second.Put(t.Context(), of("reading"), Stamp{}); !errors.Is(err, statefile.ErrLocked) {
-		t.Errorf("Put returns %v, %v", id, err)
-	}
-	first.put(5)
-	first.wantNothingLost()
-	must(t, os.Remove(second.dir()), os.Rename(second.dir()+".old", second.dir()))
-	second.put(5)
-	second.wantNothingLost()
+	synctest.Test(t, func(t *testing.T) { // no patrol comes between
+		states := linked(t, 2)
+		first, second := openHomedIn(t, states[0], Options{}), openHomed(t, Options{})
+		first.put(5)
+		second.put(5)
+		synctest.Wait()
+		must(t, os.Rename(second.dir(), second.dir()+".old"), os.Symlink(first.dir(), second.dir()))
+		if id, err := second.Put(t.Context(), of("reading"), Stamp{}); !errors.Is(err, statefile.ErrLocked) {
+			t.Errorf("Put returns %v, %v", id, err)
+		}
+		first.put(5)
+		first.wantNothingLost()
+		must(t, os.Remove(second.dir()), os.Rename(second.dir()+".old", second.dir()))
+		second.put(5)
+		second.wantNothingLost()
+	})
 }
 
 // The process itself takes a lock file that was removed again, but only at its next patrol or Put.
