@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"giantlizard.example/failover/settings"
 )
 
 // contents is what the files of a log hold, taken together.
@@ -39,6 +41,7 @@ type loader struct {
 	places []place
 	known  map[uint64]extent // extents of segments, from the headers of newer segments
 	newest scan              // scan of the newest segment that is not empty
+	named  string            // epoch of the newest header
 }
 
 // load reads a log. It writes nothing, so that a device can read its log on a full disk. It returns a
@@ -136,6 +139,10 @@ func (l *loader) load(number uint64) (found scan, err error) {
 		if l.newest.end > 0 {
 			found.header.others = nil // every header lists all segments, so keeping all lists uses much memory
 		}
+		if l.named == found.epoch { // join uses the notice of the newest header only
+			found.header.unnamed.missing = nil
+		}
+		settings.Default(&l.named, found.epoch)
 	}
 	if l.newest.end == 0 {
 		l.newest = found

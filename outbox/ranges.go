@@ -69,11 +69,33 @@ func (s *ranges) addAll(others ranges) {
 
 // remove removes the numbers of r, which need not be in the set.
 func (s *ranges) remove(r Range) {
+	from, _ := slices.BinarySearchFunc(*s, r.First, func(x Range, n uint64) int {
+		if x.Last < n {
+			return -1
+		}
+		return 1
+	})
 	var rest ranges
-	for _, x := range *s {
-		rest = append(rest, ranges{r}.without(x)...)
+	to := from
+	for ; to < len(*s) && (*s)[to].First <= r.Last; to++ {
+		rest = append(rest, ranges{r}.without((*s)[to])...)
 	}
-	*s = rest
+	if from == 0 && len(rest) == 0 { // the usual case, because the oldest numbers are named first
+		*s = (*s)[to:]
+		return
+	}
+	*s = slices.Replace(*s, from, to, rest...)
+}
+
+// newest returns the newest ranges of the set that take at most limit bytes in a record.
+func (s ranges) newest(limit int) ranges {
+	from := len(s)
+	for ; from > 0; from-- {
+		if limit -= len(appendRanges(nil, s[from-1:from])); limit < 0 {
+			break
+		}
+	}
+	return s[from:]
 }
 
 // without returns the numbers of r that are not in the set.

@@ -11,6 +11,10 @@ import (
 // maxRanges is the maximum number of ranges in one record.
 const maxRanges = frameLimit/(2*binary.MaxVarintLen64) - 10
 
+// noticeBytes is the maximum size in bytes of the dropped numbers in the notice of a header, so that the header is
+// far smaller than frameLimit. docs/guarantees.md says how many ranges that are.
+const noticeBytes = 256 << 10
+
 // bufferLimit is the size in bytes of the largest buffer that is kept for the next write.
 const bufferLimit = 64 << 10
 
@@ -105,8 +109,7 @@ func (c *committer) headerLocked(last uint64) header {
 	for _, f := range c.inFlight { // the readings in flight may never arrive
 		h.unnamed.add(f.named)
 	}
-	missing := h.unnamed.missing
-	h.unnamed.missing = missing[max(0, len(missing)-maxKnownDrops):] // so that the notice fits into a header
+	h.unnamed.missing = h.unnamed.missing.newest(noticeBytes)
 	for _, s := range c.disk.segments {
 		h.others[s.number] = extent{s.size, s.first, s.end()}
 	}
