@@ -354,3 +354,29 @@ func TestADeviceThatEndsNamesThePendingReportsOfItsFileAndAcceptsNoMore(t *testi
 		}
 	})
 }
+
+// Indentation would make 40,000 elements ten levels deep larger than a file may be.
+func TestALargeReportIsKeptOverARestart(t *testing.T) {
+	var value any = make([]any, 40_000)
+	for range 9 {
+		value = []any{value}
+	}
+	dir := t.TempDir()
+	bubble(t, in(dir), func(t *testing.T, w *world) {
+		if err := w.device.Report(t.Context(), map[string]any{"a": value}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.device.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		next := w.again(in(dir))
+		if err := next.device.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, w := range []*world{w, next} {
+			if said := w.warnings("1 reported properties are pending"); said == "" || w.warnings("store the") != "" {
+				t.Errorf("it warns %q", w.warnings(""))
+			}
+		}
+	})
+}

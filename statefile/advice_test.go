@@ -17,3 +17,10 @@ func TestAdviceDependsOnTheNumberOfOpenFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestAdviceAboutAFileThatWouldBeTooLargeIsNotToMakeRoom(t *testing.T) {
+	err := At(t.TempDir() + "/pet.json").Save(map[string]string{"name": strings.Repeat("x", limit)})
+	if got := Advice(err, "make room"); !strings.Contains(got, "smaller properties") {
+		t.Errorf("%v: %s", err, got)
+	}
+}

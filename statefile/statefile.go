@@ -1,6 +1,6 @@
 // Package statefile keeps small files that outlive a restart. A file is replaced as a whole or not
 // at all, checked when it is read, and set aside if it is damaged. Files are JSON, with a checksum
-// at the end.
+// at the end, and indented unless they are large.
 package statefile
 
 import (
@@ -143,19 +143,30 @@ func unsealed(text []byte) (content []byte, ok bool) {
 	return content, bytes.Equal(text, sealed(content))
 }
 
-// encode returns the text of a file. The value must be an object, because the seal is its last
-// member.
+var errTooLarge = fmt.Errorf("the file would be larger than %d bytes", limit)
+
+// encode returns the text of a file, indented unless it would then be too large. The value must be an object,
+// because the seal is its last member.
 func encode(v any) ([]byte, error) {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var compact, indented bytes.Buffer
+	encoder := json.NewEncoder(&compact)
+	encoder.SetEscapeHTML(false) // because it needs more space
+	if err := encoder.Encode(v); err != nil {
 		return nil, err
 	}
-	content, ok := bytes.CutSuffix(text, []byte("\n}"))
-	if !ok {
+	content, ok := bytes.CutSuffix(compact.Bytes(), []byte("}\n"))
+	if !ok || len(content) == len("{") {
 		return nil, fmt.Errorf("a %T is no object with members", v)
 	}
-	if text = sealed(content); len(text) > limit {
-		return nil, fmt.Errorf("the file would be larger than %d bytes", limit)
+	if err := json.Indent(&indented, compact.Bytes(), "", "  "); err != nil {
+		return nil, err
+	}
+	text := sealed(bytes.TrimSuffix(indented.Bytes(), []byte("\n}\n")))
+	if len(text) > limit {
+		text = sealed(content)
+	}
+	if len(text) > limit {
+		return nil, errTooLarge
 	}
 	return text, nil
 }

@@ -2,6 +2,7 @@ package statefile_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,9 +172,21 @@ func TestValueThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	}
 }
 
+func TestFileThatIndentingWouldMakeTooLargeIsNotIndented(t *testing.T) {
+	deep := strings.Repeat("[", 20) + strings.Repeat("null,", 100_000) + "null" + strings.Repeat("]", 20)
+	path, _ := saved(t, map[string]any{"name": "Lizzy", "deep": json.RawMessage(deep)})
+	var got struct {
+		Name string          `json:"name"`
+		Deep json.RawMessage `json:"deep"`
+	}
+	if ok, err := statefile.At(path).Load(&got); !ok || err != nil || got.Name != "Lizzy" || string(got.Deep) != deep {
+		t.Errorf("got %t, %v, %d bytes", ok, err, len(got.Deep))
+	}
+}
+
 func TestLargestFileFitsToTheByte(t *testing.T) {
 	_, text := saved(t, map[string]string{"name": ""})
-	rest := 1<<20 - len(text)
+	rest := 1<<20 - len(text) + len("\n   ") // the white space that a large file leaves out
 	for length, fits := range map[int]bool{rest: true, rest + 1: false} {
 		f := statefile.At(filepath.Join(t.TempDir(), "pet.json"))
 		if err := f.Save(map[string]string{"name": strings.Repeat("x", length)}); (err == nil) != fits {
