@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -55,9 +56,13 @@ func (f *stateFlags) snapshot(c *cobra.Command) (*outbox.Snapshot, error) {
 	}
 	s, err := outbox.Read(filepath.Join(dir, "outbox"))
 	if err == nil && s.Epoch == "" {
-		err = fmt.Errorf("%s contains no outbox: no device has kept readings there", dir)
+		err = noOutbox(dir)
 	}
 	return s, err
+}
+
+func noOutbox(dir string) error {
+	return fmt.Errorf("%s contains no outbox: no device has kept readings there", dir)
 }
 
 func outboxCommand() *cobra.Command {
@@ -260,10 +265,17 @@ func requeueCommand() *cobra.Command {
 		Use: "requeue ID...", Short: "Send quarantined readings again", Args: cobra.MinimumNArgs(1),
 		Long: "requeue moves quarantined readings back into the queue. They get new IDs; the property\n" +
 			outbox.RequeuedProperty + " holds the old one. The device must not be running.",
-		RunE: func(c *cobra.Command, ids []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			dir, err := f.dir(c)
 			if err != nil {
 				return err
+			}
+			ids, err := parseIDs(args)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(filepath.Join(dir, "outbox")); err != nil { // Acquire would make the directory
+				return fmt.Errorf("%w: %w", noOutbox(dir), err)
 			}
 			state := statefile.NewDir(dir, nil, nil)
 			if err := state.Acquire(); err != nil {
@@ -277,11 +289,14 @@ func requeueCommand() *cobra.Command {
 				Limits: outbox.Limits{Readings: math.MaxInt, Bytes: math.MaxInt, Full: outbox.DropNewest},
 				Warn:   func(err error) { fmt.Fprintln(c.ErrOrStderr(), escapedError(err)) },
 			})
+			if errors.Is(err, statefile.ErrLocked) {
+				err = fmt.Errorf("%w; stop the device first", err)
+			}
 			if err != nil {
 				return err
 			}
-			for _, text := range ids {
-				if err = f.requeue(c, box, text); err != nil {
+			for _, id := range ids {
+				if err = f.requeue(c, box, id); err != nil {
 					break
 				}
 			}
@@ -292,27 +307,26 @@ func requeueCommand() *cobra.Command {
 	return c
 }
 
-func (f *stateFlags) requeue(c *cobra.Command, box *outbox.Log, text string) error {
-	id, err := parseID(text)
-	if err != nil {
-		return err
-	}
+func (f *stateFlags) requeue(c *cobra.Command, box *outbox.Log, id outbox.ID) error {
 	fresh, err := box.Requeue(c.Context(), id)
 	if err != nil {
 		return err
 	}
 	if f.format == "json" {
-		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": text, "id": fresh.String()})
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": id.String(), "id": fresh.String()})
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(text+" -> "+fresh.String()))
+	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(id.String()+" -> "+fresh.String()))
 	return err
 }
 
-func parseID(text string) (outbox.ID, error) {
-	epoch, number, ok := strings.Cut(text, "-")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || strings.ContainsAny(epoch, `/\.`) {
-		return outbox.ID{}, usage(fmt.Errorf("%.80q is not the ID of a reading, such as 8f3a1c02-17", text))
+func parseIDs(texts []string) (ids []outbox.ID, err error) {
+	for _, text := range texts {
+		epoch, number, ok := strings.Cut(text, "-")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if !ok || err != nil || strings.ContainsAny(epoch, `/\.`) {
+			return nil, usage(fmt.Errorf("%.80q is not the ID of a reading, such as 8f3a1c02-17", text))
+		}
+		ids = append(ids, outbox.ID{Epoch: epoch, N: n})
 	}
-	return outbox.ID{Epoch: epoch, N: n}, nil
+	return ids, nil
 }

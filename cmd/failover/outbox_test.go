@@ -115,6 +115,27 @@ func TestQuarantinedReadingIsListedExportedAndRequeued(t *testing.T) {
 	}
 }
 
+func TestRequeueMakesNoDirectoryAndNoLock(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(top, "empty"), 0o700))
+	for _, dir := range []string{filepath.Join(top, "nowhere", "deep"), filepath.Join(top, "empty")} {
+		code, _, stderr := run(t, nil, "outbox", "requeue", "8f3a1c02-17", "--state-dir", dir)
+		if code != 1 || !strings.Contains(stderr, "contains no outbox") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+	}
+	if code, _, _ := run(t, nil, "outbox", "requeue", "8f3a1c02-17", "17", "--state-dir", top); code != 2 {
+		t.Errorf("with a wrong ID: exit code %d", code)
+	}
+	if names, _ := filepath.Glob(filepath.Join(top, "*", "*")); len(names) > 0 {
+		t.Errorf("it made %q", names)
+	}
+	if names, _ := filepath.Glob(filepath.Join(top, "*")); len(names) > 1 {
+		t.Errorf("it made %q", names)
+	}
+}
+
 func TestLedgerExitsWithFiveWhenAReadingIsLost(t *testing.T) {
 	slow.Test(t)
 	t.Parallel()
