@@ -50,7 +50,8 @@ func (s *stateDir) checkScope() error {
 	return &foreignError{
 		text: fmt.Sprintf("%s holds %s for ID scope %.64q at %.128q, and the settings name ID scope %.64q at %.128q",
 			s.StateDir, pending, was.IDScope, was.Host, s.identity.IDScope, s.identity.ProvisioningHost),
-		advice: fmt.Sprintf("let the device deliver with its earlier settings first, or give it a directory of its own; "+
+		advice: fmt.Sprintf("let the device deliver with its earlier settings first, "+
+			"or give it a directory of its own; "+
 			"if the new scope may have what is pending, remove %s and start again", path),
 	}
 }

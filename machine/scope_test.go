@@ -29,7 +29,9 @@ func TestWhatIsPendingIsNotSentToAnotherScope(t *testing.T) {
 		change  func(*machine.Settings)
 		want    string // in the error; "" means that the device starts
 	}{
-		"a reading, another ID scope":  {reading, otherScope, `1 pending readings for ID scope "0ne1" at "dps.example"`},
+		"a reading, another ID scope": {
+			reading, otherScope, `1 pending readings for ID scope "0ne1" at "dps.example"`,
+		},
 		"a reading, another DPS":       {reading, otherHost, `name ID scope "0ne1" at "dps.other.example"`},
 		"a property, another ID scope": {property, otherScope, `pending reported properties for ID scope "0ne1"`},
 		"a reading, in memory": {reading, func(s *machine.Settings) { otherScope(s); s.Storage.InMemory = true },

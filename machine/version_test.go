@@ -63,9 +63,7 @@ func later(path string) error {
 
 // own makes a directory the device's.
 func own(dir string) error {
-	return errors.Join(
-		statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID}),
-		statefile.At(filepath.Join(dir, "scope.json")).Save(map[string]any{"dpsHost": "dps.example", "idScope": "0ne1"}))
+	return statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID})
 }
 
 func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
@@ -77,7 +75,9 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
 				epoch := statefile.At(filepath.Join(dir, "epoch.json"))
+				scope := statefile.At(filepath.Join(dir, "scope.json"))
 				if err := errors.Join(own(dir),
+					scope.Save(map[string]any{"dpsHost": "dps.example", "idScope": "0ne1"}),
 					epoch.Save(map[string]any{"epoch": "8f3a1c02", "last": 7})); err != nil {
 					t.Fatal(err)
 				}

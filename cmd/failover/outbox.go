@@ -313,7 +313,8 @@ func (f *stateFlags) requeue(c *cobra.Command, box *outbox.Log, id outbox.ID) er
 		return err
 	}
 	if f.format == "json" {
-		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": id.String(), "id": fresh.String()})
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"quarantined": id.String(),
+			"id": fresh.String()})
 	}
 	_, err = fmt.Fprintln(c.OutOrStdout(), escaped(id.String()+" -> "+fresh.String()))
 	return err

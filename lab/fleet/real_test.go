@@ -14,7 +14,7 @@ import (
 	"giantlizard.example/failover/lab/slow"
 )
 
-var devices = flag.Int("devices", 200, "number of real devices that are compared with the plan")
+var devices = flag.Int("devices", 100, "number of real devices that are compared with the plan")
 
 // The limits have the proportions of a fleet of 10,000 devices on one S1 hub.
 func TestThePlanAgreesWithRealDevices(t *testing.T) {
