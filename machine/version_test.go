@@ -66,6 +66,12 @@ func own(dir string) error {
 	return statefile.At(filepath.Join(dir, "device.json")).Save(map[string]any{"registrationId": deviceID})
 }
 
+// ownScope writes what a device of this version leaves, with the scope of its settings in this file.
+func ownScope(dir string) error {
+	scope := statefile.At(filepath.Join(dir, "scope.json"))
+	return errors.Join(own(dir), scope.Save(map[string]any{"dpsHost": "dps.example", "idScope": "0ne1"}))
+}
+
 func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	for _, name := range []string{
 		"device.json", "scope.json", "assignment.json", "commands.json", "twin.json", "epoch.json",
@@ -75,9 +81,7 @@ func TestADirectoryOfALaterVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
 				epoch := statefile.At(filepath.Join(dir, "epoch.json"))
-				scope := statefile.At(filepath.Join(dir, "scope.json"))
-				if err := errors.Join(own(dir),
-					scope.Save(map[string]any{"dpsHost": "dps.example", "idScope": "0ne1"}),
+				if err := errors.Join(ownScope(dir),
 					epoch.Save(map[string]any{"epoch": "8f3a1c02", "last": 7})); err != nil {
 					t.Fatal(err)
 				}
@@ -130,7 +134,7 @@ func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing
 			}
 			defer d.Close(t.Context())
 			synctest.Wait() // until the committer rests
-			if err := errors.Join(os.Rename(dir, dir+".old"), own(dir), put(dir)); err != nil {
+			if err := errors.Join(os.Rename(dir, dir+".old"), ownScope(dir), put(dir)); err != nil {
 				t.Fatal(err)
 			}
 			before := filesIn(t, dir)
@@ -150,7 +154,7 @@ func TestADirectoryOfALaterVersionThatTakesThePlaceOfOursIsLeftAsItIs(t *testing
 func TestAStartInMemoryLeavesAnOutboxOfALaterVersionAsItIs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "outbox", "0000000007.log")
-	if err := errors.Join(own(dir), later(path)); err != nil {
+	if err := errors.Join(ownScope(dir), later(path)); err != nil {
 		t.Fatal(err)
 	}
 	s := idle(dir)

@@ -11,14 +11,15 @@ import (
 	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/fleet"
 	"giantlizard.example/failover/lab/memnet"
-	"giantlizard.example/failover/lab/slow"
 )
 
-var devices = flag.Int("devices", 100, "number of real devices that are compared with the plan")
+var devices = flag.Int("devices", 0, "number of real devices that are compared with the plan, such as 1000")
 
 // The limits have the proportions of a fleet of 10,000 devices on one S1 hub.
 func TestThePlanAgreesWithRealDevices(t *testing.T) {
-	slow.Test(t)
+	if *devices == 0 {
+		t.Skip("-devices")
+	}
 	for _, outage := range []fleet.Outage{fleet.Returns, fleet.Moved} {
 		t.Run(string(outage), func(t *testing.T) {
 			p := fleet.Plan{
@@ -51,9 +52,6 @@ func TestThePlanAgreesWithRealDevices(t *testing.T) {
 				"half of the fleet": {got.Recovery["p50"], want.Half.Seconds()},
 				"all of it":         {got.Recovery["max"], want.All.Seconds()},
 			} {
-				if name == "half of the fleet" && p.Devices < 1000 {
-					continue // chance decides about more than the tolerance
-				}
 				if math.Abs(times[0]-times[1]) > 0.15*times[1] {
 					t.Errorf("%s is back after %.1f s, and the plan says %.1f s", name, times[0], times[1])
 				}
