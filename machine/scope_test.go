@@ -34,8 +34,9 @@ func TestWhatIsPendingIsNotSentToAnotherScope(t *testing.T) {
 		},
 		"a reading, another DPS":       {reading, otherHost, `name ID scope "0ne1" at "dps.other.example"`},
 		"a property, another ID scope": {property, otherScope, `pending reported properties for ID scope "0ne1"`},
-		"a reading, in memory": {reading, func(s *machine.Settings) { otherScope(s); s.Storage.InMemory = true },
-			"1 pending readings"},
+		"a reading, in memory": {
+			reading, func(s *machine.Settings) { otherScope(s); s.Storage.InMemory = true }, "1 pending readings",
+		},
 		"a reading, another spelling of the host": {
 			reading, func(s *machine.Settings) { s.Identity.ProvisioningHost = "DPS.example:8883" }, "",
 		},

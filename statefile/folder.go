@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/gofrs/flock"
@@ -33,21 +34,22 @@ func (d *Dir) LockFolder(root *os.Root) error {
 	if d.folder != nil && os.SameFile(d.folder.info, want) {
 		return nil
 	}
-	lock := flock.New(root.Name(), flock.SetFlag(os.O_RDONLY))
+	path := filepath.Clean(root.Name())
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
 	switch locked, err := lock.TryLock(); {
 	case errors.As(err, new(*fs.PathError)) && !errors.Is(err, syscall.EISDIR):
 		return fmt.Errorf("statefile: lock: %w", err)
 	case err != nil: // EISDIR means that the lock needs a file that can be written, as on NFS
 		return nil
 	case !locked:
-		return fmt.Errorf("statefile: lock %s: %w", root.Name(), ErrLocked)
+		return fmt.Errorf("statefile: lock %s: %w", path, ErrLocked)
 	}
 	info, err := lock.Stat()
 	if err == nil && !os.SameFile(info, want) {
 		err = ErrReplaced
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("statefile: lock %s: %w", root.Name(), err), lock.Close())
+		return errors.Join(fmt.Errorf("statefile: lock %s: %w", path, err), lock.Close())
 	}
 	d.folder.release()
 	d.folder = &folder{lock, info}
