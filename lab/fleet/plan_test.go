@@ -18,6 +18,13 @@ var tenThousand = fleet.Plan{
 	RetryAfter: 3 * time.Second, Seed: 1,
 }
 
+// thousand is a tenth of that fleet, and of its limits.
+func thousand() fleet.Plan {
+	p := tenThousand
+	p.Devices, p.HubConnections, p.Registrations = 1000, 10, 100
+	return p
+}
+
 func TestAFleetIsBackLittleLaterThanItsHubAllows(t *testing.T) {
 	slow.Test(t)
 	for seed := range uint64(2) {
@@ -34,7 +41,7 @@ func TestAFleetIsBackLittleLaterThanItsHubAllows(t *testing.T) {
 }
 
 func TestAMoveOfAFleetTakesLittleLongerThanDPSAllows(t *testing.T) {
-	p := tenThousand
+	p := thousand()
 	p.Outage = fleet.Moved
 	r := p.Results()[0]
 	if r.Back != p.Devices || r.All > p.Limit()*3/2 {
@@ -43,10 +50,10 @@ func TestAMoveOfAFleetTakesLittleLongerThanDPSAllows(t *testing.T) {
 }
 
 func TestEveryPolicyIsCompared(t *testing.T) {
-	results := tenThousand.Results()
+	results := thousand().Results()
 	for _, r := range results {
 		t.Logf("%+v", r)
-		if r.Back != tenThousand.Devices || r.Half > r.All || r.Peak == 0 || r.Attempts < r.Back {
+		if r.Back != thousand().Devices || r.Half > r.All || r.Peak == 0 || r.Attempts < r.Back {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -56,7 +63,7 @@ func TestEveryPolicyIsCompared(t *testing.T) {
 }
 
 func TestTheSameSeedGivesTheSamePlan(t *testing.T) {
-	once, again := tenThousand.Results(), tenThousand.Results()
+	once, again := thousand().Results(), thousand().Results()
 	for i := range once {
 		if once[i] != again[i] {
 			t.Errorf("%+v, then %+v", once[i], again[i])
