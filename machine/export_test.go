@@ -31,3 +31,6 @@ func NewWithOutbox(s Settings, box outbox.Outbox) (*Device, error) { return newD
 
 // Outbox is the device's.
 func (d *Device) Outbox() outbox.Outbox { return d.life.state.outbox }
+
+// NetworkReturned tells the device that the system has a new address or route.
+func (d *Device) NetworkReturned() { d.life.networkReturned() }

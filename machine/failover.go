@@ -13,7 +13,7 @@ var errFight = errors.New("machine: the hub has ended many sessions soon after t
 	"probably a second process uses this identity; stop it, or give each its own registration ID; " +
 	"or the hub has used up its quota of messages for the day, or restarts again and again")
 
-// failover chooses the next attempt by the policy (policy.go), and waits for the back-off.
+// failover chooses the next attempt by the policy, and waits for the back-off.
 func (l *life) failover(ctx context.Context, c Change) (Event, error) {
 	l.noteFailure(c.On, c.Cause)
 	l.dropSession()

@@ -107,8 +107,8 @@ type Choice struct {
 //	a fight over the identity                  the hub, after a rest
 //	the clock was set, the network is back     both, at once
 //
-// Whatever happens, no more than HubRate and DPSRate attempts start within a minute. In a fleet, nothing is done
-// at once, but at a random time within Spread, and no wait is shorter than Spread.
+// Whatever happens, no more than HubRate and DPSRate attempts start within a minute. In a fleet, the first attempts
+// after a start and after the end of a session begin at random times within Spread, and no back-off is shorter.
 func (p Policy) Choose(h History, now time.Time) Choice {
 	hub := latest(now, h.hubFrom, h.hub.next(p.HubRate))
 	dps := latest(now, h.dpsFrom, h.dpsHeld, h.dps.next(p.DPSRate))
