@@ -63,7 +63,7 @@ type Config struct {
 	HubConnections int
 	// Registrations is the number of register requests that DPS accepts in a minute; zero means no limit. DPS accepts
 	// 1,000. A request beyond it gets 429 with a retry-after. Source: azure-docs
-	// articles/azure-resource-manager/management/azure-subscription-service-limits.md
+	// includes/iot-dps-limits.md
 	Registrations int
 	// CommandLock is the time after which a cloud-to-device message without PUBACK is queued again.
 	// Zero means 60 s.
