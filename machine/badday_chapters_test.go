@@ -45,8 +45,13 @@ that has lost its hub also tries the hub, at a pace of its own: after 1 s at lea
 the fault.`,
 	},
 	{
-		"DPS accepts connections and does not answer", onDPS, []emulator.Fault{emulator.Silence, emulator.BlackHole},
+		"DPS accepts no connection", onDPS, []emulator.Fault{emulator.BlackHole},
 		"The device does the same as when DPS is unreachable, but each attempt takes 5 s to fail.",
+	},
+	{
+		"DPS accepts connections and does not answer", onDPS, []emulator.Fault{emulator.Silence},
+		`Each attempt takes 5 s to fail, and later a fifth of the outage so far, because the network might be slow.
+An attempt that has not failed when the fault ends succeeds then.`,
 	},
 	{
 		"DPS is slow", onDPS, []emulator.Fault{emulator.Slow},
@@ -121,9 +126,15 @@ just restarted may refuse a device for a moment.`,
 		"The device does the same as when the clock of the hub is wrong, but an existing session continues.",
 	},
 	{
-		"The hub stops answering", onHub, []emulator.Fault{emulator.Silence, emulator.BlackHole},
+		"The hub can no longer be reached", onHub, []emulator.Fault{emulator.BlackHole},
 		`The device notices it when it has received nothing for 12 s. The attempt at the same hub then fails after
 2 s, later attempts fail after 5 s. Closing takes its whole limit of five seconds.`,
+	},
+	{
+		"The hub stops answering", onHub, []emulator.Fault{emulator.Silence},
+		`The device notices it when it has received nothing for 12 s. The attempt at the same hub then fails after
+2 s, later attempts fail after 5 s or a fifth of the outage so far, because the network might be slow. An attempt
+that has not failed when the fault ends succeeds then. Closing takes its whole limit of five seconds.`,
 	},
 	{
 		"The hub is slow", onHub, []emulator.Fault{emulator.Slow},

@@ -24,18 +24,16 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 	}
 	l.dropSession()
 	l.noteAttempt()
-	l.history.Try(l.Policy, policy.Hub, l.clock.steady())
 	var made token
 	config := l.hubConfig(&made)
-	if l.within > 0 {
-		config.ConnectTimeout = l.within
-		l.within = 0 // the shorter timeout is for one attempt only
-	}
+	config.Link = l.history.Try(l.Policy, policy.Hub, l.clock.steady()).For(l.Link)
+	began := time.Now()
 	s, err := transport.Connect(ctx, config)
 	if err != nil {
 		return ConnectFailed, err
 	}
 	l.session, l.accepted = s, time.Now()
+	l.history.Accept(l.accepted.Sub(began))
 	l.hub.Begin(s, l.assignment().DeviceID)
 	l.term = newTerm(made.at, made.wall, l.Timing.TokenLife, l.Rand(), l.cutShort)
 	return HubAccepted, nil
@@ -44,14 +42,14 @@ func (l *life) connecting(ctx context.Context, c Change) (Event, error) {
 // A token is the time at which the token of a session was made, by the monotonic and by the wall clock.
 type token struct{ at, wall time.Time }
 
-// hubConfig returns the configuration of the connection to the hub. User name and token contain the hub's
-// name exactly as DPS gave it, with the port if the name has one. If the key source hangs, the function
+// hubConfig returns the configuration of the connection to the hub, without its Link. User name and token contain
+// the hub's name exactly as DPS gave it, with the port if the name has one. If the key source hangs, the function
 // Password may run longer than the attempt, so it changes nothing but made.
 func (l *life) hubConfig(made *token) transport.Config {
 	a := l.assignment()
 	hub, device := a.Hub, a.DeviceID
 	return transport.Config{
-		Link: l.Link, Host: hub, ClientID: device, Username: payloads.HubUsername(hub, device, l.Identity.ModelID),
+		Host: hub, ClientID: device, Username: payloads.HubUsername(hub, device, l.Identity.ModelID),
 		CleanSession: false, // a clean session would delete the device's queued messages
 		Password: func(now time.Time) (string, error) {
 			key, err := l.Identity.Key()

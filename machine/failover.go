@@ -28,7 +28,6 @@ func (l *life) failover(ctx context.Context, c Change) (Event, error) {
 	if next.Target == policy.Hub {
 		event = RetryHub
 	}
-	l.within = next.Within
 	l.backOff(ctx, next.Wait, event, c.Cause)
 	return event, nil
 }

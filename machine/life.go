@@ -38,9 +38,8 @@ type life struct {
 	// session is the device's only session. Each state, when it is entered, either uses the session or drops it.
 	session        *transport.Session
 	polls          provisioning.Polls
-	term           term          // term of the session's token
-	cutShort       time.Time     // last time at which the wall clock ended a term before the monotonic clock did
-	within         time.Duration // connect timeout of the next attempt. Zero means Link.ConnectTimeout
+	term           term      // term of the session's token
+	cutShort       time.Time // last time at which the wall clock ended a term before the monotonic clock did
 	history        policy.History
 	doubted        bool      // whether DPS has refused the device, perhaps because the wall clock is wrong
 	accepted       time.Time // time at which the hub accepted the current session

@@ -15,9 +15,9 @@ import (
 func (l *life) provisioning(ctx context.Context, _ Change) (Event, error) {
 	l.dropSession()
 	l.noteAttempt()
-	l.history.Try(l.Policy, policy.DPS, l.clock.steady())
+	link := l.history.Try(l.Policy, policy.DPS, l.clock.steady()).For(l.Link)
 	a, err := provisioning.Register(ctx, provisioning.Request{
-		Identity: l.Identity, Polls: &l.polls, Link: l.Link, Ended: l.awaitDone,
+		Identity: l.Identity, Polls: &l.polls, Link: link, Ended: l.awaitDone,
 		Warn: func(err error) { l.warn("DPS sent an answer of which not every property can be read", err) },
 	})
 	switch {

@@ -10,6 +10,24 @@ import (
 	"giantlizard.example/failover/observe"
 )
 
+// TCP connects in time, but TLS and DPS's answers take longer than a device waits at first.
+func TestADeviceOnAVerySlowLinkLearnsHowLongItMustWait(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		w.network.SetLatency(2 * time.Second)
+		for _, on := range []string{emulator.TargetDPS, "A", "B"} {
+			w.must(w.cloud.Inject(on, emulator.Slow, emulator.Params{Rate: 200}))
+		}
+		w.live()
+		began := time.Now()
+		from := w.awaitState(machine.Connected, 0)
+		t.Logf("it connected after %v", time.Since(began))
+		w.send()
+		w.delivered("A", from)
+		w.must(w.close())
+		w.wantNothingLost()
+	})
+}
+
 // Each packet takes a second each way, or half of it, and 4 kB pass in a second, as over a satellite or in a cell with
 // many others.
 func TestADeviceOnASlowLinkConnectsStaysAndDelivers(t *testing.T) {

@@ -22,12 +22,13 @@ type History struct {
 	since    time.Time // start of the outage; zero means that there is none
 	last     Target    // target of the latest attempt of the outage; zero means none
 
-	hubFrom, dpsFrom time.Time // earliest times of the next attempts by our own pace
-	dpsHeld          time.Time // earliest time of the next registration by what DPS has demanded
-	hub, other, dps  bucket    // bounds of the attempts at the hub, at the hub before it, and at DPS
-	silent           bool      // whether the hub has become silent, and was not tried since
-	refusals         int       // number of attempts at the hub in this outage in which it refused the token
-	refused          int       // number of answers in a row by which DPS refused the device
+	hubFrom, dpsFrom time.Time     // earliest times of the next attempts by our own pace
+	dpsHeld          time.Time     // earliest time of the next registration by what DPS has demanded
+	hub, other, dps  bucket        // bounds of the attempts at the hub, at the hub before it, and at DPS
+	silent           bool          // whether the hub has become silent, and was not tried since
+	patience         time.Duration // wait for an answer that the network seems to need. Zero means that it is unknown
+	refusals         int           // number of attempts at the hub in this outage in which it refused the token
+	refused          int           // number of answers in a row by which DPS refused the device
 
 	// What follows is about a fight: two processes with the same identity that keep ending each other's
 	// sessions, because a hub ends the older of two sessions.
@@ -51,15 +52,31 @@ func (h *History) spread(p Policy, now time.Time, luck float64) {
 	h.dpsFrom = now.Add(time.Duration(luck * float64(dpsSpread*p.Spread)))
 }
 
-// Try notes that an attempt begins.
-func (h *History) Try(p Policy, t Target, now time.Time) {
+// Try notes that an attempt begins, and returns its timeouts.
+func (h *History) Try(p Policy, t Target, now time.Time) Timeouts {
 	h.last = t
+	timeouts := Timeouts{Answer: h.patience}
 	if t == DPS {
 		h.dps.take(now, p.DPSRate)
-		return
+		return timeouts
+	}
+	if h.silent {
+		timeouts.Connect = max(p.AfterSilence, h.patience)
 	}
 	h.silent = false
 	h.hub.take(now, p.HubRate)
+	return timeouts
+}
+
+// Accept notes that the hub has accepted the device, took after the attempt began.
+func (h *History) Accept(took time.Duration) { h.patience = min(h.patience, 2*took) }
+
+// stall lets the next attempts wait longer for an answer if cause says that a host accepted the TCP connection and
+// then took too long.
+func (h *History) stall(p Policy, cause error, now time.Time) {
+	if e, ok := errors.AsType[*transport.Error](cause); ok && e.Stalled {
+		h.patience = max(h.patience, min(time.Duration(p.Share*float64(h.outage(now))), p.LastConnect))
+	}
 }
 
 // An Ending describes how a session ended.
@@ -116,6 +133,7 @@ func (h *History) FailHub(p Policy, cause error, now time.Time, luck float64) {
 	h.Fight = false
 	h.Failures++
 	h.closes = 0 // the hub is down, or the device was moved: that explains the sessions that it ended
+	h.stall(p, cause, now)
 	h.hubFrom = now.Add(p.hubPace(h.outage(now), luck))
 	if errors.Is(cause, transport.NotAuthorized) || errors.Is(cause, transport.BadCredentials) {
 		if h.refusals++; h.refusals == 1 {
@@ -138,6 +156,7 @@ func (h *History) outage(now time.Time) time.Duration {
 func (h *History) FailDPS(p Policy, cause error, now time.Time, luck float64) {
 	h.Fight = false
 	h.Failures++
+	h.stall(p, cause, now)
 	h.dpsFrom = now.Add(p.dpsPace(h.outage(now), luck))
 	var e *provisioning.Error
 	if !errors.As(cause, &e) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"giantlizard.example/failover/settings"
+	"giantlizard.example/failover/transport"
 )
 
 // A Policy holds the numbers by which Choose decides.
@@ -22,6 +23,10 @@ type Policy struct {
 	HubRate, DPSRate int
 	// AfterSilence is the connect timeout of the first attempt at a hub that has become silent. Zero means 2 s.
 	AfterSilence time.Duration
+	// LastConnect is the longest wait for an answer of a host that has accepted the TCP connection. The wait is
+	// transport.Link's AnswerTimeout at first. It grows to Share of the outage so far when such a host took too
+	// long, as on a slow network, and what sufficed is remembered. Zero means 40 s.
+	LastConnect time.Duration
 	// FirstRest bounds the back-off after DPS has refused the device, and after a fight over its identity. The
 	// bound doubles with each refusal, up to LastRest. Zero means 1 min for FirstRest and 15 min for LastRest.
 	FirstRest, LastRest time.Duration
@@ -52,6 +57,7 @@ func (p Policy) WithDefaults() Policy {
 	settings.Default(&p.HubRate, 25)
 	settings.Default(&p.DPSRate, 20)
 	settings.Default(&p.AfterSilence, 2*time.Second)
+	settings.Default(&p.LastConnect, 40*time.Second)
 	settings.Default(&p.FirstRest, time.Minute)
 	settings.Default(&p.LastRest, 15*time.Minute)
 	settings.Default(&p.Hold, 20*time.Second)
@@ -89,7 +95,6 @@ const (
 type Choice struct {
 	Target Target
 	Wait   time.Duration // back-off before the attempt
-	Within time.Duration // connect timeout of the attempt. Zero means that of transport.Link
 }
 
 // Choose is the whole policy. It returns the next attempt: the hub or DPS, whichever may be tried sooner. History
@@ -116,11 +121,22 @@ func (p Policy) Choose(h History, now time.Time) Choice {
 	if !h.assigned || !hubFirst {
 		return Choice{Target: DPS, Wait: dps.Sub(now)}
 	}
-	c := Choice{Target: Hub, Wait: hub.Sub(now)}
-	if h.silent {
-		c.Within = p.AfterSilence
+	return Choice{Target: Hub, Wait: hub.Sub(now)}
+}
+
+// Timeouts bound an attempt.
+type Timeouts struct {
+	Connect time.Duration // longest dial, if it is shorter than that of transport.Link. Zero means that of the link
+	Answer  time.Duration // longest wait for an answer, if it is longer than that of transport.Link
+}
+
+// For returns the timeouts of an attempt that begins with those of link.
+func (t Timeouts) For(link transport.Link) transport.Link {
+	if link = link.WithDefaults(); t.Connect > 0 && t.Connect < link.ConnectTimeout {
+		link.ConnectTimeout, link.AnswerTimeout = t.Connect, t.Connect
 	}
-	return c
+	link.AnswerTimeout = max(link.AnswerTimeout, t.Answer)
+	return link
 }
 
 // pace returns the back-off between two attempts at one target. luck is a random number in [0, 1). In a fleet the

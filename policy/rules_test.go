@@ -69,7 +69,7 @@ func TestThePolicyChoosesByWhatHasHappened(t *testing.T) {
 		"the session ended after a reading was acknowledged": {lostHub, Choice{Target: Hub}},
 		"the hub became silent": {
 			func(x *past) *past { return connected(x).lose(time.Hour, true, transport.Silence) },
-			Choice{Target: Hub, Within: 2 * s},
+			Choice{Target: Hub},
 		},
 		"the session ended before anything was acknowledged": {
 			func(x *past) *past { return connected(x).lose(s, false, transport.Closed) }, Choice{Target: DPS},
@@ -168,6 +168,64 @@ func TestARefusedDeviceRestsUntilSomethingMayHaveCausedTheRefusal(t *testing.T) 
 	if c := x.p.Choose(x.History, x.now); c.Wait != 0 {
 		t.Errorf("it rests for %v although the refusal may have had another cause", c.Wait)
 	}
+}
+
+func TestOnlyTheFirstAttemptAtASilentHubHasAShorterTimeout(t *testing.T) {
+	x := &past{p: Policy{}.WithDefaults(), now: start}
+	x.answer(true).pass(time.Hour).lose(time.Hour, true, transport.Silence)
+	for i, want := range []time.Duration{2 * time.Second, 5 * time.Second} {
+		link := x.Try(x.p, Hub, x.now).For(transport.Link{})
+		if link.ConnectTimeout != want || link.AnswerTimeout != want {
+			t.Errorf("attempt %d: %v, and %v for an answer; want %v",
+				i+1, link.ConnectTimeout, link.AnswerTimeout, want)
+		}
+		if link := x.Try(x.p, Hub, x.now).For(transport.Link{ConnectTimeout: time.Second}); i == 0 &&
+			link.ConnectTimeout != time.Second {
+			t.Errorf("a shorter timeout of the link became %v", link.ConnectTimeout)
+		}
+	}
+}
+
+func TestAHostThatAcceptsTCPAndAnswersLateIsGivenMoreTime(t *testing.T) {
+	const s = time.Second
+	x := &past{p: Policy{}.WithDefaults(), now: start}
+	x.answer(true).lose(time.Hour, true, transport.Closed)
+	fail := func(stalled bool) {
+		e := &transport.Error{Reason: transport.TimedOut, Stalled: stalled}
+		x.FailHub(x.p, e, x.now, x.luck)
+		x.FailDPS(x.p, e, x.now, x.luck)
+	}
+	want := func(when string, answer time.Duration) {
+		t.Helper()
+		for _, target := range []Target{Hub, DPS} {
+			link := x.Try(x.p, target, x.now).For(transport.Link{})
+			if link.ConnectTimeout != 5*s || link.AnswerTimeout != answer {
+				t.Errorf("%s: %v for the connection, %v for an answer; want 5 s and %v",
+					when, link.ConnectTimeout, link.AnswerTimeout, answer)
+			}
+		}
+	}
+	x.pass(10 * time.Minute)
+	fail(false)
+	want("no host accepts TCP", 5*s)
+	x.Lose(x.p, Ending{Progress: true}, x.now, x.luck) // a new outage
+	x.pass(20 * s)
+	fail(true)
+	want("after 20 s", 5*s)
+	x.pass(40 * s)
+	fail(true)
+	want("after a minute", 12*s)
+	x.pass(40 * s)
+	fail(false)
+	want("a dead address afterwards", 12*s)
+	x.pass(time.Hour)
+	fail(true)
+	want("after an hour", 40*s)
+	x.Accept(9 * s)
+	x.Lose(x.p, Ending{Progress: true}, x.now, x.luck)
+	want("after a connection that took 9 s", 18*s)
+	x.Accept(100 * time.Millisecond)
+	want("after a connection that took 0.1 s", 5*s)
 }
 
 func TestManyEarlyEndsAreAFightOnlyWithoutAnotherExplanation(t *testing.T) {

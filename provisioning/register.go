@@ -23,7 +23,8 @@ const (
 	// https://learn.microsoft.com/azure/iot-dps/about-iot-dps#quotas-and-limits
 	pollLimit  = 5
 	pollWindow = 11 * time.Second
-	// answerTimeout bounds the wait for one answer. DPS does not promise an answer.
+	// answerTimeout bounds the wait for one answer, or Link.AnswerTimeout if that is longer. DPS does not promise an
+	// answer.
 	answerTimeout = 10 * time.Second
 	// registerTimeout bounds the whole registration with all delays that DPS asks for.
 	registerTimeout = 2 * time.Minute
@@ -33,10 +34,7 @@ const (
 	tokenLife = time.Hour
 )
 
-var (
-	errNoAnswer = fmt.Errorf("DPS has not answered within %s: %w", answerTimeout, transport.TimedOut)
-	errTooLong  = fmt.Errorf("the registration did not end within %s: %w", registerTimeout, transport.TimedOut)
-)
+var errTooLong = fmt.Errorf("the registration did not end within %s: %w", registerTimeout, transport.TimedOut)
 
 // A Request is one registration: who asks, and how.
 type Request struct {
@@ -123,7 +121,8 @@ func (r Request) register(ctx context.Context) (none Assignment, _ error) {
 	}
 	defer r.close(ctx, session)
 	defer session.Detach()
-	x := exchange{session: session, polls: cmp.Or(r.Polls, &Polls{}), warn: r.Warn}
+	x := exchange{session: session, polls: cmp.Or(r.Polls, &Polls{}), warn: r.Warn,
+		timeout: max(answerTimeout, r.Link.AnswerTimeout)}
 	if err := x.subscribe(ctx); err != nil {
 		return none, err
 	}
@@ -205,7 +204,8 @@ func (r Request) config() transport.Config {
 type exchange struct {
 	session *transport.Session
 	polls   *Polls
-	warn    func(error) // may be nil
+	warn    func(error)   // may be nil
+	timeout time.Duration // of each answer
 	current atomic.Pointer[request]
 }
 
@@ -220,8 +220,14 @@ type answer struct {
 	err error // why the answer cannot be read
 }
 
+// inTime returns a context that ends when an answer takes too long.
+func (x *exchange) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, x.timeout,
+		fmt.Errorf("DPS has not answered within %s: %w", x.timeout, transport.TimedOut))
+}
+
 func (x *exchange) subscribe(ctx context.Context) error {
-	inTime, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
+	inTime, cancel := x.inTime(ctx)
 	defer cancel()
 	x.session.Attach(x.receive)
 	err := x.session.Subscribe(inTime, 1, payloads.RegistrationFilter)
@@ -248,7 +254,7 @@ func (x *exchange) request(ctx context.Context, topic func(id string) string, bo
 	r := &request{id: rand.Text(), answer: make(chan answer, 1)}
 	x.current.Store(r)
 	defer x.current.Store(nil)
-	inTime, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
+	inTime, cancel := x.inTime(ctx)
 	defer cancel()
 	if err := x.session.Publish(inTime, topic(r.id), 1, body, func(error) {}); err != nil && inTime.Err() == nil {
 		return none, err

@@ -38,9 +38,10 @@ type Link struct {
 	// RootCAs returns the certificate roots to trust. Nil means the system's.
 	RootCAs RootSource
 
-	// ConnectTimeout bounds each wait for the peer until CONNACK has come. Dial, TLS and CONNACK
-	// together may take six times as long. Zero means 5 s.
-	ConnectTimeout time.Duration
+	// ConnectTimeout bounds the dial, and AnswerTimeout each later wait for the peer until CONNACK has come. Dial,
+	// TLS and CONNACK together may take six times AnswerTimeout. Zero means 5 s for ConnectTimeout, and for
+	// AnswerTimeout the same as ConnectTimeout.
+	ConnectTimeout, AnswerTimeout time.Duration
 	// KeepAlive is the time without a complete TLS record from the peer after which the session sends
 	// a ping, in whole seconds from 1 s to 1177 s. A session uses half of Silence if that is shorter.
 	// Zero means 6 s, or less if Silence is below 12 s.
@@ -63,8 +64,8 @@ type Config struct {
 	CleanSession bool
 }
 
-// connectLimit times ConnectTimeout bounds dial, TLS and CONNACK together. They are several round
-// trips, which take longer than one ConnectTimeout on a network where each takes seconds.
+// connectLimit times AnswerTimeout bounds dial, TLS and CONNACK together. They are several round
+// trips, which take longer than one AnswerTimeout on a network where each takes seconds.
 const connectLimit = 6
 
 const (
@@ -80,6 +81,7 @@ const (
 func (l Link) WithDefaults() Link {
 	settings.Default(&l.Now, time.Now)
 	settings.Default(&l.ConnectTimeout, 5*time.Second)
+	settings.Default(&l.AnswerTimeout, l.ConnectTimeout)
 	settings.Default(&l.WriteTimeout, 10*time.Second)
 	if l.KeepAlive == 0 && l.Silence > 0 {
 		l.KeepAlive = min(defaultKeepAlive, max(time.Second, (l.Silence/2).Truncate(time.Second)))
@@ -92,10 +94,11 @@ func (l Link) WithDefaults() Link {
 // Check returns a *settings.FieldError for each field that cannot be used, joined. Connect does not
 // call it.
 func (l Link) Check() error {
+	answer := l.AnswerTimeout
 	l = l.WithDefaults()
 	errs := []error{
-		settings.Duration("ConnectTimeout", l.ConnectTimeout), settings.Duration("Silence", l.Silence),
-		settings.Duration("WriteTimeout", l.WriteTimeout),
+		settings.Duration("ConnectTimeout", l.ConnectTimeout), settings.Duration("AnswerTimeout", answer),
+		settings.Duration("Silence", l.Silence), settings.Duration("WriteTimeout", l.WriteTimeout),
 	}
 	if k := l.KeepAlive; k < time.Second || k > maxKeepAlive || k%time.Second != 0 {
 		errs = append(errs, settings.Wrong("KeepAlive",
@@ -141,7 +144,7 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	if err != nil {
 		return failed(reasonFor(err), err)
 	}
-	raw = &connectingConn{Conn: raw, timeout: c.ConnectTimeout}
+	raw = &connectingConn{Conn: raw, timeout: c.AnswerTimeout}
 	var roots *x509.CertPool
 	if c.RootCAs != nil {
 		roots, err = bounded(ctx, "RootCAs", func() (*x509.CertPool, error) { return c.RootCAs(), nil }, nil)
@@ -153,10 +156,11 @@ func (c Config) dial(ctx context.Context) (conn, raw net.Conn, err error) {
 	secure := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: roots, Time: c.Now, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		if reason := reasonFor(err); reason != Unknown {
-			return failed(reason, err)
+		reason := reasonFor(err)
+		if reason == Unknown {
+			reason = TLSFailed
 		}
-		return failed(TLSFailed, err)
+		return nil, nil, &Error{Reason: reason, Host: c.Host, Stalled: reason == TimedOut, Err: err}
 	}
 	return secure, raw, nil
 }

@@ -61,6 +61,7 @@ func TestEachWrongTimeOfALinkIsNamed(t *testing.T) {
 		says  string
 	}{
 		{transport.Link{ConnectTimeout: -1}, []string{"ConnectTimeout"}, "negative"},
+		{transport.Link{AnswerTimeout: -1}, []string{"AnswerTimeout"}, "negative"},
 		{transport.Link{Silence: -1, WriteTimeout: -1}, []string{"Silence", "WriteTimeout"}, "negative"},
 		{transport.Link{KeepAlive: -s}, []string{"KeepAlive"}, "from 1s to 19m37s"},
 		{transport.Link{KeepAlive: 500 * ms}, []string{"KeepAlive"}, "is 500ms: whole seconds"},

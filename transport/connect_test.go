@@ -114,9 +114,35 @@ func TestConnectWaitsFiveSecondsForAnAnswer(t *testing.T) {
 				_, err := transport.Connect(w.Context(), c)
 				w.wantReason(err, transport.TimedOut)
 				w.wantTook(start, timeout)
+				if e, ok := errors.AsType[*transport.Error](err); !ok || !e.Stalled {
+					w.Errorf("%v does not say that the peer accepted the connection", err)
+				}
 			})
 		})
 	}
+}
+
+func TestADialKeepsItsTimeoutWhereAnAnswerMayTakeLonger(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config()
+		c.Host, c.AnswerTimeout = "hub.example", time.Minute
+		c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+		start := time.Now()
+		_, err := transport.Connect(w.Context(), c)
+		w.wantReason(err, transport.TimedOut)
+		w.wantTook(start, 5*time.Second)
+		if e, ok := errors.AsType[*transport.Error](err); !ok || e.Stalled {
+			w.Errorf("%v: it says that the peer accepted the connection", err)
+		}
+	})
+}
+
+func TestAnAnswerMayTakeAsLongAsItsTimeoutSays(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.network.SetLatency(4 * time.Second)
+		w.serve(func(p *peer) { p.accept(); p.answerAll() })
+		w.connect(func(c *transport.Config) { c.ConnectTimeout, c.AnswerTimeout = 10*time.Second, 10*time.Second })
+	})
 }
 
 // Where each round trip takes three seconds, TLS and CONNACK together take longer than ConnectTimeout.

@@ -46,7 +46,10 @@ func (r Reason) Error() string { return string(r) }
 type Error struct {
 	Reason Reason
 	Host   string
-	Err    error // the underlying error, may be nil
+	// Stalled is whether the peer accepted the TCP connection and then took too long for TLS or CONNACK, as it does
+	// on a slow network.
+	Stalled bool
+	Err     error // the underlying error, may be nil
 }
 
 func (e *Error) Error() string {

@@ -3,6 +3,7 @@ package transport
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"sync"
@@ -32,13 +33,13 @@ type Session struct {
 	done     chan struct{} // is closed when all goroutines have returned
 }
 
-// Connect opens a session: dial, TLS, CONNECT, CONNACK. Connect fails when the peer is silent for
-// c.ConnectTimeout, and in any case after six times as long. It does not wait longer for a Dial,
-// RootCAs or Password that hangs: the goroutine of that call then ends when the call returns. Its
-// errors are *Error.
+// Connect opens a session: dial, TLS, CONNECT, CONNACK. Connect fails when the dial takes longer than
+// c.ConnectTimeout, when the peer is then silent for c.AnswerTimeout, and in any case after six times
+// as long. It does not wait longer for a Dial, RootCAs or Password that hangs: the goroutine of that
+// call then ends when the call returns. Its errors are *Error.
 func Connect(ctx context.Context, c Config) (*Session, error) {
 	c.Link = c.WithDefaults()
-	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectLimit*c.AnswerTimeout)
 	defer cancel()
 	conn, raw, err := c.dial(ctx)
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *Session) options(c Config, password string) *mqtt.ClientOptions {
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetKeepAlive(c.hubKeepAlive())
 	o.SetPingTimeout(2*c.Silence + longestExtension) // longer than the connection waits for a TLS record
-	o.SetConnectTimeout(c.ConnectTimeout).SetWriteTimeout(pahoTimeout)
+	o.SetConnectTimeout(c.AnswerTimeout).SetWriteTimeout(pahoTimeout)
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.inbox.add(m) })
 	return o
 }
@@ -104,6 +105,9 @@ func (s *Session) connectError(token *mqtt.ConnectToken) error {
 	s.conn.fail(ProtocolBroken, token.Error())
 	if code := token.ReturnCode(); code > packets.Accepted && code <= packets.ErrRefusedNotAuthorised {
 		return &Error{Reason: cmp.Or(connackReasons[code], ConnectRejected), Host: s.host, Err: token.Error()}
+	}
+	if e, ok := errors.AsType[*Error](s.Cause()); ok && e.Reason == TimedOut {
+		return &Error{Reason: TimedOut, Host: s.host, Stalled: true, Err: e.Err}
 	}
 	return s.Cause()
 }

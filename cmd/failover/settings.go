@@ -144,7 +144,7 @@ func (cfg *config) queueFlags() *pflag.FlagSet {
 func (cfg *config) timingFlags() *pflag.FlagSet {
 	f := newFlags()
 	cfg.bind(f, "connect-timeout", "Link.ConnectTimeout",
-		"timeout of each response while connecting; the whole attempt may take six times as long")
+		"timeout of the TCP connection, and of each response while connecting")
 	cfg.bind(f, "keep-alive", "Link.KeepAlive", "time without received data before a ping is sent, in whole seconds")
 	cfg.bind(f, "silence", "Link.Silence", "time without received data before the session ends")
 	cfg.bind(f, "ack-timeout", "Delivery.AckTimeout",
@@ -164,6 +164,8 @@ func (cfg *config) timingFlags() *pflag.FlagSet {
 		"number of sessions that the hub ends before --hold until the device assumes a second process")
 	cfg.bind(f, "fight-window", "Policy.FightWindow", "time that must pass until then")
 	cfg.bind(f, "after-silence", "Policy.AfterSilence", "timeout of the first attempt at a hub that fell silent")
+	cfg.bind(f, "last-connect", "Policy.LastConnect",
+		"longest timeout of a response while connecting, to which it grows on a slow network")
 	cfg.bind(f, "first-rest", "Policy.FirstRest",
 		"first back-off after DPS refused the device, or because of a second process")
 	cfg.bind(f, "last-rest", "Policy.LastRest", "maximum back-off after DPS refused the device")

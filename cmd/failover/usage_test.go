@@ -61,7 +61,7 @@ func TestHelpOfRunNamesEachSetting(t *testing.T) {
 		"log-format", "log-level",
 		"connect-timeout", "keep-alive", "silence", "token-life", "hold", "hub-wait", "dps-wait", "last-wait",
 		"after-silence",
-		"first-rest",
+		"first-rest", "last-connect",
 		"last-rest", "spread", "durability", "queue-readings", "queue-bytes", "queue-age", "queue-full", "in-order",
 		"stdin",
 	} {
