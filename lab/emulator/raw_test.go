@@ -44,7 +44,7 @@ func (w world) rawConnect(keepAlive time.Duration) net.Conn {
 	return conn
 }
 
-func TestAClientHasTenSecondsForTLSAndTenForCONNECT(t *testing.T) {
+func TestAClientHasAMinuteForTLSAndAnotherForCONNECT(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		for name, dial := range map[string]func() (net.Conn, error){
 			"silent before TLS": func() (net.Conn,
@@ -61,7 +61,7 @@ func TestAClientHasTenSecondsForTLSAndTenForCONNECT(t *testing.T) {
 			if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v", name, err)
 			}
-			if took := time.Since(start); took != 10*time.Second {
+			if took := time.Since(start); took != time.Minute {
 				t.Errorf("%s: closed after %v", name, took)
 			}
 			conn.Close()

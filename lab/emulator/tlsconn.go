@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	handshakeTimeout = 10 * time.Second // time for the TLS handshake
-	connectTimeout   = 10 * time.Second // time from the TLS handshake to CONNECT
-	flushTimeout     = 5 * time.Second  // time for sending the rest of the data after Close
-	lingerTimeout    = time.Second      // time in which the client must close after the server has sent FIN
-	maximumUnsent    = 8 << 20          // bytes of unsent data; above the limit, the connection is closed
+	// The limits of the services are not documented. These are long enough for a client on a slow network.
+	handshakeTimeout = time.Minute     // time for the TLS handshake
+	connectTimeout   = time.Minute     // time from the TLS handshake to CONNECT
+	flushTimeout     = 5 * time.Second // time for sending the rest of the data after Close
+	lingerTimeout    = time.Second     // time in which the client must close after the server has sent FIN
+	maximumUnsent    = 8 << 20         // bytes of unsent data; above the limit, the connection is closed
 )
 
 // A closeMode is the way to close a connection.
