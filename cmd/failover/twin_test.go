@@ -41,7 +41,11 @@ func TestPropertyReportedBeforeAKillReachesTheHub(t *testing.T) {
 		if said := p.stderr.String(); strings.Contains(said, "was renamed to") {
 			t.Fatalf("a kill has damaged a file:\n%s", said)
 		}
-		if now := stored(t, twin); now != last {
+		now := stored(t, twin)
+		if now == 0 && last != 0 {
+			t.Fatalf("the disk had the battery %v, and has none now", last)
+		}
+		if now != last {
 			differ++
 			last = now
 		}
@@ -96,10 +100,13 @@ func battery(cloud *emulator.Cloud) any {
 
 func version(cloud *emulator.Cloud) int { _, _, _, version := cloud.Twin("dev1"); return version }
 
-// stored returns the battery value on the disk.
+// stored returns the battery value on the disk, or zero if the file does not exist.
 func stored(t *testing.T, path string) float64 {
 	t.Helper()
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
 	must(t, err)
 	var f struct{ Reported struct{ Battery float64 } }
 	must(t, json.Unmarshal(text, &f))
