@@ -48,9 +48,13 @@ var recoveriesTable = []comeback{
 	{"the device is moved to and fro, six times in 24 s", movedToAndFro, registering + 200*time.Millisecond, false},
 	{"the hub dies, and the device is moved a minute later", movedLater(time.Minute), 13 * time.Second, true},
 	{"the hub dies, and the device is moved an hour later", movedLater(time.Hour), 61 * time.Second, true},
-	{"the hub dies while DPS is down for 20 s", dpsFails(emulator.FIN), 5 * time.Second, false},
-	{"the hub dies while DPS answers 500 for 20 s", dpsFails(emulator.DPSUnavailable), 5 * time.Second, false},
-	{"the hub dies while DPS answers 429 for 20 s", dpsFails(emulator.DPSThrottles), 7 * time.Second, false},
+	{"the hub dies while DPS is down for 20 s", dpsFails(emulator.FIN, 0), 5 * time.Second, false},
+	{"the hub dies while DPS answers 500 for 20 s", dpsFails(emulator.DPSUnavailable, 0), 5 * time.Second, false},
+	{"the hub dies while DPS answers 429 for 20 s", dpsFails(emulator.DPSThrottles, 0), 7 * time.Second, false},
+	{
+		"the hub dies while DPS answers 429 and retry-after 7 s, for 20 s", dpsFails(emulator.DPSThrottles, 7*time.Second),
+		7*time.Second + registering + 100*time.Millisecond, false,
+	},
 	{"both hubs are down for 40 s", hubsAway(40 * time.Second), 9 * time.Second, false},
 	{"the hub is away for 3 s", hubsAway(3 * time.Second), 2 * time.Second, false},
 	{"the hub ends each session after 3 s, for 30 s", flaps, 6 * time.Second, false},
@@ -93,9 +97,9 @@ func movedLater(after time.Duration) func(*world, *rand.Rand) {
 	}
 }
 
-func dpsFails(fault emulator.Fault) func(*world, *rand.Rand) {
+func dpsFails(fault emulator.Fault, retryAfter time.Duration) func(*world, *rand.Rand) {
 	return func(w *world, _ *rand.Rand) {
-		w.must(w.cloud.Inject(emulator.TargetDPS, fault, emulator.Params{}))
+		w.must(w.cloud.Inject(emulator.TargetDPS, fault, emulator.Params{RetryAfter: retryAfter}))
 		w.must(w.cloud.KillHub("A", emulator.RST, emulator.WithMove))
 		time.Sleep(20 * time.Second)
 		w.must(w.cloud.Clear(emulator.TargetDPS, fault))
@@ -118,9 +122,13 @@ func flaps(w *world, _ *rand.Rand) {
 }
 
 func refusesOnce(w *world, _ *rand.Rand) {
+	from := w.count()
 	w.must(w.cloud.Inject("A", emulator.Reject, emulator.Params{Count: 1}))
-	w.must(w.cloud.KillHub("A", emulator.RST))
-	w.must(w.cloud.ReviveHub("A"))
+	w.must(w.cloud.Inject("A", emulator.Flapping, emulator.Params{}))
+	w.await("the end of the session", from, func(r machine.Record) bool {
+		return r.Kind == observe.Transition && r.Event == string(machine.Lost)
+	})
+	w.must(w.cloud.Clear("A", emulator.Flapping))
 }
 
 func noWayFor(d time.Duration) func(*world, *rand.Rand) {
