@@ -392,7 +392,8 @@ func (s *subject) Check(*rapid.T) {
 
 // tidy wants no segment in which nothing waits, but for the newest, once the log has written anything.
 func (s *subject) tidy() {
-	s.pause(2*recordDelay + s.o.Sync)
+	// The record of a removal may fill the newest segment, so that another one follows, and so on.
+	s.pause(5 * (recordDelay + s.o.Sync))
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	names := s.files.names(suffix)

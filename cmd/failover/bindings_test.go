@@ -16,7 +16,8 @@ import (
 var notOffered = []string{
 	"Identity.Key",                                            // from a file or the environment: see keySettings
 	"Handlers.Desired", "Handlers.Method", "Handlers.Command", // the sample device's own
-	"Timing.ClockFloor", "Link.Dial", "Link.Now", "Link.WriteTimeout", "Table", "Rand", // for programs and tests
+	"Timing.ClockFloor", "Link.Dial", "Link.Now", "Table", "Rand", // for programs and tests
+	"Link.WriteTimeout", "Link.AnswerTimeout", // for programs
 	"Link.RootCAs",         // from --ca-file
 	"Observers", "NoDebug", // from --log-format and --log-level
 }
