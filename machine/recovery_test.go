@@ -52,7 +52,8 @@ var recoveriesTable = []comeback{
 	{"the hub dies while DPS answers 500 for 20 s", dpsFails(emulator.DPSUnavailable, 0), 5 * time.Second, false},
 	{"the hub dies while DPS answers 429 for 20 s", dpsFails(emulator.DPSThrottles, 0), 7 * time.Second, false},
 	{
-		"the hub dies while DPS answers 429 and retry-after 7 s, for 20 s", dpsFails(emulator.DPSThrottles, 7*time.Second),
+		"the hub dies while DPS answers 429 and retry-after 7 s, for 20 s",
+		dpsFails(emulator.DPSThrottles, 7*time.Second),
 		7*time.Second + registering + 100*time.Millisecond, false,
 	},
 	{"both hubs are down for 40 s", hubsAway(40 * time.Second), 9 * time.Second, false},
