@@ -18,8 +18,14 @@ func warned(t *testing.T, env []string, args ...string) (warnings []string) {
 	p := start(t, command(t, env, append([]string{"run"}, args...)...))
 	p.await("-> Connected")
 	p.terminate(0)
+	return p.warnings()
+}
+
+// warnings returns the warnings that a device has printed, without those about readings and properties that were
+// accepted when SIGTERM came and are pending until the next start.
+func (p *process) warnings() (warnings []string) {
 	for line := range strings.Lines(p.stderr.String()) {
-		if strings.Contains(line, " WRN ") {
+		if strings.Contains(line, " WRN ") && !strings.Contains(line, " are pending in ") {
 			warnings = append(warnings, line)
 		}
 	}
