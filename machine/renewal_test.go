@@ -122,9 +122,9 @@ func TestADayOnASlowNetworkHasNoFalseAlarm(t *testing.T) {
 			}
 		}
 		w.mu.Unlock()
-		if s := w.device.State(); s != machine.Connected {
-			t.Errorf("after a day the device is %s", s)
-		}
+		from = w.count()
+		w.send()
+		w.delivered("A", from) // after the renewal, if the device renews its token at this moment
 		if err := w.close(); err != nil {
 			t.Error(err)
 		}

@@ -111,8 +111,8 @@ func listenAt(t *testing.T, address string) (port string, accepted <-chan struct
 			if err != nil {
 				return
 			}
+			connections <- struct{}{} // before the client can notice the end of the connection
 			conn.Close()
-			connections <- struct{}{}
 		}
 	})
 	t.Cleanup(func() { listener.Close(); serving.Wait() })
