@@ -125,13 +125,16 @@ func (b *broker) serve(conn *connection) string {
 	case errors.Is(err, packets.ErrRejectPacket):
 		return "closed by the service"
 	case errors.As(failure, &timeout) && timeout.Timeout() && !conn.loggedIn:
-		return fmt.Sprintf("no CONNECT within %v", connectTimeout)
+		return endedWithoutCONNECT
 	case errors.As(failure, &timeout) && timeout.Timeout():
-		return "silent for 1.5 times its keep-alive"
+		return endedBySilence
 	case failure != nil:
 		return failure.Error()
+	case !ended && errors.Is(err, packets.ErrPacketTooLarge):
+		_ = conn.endpoint.violation(refuseMessageSize, conn,
+			fmt.Sprintf("sent a packet of more than %d bytes", maximumPacket))
 	case err != nil && !ended && !errors.Is(err, net.ErrClosed):
-		_ = conn.endpoint.violation(conn, "sent what MQTT 3.1.1 does not allow: "+err.Error())
+		_ = conn.endpoint.violation(refuseMQTT, conn, "sent what MQTT 3.1.1 does not allow: "+err.Error())
 	}
 	return "closed by the service"
 }
@@ -229,7 +232,7 @@ func (conn *connection) handle(pk *packets.Packet) error {
 	case packets.Pingreq:
 	default:
 		what := fmt.Sprintf("sent a packet of type %d, which a client may not send now", pk.FixedHeader.Type)
-		return conn.endpoint.violation(conn, what)
+		return conn.endpoint.violation(refuseMQTT, conn, what)
 	}
 	return nil
 }
@@ -237,9 +240,9 @@ func (conn *connection) handle(pk *packets.Packet) error {
 func (conn *connection) handlePublish(pk *packets.Packet) error {
 	switch {
 	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
-		return conn.endpoint.violation(conn, "published without a packet identifier")
+		return conn.endpoint.violation(refuseMQTT, conn, "published without a packet identifier")
 	case pk.TopicName == "" || strings.ContainsAny(pk.TopicName, "+#"):
-		return conn.endpoint.violation(conn,
+		return conn.endpoint.violation(refuseMQTT, conn,
 			fmt.Sprintf("published to %.100q, which is not a topic name", pk.TopicName))
 	}
 	return conn.endpoint.publish(conn, publication{
@@ -275,11 +278,11 @@ func (conn *connection) checkConnect(pk packets.Packet) byte {
 	switch {
 	case string(c.ProtocolName) != "MQTT" || pk.ProtocolVersion != 4:
 		what := fmt.Sprintf("speaks %.20q version %d, not MQTT 3.1.1", c.ProtocolName, pk.ProtocolVersion)
-		_ = conn.endpoint.violation(conn, what)
+		_ = conn.endpoint.violation(refuseProtocol, conn, what)
 		return refusedVersion
 	case pk.ReservedBit != 0, c.WillQos > 2, !c.WillFlag && (c.WillRetain || c.WillQos > 0),
 		c.PasswordFlag && !c.UsernameFlag:
-		_ = conn.endpoint.violation(conn, "sent a CONNECT whose flags contradict each other")
+		_ = conn.endpoint.violation(refuseMQTT, conn, "sent a CONNECT whose flags contradict each other")
 		return unanswered
 	}
 	r := connectRequest{

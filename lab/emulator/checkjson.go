@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 )
 
+// changedJSON is the part of a note on JSON for which CheckJSON returns an error.
+const changedJSON = "a name that occurs twice in one object, or half of a surrogate pair"
+
 // CheckJSON returns an error for JSON that decoding would change silently. If two members of an
 // object have the same name, encoding/json keeps only the last. encoding/json also replaces half of a
 // surrogate pair, and bytes that are not UTF-8, by U+FFFD, so that two names can become the same. How the

@@ -32,7 +32,7 @@ func (s *session) watchToken() {
 	left := s.expires.Sub(s.hub.frontend.now()) + grace
 	switch {
 	case left <= 0:
-		s.hub.close(s, "its token has expired")
+		s.hub.close(s, endedByExpiry)
 	case left < 10*365*24*time.Hour:
 		s.expiryTimer = time.AfterFunc(left, s.expire)
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -28,18 +27,18 @@ type token struct {
 // an unknown field.
 func parseToken(password string) (token, error) {
 	if password == "" {
-		return token{}, errors.New("there is no password, and certificates are not supported")
+		return token{}, refuse(refuseToken, "there is no password, and certificates are not supported")
 	}
 	fields, ok := strings.CutPrefix(password, "SharedAccessSignature ")
 	if !ok {
-		return token{}, errors.New("the password does not begin with \"SharedAccessSignature \"")
+		return token{}, refuse(refuseToken, "the password does not begin with \"SharedAccessSignature \"")
 	}
 	var t token
 	seen := map[string]bool{}
 	for field := range strings.SplitSeq(fields, "&") {
 		name, value, _ := strings.Cut(field, "=")
 		if seen[name] {
-			return token{}, errors.New("a field of the token is given twice")
+			return token{}, refuse(refuseToken, "a field of the token is given twice")
 		}
 		seen[name] = true
 		switch name {
@@ -51,7 +50,7 @@ func parseToken(password string) (token, error) {
 				t.signature, err = base64.StdEncoding.DecodeString(decoded)
 			}
 			if err != nil {
-				return token{}, errors.New("the token's sig is not percent-encoded base64")
+				return token{}, refuse(refuseToken, "the token's sig is not percent-encoded base64")
 			}
 		case "se":
 			t.expiry = value
@@ -62,32 +61,37 @@ func parseToken(password string) (token, error) {
 		}
 	}
 	if t.resource == "" || t.signature == nil || t.expiry == "" {
-		return token{}, errors.New("the token lacks sr, sig or se")
+		return token{}, refuse(refuseToken, "the token lacks sr, sig or se")
 	}
 	return t, nil
 }
 
 // check checks the signature, the resource and the expiry, and returns the expiry.
 func (t token) check(key []byte, resource string, now time.Time) (time.Time, error) {
-	decoded, err := url.QueryUnescape(t.resource)
-	if err != nil || !covers(decoded, resource) {
-		return time.Time{}, fmt.Errorf("the token's sr is not %q, percent-encoded", resource)
+	if !t.isFor(resource) {
+		return time.Time{}, refuse(refuseToken, "the token's sr is not %q, percent-encoded", resource)
 	}
 	seconds, err := strconv.ParseInt(t.expiry, 10, 64)
 	if err != nil {
-		return time.Time{}, errors.New("the token's se is not a number of seconds")
+		return time.Time{}, refuse(refuseToken, "the token's se is not a number of seconds")
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(t.resource + "\n" + t.expiry))
 	if !hmac.Equal(mac.Sum(nil), t.signature) {
-		return time.Time{},
-			errors.New("the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
+		return time.Time{}, refuse(refuseToken,
+			"the token is signed with another key, or what was signed is not \"{sr}\\n{se}\"")
 	}
 	expires := time.Unix(seconds, 0)
 	if !now.Before(expires) {
-		return time.Time{}, fmt.Errorf("the token expired %v ago", now.Sub(expires).Round(time.Second))
+		return time.Time{}, refuse(refuseToken, "the token expired %v ago", now.Sub(expires).Round(time.Second))
 	}
 	return expires, nil
+}
+
+// isFor reports whether the token's sr covers a resource.
+func (t token) isFor(resource string) bool {
+	decoded, err := url.QueryUnescape(t.resource)
+	return err == nil && covers(decoded, resource)
 }
 
 // covers reports whether a token with this sr is valid for a resource. It ignores case: the
@@ -111,21 +115,32 @@ func deriveKey(groupKey []byte, registrationID string) []byte {
 }
 
 // parameters parses "a=1&b=2" as in user names and topics, where '+' is a plus sign. If a name
-// occurs twice, the last value counts, as in Microsoft's SDK for C#.
-func parameters(text string) (map[string]string, error) {
-	values := map[string]string{}
+// occurs twice, the last value counts, as in Microsoft's SDK for C#. The error names the first
+// parameter that is badly percent-encoded. The notes name what the documents do not describe: a
+// parameter without a name is ignored, and one that is not UTF-8 stays encoded.
+func parameters(text string) (values map[string]string, notes []string, err error) {
+	values = map[string]string{}
 	if text == "" {
-		return values, nil
+		return values, nil, nil
 	}
 	for pair := range strings.SplitSeq(text, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, err := url.PathUnescape(name)
-		if err != nil || name == "" || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%.60q has no name, or one that is badly percent-encoded", pair)
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, nameErr := url.PathUnescape(rawName)
+		value, valueErr := url.PathUnescape(rawValue)
+		switch {
+		case nameErr != nil || valueErr != nil:
+			if err == nil {
+				err = fmt.Errorf("%.60q is badly percent-encoded", pair)
+			}
+			continue
+		case name == "":
+			notes = append(notes, "without a name")
+			continue
+		case !utf8.ValidString(name) || !utf8.ValidString(value):
+			notes = append(notes, "that is not UTF-8")
+			name, value = rawName, rawValue
 		}
-		if values[name], err = url.PathUnescape(value); err != nil || !utf8.ValidString(values[name]) {
-			return nil, fmt.Errorf("%.60q is badly percent-encoded", pair)
-		}
+		values[name] = value
 	}
-	return values, nil
+	return values, notes, err
 }

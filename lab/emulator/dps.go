@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -63,19 +62,19 @@ func (p *dps) connect(conn *connection, r connectRequest) byte {
 	}
 	scope, id, notes, err := parseDPSUsername(r.username)
 	if err == nil && r.clientID != id {
-		err = fmt.Errorf("the client ID %.200q is not the registration ID %q", r.clientID, id)
+		err = refuse(refuseClientID, "the client ID %.200q is not the registration ID %q", r.clientID, id)
 	}
 	if err != nil {
-		_ = c.violation("DPS", id, "sent a CONNECT in which %v", err)
+		_ = c.violation(refusalOf(err), "DPS", id, "sent a CONNECT in which %v", err)
 		return refusedMalformed
 	}
 	if err := p.authenticate(scope, id, r.password); err != nil {
-		c.reportRefusal(conn, "DPS", id, "CONNACK 5: %v", err)
+		c.reportRefusal(refusalOf(err), conn, "DPS", id, "CONNACK 5: %v", err)
 		return refusedCredentials
 	}
 	for other, client := range p.clients {
 		if client.id == id {
-			p.closeSession(other, "a second connection took over")
+			p.closeSession(other, endedByTakeover)
 		}
 	}
 	p.clients[conn] = &dpsClient{id: id, scope: scope, schedule: schedule{cloud: c}}
@@ -94,7 +93,7 @@ func (p *dps) authenticate(scope, id, password string) error {
 	case "": // azure-docs iot-dps/iot-mqtt-connect-to-iot-dps.md requires skn, but SDKs work without it
 		t.notes = append(t.notes, "signed a token without skn=registration, as Microsoft's SDKs for Python and Java do")
 	default:
-		return fmt.Errorf("the token's skn is %.60q instead of registration", t.policy)
+		return refuse(refuseToken, "the token's skn is %.60q instead of registration", t.policy)
 	}
 	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.frontend.now()); err == nil {
 		p.cloud.note("DPS", id, t.notes...)
@@ -117,7 +116,8 @@ func (p *dps) subscribe(conn *connection, filters []subscription) error {
 	}
 	for _, f := range filters {
 		if f.filter != dpsFilter {
-			return p.cloud.violation("DPS", r.id, "subscribed to %.100q; DPS has only %s", f.filter, dpsFilter)
+			return p.cloud.violation(refuseFilter, "DPS", r.id, "subscribed to %.100q; DPS has only %s", f.filter,
+				dpsFilter)
 		}
 		r.subscribed, r.qos = true, f.qos
 	}
@@ -151,22 +151,23 @@ func (p *dps) publish(conn *connection, m publication) error {
 	if !isRegister {
 		var isPoll bool
 		if query, isPoll = strings.CutPrefix(m.topic, dpsPoll); !isPoll {
-			return c.violation("DPS", r.id, "published to %.100q, which is not a topic of DPS", m.topic)
+			return c.violation(refuseTopic, "DPS", r.id, "published to %.100q, which is not a topic of DPS", m.topic)
 		}
 	}
-	values, err := parameters(query)
+	request := dpsRequest{dps: p, conn: conn, client: r, rid: rawRID(query)}
 	switch {
 	case m.qos == 2:
-		return c.violation("DPS", r.id, "published at QoS 2")
+		return c.violation(refuseQoS2, "DPS", r.id, "published at QoS 2")
 	case len(m.payload) > maximumDPSPayload:
-		return c.violation("DPS", r.id, "sent %d bytes; the limit of DPS is %d", len(m.payload), maximumDPSPayload)
-	case err != nil || values["$rid"] == "":
-		return c.violation("DPS", r.id, "published to %.100q, which has no $rid", m.topic)
+		return c.violation(refuseMessageSize, "DPS", r.id, "sent %d bytes; the limit of DPS is %d", len(m.payload),
+			maximumDPSPayload)
+	case request.rid == "":
+		return c.violation(refuseTopic, "DPS", r.id, "published to %.100q, which has no $rid", m.topic)
 	}
-	request := dpsRequest{dps: p, conn: conn, client: r, rid: rawRID(query)}
 	if isRegister {
 		request.register(m.payload)
 	} else {
+		values, _, _ := parameters(query)
 		request.poll(values["operationId"])
 	}
 	return nil
@@ -190,16 +191,16 @@ func (p *dps) closeSession(conn *connection, why string) {
 func (p *dps) subackWritten(*connection)        {}
 func (p *dps) acknowledged(*connection, uint16) {}
 
-func (p *dps) violation(conn *connection, sentence string) error {
+func (p *dps) violation(r refusal, conn *connection, sentence string) error {
 	p.cloud.mu.Lock()
 	defer p.cloud.unlock()
-	switch r := p.clients[conn]; {
-	case r != nil:
-		return p.cloud.violation("DPS", r.id, "%s", sentence)
+	switch client := p.clients[conn]; {
+	case client != nil:
+		return p.cloud.violation(r, "DPS", client.id, "%s", sentence)
 	case conn.loggedIn: // the session has ended, so the client can no longer break a rule
 		return errEnded
 	}
-	return p.cloud.violation("DPS", "", "%s", sentence)
+	return p.cloud.violation(r, "DPS", "", "%s", sentence)
 }
 
 func (p *dps) connectionEnded(conn *connection, why string) {
@@ -208,12 +209,12 @@ func (p *dps) connectionEnded(conn *connection, why string) {
 	if p.clients[conn] != nil {
 		p.endSession(conn, why)
 	} else if !conn.loggedIn && !conn.refusalReported {
-		p.cloud.emit(KindRefused, "DPS", "", "%s", why)
+		p.cloud.reportEnd(KindRefused, "DPS", "", why)
 	}
 }
 
 func (p *dps) endSession(conn *connection, why string) {
-	p.cloud.emit(KindDisconnected, "DPS", p.clients[conn].id, "%s", why)
+	p.cloud.reportEnd(KindDisconnected, "DPS", p.clients[conn].id, why)
 	p.clients[conn].schedule.stop()
 	delete(p.clients, conn)
 }

@@ -69,17 +69,6 @@ func TestDPSAcceptsPayloadsOf96KB(t *testing.T) {
 	})
 }
 
-func TestAMessageIDHasAtMost128Characters(t *testing.T) {
-	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
-		p := w.mustConnect(login{hub: "A"})
-		p.mustPublish(events+"$.mid="+strings.Repeat("m", 128), "1")
-		w.wantNoViolation()
-		p.Publish(events+"$.mid="+strings.Repeat("m", 129), 1, false, "1")
-		p.mustLose(time.Second)
-		w.wantViolation("more than 128 characters")
-	})
-}
-
 func TestACloudToDeviceMessageHasAtMost64KBAndATTLOfTwoDays(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		w.mustConnect(login{hub: "A"})

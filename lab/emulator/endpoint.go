@@ -26,7 +26,7 @@ type endpoint interface {
 	unsubscribe(conn *connection, filters []string) error
 	publish(conn *connection, p publication) error
 	acknowledged(conn *connection, id uint16)
-	violation(conn *connection, sentence string) error
+	violation(r refusal, conn *connection, sentence string) error
 	connectionEnded(conn *connection, why string) // called once for every connection, also without CONNECT
 
 	// The caller holds the cloud's lock.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"time"
 )
 
@@ -28,14 +27,16 @@ const (
 	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect
 )
 
-// An Event is one event in the cloud. Hub is the name of a hub, "DPS" or "". An event never
-// contains a key or a token.
+// An Event is one event in the cloud. Hub is the name of a hub, "DPS" or "". Refusal is the name of
+// a row of Refusals, if the emulator has refused something; a refusal by a fault has none. An event
+// never contains a key or a token.
 type Event struct {
-	Time   time.Time
-	Kind   Kind
-	Hub    string
-	Device string
-	Text   string
+	Time    time.Time
+	Kind    Kind
+	Hub     string
+	Device  string
+	Text    string
+	Refusal string
 }
 
 // An eventQueue holds the events that were not delivered yet, and wakes the callers of Wait.
@@ -57,10 +58,18 @@ func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "
 
 // emit queues an event, which unlock delivers. It is called with c.mu held.
 func (c *Cloud) emit(kind Kind, hub, device, format string, values ...any) {
+	c.emitRefusal("", kind, hub, device, format, values...)
+}
+
+// emitRefusal queues the event of a refusal. The empty refusal means that nothing was refused, or
+// that a fault has refused it.
+func (c *Cloud) emitRefusal(r refusal, kind Kind, hub, device, format string, values ...any) {
 	c.events.hasNew = true
 	if c.config.Observe != nil {
-		text := withoutSecrets(fmt.Sprintf(format, values...))
-		c.events.pending = append(c.events.pending, Event{time.Now(), kind, hub, withoutSecrets(device), text})
+		c.events.pending = append(c.events.pending, Event{
+			Time: time.Now(), Kind: kind, Hub: hub, Device: withoutSecrets(device),
+			Text: withoutSecrets(fmt.Sprintf(format, values...)), Refusal: string(r),
+		})
 	}
 }
 
@@ -124,33 +133,4 @@ func (c *Cloud) Wait(ctx context.Context, condition func() bool) error {
 			return ErrClosed
 		}
 	}
-}
-
-// violation records a broken rule and returns it as the error that ends the connection. The subject
-// of the sentence is the device. It is called with c.mu held.
-func (c *Cloud) violation(where, device, format string, values ...any) error {
-	who := device
-	if who == "" {
-		who = "a client"
-	}
-	at := where
-	if where != "DPS" {
-		at = "hub " + where
-	}
-	sentence := withoutSecrets(fmt.Sprintf("%s at %s ", who, at) + fmt.Sprintf(format, values...))
-	c.violations = append(c.violations, sentence)
-	c.emit(KindViolation, where, device, "%s", sentence)
-	return violation(sentence)
-}
-
-// A violation is an error that was recorded as a violation.
-type violation string
-
-func (b violation) Error() string { return string(b) }
-
-// Violations returns a sentence for each broken rule, oldest first.
-func (c *Cloud) Violations() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.violations)
 }

@@ -189,7 +189,7 @@ func (c *Cloud) lockForPacket(conn *connection) error {
 func (f *frontend) serve(conn *connection) {
 	if err := conn.handshake(); err != nil {
 		close(conn.flushed) // writeLoop was not started
-		f.endpoint.connectionEnded(conn, "TLS handshake: "+err.Error())
+		f.endpoint.connectionEnded(conn, endedByTLS+err.Error())
 	} else {
 		go conn.writeLoop()
 		f.endpoint.connectionEnded(conn, f.cloud.broker.serve(conn))

@@ -1,8 +1,6 @@
 package emulator
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -32,92 +30,6 @@ func newHub(c *Cloud, name string) *hub {
 	return h
 }
 
-func (h *hub) connect(conn *connection, r connectRequest) byte {
-	c := h.cloud
-	if c.lockForPacket(conn) != nil {
-		return unanswered
-	}
-	defer c.unlock()
-	if conn.isEnding() {
-		return unanswered
-	}
-	if code := c.faultRefusal(conn, h.frontend, h.name, r.clientID); code != accepted {
-		return code
-	}
-	if h.gate.Admit(time.Now()) > 0 {
-		c.reportRefusal(conn, h.name, r.clientID, "CONNACK 3: more than %d connections a second",
-			c.config.HubConnections)
-		return refusedUnavailable
-	}
-	host, id, model, notes, err := parseHubUsername(r.username)
-	if err == nil && r.clientID != id {
-		err = fmt.Errorf("the client ID %.200q is not the device ID %q", r.clientID, id)
-	}
-	if err == nil {
-		err = checkWill(id, r.will)
-	}
-	if err != nil {
-		_ = c.violation(h.name, id, "sent a CONNECT in which %v", err)
-		return refusedMalformed
-	}
-	d, expires, err := h.authenticate(host, id, r.password)
-	if err != nil {
-		c.reportRefusal(conn, h.name, id, "CONNACK 5: %v", err)
-		return refusedCredentials
-	}
-	if old := h.byDevice[id]; old != nil {
-		h.close(old, "a second connection took over")
-	}
-	if model != "" {
-		d.model = model
-	}
-	h.startSession(conn, d, r, expires)
-	c.note(h.name, id, notes...)
-	return accepted
-}
-
-func (h *hub) authenticate(host, id, password string) (*device, time.Time, error) {
-	var none time.Time
-	d := h.cloud.devices[id]
-	switch {
-	case !strings.EqualFold(host, h.host):
-		return nil, none, fmt.Errorf("the user name names the host %.100q, but this hub is %s", host, h.host)
-	case d == nil || d.hub == nil:
-		return nil, none, errors.New("the device is not registered")
-	case d.hub != h:
-		return nil, none, fmt.Errorf("the device belongs to hub %s", d.hub.name)
-	}
-	if err := d.loginRefusal(); err != nil {
-		return nil, none, err
-	}
-	t, err := parseToken(password)
-	if err != nil {
-		return nil, none, err
-	}
-	if t.policy != "" { // at a hub, only tokens of shared access policies have skn, and these hubs have none
-		return nil, none, errors.New("the token has a skn, which a device's token must not have")
-	}
-	expires, err := t.check(d.key, h.host+"/devices/"+id, h.frontend.now())
-	if err == nil {
-		h.cloud.note(h.name, id, t.notes...)
-	}
-	return d, expires, err
-}
-
-func checkWill(id string, will *publication) error {
-	switch {
-	case will == nil:
-		return nil
-	case will.qos == 2:
-		return errors.New("the will has QoS 2")
-	}
-	_, err := readTelemetry(id, *will)
-	if err != nil {
-		return fmt.Errorf("the will %w", err)
-	}
-	return nil
-}
-
 func (h *hub) subscribe(conn *connection, filters []subscription) error {
 	c := h.cloud
 	if c.lockForPacket(conn) != nil {
@@ -136,9 +48,10 @@ func (h *hub) subscribe(conn *connection, filters []subscription) error {
 		_, again := s.filters[f.filter]
 		switch {
 		case !again && len(s.filters) == maximumSubscriptions:
-			return s.violation("subscribed to %.100q, which would be a sixth subscription", f.filter)
+			return s.violation(refuseSubscriptions, "subscribed to %.100q, which would be a sixth subscription",
+				f.filter)
 		case !isDocumentedFilter(f.filter, s.device.id):
-			return s.violation("subscribed to %.100q, which is not a documented topic filter", f.filter)
+			return s.violation(refuseFilter, "subscribed to %.100q, which is not a documented topic filter", f.filter)
 		}
 		s.filters[f.filter] = f.qos
 		c.emit(KindSubscribed, h.name, s.device.id, "to %s", f.filter)
@@ -205,9 +118,13 @@ func (h *hub) publish(conn *connection, p publication) error {
 
 func (s *session) handlePublish(p publication) error {
 	if p.qos == 2 {
-		return s.violation("published at QoS 2")
+		return s.violation(refuseQoS2, "published at QoS 2")
 	}
-	if strings.HasPrefix(p.topic, "devices/") {
+	if p.topic+"/" == telemetryTopic(s.device.id) {
+		s.note("published telemetry to a topic without the slash at its end")
+		p.topic += "/"
+	}
+	if strings.HasPrefix(p.topic, telemetryTopic(s.device.id)) {
 		return s.telemetry(p)
 	}
 	if rest, ok := strings.CutPrefix(p.topic, methodReply); ok {
@@ -219,7 +136,11 @@ func (s *session) handlePublish(p publication) error {
 	if query, ok := strings.CutPrefix(p.topic, twinReport); ok {
 		return s.answerReported(query, p.payload)
 	}
-	return s.violation("published to %.100q, which is not a documented topic", p.topic)
+	if query, ok := strings.CutPrefix(p.topic, credentialsRequest); ok && rawRID(query) != "" {
+		s.note("asked for a certificate, which the emulator does not issue")
+		return nil
+	}
+	return s.violation(refuseTopic, "published to %.100q, which is not a documented topic", p.topic)
 }
 
 func (h *hub) acknowledged(conn *connection, id uint16) {
@@ -232,14 +153,14 @@ func (h *hub) acknowledged(conn *connection, id uint16) {
 	}
 }
 
-func (h *hub) violation(conn *connection, sentence string) error {
+func (h *hub) violation(r refusal, conn *connection, sentence string) error {
 	h.cloud.mu.Lock()
 	defer h.cloud.unlock()
 	switch s := h.byConnection[conn]; {
 	case s != nil:
-		return s.violation("%s", sentence)
+		return s.violation(r, "%s", sentence)
 	case conn.loggedIn: // the session has ended, so the client can no longer break a rule
 		return errEnded
 	}
-	return h.cloud.violation(h.name, "", "%s", sentence)
+	return h.cloud.violation(r, h.name, "", "%s", sentence)
 }

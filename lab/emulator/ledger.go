@@ -12,7 +12,7 @@ import (
 // iot-hub/iot-hub-devguide-messages-construct.md.
 const (
 	maximumTelemetry = 256 << 10 // size in bytes
-	maximumMessageID = 128       // length in characters
+	maximumMessageID = 128       // length in characters; the documents do not say what a hub does with a longer ID
 )
 
 // messageID matches a message ID of the characters that the same document allows. The document does
@@ -58,23 +58,24 @@ func (c *Cloud) Ledger() []Delivery {
 
 // telemetry stores a message. The PUBACK is sent after it returns.
 func (s *session) telemetry(p publication) error {
-	d, err := readTelemetry(s.device.id, p)
+	d, notes, err := readTelemetry(s.device.id, p)
 	if err != nil {
-		return s.violation("sent telemetry that %v", err)
+		return s.violation(refusalOf(err), "sent telemetry that %v", err)
 	}
 	if s.hasPoison(d) {
 		s.hub.close(s, "a message with the mark of the fault poison")
 		return errEnded
 	}
 	if !messageID.MatchString(d.MessageID) {
-		s.hub.cloud.note(s.hub.name, s.device.id, "sent a message ID with a character that the documents do not allow")
+		notes = append(notes, "sent a message ID with a character that the documents do not allow")
 	}
+	s.note(notes...)
 	s.store(d)
 	return nil
 }
 
 func (s *session) storeWill() {
-	if d, err := readTelemetry(s.device.id, *s.will); err == nil {
+	if d, _, err := readTelemetry(s.device.id, *s.will); err == nil {
 		d.Properties["iothub-MessageType"] = "Will"
 		s.store(d)
 	}
@@ -88,24 +89,30 @@ func (s *session) store(d Delivery) {
 }
 
 // readTelemetry checks a message against the rules; its errors continue the sentence "telemetry
-// that …".
-func readTelemetry(deviceID string, p publication) (Delivery, error) {
+// that …". The notes name what the documents do not describe.
+func readTelemetry(deviceID string, p publication) (d Delivery, notes []string, err error) {
 	text, ok := strings.CutPrefix(p.topic, telemetryTopic(deviceID))
 	if !ok {
-		return Delivery{}, fmt.Errorf("has the topic %.100q, not %s…", p.topic, telemetryTopic(deviceID))
+		return Delivery{}, nil, refuse(refuseTopic, "has the topic %.100q, not %s…", p.topic,
+			telemetryTopic(deviceID))
 	}
-	raw, err := parameters(strings.TrimPrefix(text, "?")) // Microsoft's SDK for Embedded C writes the "?"
+	// Microsoft's SDK for Embedded C writes the "?".
+	raw, odd, err := parameters(strings.TrimPrefix(text, "?"))
 	if err != nil {
-		return Delivery{}, fmt.Errorf("has a bad property bag: %w", err)
+		return Delivery{}, nil, refuse(refusePropertyBag, "has a bad property bag: %v", err)
+	}
+	for _, what := range odd {
+		notes = append(notes, "sent telemetry with a property "+what)
 	}
 	if p.retain {
 		raw["mqtt-retain"] = "true"
 	}
 	if size := sizeOf(p.payload, raw); size > maximumTelemetry {
-		return Delivery{}, fmt.Errorf("counts %d bytes; the limit of a hub is %d", size, maximumTelemetry)
+		return Delivery{}, nil, refuse(refuseMessageSize, "counts %d bytes; the limit of a hub is %d", size,
+			maximumTelemetry)
 	}
 	if utf8.RuneCountInString(raw["$.mid"]) > maximumMessageID {
-		return Delivery{}, fmt.Errorf("has a message ID of more than %d characters", maximumMessageID)
+		notes = append(notes, fmt.Sprintf("sent a message ID of more than %d characters", maximumMessageID))
 	}
-	return Delivery{MessageID: raw["$.mid"], Body: p.payload, Properties: raw, Topic: p.topic}, nil
+	return Delivery{MessageID: raw["$.mid"], Body: p.payload, Properties: raw, Topic: p.topic}, notes, nil
 }

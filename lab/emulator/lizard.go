@@ -124,13 +124,13 @@ func (c *Cloud) faultRefusal(conn *connection, f *frontend, where, clientID stri
 	}
 	switch {
 	case c.triggered(Refuse, f.faults) != nil:
-		c.reportRefusal(conn, where, clientID, "CONNACK 3: the service is unavailable")
+		c.reportRefusal("", conn, where, clientID, "CONNACK 3: the service is unavailable")
 		return refusedUnavailable
 	case c.triggered(Reject, at...) != nil:
-		c.reportRefusal(conn, where, clientID, "CONNACK 5: 401003: the fault reject refuses all tokens")
+		c.reportRefusal("", conn, where, clientID, "CONNACK 5: 401003: the fault reject refuses all tokens")
 		return refusedCredentials
 	case c.triggered(GarbageCONNACK, f.faults) != nil:
-		c.reportRefusal(conn, where, clientID, "garbage instead of CONNACK")
+		c.reportRefusal("", conn, where, clientID, "garbage instead of CONNACK")
 		_, _ = conn.Write(c.garbagePacket())
 		return unanswered
 	}
@@ -138,10 +138,10 @@ func (c *Cloud) faultRefusal(conn *connection, f *frontend, where, clientID stri
 }
 
 // reportRefusal emits the event for a refused connection, so that its end is not reported as a
-// second refusal.
-func (c *Cloud) reportRefusal(conn *connection, where, clientID, format string, values ...any) {
+// second refusal. The empty refusal means that a fault has refused the connection.
+func (c *Cloud) reportRefusal(r refusal, conn *connection, where, clientID, format string, values ...any) {
 	conn.refusalReported = true
-	c.emit(KindRefused, where, clientID, format, values...)
+	c.emitRefusal(r, KindRefused, where, clientID, format, values...)
 }
 
 func (c *Cloud) otherHub(h *hub) *hub {

@@ -19,14 +19,19 @@ var (
 	ErrMethodTimeout = errors.New("emulator: 504101: the device did not answer in time")
 )
 
+// ErrNotJSON is the error for a direct method that the device answered with text that is not JSON.
+// The service's callers get an error, too (Azure/azure-iot-sdk-c pull request 6 and issue 1641).
+var ErrNotJSON = errors.New("emulator: the device answered with text that is not JSON in UTF-8")
+
 type methodAnswer struct {
 	status int
 	body   []byte
+	err    error
 }
 
 // InvokeMethod calls a direct method and waits for the answer, at most for Config.MethodTimeout.
 // The payload is JSON or empty. The error is ErrNotOnline if the device is not connected or has not
-// subscribed to methods.
+// subscribed to methods, and ErrNotJSON if its answer is not JSON.
 func (c *Cloud) InvokeMethod(
 	ctx context.Context, deviceID, name string, payload []byte,
 ) (status int, body []byte, err error) {
@@ -47,7 +52,7 @@ func (c *Cloud) InvokeMethod(
 	defer timer.Stop()
 	select {
 	case a := <-answer:
-		return a.status, a.body, nil
+		return a.status, a.body, a.err
 	case <-timer.C:
 		err = fmt.Errorf("%w: %s after %v", ErrMethodTimeout, name, c.config.MethodTimeout)
 	case <-ctx.Done():
@@ -99,19 +104,24 @@ func (s *session) listensTo(method string) bool {
 }
 
 // completeMethod handles an answer with the topic "{status}/?$rid={rid}". The status must be an
-// integer, and the body must be JSON or empty: azure-docs iot/iot-mqtt-connect-to-iot-hub.md.
+// integer (azure-docs iot/iot-mqtt-connect-to-iot-hub.md). The body should be JSON or empty, but a hub
+// passes other text on to the caller (Azure/azure-iot-sdk-node issue 736).
 func (s *session) completeMethod(topic string, body []byte) error {
 	text, query, found := strings.Cut(topic, "/?")
 	status, err := strconv.Atoi(text)
 	rid := rawRID(query)
 	switch {
 	case !found || err != nil || rid == "":
-		return s.violation("answered a method on %.100q, which is not %s{status}/?$rid={rid}", methodReply+topic,
-			methodReply)
+		return s.violation(refuseTopic, "answered a method on %.100q, which is not %s{status}/?$rid={rid}",
+			methodReply+topic, methodReply)
 	case len(body) > maximumMethod:
-		return s.violation("answered a method with %d bytes; the limit is %d", len(body), maximumMethod)
-	case len(body) > 0 && !isJSON(body):
-		return s.violation("answered a method with a body that is not JSON in UTF-8")
+		return s.violation(refuseMessageSize, "answered a method with %d bytes; the limit is %d", len(body),
+			maximumMethod)
+	}
+	completed := methodAnswer{status: status, body: body}
+	if len(body) > 0 && !isJSON(body) {
+		s.note("answered a method with a body that is not JSON in UTF-8")
+		completed = methodAnswer{err: ErrNotJSON}
 	}
 	answer := s.device.methods[rid]
 	if answer == nil {
@@ -119,7 +129,7 @@ func (s *session) completeMethod(topic string, body []byte) error {
 		return nil
 	}
 	delete(s.device.methods, rid)
-	answer <- methodAnswer{status, body}
+	answer <- completed
 	s.hub.cloud.emit(KindMethod, s.hub.name, s.device.id, "answered with %d", status)
 	return nil
 }

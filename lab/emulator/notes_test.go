@@ -1,7 +1,9 @@
 package emulator_test
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -85,7 +87,7 @@ func TestDPSAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 		},
 		"a bad escape": {func(world) login {
 			return login{username: resource + "/api-version=2019-03-31&ClientVersion=%zz"}
-		}, []string{"percent-encoded", "api-version"}},
+		}, []string{"percent-encoded"}},
 		"a dash in front":  {func(world) login { return login{device: "-dev1"} }, []string{"registration ID"}},
 		"a dash behind":    {func(world) login { return login{device: "dev1-"} }, []string{"registration ID"}},
 		"a capital letter": {func(world) login { return login{device: "Dev1"} }, []string{"registration ID"}},
@@ -158,6 +160,27 @@ func TestAHubAcceptsLoginsThatNoDocumentForbids(t *testing.T) {
 			func(w world) login { return login{sas: signed(w, w.Hub("A")+"/devices/dev1", "&x=y")} },
 			[]string{"a field other than"},
 		},
+		"what a Go client in use sends": {func(w world) login { // amenzhinsky/iothub
+			return login{
+				username: w.Hub("A") + "/dev1/api-version=2020-09-30&model-id=dtmi%3Aa%3B1",
+				sas:      signed(w, w.Hub("A"), ""),
+			}
+		}, []string{"question mark"}},
+		"no question mark, and a slash": {
+			username("/api-version=2021-04-12&DeviceClientType=a/1"), []string{"question mark"}},
+		"something else behind the device": {username("/nonsense"), []string{"question mark", "api-version"}},
+		"a hub without its port": {func(w world) login {
+			return login{
+				username: "127.0.0.1/dev1/?api-version=2021-04-12", sas: signed(w, "127.0.0.1/devices/dev1", ""),
+			}
+		}, []string{"called the hub 127.0.0.1 and not 127.0.0.1:"}},
+		"a token for the hub without its port": {
+			func(w world) login { return login{sas: signed(w, "127.0.0.1/devices/dev1", "")} },
+			[]string{"called the hub"},
+		},
+		"a will for elsewhere": {
+			func(world) login { return login{will: "devices/dev2/messages/events/"} }, []string{"will not be stored"},
+		},
 		"what documents describe": {username("/?api-version=2021-04-12&DeviceClientType=a%2F1"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,13 +242,17 @@ func TestAPayloadThatIsAStringNamesTheModelToo(t *testing.T) {
 	}
 }
 
-func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
+func TestARegistrationMayHaveABodyThatNoDocumentForbids(t *testing.T) {
 	for body, note := range map[string][]string{
-		`{"registrationId":"dev1"}`:             nil,
-		`{"registrationId":"DEV1"}`:             nil, // IDs are case-insensitive
-		`{"registrationId":"dev1","csr":"MII"}`: {"sent csr"},
-		`{"registrationId":"dev1","tpm":{}}`:    {"sent tpm"},
-		`{"payload":{}}`:                        {"left the registrationId out"},
+		`{"registrationId":"dev1"}`:                                  nil,
+		`{"registrationId":"DEV1"}`:                                  nil, // IDs are case-insensitive
+		`{"registrationId":"dev1","csr":"MII"}`:                      {"sent csr"},
+		`{"registrationId":"dev1","tpm":{}}`:                         {"sent tpm"},
+		`{"payload":{}}`:                                             {"left the registrationId out"},
+		`{"registrationId":"dev2"}`:                                  {"another registrationId"},
+		`{"registrationId":"a","registrationId":"dev1"}`:             {"a name that occurs twice"},
+		`{"registrationId":"dev1","payload":{"a":1,"a":2}}`:          {"a name that occurs twice"},
+		`{"registrationId":"dev1","payload":{"a":"\ud800 is half"}}`: {"half of a surrogate pair"},
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {
 			if topic, answer := w.connectDPS(login{}).request(fmt.Sprintf(putTopic, 1), body); !strings.Contains(topic,
@@ -235,6 +262,72 @@ func TestARegistrationMayContainDocumentedMembers(t *testing.T) {
 		})
 		wantNotes(t, notes, note...)
 	}
+}
+
+func TestTelemetryThatNoDocumentForbidsIsStored(t *testing.T) {
+	for topic, c := range map[string]struct {
+		properties map[string]string
+		note       string
+	}{
+		"devices/dev1/messages/events": {map[string]string{}, "a topic without the slash"},
+		events + "a=1&":                {map[string]string{"a": "1"}, "a property without a name"},
+		events + "a=1&=2":              {map[string]string{"a": "1"}, "a property without a name"},
+		events + "a=%ff&b=2":           {map[string]string{"a": "%ff", "b": "2"}, "a property that is not UTF-8"},
+		events + "%ff=a":               {map[string]string{"%ff": "a"}, "a property that is not UTF-8"},
+		events + "LWT":                 {map[string]string{"LWT": ""}, ""},
+		events + "$.mid=" + strings.Repeat("m", 129): {
+			map[string]string{"$.mid": strings.Repeat("m", 129)}, "a message ID of more than 128 characters",
+		},
+	} {
+		notes := notedInBubble(t, func(t *testing.T, w world) {
+			w.mustConnect(login{hub: "A"}).mustPublish(topic, "1")
+			if ledger := w.Ledger(); len(ledger) != 1 || !maps.Equal(ledger[0].Properties, c.properties) {
+				t.Errorf("%s is stored as %+v", topic, ledger)
+			}
+		})
+		if c.note == "" {
+			wantNotes(t, notes)
+		} else {
+			wantNotes(t, notes, c.note)
+		}
+	}
+}
+
+func TestAWillThatIsNotTelemetryIsNotStored(t *testing.T) {
+	notedInBubble(t, func(t *testing.T, w world) {
+		w.mustConnect(login{hub: "A", will: "devices/dev2/messages/events/"})
+		w.mustConnect(login{hub: "A"}) // takes over
+		if n := len(w.Ledger()); n != 0 {
+			t.Errorf("%d messages are stored", n)
+		}
+	})
+}
+
+func TestAMethodsAnswerThatIsNotJSONIsAnErrorOfTheCaller(t *testing.T) {
+	for _, body := range []string{"{", "{'a': 1}", "\"\xff\"", "{}\x00"} {
+		notes := notedInBubble(t, func(t *testing.T, w world) {
+			p := w.mustConnect(login{hub: "A"})
+			p.mustSubscribe("$iothub/methods/POST/#")
+			time.AfterFunc(time.Second, func() { p.Publish("$iothub/methods/res/200/?$rid=1", 0, false, body) })
+			if _, answer, err := w.InvokeMethod(t.Context(), device, "m", nil); !errors.Is(err, emulator.ErrNotJSON) {
+				t.Errorf("%q: %q, %v", body, answer, err)
+			}
+			p.mustPublish(events, "still connected")
+		})
+		wantNotes(t, notes, "answered a method with a body that is not JSON")
+	}
+}
+
+func TestAskingForACertificateIsIgnored(t *testing.T) {
+	notes := notedInBubble(t, func(t *testing.T, w world) {
+		p := w.mustConnect(login{hub: "A"})
+		p.mustSubscribe("$iothub/credentials/res/#")
+		p.mustPublish("$iothub/credentials/POST/issueCertificate/?$rid=1", `{"id":"dev1","csr":"MII"}`)
+		if got := p.topics(); len(got) > 0 {
+			t.Errorf("the answer is %q", got)
+		}
+	})
+	wantNotes(t, notes, "asked for a certificate")
 }
 
 func TestAMessageIDThatTheDocumentsDoNotAllowIsStoredAndNotedOnce(t *testing.T) {
@@ -258,6 +351,8 @@ func TestPropertiesThatTheDocumentsDoNotDescribeAreNoted(t *testing.T) {
 		`{"":1}`:               "a name that is empty",
 		`{"a":1e999}`:          "a number that a 64-bit float cannot hold",
 		`{"a":[null]}`:         "a null in an array",
+		`{"a":1,"a":2}`:        "a name that occurs twice",
+		`{"a":"\udc00"}`:       "a name that occurs twice in one object, or half of a surrogate pair",
 		`{"a":` + arrays + `}`: "a depth of more than 10",
 	} {
 		notes := notedInBubble(t, func(t *testing.T, w world) {

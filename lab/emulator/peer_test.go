@@ -43,6 +43,15 @@ func inBubble(t *testing.T, config emulator.Config, test func(t *testing.T, w wo
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		config.Listen = network.Listen
+		observe := config.Observe
+		config.Observe = func(e emulator.Event) {
+			if e.Kind == emulator.KindViolation && e.Refusal == "" {
+				t.Errorf("%q does not name its refusal", e.Text)
+			}
+			if observe != nil {
+				observe(e)
+			}
+		}
 		test(t, world{emulator.ForTest(t, config), t, network})
 	})
 }

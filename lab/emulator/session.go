@@ -44,7 +44,7 @@ func (h *hub) startSession(conn *connection, d *device, r connectRequest, expire
 }
 
 // close ends a session and closes its connection. It stores the will, unless the client sent
-// DISCONNECT.
+// DISCONNECT, or the will is not telemetry.
 func (h *hub) close(s *session, why string) {
 	if s.will != nil && !s.conn.disconnected.Load() {
 		s.storeWill()
@@ -64,7 +64,7 @@ func (h *hub) endSession(s *session, why string) {
 		s.flapTimer.Stop()
 	}
 	s.schedule.stop()
-	h.cloud.emit(KindDisconnected, h.name, s.device.id, "%s", why)
+	h.cloud.reportEnd(KindDisconnected, h.name, s.device.id, why)
 }
 
 // endSessions ends all sessions without storing wills, because the hub is down.
@@ -82,7 +82,7 @@ func (h *hub) connectionEnded(conn *connection, why string) {
 	if s := h.byConnection[conn]; s != nil {
 		h.close(s, why)
 	} else if !conn.loggedIn && !conn.refusalReported {
-		h.cloud.emit(KindRefused, h.name, "", "%s", why)
+		h.cloud.reportEnd(KindRefused, h.name, "", why)
 	}
 }
 
@@ -102,6 +102,10 @@ func (c *Cloud) Subscriptions(deviceID, hubName string) []string {
 	return slices.Sorted(maps.Keys(filters))
 }
 
-func (s *session) violation(format string, values ...any) error {
-	return s.hub.cloud.violation(s.hub.name, s.device.id, format, values...)
+func (s *session) note(sentences ...string) {
+	s.hub.cloud.note(s.hub.name, s.device.id, sentences...)
+}
+
+func (s *session) violation(r refusal, format string, values ...any) error {
+	return s.hub.cloud.violation(r, s.hub.name, s.device.id, format, values...)
 }

@@ -14,6 +14,8 @@ const (
 	desiredFilter     = "$iothub/twin/PATCH/properties/desired/#"
 	credentialsFilter = "$iothub/credentials/res/#" // a documented filter, but the emulator sends nothing to it
 
+	credentialsRequest = "$iothub/credentials/POST/issueCertificate/?"
+
 	methodRequest = "$iothub/methods/POST/"
 	methodReply   = "$iothub/methods/res/"
 	twinGet       = "$iothub/twin/GET/?"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 )
 
 // A section holds the desired or the reported properties of a twin. Numbers keep their text, as
@@ -29,8 +30,7 @@ func newTwin() twin {
 func (s *section) patch(patch map[string]any) error {
 	merged := merge(s.properties, patch)
 	if size := sizeOfJSON(merged); size > maximumSection {
-		message := fmt.Sprintf("The properties would count %d bytes; the limit is %d.", size, maximumSection)
-		return &twinError{413, 413001, message}
+		return refuse(refuseTwinSize, "the properties would count %d bytes, and the limit is %d", size, maximumSection)
 	}
 	s.properties = merged
 	s.version++
@@ -68,20 +68,19 @@ func withVersion(properties map[string]any, version int) map[string]any {
 	return all
 }
 
-// decodeObject decodes text that is exactly one JSON object. It refuses objects that decoding would
-// change.
+// decodeObject decodes text that is exactly one JSON object in UTF-8.
 func decodeObject(text []byte) (map[string]any, error) {
+	if !utf8.Valid(text) {
+		return nil, refuse(refuseTwinJSON, "the text is not UTF-8")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil || object == nil {
-		return nil, errors.New("the text is not a JSON object")
+		return nil, refuse(refuseTwinJSON, "the text is not a JSON object")
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("the text continues after the JSON object")
-	}
-	if err := CheckJSON(text); err != nil {
-		return nil, err
+		return nil, refuse(refuseTwinJSON, "the text continues after the JSON object")
 	}
 	return object, nil
 }
@@ -169,7 +168,7 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 func (s *session) answerTwinGet(query string) error {
 	rid := rawRID(query)
 	if rid == "" {
-		return s.violation("asked for its twin without a $rid")
+		return s.violation(refuseTopic, "asked for its twin without a $rid")
 	}
 	if s.answerTwinFault(rid) {
 		return nil
@@ -186,7 +185,7 @@ func (s *session) answerTwinGet(query string) error {
 func (s *session) answerReported(query string, body []byte) error {
 	rid, c := rawRID(query), s.hub.cloud
 	if rid == "" {
-		return s.violation("reported properties without a $rid")
+		return s.violation(refuseTopic, "reported properties without a $rid")
 	}
 	if s.answerTwinFault(rid) {
 		return nil
@@ -200,20 +199,28 @@ func (s *session) answerReported(query string, body []byte) error {
 		err = s.device.twin.reported.patch(patch)
 	}
 	if err != nil {
-		refusal := &twinError{400, 400004, err.Error()}
-		errors.As(err, &refusal)
-		_ = s.violation("reported properties that break a rule: %v", err)
-		answer := s.hub.frontend.errorBody(refusal.code, refusal.message)
-		s.sendTwinAnswer(fmt.Sprintf("%d/?$rid=%s", refusal.status, rid), answer)
+		s.refuseReported(rid, err)
 		return nil
+	}
+	if CheckJSON(body) != nil {
+		notes = append(notes, changedJSON)
 	}
 	version := s.device.twin.reported.version
 	c.emit(KindTwin, s.hub.name, s.device.id, "reported properties have version %d", version)
 	for _, what := range notes {
-		c.note(s.hub.name, s.device.id, "reported properties with "+what)
+		s.note("reported properties with " + what)
 	}
 	s.sendTwinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
 	return nil
+}
+
+func (s *session) refuseReported(rid string, err error) {
+	status, code := 400, 400004
+	if refusalOf(err) == refuseTwinSize {
+		status, code = 413, 413001
+	}
+	_ = s.violation(refusalOf(err), "reported properties that break a rule: %v", err)
+	s.answerTwinError(status, code, rid, err.Error())
 }
 
 // sendTwinAnswer sends an answer, if the device has subscribed to twin answers.

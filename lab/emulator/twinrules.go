@@ -21,14 +21,6 @@ const (
 	minimumInteger = -1 << 52
 )
 
-// A twinError is the refusal of a patch, with the status and the code of the answer.
-type twinError struct {
-	status, code int
-	message      string
-}
-
-func (e *twinError) Error() string { return e.message }
-
 // checkPatch returns an error if a decoded patch breaks the rules for names and values. The notes
 // name each use that the documents do not describe.
 func checkPatch(patch map[string]any) (notes []string, err error) {
@@ -43,10 +35,10 @@ type patchCheck struct{ notes []string }
 func (p *patchCheck) object(object map[string]any, depth, arrays int) error {
 	for name, value := range object {
 		if len(name) > maximumKey {
-			return fmt.Errorf("a name has %d bytes, and the limit is %d", len(name), maximumKey)
+			return refuse(refuseTwinName, "a name has %d bytes, and the limit is %d", len(name), maximumKey)
 		}
 		if strings.ContainsFunc(name, forbiddenInName) {
-			return fmt.Errorf("the name %.100q contains one of . $ space or a control character", name)
+			return refuse(refuseTwinName, "the name %.100q contains one of . $ space or a control character", name)
 		}
 		if name == "" {
 			p.notes = append(p.notes, "a name that is empty")
@@ -66,7 +58,7 @@ func (p *patchCheck) value(value any, depth, arrays int) error {
 	switch value := value.(type) {
 	case map[string]any:
 		if depth == maximumDepth {
-			return fmt.Errorf("the value is nested deeper than %d objects", maximumDepth)
+			return refuse(refuseTwinDepth, "the value is nested deeper than %d objects", maximumDepth)
 		}
 		p.noteDepth(depth + arrays)
 		return p.object(value, depth+1, arrays)
@@ -82,7 +74,7 @@ func (p *patchCheck) value(value any, depth, arrays int) error {
 		}
 	case string:
 		if len(value) > maximumText {
-			return fmt.Errorf("a string has %d bytes, and the limit is %d", len(value), maximumText)
+			return refuse(refuseTwinValue, "a string has %d bytes, and the limit is %d", len(value), maximumText)
 		}
 	case json.Number:
 		return p.number(string(value))
@@ -105,7 +97,7 @@ func (p *patchCheck) number(text string) error {
 		return nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err != nil || n < minimumInteger || n > maximumInteger {
-		return fmt.Errorf("the integer %.40s is not between %d and %d", text, int64(minimumInteger),
+		return refuse(refuseTwinValue, "the integer %.40s is not between %d and %d", text, int64(minimumInteger),
 			int64(maximumInteger))
 	}
 	return nil

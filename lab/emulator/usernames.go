@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 )
@@ -37,12 +36,12 @@ func parseDPSUsername(username string) (scope, id string, notes []string, err er
 	parts := strings.SplitN(username, "/", 4)
 	if len(parts) < 3 || parts[0] == "" || parts[1] != "registrations" {
 		return "", "", nil,
-			fmt.Errorf("the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
+			refuse(refuseUsername, "the user name %.200q is not {idScope}/registrations/{registrationId}/api-version=…",
 				username)
 	}
 	scope, id = parts[0], parts[2]
 	if !registrationID.MatchString(id) {
-		return "", "", nil, fmt.Errorf("%.200q is not a valid registration ID", id)
+		return "", "", nil, refuse(refuseRegistrationID, "%.200q is not a valid registration ID", id)
 	}
 	if !plainRegistrationID.MatchString(id) {
 		notes = append(notes, "has a registration ID that not every document allows: "+
@@ -61,20 +60,19 @@ func parseDPSUsername(username string) (scope, id string, notes []string, err er
 
 // parseHubUsername parses
 // "{assignedHub}/{deviceId}/?api-version=…[&DeviceClientType=…][&model-id=…]". Microsoft has
-// connected without an api-version (azure-docs issue 16306), and SDKs without the question mark
-// (azure-iot-sdk-csharp#468).
+// connected without an api-version (azure-docs issue 16306), and SDKs connect without the question
+// mark (azure-iot-sdk-csharp#468, amenzhinsky/iothub). The ID of a module is part of id.
 func parseHubUsername(username string) (host, id, model string, notes []string, err error) {
 	host, rest, _ := strings.Cut(username, "/")
 	id, query, _ := strings.Cut(rest, "/")
-	marked := strings.HasPrefix(query, "?")
-	if host == "" || id == "" || query != "" && !marked && !strings.HasPrefix(query, "api-version=") {
-		return "", "", "", nil, fmt.Errorf("the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…",
-			username)
+	if module, more, found := strings.Cut(query, "/"); found && !strings.ContainsAny(module, "?=") {
+		id, query = id+"/"+module, more
 	}
-	if !deviceIDs.MatchString(id) {
-		return "", "", "", nil, fmt.Errorf("%.200q is not a valid device ID", id)
+	if host == "" || id == "" {
+		return "", "", "", nil, refuse(refuseUsername,
+			"the user name %.200q is not {assignedHub}/{deviceId}/?api-version=…", username)
 	}
-	if query != "" && !marked {
+	if query != "" && !strings.HasPrefix(query, "?") {
 		notes = append(notes, "sent a user name without the question mark before api-version")
 	}
 	values, more := readParameters(strings.TrimPrefix(query, "?"), oldestHubVersion)
@@ -92,7 +90,7 @@ func parseHubUsername(username string) (host, id, model string, notes []string, 
 // readParameters parses the query of a user name, as far as possible. The ':' and ';' of a dtmi
 // need not be encoded: Microsoft's SDK for Node never encodes them.
 func readParameters(query, oldest string) (values map[string]string, notes []string) {
-	values, err := parameters(query)
+	values, _, err := parameters(query)
 	if err != nil || strings.ContainsAny(query, " +") {
 		notes = append(notes, "sent a user name whose values are not percent-encoded")
 	}
