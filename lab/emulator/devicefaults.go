@@ -38,9 +38,11 @@ func (d *device) disconnect(why string) {
 	}
 }
 
-// eraseState deletes the device's subscriptions, queue and twin.
+// eraseState deletes the device's subscriptions, queue, twin and registration.
 func (d *device) eraseState() {
 	d.disconnect("the device was deleted")
+	d.operation.stop()
+	d.operation = operation{}
 	for _, h := range d.cloud.hubs {
 		delete(h.keptFilters, d.id)
 	}
@@ -69,7 +71,7 @@ func (q dpsRequest) answerDisabled() bool {
 
 // clearByRegistration clears the faults of a device that may register again. A deleted device is
 // assigned like a new one.
-func (q dpsRequest) clearByRegistration(d *device) {
+func (p *dps) clearByRegistration(d *device) {
 	for _, fault := range []Fault{Disabled, Deleted} {
 		if a := d.faults[fault]; a != nil && a.Reregister {
 			if fault == Deleted {
@@ -77,7 +79,7 @@ func (q dpsRequest) clearByRegistration(d *device) {
 			}
 			a.stop()
 			delete(d.faults, fault)
-			q.cloud.emit(KindLizard, "", d.id, "device %s registered again, which cleared the fault %s", d.id, fault)
+			p.cloud.emit(KindLizard, "", d.id, "device %s registered again, which cleared the fault %s", d.id, fault)
 		}
 	}
 }

@@ -270,6 +270,77 @@ func TestAnOperationMayEndAsFailedOrDisabled(t *testing.T) {
 	}
 }
 
+func TestARegistrationThatNobodyPollsCompletes(t *testing.T) {
+	for fault, want := range map[emulator.Fault]string{
+		emulator.DPSHealthy: "assigned to hub A", emulator.DPSFails: "the registration ended as failed",
+		emulator.DPSDisabled: "the registration ended as disabled",
+	} {
+		var ends []emulator.Event
+		observe := func(e emulator.Event) {
+			if e.Kind == emulator.KindAssigned {
+				ends = append(ends, e)
+			}
+		}
+		inBubble(t, emulator.Config{Observe: observe}, func(t *testing.T, w world) {
+			w.BreakDPS(fault)
+			p := w.connectDPS(login{})
+			_, operation := p.register(1)
+			p.close()
+			start := time.Now()
+			time.Sleep(3*time.Second - 1)
+			if w.HubOf(device) != "" {
+				t.Errorf("at hub %s before the time was over", w.HubOf(device))
+			}
+			time.Sleep(time.Hour)
+			d, err := w.Device(device)
+			if err != nil || d.Hub != w.HubOf(device) || (d.Hub == "A") != (fault == emulator.DPSHealthy) {
+				t.Errorf("%s: the device is %+v, %v", fault, d, err)
+			}
+			w.BreakDPS(emulator.DPSHealthy) // a result stays as it is
+			p = w.connectDPS(login{})
+			_, body := p.request(fmt.Sprintf(getTopic, 2, operation), "")
+			if status := object(t, body)["status"].(string); !strings.HasSuffix(want, status) &&
+				fault != emulator.DPSHealthy {
+				t.Errorf("%s: a late poll got %s", fault, body)
+			}
+			w.Close()
+			if len(ends) != 1 || ends[0].Text != want || ends[0].Time.Sub(start) != 3*time.Second {
+				t.Errorf("%s: the events are %+v", fault, ends)
+			}
+		})
+	}
+}
+
+func TestOnlyTheLastRegistrationOfADeviceCompletes(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		p := w.connectDPS(login{})
+		p.register(1)
+		time.Sleep(2 * time.Second)
+		p.register(2)
+		time.Sleep(2 * time.Second)
+		if w.HubOf(device) != "" {
+			t.Error("the first registration has completed")
+		}
+		time.Sleep(time.Second + 1)
+		if w.HubOf(device) != "A" {
+			t.Error("the second registration has not completed")
+		}
+	})
+}
+
+func TestADeletedDeviceIsNotAssigned(t *testing.T) {
+	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
+		w.connectDPS(login{}).register(1)
+		if err := w.DeleteDevice(device); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := w.Device(device); err == nil || w.HubOf(device) != "" {
+			t.Errorf("the device is at %q, %v", w.HubOf(device), err)
+		}
+	})
+}
+
 func TestAStoppedDPSRefusesConnectionsUntilItStarts(t *testing.T) {
 	inBubble(t, emulator.Config{}, func(t *testing.T, w world) {
 		p := w.connectDPS(login{})

@@ -18,8 +18,9 @@ func (q dpsRequest) assigning(d *device) {
 	})
 }
 
-func (q dpsRequest) finish(d *device, status string) {
-	now := q.frontend.now()
+// finish answers a poll with the result of the operation.
+func (q dpsRequest) finish(d *device) {
+	status, now := d.operation.result, q.frontend.now()
 	skew := time.Until(now)
 	state := map[string]any{
 		"registrationId": d.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},

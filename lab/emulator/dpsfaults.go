@@ -89,8 +89,8 @@ func (c *Cloud) BreakDPS(fault Fault) error {
 	return named(c.inject(t, fault, p), "break DPS")
 }
 
-func (q dpsRequest) triggered(fault Fault) *activeFault {
-	return q.cloud.triggered(fault, q.frontend.faults)
+func (p *dps) triggered(fault Fault) *activeFault {
+	return p.cloud.triggered(fault, p.frontend.faults)
 }
 
 // answerFault answers the request as an active fault demands, and reports whether the request was
@@ -130,33 +130,35 @@ func (q dpsRequest) assignmentTime() time.Duration {
 	return q.cloud.config.RetryAfter
 }
 
-// complete answers a poll with the result of the operation.
-func (q dpsRequest) complete(d *device) {
-	switch {
-	case q.triggered(DPSFails) != nil, d.faults[Blocked] != nil:
-		q.finish(d, "failed")
-	case q.triggered(DPSDisabled) != nil:
-		q.finish(d, "disabled")
-	case q.triggered(DPSUnassigned) != nil:
-		q.finish(d, "unassigned")
-	default:
-		q.assign(d)
-		q.finish(d, "assigned")
+// decide ends the device's operation with a result, unless it has one. A client may poll the operation
+// again after that.
+func (p *dps) decide(d *device) {
+	if d.operation.result != "" {
+		return
 	}
+	switch {
+	case p.triggered(DPSFails) != nil, d.faults[Blocked] != nil:
+		d.operation.result = "failed"
+	case p.triggered(DPSDisabled) != nil:
+		d.operation.result = "disabled"
+	case p.triggered(DPSUnassigned) != nil:
+		d.operation.result = "unassigned"
+	default:
+		d.operation.result = "assigned"
+		p.assign(d)
+		return
+	}
+	p.cloud.emit(KindAssigned, "", d.id, "the registration ended as %s", d.operation.result)
 }
 
-// assign decides the hub once for each operation. A client may poll the operation again after the decision.
-func (q dpsRequest) assign(d *device) {
-	if d.operation.decided {
+// assign gives the device a hub.
+func (p *dps) assign(d *device) {
+	p.clearByRegistration(d)
+	if d.hub != nil && len(p.cloud.hubs) > 1 && p.triggered(DPSAlternates) != nil {
+		p.cloud.move(d, p.cloud.otherHub(d.hub))
 		return
 	}
-	d.operation.decided = true
-	q.clearByRegistration(d)
-	if d.hub != nil && len(q.cloud.hubs) > 1 && q.triggered(DPSAlternates) != nil {
-		q.cloud.move(d, q.cloud.otherHub(d.hub))
-		return
-	}
-	q.cloud.assign(d)
+	p.cloud.assign(d)
 }
 
 // applyHubFaults changes or removes the hub in the answer.

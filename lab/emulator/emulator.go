@@ -151,6 +151,7 @@ func (c *Cloud) closeAll() {
 	for _, d := range c.devices {
 		d.queue.stop()
 		d.endFailover()
+		d.operation.stop()
 	}
 	if c.dps != nil {
 		for _, t := range c.targets() {

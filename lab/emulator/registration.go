@@ -15,11 +15,18 @@ const (
 	pollWindow = 10 * time.Second
 )
 
-// An operation is one registration of a device.
+// An operation is one registration of a device. It ends when its time is over, also if nobody polls.
 type operation struct {
-	id      string
-	ready   time.Time
-	decided bool // assign has decided the hub
+	id     string
+	ready  time.Time   // when its time is over
+	timer  *time.Timer // ends the operation at that time
+	result string      // its status after the end; empty before
+}
+
+func (o operation) stop() {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
 }
 
 // Registrations returns the number of register requests of a registration ID. It includes refused
@@ -77,12 +84,25 @@ func (q dpsRequest) register(body []byte) {
 	if model := modelIn(payload); model != "" {
 		d.model = model
 	}
-	q.cloud.serial++
-	d.operation = operation{
-		id:    fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial),
-		ready: time.Now().Add(q.assignmentTime()),
-	}
+	q.startOperation(d)
 	q.assigning(d)
+}
+
+// startOperation starts a registration, which replaces the device's earlier one.
+func (q dpsRequest) startOperation(d *device) {
+	takes := q.assignmentTime()
+	q.cloud.serial++
+	id := fmt.Sprintf("4.%016x.%08x-0000-4000-8000-%012x", q.cloud.serial, q.cloud.serial, q.cloud.serial)
+	d.operation.stop()
+	d.operation = operation{id: id, ready: time.Now().Add(takes)}
+	p := q.dps
+	d.operation.timer = time.AfterFunc(takes, func() {
+		p.cloud.mu.Lock()
+		defer p.cloud.unlock()
+		if d.operation.id == id && !p.cloud.isClosed() {
+			p.decide(d)
+		}
+	})
 }
 
 // parseRegistration parses {"registrationId":…,"payload":…}. The real DPS refuses unknown members
@@ -144,6 +164,7 @@ func (q dpsRequest) poll(operationID string) {
 	case now.Before(d.operation.ready):
 		q.assigning(d)
 	default:
-		q.complete(d)
+		q.decide(d) // a poll may come at the same time as the timer
+		q.finish(d)
 	}
 }
