@@ -35,7 +35,7 @@ func emulatorCommand() *cobra.Command {
 			if err := o.check(); err != nil {
 				return usage(err)
 			}
-			o.config.AnyAddress = true // check has refused addresses that are not allowed
+			o.complete()
 			return o.run(untilSignal(c.Context()), c.OutOrStdout())
 		},
 	}
@@ -68,6 +68,8 @@ func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.config.OwnAddresses, "own-addresses", false, ownAddressesUsage)
 	f.StringVar(&o.config.AllocationPayload, "payload", "", "`JSON` that DPS returns with each assignment")
 	f.DurationVar(&o.config.RetryAfter, "retry-after", 3*time.Second, "time that an assignment takes, in whole seconds")
+	f.DurationVar(&o.config.AnswerDelay, "answer-delay", emulator.DefaultAnswerDelay,
+		"time until DPS answers, and a hub answers a twin request; 0 means at once")
 	f.IntVar(&o.config.HubConnections, "hub-connections", 0,
 		"connections that each hub accepts in a second, 100 for an S1 hub; 0 means no limit")
 	f.IntVar(&o.config.Registrations, "registrations", 0,
@@ -94,6 +96,8 @@ func (o emulatorOptions) check() error {
 		return errors.New("--payload is not JSON: give what a custom allocation returns, such as {\"site\":\"north\"}")
 	case config.RetryAfter <= 0:
 		return fmt.Errorf("--retry-after is %s: it must be above 0, such as 3s", config.RetryAfter)
+	case config.AnswerDelay < 0:
+		return fmt.Errorf("--answer-delay is %s: it must be 0 or more, such as 50ms", config.AnswerDelay)
 	case config.HubConnections < 0:
 		return fmt.Errorf("--hub-connections is %d: it must be a number a second, or 0", config.HubConnections)
 	case config.Registrations < 0:
@@ -117,6 +121,14 @@ func (o emulatorOptions) check() error {
 		return reachableError("--host", config.Host)
 	}
 	return nil
+}
+
+// complete changes checked flags to what they mean in the configuration.
+func (o *emulatorOptions) complete() {
+	o.config.AnyAddress = true // check has refused addresses that are not allowed
+	if o.config.AnswerDelay == 0 {
+		o.config.AnswerDelay = emulator.NoAnswerDelay
+	}
 }
 
 func reachableError(flag, host string) error {

@@ -104,6 +104,7 @@ func TestEmulatorRefusesUnsafeOrInvalidFlags(t *testing.T) {
 		"--retry-after 0s":             "--retry-after is 0s",
 		"--retry-after -1s":            "--retry-after is -1s",
 		"--retry-after 3":              "--retry-after",
+		"--answer-delay -1s":           "--answer-delay is -1s",
 		"--port -1":                    "--port is -1",
 		"--port 65534":                 "--port is 65534",
 		"--host [::]":                  "the address to which devices connect",

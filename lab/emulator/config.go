@@ -18,6 +18,13 @@ const (
 	DevelopmentGroupKey = "ZmFpbG92ZXIgZGV2ZWxvcG1lbnQgZ3JvdXAga2V5OiBwdWJsaWMsIHdvcnRobGVzcywgbmV2ZXIgZm9yIHVzZQ=="
 )
 
+// The values of Config.AnswerDelay. Microsoft's SDK for Java misses some of the answers that come
+// without a delay, because it publishes a request before it begins to wait for the answer.
+const (
+	DefaultAnswerDelay = 50 * time.Millisecond
+	NoAnswerDelay      = -1
+)
+
 // A Config configures a Cloud. The zero value is valid.
 type Config struct {
 	// Listen opens a listener on an address. Nil means real TCP.
@@ -57,6 +64,10 @@ type Config struct {
 	// RetryAfter is the retry-after of DPS's 202 answers, and the time that an assignment takes. It
 	// is rounded up to whole seconds. Zero means 3 s.
 	RetryAfter time.Duration
+	// AnswerDelay is the time that DPS takes for each answer, and a hub for each answer to a twin
+	// request. CONNACK, SUBACK, PUBACK, and what the cloud sends by itself are not delayed. Zero means
+	// DefaultAnswerDelay, or no delay if Listen is set. A negative value means no delay.
+	AnswerDelay time.Duration
 	// HubConnections is the number of connections that each hub accepts in a second; zero means no limit. An S1 hub
 	// accepts the greater of 100 and 12 for each unit. A connection beyond it gets CONNACK 3. Source: azure-docs
 	// articles/iot-hub/iot-hub-devguide-quotas-throttling.md
@@ -89,6 +100,10 @@ func (config Config) complete() (Config, []byte, error) {
 	setDefault(&config.IDScope, DevelopmentIDScope)
 	setDefault(&config.GroupKey, DevelopmentGroupKey)
 	setDefault(&config.RetryAfter, 3*time.Second)
+	if config.Listen == nil {
+		setDefault(&config.AnswerDelay, DefaultAnswerDelay)
+	}
+	config.AnswerDelay = max(config.AnswerDelay, 0)
 	setDefault(&config.CommandLock, time.Minute)
 	setDefault(&config.MethodTimeout, 30*time.Second)
 	setDefault(&config.TokenGrace, 10*time.Minute)

@@ -35,7 +35,7 @@ type dpsClient struct {
 	subscribed bool
 	qos        byte
 	packet     uint16
-	schedule   schedule
+	answers    schedule
 }
 
 func newDPS(c *Cloud) *dps {
@@ -77,7 +77,7 @@ func (p *dps) connect(conn *connection, r connectRequest) byte {
 			p.closeSession(other, endedByTakeover)
 		}
 	}
-	p.clients[conn] = &dpsClient{id: id, scope: scope, schedule: schedule{cloud: c}}
+	p.clients[conn] = &dpsClient{id: id, scope: scope, answers: schedule{cloud: c}}
 	c.emit(KindConnected, "DPS", id, "connected")
 	c.note("DPS", id, notes...)
 	return accepted
@@ -215,7 +215,7 @@ func (p *dps) connectionEnded(conn *connection, why string) {
 
 func (p *dps) endSession(conn *connection, why string) {
 	p.cloud.reportEnd(KindDisconnected, "DPS", p.clients[conn].id, why)
-	p.clients[conn].schedule.stop()
+	p.clients[conn].answers.stop()
 	delete(p.clients, conn)
 }
 

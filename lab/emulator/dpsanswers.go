@@ -60,7 +60,7 @@ func retryAfterText(d time.Duration) string {
 // etag returns an entity tag in the format of the service.
 func etag(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%010d", n)) }
 
-// answer sends an answer, if the client has subscribed to answers.
+// answer sends an answer after Config.AnswerDelay, if the client has subscribed to answers.
 func (q dpsRequest) answer(status int, more string, body map[string]any) {
 	if !q.client.subscribed || q.triggered(DPSMute) != nil {
 		return
@@ -77,11 +77,7 @@ func (q dpsRequest) answer(status int, more string, body map[string]any) {
 		return // json.Marshal does not fail for a map of plain values
 	}
 	send := func() { q.send(fmt.Sprintf("$dps/registrations/res/%d/?$rid=%s%s", status, q.rid, more), text) }
-	if late := q.triggered(DPSLateAnswers); late != nil || len(q.client.schedule.tasks) > 0 {
-		q.client.schedule.after(late.delay(), send)
-		return
-	}
-	send()
+	q.client.answers.after(q.cloud.config.AnswerDelay+q.triggered(DPSLateAnswers).delay(), send)
 }
 
 func (q dpsRequest) send(topic string, body []byte) {

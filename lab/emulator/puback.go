@@ -34,11 +34,11 @@ func (s *session) decidePUBACK(p publication) error {
 		return nil
 	}
 	late := s.triggered(LatePUBACK)
-	if late == nil && len(s.schedule.tasks) == 0 {
+	if late == nil && len(s.pubacks.tasks) == 0 {
 		return nil
 	}
 	s.conn.withholdPUBACK = true
-	s.schedule.after(late.delay(), func() { s.conn.puback(p.id) })
+	s.pubacks.after(late.delay(), func() { s.conn.puback(p.id) })
 	return nil
 }
 

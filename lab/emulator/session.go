@@ -16,7 +16,8 @@ type session struct {
 	will        *publication
 	expires     time.Time   // time at which the token expires
 	expiryTimer *time.Timer // timer that ends the session after its token has expired
-	schedule    schedule
+	pubacks     schedule    // of the fault LatePUBACK
+	answers     schedule    // to twin requests
 	flapTimer   *time.Timer
 }
 
@@ -25,7 +26,7 @@ type session struct {
 func (h *hub) startSession(conn *connection, d *device, r connectRequest, expires time.Time) {
 	s := &session{
 		hub: h, device: d, conn: conn, filters: map[string]byte{}, will: r.will, expires: expires,
-		schedule: schedule{cloud: h.cloud},
+		pubacks: schedule{cloud: h.cloud}, answers: schedule{cloud: h.cloud},
 	}
 	if r.clean {
 		delete(h.keptFilters, d.id)
@@ -63,7 +64,8 @@ func (h *hub) endSession(s *session, why string) {
 	if s.flapTimer != nil {
 		s.flapTimer.Stop()
 	}
-	s.schedule.stop()
+	s.pubacks.stop()
+	s.answers.stop()
 	h.cloud.reportEnd(KindDisconnected, h.name, s.device.id, why)
 }
 

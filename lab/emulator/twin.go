@@ -173,12 +173,15 @@ func (s *session) answerTwinGet(query string) error {
 	if s.answerTwinFault(rid) {
 		return nil
 	}
-	t := s.device.twin
-	s.sendTwinAnswer("200/?$rid="+rid, map[string]any{
-		"desired":  withVersion(t.desired.properties, t.desired.version),
-		"reported": withVersion(t.reported.properties, t.reported.version),
+	// The twin is read when the answer is sent, so that no desired patch overtakes it.
+	s.answerTwin(func() {
+		t := s.device.twin
+		s.sendTwinAnswer("200/?$rid="+rid, map[string]any{
+			"desired":  withVersion(t.desired.properties, t.desired.version),
+			"reported": withVersion(t.reported.properties, t.reported.version),
+		})
+		s.hub.cloud.emit(KindTwin, s.hub.name, s.device.id, "read")
 	})
-	s.hub.cloud.emit(KindTwin, s.hub.name, s.device.id, "read")
 	return nil
 }
 
@@ -210,7 +213,7 @@ func (s *session) answerReported(query string, body []byte) error {
 	for _, what := range notes {
 		s.note("reported properties with " + what)
 	}
-	s.sendTwinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil)
+	s.answerTwin(func() { s.sendTwinAnswer(fmt.Sprintf("204/?$rid=%s&$version=%d", rid, version), nil) })
 	return nil
 }
 
@@ -222,6 +225,9 @@ func (s *session) refuseReported(rid string, err error) {
 	_ = s.violation(refusalOf(err), "reported properties that break a rule: %v", err)
 	s.answerTwinError(status, code, rid, err.Error())
 }
+
+// answerTwin sends an answer after Config.AnswerDelay.
+func (s *session) answerTwin(send func()) { s.answers.after(s.hub.cloud.config.AnswerDelay, send) }
 
 // sendTwinAnswer sends an answer, if the device has subscribed to twin answers.
 func (s *session) sendTwinAnswer(topic string, body map[string]any) {

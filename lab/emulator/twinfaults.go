@@ -37,7 +37,8 @@ func (s *session) answerTwinFault(rid string) bool {
 
 func (s *session) answerTwinError(status, code int, rid, message string) {
 	s.hub.cloud.emit(KindTwin, s.hub.name, s.device.id, "answered %d", status)
-	s.sendTwinAnswer(strconv.Itoa(status)+"/?$rid="+rid, s.hub.frontend.errorBody(code, message))
+	body := s.hub.frontend.errorBody(code, message)
+	s.answerTwin(func() { s.sendTwinAnswer(strconv.Itoa(status)+"/?$rid="+rid, body) })
 }
 
 // sendDesired sends a desired patch: once, or as often as an active fault demands.
