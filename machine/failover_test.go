@@ -73,7 +73,7 @@ func TestTheDeviceFailsOverAndBackInABubble(t *testing.T) {
 const within = 1300 * time.Millisecond
 
 func failOverAndBack(t *testing.T, inMemory bool, attack attack) {
-	w := newWorld(t, inMemory, emulator.Config{}, nil)
+	w := newWorld(t, inMemory, emulator.Config{AnswerDelay: emulator.NoAnswerDelay}, nil)
 	w.live()
 	stop := w.sending(100 * time.Millisecond)
 	w.delivered("A", w.awaitState(machine.Connected, 0))

@@ -267,7 +267,9 @@ func TestTheDeviceIsBackSoonOverSockets(t *testing.T) {
 						t.Parallel()
 						// Below the ports that systems give away: another run's cloud may take one of those while
 						// this cloud's DPS or hub is down.
-						w := newWorld(t, false, emulator.Config{Port: 21_000 + 3*i, RetryAfter: registering}, nil)
+						w := newWorld(t, false, emulator.Config{
+							Port: 21_000 + 3*i, RetryAfter: registering, AnswerDelay: emulator.NoAnswerDelay,
+						}, nil)
 						m.add(w, c.measure(t, w))
 					})
 				}

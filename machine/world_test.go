@@ -42,11 +42,26 @@ func newWorld(t *testing.T, inMemory bool, config emulator.Config, change func(*
 		w.network = memnet.New()
 		config.Listen = w.network.Listen
 	}
+	config.Observe = withoutNotes(t, config.Observe)
 	w.cloud = emulator.ForTest(t, config)
 	w.device = w.newDevice(change)
 	t.Cleanup(w.tell)
 	t.Cleanup(w.wantNoStorm)
 	return w
+}
+
+// withoutNotes wants that the device does nothing that the cloud accepts only with a note. What tests
+// send, and the values of reported properties, are not the device's.
+func withoutNotes(t *testing.T, observe func(emulator.Event)) func(emulator.Event) {
+	return func(e emulator.Event) {
+		ofTest := strings.HasPrefix(e.Text, e.Device+" was ") || strings.Contains(e.Text, " reported properties with ")
+		if e.Kind == emulator.KindNote && !ofTest {
+			t.Errorf("the cloud made a note: %s", e.Text)
+		}
+		if observe != nil {
+			observe(e)
+		}
+	}
 }
 
 // tell prints the story of a test that failed.
