@@ -56,6 +56,7 @@ var owners = map[string][]string{
 	"github.com/eclipse/paho.mqtt.golang": {"transport"},    // its traps are met in one place
 	"github.com/rs/zerolog":               {"observe"},      // libraries return, observers print
 	"github.com/mochi-mqtt/server/v2":     {"lab/emulator"}, // no broker on a field device
+	"software.sslmate.com/src/go-pkcs12":  {"lab/emulator"}, // Java's form of the authority
 	"github.com/spf13/cobra":              {"cmd/failover"},
 	"github.com/spf13/pflag":              {"cmd/failover"},
 	"github.com/joho/godotenv":            {"cmd/failover"},

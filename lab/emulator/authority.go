@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,7 @@ func namesFor(hosts []string) permittedNames {
 func (n *permittedNames) add(host string) {
 	ip := net.ParseIP(host)
 	switch {
+	case strings.HasSuffix(host, ".localhost"): // localhost permits it
 	case ip == nil && IsHostName(host) && !slices.Contains(n.dns, host):
 		n.dns = append(n.dns, host)
 	case ip != nil && !slices.ContainsFunc(n.ips, func(x *net.IPNet) bool { return x.Contains(ip) }):

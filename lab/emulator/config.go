@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -193,6 +194,18 @@ func (config Config) hostOf(i int) string {
 		return fmt.Sprintf("127.0.0.%d", i+1)
 	}
 	return config.Host
+}
+
+// certificateNames returns the hosts by which devices reach DPS and the hubs, the names of the hubs,
+// and a name for each below localhost: dps.localhost, hub-a.localhost and so on. The last are only
+// in the certificate, for clients that check another name than the one that they dial, because
+// such names do not resolve on every system.
+func (config Config) certificateNames() []string {
+	names := []string{config.Host, "dps.localhost"}
+	for i, hub := range config.Hubs {
+		names = append(names, config.hostOf(i+1), hub, "hub-"+strings.ToLower(hub)+".localhost")
+	}
+	return names
 }
 
 func setDefault[T comparable](value *T, otherwise T) {

@@ -70,7 +70,7 @@ func (c *Cloud) keyOf(id string) []byte {
 func (c *Cloud) assign(d *device) {
 	if d.hub == nil {
 		d.setHub(c.defaultHub, "initialAssignment")
-		c.emit(KindAssigned, d.hub.name, d.id, "assigned to hub %s", d.hub.name)
+		c.emit(KindAssigned, d.hub.name, d.id, "to hub %s", d.hub.name)
 	}
 }
 

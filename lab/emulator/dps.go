@@ -78,7 +78,7 @@ func (p *dps) connect(conn *connection, r connectRequest) byte {
 		}
 	}
 	p.clients[conn] = &dpsClient{id: id, scope: scope, answers: schedule{cloud: c}}
-	c.emit(KindConnected, "DPS", id, "connected")
+	c.emit(KindConnected, "DPS", id, "")
 	c.note("DPS", id, notes...)
 	return accepted
 }

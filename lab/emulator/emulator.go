@@ -54,11 +54,7 @@ func Start(config Config) (*Cloud, error) {
 		config: config, groupKey: groupKey, broker: newBroker(), closed: make(chan struct{}), started: time.Now(),
 		devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(), noted: map[[3]string]bool{},
 	}
-	hosts := []string{config.Host}
-	for i := range config.Hubs {
-		hosts = append(hosts, config.hostOf(i+1))
-	}
-	if c.identity, err = newIdentity(config.AuthorityFile, append(hosts, config.Hubs...)); err != nil {
+	if c.identity, err = newIdentity(config.AuthorityFile, config.certificateNames()); err != nil {
 		return nil, fmt.Errorf("emulator: certificates: %w", err)
 	}
 	if err := c.open(); err != nil {
@@ -174,6 +170,15 @@ func (c *Cloud) isClosed() bool {
 // DPSHost returns the address of the Device Provisioning Service, as host:port.
 func (c *Cloud) DPSHost() string { return c.dps.frontend.address }
 
+// DPSName returns the name of DPS that a client is given, in the form of the names of the hubs:
+// host:port, or the host alone with Config.OwnAddresses.
+func (c *Cloud) DPSName() string {
+	if c.config.OwnAddresses {
+		return c.config.hostOf(0)
+	}
+	return c.DPSHost()
+}
+
 // IDScope and GroupKey return the ID scope and the group key that a device needs to register. The key
 // is base64.
 func (c *Cloud) IDScope() string  { return c.config.IDScope }
@@ -184,7 +189,8 @@ func (c *Cloud) CAPEM() []byte          { return append([]byte(nil), c.identity.
 func (c *Cloud) CAPool() *x509.CertPool { return c.identity.pool.Clone() }
 
 // Certificate returns the certificate of DPS and the hubs, with its key. It is valid for localhost,
-// 127.0.0.1, ::1 and the hosts of the configuration.
+// 127.0.0.1, ::1, the hosts of the configuration, the names of the hubs, and dps.localhost,
+// hub-a.localhost and so on.
 func (c *Cloud) Certificate() tls.Certificate { return c.identity.server.Certificates[0] }
 
 // Hub returns the address of a hub as host:port, or "" if there is no hub of this name.

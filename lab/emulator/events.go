@@ -27,9 +27,10 @@ const (
 	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect
 )
 
-// An Event is one event in the cloud. Hub is the name of a hub, "DPS" or "". Refusal is the name of
-// a row of Refusals, if the emulator has refused something; a refusal by a fault has none. An event
-// never contains a key or a token.
+// An Event is one event in the cloud. Hub is the name of a hub, "DPS" or "". The text follows the
+// kind in a sentence, as in "subscribed to …"; it may be empty. Refusal is the name of a row of
+// Refusals, if the emulator has refused something; a refusal by a fault has none. An event never
+// contains a key or a token.
 type Event struct {
 	Time    time.Time
 	Kind    Kind

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -28,6 +29,17 @@ func newHub(c *Cloud, name string) *hub {
 	}
 	h.frontend = newFrontend(c, name, h)
 	return h
+}
+
+// describeHost returns the name of a hub with its host, so that nobody has to look up the host, or
+// the host alone if it is of no hub. It is called with c.mu held.
+func (c *Cloud) describeHost(host string) string {
+	for _, h := range c.hubs {
+		if strings.EqualFold(host, h.host) {
+			return fmt.Sprintf("hub %s (%s)", h.name, h.host)
+		}
+	}
+	return fmt.Sprintf("the host %.100q", host)
 }
 
 func (h *hub) subscribe(conn *connection, filters []subscription) error {

@@ -13,6 +13,7 @@ import (
 // hubs.
 type identity struct {
 	pem             []byte
+	authority       *x509.Certificate
 	pool            *x509.CertPool
 	server          *tls.Config
 	badCertificates map[Fault]*tls.Config
@@ -35,7 +36,7 @@ func newIdentity(file string, hosts []string) (*identity, error) {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der})
-	id := &identity{pem: text, pool: x509.NewCertPool(), replaced: why}
+	id := &identity{pem: text, authority: a.certificate, pool: x509.NewCertPool(), replaced: why}
 	if isNew && file != "" {
 		id.save = func() error { return a.save(file, why != nil) }
 	}

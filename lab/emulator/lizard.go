@@ -222,5 +222,5 @@ func (c *Cloud) move(d *device, to *hub) {
 		delete(from.keptFilters, d.id)
 		d.setHub(to, "deviceDataMigrated")
 	}
-	c.emit(KindAssigned, to.name, d.id, "assigned to hub %s: %s", to.name, d.substatus)
+	c.emit(KindAssigned, to.name, d.id, "to hub %s: %s", to.name, d.substatus)
 }

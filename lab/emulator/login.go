@@ -52,7 +52,8 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	d := h.cloud.devices[id]
 	switch {
 	case !strings.EqualFold(host, h.host) && !strings.EqualFold(host, h.otherName()):
-		return nil, none, refuse(refuseDevice, "the user name names the host %.100q, but this hub is %s", host, h.host)
+		return nil, none, refuse(refuseDevice, "the user name names %s, but this is %s",
+			h.cloud.describeHost(host), h.cloud.describeHost(h.host))
 	case strings.Contains(id, "/"):
 		return nil, none, refuse(refuseDevice, "the emulator has no modules, and %.200q is one", id)
 	case d == nil || d.hub == nil:

@@ -39,7 +39,7 @@ func (h *hub) startSession(conn *connection, d *device, r connectRequest, expire
 	h.byConnection[conn], h.byDevice[d.id] = s, s
 	d.hadSession = true
 	d.connectCounts[h.name]++
-	h.cloud.emit(KindConnected, h.name, d.id, "connected, session present: %t", conn.sessionPresent)
+	h.cloud.emit(KindConnected, h.name, d.id, "session present: %t", conn.sessionPresent)
 	s.watchToken()
 	d.deliver()
 }
