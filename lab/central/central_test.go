@@ -184,6 +184,16 @@ func TestEachCallIsOneRequestInIoTCentralsFormat(t *testing.T) {
 				`{"target":"DPS","fault":"mute","parameters":{}}`,
 			`{"target":"DPS","fault":"mute","parameters":{}}`, "",
 		},
+		"create a device": {
+			func(ctx context.Context, c *central.Client) (any, error) { return c.CreateDevice(ctx, "dev 1", "B") },
+			"PUT /lizard/v1/devices/dev%201\nContent-Type: application/json\nContent-Length: 11\n\n{\"hub\":\"B\"}",
+			`{"deviceId":"dev 1","hub":"B","connectionString":"HostName=h;DeviceId=dev 1;SharedAccessKey=a2V5"}`, "",
+		},
+		"create a device at any hub": {
+			func(ctx context.Context, c *central.Client) (any, error) { return c.CreateDevice(ctx, "dev1", "") },
+			"PUT /lizard/v1/devices/dev1\nContent-Type: application/json\nContent-Length: 2\n\n{}",
+			`{"deviceId":"dev1","hub":"A","connectionString":"HostName=h;DeviceId=dev1;SharedAccessKey=a2V5"}`, "",
+		},
 		"clear a fault": {
 			func(ctx context.Context, c *central.Client) (any, error) { return nil, c.Clear(ctx, "dev/1&x", "fin") },
 			"DELETE /lizard/v1/strikes?fault=fin&target=dev%2F1%26x",

@@ -37,6 +37,7 @@ func (s *Server) handler() http.Handler {
 		system + "/get-twin":              {"GET": a.twin},
 		system + "/c2d":                   {"DELETE": a.purgeQueue},
 		"/system/iothubs/{operation}":     {"POST": noEventHub},
+		"/lizard/v1/devices/{device}":     {"PUT": s.createDevice},
 		"/lizard/v1/faults":               {"GET": s.faults},
 		"/lizard/v1/strikes":              {"GET": s.listActive, "POST": s.inject, "DELETE": s.clear},
 	} {

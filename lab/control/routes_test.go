@@ -25,6 +25,7 @@ var all = map[string]string{
 	"/system/iothub/devices/dev1/get-twin":             "GET",
 	"/system/iothub/devices/dev1/c2d":                  "DELETE",
 	"/system/iothubs/generateEventSasTokens":           "POST",
+	"/lizard/v1/devices/dev1":                          "PUT",
 	"/lizard/v1/faults":                                "GET",
 	"/lizard/v1/strikes":                               "GET POST DELETE",
 }
