@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,7 +78,7 @@ func (s *show) build() (err error) {
 	if !s.JSON {
 		print = brief(print)
 	}
-	s.log = observe.NewFan(observe.Thin(print))
+	s.log = observe.NewFan(observe.Thin(s.withNames(print)))
 	s.sensor = &sensor.Sensor{TelemetryInterval: 500 * time.Millisecond, PropertyInterval: 2 * time.Second}
 	s.device, err = machine.New(machine.Settings{
 		Identity: machine.Identity{
@@ -103,6 +104,18 @@ func brief(print func(machine.Record)) func(machine.Record) {
 	return func(r machine.Record) {
 		if r.Kind == observe.Transition {
 			r.Error = ""
+		}
+		print(r)
+	}
+}
+
+// withNames replaces the addresses of DPS and the hubs by their names, so that nobody has to look up a
+// port.
+func (s *show) withNames(print func(machine.Record)) func(machine.Record) {
+	names := strings.NewReplacer(s.cloud.Hub("A"), "hub A", s.cloud.Hub("B"), "hub B", s.cloud.DPSHost(), "DPS")
+	return func(r machine.Record) {
+		for _, text := range []*string{&r.Hub, &r.FromHub, &r.Message, &r.Error} {
+			*text = names.Replace(*text)
 		}
 		print(r)
 	}
