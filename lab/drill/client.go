@@ -13,17 +13,18 @@ import (
 type Place struct {
 	ProvisioningHost  string // host:port, or only the host if the client cannot use another port
 	IDScope, DeviceID string
-	DeviceKey         string // the device's key in base64
-	CAFile            string // path of a file with the certificate authority in PEM
+	DeviceKey         string              // the device's key in base64
+	CAFile            string              // path of a file with the certificate authority in PEM
+	More              []emulator.Variable // other forms of the same, and connection strings, for the clients of others
 	RootCAs           *x509.CertPool
 	StateDir          string // the client's directory for data that must outlive a restart
 	Interval          time.Duration
 }
 
 // Environment returns the place as environment variables. Microsoft's samples use the names that
-// begin with IOTHUB.
+// begin with IOTHUB. docs/drill.md lists all.
 func (p Place) Environment() []string {
-	return []string{
+	all := []string{
 		"FAILOVER_PROVISIONING_HOST=" + p.ProvisioningHost, "FAILOVER_ID_SCOPE=" + p.IDScope,
 		"FAILOVER_DEVICE_ID=" + p.DeviceID, "FAILOVER_DEVICE_KEY=" + p.DeviceKey, "FAILOVER_CA_FILE=" + p.CAFile,
 		"FAILOVER_STATE_DIR=" + p.StateDir, "FAILOVER_TELEMETRY_INTERVAL=" + p.Interval.String(),
@@ -32,6 +33,10 @@ func (p Place) Environment() []string {
 		"IOTHUB_DEVICE_DPS_DEVICE_KEY=" + p.DeviceKey,
 		"NODE_EXTRA_CA_CERTS=" + p.CAFile, "SSL_CERT_FILE=" + p.CAFile,
 	}
+	for _, v := range p.More {
+		all = append(all, v.Name+"="+v.Value)
+	}
+	return all
 }
 
 // A Client is a program that a drill runs in scenarios.
@@ -48,12 +53,4 @@ type Running interface {
 	// Stop tells the client to end, kills it when ctx ends, and returns the resources that
 	// it has used.
 	Stop(ctx context.Context) Usage
-}
-
-// deviceKey enrolls a device and returns its key.
-func deviceKey(cloud *emulator.Cloud, deviceID string) (string, error) {
-	if err := cloud.Enroll(deviceID, ""); err != nil {
-		return "", err
-	}
-	return cloud.DeviceKey(deviceID)
 }

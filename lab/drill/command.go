@@ -81,7 +81,12 @@ func (r *process) measureMemory() {
 
 // isDeviceVariable reports whether a variable could lead a client to another cloud.
 func isDeviceVariable(variable string) bool {
-	return strings.HasPrefix(variable, "FAILOVER_") || strings.HasPrefix(variable, "IOTHUB_")
+	for _, prefix := range []string{"FAILOVER_", "IOTHUB_", "EMULATOR_"} {
+		if strings.HasPrefix(variable, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *process) Ended() <-chan struct{} { return r.ended }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -60,19 +59,6 @@ func (d *Drill) try(ctx context.Context, s scenario.Scenario) (*Card, error) {
 	}
 	t.collect()
 	return Judge(s, &t.evidence), nil
-}
-
-func (t *trial) place(dir string) (Place, error) {
-	key, err := deviceKey(t.cloud, t.DeviceID)
-	if err != nil {
-		return Place{}, err
-	}
-	p := Place{
-		ProvisioningHost: t.cloud.DPSHost(), IDScope: t.cloud.IDScope(), DeviceID: t.DeviceID, DeviceKey: key,
-		CAFile: filepath.Join(dir, "ca.pem"), RootCAs: t.cloud.CAPool(), StateDir: filepath.Join(dir, "state"),
-		Interval: t.Interval,
-	}
-	return p, os.WriteFile(p.CAFile, t.cloud.CAPEM(), 0o600)
 }
 
 // play waits for the client's first reading, runs the scenario, and waits for the delivery of the
