@@ -28,7 +28,8 @@ func emulatorCommand() *cobra.Command {
 		Use: "emulator", Short: "Run a local cloud: DPS and two IoT hubs", GroupID: "lab", Args: cobra.NoArgs,
 		Long: "emulator runs DPS and the hubs A and B in this process, over TLS, with development keys that are\n" +
 			"public. It prints the settings that a device needs, as shell commands, and then every event, until\n" +
-			"SIGINT, SIGTERM or SIGHUP. Its control API is HTTPS; it serves IoT Central's REST API and the\n" +
+			"SIGINT, SIGTERM or SIGHUP. Each line of the log has the time, the place (DPS, hub A or hub B), the\n" +
+			"device, and what happened. The control API is HTTPS; it serves IoT Central's REST API and the\n" +
 			"injection of faults. The address and the token are in the control file.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.config.Host, o.config.ListenHost = plainHost(o.config.Host), plainHost(o.config.ListenHost)
@@ -40,8 +41,12 @@ func emulatorCommand() *cobra.Command {
 		},
 	}
 	o.register(c.Flags())
+	c.AddCommand(emulatorDevice(), emulatorTrust())
 	return c
 }
+
+// defaultCAFile is the name of the file with the emulator's certificate authority.
+const defaultCAFile = "failover-ca.pem"
 
 // ownAddressesUsage explains --own-addresses of emulator and drill.
 const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127.0.0.3:8883,\n" +
@@ -49,7 +54,8 @@ const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127
 
 func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&o.caFile, "ca-file", "failover-ca.pem", "write the cloud's certificate authority to this `file`")
+	f.StringVar(&o.caFile, "ca-file", defaultCAFile, "write the cloud's certificate authority to this `file`, and beside it\n"+
+		"as PKCS#12, with the end .p12")
 	f.StringVar(&o.ledgerFile, "ledger-file", "",
 		"append each message that a hub stores to this `file`, as a JSON line")
 	f.StringVar(&o.config.Host, "host", "127.0.0.1", "address to listen on; devices connect to it")
@@ -106,6 +112,9 @@ func (o emulatorOptions) check() error {
 		return fmt.Errorf("--port is %d: it must be 1 to %d, or 0 for any free ports", config.Port, lastPort)
 	case o.controlPort < 0 || o.controlPort > 65535:
 		return fmt.Errorf("--control-port is %d: it must be 1 to 65535, or 0 for any free port", o.controlPort)
+	case strings.HasSuffix(o.caFile, ".p12"):
+		return errors.New("--ca-file ends with .p12, which is the end of the PKCS#12 file beside it: " +
+			"give the name of a PEM file, such as failover-ca.pem")
 	case config.OwnAddresses && config.ListenHost != "":
 		return errors.New("--own-addresses sets the addresses to listen on: leave --listen out")
 	case config.OwnAddresses:
@@ -153,7 +162,7 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 		if err := ledger.follow(e); err != nil {
 			say("--ledger-file: %v", err)
 		}
-		say("%s %-12s %s", e.Time.Format("15:04:05.000"), e.Kind, e.Text)
+		say("%s", eventLine(e))
 	}
 	if o.caFile, err = filepath.Abs(o.caFile); err != nil { // a device may run in another directory
 		return fmt.Errorf("--ca-file: %w", err)
@@ -184,7 +193,7 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	started = true
 	cloud.StartSaving()
-	printDeviceSettings(cloud, o.caFile, say)
+	printSettings(cloud, o.caFile, say)
 	<-ctx.Done()
 	return nil
 }
@@ -197,14 +206,14 @@ func (o emulatorOptions) startCloud() (*emulator.Cloud, error) {
 	return cloud, err
 }
 
-// writeFiles writes the control file and the CA file, and opens the ledger. It is called when all
+// writeFiles writes the control file and the files of the authority, and opens the ledger. It is called when all
 // ports are open, so that an emulator that cannot start leaves the files of another one alone.
 func (o emulatorOptions) writeFiles(cloud *emulator.Cloud, api *control.Server, ledger *ledgerFile, say printf) error {
-	ca, err := o.stageCA(o.caFile, cloud.CAPEM())
+	ca, err := o.stageAuthority(cloud)
 	if err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
-	defer ca.Discard()
+	defer ca.discard()
 	controlFile, err := o.announce(api, say)
 	if err != nil {
 		return fmt.Errorf("--control-file: %w", err)
@@ -212,22 +221,28 @@ func (o emulatorOptions) writeFiles(cloud *emulator.Cloud, api *control.Server, 
 	if err := ledger.open(o.ledgerFile, cloud); err != nil {
 		return fmt.Errorf("--ledger-file: %w", err)
 	}
-	if err := ca.Commit(); err != nil {
+	if err := ca.commit(); err != nil {
 		return fmt.Errorf("--ca-file: %w", err)
 	}
 	say("# Control API: %s (token in %s)", api.URL(), controlFile)
 	return nil
 }
 
-// printDeviceSettings prints the settings that a device needs, as shell commands.
-func printDeviceSettings(cloud *emulator.Cloud, caFile string, say printf) {
-	say("# Hub A is %s, hub B is %s. Settings for a device:", cloud.Hub("A"), cloud.Hub("B"))
-	for _, setting := range [][2]string{
-		{"PROVISIONING_HOST", cloud.DPSHost()}, {"ID_SCOPE", cloud.IDScope()}, {"DEVICE_ID", "dev1"},
-		{"GROUP_KEY", cloud.GroupKey()}, {"CA_FILE", caFile},
-	} {
-		say("export FAILOVER_%s=%s", setting[0], quoted(setting[1]))
+// printSettings prints the settings of a device as shell commands: those for the clients of others,
+// and then those of failover run. It prints only the group key, which is public.
+func printSettings(cloud *emulator.Cloud, caFile string, say printf) {
+	say("# Hub A is %s, hub B is %s.", cloud.Hub("A"), cloud.Hub("B"))
+	say("# Settings for other clients; failover emulator trust and failover emulator device print more:")
+	export := func(name, value string) { say("export %s=%s", name, quoted(value)) }
+	for _, v := range cloud.Variables(trustStoreFile(caFile)) {
+		export(v.Name, v.Value)
 	}
+	say("# Settings for failover run:")
+	export("FAILOVER_PROVISIONING_HOST", cloud.DPSName())
+	export("FAILOVER_ID_SCOPE", cloud.IDScope())
+	export("FAILOVER_DEVICE_ID", "dev1")
+	export("FAILOVER_GROUP_KEY", cloud.GroupKey())
+	export("FAILOVER_CA_FILE", caFile)
 }
 
 // openControlAPI opens the control API on the host of DPS.

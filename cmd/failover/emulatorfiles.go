@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"giantlizard.example/failover/lab/control"
+	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/statefile"
 )
 
@@ -31,22 +33,70 @@ func lockDataDir(path string) (leave func(started bool), err error) {
 	}, nil
 }
 
-// stageCA writes the CA file under a temporary name. It refuses to replace the CA file of another
-// running emulator, because devices read that file at each dial.
-func (o emulatorOptions) stageCA(file string, text []byte) (*control.StagedFile, error) {
-	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
-		old, err := os.ReadFile(file)
+// An authorityFiles is the certificate authority in both forms, each under a temporary name.
+type authorityFiles []*control.StagedFile
+
+// trustStoreFile returns the name of the PKCS#12 file beside a PEM file.
+func trustStoreFile(caFile string) string {
+	return strings.TrimSuffix(caFile, ".pem") + ".p12"
+}
+
+// stageAuthority writes the CA file and the PKCS#12 file under temporary names. It refuses to replace the CA
+// file of another running emulator, because devices read that file at each dial.
+func (o emulatorOptions) stageAuthority(cloud *emulator.Cloud) (files authorityFiles, err error) {
+	if err := o.checkCAFileIsFree(cloud.CAPEM()); err != nil {
+		return nil, err
+	}
+	trustStore, err := cloud.TrustStore()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []struct {
+		name string
+		text []byte
+	}{{o.caFile, cloud.CAPEM()}, {trustStoreFile(o.caFile), trustStore}} {
+		staged, err := control.StageFile(f.name, f.text, 0o644)
 		if err != nil {
+			files.discard()
 			return nil, err
 		}
-		for _, other := range o.controlFiles() {
-			if !bytes.Equal(old, text) && bytes.Equal(old, control.RunningCA(other)) {
-				return nil, fmt.Errorf("%s belongs to the running emulator of control file %s: give another file",
-					file, other)
-			}
+		files = append(files, staged)
+	}
+	return files, nil
+}
+
+// commit replaces both files.
+func (a authorityFiles) commit() error {
+	var errs []error
+	for _, f := range a {
+		errs = append(errs, f.Commit())
+	}
+	return errors.Join(errs...)
+}
+
+// discard removes the temporary files. After commit it does nothing.
+func (a authorityFiles) discard() {
+	for _, f := range a {
+		f.Discard()
+	}
+}
+
+func (o emulatorOptions) checkCAFileIsFree(text []byte) error {
+	info, err := os.Stat(o.caFile)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil // there is nothing to lose, and StageFile reports a path that is not a file
+	}
+	old, err := os.ReadFile(o.caFile)
+	if err != nil {
+		return err
+	}
+	for _, other := range o.controlFiles() {
+		if !bytes.Equal(old, text) && bytes.Equal(old, control.RunningCA(other)) {
+			return fmt.Errorf("%s belongs to the running emulator of control file %s: give another file", o.caFile,
+				other)
 		}
 	}
-	return control.StageFile(file, text, 0o644)
+	return nil
 }
 
 // controlFiles returns the known control files of emulators on this machine.

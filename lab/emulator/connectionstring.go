@@ -37,7 +37,8 @@ func (c *Cloud) CreateDevice(deviceID, hubName string) (hub string, isNew bool, 
 	case d.faults[Deleted] != nil:
 		return "", false, fmt.Errorf("emulator: %s has the active fault %s: clear it first", deviceID, Deleted)
 	case d.hub == nil:
-		c.move(d, at)
+		d.setHub(at, "initialAssignment")
+		c.emit(KindAssigned, at.name, d.id, "to hub %s, without DPS", at.name)
 		return at.name, true, nil
 	case hubName != "" && d.hub != at:
 		return "", false, fmt.Errorf("%w: %s is at hub %s", ErrAtOtherHub, deviceID, d.hub.name)
