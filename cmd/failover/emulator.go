@@ -54,8 +54,8 @@ const ownAddressesUsage = "DPS at 127.0.0.1:8883, hubs at 127.0.0.2:8883 and 127
 
 func (o *emulatorOptions) register(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&o.caFile, "ca-file", defaultCAFile, "write the cloud's certificate authority to this `file`, and beside it\n"+
-		"as PKCS#12, with the end .p12")
+	f.StringVar(&o.caFile, "ca-file", defaultCAFile,
+		"write the cloud's certificate authority to this `file`, and beside it as PKCS#12 (.p12)")
 	f.StringVar(&o.ledgerFile, "ledger-file", "",
 		"append each message that a hub stores to this `file`, as a JSON line")
 	f.StringVar(&o.config.Host, "host", "127.0.0.1", "address to listen on; devices connect to it")

@@ -20,7 +20,8 @@ func emulatorDevice() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		Long: "device prints the connection string with which a device connects to its hub in the running\n" +
 			"emulator, without DPS. It creates the device at the hub if the device is at no hub yet. When the\n" +
-			"device has been moved, its hub is another one, and so is its connection string.\n\n" + secondTerminalHelp + "\n\n" + clientExitCodes,
+			"device has been moved, its hub is another one, and so is its connection string.\n\n" +
+			secondTerminalHelp + "\n\n" + clientExitCodes,
 		Example: "  failover emulator device dev1\n" +
 			"  export IOTHUB_DEVICE_CONNECTION_STRING=\"$(failover emulator device dev2 --hub B)\"",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -54,7 +54,8 @@ func TestDeviceConnectsWithTheConnectionStringOfASecondTerminal(t *testing.T) {
 		"dev7 is at hub B") || !strings.Contains(stderr, "leave --hub out") {
 		t.Errorf("at the other hub: %s", stderr)
 	}
-	if _, stderr := x.types(2, "emulator", "device", "dev8", "--hub", "C"); !strings.Contains(stderr, "there are A, B") {
+	if _, stderr := x.types(2, "emulator", "device", "dev8", "--hub", "C"); !strings.Contains(stderr,
+		"there are A, B") {
 		t.Errorf("at a hub that does not exist: %s", stderr)
 	}
 	if log := cloud.stdout.String(); strings.Contains(log, fields[3]) {

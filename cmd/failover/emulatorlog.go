@@ -16,8 +16,8 @@ func eventLine(e emulator.Event) string {
 	if place != "" && place != emulator.TargetDPS {
 		place = "hub " + place
 	}
-	line := fmt.Sprintf("%s %-6s %-10s %-12s %s", e.Time.Format("15:04:05.000"), orDash(place), orDash(e.Device), e.Kind,
-		withoutSubject(e, place))
+	line := fmt.Sprintf("%s %-6s %-10s %-12s %s", e.Time.Format("15:04:05.000"), orDash(place), orDash(e.Device),
+		e.Kind, withoutSubject(e, place))
 	return strings.TrimRight(line, " ")
 }
 

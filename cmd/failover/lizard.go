@@ -21,8 +21,8 @@ import (
 )
 
 // secondTerminalHelp is part of the help of commands that call a running emulator.
-const secondTerminalHelp = "The command calls the emulator that runs on this machine. It finds it through its control\n" +
-	"file; set FAILOVER_CONTROL_FILE if that is not the default file."
+const secondTerminalHelp = "The command calls the emulator that runs on this machine. It finds it " +
+	"through its control\nfile; set FAILOVER_CONTROL_FILE if that is not the default file."
 
 const lizardHelp = secondTerminalHelp + " A target is DPS, the name of a hub\n" +
 	"(A or B), or the ID of a device.\n\n" + clientExitCodes

@@ -20,8 +20,8 @@ import (
 // the files, quoted for a shell, and "PEM" for the file as a string of a program.
 type trustLine struct{ client, line string }
 
-// trustLines lists the clients: first the SDKs and tools, then the stores of systems. Versions 1 of
-// Azure's SDK for Java have authorities of their own and ignore Java's trust store.
+// trustLines lists the clients: first the SDKs and tools, then the stores of systems. Version 1 of
+// Azure's SDK for Java has authorities of its own and ignores Java's trust store.
 var trustLines = []trustLine{
 	{"Node (variable)", `export NODE_EXTRA_CA_CERTS=PEM`},
 	{"Python, azure-iot-device (argument of create_from_connection_string and create_from_symmetric_key)",
@@ -57,10 +57,10 @@ func emulatorTrust() *cobra.Command {
 	var caFile string
 	c := &cobra.Command{
 		Use: "trust", Short: "Print how each SDK and system trusts the emulator", Args: cobra.NoArgs,
-		Long: "trust prints a line for each SDK, tool and system that makes it trust the certificates of the emulator.\n" +
-			"The emulator need not run, but it must have written its certificate authority, as PEM and as PKCS#12.\n" +
-			"The PKCS#12 file has a password because Java asks for one. The password is public, because the file\n" +
-			"holds only a certificate.",
+		Long: "trust prints a line for each SDK, tool and system that makes it trust the certificates of the\n" +
+			"emulator. The emulator need not run, but it must have written its certificate authority, as PEM\n" +
+			"and as PKCS#12. The PKCS#12 file has a password because Java asks for one. The password is public,\n" +
+			"because the file holds only a certificate.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := readEnvironment()
 			if err != nil {

@@ -64,7 +64,7 @@ c.wrap_socket(socket.create_connection(("HOST", PORT)), server_hostname="HOST")`
 		"Node":                     {"node", "LINE\nnode -e '" + node + "'"},
 		"Python, azure-iot-device": {"python3", "python3 - <<'END'\n" + argument + "\nEND"},
 		"Programs on OpenSSL":      {"python3", "LINE\npython3 -c '" + python + "'"},
-		"Java, and both clients": {"keytool", "set -- LINE; store=${1#*=}; keytool -list -noprompt -keystore \"$store\" " +
+		"Java, and both clients": {"keytool", "set -- LINE; keytool -list -noprompt -keystore \"${1#*=}\" " +
 			"-storepass \"${3#*=}\" | grep -q 'failover-emulator, .*trustedCertEntry'"},
 		"openssl s_client": {"openssl", "openssl s_client -verify_return_error " + at + " LINE </dev/null"},
 	} {

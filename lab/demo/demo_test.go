@@ -58,8 +58,8 @@ func TestDemoFailsOverAndBackAndLosesNothing(t *testing.T) {
 			t.Errorf("an address would have to be looked up:\n%s", &out)
 		}
 		for _, event := range []string{"failed over from hub A to hub B", "setAlarm answered 200"} {
-			story := regexp.MustCompile(`(?s)-> Connected on connected at hub A.*\*\*\* A giant lizard.*lost at hub A.*` +
-				event + `.*\*\*\* The lizard has gone.*failed back from hub B to hub A.*-> Closing`)
+			story := regexp.MustCompile(`(?s)-> Connected on connected at hub A.*\*\*\* A giant lizard.*` +
+				`lost at hub A.*` + event + `.*\*\*\* The lizard has gone.*failed back from hub B to hub A.*-> Closing`)
 			if !story.Match(out.Bytes()) {
 				t.Errorf("unexpected output:\n%s", &out)
 			}

@@ -156,9 +156,11 @@ func TestBothFilesOfTheEnvironmentHoldTheAuthority(t *testing.T) {
 func TestNamesOfMicrosoftsSamplesHaveTheSameValues(t *testing.T) {
 	inPlace(t, emulator.Config{}, func(t *testing.T, _ *memnet.Network, v map[string]string) {
 		for name, same := range map[string]string{
-			"IOTHUB_DEVICE_DPS_ENDPOINT": "FAILOVER_PROVISIONING_HOST", "IOTHUB_DEVICE_DPS_ID_SCOPE": "FAILOVER_ID_SCOPE",
-			"IOTHUB_DEVICE_DPS_DEVICE_ID": "FAILOVER_DEVICE_ID", "IOTHUB_DEVICE_DPS_DEVICE_KEY": "FAILOVER_DEVICE_KEY",
-			"NODE_EXTRA_CA_CERTS": "FAILOVER_CA_FILE", "SSL_CERT_FILE": "FAILOVER_CA_FILE",
+			"IOTHUB_DEVICE_DPS_ENDPOINT":   "FAILOVER_PROVISIONING_HOST",
+			"IOTHUB_DEVICE_DPS_ID_SCOPE":   "FAILOVER_ID_SCOPE",
+			"IOTHUB_DEVICE_DPS_DEVICE_ID":  "FAILOVER_DEVICE_ID",
+			"IOTHUB_DEVICE_DPS_DEVICE_KEY": "FAILOVER_DEVICE_KEY",
+			"NODE_EXTRA_CA_CERTS":          "FAILOVER_CA_FILE", "SSL_CERT_FILE": "FAILOVER_CA_FILE",
 		} {
 			if v[name] == "" || v[name] != v[same] {
 				t.Errorf("%s is %q, and %s is %q", name, v[name], same, v[same])

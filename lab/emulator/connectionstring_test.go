@@ -81,7 +81,8 @@ func TestADeviceConnectsWithItsConnectionStringAndWithoutDPS(t *testing.T) {
 	onBothNetworks(t, emulator.Config{}, func(t *testing.T, w world) {
 		conn, code := w.connectsWith(w.mustCreate(device, ""))
 		if code != 0 || !w.Connected(device, "A") || w.Registrations(device) != 0 {
-			t.Fatalf("CONNACK %d, connected %t, %d registrations", code, w.Connected(device, "A"), w.Registrations(device))
+			t.Fatalf("CONNACK %d, connected %t, %d registrations", code, w.Connected(device, "A"),
+				w.Registrations(device))
 		}
 		conn.Write(rawPublish)
 		if err := w.Wait(t.Context(), func() bool { return len(w.Ledger()) == 1 }); err != nil {
@@ -119,7 +120,8 @@ func TestADeviceIsCreatedOnceAndAtOneHub(t *testing.T) {
 			isNew     bool
 			err       error
 		}{
-			{"B", "B", true, nil}, {"B", "B", false, nil}, {"", "B", false, nil}, {"A", "", false, emulator.ErrAtOtherHub},
+			{"B", "B", true, nil}, {"B", "B", false, nil}, {"", "B", false, nil},
+			{"A", "", false, emulator.ErrAtOtherHub},
 		} {
 			hub, isNew, err := w.CreateDevice(device, step.hub)
 			if hub != step.want || isNew != step.isNew || !errors.Is(err, step.err) {
