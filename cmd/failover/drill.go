@@ -27,6 +27,9 @@ with SIGTERM. The command finds these variables in its environment:
   FAILOVER_CA_FILE             also as NODE_EXTRA_CA_CERTS and SSL_CERT_FILE
   FAILOVER_STATE_DIR           a directory for this client only
   FAILOVER_TELEMETRY_INTERVAL  the time between its readings
+  IOTHUB_DEVICE_CONNECTION_STRING  for a client without DPS
+  EMULATOR_DPS_HOST, EMULATOR_HUB_A_PORT, EMULATOR_TRUST_STORE and others
+                               the same in other forms; docs/drill.md lists them
 The client numbers its readings: with the digits at the end of the message ID, or in a field of the
 body (--number-field).
 docs/drill.md says how each row of the report card is counted.

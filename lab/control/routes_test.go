@@ -79,7 +79,7 @@ func TestAnUnknownDeviceIsNotFound(t *testing.T) {
 			continue
 		}
 		for method := range strings.FieldsSeq(methods) {
-			if method == "PUT" && path == "/api/devices/dev1" { // it creates the device
+			if method == "PUT" && !strings.Contains(path, "dev1/") { // it creates the device
 				continue
 			}
 			w.wantError(404, "NotFound", `Unknown device: "dev1"`, method, path+version, bodies[method])
