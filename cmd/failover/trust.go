@@ -49,7 +49,7 @@ var trustLines = []trustLine{
 		`sudo cp PEM /etc/pki/ca-trust/source/anchors/failover-ca.pem && sudo update-ca-trust`},
 	{"macOS, programs of this user that use the key chain",
 		`security add-trusted-cert -r trustRoot -k ~/Library/Keychains/login.keychain-db PEM`},
-	{"Windows, programs of this user that use the trust store of the system",
+	{"Windows, programs of this user that use the trust store of the system (PowerShell)",
 		`certutil -user -addstore Root PEM`},
 }
 
