@@ -272,7 +272,7 @@ func TestAnOperationMayEndAsFailedOrDisabled(t *testing.T) {
 
 func TestARegistrationThatNobodyPollsCompletes(t *testing.T) {
 	for fault, want := range map[emulator.Fault]string{
-		emulator.DPSHealthy: "assigned to hub A", emulator.DPSFails: "the registration ended as failed",
+		emulator.DPSHealthy: "to hub A", emulator.DPSFails: "the registration ended as failed",
 		emulator.DPSDisabled: "the registration ended as disabled",
 	} {
 		var ends []emulator.Event
