@@ -19,6 +19,7 @@ import (
 
 	"giantlizard.example/failover/lab/control"
 	"giantlizard.example/failover/lab/emulator"
+	"giantlizard.example/failover/lab/service"
 	"giantlizard.example/failover/observe"
 )
 
@@ -183,6 +184,9 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer cloud.Close()
+	if err := service.Serve(cloud); err != nil {
+		return err
+	}
 	api, err := o.openControlAPI(cloud)
 	if err != nil {
 		return err
@@ -193,6 +197,7 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	started = true
 	cloud.StartSaving()
+	printServices(cloud, say)
 	printSettings(cloud, o.caFile, say)
 	<-ctx.Done()
 	return nil
@@ -226,6 +231,23 @@ func (o emulatorOptions) writeFiles(cloud *emulator.Cloud, api *control.Server, 
 	}
 	say("# Control API: %s (token in %s)", api.URL(), controlFile)
 	return nil
+}
+
+// printServices prints the connection strings of the service APIs. Their keys are derived from the
+// public group key.
+func printServices(cloud *emulator.Cloud, say printf) {
+	say("# For back ends and az --login; the keys are public, like the group key:")
+	for _, endpoint := range append(cloud.HubNames(), emulator.TargetDPS) {
+		text, err := cloud.ServiceConnectionString(endpoint)
+		if err != nil {
+			continue // cannot happen for the cloud's own endpoints
+		}
+		name := "hub " + endpoint
+		if endpoint == emulator.TargetDPS {
+			name = endpoint
+		}
+		say("# %s: %s", name, text)
+	}
 }
 
 // printSettings prints the settings of a device as shell commands: those for the clients of others,

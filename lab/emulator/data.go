@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,12 +21,13 @@ const saveDelay = 100 * time.Millisecond
 // another version.
 const dataVersion = 1
 
-// savedCloud is the content of the data file: devices, their twins and their queued messages. It
-// contains no faults, no ledger and no sessions.
+// savedCloud is the content of the data file: devices, their twins and their queued messages,
+// enrollments and registrations. It contains no faults, no ledger and no sessions.
 type savedCloud struct {
 	Version int           `json:"version"`
 	Serial  int           `json:"serial"`
 	Devices []savedDevice `json:"devices"`
+	savedProvisioning
 }
 
 type savedDevice struct {
@@ -44,6 +46,7 @@ type savedDevice struct {
 	Desired   savedSection   `json:"desired"`
 	Reported  savedSection   `json:"reported"`
 	Queue     []savedMessage `json:"queue,omitempty"`
+	savedRecord
 }
 
 type savedSection struct {
@@ -160,7 +163,7 @@ func writePrivate(file string, text []byte) error {
 
 // snapshot returns the state to save. It is called with the lock held.
 func (c *Cloud) snapshot() (savedCloud, error) {
-	all := savedCloud{Version: dataVersion, Serial: c.serial}
+	all := savedCloud{Version: dataVersion, Serial: c.serial, savedProvisioning: c.provisioning.snapshot()}
 	for _, id := range slices.Sorted(maps.Keys(c.devices)) {
 		d := c.devices[id]
 		if d.faults[Deleted] != nil {
@@ -168,7 +171,7 @@ func (c *Cloud) snapshot() (savedCloud, error) {
 		}
 		s := savedDevice{
 			ID: id, Key: d.key, Model: d.model, Substatus: d.substatus,
-			Created: d.created, Updated: d.updated, Met: d.hadSession,
+			Created: d.created, Updated: d.updated, Met: d.hadSession, savedRecord: d.savedRecord(),
 		}
 		if d.hub != nil {
 			s.Hub = d.hub.name
@@ -199,11 +202,19 @@ func (s section) snapshot() (savedSection, error) {
 // lock held.
 func (c *Cloud) load(text []byte) error {
 	var all savedCloud
-	if err := json.Unmarshal(text, &all); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // numbers of tags and initial twins keep their text
+	if err := decoder.Decode(&all); err != nil {
 		return fmt.Errorf("the file is damaged: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("the file is damaged: it continues after its object")
 	}
 	if all.Version != dataVersion {
 		return fmt.Errorf("the file has format %d, and this version reads format %d", all.Version, dataVersion)
+	}
+	if err := c.provisioning.restore(all.savedProvisioning); err != nil {
+		return err
 	}
 	devices := map[string]*device{}
 	for _, s := range all.Devices {
@@ -229,6 +240,7 @@ func (c *Cloud) restored(s savedDevice) (*device, error) {
 	}
 	d := c.newDevice(s.ID)
 	d.key, d.model, d.substatus = s.Key, s.Model, s.Substatus
+	d.restoreRecord(s)
 	d.created, d.updated, d.hadSession = s.Created, s.Updated, s.Met
 	if s.Hub != "" {
 		h, err := c.hub(s.Hub)

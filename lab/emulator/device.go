@@ -14,7 +14,7 @@ var ErrUnknownDevice = errors.New("emulator: unknown device")
 type device struct {
 	cloud *Cloud
 	id    string
-	key   []byte
+	key   []byte // the primary key at its hub
 	model string // the model ID that the device sent last
 
 	hub              *hub      // the hub that the device is assigned to; nil means not assigned yet
@@ -23,12 +23,17 @@ type device struct {
 	created, updated time.Time
 	operation        operation
 	faults           faultSet
+	record           record
+	registrationID   string // the last registration ID under which DPS has assigned the device; "" means none
+	allocated        int    // the version of the enrollment by which DPS has assigned the device last
 
 	twin          twin
 	queue         queue
 	methods       map[string]chan methodAnswer // channels for the answers to pending direct methods, by $rid
 	hadSession    bool                         // the device has had a session
 	connectCounts map[string]int               // number of accepted CONNECTs, by hub name
+
+	connectionUpdated time.Time // when the device has connected or disconnected last; zero means never
 }
 
 // device finds a device. The unexported functions of this file are called with c.mu held, except
@@ -51,23 +56,17 @@ func (c *Cloud) enroll(id string) *device {
 }
 
 func (c *Cloud) newDevice(id string) *device {
+	primary, secondary := c.provisioning.keysFor(id)
 	return &device{
-		cloud: c, id: id, key: deriveKey(c.groupKey, id), created: time.Now(),
-		faults: faultSet{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connectCounts: map[string]int{},
+		cloud: c, id: id, key: primary, record: record{secondary: secondary, etag: c.nextVersion()},
+		created: time.Now(),
+		faults:  faultSet{}, twin: newTwin(), methods: map[string]chan methodAnswer{}, connectCounts: map[string]int{},
 	}
 }
 
-// keyOf returns the key with which a device must sign its tokens: the device's own key, or the key
-// derived from the group key.
-func (c *Cloud) keyOf(id string) []byte {
-	if d := c.devices[id]; d != nil {
-		return d.key
-	}
-	return deriveKey(c.groupKey, id)
-}
-
-// assign assigns the device to the default hub, unless it has a hub.
+// assign assigns the device to the hub of its enrollment, or to the default hub, unless it has a hub.
 func (c *Cloud) assign(d *device) {
+	c.allocate(d)
 	if d.hub == nil {
 		d.setHub(c.defaultHub, "initialAssignment")
 		c.emit(KindAssigned, d.hub.name, d.id, "to hub %s", d.hub.name)
@@ -104,9 +103,10 @@ func (c *Cloud) makeKnown(deviceID, key string) error {
 	c.mu.Lock()
 	defer c.unlock()
 	d := c.enroll(deviceID)
-	if d.key = own; key == "" {
-		d.key = deriveKey(c.groupKey, deviceID)
+	if err := c.enrollIndividually(deviceID, own); err != nil {
+		return err
 	}
+	d.key, d.record.secondary = c.provisioning.keysFor(deviceID)
 	return nil
 }
 

@@ -20,7 +20,7 @@ const (
 // loginRefusal returns the reason why the hub refuses the device's logins, or nil.
 func (d *device) loginRefusal() error {
 	switch {
-	case d.faults[Disabled] != nil:
+	case d.faults[Disabled] != nil, d.record.disabled:
 		return errors.New("the device is disabled")
 	case d.faults[Deleted] != nil:
 		return errors.New("the device is deleted")
@@ -51,10 +51,18 @@ func (d *device) eraseState() {
 	d.twin, d.hadSession = newTwin(), false
 }
 
-// answerDisabled answers the request with an error if the device is disabled or deleted and may not
-// register again.
+// answerDisabled answers the request with an error if the device or its enrollment is disabled or
+// deleted and may not register again.
 func (q dpsRequest) answerDisabled() bool {
-	d := q.cloud.devices[q.client.id]
+	switch q.cloud.provisioning.refusal(q.client.id) {
+	case errEnrollmentDisabled:
+		q.fail(403, 403001, "The enrollment is disabled.")
+		return true
+	case ErrUnknownEnrollment:
+		q.fail(404, 404201, "There is no such enrollment.")
+		return true
+	}
+	d := q.cloud.devices[q.cloud.provisioning.deviceIDOf(q.client.id)]
 	if d == nil {
 		return false
 	}

@@ -79,7 +79,7 @@ func (c *Cloud) DeviceKey(deviceID string) (string, error) {
 }
 
 // DeleteDevice deletes a device and its state, but not its telemetry in the ledger. A device that
-// registers again is a new device.
+// registers again is a new device. Its individual enrollment and its registration are deleted, too.
 func (c *Cloud) DeleteDevice(deviceID string) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -87,14 +87,20 @@ func (c *Cloud) DeleteDevice(deviceID string) error {
 	if err != nil {
 		return err
 	}
+	c.delete(d)
+	c.provisioning.forget(d)
+	c.emit(KindAssigned, "", d.id, "deleted by the operator")
+	return nil
+}
+
+// delete deletes a device and its state. It is called with c.mu held.
+func (c *Cloud) delete(d *device) {
 	d.eraseState()
 	for _, a := range d.faults {
 		a.stop()
 	}
 	delete(c.devices, d.id)
 	d.hub = nil // so that clearing the fault moved does not move the deleted device back
-	c.emit(KindAssigned, "", d.id, "deleted by the operator")
-	return nil
 }
 
 // PurgeMessages deletes the cloud-to-device messages that a device has not completed, and returns

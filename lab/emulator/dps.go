@@ -95,7 +95,7 @@ func (p *dps) authenticate(scope, id, password string) error {
 	default:
 		return refuse(refuseToken, "the token's skn is %.60q instead of registration", t.policy)
 	}
-	if _, err = t.check(p.cloud.keyOf(id), scope+"/registrations/"+id, p.frontend.now()); err == nil {
+	if err = p.cloud.provisioning.check(t, id, scope+"/registrations/"+id, p.frontend.now()); err == nil {
 		p.cloud.note("DPS", id, t.notes...)
 	}
 	return err

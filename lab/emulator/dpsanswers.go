@@ -14,7 +14,7 @@ func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.
 func (q dpsRequest) assigning(d *device) {
 	q.answer(202, retryAfterText(q.cloud.config.RetryAfter), map[string]any{
 		"operationId": d.operation.id, "status": "assigning",
-		"registrationState": map[string]any{"registrationId": d.id, "status": "assigning"},
+		"registrationState": map[string]any{"registrationId": q.client.id, "status": "assigning"},
 	})
 }
 
@@ -23,7 +23,7 @@ func (q dpsRequest) finish(d *device) {
 	status, now := d.operation.result, q.frontend.now()
 	skew := time.Until(now)
 	state := map[string]any{
-		"registrationId": d.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},
+		"registrationId": q.client.id, "status": status, "etag": etag(q.cloud.serial), "symmetricKey": map[string]any{},
 		"createdDateTimeUtc": timestamp(d.created.Add(skew)), "lastUpdatedDateTimeUtc": timestamp(now),
 	}
 	switch status {

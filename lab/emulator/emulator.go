@@ -29,19 +29,21 @@ type Cloud struct {
 	broker   *broker
 	running  sync.WaitGroup // counts all goroutines
 
-	mu         sync.Mutex // guards the fields below, and all fields of the hubs and devices
-	closed     chan struct{}
-	started    time.Time
-	dps        *dps
-	hubs       []*hub
-	devices    map[string]*device
-	defaultHub *hub // the hub that DPS assigns to new devices
-	ledger     ledger
-	violations []string
-	noted      map[[3]string]bool // the emitted notes, by place, device and sentence
-	events     eventQueue
-	data       *data // writes the data file; nil means that nothing is saved
-	serial     int   // the last number of an operation, tracking ID or method
+	mu           sync.Mutex // guards the fields below, and all fields of the hubs and devices
+	closed       chan struct{}
+	started      time.Time
+	dps          *dps
+	hubs         []*hub
+	devices      map[string]*device
+	defaultHub   *hub // the hub that DPS assigns to new devices, unless their enrollment says otherwise
+	provisioning *provisioning
+	ledger       ledger
+	violations   []string
+	noted        map[[3]string]bool // the emitted notes, by place, device and sentence
+	events       eventQueue
+	data         *data // writes the data file; nil means that nothing is saved
+	serial       int   // the last number of an operation, tracking ID or method
+	versions     int   // the last number of an ETag of the service API
 }
 
 // Start starts a cloud. The caller must Close it.
@@ -54,6 +56,7 @@ func Start(config Config) (*Cloud, error) {
 		config: config, groupKey: groupKey, broker: newBroker(), closed: make(chan struct{}), started: time.Now(),
 		devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(), noted: map[[3]string]bool{},
 	}
+	c.provisioning = newProvisioning(c)
 	if c.identity, err = newIdentity(config.AuthorityFile, config.certificateNames()); err != nil {
 		return nil, fmt.Errorf("emulator: certificates: %w", err)
 	}

@@ -22,6 +22,7 @@ const (
 	KindTwin         Kind = "twin"
 	KindMethod       Kind = "method"
 	KindMessage      Kind = "message"   // the queue of cloud-to-device messages has changed, or a message was sent
+	KindService      Kind = "service"   // a hub or DPS has answered a request to its service API
 	KindViolation    Kind = "violation" // the client broke a rule of the protocol
 	KindNote         Kind = "note"      // the client did something undocumented, or a file cannot be used
 	KindLizard       Kind = "lizard"    // a fault was injected or cleared, or took effect

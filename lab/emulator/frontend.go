@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -25,7 +26,8 @@ type frontend struct {
 	shaping         *Params // the parameters of the fault slow; nil means no delays
 	faults          faultSet
 	connections     map[*connection]struct{}
-	connectionCount int // number of the last connection
+	connectionCount int          // number of the last connection
+	web             *http.Server // serves HTTPS on the same port; nil means that all clients must speak MQTT
 }
 
 func newFrontend(c *Cloud, name string, to endpoint) *frontend {
@@ -190,6 +192,8 @@ func (f *frontend) serve(conn *connection) {
 	if err := conn.handshake(); err != nil {
 		close(conn.flushed) // writeLoop was not started
 		f.endpoint.connectionEnded(conn, endedByTLS+err.Error())
+	} else if web := f.webServer(); web != nil && conn.speaksHTTP() {
+		f.serveWeb(web, conn)
 	} else {
 		go conn.writeLoop()
 		f.endpoint.connectionEnded(conn, f.cloud.broker.serve(conn))
@@ -198,4 +202,10 @@ func (f *frontend) serve(conn *connection) {
 	f.cloud.mu.Lock()
 	delete(f.connections, conn)
 	f.cloud.mu.Unlock()
+}
+
+func (f *frontend) webServer() *http.Server {
+	f.cloud.mu.Lock()
+	defer f.cloud.mu.Unlock()
+	return f.web
 }

@@ -76,7 +76,7 @@ func (h *hub) authenticate(host, id, password string) (*device, time.Time, error
 	if !t.isFor(resource) && t.isFor(other) {
 		resource = other
 	}
-	expires, err := t.check(d.key, resource, h.frontend.now())
+	expires, err := t.checkAny([][]byte{d.key, d.record.secondary}, resource, h.frontend.now())
 	if err == nil {
 		h.cloud.note(h.name, id, t.notes...)
 		if resource == other || !strings.EqualFold(host, h.host) {

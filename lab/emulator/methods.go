@@ -35,6 +35,13 @@ type methodAnswer struct {
 func (c *Cloud) InvokeMethod(
 	ctx context.Context, deviceID, name string, payload []byte,
 ) (status int, body []byte, err error) {
+	return c.CallMethod(ctx, deviceID, name, payload, c.config.MethodTimeout)
+}
+
+// CallMethod is InvokeMethod with a timeout for the answer.
+func (c *Cloud) CallMethod(
+	ctx context.Context, deviceID, name string, payload []byte, timeout time.Duration,
+) (status int, body []byte, err error) {
 	switch {
 	case name == "" || strings.ContainsAny(name, "+#\x00"): // invalid in a topic: MQTT 3.1.1, 4.7.1 and 1.5.3
 		return 0, nil, fmt.Errorf("emulator: method: the name %q is empty or contains +, # or NUL", name)
@@ -48,13 +55,13 @@ func (c *Cloud) InvokeMethod(
 	if err != nil {
 		return 0, nil, err
 	}
-	timer := time.NewTimer(c.config.MethodTimeout)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case a := <-answer:
 		return a.status, a.body, a.err
 	case <-timer.C:
-		err = fmt.Errorf("%w: %s after %v", ErrMethodTimeout, name, c.config.MethodTimeout)
+		err = fmt.Errorf("%w: %s after %v", ErrMethodTimeout, name, timeout)
 	case <-ctx.Done():
 		err = fmt.Errorf("emulator: method %s: %w", name, ctx.Err())
 	case <-c.closed:

@@ -80,7 +80,7 @@ func (q dpsRequest) register(body []byte) {
 	}
 	q.cloud.note("DPS", id, notes...)
 	q.lastPayloads[id] = payload
-	d := q.cloud.enroll(id)
+	d := q.cloud.registering(id)
 	if model := modelIn(payload); model != "" {
 		d.model = model
 	}
@@ -156,7 +156,7 @@ func (q dpsRequest) poll(operationID string) {
 		return
 	}
 	q.recentPolls[id] = append(recent, now)
-	d := q.cloud.devices[id]
+	d := q.cloud.devices[q.cloud.provisioning.deviceIDOf(id)]
 	switch {
 	case d == nil || operationID == "" || operationID != d.operation.id:
 		q.cloud.emitRefusal(refuseOperation, KindRegister, "DPS", id, "answered 404: there is no such operation")

@@ -37,7 +37,7 @@ func (h *hub) startSession(conn *connection, d *device, r connectRequest, expire
 		h.keptFilters[d.id] = s.filters
 	}
 	h.byConnection[conn], h.byDevice[d.id] = s, s
-	d.hadSession = true
+	d.hadSession, d.connectionUpdated = true, time.Now()
 	d.connectCounts[h.name]++
 	h.cloud.emit(KindConnected, h.name, d.id, "session present: %t", conn.sessionPresent)
 	s.watchToken()
@@ -58,6 +58,7 @@ func (h *hub) close(s *session, why string) {
 func (h *hub) endSession(s *session, why string) {
 	delete(h.byConnection, s.conn)
 	delete(h.byDevice, s.device.id)
+	s.device.connectionUpdated = time.Now()
 	if s.expiryTimer != nil {
 		s.expiryTimer.Stop()
 	}

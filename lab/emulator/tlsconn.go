@@ -38,6 +38,7 @@ type tlsConn struct {
 
 	mu            sync.Mutex
 	changed       *sync.Cond
+	unread        []byte // data that was read and that the next Read returns again
 	unsent        []byte
 	ending        bool
 	closed        bool
@@ -88,6 +89,12 @@ func (w *tlsConn) Read(p []byte) (int, error) {
 	}
 	if w.idleTimeout > 0 {
 		_ = w.shaped.SetReadDeadline(time.Now().Add(w.idleTimeout))
+	}
+	if len(w.unread) > 0 {
+		n := copy(p, w.unread)
+		w.unread = w.unread[n:]
+		w.mu.Unlock()
+		return n, nil
 	}
 	w.mu.Unlock()
 

@@ -18,11 +18,15 @@ type section struct {
 	metadata   Metadata
 }
 
-type twin struct{ desired, reported section }
+type twin struct {
+	desired, reported section
+	tags              map[string]any // a change replaces the map; a device does not see its tags
+	tagsVersion       int            // the number of changes of the tags
+}
 
 func newTwin() twin {
 	empty := section{map[string]any{}, 1, Metadata{Updated: time.Now(), Version: 1}}
-	return twin{empty, empty}
+	return twin{desired: empty, reported: empty, tags: map[string]any{}}
 }
 
 // patch merges a checked patch into the section; null deletes a property. If the result would be too
@@ -151,16 +155,25 @@ func (c *Cloud) SetDesired(deviceID string, patch map[string]any) error {
 	if err != nil {
 		return err
 	}
-	desired := &d.twin.desired
-	if err := desired.patch(checked); err != nil {
+	if err := d.patchDesired(checked, notes); err != nil {
 		return fmt.Errorf("emulator: desired properties: %w", err)
 	}
-	c.emit(KindTwin, "", d.id, "desired properties have version %d", desired.version)
+	return nil
+}
+
+// patchDesired merges a checked patch into the desired properties and sends it to the device. It is
+// called with c.mu held.
+func (d *device) patchDesired(patch map[string]any, notes []string) error {
+	desired := &d.twin.desired
+	if err := desired.patch(patch); err != nil {
+		return err
+	}
+	d.cloud.emit(KindTwin, "", d.id, "desired properties have version %d", desired.version)
 	for _, what := range notes {
-		c.note("", d.id, "was given desired properties with "+what)
+		d.cloud.note("", d.id, "was given desired properties with "+what)
 	}
 	if s := d.session(); s != nil {
-		s.sendDesired(checked, desired.version)
+		s.sendDesired(patch, desired.version)
 	}
 	return nil
 }
