@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	// The emulator is a second opinion about the wire: it shares no line with the device.
 	"lab/emulator": {},
 	"lab/control":  {"lab/emulator"},
+	"lab/service":  {"lab/emulator"},
 	"lab/interop":  {},
 	"lab/demo":     {"lab/emulator", "machine", "observe", "sensor", "transport"},
 	// It judges the emulator's door from outside.
@@ -43,8 +44,8 @@ var allowed = map[string][]string{
 	"lab/fleet":    {"lab/emulator", "policy", "provisioning", "transport"},
 	"lab/drill":    {"lab/emulator", "lab/scenario", "machine", "sensor", "transport"},
 	"cmd/failover": {
-		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/fleet", "lab/scenario", "machine",
-		"hub",
+		"lab/central", "lab/control", "lab/demo", "lab/drill", "lab/emulator", "lab/fleet", "lab/scenario",
+		"lab/service", "machine", "hub",
 		"ledger",
 		"observe", "outbox", "payloads", "provisioning", "sensor", "settings", "statefile", "textfile", "transport",
 	},

@@ -165,7 +165,8 @@ func (h hub) renewKeys(q request) (answer, error) {
 	primary := which == "primarykey" || which == "bothkeys" || which == "both"
 	secondary := which == "secondarykey" || which == "bothkeys" || which == "both"
 	if !primary && !secondary || len(body.Devices) == 0 || len(body.Devices) > 100 {
-		return answer{}, invalid("The policyKey is not primaryKey, secondaryKey or both, or there are not 1 to 100 devices.")
+		return answer{}, invalid("The policyKey is not primaryKey, secondaryKey or both, or there are not 1 to 100 " +
+			"devices.")
 	}
 	rotated, failed := []any{}, []any{}
 	for _, item := range body.Devices {

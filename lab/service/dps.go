@@ -51,6 +51,8 @@ func toDPSError(err error) *problem {
 	switch {
 	case errors.Is(err, emulator.ErrUnknownEnrollment):
 		return &problem{status: http.StatusNotFound, code: 404201}
+	case errors.Is(err, emulator.ErrUnknownRegistration):
+		return &problem{status: http.StatusNotFound, code: 404202}
 	case errors.Is(err, emulator.ErrEnrollmentExists):
 		return &problem{status: http.StatusConflict, code: 409201}
 	case errors.Is(err, emulator.ErrETag):

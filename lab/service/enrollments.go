@@ -69,7 +69,8 @@ func (b enrollmentBody) enrollment(e enrollments, id string) (emulator.Enrollmen
 	case b.Capabilities.IoTEdge:
 		return notEmulated("The emulator has no IoT Edge devices.")
 	case strings.EqualFold(b.AllocationPolicy, "custom"):
-		return notEmulated("The emulator calls no webhook: failover emulator --payload sets what an assignment carries.")
+		return notEmulated("The emulator calls no webhook. The flag --payload of failover emulator sets what an " +
+			"assignment carries.")
 	case b.ProvisioningStatus != "" && b.ProvisioningStatus != "enabled" && b.ProvisioningStatus != "disabled":
 		return none, invalid("The provisioningStatus is neither enabled nor disabled.")
 	}
@@ -157,9 +158,10 @@ func (e enrollments) showKeys(q request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: map[string]any{"type": "symmetricKey", "symmetricKey": map[string]string{
-		"primaryKey": stored.PrimaryKey, "secondaryKey": stored.SecondaryKey,
-	}}}, nil
+	return answer{status: http.StatusOK, value: map[string]any{
+		"type":         "symmetricKey",
+		"symmetricKey": map[string]string{"primaryKey": stored.PrimaryKey, "secondaryKey": stored.SecondaryKey},
+	}}, nil
 }
 
 // delete deletes an enrollment. Without If-Match it deletes any version.

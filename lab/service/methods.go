@@ -40,7 +40,7 @@ func (b methodBody) timeouts() (connect, response time.Duration, err error) {
 		wait = *b.ConnectTimeoutInSeconds
 	}
 	if seconds < shortestResponseTimeout || seconds > longestTimeout || wait < 0 || wait > longestTimeout {
-		return 0, 0, invalid("The responseTimeoutInSeconds is not %d to %d, or the connectTimeoutInSeconds not 0 to %d.",
+		return 0, 0, invalid("The responseTimeoutInSeconds is not %d to %d, or connectTimeoutInSeconds is not 0 to %d.",
 			shortestResponseTimeout, longestTimeout, longestTimeout)
 	}
 	return time.Duration(wait) * time.Second, time.Duration(seconds) * time.Second, nil

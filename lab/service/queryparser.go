@@ -9,7 +9,8 @@ import (
 )
 
 // queryToken matches the next token of a query: a string, a number, a path, or a sign.
-var queryToken = regexp.MustCompile(`^\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|` +
+var queryToken = regexp.MustCompile(`^\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|` +
+	`-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|` +
 	`[A-Za-z_$][\w$-]*(?:\.[\w$-]+)*|<=|>=|!=|<>|[*,()\[\]=<>])`)
 
 const (
@@ -37,7 +38,7 @@ func parseQuery(text string) (parsedQuery, error) {
 	}
 	q, err := p.query()
 	if err == nil && len(p.tokens) > 0 {
-		err = fmt.Errorf("%.30q is not expected, or is not in the part of the language that the emulator knows", p.tokens[0])
+		err = fmt.Errorf("%.30q is not expected, or the emulator does not know this part of the language", p.tokens[0])
 	}
 	return q, err
 }
