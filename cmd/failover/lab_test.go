@@ -43,11 +43,19 @@ func TestDeviceRunsWithTheSettingsThatTheEmulatorPrints(t *testing.T) {
 	p.terminate(0)
 	cloud.terminate(0)
 
-	// The output contains one key, which is public. A path may look like a key.
+	// The output contains the group key, which is public, and the service keys that are derived from it. A
+	// path and the name of a policy may look like a key.
+	public := []string{emulator.DevelopmentGroupKey, "provisioningserviceowner"}
+	for _, endpoint := range []string{"A", "B", emulator.TargetDPS} {
+		key := base64.StdEncoding.EncodeToString(derived(string(development(t)), "service/"+endpoint))
+		if public = append(public, key); !strings.Contains(exports, "SharedAccessKey="+key+"\n") {
+			t.Errorf("no connection string of %s in\n%s", endpoint, exports)
+		}
+	}
 	all := strings.ReplaceAll(cloud.stdout.String()+cloud.stderr.String(), filepath.Dir(dir), "")
 	for _, word := range regexp.MustCompile(`[A-Za-z0-9+/]{22,}=*`).FindAllString(all, -1) {
 		if key, err := base64.StdEncoding.DecodeString(word); err == nil && len(key) >= 16 &&
-			word != emulator.DevelopmentGroupKey {
+			!slices.Contains(public, word) {
 			t.Errorf("%s may be a key", word)
 		}
 	}
@@ -166,7 +174,7 @@ func TestEmulatorDoesNotWaitForTheReaderOfItsOutput(t *testing.T) {
 	c.Stdout = w
 	cloud := start(t, c)
 	var exports strings.Builder
-	for !strings.Contains(exports.String(), "FAILOVER_CA_FILE='") { // and no more than that
+	for !strings.Contains(exports.String(), "failover-ca.pem'\n") { // and no more than that
 		b := make([]byte, 1024)
 		n, err := r.Read(b)
 		must(t, err)
