@@ -54,12 +54,8 @@ func (d *device) eraseState() {
 // answerDisabled answers the request with an error if the device or its enrollment is disabled or
 // deleted and may not register again.
 func (q dpsRequest) answerDisabled() bool {
-	switch q.cloud.provisioning.refusal(q.client.id) {
-	case errEnrollmentDisabled:
-		q.fail(403, 403001, "The enrollment is disabled.")
-		return true
-	case ErrUnknownEnrollment:
-		q.fail(404, 404201, "There is no such enrollment.")
+	if status, code, message := q.cloud.provisioning.refusal(q.client.id); status != 0 {
+		q.fail(status, code, message)
 		return true
 	}
 	d := q.cloud.devices[q.cloud.provisioning.deviceIDOf(q.client.id)]

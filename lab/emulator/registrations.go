@@ -13,8 +13,6 @@ import (
 // ErrUnknownRegistration is the error for a registration ID that has not registered.
 var ErrUnknownRegistration = errors.New("emulator: there is no such registration")
 
-var errEnrollmentDisabled = errors.New("emulator: the enrollment is disabled")
-
 // A Registration is what DPS knows of a device that has registered.
 type Registration struct {
 	ID, Group, DeviceID string // Group is "" for an individual enrollment
@@ -104,16 +102,17 @@ func (p *provisioning) deviceIDOf(registrationID string) string {
 	return registrationID
 }
 
-// refusal returns why DPS refuses the requests of a client whose enrollment was changed, or nil.
-func (p *provisioning) refusal(registrationID string) error {
+// refusal returns the error with which DPS refuses the requests of a client whose enrollment is disabled
+// or was deleted since its login. A status of 0 means that nothing is wrong.
+func (p *provisioning) refusal(registrationID string) (status, code int, message string) {
 	key, known := p.lastLogin[registrationID]
 	switch e := p.enrollments[key]; {
 	case known && e == nil:
-		return ErrUnknownEnrollment
+		return 404, 404201, "There is no such enrollment."
 	case e != nil && e.Disabled:
-		return errEnrollmentDisabled
+		return 403, 403001, "The enrollment is disabled."
 	}
-	return nil
+	return 0, 0, ""
 }
 
 // registering returns the device of a registration ID that registers, and records the registration. It

@@ -19,8 +19,8 @@ func (w world) az(ca, endpoint, command string) (any, string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	// no argument of the commands below contains a space
-	c := exec.CommandContext(w.Context(), "az", append(strings.Fields(command), "--login", login, "--only-show-errors")...)
+	arguments := append(strings.Fields(command), "--login", login, "--only-show-errors") // none contains a space
+	c := exec.CommandContext(w.Context(), "az", arguments...)
 	c.Env = append(os.Environ(), "REQUESTS_CA_BUNDLE="+ca, "AZURE_CORE_COLLECT_TELEMETRY=no")
 	var stdout, stderr strings.Builder
 	c.Stdout, c.Stderr = &stdout, &stderr

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -192,4 +193,31 @@ func TestAKilledHubAnswersNoRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(200, "A", "GET", "/statistics/service"+hubVersion, "", "")
+}
+
+// A silent hub answers nothing, and what was sent meanwhile when it is back.
+func TestASilentHubAnswersWhenItIsBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, w world) {
+		w.want(200, "A", "GET", "/statistics/service"+hubVersion, "", "")
+		if err := w.KillHub("A", emulator.Silence); err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan time.Time, 1)
+		begin := time.Now()
+		r := w.request("A", "GET", "/statistics/service"+hubVersion, "")
+		go func() {
+			if got, err := w.client.Do(r); err == nil {
+				_, _ = io.Copy(io.Discard, got.Body)
+				got.Body.Close()
+			}
+			answered <- time.Now()
+		}()
+		time.Sleep(20 * time.Second)
+		if err := w.ReviveHub("A"); err != nil {
+			t.Fatal(err)
+		}
+		if took := (<-answered).Sub(begin); took != 20*time.Second {
+			t.Errorf("answered after %v", took)
+		}
+	})
 }

@@ -167,13 +167,3 @@ func at(value any, path string) any {
 	}
 	return value
 }
-
-// waitUntil waits for a condition of the cloud.
-func (w world) waitUntil(what string, condition func() bool) {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
-	defer cancel()
-	if err := w.Wait(ctx, condition); err != nil {
-		w.Fatalf("%s: %v", what, err)
-	}
-}
