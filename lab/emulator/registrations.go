@@ -148,7 +148,7 @@ func (c *Cloud) allocate(d *device) {
 	case d.hub == nil:
 		d.setInitialTwin(e)
 		d.setHub(target, "initialAssignment")
-		c.emit(KindAssigned, d.hub.name, d.id, "assigned to hub %s", d.hub.name)
+		c.emit(KindAssigned, d.hub.name, d.id, "to hub %s", d.hub.name)
 	case d.allocated == e.version, e.KeepHub, e.Allocation == AllocationNone && len(e.Hubs) == 0,
 		slices.Contains(e.hubs(c), d.hub):
 	default:
