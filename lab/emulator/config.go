@@ -85,6 +85,10 @@ type Config struct {
 	// TokenGrace is the time for which a connection outlives its SAS token. Zero means 10 minutes.
 	TokenGrace time.Duration
 
+	// LedgerLimit is about the memory in bytes for the messages in the ledger. When it is used up, the
+	// oldest messages are removed; the newest one always stays. Zero means no limit.
+	LedgerLimit int64
+
 	// Rand makes all random choices of faults. Nothing but the cloud may use Rand. Nil means a source
 	// with a fixed seed.
 	Rand *rand.Rand
@@ -129,6 +133,9 @@ func (config Config) complete() (Config, []byte, error) {
 func (config Config) check() error {
 	if config.HubConnections < 0 || config.Registrations < 0 {
 		return errors.New("a limit of connections or registrations is negative")
+	}
+	if config.LedgerLimit < 0 {
+		return errors.New("the limit of the ledger is negative")
 	}
 	if config.AllocationPayload != "" && !json.Valid([]byte(config.AllocationPayload)) {
 		return errors.New("the allocation payload is not JSON")

@@ -54,7 +54,8 @@ func Start(config Config) (*Cloud, error) {
 	}
 	c := &Cloud{
 		config: config, groupKey: groupKey, broker: newBroker(), closed: make(chan struct{}), started: time.Now(),
-		devices: map[string]*device{}, ledger: newLedger(), events: newEventQueue(), noted: map[[3]string]bool{},
+		devices: map[string]*device{}, ledger: newLedger(config.LedgerLimit), events: newEventQueue(),
+		noted: map[[3]string]bool{},
 	}
 	c.provisioning = newProvisioning(c)
 	if c.identity, err = newIdentity(config.AuthorityFile, config.certificateNames()); err != nil {

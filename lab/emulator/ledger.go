@@ -1,8 +1,10 @@
 package emulator
 
 import (
+	"crypto/rand"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,40 +23,109 @@ var messageID = regexp.MustCompile(`^[A-Za-z0-9:.+%_#*?!(),=@;$'-]*$`)
 
 // A Delivery is one telemetry message that a hub has stored. It must not be changed.
 type Delivery struct {
+	Sequence    int64 // number of the message in the ledger; the first message has 1
 	Device, Hub string
+	Model       string // the model ID that the device sent last, to DPS or to a hub; "" means none
 	MessageID   string // the system property $.mid
 	Body        []byte
 	Properties  map[string]string // decoded properties; system properties have short names, such as "$.ct"
 	Topic       string
 	Received    time.Time
-	Duplicate   bool // a hub has stored a message of this device with this ID before
+	Duplicate   bool // the ledger holds an earlier message of this device with this ID
 }
 
-// A ledger holds all stored telemetry. Only a running hub that the device is assigned to adds to it.
+// deliveryOverhead is about the memory in bytes that a Delivery takes besides its texts.
+const deliveryOverhead = 512
+
+// size returns about the memory in bytes that a message takes.
+func (d Delivery) size() int64 {
+	n := deliveryOverhead + len(d.Body) + len(d.Topic)
+	for name, value := range d.Properties {
+		n += len(name) + len(value)
+	}
+	return int64(n)
+}
+
+// A ledger holds stored telemetry: all of it, or the newest messages up to a limit. Only a running hub
+// that the device is assigned to adds to it.
 type ledger struct {
-	deliveries []Delivery
-	seen       map[[2]string]bool // stored messages, by device ID and message ID
+	run        string     // random text that differs at each start of a cloud
+	limit      int64      // largest sum of the messages' sizes; zero means no limit
+	size       int64      // sum of the messages' sizes
+	last       int64      // sequence number of the newest message
+	deliveries []Delivery // messages that are kept, oldest first
+	// newest holds sequence numbers of kept messages by device ID and message ID.
+	newest map[[2]string]int64
 }
 
-func newLedger() ledger { return ledger{seen: map[[2]string]bool{}} }
+func newLedger(limit int64) ledger {
+	return ledger{run: strings.ToLower(rand.Text()[:8]), limit: limit, newest: map[[2]string]int64{}}
+}
 
 func (l *ledger) add(d Delivery) {
+	l.last++
+	d.Sequence = l.last
 	if d.MessageID != "" {
 		key := [2]string{d.Device, d.MessageID}
-		d.Duplicate = l.seen[key]
-		l.seen[key] = true
+		_, d.Duplicate = l.newest[key]
+		l.newest[key] = d.Sequence
 	}
+	l.size += d.size()
 	l.deliveries = append(l.deliveries, d)
+	for l.limit > 0 && l.size > l.limit && len(l.deliveries) > 1 {
+		l.removeOldest()
+	}
 }
 
-// Ledger returns all stored telemetry in the order of arrival. The slice is not a copy and must
-// not be changed. The ledger grows without limit.
+// removeOldest removes a message without a change of the array, which callers of Ledger may read. The
+// next append that needs a larger array frees the memory.
+func (l *ledger) removeOldest() {
+	d := l.deliveries[0]
+	l.deliveries = l.deliveries[1:]
+	l.size -= d.size()
+	if key := [2]string{d.Device, d.MessageID}; l.newest[key] == d.Sequence {
+		delete(l.newest, key)
+	}
+}
+
+// after returns a copy of at most count kept messages behind a sequence number, and how many messages
+// before them are no longer kept.
+func (l *ledger) after(sequence int64, count int) (deliveries []Delivery, missed int64) {
+	oldest := l.last - int64(len(l.deliveries)) + 1
+	missed = max(0, oldest-sequence-1)
+	skipped := min(max(0, sequence-oldest+1), int64(len(l.deliveries)))
+	kept := l.deliveries[skipped:]
+	return slices.Clone(kept[:min(count, len(kept))]), missed
+}
+
+// Ledger returns the stored telemetry in the order of arrival. The slice is not a copy and must not be
+// changed. If Config.LedgerLimit is set, the oldest messages may be missing.
 func (c *Cloud) Ledger() []Delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.ledger.deliveries)
 	return c.ledger.deliveries[:n:n]
 }
+
+// LedgerAfter returns the stored telemetry behind a sequence number in the order of arrival, at most
+// count messages, and the number of messages between them and the sequence number that the ledger no
+// longer keeps. Zero is the sequence number before the first message.
+func (c *Cloud) LedgerAfter(sequence int64, count int) (deliveries []Delivery, missed int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ledger.after(sequence, count)
+}
+
+// LastSequence returns the sequence number of the newest stored message, or zero.
+func (c *Cloud) LastSequence() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ledger.last
+}
+
+// RunID returns a text that differs at each start of a cloud: eight lower-case letters and digits. A
+// sequence number is valid only together with it, because each start begins an empty ledger.
+func (c *Cloud) RunID() string { return c.ledger.run }
 
 // telemetry stores a message. The PUBACK is sent after it returns.
 func (s *session) telemetry(p publication) error {
@@ -82,7 +153,7 @@ func (s *session) storeWill() {
 }
 
 func (s *session) store(d Delivery) {
-	d.Device, d.Hub, d.Received = s.device.id, s.hub.name, time.Now()
+	d.Device, d.Model, d.Hub, d.Received = s.device.id, s.device.model, s.hub.name, time.Now()
 	c := s.hub.cloud
 	c.ledger.add(d)
 	c.emit(KindTelemetry, d.Hub, d.Device, "%s", d.MessageID)
