@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ import (
 type ledgerFile struct {
 	file    *os.File // the open file; nil without --ledger-file
 	cloud   atomic.Pointer[emulator.Cloud]
-	written int  // the number of messages written
-	torn    bool // the file ends in the middle of a line
+	written int64 // the sequence number of the last message written
+	torn    bool  // the file ends in the middle of a line
 }
 
 // A ledgerLine is one message in the file.
@@ -69,15 +70,28 @@ func (l *ledgerFile) write() error {
 	if cloud == nil || l.file == nil {
 		return nil
 	}
-	for _, d := range cloud.Ledger()[l.written:] {
-		line := ledgerLine{d.Device, d.Hub, d.MessageID, d.Received.UTC(), d.Properties, d.Body}
-		if err := l.append(line); err != nil {
-			return err
+	for {
+		deliveries, missed := cloud.LedgerAfter(l.written, readAtOnce)
+		if missed > 0 {
+			l.written += missed
+			return fmt.Errorf("%d messages left the emulator's memory before they could be written: "+
+				"check the disk, or allow more --message-memory", missed)
 		}
-		l.written++
+		if len(deliveries) == 0 {
+			return nil
+		}
+		for _, d := range deliveries {
+			line := ledgerLine{d.Device, d.Hub, d.MessageID, d.Received.UTC(), d.Properties, d.Body}
+			if err := l.append(line); err != nil {
+				return err
+			}
+			l.written = d.Sequence
+		}
 	}
-	return nil
 }
+
+// readAtOnce is the number of messages that are taken from the emulator's memory at once.
+const readAtOnce = 100
 
 // append writes a line. If the disk becomes full in the middle of it, append removes the incomplete
 // line again.

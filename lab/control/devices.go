@@ -161,7 +161,7 @@ func (a *application) deleteDevice(r *http.Request, _ []byte) (int, any, error) 
 	if err != nil {
 		return 0, nil, err
 	}
-	a.values.readLedger(a.cloud.Ledger()) // so that old telemetry of the device is not read after its deletion
+	a.values.readLedger(a.cloud) // so that old telemetry of the device is not read after its deletion
 	a.forgetDevice(d.ID)
 	return http.StatusNoContent, nil, nil
 }

@@ -39,6 +39,7 @@ func (s *Server) handler() http.Handler {
 		"/system/iothubs/{operation}":     {"POST": noEventHub},
 		"/lizard/v1/devices/{device}":     {"PUT": s.createDevice},
 		"/lizard/v1/faults":               {"GET": s.faults},
+		"/lizard/v1/messages":             {"GET": s.messages},
 		"/lizard/v1/strikes":              {"GET": s.listActive, "POST": s.inject, "DELETE": s.clear},
 	} {
 		mux.Handle(at, m)
@@ -80,6 +81,10 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		writeProblem(w, toProblem(err))
+		return
+	}
+	if write, is := value.(stream); is {
+		write(w)
 		return
 	}
 	writeAnswer(w, status, value)

@@ -27,6 +27,7 @@ var all = map[string]string{
 	"/system/iothubs/generateEventSasTokens":           "POST",
 	"/lizard/v1/devices/dev1":                          "PUT",
 	"/lizard/v1/faults":                                "GET",
+	"/lizard/v1/messages":                              "GET",
 	"/lizard/v1/strikes":                               "GET POST DELETE",
 }
 

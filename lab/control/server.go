@@ -54,7 +54,7 @@ type Server struct {
 	url, token     string
 	application    *application
 	server         *http.Server
-	running        sync.WaitGroup // counts the goroutine that accepts connections
+	running        sync.WaitGroup // counts the goroutines that serve starts
 	connections    sync.WaitGroup
 	cancelRequests context.CancelFunc // cancels the contexts of all requests
 
@@ -115,6 +115,7 @@ func (s *Server) serve(listener net.Listener) {
 	// them.
 	s.server.Protocols.SetHTTP1(true)
 	s.running.Go(func() { _ = s.server.ServeTLS(listener, "", "") })
+	s.running.Go(func() { s.application.followTelemetry(ctx) })
 }
 
 // trackConnection counts open connections. It is called at the beginning and at the end of each
