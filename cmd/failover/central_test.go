@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"giantlizard.example/failover/lab/emulator"
 	"giantlizard.example/failover/lab/slow"
 )
 
@@ -89,6 +90,19 @@ func TestContentOfACommandIsJSONOrAFileOrStandardInput(t *testing.T) {
 		code, stdout, stderr := run(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k",
 			content)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, "--content") {
+			t.Errorf("%q: exit code %d, %s", content, code, stderr)
+		}
+	}
+	for content, want := range map[string]string{
+		`"hi"`: `give {"request":"hi"}`, "[1, 2]": `give {"request":[1,2]}`, " 5": `give {"request":5}`,
+		"null":                                   `give {"request":null}`,
+		strings.Repeat(" ", 200) + "true":        `give {"request":…}`,
+		`"` + emulator.DevelopmentGroupKey + `"`: "--content is not a JSON object",
+	} {
+		code, stdout, stderr := run(t, env, "central", "device", "command", "run", "-d", "dev1", "--cn", "echo", "-k",
+			content)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, want) || !strings.Contains(stderr, `as "request"`) ||
+			strings.Contains(stderr, emulator.DevelopmentGroupKey) {
 			t.Errorf("%q: exit code %d, %s", content, code, stderr)
 		}
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,7 +154,21 @@ func readContent(stdin io.Reader, text string) ([]byte, error) {
 		return nil, errors.New(`--content is not JSON and does not name a file: ` +
 			`give JSON such as {"request":true}, quoted for your shell, or @file`)
 	}
+	if !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
+		return nil, errorWithoutKeys(fmt.Errorf(`--content is not a JSON object: IoT Central wants the argument of the `+
+			`command as "request"; give %s, quoted for your shell`, asRequest(content)))
+	}
 	return content, nil
+}
+
+// asRequest returns the content that somebody wanted who gave the argument of a command alone.
+func asRequest(argument []byte) string {
+	const longestShown = 100
+	var compact bytes.Buffer
+	if len(argument) > longestShown || json.Compact(&compact, argument) != nil {
+		return `{"request":…}`
+	}
+	return `{"request":` + compact.String() + "}"
 }
 
 const contentLimit = 1 << 20 // bytes; more than IoT Central accepts

@@ -62,7 +62,7 @@ func (q commandRequest) times() (connect, response time.Duration, err error) {
 // runCommand sends a cloud-to-device message instead.
 func (a *application) runCommand(r *http.Request, body []byte) (int, any, error) {
 	var q commandRequest
-	if err := decode(body, &q, false); err != nil {
+	if err := decode(body, &q, commandExample(body), false); err != nil {
 		return 0, nil, err
 	}
 	connect, response, err := q.times()

@@ -89,7 +89,7 @@ func (a *application) showDevice(r *http.Request, _ []byte) (int, any, error) {
 func (a *application) putDevice(r *http.Request, body []byte) (int, any, error) {
 	enabled := true
 	update := deviceUpdate{Enabled: &enabled}
-	if err := decode(body, &update, false); err != nil {
+	if err := decode(body, &update, deviceExample, false); err != nil {
 		return 0, nil, err
 	}
 	a.mu.Lock()
@@ -104,7 +104,7 @@ func (a *application) putDevice(r *http.Request, body []byte) (int, any, error) 
 
 func (a *application) patchDevice(r *http.Request, body []byte) (int, any, error) {
 	var update deviceUpdate
-	if err := decode(body, &update, false); err != nil {
+	if err := decode(body, &update, deviceExample, false); err != nil {
 		return 0, nil, err
 	}
 	a.mu.Lock()

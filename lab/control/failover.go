@@ -29,7 +29,7 @@ func (a *application) failover(r *http.Request, body []byte) (int, any, error) {
 	var update struct {
 		TTL *int `json:"ttl"` // time to live in minutes
 	}
-	if err := decode(body, &update, false); err != nil {
+	if err := decode(body, &update, failoverExample, false); err != nil {
 		return 0, nil, err
 	}
 	minutes := defaultMinutes

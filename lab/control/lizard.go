@@ -43,11 +43,11 @@ func (s *Server) listActive(*http.Request, []byte) (int, any, error) {
 
 func (s *Server) inject(_ *http.Request, body []byte) (int, any, error) {
 	var asked injection
-	if err := decode(body, &asked, true); err != nil {
+	if err := decode(body, &asked, injectionExample, true); err != nil {
 		return 0, nil, err
 	}
 	if asked.Target == "" || asked.Fault == "" {
-		return 0, nil, invalidParameter("The body must name a target and a fault.")
+		return 0, nil, invalidParameter("The body must name a target and a fault, such as %s.", injectionExample)
 	}
 	var params emulator.Params
 	for _, name := range sortedKeys(asked.Parameters) {

@@ -74,7 +74,8 @@ func capabilitiesOf(text json.RawMessage) (capabilities, map[string]capabilities
 		Contents []entry `json:"contents"`
 	}
 	if err := json.Unmarshal(text, &described); err != nil || described.Contents == nil {
-		return nil, nil, invalidContent("The capabilityModel is not an interface with contents.")
+		return nil, nil, invalidContent("The capabilityModel is not an interface with contents, such as %s.",
+			modelExample)
 	}
 	root, parts := capabilities{}, map[string]capabilities{}
 	for _, e := range described.Contents {
@@ -148,7 +149,7 @@ func (a *application) putTemplate(r *http.Request, body []byte) (int, any, error
 		DisplayName     string          `json:"displayName"`
 		CapabilityModel json.RawMessage `json:"capabilityModel"`
 	}
-	if err := decode(body, &given, false); err != nil {
+	if err := decode(body, &given, templateExample, false); err != nil {
 		return 0, nil, err
 	}
 	if !strings.HasPrefix(id, "dtmi:") {

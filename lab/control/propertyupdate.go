@@ -24,7 +24,7 @@ func (a *application) patchProperties(r *http.Request, body []byte) (int, any, e
 
 func (a *application) updateProperties(r *http.Request, body []byte, replaces bool) (int, any, error) {
 	var given map[string]any
-	if err := decode(body, &given, false); err != nil {
+	if err := decode(body, &given, propertiesExample, false); err != nil {
 		return 0, nil, err
 	}
 	a.desiredMu.Lock()
