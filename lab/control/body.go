@@ -13,12 +13,13 @@ import (
 
 // Examples of bodies. The error for a body that cannot be used shows the example of its route.
 const (
-	deviceExample     = `{"displayName":"Pump 1","enabled":true}`
-	propertiesExample = `{"fanSpeed":3}`
-	templateExample   = `{"displayName":"Pump","capabilityModel":` + modelExample + `}`
-	modelExample      = `{"contents":[{"@type":"Telemetry","name":"temp","schema":"double"}]}`
-	failoverExample   = `{"ttl":5}`
-	injectionExample  = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
+	deviceExample      = `{"displayName":"Pump 1","enabled":true}`
+	propertiesExample  = `{"fanSpeed":3}`
+	templateExample    = `{"displayName":"Pump","capabilityModel":` + modelExample + `}`
+	modelExample       = `{"contents":[{"@type":"Telemetry","name":"temp","schema":"double"}]}`
+	attestationExample = `{"type":"symmetricKey","symmetricKey":{"primaryKey":"…"}}, with a key in base64`
+	failoverExample    = `{"ttl":5}`
+	injectionExample   = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
 )
 
 // longestQuotedBody is the longest body that commandExample repeats, in bytes.

@@ -63,7 +63,7 @@ func (a *application) representation(d emulator.DeviceInfo) deviceView {
 func (a *application) listDevices(r *http.Request, _ []byte) (int, any, error) {
 	for _, unknown := range []string{"$filter", "$top", "$orderby"} {
 		if r.URL.Query().Has(unknown) {
-			return 0, nil, invalidParameter("The emulator always lists all devices and does not support %s.", unknown)
+			return 0, nil, notImplemented(r, "it always lists all devices. Leave %s out", unknown)
 		}
 	}
 	a.mu.Lock()

@@ -59,7 +59,7 @@ func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 	w.wantError(422, "InvalidBody", "is not a valid registration ID", "PUT", "/api/devices/bad."+version, "")
 	w.wantError(400, "InvalidBody", "displayName", "PATCH", devicePath+version, `{"displayName":5}`)
 	w.wantError(400, "InvalidBody", "organizations", "PUT", devicePath+version, `{"organizations":"a"}`)
-	w.wantError(400, "InvalidParameter", "$filter", "GET", "/api/devices"+version+"&$filter=x", "")
+	w.wantError(501, "NotImplemented", "Leave $filter out.", "GET", "/api/devices"+version+"&$filter=x", "")
 }
 
 // Telemetry from before the deletion does not belong to the new device.
@@ -163,4 +163,35 @@ func TestATemplateCanBePut(t *testing.T) {
 		w.wantError(422, "InvalidBody", "not an interface", "PUT", "/api/deviceTemplates/dtmi:x;1"+version, body)
 	}
 	w.wantError(422, "InvalidBody", "dtmi:", "PUT", "/api/deviceTemplates/x"+version, parts)
+}
+
+func TestATemplateIsChangedByAMergePatch(t *testing.T) {
+	w := withParts(t)
+	path := "/api/deviceTemplates/dtmi:parts;1" + version
+	before := w.want(200, "GET", path, "")
+	changed := w.want(200, "PATCH", path, `{"displayName":"More parts"}`)
+	if changed["displayName"] != "More parts" {
+		t.Errorf("its name is %v", changed["displayName"])
+	}
+	wantJSON(t, changed["capabilityModel"], string(jsonOf(before["capabilityModel"])))
+	wantJSON(t, w.want(200, "PATCH", path, `{"capabilityModel":{"@type":null,"contents":[
+		{"@type":"Property","name":"target"},{"@type":"Component","name":"part","schema":{"contents":[]}}]}}`),
+		`{"@id":"dtmi:parts;1","@type":["ModelDefinition","DeviceModel"],"displayName":"More parts","capabilityModel":{
+			"contents":[{"@type":"Property","name":"target"},
+			{"@type":"Component","name":"part","schema":{"contents":[]}}]}}`)
+	w.wantError(422, "InvalidBody", "read-only", "PATCH", propertiesPath, `{"target":1}`) // it was writable before
+	w.wantError(404, "NotFound", "no device template", "PATCH", "/api/deviceTemplates/dtmi:x;1"+version, "{}")
+	for _, body := range []string{`{"capabilityModel":null}`, `{"capabilityModel":{"contents":null}}`,
+		`{"displayName":5}`} {
+		w.wantError(422, "InvalidBody", "", "PATCH", path, body)
+	}
+}
+
+func TestADeviceOfADeletedTemplateMayHaveAnyCapability(t *testing.T) {
+	w := withParts(t)
+	path := "/api/deviceTemplates/dtmi:parts;1" + version
+	w.wantError(422, "InvalidBody", "has no", "PATCH", propertiesPath, `{"anything":1}`)
+	w.want(204, "DELETE", path, "")
+	w.wantError(404, "NotFound", "no device template", "DELETE", path, "")
+	w.want(200, "PATCH", propertiesPath, `{"anything":1}`)
 }

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	_ "embed"
 	"encoding/json"
-	"net/http"
 	"slices"
-	"strings"
 
 	"giantlizard.example/failover/lab/emulator"
 )
@@ -121,46 +119,4 @@ func (a *application) capability(d emulator.DeviceInfo, p capabilityName) (c cap
 		return capability{}, false, notFound("The template %s has no %.100q.", where, p.name)
 	}
 	return c, true, nil
-}
-
-func (a *application) templates(*http.Request, []byte) (int, any, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := []any{}
-	for _, id := range sortedKeys(a.models) {
-		all = append(all, a.models[id].answer)
-	}
-	return http.StatusOK, map[string]any{"value": all}, nil
-}
-
-func (a *application) template(r *http.Request, _ []byte) (int, any, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m, known := a.models[r.PathValue("template")]
-	if !known {
-		return 0, nil, notFound("There is no device template %.200q.", r.PathValue("template"))
-	}
-	return http.StatusOK, m.answer, nil
-}
-
-func (a *application) putTemplate(r *http.Request, body []byte) (int, any, error) {
-	id := r.PathValue("template")
-	var given struct {
-		DisplayName     string          `json:"displayName"`
-		CapabilityModel json.RawMessage `json:"capabilityModel"`
-	}
-	if err := decode(body, &given, templateExample, false); err != nil {
-		return 0, nil, err
-	}
-	if !strings.HasPrefix(id, "dtmi:") {
-		return 0, nil, invalidContent("The ID of a device template must begin with dtmi:, and %.200q does not.", id)
-	}
-	m, err := newModel(id, given.DisplayName, given.CapabilityModel)
-	if err != nil {
-		return 0, nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.models[id] = m
-	return http.StatusOK, m.answer, nil
 }

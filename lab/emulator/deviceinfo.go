@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
@@ -15,6 +16,7 @@ type DeviceInfo struct {
 	Hub       string // name of the hub that the device is assigned to; "" means not assigned yet
 	Connected bool
 	Enabled   bool // neither the fault blocked nor the fault disabled is active
+	OwnKey    bool // the device's key is its own, not derived from the key of the enrollment group
 	Pending   int  // number of cloud-to-device messages that the device has not completed
 	Desired   TwinSection
 	Reported  TwinSection
@@ -57,6 +59,7 @@ func (d *device) info() DeviceInfo {
 	info := DeviceInfo{
 		ID: d.id, Model: d.model, Enabled: d.faults[Blocked] == nil && d.faults[Disabled] == nil,
 		Connected: d.session() != nil, Pending: len(d.queue.pending),
+		OwnKey:  !bytes.Equal(d.key, deriveKey(d.cloud.groupKey, d.id)),
 		Desired: d.twin.desired.shown(), Reported: d.twin.reported.shown(),
 	}
 	if d.hub != nil {
