@@ -155,8 +155,8 @@ func readContent(stdin io.Reader, text string) ([]byte, error) {
 			`give JSON such as {"request":true}, quoted for your shell, or @file`)
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
-		return nil, errorWithoutKeys(fmt.Errorf(`--content is not a JSON object: IoT Central wants the argument of the `+
-			`command as "request"; give %s, quoted for your shell`, asRequest(content)))
+		return nil, errorWithoutKeys(fmt.Errorf(`--content is not a JSON object: IoT Central wants the argument of `+
+			`the command as "request"; give %s, quoted for your shell`, asRequest(content)))
 	}
 	return content, nil
 }

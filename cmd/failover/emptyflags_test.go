@@ -12,7 +12,8 @@ import (
 
 // commands has all commands, each with sufficient arguments.
 var commands = []string{
-	"run", "demo", "emulator", "drill", "scenario show x", "states", "ledger x", "trace", "lizard list",
+	"run", "demo", "emulator", "emulator messages", "drill", "scenario show x", "states", "ledger x", "trace",
+	"lizard list",
 	"lizard kill A", "lizard heal",
 	"outbox list", "outbox verify", "outbox export", "outbox requeue 8f3a1c02-17", "scenario list", "scenario check x",
 	"version", "man x",

@@ -43,7 +43,7 @@ func emulatorCommand() *cobra.Command {
 		},
 	}
 	o.register(c.Flags())
-	c.AddCommand(emulatorDevice(), emulatorTrust())
+	c.AddCommand(emulatorDevice(), emulatorMessages(), emulatorTrust())
 	return c
 }
 
@@ -60,6 +60,8 @@ func (o *emulatorOptions) register(f *pflag.FlagSet) {
 		"write the cloud's certificate authority to this `file`, and beside it as PKCS#12 (.p12)")
 	f.StringVar(&o.ledgerFile, "ledger-file", "",
 		"append each message that a hub stores to this `file`, as a JSON line")
+	f.IntVar(&o.messageMemory, "message-memory", 128,
+		"`MiB` of memory for messages; beyond it the oldest ones are forgotten; 0 means no limit")
 	f.StringVar(&o.config.Host, "host", "127.0.0.1", "address to listen on; devices connect to it")
 	f.StringVar(&o.config.ListenHost, "listen", "",
 		"`address` to listen on if it is not --host, such as 0.0.0.0 for all addresses in a container")
@@ -87,6 +89,9 @@ func (o *emulatorOptions) register(f *pflag.FlagSet) {
 // lastPort is the highest port of DPS, so that two ports for the hubs remain above it.
 const lastPort = 65533
 
+// mostMessageMemory is the largest memory for messages in MiB, far more than a machine has.
+const mostMessageMemory = 1 << 20
+
 // emulatorOptions are the flags of the command.
 type emulatorOptions struct {
 	config              emulator.Config
@@ -94,6 +99,7 @@ type emulatorOptions struct {
 	controlFile, caFile string
 	ledgerFile, dataDir string
 	authorityFile       string
+	messageMemory       int // MiB
 }
 
 func (o emulatorOptions) check() error {
@@ -108,6 +114,9 @@ func (o emulatorOptions) check() error {
 		return fmt.Errorf("--answer-delay is %s: it must be 0 or more, such as 50ms", config.AnswerDelay)
 	case config.HubConnections < 0:
 		return fmt.Errorf("--hub-connections is %d: it must be a number a second, or 0", config.HubConnections)
+	case o.messageMemory < 0 || o.messageMemory > mostMessageMemory:
+		return fmt.Errorf("--message-memory is %d: it must be 1 to %d MiB, or 0 for no limit", o.messageMemory,
+			mostMessageMemory)
 	case config.Registrations < 0:
 		return fmt.Errorf("--registrations is %d: it must be a number a minute, or 0", config.Registrations)
 	case config.Port < 0 || config.Port > lastPort:
@@ -171,6 +180,7 @@ func (o emulatorOptions) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	o.config.AuthorityFile = o.authorityPath(say)
 	o.config.WriteLater = true
+	o.config.LedgerLimit = int64(o.messageMemory) << 20
 	started := false
 	if o.dataDir != "" {
 		leave, err := lockDataDir(o.dataDir)

@@ -32,7 +32,8 @@ func TestHelpAndStatesContainNoSecret(t *testing.T) {
 		newCanary([]byte(canaryDevice))["base64"]}
 	places := map[string]string{}
 	for _, args := range []string{
-		"--help", "run --help", "demo --help", "emulator --help", "states --help", "trace --help", "version --help",
+		"--help", "run --help", "demo --help", "emulator --help", "emulator messages --help", "states --help",
+		"trace --help", "version --help",
 		"completion --help",
 		"central --help", "central device manual-failover --help", "central device command run --help",
 		"lizard list --help", "lizard kill --help",

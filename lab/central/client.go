@@ -108,31 +108,14 @@ func (c *Client) host() string { return strings.TrimPrefix(c.address, "https://"
 // call sends a request and decodes the answer into the value that into points to. It does not decode
 // if into is nil or the answer is empty.
 func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {
-	request, err := http.NewRequestWithContext(ctx, method, c.address+path, bytes.NewReader(body))
+	answer, err := c.send(ctx, method, path, body, "application/json")
 	if err != nil {
-		return fmt.Errorf("central: request: %w", err)
-	}
-	request.Header = http.Header{
-		"Accept": {"application/json"}, "Authorization": {c.token.header}, "User-Agent": {"failover"},
-		"X-Ms-Client-Request-Id": {requestID()},
-	}
-	if len(body) > 0 {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return c.noAnswerError(ctx, err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit+1))
-	if err != nil {
-		return c.noAnswerError(ctx, err)
-	}
-	if err := c.answerError(answer, text); err != nil {
 		return err
 	}
-	if into == nil || len(text) == 0 {
-		return nil
+	defer answer.Body.Close()
+	text, err := c.read(ctx, answer)
+	if err != nil || into == nil || len(text) == 0 {
+		return err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -140,6 +123,35 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 		return c.notJSONError(answer)
 	}
 	return nil
+}
+
+// send sends a request and returns the answer, whose body the caller must close.
+func (c *Client) send(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.address+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("central: request: %w", err)
+	}
+	request.Header = http.Header{
+		"Accept": {accept}, "Authorization": {c.token.header}, "User-Agent": {"failover"},
+		"X-Ms-Client-Request-Id": {requestID()},
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.noAnswerError(ctx, err)
+	}
+	return answer, nil
+}
+
+// read reads the body of an answer, and returns the error that the answer reports.
+func (c *Client) read(ctx context.Context, answer *http.Response) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit+1))
+	if err != nil {
+		return nil, c.noAnswerError(ctx, err)
+	}
+	return text, c.answerError(answer, text)
 }
 
 // requestID returns a random UUID for a request. The support of IoT Central asks for the ID.

@@ -19,6 +19,7 @@ const (
 	modelExample       = `{"contents":[{"@type":"Telemetry","name":"temp","schema":"double"}]}`
 	attestationExample = `{"type":"symmetricKey","symmetricKey":{"primaryKey":"…"}}, with a key in base64`
 	failoverExample    = `{"ttl":5}`
+	createExample      = `{"hub":"A"}`
 	injectionExample   = `{"target":"A","fault":"fin","parameters":{"for":"30s"}}`
 )
 

@@ -20,7 +20,7 @@ func (s *Server) createDevice(r *http.Request, body []byte) (int, any, error) {
 	var asked struct {
 		Hub string `json:"hub"`
 	}
-	if err := decode(body, &asked, `{"hub":"A"}`, true); err != nil {
+	if err := decode(body, &asked, createExample, true); err != nil {
 		return 0, nil, err
 	}
 	id := r.PathValue("device")

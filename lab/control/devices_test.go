@@ -59,7 +59,7 @@ func TestADeviceIsCreatedChangedAndDeleted(t *testing.T) {
 	w.wantError(422, "InvalidBody", "is not a valid registration ID", "PUT", "/api/devices/bad."+version, "")
 	w.wantError(400, "InvalidBody", "displayName", "PATCH", devicePath+version, `{"displayName":5}`)
 	w.wantError(400, "InvalidBody", "organizations", "PUT", devicePath+version, `{"organizations":"a"}`)
-	w.wantError(501, "NotImplemented", "Leave $filter out.", "GET", "/api/devices"+version+"&$filter=x", "")
+	w.wantError(501, "NotImplemented", "Leave $filter out;", "GET", "/api/devices"+version+"&$filter=x", "")
 }
 
 // Telemetry from before the deletion does not belong to the new device.
