@@ -87,13 +87,17 @@ func mayBeJSON(contentType string) bool {
 	return kind == "" || kind == "application/json" || strings.HasSuffix(kind, "+json")
 }
 
+// lineEnds are the characters that JSON allows in a string and that some programs take for the end of a
+// line, with their escapes.
+var lineEnds = strings.NewReplacer("\u0085", `\u0085`, "\u2028", `\u2028`, "\u2029", `\u2029`)
+
 // encodeLine returns a value as JSON on one line, without a line end.
-func encodeLine(v any) ([]byte, error) {
+func encodeLine(v any) (string, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return nil, fmt.Errorf("message: %w", err)
+		return "", fmt.Errorf("message: %w", err)
 	}
-	return bytes.TrimSuffix(line.Bytes(), []byte("\n")), nil
+	return lineEnds.Replace(strings.TrimSuffix(line.String(), "\n")), nil
 }

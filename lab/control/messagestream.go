@@ -96,7 +96,7 @@ func (o *messageWriter) write(d emulator.Delivery) {
 	if o.err != nil || !o.query.matches(view) {
 		return
 	}
-	var line []byte
+	var line string
 	if line, o.err = encodeLine(view); o.err == nil {
 		o.printf("id: %s\ndata: %s\n\n", view.Cursor, line)
 		o.sent = true
