@@ -63,7 +63,8 @@ func (a *application) representation(d emulator.DeviceInfo) deviceView {
 func (a *application) listDevices(r *http.Request, _ []byte) (int, any, error) {
 	for _, unknown := range []string{"$filter", "$top", "$orderby"} {
 		if r.URL.Query().Has(unknown) {
-			return 0, nil, notImplemented(r, "it always lists all devices. Leave %s out; az sends $filter for --edge-only", unknown)
+			return 0, nil, notImplemented(r, "it always lists all devices. Leave %s out; "+
+				"az sends $filter for --edge-only", unknown)
 		}
 	}
 	a.mu.Lock()

@@ -56,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/lizard/v1/messages?after=x-1", "", ""},
 		{"PATCH", "/api/deviceTemplates/dtmi:x;1" + v, `{"capabilityModel":{"contents":[]},"displayName":null}`, ""},
 		{"DELETE", "/api/deviceTemplates/dtmi:x;1" + v, "", ""},
-		{"PUT", "/api/devices/dev1/attestation" + v, `{"type":"symmetricKey","symmetricKey":{"primaryKey":"YQ=="}}`, ""},
+		{"PUT", "/api/devices/dev1/attestation" + v, `{"symmetricKey":{"primaryKey":"YQ=="}}`, ""},
 		{"GET", "/api/jobs/j" + v, "", ""},
 		{"CONNECT", "#", "", ""},
 		{"CONNECT", "//api/../%2e%2e/%00", "\xff", "Bearer \x00"},

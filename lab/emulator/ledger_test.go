@@ -61,7 +61,7 @@ func TestADuplicateIsKnownAsLongAsAnyOfItsMessagesIsKept(t *testing.T) {
 			p.mustPublish(events+"$.mid="+c.id, kilobytes)
 			ledger := w.Ledger()
 			if last := ledger[len(ledger)-1]; last.Duplicate != c.duplicate || len(ledger) > 2 {
-				t.Errorf("message %d with ID %s is a duplicate: %t; %d are kept", i+1, c.id, last.Duplicate, len(ledger))
+				t.Errorf("message %d, ID %s, is a duplicate: %t; %d are kept", i+1, c.id, last.Duplicate, len(ledger))
 			}
 		}
 	})
