@@ -43,6 +43,10 @@ type Answer struct {
 // ErrUnanswered is the error of a call that had no answer when the scenario ended.
 var ErrUnanswered = errors.New("scenario: there was no answer before the end")
 
+// ErrOver is the cause with which the caller cancels the context of Run if the rest of the scenario
+// has no use, because the device under test has ended.
+var ErrOver = errors.New("scenario: the device under test has ended")
+
 // String returns the event in one line.
 func (h Event) String() string {
 	text := formatDuration(h.Since.Round(time.Millisecond)) + " " + h.Step.String()
@@ -64,13 +68,17 @@ func (h Event) String() string {
 // scenario, or soon after ctx ends. Before Run returns, it clears the faults that are still active and
 // waits for the calls of methods and commands. It calls observe with each event, one at a time and in
 // order. The scenario waits while observe runs; observe may be nil. The error joins the error of ctx and
-// the errors of faults and moves that the cloud refused.
+// the errors of faults and moves that the cloud refused. If the cause of ctx's end is ErrOver, the error of
+// ctx is not part of it.
 func (s Scenario) Run(ctx context.Context, w World, deviceID string, observe func(Event)) error {
 	calling, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &run{world: w, device: deviceID, begin: time.Now(), observe: observe}
 	r.replies = make(chan reply, len(s.steps))
 	err := r.play(ctx, calling, s)
+	if errors.Is(context.Cause(ctx), ErrOver) {
+		err = nil
+	}
 	r.clearAll(calling)
 	cancel()
 	r.waitForCalls()
@@ -111,6 +119,9 @@ func (r *run) play(ctx, calling context.Context, s Scenario) error {
 
 // until waits for a time of the scenario, and reports answers meanwhile.
 func (r *run) until(ctx context.Context, moment time.Duration) error {
+	if ctx.Err() != nil { // otherwise select might choose a moment that has come, too
+		return ctx.Err()
+	}
 	timer := time.NewTimer(time.Until(r.begin.Add(moment)))
 	defer timer.Stop()
 	for {

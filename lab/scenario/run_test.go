@@ -244,6 +244,28 @@ func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
 	}
 }
 
+// The faults are cleared then, and what the cloud refused is still an error.
+func TestRunEndsWithoutAnErrorWhenItsDeviceHasEnded(t *testing.T) {
+	for refused, want := range map[string]string{"": "<nil>", "move": "scenario: test: move B at 5s: the world refuses"} {
+		inBubble(t, func(t *testing.T) {
+			w := &recorder{refuses: refused,
+				answers: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(20*time.Second, func() { cancel(scenario.ErrOver) })
+			begin, told := time.Now(), ""
+			err := mustParse(t, "at 5s move B; at 10s kill B; at 15s method echo; at 21s move A; end 5m").Run(ctx, w,
+				deviceID, func(h scenario.Event) { told += h.String() + "\n" })
+			if took := time.Since(begin); fmt.Sprint(err) != want || took != 20*time.Second {
+				t.Errorf("it took %s: %v, want %s", took, err, want)
+			}
+			if len(w.activeFaults()) > 0 || strings.Contains(told, "move A") ||
+				!strings.Contains(told, "echo: no answer: "+scenario.ErrUnanswered.Error()) {
+				t.Errorf("still active are %q, and told was\n%s", w.activeFaults(), told)
+			}
+		})
+	}
+}
+
 func TestErrorsOfTheWorldAreReportedAndTheRunContinues(t *testing.T) {
 	for refused, want := range map[string]string{
 		"strike A":     "kill A fin for 10s at 10s: the world refuses",
