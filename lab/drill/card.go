@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -23,15 +24,22 @@ func (r Row) Missed() bool { return r.Limit != nil && r.Measured > *r.Limit }
 
 // A Card is the report card of a client for one scenario.
 type Card struct {
-	Scenario string   `json:"scenario"`
-	About    string   `json:"about"`
-	Seconds  float64  `json:"seconds"` // the duration of the scenario
-	Readings int      `json:"readings"`
-	Rows     []Row    `json:"rows"`
-	Outages  []Outage `json:"outages"`
-	Breaches []string `json:"violations,omitempty"`
-	Timeline Timeline `json:"timeline"`
+	Scenario string    `json:"scenario"`
+	About    string    `json:"about"`
+	Findings []string  `json:"findings,omitempty"` // what is wrong with a client that has failed, most important first
+	Seconds  float64   `json:"seconds"`            // the duration of the scenario
+	NotRun   float64   `json:"not_run,omitempty"`  // the seconds that were left when the client ended by itself
+	Readings int       `json:"readings"`
+	Rows     []Row     `json:"rows"`
+	Outages  []Outage  `json:"outages"`
+	Refusals []Refusal `json:"refusals,omitempty"`
+	Breaches []string  `json:"violations,omitempty"` // each rule that was broken, once
+	Output   []string  `json:"output,omitempty"`     // the last lines of the output of a client that has failed
+	Timeline Timeline  `json:"timeline"`
 }
+
+// Failed reports whether the client missed a limit or delivered no reading.
+func (c *Card) Failed() bool { return len(c.Missed()) > 0 || c.Readings == 0 }
 
 // Missed returns the rows whose limit was missed.
 func (c *Card) Missed() (missed []Row) {
@@ -50,7 +58,11 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 	c := &Card{
 		Scenario: s.Name, About: s.Sentence, Seconds: round(e.End.Sub(e.Start).Seconds()),
 		Readings: tally.Delivered + tally.Unnumbered,
-		Outages:  outages, Breaches: e.Breaches, Timeline: e.timeline(outages),
+		Outages:  outages, Refusals: e.refusals(time.Time{}, e.Stopped), Breaches: e.breaches(),
+		Timeline: e.timeline(outages),
+	}
+	if !e.Ended.IsZero() {
+		c.NotRun = round(max(0, s.End-e.End.Sub(e.Start)).Seconds())
 	}
 	row := func(what, unit string, measured float64, limit *float64, note string) {
 		c.Rows = append(c.Rows, Row{what, unit, round(measured), limit, note})
@@ -69,16 +81,21 @@ func Judge(s scenario.Scenario, e *Evidence) *Card {
 	count("readings out of order", tally.OutOfOrder, scenario.OutOfOrder, "")
 	count("desired properties not acknowledged", len(e.Unacknowledged), scenario.DesiredUnacknowledged,
 		strings.Join(e.Unacknowledged, ", "))
-	count("methods not answered", e.unanswered(scenario.Method), scenario.MethodsUnanswered, "")
-	count("commands not completed", e.unanswered(scenario.Command), scenario.CommandsUnanswered, "")
+	n, note := e.unanswered(scenario.Method)
+	count("methods not answered", n, scenario.MethodsUnanswered, note)
+	n, note = e.unanswered(scenario.Command)
+	count("commands not completed", n, scenario.CommandsUnanswered, note)
 	count("attempts to connect in a minute", busiest(e.Attempts, time.Minute), scenario.AttemptsAMinute, "")
-	row("broken rules of the wire", "", float64(len(e.Breaches)), new(0.0), first(e.Breaches))
-	row("died", "", valueIf(e.Process.Died != "", 1.0), new(0.0), e.Process.Died)
+	row("broken rules of the wire", "", float64(len(e.Breaches)), new(0.0), first(c.Breaches))
+	row("died", "", valueIf(e.Process.Died != "", 1.0), new(0.0), valueIf(e.Process.Died != "", "it "+e.Process.Died))
 	if e.Process.CPU > 0 {
 		row("CPU time in a minute", "s", e.Process.CPU.Seconds()/e.Process.Elapsed.Minutes(), nil, "")
 	}
 	if e.Process.Memory > 0 {
 		row("memory at most", "MiB", float64(e.Process.Memory)/(1<<20), nil, "")
+	}
+	if c.Failed() {
+		c.Findings, c.Output = e.findings(s, c), e.Process.Output
 	}
 	return c
 }
@@ -96,14 +113,16 @@ func (e *Evidence) missingNote(t Tally) string {
 	return ""
 }
 
-// unanswered counts the calls without an answer.
-func (e *Evidence) unanswered(verb scenario.Verb) (n int) {
+// unanswered counts the calls without an answer. The note says how many of them were not sent.
+func (e *Evidence) unanswered(verb scenario.Verb) (n int, note string) {
+	unsent := 0
 	for _, c := range e.Calls {
 		if c.Verb == verb && c.Err != nil {
 			n++
+			unsent += valueIf(errors.Is(c.Err, errUnsent), 1)
 		}
 	}
-	return n
+	return n, valueIf(unsent > 0, fmt.Sprintf("%d of them after the client's end", unsent))
 }
 
 // slowest returns the duration of the longest outage, and a note about it.

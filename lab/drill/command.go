@@ -16,7 +16,7 @@ import (
 // it SIGTERM, or on Windows kills it.
 type Command struct {
 	Line   string
-	Output io.Writer // receives the standard output and error of the client; nil means that both are discarded
+	Output io.Writer // receives the standard output and error of the client, too; may be nil
 }
 
 type process struct {
@@ -24,6 +24,9 @@ type process struct {
 	watchdog *watchdog // kills the client if the process of the drill ends
 	started  time.Time
 	ended    chan struct{}
+	elapsed  time.Duration // from the start to the end; set before ended is closed
+	said     *tail         // may be read after ended is closed
+	key      string        // the client's key, which may not be shown
 
 	watching sync.WaitGroup
 	mu       sync.Mutex
@@ -48,15 +51,18 @@ func (r *process) watch() {
 func (c Command) Start(p Place) (Running, error) {
 	cmd := shell(c.Line)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isDeviceVariable), p.Environment()...)
-	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	said := &tail{also: c.Output}
+	cmd.Stdout, cmd.Stderr = said, said // one writer has one pipe, which keeps the lines of both in order
 	cmd.WaitDelay = time.Second
 	watchdog, err := start(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("drill: %w", err)
 	}
-	r := &process{cmd: cmd, watchdog: watchdog, started: time.Now(), ended: make(chan struct{})}
+	r := &process{cmd: cmd, watchdog: watchdog, started: time.Now(), ended: make(chan struct{}), said: said,
+		key: p.DeviceKey}
 	go func() {
 		_ = cmd.Wait() // ignore the error, because ProcessState contains the result
+		r.elapsed = time.Since(r.started)
 		close(r.ended)
 	}()
 	r.watching.Go(r.watch)
@@ -91,12 +97,17 @@ func isDeviceVariable(variable string) bool {
 
 func (r *process) Ended() <-chan struct{} { return r.ended }
 
+// endedByItself says after which time a client has ended. The subject of the sentence is the client.
+func endedByItself(after time.Duration) string {
+	return fmt.Sprintf("ended by itself after %.1f s", after.Seconds())
+}
+
 func (r *process) Stop(ctx context.Context) Usage {
 	var u Usage
 	r.measureMemory()
 	select {
 	case <-r.ended:
-		u.Died = fmt.Sprintf("it ended by itself: %v", r.cmd.ProcessState)
+		u.Died = endedByItself(r.elapsed) + " " + howEnded(r.cmd.ProcessState)
 	default:
 		endGroup(r.cmd, false)
 	}
@@ -104,7 +115,7 @@ func (r *process) Stop(ctx context.Context) Usage {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			u.Died = "it did not end when it was told to"
+			u.Died = "did not end when it was told to"
 		}
 	}
 	endGroup(r.cmd, true) // kill the processes of the group that are left
@@ -114,5 +125,6 @@ func (r *process) Stop(ctx context.Context) Usage {
 	u.Elapsed = time.Since(r.started)
 	u.CPU = r.cmd.ProcessState.UserTime() + r.cmd.ProcessState.SystemTime()
 	u.Memory = r.memory
+	u.Output = r.said.output(r.key)
 	return u
 }

@@ -99,7 +99,7 @@ func TestCommandThatDoesNotEndIsKilledWithItsProcesses(t *testing.T) {
 	awaitFile(t, up)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if u := r.Stop(ctx); u.Died != "it did not end when it was told to" {
+	if u := r.Stop(ctx); u.Died != "did not end when it was told to" {
 		t.Errorf("%+v", u)
 	}
 }

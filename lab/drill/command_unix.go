@@ -77,6 +77,19 @@ func endGroup(c *exec.Cmd, now bool) {
 	_ = syscall.Kill(-c.Process.Pid, signal)
 }
 
+// howEnded says how a command has ended. Its shell turns the signal that has ended the client into an exit code, which
+// cannot be told from an exit code of the client.
+func howEnded(s *os.ProcessState) string {
+	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return fmt.Sprintf("by signal %d (%s)", status.Signal(), status.Signal())
+	}
+	text := fmt.Sprintf("with exit code %d", s.ExitCode())
+	if signal := syscall.Signal(s.ExitCode() - 128); signal > 0 && signal < 64 {
+		text += fmt.Sprintf(", which means signal %d (%s)", signal, signal)
+	}
+	return text
+}
+
 // isAlive reports whether a process of the group is alive. An orphan that has ended stays in the
 // group until the first process of the system waits for it, which may never happen in a container.
 func isAlive(c *exec.Cmd) bool {

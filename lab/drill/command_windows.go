@@ -1,6 +1,10 @@
 package drill
 
-import "os/exec"
+import (
+	"fmt"
+	"os"
+	"os/exec"
+)
 
 func shell(line string) *exec.Cmd { return exec.Command("cmd", "/C", line) }
 
@@ -13,5 +17,7 @@ func (*watchdog) drop() {}
 
 // endGroup kills the process, because Windows has no SIGTERM.
 func endGroup(c *exec.Cmd, _ bool) { _ = c.Process.Kill() }
+
+func howEnded(s *os.ProcessState) string { return fmt.Sprintf("with exit code %d", s.ExitCode()) }
 
 func isAlive(*exec.Cmd) bool { return false }

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -9,11 +10,12 @@ import (
 	"giantlizard.example/failover/lab/scenario"
 )
 
-// Evidence is what a drill observed of a client in a scenario, from outside. It contains nothing from
-// the client's own log.
+// Evidence is what a drill observed of a client in a scenario, from outside. No row of a card depends
+// on the client's own output.
 type Evidence struct {
 	Start, End time.Time     // start and end of the scenario
-	Stopped    time.Time     // time at which the client was told to end
+	Stopped    time.Time     // time at which the client was told to end, or would have been if it had not ended before
+	Ended      time.Time     // time at which the client ended by itself; zero means that it did not
 	Interval   time.Duration // time between readings, as the client was told
 	Numbers    Numbers
 
@@ -49,9 +51,15 @@ type Call struct {
 	Err  error // reason why there is no answer; nil means that there is an answer
 }
 
+// errUnsent is the Err of a call that was not sent, because the client had ended.
+var errUnsent = errors.New("drill: the client had ended before the call was sent")
+
 // Usage describes the resources that a client has used, and how the client ended.
 type Usage struct {
-	Died    string        // how the client ended, if it ended before Stop or too late; otherwise empty
+	// Died says how the client ended, if it ended before Stop or too late; otherwise it is empty. It is a
+	// sentence without its subject, the client.
+	Died    string
+	Output  []string      // the last lines of the output, without keys; nil means that the output is unknown
 	CPU     time.Duration // CPU time; zero means unknown
 	Memory  int64         // the maximum of the resident memory, in bytes; zero means unknown
 	Elapsed time.Duration

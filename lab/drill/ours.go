@@ -23,7 +23,8 @@ type inProcess struct {
 	stop   context.CancelFunc // stops the sensor
 	work   sync.WaitGroup
 	ended  chan struct{}
-	err    error // the error of device.Run; set before ended is closed
+	err    error         // the error of device.Run; set before ended is closed
+	lived  time.Duration // from the start to the end; set before ended is closed
 	start  time.Time
 }
 
@@ -53,6 +54,7 @@ func (c InProcess) Start(p Place) (Running, error) {
 	r.work.Go(func() { s.Run(sensing, device) })
 	go func() {
 		r.err = device.Run(context.Background())
+		r.lived = time.Since(r.start)
 		close(r.ended)
 	}()
 	return r, nil
@@ -64,13 +66,13 @@ func (r *inProcess) Stop(ctx context.Context) Usage {
 	var u Usage
 	select {
 	case <-r.ended:
-		u.Died = fmt.Sprintf("it ended by itself: %v", r.err)
+		u.Died = fmt.Sprintf("%s: %v", endedByItself(r.lived), r.err)
 	default:
 	}
 	r.stop()
 	r.work.Wait()
 	if err := r.device.Close(ctx); err != nil && u.Died == "" {
-		u.Died = err.Error()
+		u.Died = "did not end well when it was told to: " + err.Error()
 	}
 	<-r.ended
 	u.Elapsed = time.Since(r.start)

@@ -36,6 +36,9 @@ func (e *Evidence) outages() (all []Outage) {
 	from, after, opened, shut := e.Start, "the start", true, false
 	until := func(to time.Time) Outage { return Outage{From: from, To: to, After: after} }
 	acts := e.Acts
+	if !e.Ended.IsZero() { // a client that has ended does not recover, whatever is done to it
+		acts = append(acts[:len(acts):len(acts)], Act{At: e.Ended, Text: "its end", Way: scenario.Opens})
+	}
 	for i := 0; i <= len(e.Deliveries); i++ {
 		next := e.Stopped
 		if i < len(e.Deliveries) {
@@ -77,13 +80,18 @@ func later(a, b time.Time) time.Time {
 }
 
 // busiest returns the largest number of times within any span.
-func busiest(moments []time.Time, span time.Duration) (most int) {
+func busiest(moments []time.Time, span time.Duration) int { return len(busiestPart(moments, span)) }
+
+// busiestPart returns the times within the span that has most of them.
+func busiestPart(moments []time.Time, span time.Duration) (most []time.Time) {
 	from := 0
 	for i, at := range moments {
 		for at.Sub(moments[from]) >= span {
 			from++
 		}
-		most = max(most, i-from+1)
+		if part := moments[from : i+1]; len(part) > len(most) {
+			most = part
+		}
 	}
 	return most
 }

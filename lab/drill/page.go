@@ -13,11 +13,12 @@ var pageText string
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"lanes": lanes,
 	"x":     func(c *Card, at float64) float64 { return round(at * 1000 / max(c.Timeline.end(), 1)) },
-	"wide": func(c *Card, from, until float64) float64 {
-		return max(1, round((until-from)*1000/max(c.Timeline.end(), 1)))
+	"wide": func(c *Card, m Moment, least float64) float64 {
+		return max(least, round(max(m.Until-m.At, 0)*1000/max(c.Timeline.end(), 1)))
 	},
-	"deep":  func(count int) float64 { return min(1, 0.25+0.15*float64(count)) },
-	"times": func(n, by int) int { return n * by }, "plus": func(a, b int) int { return a + b },
+	"second": func(c *Card) float64 { return round(1000 / max(c.Timeline.end(), 1)) },
+	"deep":   func(m Moment) float64 { return min(1, round(0.25+0.15*float64(m.Count)/max(m.Until-m.At, 1))) },
+	"times":  func(n, by int) int { return n * by }, "plus": func(a, b int) int { return a + b },
 }).Parse(pageText))
 
 // WritePage writes the report with a timeline for each scenario.
@@ -34,7 +35,7 @@ func lanes(c *Card) (bands []band) {
 	index := map[string]int{}
 	for _, m := range c.Timeline {
 		name := m.Who
-		if m.Who == "client" {
+		if m.Where != "" {
 			name = m.Where
 		}
 		i, ok := index[name]

@@ -19,16 +19,24 @@ func (t *trial) record(h scenario.Event) {
 		e.Calls = append(e.Calls, Call{h.Verb, h.Answer.Err})
 		return
 	}
+	if len(t.rest) > 0 && h.At == t.rest[0].At { // the scenario also clears faults at its end, which is no step
+		t.rest = t.rest[1:]
+	}
 	if h.Verb == scenario.Desired && h.Err != nil && !errors.Is(h.Err, emulator.ErrUnknownDevice) {
 		// No device could acknowledge a property that the cloud refused.
 		t.invalid = errors.Join(t.invalid, fmt.Errorf("%s at %s: %w", h.Act, h.At, h.Err))
 	}
 	if h.Verb == scenario.Desired && h.Err == nil {
-		var patch map[string]any
-		_ = json.Unmarshal([]byte(h.Payload), &patch) // cannot fail, because the scenario has parsed the payload
-		t.desired = merge(t.desired, patch)
+		t.desire(h.Payload)
 	}
 	e.Acts = append(e.Acts, Act{At: e.Start.Add(h.Since), Text: describe(h), Way: h.Way})
+}
+
+// desire notes a patch of desired properties.
+func (t *trial) desire(payload string) {
+	var patch map[string]any
+	_ = json.Unmarshal([]byte(payload), &patch) // cannot fail, because the scenario has parsed the payload
+	t.desired = merge(t.desired, patch)
 }
 
 // describe returns a description of an event, with the error if the action failed.

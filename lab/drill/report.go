@@ -62,23 +62,50 @@ func (r *Report) Print(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, a reading each %s, on %s\n", r.Client, r.Interval, r.Machine)
 	for _, c := range r.Cards {
-		verdict := "passed"
-		if n := len(c.Missed()); n > 0 {
-			verdict = fmt.Sprintf("MISSED %d", n)
-		}
-		fmt.Fprintf(&b, "\n%s: %s. %s\n%d readings in %.0f s.\n", c.Scenario, verdict, c.About, c.Readings, c.Seconds)
-		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		for _, row := range c.Rows {
-			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", row.What, row.Value(), row.Most(), row.Verdict(), row.Note)
-		}
-		table.Flush()
-		for _, o := range c.Outages {
-			fmt.Fprintf(&b, "  recovery after %s: %s (%s)\n", o.After, seconds(o.duration()), o.Parts)
-		}
+		c.print(&b)
 	}
 	fmt.Fprintf(&b, "\n%d of %d scenarios passed.\n", r.Passed(), len(r.Cards))
 	_, err := io.WriteString(out, withoutBlanks(b.String()))
 	return err
+}
+
+// print prints the card: the verdict and the findings first, then the figures, then what they come from.
+func (c *Card) print(b *strings.Builder) {
+	verdict := "passed"
+	if n := len(c.Missed()); n > 0 {
+		verdict = fmt.Sprintf("MISSED %d", n)
+	}
+	fmt.Fprintf(b, "\n%s: %s. %s\n", c.Scenario, verdict, c.About)
+	for _, finding := range c.Findings {
+		fmt.Fprintln(b, finding)
+	}
+	fmt.Fprintln(b, c.Summary())
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, row := range c.Rows {
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", row.What, row.Value(), row.Most(), row.Verdict(), row.Note)
+	}
+	table.Flush()
+	for _, o := range c.Outages {
+		fmt.Fprintf(b, "  recovery after %s: %s (%s)\n", o.After, seconds(o.duration()), o.Parts)
+	}
+	for _, refusal := range c.Refusals {
+		fmt.Fprintf(b, "  %s\n", refusal)
+	}
+	for _, rule := range c.Breaches {
+		fmt.Fprintf(b, "  broken rule: %s\n", rule)
+	}
+	if len(c.Output) > 0 {
+		fmt.Fprintf(b, "  the client's last output:\n    %s\n", strings.Join(c.Output, "\n    "))
+	}
+}
+
+// Summary says how many readings there were, and how long the scenario was.
+func (c *Card) Summary() string {
+	text := fmt.Sprintf("%s in %.0f s.", counted(c.Readings, "reading"), c.Seconds)
+	if c.NotRun > 0 {
+		text += fmt.Sprintf(" The scenario ended with the client; the rows count the remaining %.0f s as well.", c.NotRun)
+	}
+	return text
 }
 
 // Passed returns the number of scenarios without a missed limit.

@@ -99,7 +99,7 @@ func TestPageDrawsTheTimeline(t *testing.T) {
 		`<text x="-84" y="75">A</text>`,
 		`<rect x="500" y="62" width="2" height="8" fill="#777"><title>30 s: connected</title>`,
 		`<rect x="983.333" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.4"><title>59 s: ` +
-			`1 readings</title>`,
+			`1 reading</title>`,
 		`<rect x="1000" y="71" width="16.667" height="9" fill="#2c6fbb" opacity="0.55"><title>60 s: 2 readings</title>`,
 	} {
 		if !strings.Contains(out.String(), want) {

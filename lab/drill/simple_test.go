@@ -3,6 +3,7 @@ package drill_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,10 @@ const (
 	sendsBackwards   vice = "it sends readings that waited newest first"
 	diesWithItsHub   vice = "it ends when its hub dies"
 	breaksTheRules   vice = "it subscribes to what no device may"
+	diesAtOnce       vice = "it ends after a second"
+	hasAnotherKey    vice = "it signs with another key"
+	staysAtItsHub    vice = "it never asks DPS again"
+	hammersItsHub    vice = "it never asks DPS again and connects without a pause"
 )
 
 // A simple client does what is expected, except for one vice.
@@ -44,6 +49,7 @@ type simple struct {
 	link     transport.Link
 	key      transport.Key
 	asked    int
+	home     provisioning.Assignment // the last answer of DPS
 	session  *transport.Session
 	incoming chan transport.Message
 
@@ -53,6 +59,8 @@ type simple struct {
 	taken     int
 	took      chan struct{} // has a value when one was taken
 }
+
+const anotherKey = "YW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMsIHNvIGxvbmc="
 
 type running struct {
 	cancel context.CancelFunc
@@ -73,6 +81,11 @@ func (s *simple) Start(p drill.Place) (drill.Running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.vice == hasAnotherKey {
+		if key, err = transport.ParseKey(anotherKey); err != nil {
+			return nil, err
+		}
+	}
 	s.Place, s.key, s.took = p, key, make(chan struct{}, 1)
 	s.link = transport.Link{Dial: s.dial, RootCAs: transport.FixedRoots(p.RootCAs)}
 	if s.vice == hangsOnAHalfOpen {
@@ -85,7 +98,7 @@ func (s *simple) Start(p drill.Place) (drill.Running, error) {
 		var taking sync.WaitGroup
 		taking.Go(func() { s.take(ctx) })
 		if err := s.live(ctx); ctx.Err() == nil {
-			r.died = fmt.Sprint(err)
+			r.died = fmt.Sprintf("ended by itself: %v", err)
 		}
 		cancel()
 		taking.Wait()
@@ -95,6 +108,10 @@ func (s *simple) Start(p drill.Place) (drill.Running, error) {
 
 func (s *simple) live(ctx context.Context) error {
 	defer s.leave()
+	if s.vice == diesAtOnce {
+		time.Sleep(time.Second)
+		return errors.New("it has no configuration")
+	}
 	for again := time.Duration(0); ctx.Err() == nil; {
 		err := s.connect(ctx)
 		if err == nil {
@@ -108,7 +125,7 @@ func (s *simple) live(ctx context.Context) error {
 			return err
 		}
 		again = min(2*again+500*time.Millisecond, 10*time.Second)
-		if s.vice == storms {
+		if s.vice == storms || s.vice == hammersItsHub {
 			again = 100 * time.Millisecond
 		}
 		select {
@@ -149,8 +166,11 @@ func (s *simple) take(ctx context.Context) {
 	}
 }
 
-// connect asks DPS each time.
-func (s *simple) connect(ctx context.Context) error {
+// register asks DPS for the hub.
+func (s *simple) register(ctx context.Context) (provisioning.Assignment, error) {
+	if (s.vice == staysAtItsHub || s.vice == hammersItsHub) && s.home.Hub != "" {
+		return s.home, nil
+	}
 	source := func() (transport.Key, error) { return s.key, nil }
 	hub, err := provisioning.Register(ctx, provisioning.Request{
 		Identity: provisioning.Identity{
@@ -158,6 +178,13 @@ func (s *simple) connect(ctx context.Context) error {
 		},
 		Link: s.link,
 	})
+	s.home = hub
+	return hub, err
+}
+
+// connect asks DPS each time.
+func (s *simple) connect(ctx context.Context) error {
+	hub, err := s.register(ctx)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -24,8 +25,9 @@ type trial struct {
 	cloud    *emulator.Cloud
 	seen     recorder
 	client   Running
-	desired  map[string]any // the desired properties by name, without those that were deleted
-	invalid  error          // the errors for the desired properties that the cloud refused
+	rest     []scenario.Step // the steps that were not done yet
+	desired  map[string]any  // the desired properties by name, without those that were deleted
+	invalid  error           // the errors for the desired properties that the cloud refused
 	evidence Evidence
 }
 
@@ -62,36 +64,66 @@ func (d *Drill) try(ctx context.Context, s scenario.Scenario) (*Card, error) {
 }
 
 // play waits for the client's first reading, runs the scenario, and waits for the delivery of the
-// last readings.
+// last readings. It does not go on after the client has ended.
 func (t *trial) play(ctx context.Context, s scenario.Scenario) error {
-	t.awaitReading(ctx) // continue after a timeout, because a client without readings is graded, too
-	t.evidence.Start = time.Now()
-	err := s.Run(ctx, t.cloud, t.DeviceID, t.record)
-	t.evidence.End = time.Now()
+	living, done := t.whileAlive(ctx)
+	defer done()
+	t.awaitReading(living) // continue after a timeout, because a client without readings is graded, too
+	e := &t.evidence
+	e.Start, t.rest = time.Now(), s.Steps()
+	err := s.Run(living, t.cloud, t.DeviceID, t.record)
+	e.End = time.Now()
 	if err == nil {
 		err = t.invalid
 	}
 	if err == nil {
-		err = pause(ctx, settleTime)
+		err = pause(living, settleTime)
 	}
-	t.evidence.Stopped, t.evidence.Unacknowledged = time.Now(), t.unacknowledged()
-	return err
+	if err != nil && !errors.Is(err, scenario.ErrOver) {
+		return err
+	}
+	e.Stopped = time.Now()
+	if errors.Is(context.Cause(living), scenario.ErrOver) {
+		e.Ended, e.Stopped = e.Stopped, e.Start.Add(s.End+settleTime)
+		t.countRest()
+	}
+	e.Unacknowledged = t.unacknowledged()
+	return nil
+}
+
+// countRest counts what the scenario would still have asked of a client that has ended. So its card is the one that it
+// would have if the drill had waited for the end of the scenario.
+func (t *trial) countRest() {
+	for _, step := range t.rest {
+		switch step.Verb {
+		case scenario.Desired:
+			t.desire(step.Payload)
+		case scenario.Method, scenario.Command:
+			t.evidence.Calls = append(t.evidence.Calls, Call{step.Verb, errUnsent})
+		}
+	}
+}
+
+// whileAlive returns a context that ends with ctx, and with the cause ErrOver when the client has ended. done must be
+// called.
+func (t *trial) whileAlive(ctx context.Context) (living context.Context, done func()) {
+	living, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-t.client.Ended():
+			cancel(scenario.ErrOver)
+		case <-living.Done():
+		}
+	})
+	return living, func() { cancel(nil); watching.Wait() }
 }
 
 // awaitReading waits for the first reading, for the end of the client, or for a timeout.
-func (t *trial) awaitReading(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstReadingTimeout)
-	var work sync.WaitGroup
-	work.Go(func() {
-		select {
-		case <-t.client.Ended():
-			cancel()
-		case <-ctx.Done():
-		}
-	})
+func (t *trial) awaitReading(living context.Context) {
+	ctx, cancel := context.WithTimeout(living, firstReadingTimeout)
+	defer cancel()
 	_ = t.cloud.Wait(ctx, func() bool { return len(t.cloud.Ledger()) > 0 })
-	cancel()
-	work.Wait()
 }
 
 // collect reads the cloud's observations. The client must have ended.
