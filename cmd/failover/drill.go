@@ -31,8 +31,9 @@ with SIGTERM. The command finds these variables in its environment:
   EMULATOR_DPS_HOST, EMULATOR_HUB_A_PORT, EMULATOR_TRUST_STORE and others
                                the same in other forms; docs/drill.md lists them
 The client numbers its readings: with the digits at the end of the message ID, or in a field of the
-body (--number-field).
-docs/drill.md says how each row of the report card is counted.
+body (--number-field). A scenario ends when its client ends.
+The first lines of a report card say what is wrong with a client that failed; its last lines of output
+are at the end of the card. docs/drill.md says how each row is counted.
 
 Exit codes: 0 all limits kept, 1 failure, 2 usage, 6 a limit was missed.`
 

@@ -28,7 +28,7 @@ type Drill struct {
 // Run runs the scenarios one after the other, each with a new cloud and a new client.
 func (d *Drill) Run(ctx context.Context) (*Report, error) {
 	r := &Report{
-		Client: d.Name, Interval: d.Interval.String(),
+		Client: withoutKeys(d.Name, ""), Interval: d.Interval.String(),
 		Machine: fmt.Sprintf("%s/%s, %d CPUs", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
 	for i, s := range d.Scenarios {

@@ -17,7 +17,7 @@ import (
 // The bounds of a client's output on its card.
 const (
 	outputLines  = 20
-	outputLine   = 200     // characters of a line that are shown
+	outputLine   = 400     // characters of a line that are shown
 	lineCapacity = 4 << 10 // bytes of a line that are kept, so that a key is recognized before the line is cut
 )
 
@@ -66,10 +66,11 @@ func (t *tail) output(key string) []string {
 }
 
 var (
-	// secret matches the signature of a token, a key after its name, and a key of 32 bytes or more in base64 or in
-	// hexadecimal digits.
-	secret = regexp.MustCompile(`(?i)(sig|SharedAccessKey|(device|group|primary|secondary)_?key)(=|%3D)[^&;\s"']+` +
-		`|[A-Z0-9+/_%-]{42,}(%3D|=)+|[0-9A-F]{64,}`)
+	// named matches the signature of a token and a key, each after its name.
+	named = regexp.MustCompile(
+		`(?i)((?:sig|SharedAccessKey|(?:device|group|primary|secondary)_?key)(?:=|%3D))[^&;\s"']+`)
+	// secret matches a key of 32 bytes or more in base64 or in hexadecimal digits.
+	secret = regexp.MustCompile(`(?i)[A-Z0-9+/_%-]{42,}(%3D|=)+|[0-9A-F]{64,}`)
 	// shortSecret matches a key of 16 bytes or more in base64, and what follows it.
 	shortSecret = regexp.MustCompile(`[A-Za-z0-9+/]{21,}(?:=|%3D){1,2}([^A-Za-z0-9=]|$)`)
 	// longWord matches what may be a key of 32 bytes in base64 for URLs.
@@ -83,6 +84,7 @@ func withoutKeys(text, key string) string {
 	for _, form := range formsOf(key) {
 		text = strings.ReplaceAll(text, form, hidden)
 	}
+	text = named.ReplaceAllString(text, "${1}"+hidden)
 	text = shortSecret.ReplaceAllString(secret.ReplaceAllString(text, hidden), hidden+"$1")
 	return longWord.ReplaceAllStringFunc(text, func(word string) string {
 		if strings.ContainsFunc(word, unicode.IsUpper) && strings.ContainsFunc(word, unicode.IsLower) &&

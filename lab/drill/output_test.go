@@ -53,9 +53,9 @@ func TestLastLinesOfBothStreamsAreKeptInOrder(t *testing.T) {
 }
 
 func TestOutputIsSafeToPrintAndShort(t *testing.T) {
-	u := ranCommand(t, `printf '\033[31mred\007\tat x\r\n\377 \342\200\256 ü <b>\n'; echo `+strings.Repeat("x", 500))
+	u := ranCommand(t, `printf '\033[31mred\007\tat x\r\n\377 \342\200\256 ü <b>\n'; echo `+strings.Repeat("x", 700))
 	want := []string{`\x1b[31mred\a    at x`, "\uFFFD " + `\u202e` + " ü <b>",
-		strings.Repeat("x", 200) + "... (300 more characters)"}
+		strings.Repeat("x", 400) + "... (300 more characters)"}
 	if !slices.Equal(u.Output, want) {
 		t.Errorf("%q", u.Output)
 	}
@@ -118,13 +118,14 @@ func TestClientGoesOnWhenItsLogCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A real process in front of real sockets: its exit code and its words are in each form of the card, and its key in none.
+// A real process in front of real sockets: its exit code and its words are in each form of the card, and no key is.
 func TestCardShowsTheExitCodeAndTheLastOutput(t *testing.T) {
 	s := parse(t, "# Nothing happens.\nexpect recovery 5s\nend 1m")
 	begin := time.Now()
 	d := drill.Drill{
 		Client: drill.Command{Line: `echo "my key is $FAILOVER_DEVICE_KEY"; echo "<b>Error</b>: no broker" >&2; exit 3`},
-		Name:   "test", DeviceID: "dev1", Interval: time.Second, Scenarios: []scenario.Scenario{s, s},
+		Name:   "SharedAccessKey=" + otherKey + " node device.js", DeviceID: "dev1", Interval: time.Second,
+		Scenarios: []scenario.Scenario{s, s},
 	}
 	r, err := d.Run(t.Context())
 	if err != nil || len(r.Cards) != 2 {
@@ -141,9 +142,9 @@ func TestCardShowsTheExitCodeAndTheLastOutput(t *testing.T) {
 	for form, wants := range map[string][]string{
 		text: {"test: MISSED 2. Nothing happens.\nThe client ended by itself after 0.",
 			" s with exit code 3: <b>Error</b>: no broker\n", "  the client's last output:\n    my key is (a secret)\n"},
-		page.String(): {"with exit code 3: &lt;b&gt;Error&lt;/b&gt;: no broker</p>",
+		page.String(): {"<h1>Report card: SharedAccessKey=(a secret) node device.js</h1>", "with exit code 3: &lt;b&gt;Error&lt;/b&gt;: no broker</p>",
 			"<pre>my key is (a secret)\n&lt;b&gt;Error&lt;/b&gt;: no broker\n</pre>"},
-		string(encoded): {`"output":["my key is (a secret)","\u003cb\u003eError\u003c/b\u003e: no broker"]`},
+		string(encoded): {`"client":"SharedAccessKey=(a secret) node device.js"`, `"output":["my key is (a secret)","\u003cb\u003eError\u003c/b\u003e: no broker"]`},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(form, want) {
