@@ -71,7 +71,9 @@ func (e *Evidence) absent(s scenario.Scenario) string {
 		text := fmt.Sprintf("The client never came to hub %s, where the cloud expected it from %g s to %g s: ",
 			v.hub, e.since(v.from), e.since(v.to))
 		refused := e.blame(v.from, v.to)
-		tried := slices.ContainsFunc(e.Attempts, func(at time.Time) bool { return !at.Before(v.from) && at.Before(v.to) })
+		tried := slices.ContainsFunc(e.Attempts, func(at time.Time) bool {
+			return !at.Before(v.from) && at.Before(v.to)
+		})
 		switch {
 		case refused != "":
 			return text + refused

@@ -96,7 +96,8 @@ func TestCardOfAStormIsSmallAndCountsEverything(t *testing.T) {
 		t.Errorf("%q, %+v", c.Breaches, row)
 	}
 	if page, text := sized(t, c); len(page) > 20_000 || len(text) > 20_000 || len(c.Timeline) > 100 {
-		t.Errorf("the page has %d bytes, the JSON %d, and the timeline %d moments", len(page), len(text), len(c.Timeline))
+		t.Errorf("the page has %d bytes, the JSON %d, and the timeline %d moments", len(page), len(text),
+			len(c.Timeline))
 	}
 }
 

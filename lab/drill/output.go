@@ -33,7 +33,7 @@ func (t *tail) Write(text []byte) (int, error) {
 	if t.also != nil {
 		if _, err := t.also.Write(text); err != nil {
 			t.also = nil
-			t.keep(fmt.Appendf(nil, "\n(the drill could not write the client's log, and writes no more to it: %v)\n", err))
+			t.keep(fmt.Appendf(nil, "\n(drill: the log of the client ends here, because writing failed: %v)\n", err))
 		}
 	}
 	t.keep(text)

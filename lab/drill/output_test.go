@@ -42,7 +42,9 @@ func ranCommand(t *testing.T, line string) drill.Usage {
 }
 
 func TestLastLinesOfBothStreamsAreKeptInOrder(t *testing.T) {
-	u := ranCommand(t, `for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do echo "out $n"; echo "err $n" >&2; echo; done; printf end`)
+	u := ranCommand(t, `for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+	echo "out $n"; echo "err $n" >&2; echo
+done; printf end`)
 	want := []string{"err 6"}
 	for _, n := range []string{"7", "8", "9", "10", "11", "12", "13", "14", "15"} {
 		want = append(want, "out "+n, "err "+n)
@@ -70,8 +72,10 @@ func TestNoKeyIsInTheOutput(t *testing.T) {
 			"for URLs, without padding": base64.RawURLEncoding.EncodeToString(raw),
 		} {
 			var lines strings.Builder
-			for _, before := range []string{"", "key: ", "FAILOVER_DEVICE_KEY=", `{"primaryKey":"`, "x;SharedAccessKey=",
-				"SharedAccessSignature sr=hub%2Fdevices%2Fdev1&sig=", strings.Repeat("y ", 90)} {
+			for _, before := range []string{
+				"", "key: ", "FAILOVER_DEVICE_KEY=", `{"primaryKey":"`, "x;SharedAccessKey=",
+				"SharedAccessSignature sr=hub%2Fdevices%2Fdev1&sig=", strings.Repeat("y ", 90),
+			} {
 				lines.WriteString("echo '" + before + secret + "'; echo '" + before + secret + "\" is wrong'\n")
 			}
 			u := ranCommand(t, lines.String())
@@ -80,9 +84,9 @@ func TestNoKeyIsInTheOutput(t *testing.T) {
 			}
 		}
 	}
-	u := ranCommand(t, `echo "$IOTHUB_DEVICE_DPS_DEVICE_KEY"; echo "Error: cannot open /usr/lib/node_modules/azure-iot-device-mqtt/dist/lib/Mqtt2.js"`)
-	if !slices.Equal(u.Output, []string{"(a secret)",
-		"Error: cannot open /usr/lib/node_modules/azure-iot-device-mqtt/dist/lib/Mqtt2.js"}) {
+	const path = "Error: cannot open /usr/lib/node_modules/azure-iot-device-mqtt/dist/lib/Mqtt2.js"
+	u := ranCommand(t, `echo "$IOTHUB_DEVICE_DPS_DEVICE_KEY"; echo "`+path+`"`)
+	if !slices.Equal(u.Output, []string{"(a secret)", path}) {
 		t.Errorf("%q", u.Output)
 	}
 }
@@ -95,7 +99,8 @@ func TestEndOfACommandIsNamed(t *testing.T) {
 		"kill -s KILL $$; sleep 100": "by signal 9 (killed)",
 	} {
 		u := ranCommand(t, line)
-		if !regexp.MustCompile(`^ended by itself after [0-9]+\.[0-9] s ` + regexp.QuoteMeta(want) + "$").MatchString(u.Died) {
+		form := regexp.MustCompile(`^ended by itself after [0-9]+\.[0-9] s ` + regexp.QuoteMeta(want) + "$")
+		if !form.MatchString(u.Died) {
 			t.Errorf("%s: %q, want %q", line, u.Died, want)
 		}
 	}
@@ -123,8 +128,9 @@ func TestCardShowsTheExitCodeAndTheLastOutput(t *testing.T) {
 	s := parse(t, "# Nothing happens.\nexpect recovery 5s\nend 1m")
 	begin := time.Now()
 	d := drill.Drill{
-		Client: drill.Command{Line: `echo "my key is $FAILOVER_DEVICE_KEY"; echo "<b>Error</b>: no broker" >&2; exit 3`},
-		Name:   "SharedAccessKey=" + otherKey + " node device.js", DeviceID: "dev1", Interval: time.Second,
+		Client: drill.Command{
+			Line: `echo "my key is $FAILOVER_DEVICE_KEY"; echo "<b>Error</b>: no broker" >&2; exit 3`},
+		Name: "SharedAccessKey=" + otherKey + " node device.js", DeviceID: "dev1", Interval: time.Second,
 		Scenarios: []scenario.Scenario{s, s},
 	}
 	r, err := d.Run(t.Context())
@@ -140,11 +146,20 @@ func TestCardShowsTheExitCodeAndTheLastOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	for form, wants := range map[string][]string{
-		text: {"test: MISSED 2. Nothing happens.\nThe client ended by itself after 0.",
-			" s with exit code 3: <b>Error</b>: no broker\n", "  the client's last output:\n    my key is (a secret)\n"},
-		page.String(): {"<h1>Report card: SharedAccessKey=(a secret) node device.js</h1>", "with exit code 3: &lt;b&gt;Error&lt;/b&gt;: no broker</p>",
-			"<pre>my key is (a secret)\n&lt;b&gt;Error&lt;/b&gt;: no broker\n</pre>"},
-		string(encoded): {`"client":"SharedAccessKey=(a secret) node device.js"`, `"output":["my key is (a secret)","\u003cb\u003eError\u003c/b\u003e: no broker"]`},
+		text: {
+			"test: MISSED 2. Nothing happens.\nThe client ended by itself after 0.",
+			" s with exit code 3: <b>Error</b>: no broker\n",
+			"  the client's last output:\n    my key is (a secret)\n",
+		},
+		page.String(): {
+			"<h1>Report card: SharedAccessKey=(a secret) node device.js</h1>",
+			"with exit code 3: &lt;b&gt;Error&lt;/b&gt;: no broker</p>",
+			"<pre>my key is (a secret)\n&lt;b&gt;Error&lt;/b&gt;: no broker\n</pre>",
+		},
+		string(encoded): {
+			`"client":"SharedAccessKey=(a secret) node device.js"`,
+			`"output":["my key is (a secret)","\u003cb\u003eError\u003c/b\u003e: no broker"]`,
+		},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(form, want) {

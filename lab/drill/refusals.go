@@ -11,9 +11,10 @@ import (
 
 // A Refusal is a number of connections that DPS or a hub refused for the same reason.
 type Refusal struct {
-	Where string `json:"where,omitempty"` // a hub's name or "DPS"; empty for the refusals with other reasons than those on the card
-	Code  int    `json:"code,omitempty"`  // the return code of CONNACK; zero means that the connection ended without one
-	Why   string `json:"why"`             // if reasons differ only in numbers, the first of them
+	// Where is a hub's name or "DPS". It is empty for refusals with other reasons than those on the card.
+	Where string `json:"where,omitempty"`
+	Code  int    `json:"code,omitempty"` // the return code of CONNACK; zero means that there was no CONNACK
+	Why   string `json:"why"`            // if reasons differ only in numbers, the first of them
 	Count int    `json:"count"`
 }
 

@@ -103,7 +103,8 @@ func (c *Card) print(b *strings.Builder) {
 func (c *Card) Summary() string {
 	text := fmt.Sprintf("%s in %.0f s.", counted(c.Readings, "reading"), c.Seconds)
 	if c.NotRun > 0 {
-		text += fmt.Sprintf(" The scenario ended with the client; the rows count the remaining %.0f s as well.", c.NotRun)
+		text += fmt.Sprintf(" The scenario ended with the client; the rows count the remaining %.0f s as well.",
+			c.NotRun)
 	}
 	return text
 }

@@ -20,7 +20,7 @@ type Moment struct {
 	Who   string  `json:"who"`
 	Where string  `json:"where,omitempty"` // a hub's name or "DPS"
 	What  string  `json:"what"`
-	Why   string  `json:"why,omitempty"`   // the reason of a refusal, the first one if only numbers in it differ; or the broken rule
+	Why   string  `json:"why,omitempty"`   // the reason of a refusal, or the broken rule; of repetitions, the first
 	Count int     `json:"count,omitempty"` // number of readings, or of repetitions; zero means that it happened once
 }
 

@@ -246,7 +246,9 @@ func TestActiveFaultsAreClearedWhenARunEndsEarly(t *testing.T) {
 
 // The faults are cleared then, and what the cloud refused is still an error.
 func TestRunEndsWithoutAnErrorWhenItsDeviceHasEnded(t *testing.T) {
-	for refused, want := range map[string]string{"": "<nil>", "move": "scenario: test: move B at 5s: the world refuses"} {
+	for refused, want := range map[string]string{
+		"": "<nil>", "move": "scenario: test: move B at 5s: the world refuses",
+	} {
 		inBubble(t, func(t *testing.T) {
 			w := &recorder{refuses: refused,
 				answers: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }}
