@@ -1,6 +1,6 @@
 // Package control is the emulator's control API, over HTTPS, for operators and their tools. It has
 // the routes of IoT Central's REST API that show a device, command it and move it to another hub,
-// and the lizard's API, which injects and clears faults.
+// and the lizard's API, which injects and clears faults and streams the messages of devices.
 //
 // Each request needs the token of the control API. Each start makes a new token and writes it to
 // the control file, which only its owner may read.
