@@ -31,8 +31,9 @@ func emulatorCommand() *cobra.Command {
 			"public. It prints the settings that a device needs, as shell commands, and then every event, until\n" +
 			"SIGINT, SIGTERM or SIGHUP. Each line of the log has the time, the place (DPS, hub A or hub B), the\n" +
 			"device, and what happened. The control API is HTTPS; it serves IoT Central's REST API, the\n" +
-			"injection of faults and the stream of messages. The address and the token are in the control file. DPS and the hubs also serve\n" +
-			"their service APIs, on the same ports; it prints connection strings for back ends and az --login.",
+			"injection of faults and the stream of messages. The address and the token are in the control file.\n" +
+			"DPS and the hubs also serve their service APIs, on the same ports; emulator prints the connection\n" +
+			"strings for back ends and az --login.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.config.Host, o.config.ListenHost = plainHost(o.config.Host), plainHost(o.config.ListenHost)
 			if err := o.check(); err != nil {
